@@ -103,7 +103,7 @@ def test_what_was_not_the_same_stands_below_the_answers():
     assert sampling == "· max_tokens is 2 in steady and 3 in steady-2. To level it: --set max_tokens=2"
     assert context.startswith("≠ Context: 4096 in steady and 90 in steady-2. ")
     assert context.endswith("To level it: --set context=4096")
-    assert rest[0].startswith("? steady does not tell: ")
+    assert rest[0].startswith("? steady does not report: ")
     assert rest[-1].startswith(
         "  Rounding depends on program, flash attention, batch size, K cache and V cache: "
     )

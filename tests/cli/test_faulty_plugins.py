@@ -76,7 +76,7 @@ def test_a_plugin_that_ends_the_program_is_named_by_the_next_start(stranger):
         said(done).count("The plugin stranger of stranger-of-a-stranger cannot be used: the program ended")
         == 1
     )
-    assert "the program ended while it was imported" in paragone("doctor").stdout.decode()
+    assert "the program ended while this plugin was imported" in paragone("doctor").stdout.decode()
 
 
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_rest(stranger):

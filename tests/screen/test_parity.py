@@ -28,7 +28,7 @@ async def test_a_sampling_option_is_levelled(start):
         assert "1 condition was not the same:" in screen.text
         assert "≠ max_tokens is 2 in first and 20 in second." in screen.text
         assert "1 sets max_tokens=2 in second" in screen.text
-        assert "? first does not tell: " in screen.text
+        assert "? first does not report: " in screen.text
         await screen.press("1")
         assert "✓ set max_tokens=2 in second; it applies to the next prompt" in screen.text
         await screen.press("9", "1")  # nothing more to set
@@ -53,7 +53,7 @@ async def test_a_sampling_option_is_levelled(start):
         await screen.answered()
         assert [lane.last_answer for lane in screen.lanes] == ["word0 word1 ", "word0 word1 "]
         await sheet(screen)
-        assert "The comparison was fair as far as the engines tell" in screen.text
+        assert "The comparison was fair in all that the engines report" in screen.text
 
 
 async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):

@@ -114,13 +114,13 @@ def test_answers_that_the_reference_loses_too_are_no_collapse():
 def test_significantly_more_loops_are_named_though_they_are_no_collapse():
     lost, kept = (answer(*SENSE), answer(*LOOP)), (answer(*SENSE), answer(*SENSE))
     assert verdict(agreement("big", "small", [lost] * 7 + [kept] * 13)).startswith(
-        "small loses itself more often than big: 7 of the 20 prompts"
+        "small gives degenerate answers more often than big: 7 of the 20 prompts"
     )
     few = agreement("big", "small", [lost] * 4 + [kept] * 16)
     # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
     assert prompts_needed(few) == 32
     assert verdict(few).startswith(
-        "Whether small loses itself more often than big is open (4 answers against 0); about 12 more prompts would settle this. "
+        "Whether small gives degenerate answers more often than big is open (4 answers against 0); about 12 more prompts would settle this. "
         "small gives the same greedy answer"
     )
     assert prompts_needed(agreement("big", "small", [lost] * 7 + [kept] * 13)) is None

@@ -104,7 +104,9 @@ async def test_what_follows_the_end_is_left_out():
     result = await answer_of(itertools.chain((FIRST, LAST), more))
     assert (result.state, result.text) == ("done", "one ")
     (caution,) = result.cautions
-    assert caution.sentence == "The backend paper went on after the end of its answer; the rest is left out."
+    assert (
+        caution.sentence == "The backend paper sent more after the end of its answer; the rest is left out."
+    )
 
 
 @pytest.mark.parametrize(

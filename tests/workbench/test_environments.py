@@ -347,7 +347,7 @@ async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     assert await refused(Ancient(), python=sys.executable) == (
         f"Tiny needs Python 2.7, but {sys.executable} is Python {HERE}."
     )
-    assert "Tiny needs Python 2.7, and none was found." in await refused(Ancient())
+    assert "Tiny needs Python 2.7, and no such interpreter was found." in await refused(Ancient())
 
     class Huge(Tiny):
         environment = Environment(builds=(build(disk=10**18),), pythons=(HERE,), modules=())

@@ -36,7 +36,7 @@ def test_the_next_start_says_which_plugin_ended_the_program(code):
     (sentence,) = fatal_imports()
     (mark,) = marks()
     assert sentence == (
-        "The plugin stranger of rogue-backend cannot be used: the program ended while it was imported, so it is left out "
+        "The plugin stranger of rogue-backend cannot be used: the program ended while this plugin was imported, so it is left out "
         f"until another version is installed, or until you delete {state_file().parent / 'importing' / mark}."
     )
     with (

@@ -166,7 +166,7 @@ def test_speeds_of_different_moments_are_marked_with_their_dates(store):
     store.measurements.add(bench(SMOL, created=86_400.0 * 365))
     found, cells = first_page(store)
     (caution,) = found.verdict.cautions
-    assert caution.startswith("The speeds were measured at different moments, which the table names")
+    assert caution.startswith("The speeds were measured at different times, which the table names")
     details = [cells[name]["speed"].detail for name in ("smol", "large")]
     assert [detail[:4] for detail in details] == [local_date(86_400.0 * 365, "%Y"), local_date(1.0, "%Y")]
     for pieces in (html_pieces, markdown_pieces):
@@ -184,7 +184,7 @@ def test_throughputs_of_different_moments_are_marked(store):
         store.measurements.add(dataclasses.replace(measurement, data=data))
     found, cells = first_page(store)
     (caution,) = found.verdict.cautions
-    assert caution.startswith("The speeds with users at once were measured at different moments")
+    assert caution.startswith("The speeds with users at once were measured at different times")
     assert cells["large"]["4 users"].detail.startswith(local_date(86_400.0 * 365, "%Y"))
 
 

@@ -172,16 +172,16 @@ def test_what_an_engine_does_not_tell_is_unknown_and_can_be_set():
     assert parity.findings == ()
     (unknown,) = parity.unknown
     assert (unknown.engine, unknown.names) == ("b", ("repeat_penalty",))
-    assert unknown.sentence == "b does not tell: repeat_penalty."
+    assert unknown.sentence == "b does not report: repeat_penalty."
     assert unknown.advice == "To set it: --set repeat_penalty=1"
-    assert parity.verdict.startswith("The comparison was fair as far as the engines tell: ")
+    assert parity.verdict.startswith("The comparison was fair in all that the engines report: ")
 
 
 def test_an_engine_that_tells_nothing_beside_two_that_differ():
     silent = side("c", sampling=None)
     finding = only([side("a"), side("b", sampling={**SAMPLING, "repeat_penalty": 1.1}), silent])
     assert finding.values == {"a": 1.0, "b": 1.1, "c": None}
-    assert finding.sentence == "repeat_penalty is 1 in a and 1.1 in b; c does not tell."
+    assert finding.sentence == "repeat_penalty is 1 in a and 1.1 in b; c does not report it."
     assert [change.engine for change in finding.levelling.changes] == ["b", "c"]
 
 
@@ -204,7 +204,7 @@ def test_seeds_that_were_drawn_are_no_alarm_and_are_levelled_in_all_engines():
     (finding,) = parity.findings
     assert (finding.sentence, finding.sign) == ("seed is 5 in a and 7 in b. Each engine drew its own.", "·")
     assert parity.alarms == 0
-    assert parity.verdict == "The comparison was fair. What differs was to be expected:"
+    assert parity.verdict == "The comparison was fair. These differences were expected:"
     assert [(it.engine, it.value) for it in finding.levelling.changes] == [("a", 5), ("b", 5)]
     chosen = side("b", sampling={**SAMPLING, "temperature": 1.0, "seed": 7}, options={"seed": 7})
     parity = check_parity([drawn[0], chosen])

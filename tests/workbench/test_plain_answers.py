@@ -28,7 +28,7 @@ def hurried(monkeypatch):
     """The user is told at once, and nobody is waited for."""
     monkeypatch.setattr(answers, "NOTICE_S", 0.01)
     monkeypatch.setattr(answers, "DEADLINE_S", 0.05)
-    monkeypatch.setattr(answers, "_owed", {})  # a thread of another test may not have ended
+    monkeypatch.setattr(answers, "_late", {})  # a thread of another test may not have ended
 
 
 def spin(end):

@@ -47,7 +47,7 @@ def test_prompts_come_with_the_answers_of_the_paths():
 def test_each_prompt_says_whether_it_was_fair():
     saved = conversation("Why?", "Because.", "It is.")
     (prompt,) = report(saved).prompts()
-    fair = "The comparison was fair as far as the engines tell: nothing that they report differs."
+    fair = "The comparison was fair in all that the engines report: nothing differs."
     assert prompt.conditions.verdict == fair
     change_result(saved.runs[1], metrics=RunMetrics(prompt_tokens=9))
     (prompt,) = report(saved).prompts()
@@ -74,7 +74,7 @@ def test_other_branches_are_left_out_and_counted():
     assert [prompt.number for prompt in found.prompts()] == [1]
     assert found.left_out == "1 prompt on other branches is not shown. The CSV and JSON files have all."
     (prompt,) = found.prompts()
-    assert prompt.remarks[0].text.startswith("One of 2 prompts at this place")
+    assert prompt.remarks[0].text.startswith("One of 2 prompts that follow the same prompt")
     assert first.text == prompt.messages[0].text
 
 
@@ -123,7 +123,7 @@ def test_images_and_a_prompt_for_some_lanes():
     saved = dataclasses.replace(saved, lanes=(*saved.lanes, LaneRecord(definition=LARGE, position=1)))
     (prompt,) = report(saved).prompts()
     assert [(it.name, it.value) for it in prompt.facts] == [("Images", "a.png")]
-    assert prompt.remarks[0].text == "Not on the path of every lane."
+    assert prompt.remarks[0].text == "This prompt is not on the path of every lane."
     assert len(prompt.rounds[0]) == 1
 
 

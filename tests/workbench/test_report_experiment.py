@@ -187,7 +187,7 @@ def test_failures_and_what_is_missing_are_said(store):
     grown = dataclasses.replace(store.experiments.get(experiment.number), prompts=3)
     found = report(store, grown)
     assert [(it.text, it.stands_out) for it in section(found, "Results").remarks] == [
-        ("The experiment is not complete: 2 runs are missing.", True),
+        ("The experiment is not complete. Missing: 2 runs.", True),
         ("large: 1 of 2 runs failed. Failed runs are left out of all figures.", False),
     ]
     worst, _ = found.prompts()
@@ -412,7 +412,7 @@ def test_what_a_bench_could_not_measure_is_said(store):
     store.measurements.add(bench(SMOL, created=1.0, tests=(ended, skipped), partial=True))
     (found,) = measurements(store, experiment)
     assert [it.text for it in found.remarks[1:]] == [
-        "Less was measured than was asked for.",
+        "The measurement is incomplete.",
         "smol: Too long.",
         "smol, prompt 512: Answers ended early.",
     ]

@@ -19,7 +19,7 @@ def comparison_json(
     *,
     divergence: Sequence[Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the answers of several engines to one prompt, their parity, and where they part. Unknown values are null.
+    """Return the answers of several engines to one prompt, their parity, and where the answers part. Unknown values are null.
 
     docs/command-line.schema.json has the schema.
     """
@@ -44,7 +44,7 @@ def comparison_json(
 
 
 def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
-    """Return the answer of one engine; with its tokens, if the run requested log-probabilities and they are wanted."""
+    """Return the answer of one engine. `with_tokens` adds its tokens, if the run requested log-probabilities."""
     settings = run.settings or RunSettings()
     answer: dict[str, Json] = {
         "engine": run.definition.name,
@@ -75,5 +75,5 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
 
 
 def warnings_of(run: RunResult) -> tuple[Caution, ...]:
-    """Return the warnings about the model, followed by those about the run."""
+    """Return the warnings about the model, then the warnings about the run."""
     return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LIMIT = 5_000
-"""Number of words that are compared, after those with which both texts begin: at most 30 ms of work."""
+"""Number of words that are compared after the common beginning of both texts: at most 30 ms of work."""
 LONGEST = 100_000
 """Number of characters of a text that are compared. The rest of the text is never marked."""
 _SHARE = 50
-"""Growing texts are compared again when they have grown by one part in `_SHARE`, so that each word costs
-the same, however long the texts are."""
+"""Growing texts are compared again when they have grown by 1/`_SHARE` of their words, so that the cost of a word
+does not depend on their length."""
 
 _IN_A_ROW = 4
-"""Fewest words and signs in a row that are worth being shown as what two texts share."""
+"""Fewest words and signs in a row that are shown as shared by two texts."""
 _SHORT = 40
-"""Number of words below which a text is too short to say that it shares little."""
+"""Number of words below which a text is too short for `shares_little`."""
 _LITTLE = 0.5
 """Share of equal words below which two texts share little."""
 
@@ -43,7 +43,7 @@ class Word:
 
     text: str
     start: int
-    """Its first character's index in the text."""
+    """The index of the word's first character in the text."""
 
     @property
     def is_sign(self) -> bool:
@@ -52,7 +52,7 @@ class Word:
 
     @property
     def end(self) -> int:
-        """The index after its last character."""
+        """The index after the word's last character."""
         return self.start + len(self.text)
 
 
@@ -64,7 +64,7 @@ def words(text: str, start: int = 0) -> list[Word]:
 def differing(reference: str, text: str) -> tuple[Span, ...]:
     """Return the spans of `text` that differ from `reference`, word by word.
 
-    The words outside of the spans are a longest common subsequence of both; white space is not
+    The words outside of the spans are a longest common subsequence of both texts; white space is not
     compared. Adjacent words that differ are one span, with the white space between them.
     """
     return GrowingDiff().update(reference, text) or ()
@@ -84,10 +84,10 @@ class GrowingDiff:
     def update(
         self, reference: str, text: str, *, reference_grows: bool = False, text_grows: bool = False
     ) -> tuple[Span, ...] | None:
-        """Return the spans of `text` that differ from `reference`, or None if they have hardly grown.
+        """Return the spans of `text` that differ from `reference`, or None if both have hardly grown.
 
-        Both texts have only grown since the last call. A span has no words that may still grow, and no words at the
-        end of `text` that the rest of a growing `reference` may still bring.
+        Both texts must have grown at their ends only since the last call. A span has no words that may still grow, and no words
+        at the end of `text` that may still be added to a growing `reference`.
         """
         reference_grows = reference_grows or len(reference) > LONGEST  # the last word may be cut
         text_grows = text_grows or len(text) > LONGEST
@@ -105,20 +105,20 @@ class GrowingDiff:
 
     @property
     def share(self) -> float:
-        """The share of equal words, from 0 to 1: twice their number, divided by the number of words of both texts."""
+        """The share of equal words, from 0 to 1: twice the number of equal words, divided by that of all words."""
         both = [not word.is_sign for text in (self._reference, self._text) for word in text]
         equal = sum(not self._text[at].is_sign for _, at in self._common)
         return 2 * equal / sum(both) if any(both) else 1.0
 
     @property
     def shares_little(self) -> bool:
-        """Whether both texts are long enough to compare, and have so little in common that nearly all of it differs."""
+        """Whether both texts have at least `_SHORT` words, and the share of equal words is below `_LITTLE`."""
         long = all(sum(not word.is_sign for word in text) >= _SHORT for text in (self._reference, self._text))
         return long and self.share < _LITTLE
 
     @property
     def shared(self) -> tuple[Span, ...]:
-        """The spans of the text in which several words in a row are those of the reference."""
+        """The spans of the text in which several words in a row are equal to the reference's."""
         spans: list[Span] = []
         first = 0
         pairs = self._common
@@ -153,7 +153,7 @@ class GrowingDiff:
 
 
 def _grow(found: list[Word], text: str) -> None:
-    """Add the words of a text that begins with the text of those found; the last one may have grown."""
+    """Add the new words of a text that has grown since `found`; the last found word may have grown, too."""
     found += words(text, found.pop().start if found else 0)
 
 
@@ -166,7 +166,7 @@ def common_length(first: Sequence[object], second: Sequence[object]) -> int:
 def common_words(first: Sequence[str], second: Sequence[str]) -> list[tuple[int, int]]:
     """Return the index pairs of a longest common subsequence, in ascending order.
 
-    Words after the first `LIMIT` that follow a common beginning, are not compared.
+    After the common beginning, only `LIMIT` words of each sequence are compared.
     """
     start = common_length(first, second)
     beginning = [(at, at) for at in range(start)]

@@ -15,7 +15,7 @@ _CONTEXT = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
-    """Where two answers part; None where they do not, or where it is unknown."""
+    """Where two answers part. A field is None if the answers do not part, or if the place is unknown."""
 
     token: int | None = None
     """Index of the first token that differs, among all tokens of a run, its thinking included."""
@@ -25,7 +25,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPlace:
-    """Where the text of a token is: characters of the answer or of the thinking."""
+    """The characters of the answer or of the thinking that a token's text is."""
 
     channel: str
     start: int
@@ -37,8 +37,8 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
 
     Tokens are compared by their ids if both engines have the same vocabulary and report the ids, else by
     their texts. Ids and texts are unknown if one of the runs has not kept its tokens. An answer that is the
-    beginning of the other one parts from it at its end, but only if the model or a stop sequence ended
-    it: if it was cut, stopped or failed, the rest is not known.
+    beginning of the other one parts from it at its own end, but only if the model or a stop sequence ended
+    the shorter answer: if it was cut, stopped or failed, the rest is not known.
     """
     runs = reference, candidate
     ended = [run.finish == "stop" for run in runs]
@@ -54,7 +54,7 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
 
 
 def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None]) -> list[Json]:
-    """Return where each run parts from the first one. Unknown values, and those that do not exist, are null.
+    """Return where each run parts from the first one. A value is null if it is unknown or the runs do not part.
 
     `vocabularies` are the fingerprints of the engines' vocabularies, None if unknown.
     """
@@ -96,9 +96,9 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
 
 
 def place_of(tokens: Sequence[Token], index: int) -> TokenPlace | None:
-    """Return where the text of a token is, or that of the next one of its channel that has some.
+    """Return where the text of a token is; of a token without text, where the next text of its channel is.
 
-    None if there is none.
+    None if no such text follows.
     """
     following = (token for token in tokens[index:] if token.text)
     shown = next((token for token in following if token.channel == tokens[index].channel), None)
@@ -109,7 +109,7 @@ def place_of(tokens: Sequence[Token], index: int) -> TokenPlace | None:
 
 
 def token_at(tokens: Sequence[Token], char: int) -> int:
-    """Return the index of the token with this character of the answer; the number of tokens if there is none."""
+    """Return the index of the token with this character of the answer; after the end, the number of tokens."""
     end = 0
     for index, token in enumerate(tokens):
         if token.channel == "answer":
@@ -122,7 +122,7 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
     """Return the first index where two sequences differ; None if they do not differ so far.
 
-    If one is the beginning of the other, they differ at its end if it has `ended`, else not yet.
+    If one sequence is the beginning of the other, they differ at its end once it has `ended`.
     """
     at = common_length(first, second)
     if at < min(len(first), len(second)):

@@ -1,4 +1,4 @@
-"""The place where answers part, as a fork: what each engine could have said there, and the start of answers that go on from a token of it."""
+"""The fork of two answers: the likely tokens where the answers part, and prefixes for answers that continue from one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.result import RunResult
 
 _CONTROL = re.compile(r"<\|.*\|>|</?s>|<(start|end)_of_turn>|<eos>|<EOT>|\[/?INST\]")
-"""Names of control tokens, such as those that end an answer. As text in an answer they mean nothing."""
+"""Names of control tokens, such as those that end an answer. As text in an answer, such a name is no control token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,11 +31,11 @@ class ForkSide:
     """The index of the token at the fork, which is the number of tokens if the answer ends there; None if the tokens were
     not kept."""
     parted_earlier: bool = False
-    """Whether the answer parts from the reference before the fork, so that its tokens there follow another text."""
+    """Whether the answer parts from the reference before the fork, so that its token at the fork follows another text."""
 
     @property
     def token(self) -> Token | None:
-        """The token at the fork, if it is known and comparable."""
+        """The token at the fork; None if the token is unknown or follows another text."""
         if self.index is None or self.parted_earlier or self.index >= len(self.answer.tokens):
             return None
         return self.answer.tokens[self.index]
@@ -90,7 +90,7 @@ class Fork:
 
 
 def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork:
-    """Return the fork of answers to one prompt, each with the name of its lane and where it parts from the reference.
+    """Return the fork of answers to one prompt. Each has the name of its lane, and where it parts from the reference.
 
     The first answer is the reference, the second the candidate whose parting is shown; the others may part elsewhere.
     """
@@ -126,18 +126,18 @@ def _is_before(one: Divergence, other: Divergence) -> bool:
 
 
 def can_begin_with(choice: Alternative) -> bool:
-    """Whether a token can be written into an answer as text: it is no control token, and no part of a character."""
+    """Whether a token can be a part of a prefix: it is neither a control token nor a part of a character."""
     return bool(choice.text) and "\ufffd" not in choice.text and not _CONTROL.fullmatch(choice.text.strip())
 
 
 def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | None:
-    """Return the text before the fork and the chosen token, for this lane to go on from; None if it parted earlier."""
+    """Return the text before the fork with the chosen token, as a prefix for this lane; None if the lane parted earlier."""
     from paragone_workbench.runs.prefix import Prefix
 
     if side.parted_earlier:
         return None
     answer = side.answer
-    if side.index is None:  # its tokens are unknown; the text before the fork is the same
+    if side.index is None:  # the lane's tokens are unknown, but its text before the fork is the reference's
         thinks = fork.channel == "thinking"
         text = fork.before + choice.text
         return Prefix(
@@ -146,7 +146,7 @@ def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | Non
             run_id=answer.id,
             chosen=choice.text,
         )
-    # What the lane's own engine knows of the token: the id of another vocabulary means nothing here.
+    # The lane's own engine may report the token: an id of another vocabulary has no meaning here.
     own = next((other for other in side.choices if other.text == choice.text), None)
     at = side.token
     token = Token(

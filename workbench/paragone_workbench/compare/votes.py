@@ -11,7 +11,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.store.experiment_records import SavedVote
 
 VoteChoice: TypeAlias = int | Literal["tie", "bad"]
-"""The index of the best candidate; `tie`: equally good; `bad`: both (or all) bad."""
+"""The index of the best candidate, `tie` if all are equally good, or `bad` if all are bad."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class VotedAnswer:
     """An answer that was voted on."""
 
     engine: str
-    """Name of the engine, by which ratings are made."""
+    """Name of the engine; ratings put votes with the same name together."""
     backend: str
     model: str
     run: str
@@ -66,8 +66,8 @@ class Vote:
 def style_of(text: str, tokens: int) -> Style:
     """Return the style of an answer, which has `tokens` tokens.
 
-    Headings, list items and passages in bold are counted as Markdown (CommonMark) defines them, so those in
-    code are not.
+    Headings, list items and passages in bold are counted as in Markdown (CommonMark), so that those in code
+    are left out.
     """
     from markdown_it import MarkdownIt  # late: only votes need it
 

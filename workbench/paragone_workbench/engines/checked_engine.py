@@ -1,4 +1,4 @@
-"""An open engine whose answers are checked: everything that engines return to the application passes this class."""
+"""An open engine whose answers are checked. Everything that an engine returns to the application passes through it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CheckedEngine(OpenEngine):
 
     @classmethod
     async def of(cls, opened: object, backend: str) -> CheckedEngine:
-        """Return the engine that a backend opened; close it if it describes its model wrongly. Raises EngineError."""
+        """Return the engine that a backend opened. If it describes its model wrongly, close it and raise EngineError."""
         if not isinstance(opened, OpenEngine):
             raise as_paragone_error(InterfaceViolation.expected("an OpenEngine", opened), backend)
         try:
@@ -64,12 +64,12 @@ class CheckedEngine(OpenEngine):
         return self._events(self.engine.score(request))
 
     async def _events(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-        """Yield the events up to the end of the answer. What follows the end is left out, with a caution."""
+        """Yield the events up to the end of the answer. Events after the end are left out, with a caution."""
         ended = False
         async with contextlib.aclosing(events):
             async for event in events:
                 if ended:
-                    sentence = f"The backend {self._backend} went on after the end of its answer; the rest is left out."
+                    sentence = f"The backend {self._backend} sent more after the end of its answer; the rest is left out."
                     yield Caution(code="after-finish", sentence=sentence)
                     return
                 checked = self._checked(check_event, event)
@@ -109,7 +109,7 @@ class CheckedEngine(OpenEngine):
         return as_paragone_error(await self.engine.ended(), self._backend)
 
     async def close(self) -> Caution | None:
-        """Free everything the engine holds, and return why a server keeps the model in memory, if it does."""
+        """Free everything the engine holds, and return why a server keeps the model in memory, if it keeps it."""
         left = await self.engine.close()
         return None if left is None else self._checked(check_value, Caution, left)
 

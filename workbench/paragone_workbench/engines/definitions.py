@@ -1,7 +1,7 @@
 """Engine definitions: a backend, a model and options, under a name.
 
-A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or `BACKEND:MODEL@URL`. In place of the URL may
-stand several, with commas between them: servers with the same model, among which a suite spreads its runs.
+A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or `BACKEND:MODEL@URL`. Several URLs
+are separated by commas: servers with the same model, among which a suite distributes its runs.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
 """Returns the backend of a given name, or None if it is not installed or cannot be used."""
 
 IMPORTED = "imported"
-"""The backend of engines whose answers were imported from another program: there is none to open."""
+"""The backend of engines whose answers were imported from another program, and which cannot be opened."""
 
 _SPEC = re.compile(r"(?P<backend>[A-Za-z_]\w*):(?P<model>.*?)(?:@(?P<url>[A-Za-z][\w+.-]*://.*))?", re.DOTALL)
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _WORD = re.compile(r"[\w.+=~-]+")
-"""An option's value that is one word, neither a path nor a longer text."""
+"""Matches an option's value that is one word, neither a path nor a longer text."""
 _BARE_SERVER = re.compile(r"(?P<model>[^/].*)@(?P<server>(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}(?:/\S*)?)")
-"""A model that is not an absolute path, followed by HOST:PORT instead of a URL."""
+"""Matches a model that is not an absolute path, followed by HOST:PORT instead of a URL."""
 
 
 RENAME = "Rename the file, or make a link to it that has another name."
@@ -60,13 +60,13 @@ class EngineDefinition:
     python: str | None = None
     """Interpreter for a native engine's worker; None for the default one."""
     address: str | None = None
-    """URL of the server, or several with commas between them, if the definition comes from an engine spec; otherwise one of the
-    options holds it."""
+    """URL of the server, or several URLs separated by commas, if the definition comes from an engine spec; otherwise an option
+    has the URL."""
     options: Mapping[str, Json] = field(default_factory=dict)
     """Load and sampling options in one table, as the user wrote them."""
 
     def is_called_like(self, other: EngineDefinition) -> bool:
-        """Return whether users take both for one engine, whatever the options: the name and the backend are the same."""
+        """Return whether both have the same name and backend, so that users take them for one engine."""
         return (self.name, self.backend) == (other.name, other.backend)
 
     def has_model_of(self, other: EngineDefinition) -> bool:
@@ -86,8 +86,8 @@ def from_spec(text: str) -> EngineDefinition | None:
     """Return the engine of an engine spec, or None if `text` is not one.
 
     A spec is `BACKEND:MODEL`, or `BACKEND:MODEL@URL` for a model at an endpoint. The engine is named
-    after the model. Raises InputError if the URL lacks its scheme: HOST:PORT would otherwise be taken
-    as a part of the model's name. Also raises InputError if the spec is not UTF-8, because such a name cannot be saved.
+    after the model. Raises InputError if the URL lacks its scheme, because HOST:PORT would become a part
+    of the model's name, and if the spec is not UTF-8, because such a name cannot be saved.
     """
     if not is_utf8(text):
         raise InputError(f"The name {visible(text)} is not UTF-8 text.", hint=RENAME)
@@ -112,16 +112,16 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
     model = expand_home(model)
     path = PurePath(model)
     if path.parent.name == "snapshots":
-        path = PurePath(repository_of(model) or path)  # else a hash would be its name
+        path = PurePath(repository_of(model) or path)  # otherwise the engine's name would be a hash
     # a suffix like `.gguf` is removed; `.0bpw` belongs to a folder's name
     name = path.stem if path.suffix[1:].isalpha() else path.name
     return EngineDefinition(name=name or backend, backend=backend, model=model)
 
 
 def without_literal_keys(definition: EngineDefinition) -> EngineDefinition:
-    """Return the definition without keys and passwords in its URLs and options, as it may be written to disk.
+    """Return the definition without keys and passwords in its URLs and options, so that it may be written to disk.
 
-    No backend accepts them there. Definitions that are refused are saved, too.
+    No backend accepts a definition with such keys, but a refused definition is saved, too.
     """
     options = {name: _without_key(value) for name, value in definition.options.items()}
     address = None if definition.address is None else without_keys(definition.address)
@@ -129,7 +129,7 @@ def without_literal_keys(definition: EngineDefinition) -> EngineDefinition:
 
 
 def _without_key(value: Json) -> Json:
-    """Return the value of an option without keys: in the URLs of a text, or the whole text if it is one."""
+    """Return the value of an option without the keys in URLs; a text that is a key is hidden."""
     if isinstance(value, list | tuple):
         return [_without_key(item) for item in value]
     if not isinstance(value, str):
@@ -140,7 +140,7 @@ def _without_key(value: Json) -> Json:
 
 
 def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
-    """Return the definition without its secret options, as it may be shown or exported.
+    """Return the definition without its secret options, so that it may be shown or exported.
 
     The backend declares which options are secret. If it is not installed, all options are removed.
     """
@@ -152,7 +152,7 @@ def without_secrets(definition: EngineDefinition, backend: Backend | None) -> En
 
 
 def secret_options(backend: Backend) -> frozenset[str]:
-    """Return the names of the options that hold a secret, or the way to obtain one."""
+    """Return the names of the options that hold a secret, or say how to obtain a secret."""
     return _secret(cast("Hashable", backend.load_options), cast("Hashable", backend.sampling))
 
 
@@ -196,7 +196,7 @@ def at_each_server(definition: EngineDefinition, backend: Backend | None) -> tup
     if definition.address is not None:
         return tuple(dataclasses.replace(definition, address=url) for url in urls)
     option = address_option(backend.load_options)
-    assert option is not None, "it has the address"
+    assert option is not None, "the option has the address"
     return tuple(with_options(definition, {option.name: url}, backend) for url in urls)
 
 
@@ -207,7 +207,7 @@ def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:
 
 
 def resolve(text: str, engines: Mapping[str, EngineDefinition]) -> EngineDefinition:
-    """Return the engine of this name, or else the engine of this spec. Raises InputError, with UnknownEngine."""
+    """Return the engine of this name, or else the engine of this spec. Raises InputError; UnknownEngine if `text` is neither."""
     found = engines.get(text) or from_spec(text)
     if found is None:
         hint = suggest(text, engines) if engines else "No engines are defined yet."
@@ -279,7 +279,7 @@ def with_options(
 ) -> EngineDefinition:
     """Return the definition with these options, which take precedence over its own.
 
-    If one of them is the server's URL, it replaces the address in the engine's spec.
+    A server's URL among these options replaces the address in the engine's spec.
     """
     address = None if backend is None else address_option(backend.load_options)
     replaced = address is not None and address.name in options
@@ -293,7 +293,7 @@ def with_options(
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return the load options of an engine, and those that take effect with each run.
 
-    Raises InputError if one is invalid.
+    Raises InputError if an option is invalid.
     """
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}
@@ -307,16 +307,16 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
             raise InputError(
                 f"The engine {definition.name!r} names the server {without_keys(definition.address)}, but "
                 f"{backend.title} does not use servers.",
-                hint="Leave out the @ and what follows it.",
+                hint="Leave out the @ and the URL.",
             )
         load[option.name] = definition.address
     return load, sampling
 
 
 def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell = tell_nobody) -> None:
-    """Check an engine's options, each alone and all together. Blocks until the backend has answered.
+    """Check each of an engine's options, and whether they fit together. Blocks until the backend has answered.
 
-    Raises InputError if they are invalid, and EngineError if the backend itself fails or takes too long.
+    Raises InputError if an option is invalid, and EngineError if the backend itself fails or takes too long.
     """
     # asyncio is not needed to read definitions
     from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error

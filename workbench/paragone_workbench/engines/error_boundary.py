@@ -10,21 +10,21 @@ from paragone import EngineError, ParagoneError
 from paragone.violation import InterfaceViolation
 
 PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
-"""What a plugin may raise in a coroutine; Ctrl+C raises nothing there, it cancels the task."""
+"""Exceptions of a plugin in a coroutine, where Ctrl+C cancels the task and raises no KeyboardInterrupt."""
 
 CALL_ERRORS = (Exception, SystemExit)
-"""What a plugin may raise in a plain call. A KeyboardInterrupt there is the user's: `answer` replaces that of a plugin."""
+"""Exceptions of a plugin in a plain call. A KeyboardInterrupt comes from the user: `answer` replaces a plugin's."""
 
 _Observer = TypeVar("_Observer")
 
 _SHOWN = 300
-"""Characters that are shown of an unexpected error's message."""
+"""Largest number of characters of an unexpected error that are shown."""
 _LONGEST = 20_000
 """Longest sentence, or hint, of an error in characters."""
 
 
 def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
-    """Return an exception that a backend raised as a ParagoneError; an unexpected one is wrapped in an EngineError."""
+    """Return a ParagoneError for an exception of a backend: the exception itself, or an EngineError that wraps it."""
     if isinstance(error, ParagoneError) and _is_presentable(error):
         return error
     if isinstance(error, InterfaceViolation):
@@ -37,7 +37,7 @@ def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
 
 
 def described(error: BaseException) -> str:
-    """Return the type of an exception and the first line of its message, of which it keeps 300 characters."""
+    """Return the type of an exception and the first line of its message, cut to 300 characters."""
     try:
         message = str(error)[: 2 * _SHOWN].strip()
     except Exception:  # noqa: BLE001 (a plugin's exception can fail when it is shown)
@@ -55,7 +55,7 @@ def _is_presentable(error: ParagoneError) -> bool:
 def notify_observers(
     observers: Iterable[_Observer], call: Callable[[_Observer], None], observed: str
 ) -> None:
-    """Call a method of each observer. An exception is reported, and stops neither the other observers nor the `observed` object."""
+    """Call a method of each observer. An observer's exception is reported. It stops neither the other observers nor the `observed` object."""
     for observer in tuple(observers):
         try:
             call(observer)

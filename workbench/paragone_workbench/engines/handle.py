@@ -1,4 +1,4 @@
-"""The life cycle of one engine: open, close, restart, and replace by another."""
+"""The life cycle of an engine: opens, closes, restarts and replaces it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed", "crashed"]
-"""`stopped`: the user stopped its opening; `failed`: it could not be opened; `crashed`: its process ended unexpectedly."""
+"""`stopped`: the user stopped the opening; `failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
 
 
 class OpeningStopped(EngineError):
@@ -72,7 +72,7 @@ class EngineUse(Protocol):
 class EngineHandle:
     """An engine, open or not. Call its methods on the event loop.
 
-    An error of the engine sets `error`; unless stated otherwise, methods do not raise it.
+    An error of the engine sets `error`. Methods raise it only if their documentation says so.
     """
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
@@ -85,7 +85,7 @@ class EngineHandle:
         self.load_s: float | None = None
         """Seconds that opening took; None once `take_load_s` returned them."""
         self.turn = asyncio.Lock()
-        """Held by the run that uses the engine: one run at a time, first come, first served."""
+        """The run that uses the engine holds this lock: one run at a time, in the order of arrival."""
         self._registry = registry
         self._slot = Slot(self._opened, self._open_failed)
         self.sampling: Mapping[str, Json] = {}
@@ -100,7 +100,7 @@ class EngineHandle:
         """Waits for the end of the open engine."""
         self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
         self._placed: tuple[EngineDefinition, Placement] | None = None
-        """A cache: the placement, and the definition that it is for. Each run asks for the placement of each waiting engine."""
+        """The cached placement, with its definition: each run asks for the placement of each waiting engine."""
 
     @property
     def engine(self) -> OpenEngine | None:
@@ -152,7 +152,7 @@ class EngineHandle:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the engine can do; if it is not open, what its backend's engines can do."""
+        """What the engine can do. If the engine is not open, what its backend's engines can do."""
         from paragone import Capabilities  # not needed at start
 
         own = self.loaded.capabilities if self.loaded is not None else None
@@ -160,13 +160,13 @@ class EngineHandle:
 
     @property
     def placement(self) -> Placement:
-        """Where the engine computes, as far as it is known: `place` asks."""
+        """Where the engine computes, as far as it is known. `place` asks the backend."""
         if self._placed is not None and self._placed[0] is self.definition:
             return self._placed[1]
         return self._registry.placement(self.definition)
 
     async def place(self) -> None:
-        """Ask the backend where the engine computes, unless it is known."""
+        """Ask the backend where the engine computes, unless `placement` is known."""
         definition = self.definition
         if self._placed is None or self._placed[0] is not definition:
             await self._registry.place([definition])
@@ -174,7 +174,7 @@ class EngineHandle:
 
     @property
     def left(self) -> Caution | None:
-        """Why the server kept the model in memory when the engine was last closed; None if it did not."""
+        """Why the server kept the model in memory when the engine was last closed; None if the server freed it."""
         return self._slot.left
 
     @property
@@ -217,7 +217,10 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        self._placed = self._placed and (definition, self.placement)  # it depends on nothing that may differ
+        self._placed = self._placed and (
+            definition,
+            self.placement,
+        )  # name and sampling options do not change the placement
         self.definition = definition
         self.context_options, self.sampling = split_context_options(sampling)
         self._changed()
@@ -226,10 +229,10 @@ class EngineHandle:
     async def replace(
         self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
     ) -> None:
-        """Replace the engine by another one, or by the same one opened again. A run in progress is stopped.
+        """Replace the engine by another engine, or open the same engine again. Stops a run in progress.
 
-        Returns once the previous engine is closed; `opened` waits for the new one. With `opens` false, the
-        new one is opened later.
+        Returns once the previous engine is closed; `opened` waits for the new engine. With `opens` false, the
+        new engine stays closed.
         """
         closing = self._free()
         self.definition = definition
@@ -265,12 +268,12 @@ class EngineHandle:
         self._changed()
 
     def take_load_s(self) -> float | None:
-        """Return the seconds that opening took, on the first call after it; None on later calls."""
+        """Return the seconds that opening took, on the first call after the opening; None on later calls."""
         seconds, self.load_s = self.load_s, None
         return seconds
 
     async def vocabulary(self) -> Vocabulary | None:
-        """Return the vocabulary of the open engine, once no run uses it; None if the engine cannot tell."""
+        """Return the vocabulary of the open engine, once no run uses it; None if the engine does not report it."""
         async with self.turn:
             known = self._vocabulary is not None and self._vocabulary[0] == self.definition
             if not known and (engine := self.engine) is not None and self.capabilities.distributions:
@@ -279,7 +282,7 @@ class EngineHandle:
 
     @property
     def known_vocabulary(self) -> Vocabulary | None:
-        """The vocabulary, if `vocabulary` has asked the engine for it; else None."""
+        """The vocabulary, if a call of `vocabulary` has found it; else None."""
         if self._vocabulary is None or self._vocabulary[0] != self.definition:
             return None
         return self._vocabulary[1]
@@ -294,7 +297,7 @@ class EngineHandle:
 
     async def _open(self, threads: int | None) -> OpenEngine:
         self._began = time.monotonic()
-        from paragone import OpenRequest  # none of these is needed at start
+        from paragone import OpenRequest  # these modules are not needed at start
         from paragone_workbench.engines.checked_engine import CheckedEngine
         from paragone_workbench.engines.environments import interpreter
         from paragone_workbench.engines.foreign.engine import computes_in_a_worker, open_apart
@@ -319,7 +322,7 @@ class EngineHandle:
         return await CheckedEngine.of(opened, backend.name)
 
     def _log(self) -> str | None:
-        """Return the path of a new log file; None if none can be created, which keeps no engine from opening."""
+        """Return the path of a new log file; None if no file can be created: the engine is opened without a log."""
         from paragone import Caution
 
         self._unkept = ()
@@ -358,7 +361,7 @@ class EngineHandle:
             self._notify(lambda observer: observer.engine_failed(self, error))
 
     def _stop_watching(self) -> asyncio.Task[None] | None:
-        """Stop waiting for the end of the engine. Returns the task that did, unless this is the one that asks."""
+        """Stop waiting for the end of the engine. Returns the cancelled task; None if there is none or it is the current task."""
         watch, self._watch = self._watch, None
         if watch is None or watch is asyncio.current_task():
             return None
@@ -375,7 +378,7 @@ class EngineHandle:
         self._notify(lambda observer: observer.engine_failed(self, error))
 
     def _free(self) -> asyncio.Task[None]:
-        """Start to close the engine, in whatever state it is, and return the task."""
+        """Start to close the engine, whatever its state, and return the task."""
         watch = self._stop_watching()
         use = self._use
 

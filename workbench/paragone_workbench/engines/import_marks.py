@@ -1,4 +1,4 @@
-"""Marks on disk during the imports of third-party plugins: the next start knows which import ended the program.
+"""Marks on disk during the imports of third-party plugins, so that the next start knows which import ended the program.
 
 A plugin that left its mark is not imported again until its version changes or the mark is deleted.
 """
@@ -19,7 +19,7 @@ from paragone.violation import InterfaceViolation
 from paragone_workbench.paths import private_folder, state_file
 
 _present: set[Path] = set()
-"""The marks of this process."""
+"""The marks of imports in progress in this process."""
 
 
 @contextlib.contextmanager
@@ -35,11 +35,11 @@ def marked_import(plugin: str, package: str) -> Iterator[None]:
         yield
         return
     try:
-        if not _is_locked(handle):  # another process is importing it, and has its mark there
+        if not _is_locked(handle):  # another process imports the plugin, and has locked the mark
             yield
             return
         if not _present:
-            atexit.register(_remove)  # at an ordinary end, while an import hangs
+            atexit.register(_remove)  # the program may end normally while an import hangs
         _present.add(path)
         os.pwrite(handle, json.dumps([plugin, package, _version(package)]).encode(), 0)
         try:
@@ -52,7 +52,7 @@ def marked_import(plugin: str, package: str) -> Iterator[None]:
 
 
 def fatal_imports() -> list[str]:
-    """Return a sentence for each plugin whose import ended the program, and that is still installed as it was."""
+    """Return a sentence for each plugin whose import ended the program, unless its version has changed since."""
     try:
         paths = sorted(_folder().iterdir())
     except OSError:  # there is no such folder
@@ -70,13 +70,13 @@ def fatal_imports() -> list[str]:
 
 def _reason(path: Path) -> str:
     return (
-        "the program ended while it was imported, so it is left out until another version is installed, or until "
+        "the program ended while this plugin was imported, so it is left out until another version is installed, or until "
         f"you delete {path}"
     )
 
 
 def _left(path: Path) -> tuple[str, str] | None:
-    """Return the plugin and the package that a mark names; None if there is none of a process that has ended.
+    """Return the plugin and the package that a mark names; None without a mark of a process that has ended.
 
     Deletes the mark if another version of the package is installed.
     """
@@ -88,7 +88,7 @@ def _left(path: Path) -> tuple[str, str] | None:
         return None
     try:
         if not _is_locked(handle):
-            return None  # another process is importing it
+            return None  # another process imports the plugin
         plugin, package, version = json.loads(os.read(handle, 4096))
         if version == _version(package):
             return plugin, package
@@ -101,7 +101,7 @@ def _left(path: Path) -> tuple[str, str] | None:
 
 
 def _is_locked(handle: int) -> bool:
-    """Lock a mark unless another process has locked it; a lock ends with its process. Returns whether this one has it."""
+    """Lock a mark, and return whether this process has the lock. The lock ends with its process."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

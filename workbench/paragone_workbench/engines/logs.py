@@ -14,7 +14,7 @@ from paragone_workbench.paths import log_folder, private_folder
 
 _KEPT = 50
 _END = 2**19
-"""Characters of the beginning and of the end of a crash report that are kept."""
+"""Number of characters that are kept of the beginning, and of the end, of a crash report."""
 _numbers = itertools.count(1)
 
 
@@ -27,7 +27,7 @@ def engine_log(engine: str) -> Path:
     for old in sorted(folder.glob("*.log"), key=_modified, reverse=True)[_KEPT - 1 :]:
         with contextlib.suppress(OSError):
             old.unlink()
-    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # up to 160 bytes; a file name has at most 255
+    name = re.sub(r"[^\w.-]+", "-", engine)[:40]  # up to 160 bytes of the 255 that a file name may have
     # The time is part of the name because in a container the process id is the same at each start.
     path = folder / f"{name}.{time.strftime('%Y%m%d-%H%M%S')}.{os.getpid()}-{next(_numbers)}.log"
     try:

@@ -18,9 +18,9 @@ async def estimate_memory(
     *,
     tell: Tell = tell_nobody,
 ) -> MemoryEstimate:
-    """Return the memory that opening an engine would take, with these load options instead of its own.
+    """Return the memory that opening an engine would take, with these load options overriding its own.
 
-    Raises ParagoneError, whatever the backend raised or returned.
+    Raises ParagoneError if the backend fails or returns a wrong value.
     """
     from paragone_workbench.engines.environments import interpreter
 

@@ -1,6 +1,6 @@
-"""Where an engine computes, as its backend declares it: the addresses that it contacts, and which engines share a model.
+"""Where an engine computes: the addresses that it contacts, and how many engines share a model. The backend declares both.
 
-No other module asks for them.
+No other module asks a backend for these.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Placement:
 
     @property
     def most_at_once(self) -> int | None:
-        """How many runs engines with the same definition execute at once; None if a server decides it."""
+        """How many runs engines with the same definition execute at once; None if a server decides that."""
         return None if self.addresses and not self.is_local else self.sharing
 
 
 def placement_of(
     definition: EngineDefinition, backend: Backend | None, *, tell: Tell = tell_nobody
 ) -> Placement:
-    """Return where an engine computes. What an invalid definition or a backend that fails leaves open has its default.
+    """Return where an engine computes. If the definition is invalid or the backend fails, unknown values have their default.
 
     Blocks until the backend has answered.
     """
@@ -65,7 +65,7 @@ def placement_of(
 def _reported(
     definition: EngineDefinition, backend: Backend, ask: Callable[[Mapping[str, Json]], T], otherwise: T
 ) -> T:
-    """Return the backend's answer for the load options; `otherwise` if they are invalid or the backend fails."""
+    """Return the backend's answer for the load options; `otherwise` if an option is invalid or the backend fails."""
     try:
         load, _ = split_options(definition, backend)
         return ask(load)
@@ -76,9 +76,9 @@ def _reported(
 def reached(
     backend: Backend, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
 ) -> tuple[str, ...]:
-    """Return the addresses that an engine with this model and these load options contacts. Blocks until it is known.
+    """Return the addresses that an engine with this model and these load options contacts. Blocks until the backend has answered.
 
-    Raises ParagoneError that names the backend, whatever the backend raised or returned.
+    Raises ParagoneError that names the backend if the backend fails or returns a wrong value.
     """
     try:
         addresses = answer(
@@ -107,11 +107,11 @@ def name_reached(
 async def name_reached_apart(
     backend: Backend, engine: str, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
 ) -> None:
-    """Do what `name_reached` does, and leave the event loop to others until the addresses are known."""
+    """Do the same as `name_reached` without blocking the event loop."""
     from paragone.network.guard import GUARD  # not needed at start
 
     addresses = await answer_apart(lambda: reached(backend, model, options, tell=tell))
-    # in this task and not in the thread: the guard then knows that what the caller does next is done for this engine
+    # in this task, so that the guard attributes the caller's next contacts to this engine
     GUARD.name(addresses, engine, is_local=backend.capabilities.local)
 
 

@@ -1,7 +1,7 @@
-"""The questions that a backend answers without an open engine. No other module asks them.
+"""The questions that a backend answers without an open engine. No other module asks these questions.
 
-A question runs where it stops nothing else, has a deadline, and its answer is checked. Whatever a backend does, the
-question is answered or raises a ParagoneError that names the backend.
+Each question runs on a separate event loop and has a deadline, and its answer is checked. A backend that fails or
+breaks the interface raises ParagoneError with the backend's name.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_
 from paragone_workbench.visible_text import is_utf8
 
 LOCAL_DEADLINE_S = 60.0
-"""Seconds that a backend has that computes on this machine: some import gigabytes from a cold disk, or search large folders."""
+"""Seconds that a backend of this machine has for an answer: it may import gigabytes, or search large folders."""
 DEMO_DEADLINE_S = 300.0
 """Seconds that a backend has to create the models of its demo."""
 MAX_MODELS = 10_000
-"""Number of models that a backend may list."""
+"""Largest number of models that a backend may list."""
 
 _T = TypeVar("_T")
 
 
 async def probe(backend: Backend, python: str | None, *, tell: Tell = tell_nobody) -> Probe:
     """Return whether the backend is usable with an interpreter, by default its environment's. Raises ParagoneError."""
-    from paragone_workbench.engines.environments import interpreter  # its modules have questions, too
+    from paragone_workbench.engines.environments import interpreter  # that module imports this one
 
     async def ask() -> Probe:
         return check_value(Probe, await backend.probe(interpreter(backend, python)))
@@ -44,7 +44,7 @@ async def probe(backend: Backend, python: str | None, *, tell: Tell = tell_nobod
 async def models(
     backend: Backend, folders: Iterable[str], *, usual: bool = True, tell: Tell = tell_nobody
 ) -> Sequence[ModelInfo]:
-    """Return the models in these folders, and with `usual` in those that the backend names. Raises ParagoneError."""
+    """Return the models in these folders, and with `usual` also in the backend's folders. Raises ParagoneError."""
 
     async def ask() -> Sequence[ModelInfo]:
         more = map(str, backend.model_folders()) if usual else ()
@@ -98,7 +98,7 @@ def _checked_models(found: object) -> Sequence[ModelInfo]:
 
 
 def _with_problem(model: ModelInfo) -> ModelInfo:
-    """Return a model, with a problem if its path is not UTF-8: it could be neither saved nor sent to an engine."""
+    """Return a model, with a problem if its path is not UTF-8, since such a path can be neither saved nor sent to an engine."""
     if is_utf8(model.model):
         return model
     return dataclasses.replace(model, problem=f"The file's name is not UTF-8 text. {RENAME}")
@@ -117,7 +117,7 @@ async def _answer(
     *,
     deadline_s: float | None = None,
 ) -> _T:
-    """Return the answer of a backend. After `NOTICE_S` seconds, the user is told which answer the program waits for. Raises ParagoneError."""
+    """Return the answer of a backend. After `NOTICE_S` seconds, `tell` shows what the program waits for. Raises ParagoneError."""
     seconds = deadline_s or (LOCAL_DEADLINE_S if backend.capabilities.local else DEADLINE_S)
     notice = asyncio.get_running_loop().call_later(
         NOTICE_S,

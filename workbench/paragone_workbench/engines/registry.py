@@ -29,9 +29,9 @@ _MOST_PLACED = 64
 
 
 class Registry:
-    """Finds backends by name and caches them. Finding one imports no other plugin.
+    """Finds backends by name and caches them. Finding a backend imports no other plugin.
 
-    `tell` shows which plugin is waited for. `tell` may be called in any thread.
+    `tell` shows which plugin the program waits for. It may be called in any thread.
     """
 
     def __init__(self, tell: Tell = tell_nobody) -> None:
@@ -42,7 +42,7 @@ class Registry:
         self._complete = False
         self._loading = asyncio.Lock()
         self._placed: list[tuple[tuple[EngineDefinition, Backend | None], Placement]] = []
-        """What `placement` found, and for what: each run needs it several times."""
+        """The last placements, by definition and backend: each run needs them several times."""
 
     def get(self, name: str) -> Backend:
         """Return the backend of this name. Raises InputError if there is no such backend, or its plugin is broken."""
@@ -52,7 +52,7 @@ class Registry:
         if name == IMPORTED:
             raise InputError(
                 "These answers were imported from another program, so there is no engine to open.",
-                hint="To go on, choose an engine of yours for this lane.",
+                hint="Choose one of your engines for this lane.",
             )
         for problem in self._problems:
             if problem.plugin == name:
@@ -94,7 +94,7 @@ class Registry:
         return known
 
     async def place(self, definitions: Iterable[EngineDefinition]) -> None:
-        """Ask where engines compute, in a thread: the event loop goes on. Then `placement` has the answer."""
+        """Ask where engines compute, without blocking the event loop. Then `placement` returns the answer."""
         for definition in definitions:
             backend = self.find(definition.backend)
             for one in at_each_server(definition, backend):
@@ -108,11 +108,11 @@ class Registry:
         self._placed = [*self._placed[1 - _MOST_PLACED :], ((definition, backend), placed)]
 
     def knows(self, name: str) -> bool:
-        """Whether `find` returns at once: it has looked for the backend before."""
+        """Whether `find` returns at once, because it has looked for this backend before."""
         return self._complete or name in self._found
 
     async def load(self, names: Iterable[str]) -> None:
-        """Look for backends in a thread: importing their plugins takes time, and meanwhile the event loop goes on."""
+        """Look for backends in a thread, since importing their plugins would block the event loop."""
         async with self._loading:
             unknown = [name for name in names if not self.knows(name)]
             if unknown:
@@ -136,7 +136,7 @@ class Registry:
         return self._problems
 
     def _discover(self, only: str | None = None) -> Discovery:
-        """Import plugins in a thread, so that Ctrl+C interrupts the caller and is not taken for a plugin's mistake."""
+        """Import plugins in a thread, so that Ctrl+C interrupts the caller and not the import."""
         from paragone.discovery import discover  # not at start: loads pluggy and package metadata
 
         watch = import_watch(self.tell)

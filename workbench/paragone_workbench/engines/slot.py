@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 CANCEL_TIMEOUT = 5.0
-"""Seconds that a task has to end after it was requested to, before it is cancelled again."""
+"""Seconds after which a task that was asked to end is cancelled again."""
 
 
 class Slot:
@@ -25,7 +25,7 @@ class Slot:
     def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[BaseException], None]) -> None:
         self.engine: OpenEngine | None = None
         self.left: Caution | None = None
-        """Why the server of the last engine that was closed keeps its model in memory; None if it does not."""
+        """Why the server of the last closed engine keeps the model in memory; None if the server freed it."""
         self._opened = opened
         self._failed = failed
         self._opening: asyncio.Task[None] | None = None
@@ -43,7 +43,7 @@ class Slot:
         return self._opening is not None and not self._opening.done()
 
     def open(self, opening: Callable[[], Coroutine[None, None, OpenEngine]]) -> None:
-        """Start to open an engine. Must be called only while there is none."""
+        """Start to open an engine. Call this only while no engine is open or being opened."""
         self._opening = asyncio.create_task(self._open(opening, self._freeing))
 
     async def settled(self) -> None:
@@ -52,7 +52,7 @@ class Slot:
             await asyncio.wait([self._opening])
 
     def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        """Start to close the engine, or to cancel its opening, and return the task, which awaits `first` before."""
+        """Start to close the engine, or to cancel its opening, and return the task, which first awaits `first`."""
         opening, self._opening = self._opening, None
         engine, self.engine = self.engine, None
         self.left = None
@@ -68,7 +68,7 @@ class Slot:
             await asyncio.wait([freeing])  # two engines may not fit in memory together
         try:
             engine = await opening()
-        except PLUGIN_ERRORS as error:  # the lane reports it
+        except PLUGIN_ERRORS as error:  # the observers of the engine report the error
             if self._is_wanted():
                 self._opening = None
                 self._failed(error)
@@ -80,7 +80,7 @@ class Slot:
                 self.left = await _close(engine)
 
     def _is_wanted(self) -> bool:
-        """Whether the current task's opening is still wanted: a backend may ignore that the opening was cancelled."""
+        """Whether the current task's opening was not cancelled: a backend may ignore a cancellation."""
         return self._opening is asyncio.current_task()
 
     async def _freed(
@@ -109,7 +109,7 @@ async def _close(engine: OpenEngine) -> Caution | None:
 
 
 async def wait_for_end(task: asyncio.Task[None]) -> None:
-    """Wait for a task that was requested to end, and cancel it every few seconds until it does.
+    """Wait for a task that was asked to end, and cancel it every few seconds until it ends.
 
     One cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancellation that arrives as it ends.
     """

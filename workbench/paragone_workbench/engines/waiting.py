@@ -1,4 +1,4 @@
-"""How the user learns which plugin the program waits for."""
+"""Shows the user which plugin the program waits for."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from paragone.discovery import Watch
 
 NOTICE_S = 2.0
-"""Seconds after which the user is told which plugin is waited for."""
+"""Seconds after which the user sees which plugin the program waits for."""
 DEADLINE_S = 20.0
-"""Seconds that a plugin has for an answer."""
+"""Seconds that a plugin has to answer."""
 
 Tell: TypeAlias = Callable[[str], None]
 """Shows a sentence. The function may be called in any thread."""
@@ -22,7 +22,7 @@ def tell_nobody(sentence: str) -> None:
 
 
 def import_watch(tell: Tell) -> Watch:
-    """Return a watch over the imports of plugins: it leaves marks on disk, and tells which import is waited for."""
+    """Return a watch over the imports of plugins, which leaves marks on disk and shows an import that takes long."""
     from paragone.discovery import LOADING_S, Watch
     from paragone_workbench.engines.import_marks import marked_import
 

@@ -1,4 +1,4 @@
-"""Brief names of engines for sentences, which are long with names of files: what all names have in common is left out."""
+"""Brief names of engines for sentences: names of files are long, so the part that all names share is left out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 
 _LONG = 24
-"""Characters above which a name makes sentences long."""
+"""Longest name, in characters, that is not made brief."""
 _SEPARATORS = " .-:/@"
 
 
 class BriefNames:
     """Brief names of engines: of `Llama-8B-Instruct.Q8_0.gguf` beside `Llama-8B-Instruct.Q4_0.gguf`, `Q8_0` remains.
 
-    Names are as they are if all are short, or if what they have in common is one of them.
+    Names stay whole if all are short, or if the shared beginning or end is itself one of the names.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def _brief(names: Sequence[str]) -> Mapping[str, str]:
 
 
 def _words(shared: str) -> int:
-    """Return how many characters of what the names share are whole words."""
+    """Return the length of the whole words at the start of a shared part."""
     return max((shared.rfind(separator) + 1 for separator in _SEPARATORS), default=0)
 
 

@@ -1,4 +1,4 @@
-"""The content of a report in any format. All texts are safe to show, and without the user's secrets."""
+"""The content of a report in any format. All texts are safe to show, and free of the user's secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paragone_workbench.reporting.drawings import Chart, Plot, Table
 from paragone_workbench.store.experiment_records import AssertionResult
 
 _BEGINNING = 100
-"""Number of characters of the beginning of a prompt."""
+"""Largest number of characters of `PromptView.beginning`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,13 @@ class Section:
     """Results of one kind.
 
     Attributes:
-        title: What they are.
-        tables: Tables of them.
-        charts: Charts of them.
-        remarks: Sentences about them.
+        title: The kind of the results.
+        tables: Tables of the results.
+        charts: Charts of the results.
+        remarks: Sentences about the results.
         rest: More sentences, which are folded.
-        note: How to read them.
-        folded: Whether they are details, which stand at the end and are folded.
+        note: How to read the results.
+        folded: Whether the section has details, which are folded at the end of the report.
     """
 
     title: str
@@ -73,10 +73,10 @@ class ReportVerdict:
 
     Attributes:
         headline: The decision.
-        reasons: Why, at what price, and how sure that is.
-        not_chosen: Why no other one.
-        not_measured: What is not known, and why.
-        cautions: What is to be read with care.
+        reasons: Why the engine is chosen, what it costs, and how sure the decision is.
+        not_chosen: Why the other engines are not chosen.
+        not_measured: Which figures are unknown, and why.
+        cautions: Which figures to read with care.
     """
 
     headline: str
@@ -96,7 +96,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A part of an answer. `differs` if it is not in the answer of the first engine."""
+    """A part of an answer. `differs` says that the first engine's answer lacks it."""
 
     text: str
     differs: bool = False
@@ -109,11 +109,11 @@ class AnswerView:
     Attributes:
         engine: The name of the engine, or of the lane.
         segments: The answer, with the differences from the first engine's.
-        thinking: What a reasoning model wrote before it.
-        left_out: How much of the answer is not shown, as a sentence; empty if all of it is.
-        compared: How it differs from the first engine's answer, as a sentence; empty for the first one.
+        thinking: What a reasoning model wrote before the answer.
+        left_out: How much of the answer is not shown, as a sentence; empty if the whole answer is shown.
+        compared: How the answer differs from the first engine's, as a sentence; empty for the first engine.
         figures: Tokens and speeds, in one line.
-        remarks: Failures, warnings, and which variant it is.
+        remarks: Failures, warnings, and which variant the answer is.
         checks: The results of the assertions.
         settings: The settings in force.
     """
@@ -153,10 +153,10 @@ class PromptView:
         facts: Expected answer, tags, images.
         remarks: What is special about the prompt, such as that it was edited.
         rounds: The answers side by side; one tuple for each repetition.
-        left_out: How many repetitions are not shown, as a sentence; empty if all are.
-        conditions: Whether they were answered under the same conditions; None if that is said elsewhere.
-        folded: Whether only its beginning is shown until the reader asks for more.
-        sound: Whether no run and no assertion failed, so that it is folded with the others of its kind.
+        left_out: How many repetitions are not shown, as a sentence; empty if all are shown.
+        conditions: Whether the engines answered under the same conditions; None if `Report.conditions` says it.
+        folded: Whether only the beginning of the prompt is shown until the reader unfolds it.
+        sound: Whether no run and no assertion failed. All sound prompts are folded together.
     """
 
     number: int
@@ -178,7 +178,7 @@ class PromptView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
-    """A report. The answers are read when they are needed, a prompt at a time.
+    """A report. Its answers are read from the history one prompt at a time.
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
@@ -188,12 +188,12 @@ class ReportContent:
         verdict: Which engine to deploy; None for a conversation.
         overview: A row for each engine.
         plots: The quality of the engines over what they cost.
-        engines: The engines, the first of which is the one that others are compared with.
+        engines: The engines. The others are compared with the first one.
         sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
-        conditions: Whether the engines answered under the same conditions; None if each prompt says that.
-        prompts: Returns an iterator over the prompts that are shown in full.
-        left_out: How many prompts are not shown, as a sentence; empty if all are.
-        sound: Number of the prompts that are folded together: nothing failed at them.
+        conditions: Whether the engines answered under the same conditions; None if each prompt has its own.
+        prompts: Returns an iterator over the prompts that the report shows.
+        left_out: How many prompts are not shown, as a sentence; empty if all are shown.
+        sound: Number of prompts at which nothing failed, and which are folded together.
     """
 
     id: str

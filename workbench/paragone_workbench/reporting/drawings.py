@@ -13,11 +13,11 @@ class Figure:
     Attributes:
         name: The engine.
         value: The value.
-        low: The lower end of its interval; None if there is none.
-        high: The upper end.
+        low: The lower end of the value's interval; None if there is none.
+        high: The upper end of the interval.
         text: The value with its unit.
         interval: The interval, in words; empty if there is none.
-        count: What it was measured on, such as `20 prompts`; may be empty.
+        count: What the value was measured on, such as `20 prompts`; may be empty.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Chart:
 
     Attributes:
         title: What the values are.
-        note: How to read them, as sentences.
+        note: How to read the values, as sentences.
         figures: The rows.
         start: Value at the left end of the axis.
-        end: Value at the right end.
+        end: Value at the right end of the axis.
         mark: `bar`: from the left end to the value; `dot`: at the value, for scales without a zero.
     """
 
@@ -50,7 +50,7 @@ class Chart:
     mark: Literal["bar", "dot"] = "bar"
 
     def place(self, value: float) -> float:
-        """Return where a value is on the axis, from 0 to 100; values beyond its ends are put there."""
+        """Return where a value is on the axis, from 0 to 100. A value beyond an end is put at that end."""
         return place_between(value, self.start, self.end)
 
 
@@ -68,9 +68,9 @@ class TableLine:
 
     Attributes:
         name: What the row is about.
-        note: A word or two on it, such as `reference`, or its number of prompts.
-        cells: Its values, one for each column.
-        stands_out: Whether it is the row to look at.
+        note: A word or two on the row, such as `reference` or `20 prompts`.
+        cells: The values of the row, one for each column.
+        stands_out: Whether the row is highlighted.
     """
 
     name: str
@@ -81,14 +81,14 @@ class TableLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Values of several kinds, or of several engines.
+    """A table of values.
 
     Attributes:
         title: What the table shows; may be empty.
         first: The title of the column with the names of the rows.
         columns: The titles of the other columns.
         lines: The rows.
-        note: How to read it, as sentences.
+        note: How to read the table, as sentences.
     """
 
     title: str = ""
@@ -100,7 +100,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """A number on an axis, and its place from 0 (start) to 100 (end)."""
+    """A number on an axis, and its position from 0 (start) to 100 (end)."""
 
     place: float
     text: str
@@ -108,7 +108,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """An axis of a plot: what it shows, with the unit, and its ticks."""
+    """An axis of a plot: its title, with the unit, and its ticks."""
 
     title: str
     ticks: tuple[Tick, ...]
@@ -116,12 +116,12 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The name of a point beside it.
+    """The name that is drawn beside a point.
 
     Attributes:
         text: The name, shortened if it is long.
-        right: Whether it is to the right of its point, else to the left.
-        shift: Pixels by which it is lower than the point.
+        right: Whether the name is to the right of its point, else to the left.
+        shift: Pixels by which the name is lower than the point.
     """
 
     text: str
@@ -130,7 +130,7 @@ class Label:
 
     @property
     def offset(self) -> int:
-        """Pixels from the middle of the point to the nearer end of the name, to the right."""
+        """Pixels from the middle of the point to the nearer end of the name; negative to the left."""
         return 9 if self.right else -9
 
 
@@ -141,13 +141,13 @@ class PlotPoint:
     Attributes:
         name: The engine.
         text: Both values, with their units.
-        x: The place from the left, from 0 to 100.
-        y: The place from the top in pixels, as are `low` and `high`.
+        x: The position from the left, from 0 to 100.
+        y: The position from the top, in pixels, as are `low` and `high`.
         low: The lower end of the interval.
-        high: Its upper end.
-        label: The name beside the point; None if there is no room for it.
+        high: The upper end of the interval.
+        label: The name beside the point; None if there is no room for the name.
         in_front: Whether no other engine is better in one value and as good in the other.
-        chosen: Whether it is the engine to deploy.
+        chosen: Whether this is the engine to deploy.
     """
 
     name: str
@@ -166,12 +166,12 @@ class Plot:
     """The quality of engines over another value.
 
     Attributes:
-        title: What is shown over what.
-        note: How to read it, as sentences, with the names of the front.
+        title: The titles of the vertical and the horizontal axis, such as `Pass rate over memory`.
+        note: How to read the plot, as sentences.
         x: The horizontal axis.
         y: The vertical axis, from the bottom.
         points: The engines.
-        front: The points of the front, from the left.
+        front: The points of the Pareto front, from the left.
     """
 
     title: str
@@ -183,5 +183,5 @@ class Plot:
 
 
 def place_between(value: float, start: float, end: float) -> float:
-    """Return where a value is between two others, from 0 to 100; values beyond them are put there."""
+    """Return where a value is between `start` and `end`, from 0 to 100. A value beyond one of them is put there."""
     return max(0.0, min(100.0, 100 * (value - start) / (end - start)))

@@ -10,13 +10,13 @@ from paragone import InputError
 from paragone_workbench.experiments.output_file import check_target, replacing
 
 ReportFormat: TypeAlias = Literal["html", "md", "csv", "json"]
-"""The suffixes of the file's name."""
+"""The suffixes of reports' file names."""
 
 
 def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
     """Return the format of a file by its suffix. Raises InputError for an unknown suffix, or if the file cannot be written.
 
-    `replaces`: the user agreed that an existing file is replaced.
+    `replaces` says that an existing file may be replaced.
     """
     formats = {name: name for name in get_args(ReportFormat)}
     check_target(path, replaces=replaces)
@@ -30,7 +30,7 @@ def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
 
 
 def write(path: Path, pieces: Iterable[str]) -> int:
-    """Write the pieces into a file, in place of an earlier one, and return its size in bytes. Raises ParagoneError."""
+    """Write the pieces into a file, replacing an existing one, and return the file's size in bytes. Raises ParagoneError."""
     with replacing(path) as file:
         for piece in pieces:
             file.write(piece)

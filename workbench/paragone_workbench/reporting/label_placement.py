@@ -1,7 +1,7 @@
 """Places the names of points in a plot, so that no two overlap at any width of the page.
 
-Points are at shares of the width and at pixels of the height, since only the width changes. The names are placed for the narrowest
-plot: in a wider one, names and points that are side by side only move apart.
+Only the width of a plot changes, so the x of a point is a share of the width, and its y a number of pixels. The names are placed
+for the narrowest plot: in a wider plot, names and points that are side by side only move apart.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 from paragone_workbench.reporting.drawings import Label
 
 WIDTH = 280
-"""Pixels of the narrowest plot."""
+"""Width of the narrowest plot in pixels."""
 
 HEIGHT = 230
-"""Pixels of every plot."""
+"""Height of every plot in pixels."""
 
 LONGEST = (165, 115)
-"""The largest width of a name in pixels, and the one that is tried next if there is no room. A wider name is shortened."""
+"""Largest widths of a name, in pixels, in the order in which they are tried. A wider name is shortened."""
 
 FONT = 11.5
 """Size of the names in pixels."""
@@ -30,20 +30,20 @@ _NARROW, _WIDE = "ijlrtfI.,:;|!'()[]/- ", "mwMW@%"
 _RADIUS = 6
 """Pixels around the middle of a point that stay free."""
 _PARTS = 30
-"""Number of parts of each piece of a line."""
+"""Number of parts into which a line between two points is divided."""
 _SHIFTS = sorted(range(-6 * _LINE, 7 * _LINE, _LINE), key=abs)
-"""How much lower than its point a name can be, in pixels."""
+"""How much lower than its point a name can be, in pixels, the nearest first."""
 
 
 class Spot(NamedTuple):
-    """A point: its place from 0 to 100% of the width, and in pixels from the top."""
+    """A point: `x` from 0 to 100% of the width, `y` in pixels from the top."""
 
     x: float
     y: float
 
 
 class _Box(NamedTuple):
-    """What is drawn at a point, which is at `x`: the point itself, or its name."""
+    """The rectangle of a point, or of its name, in pixels. `x` is that of the point."""
 
     x: float
     left: float
@@ -52,7 +52,7 @@ class _Box(NamedTuple):
     bottom: float
 
     def meets(self, other: _Box) -> bool:
-        """Whether the two overlap here or in a wider plot, where they are as far apart as their points."""
+        """Whether two rectangles overlap in the narrowest plot or in a wider one, where they move apart with their points."""
         if self.bottom <= other.top or other.bottom <= self.top:
             return False
         if self.x == other.x:
@@ -62,9 +62,9 @@ class _Box(NamedTuple):
 
 
 def placed(points: Sequence[tuple[str, Spot]], line: Sequence[Spot]) -> list[Label | None]:
-    """Return the label of each point with its name; None if there is no room for it. Earlier points have precedence.
+    """Return the label of each point with its name; None if there is no room for the name. Earlier points have precedence.
 
-    `line` goes from spot to spot. Names avoid it where they can.
+    `line` goes from spot to spot. Names avoid the line where they can.
     """
     taken = [_around(spot) for _, spot in points]
     crossed = list(_along(line))
@@ -80,7 +80,7 @@ def placed(points: Sequence[tuple[str, Spot]], line: Sequence[Spot]) -> list[Lab
 
 
 def _best(text: str, spot: Spot, taken: Sequence[_Box], crossed: Sequence[_Box]) -> tuple[Label, _Box] | None:
-    """Return the nearest free place, if possible one that the line does not cross; None if no place is free."""
+    """Return the nearest free position of a name, if possible off the line; None if no position is free."""
     free = list(_free(text, spot, taken))
     beside = [place for place in free if not any(place[1].meets(box) for box in crossed)]
     return next(iter(beside or free), None)
@@ -100,7 +100,7 @@ def _free(text: str, spot: Spot, taken: Sequence[_Box]) -> Iterator[tuple[Label,
 
 
 def _along(line: Sequence[Spot]) -> Iterator[_Box]:
-    """Yield boxes that cover a line, but for its beginning and its end at each spot."""
+    """Yield boxes that cover a line, without its ends at the spots."""
     for (x1, y1), (x2, y2) in pairwise(line):
         for part in range(1, _PARTS):
             share = part / _PARTS
@@ -129,7 +129,7 @@ def _ems(character: str) -> float:
 
 
 def _fitting(name: str, most: float) -> str:
-    """Return a name that takes at most `most` pixels: models differ at the beginning, their quantizations at the end."""
+    """Return a name shortened in the middle to `most` pixels: models differ at the beginning, quantizations at the end."""
     if width_of(name) <= most:
         return name
     kept = len(name) - 1

@@ -1,4 +1,4 @@
-"""The HTML format: one file that needs no others, no scripts and no network."""
+"""The HTML format: one file that needs no other files, no scripts and no network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def html_pieces(report: ReportContent, now: float) -> Iterator[str]:
 
 @functools.cache
 def _environment() -> Environment:
-    """Return the environment of all pages; it keeps the compiled templates."""
+    """Return the environment of all pages, which keeps the compiled templates."""
     return Environment(
         loader=PackageLoader("paragone_workbench.reporting"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Texts that are fit for a file that is given to others."""
+"""Removes secrets from texts of a file that the user may give to others."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def public(text: str) -> str:
 
 
 def date_text(seconds: float) -> str:
-    """Return a time, in seconds since 1970, as date and time with its offset from UTC, in the local time zone; `?` if there is none."""
+    """Return a time, in seconds since 1970, as date and time with its offset from UTC, in the local time zone; `?` if there is no such date."""
     return local_date(seconds, "%Y-%m-%d %H:%M %z")

@@ -90,7 +90,7 @@ COLUMNS: Mapping[str, Callable[[TableRow], ColumnValue]] = {
 }
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""Characters at the beginning of a cell that make spreadsheets take it for a formula, or skip to one."""
+"""First characters of a cell that a spreadsheet takes for a formula, or skips before a formula."""
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 

@@ -1,1 +1,1 @@
-"""Agreement: how greedy answers of an engine agree with those of a reference, and whether they collapse."""
+"""Agreement: whether an engine gives the same greedy answers as a reference, and whether an engine has collapsed."""

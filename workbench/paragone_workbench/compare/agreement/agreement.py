@@ -1,7 +1,7 @@
-"""How the answers of an engine agree with those of a reference to the same prompts, where both answered greedily.
+"""How the greedy answers of an engine agree with those of a reference to the same prompts.
 
-The answers of each engine follow its own earlier tokens. So this shows what a comparison of distributions over a given text
-cannot: a small difference that leads to another answer, and a model that loses itself in repetitions.
+Each engine continues its own earlier tokens. So this comparison shows what a comparison of distributions over a given text
+cannot: a small difference that leads to another answer, and a model that repeats itself without end.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.statistics.intervals import Interval, share_interval
 
 FEWEST_LOST = 3
-"""Number of degenerate answers from which an engine can have collapsed."""
+"""Fewest lost answers of an engine that has collapsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
-    """What an engine's answers are like by themselves.
+    """The lengths and the faults of an engine's answers.
 
     Attributes:
         engine: The engine's name.
         answers: Number of answers.
-        loops: Number of those that end in a loop.
-        empty: Number of those without text.
-        cut: Number of those that a limit ended.
-        median_tokens: Median length; None without answers.
+        loops: Number of answers that end in a loop.
+        empty: Number of answers without text.
+        cut: Number of answers that a limit ended.
+        median_tokens: Median length of the answers in tokens; None without answers.
     """
 
     engine: str
@@ -52,13 +52,13 @@ class Agreement:
         candidate: The name of the other engine.
         prompts: Number of prompts that both answered.
         identical: Number of prompts to which both gave the same text.
-        forks: For each other prompt, how many tokens are the same before the first that differs, in ascending order. A
+        forks: For each other prompt, how many tokens are the same before the first different token, in ascending order. A
             prompt at which that is unknown is left out, such as one at which an answer was cut before it could differ.
-        unit: What `forks` counts: characters, if an engine does not report its tokens.
-        length_ratio: Tokens of the candidate's answers, divided by those of the reference's; None if there are none.
+        unit: The unit of `forks`: characters, if an engine does not report its tokens.
+        length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if there are none.
         sound: Number of prompts at which the reference's answer is not degenerate.
-        lost: Number of those at which the candidate's is.
-        regained: Number of prompts at which the candidate's answer is not degenerate, and the reference's is.
+        lost: Number of these prompts at which the candidate's answer is degenerate.
+        regained: Number of prompts at which only the reference's answer is degenerate.
     """
 
     reference: str
@@ -89,7 +89,7 @@ class Agreement:
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether more than half of the answers are lost: degenerate, where the reference's are not."""
+        """Whether the candidate has lost at least three answers, and more than half of those at `sound` prompts."""
         return self.lost >= FEWEST_LOST and 2 * self.lost > self.sound
 
     def to_json(self) -> dict[str, Json]:
@@ -123,7 +123,7 @@ def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
 
 
 def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
-    """Compare two engines by their answers to the same prompts: pairs of the reference's and the candidate's."""
+    """Compare two engines by pairs of answers, the reference's and the candidate's, to the same prompts."""
     is_same = [_is_same(*pair) for pair in pairs]
     kept = all(answer.keeps_tokens for pair in pairs for answer in pair)
     partings = (

@@ -1,4 +1,4 @@
-"""Answers that are of no use to anybody, whatever the prompt was: loops, and answers without text."""
+"""Degenerate answers, which are useless whatever the prompt: loops, and answers without text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TAIL, PERIOD = 64, 16
 """An answer is a loop if its last 64 tokens are repetitions of a sequence of 16 tokens at most."""
 
 _CHARACTERS = 4
-"""Characters that stand for a token where the tokens are unknown."""
+"""Characters that count as a token where the tokens are unknown."""
 
 
 def is_loop(answer: RunResult) -> bool:
@@ -31,7 +31,7 @@ def is_degenerate(answer: RunResult) -> bool:
 
 
 def _repeats(items: Sequence[object], unit: int) -> bool:
-    """Return whether the end of a sequence is periodic. `unit` is the number of items for a token."""
+    """Return whether the end of a sequence is periodic. `unit` is the number of items that count as a token."""
     tail = items[-TAIL * unit :]
     if len(tail) < TAIL * unit:
         return False

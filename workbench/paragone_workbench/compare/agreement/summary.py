@@ -1,4 +1,4 @@
-"""The agreement of several engines with a reference, and what the answers of each are like."""
+"""The agreement of several engines with a reference, and the faults of their answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from paragone_workbench.runs.result import RunResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerSummary:
-    """What the answers of a reference and of candidates are like.
+    """The agreement of candidates with a reference, and the faults of their answers.
 
     Attributes:
-        conducts: Those of each engine by themselves, the reference's first.
-        agreements: Those of each candidate beside the reference's.
+        conducts: The lengths and faults of each engine's answers, the reference's first.
+        agreements: The agreement of each candidate with the reference.
     """
 
     conducts: tuple[Conduct, ...]

@@ -10,11 +10,11 @@ from paragone_workbench.statistics.paired import paired_difference
 from paragone_workbench.statistics.sample_size import rounded_up, values_needed
 
 _LEVEL = 0.05
-"""The p-value below which more degenerate answers are no chance."""
+"""The p-value below which a larger number of degenerate answers is not put down to chance."""
 
 
 def verdict(found: Agreement) -> str:
-    """Return the verdict on a candidate's answers; a collapse comes first. Empty if no prompt was answered by both."""
+    """Return sentences on a candidate's answers, first of all a collapse; empty if both engines answered no prompt."""
     return " ".join(_sentences(found)) if found.prompts else ""
 
 
@@ -29,9 +29,9 @@ def collapse(found: Agreement) -> str:
 
 
 def prompts_needed(found: Agreement) -> int | None:
-    """Return the number of prompts, in all, that would show that a candidate loses itself more often, if it goes on so.
+    """Return the number of prompts, in all, that would show that a candidate loses more answers, at its present rate.
 
-    The power is 80%. None if that is shown already, or if the candidate does not lose more answers than the reference.
+    The power is 80%. None if the prompts so far show it, or if the candidate does not lose more answers than the reference.
     """
     if found.lost <= found.regained or found.is_collapsed or _loses_more(found):
         return None
@@ -47,13 +47,13 @@ def _sentences(found: Agreement) -> Iterator[str]:
         yield collapse(found)
     elif _loses_more(found):
         yield (
-            f"{found.candidate} loses itself more often than {found.reference}: {found.lost:,} of the "
+            f"{found.candidate} gives degenerate answers more often than {found.reference}: {found.lost:,} of the "
             f"{counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or no text."
         )
     elif needed is not None:
         more = counted(rounded_up(max(1, needed - found.prompts)), "more prompt")
         yield (
-            f"Whether {found.candidate} loses itself more often than {found.reference} is open ({found.lost:,} answers "
+            f"Whether {found.candidate} gives degenerate answers more often than {found.reference} is open ({found.lost:,} answers "
             f"against {found.regained:,}); about {more} would settle this."
         )
     yield (
@@ -64,13 +64,13 @@ def _sentences(found: Agreement) -> Iterator[str]:
     if quartiles := found.fork_quartiles:
         low, middle, high = quartiles
         yield (
-            f"Half of the others part within the first {counted(round(middle) + 1, found.unit)} (quartiles of the "
+            f"Half of the other answers part within the first {counted(round(middle) + 1, found.unit)} (quartiles of the "
             f"{found.unit}s before: {low:.0f} and {high:.0f})."
         )
 
 
 def _loses_more(found: Agreement) -> bool:
-    """Whether more answers are degenerate than the reference's, by McNemar's exact test."""
+    """Whether the candidate has more degenerate answers than the reference, by McNemar's exact test."""
     if found.lost <= found.regained:
         return False
     ours, theirs = [1.0] * found.lost + [0.0] * found.regained, [0.0] * found.lost + [1.0] * found.regained

@@ -15,7 +15,7 @@ _DRIFTS = "so answers can differ after some tokens, also at temperature 0"
 
 
 def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Return the programs and builds that differ, and add to `unknown` what each side does not report, by its name.
+    """Return the programs and builds that differ, and add to `unknown` what each side does not report.
 
     Builds of different programs are not comparable. Engines with one origin have one build.
     """
@@ -39,7 +39,7 @@ def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> l
 
 
 def compare_launches(sides: Sequence[Side]) -> list[Finding]:
-    """Return a finding if servers that tell their launch arguments were started with different ones."""
+    """Return a finding if servers that report their launch arguments were started with different arguments."""
     reported = {side.name: text for side in sides if (text := side.fact(LAUNCH)) is not None}
     differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in reported.items()})
     if not differences:
@@ -49,7 +49,7 @@ def compare_launches(sides: Sequence[Side]) -> list[Finding]:
 
 
 def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Compare builds of one program. If all commits are known, no version is missing: a commit determines the version."""
+    """Compare builds of one program. If all commits are known, no version counts as unknown: a commit determines the version."""
     reported = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
     differences: dict[str, str] = {}
     for name, values in reported.items():

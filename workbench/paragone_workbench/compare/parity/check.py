@@ -1,4 +1,4 @@
-"""The parity check."""
+"""Compares all conditions of a parity check."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CHANGED = {
 """The codes, in docs/plugins.md, of warnings that an answer was not computed as requested."""
 
 _CHANGES = "may-change-requests"
-"""The warning of an engine whose server can change requests and does not tell."""
+"""The code of the warning that an engine's server can change requests without notice."""
 
 
 def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:

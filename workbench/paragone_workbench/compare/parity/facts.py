@@ -12,13 +12,13 @@ from paragone_workbench.compare.parity.side import Side, is_chosen
 _TEMPLATE = "chat template"
 _THREADS = "threads"
 _OF_THE_MODEL = frozenset({"architecture", "parameters", "quantization"})
-"""Facts in which models differ that are compared on purpose."""
+"""Facts that differ as expected if different models are compared."""
 
 
 def compare_facts(
     sides: Sequence[Side], unknown: Mapping[str, list[str]], *, without_prompt: Collection[str]
 ) -> list[Finding]:
-    """Return the facts that differ, and add to `unknown`, by the name of a side, the facts that it does not report.
+    """Return the facts that differ, and add to `unknown` the facts that a side does not report, by the side's name.
 
     `without_prompt` has the sides whose prompts are unknown: only for these does the chat template matter.
     """

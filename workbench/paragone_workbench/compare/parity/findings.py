@@ -21,7 +21,7 @@ class OptionChange:
     """An option to set in one engine."""
 
     engine: str
-    """Name of the side."""
+    """Name of the engine's side."""
     option: str
     value: Json
     reloads: bool
@@ -29,7 +29,7 @@ class OptionChange:
 
     @property
     def assignment(self) -> str:
-        """The option and its value as `--set` takes them."""
+        """The option and its value, in the form of `--set`."""
         return f"{self.option}={value_text(self.value)}"
 
 
@@ -61,24 +61,24 @@ class Levelling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that is not the same in all engines."""
+    """A condition that differs between the engines."""
 
     what: str
-    """The option's name, if it is one."""
+    """The name of the condition; that of the option if an option sets it."""
     values: Mapping[str, Json]
-    """The value of each engine by its name; None where the engine does not tell."""
+    """The value of each engine by its name; None where the engine does not report it."""
     sentence: str
-    """What differs, and the effect of that; without advice."""
+    """What differs, and its effect, without advice."""
     levelling: Levelling = Levelling()
     system: str = ""
-    """The system prompt that a chat template added in one engine: given to all engines, it makes their prompts equal."""
+    """The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal."""
     is_expected: bool = False
     """Whether the difference is not an alarm: the user has set the option for all engines, or while comparing; or it comes from the
     compared models, the earlier answers of each engine, a cache, or a drawn seed."""
 
     @property
     def sign(self) -> str:
-        """What stands before the sentence: `≠`, or `·` for a difference that was to be expected."""
+        """The character before the sentence: `≠`, or `·` for an expected difference."""
         return "·" if self.is_expected else "≠"
 
     @property
@@ -86,7 +86,7 @@ class Finding:
         """A sentence that says which option of the command line makes the setting equal for all engines; empty if no option can."""
         if self.system:
             return (
-                f"To level it, give all of them the same system prompt: --system {shlex.quote(self.system)}"
+                f"To level it, give all engines the same system prompt: --system {shlex.quote(self.system)}"
             )
         if not self.levelling:
             return ""
@@ -100,12 +100,12 @@ class Unknown:
     engine: str
     names: tuple[str, ...]
     levelling: Levelling = Levelling()
-    """Options that make unknown values known, by setting what the other engines have."""
+    """Options that make unknown values known, by setting the values of the other engines."""
 
     @property
     def sentence(self) -> str:
         """What is unknown, without advice."""
-        return f"{self.engine} does not tell: {', '.join(self.names)}."
+        return f"{self.engine} does not report: {', '.join(self.names)}."
 
     @property
     def advice(self) -> str:
@@ -115,7 +115,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Whether the engines answered under the same conditions, as far as they report them."""
+    """Whether the engines answered under the same conditions, as far as they report the conditions."""
 
     findings: tuple[Finding, ...] = ()
     """The differences; expected ones come last."""
@@ -123,12 +123,12 @@ class Parity:
 
     @property
     def alarms(self) -> int:
-        """Number of conditions that differ and that nobody would expect to."""
+        """Number of unexpected differences."""
         return sum(not finding.is_expected for finding in self.findings)
 
     @property
     def remark(self) -> str:
-        """What follows from the facts that some engines do not tell, as a sentence; empty if nothing does."""
+        """What unreported facts mean for rounding, as a sentence; empty if all engines report these facts."""
         untold = {name for unknown in self.unknown for name in unknown.names}
         facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
         rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in untold]
@@ -145,10 +145,10 @@ class Parity:
         if self.alarms:
             return f"{counted(self.alarms, 'condition was', 'conditions were')} not the same:"
         if self.findings:
-            known = " as far as the engines tell" if self.unknown else ""
-            return f"The comparison was fair{known}. What differs was to be expected:"
+            known = " in all that the engines report" if self.unknown else ""
+            return f"The comparison was fair{known}. These differences were expected:"
         if self.unknown:
-            return "The comparison was fair as far as the engines tell: nothing that they report differs."
+            return "The comparison was fair in all that the engines report: nothing differs."
         return "The comparison was fair: the conditions were the same."
 
 
@@ -167,14 +167,14 @@ def quoted(text: str) -> str:
 
 
 def enumeration(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()) -> str:
-    """Return which engines have which value: `1.1 in a and 1 in b and c; d does not tell`."""
+    """Return which engines have which value: `1.1 in a and 1 in b and c; d does not report it`."""
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
         if value is not None:
             groups.setdefault(_shown(value), []).append(name)
     text = joined(f"{value} in {joined(names)}" for value, names in groups.items())
     if silent:
-        text += f"; {joined(silent)} {'does' if len(silent) == 1 else 'do'} not tell"
+        text += f"; {joined(silent)} {'does' if len(silent) == 1 else 'do'} not report it"
     return text
 
 

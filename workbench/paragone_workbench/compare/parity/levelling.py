@@ -1,4 +1,4 @@
-"""Find the options that level a difference."""
+"""Finds the options that give all engines one value."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def level(
 ) -> Levelling:
     """Return the options that give all sides one value.
 
-    `values` and `options` have the value and the option of each side by its name, None if it has none or
-    does not tell. The value is the one of a side that cannot change it, else the most frequent one. What a side has
-    drawn is for one run only: the option is set there, too.
+    `values` and `options` have the value and the option of each side by its name; None if it is unknown, or there is no
+    option. All sides get the value of a side that cannot change it, else the most frequent value. A value that a side has
+    drawn, such as a seed, is for one run only: the option is set there, too.
     """
     able = [side for side in sides if options.get(side.name) is not None]
     drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()
@@ -69,7 +69,7 @@ def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo 
 
 
 def _accepted(kind: type[Options], info: OptionInfo, value: Json) -> Json | None:
-    """Return a value as this option has it; None if the option does not accept it."""
+    """Return a value in the form of this option; None if the option does not accept the value."""
     try:
         wanted = parse(kind, info.name, value) if isinstance(value, str) and not info.many else value
         build(kind, {info.name: wanted})

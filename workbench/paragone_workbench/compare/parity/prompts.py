@@ -11,7 +11,7 @@ from paragone_workbench.compare.parity.findings import Finding, enumeration, joi
 from paragone_workbench.compare.parity.side import Side
 
 PROMPT = "prompt"
-"""The name of a prompt that could not be compared."""
+"""The name of the condition, for sides whose prompt could not be compared."""
 
 _CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
 """Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""
@@ -20,7 +20,7 @@ _ROLES = {"system", "user", "assistant"}
 
 
 def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Compare the prompts of all sides with the prompt that is known best.
+    """Compare the prompts of all sides with the prompt of which most is known.
 
     Adds to `unknown`, by the name of a side, `PROMPT` if its prompt could not be compared at all, or the prompt's text
     if only the number of tokens is known.
@@ -72,9 +72,7 @@ def _finding(
     asked = [side for side in different if not _same_messages(reference, side, but="assistant")]
     own = [side for side in different if side not in asked and not _same_messages(reference, side)]
     if asked:
-        parts.append(
-            f"{reference.name} was asked other things before than {joined(side.name for side in asked)}."
-        )
+        parts.append(f"{reference.name} had other prompts before than {joined(side.name for side in asked)}.")
     if own:
         parts.append("Each lane's history contains its own answers, so the prompts differ.")
     for side in [side for side in different if side not in (*asked, *own)][:3]:
@@ -85,7 +83,7 @@ def _finding(
         system = system or _default_system(reference, only_reference, only_side)
         if system:
             parts.append(
-                f"It is the default system prompt of the chat template in "
+                f"This text is the default system prompt of the chat template in "
                 f"{reference.name if only_reference else side.name}."
             )
     return Finding(
@@ -98,7 +96,7 @@ def _finding(
 
 
 def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
-    """Return whether the messages are the same, apart from those of the role `but`; True if they are unknown."""
+    """Return whether both sides sent the same messages, apart from the role `but`; True if messages are unknown."""
     if one.messages is None or other.messages is None:
         return True
     first, second = (
@@ -127,9 +125,7 @@ def _described(reference: Side, side: Side, only_reference: str, only_side: str)
 def _first_token(reference: Side, side: Side) -> str:
     ids, others = reference.prompt_ids, side.prompt_ids
     if ids is None or others is None:
-        return (
-            f"The text is the same in {side.name}, the number of its tokens is not: one adds special tokens."
-        )
+        return f"The text is the same in {side.name}, the number of its tokens is not: one engine adds special tokens."
     at = common_length(ids, others)
     return f"The text is the same in {side.name}; its tokens differ from token {at + 1} on."
 

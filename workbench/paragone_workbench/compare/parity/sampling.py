@@ -20,7 +20,7 @@ _UNSET = "none"
 def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
     """Return the options that differ, and the options whose values some sides do not report.
 
-    Options without effect in every side that tells them are left out, such as `top_k` at temperature 0.
+    Options that have no effect in all sides that report them are left out, such as `top_k` at temperature 0.
     """
     reported = {side.name: side.sampling() for side in sides}
     idle = {name: without_effect(values) for name, values in reported.items()}
@@ -41,7 +41,7 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
         differs = any(not same(known[0], value) for value in known)
         defaults = [info.default for info in options.values() if info is not None]
         if not differs and any(same(default, known[0]) for default in defaults):
-            # Engines without the option are at the default of those that have it.
+            # Engines without the option behave as the others do at their default.
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
         levelling = _level(sides, values, options)
@@ -99,7 +99,7 @@ def _finding(
     if without:
         sentence += f" There is no such option in {' and '.join(without)}."
     if drawn and len(values) - len(silent) > 1:
-        sentence += " Each engine drew its own."
+        sentence += " Each engine drew its own value."
     return Finding(
         what=name, values=values, sentence=sentence, levelling=levelling, is_expected=drawn or chosen
     )

@@ -18,7 +18,7 @@ _SEED = "seed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """An engine, as far as it is known. Several lanes with one engine have names of their own."""
+    """An engine, with what is known of its model and run. Lanes with the same engine have different names."""
 
     name: str
     definition: EngineDefinition
@@ -26,7 +26,7 @@ class Side:
     loaded: LoadedModel | None
     """The open model; None if the engine is not open."""
     run: RunResult | None = None
-    """Its answer to the prompt that is compared; None if there is none."""
+    """The engine's run for the compared prompt; None if there is none."""
     messages: tuple[Message, ...] | None = None
     """The messages of the request; None if unknown."""
     chosen: frozenset[str] = frozenset()
@@ -101,7 +101,7 @@ class Side:
     def sampling(self) -> Mapping[str, Json]:
         """Return the sampling options that are known to be in force, by their standard names.
 
-        Before a run they are the options of the definition and the declared defaults. None means that the
+        Before a run, these are the options of the definition and the declared defaults. The value None means that the
         option is not set.
         """
         values = dict(self._settings.sampling or {})
@@ -145,7 +145,7 @@ class Side:
 
 
 def is_chosen(sides: Sequence[Side], options: Mapping[str, OptionInfo | None]) -> bool:
-    """Whether the user set an option for all sides, or for one while comparing. Its name can differ from side to side."""
+    """Whether the user set an option for all sides, or for one side while comparing. `options` has each side's option."""
     return all(side.has_set(options[side.name]) for side in sides) or any(
         side.has_chosen(options[side.name]) for side in sides
     )

@@ -1,14 +1,14 @@
 """The Bradley–Terry model, fitted to comparisons of pairs of engines.
 
 P(a beats b) = σ(ln 10·(ξa − ξb + z·β)), where z are differences of style, if these are controlled for. A tie counts
-½ to each side. That is a logistic regression; with a Gaussian prior on ξ and β, it has one finite solution for any
-votes. One regression serves ratings with and without style control: the package `choix`, which fits the first,
-has no regressors for the second.
+½ to each side. That is a logistic regression; with a Gaussian prior on ξ and β, the regression has one finite solution for any
+votes. One regression serves ratings with and without style control: the package `choix`, which fits ratings without style,
+has no regressors for style.
 
 Uncertainty comes from a bootstrap over whole votes, as in FastChat's `rating_systems.py`. Each resample also draws
-the centre of the prior anew from the prior (Papandreou and Yuille 2010 sample a posterior in this way). Without
-that, an engine that won all of its votes would win them in every resample, and its interval would have no width;
-with it, few votes leave the width of the prior.
+the centre of the prior anew from the prior (Papandreou and Yuille 2010 sample a posterior in this way). Otherwise,
+an engine that won all of its votes would win them in every resample, and its interval would have no width; with the
+drawn centres, the interval of an engine with few votes is as wide as the prior.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POINTS = 400
 PRIOR_SD = 200
 """Standard deviation of the prior in rating points.
 
-Wide enough to leave the votes to decide: the difference of two engines has a standard deviation of 283 points,
+The prior is so wide that the votes decide: the difference of two engines has a standard deviation of 283 points,
 odds of 5 to 1, more than versions of a model usually differ by. The prior weighs as much as 1.5 ties between
 two engines: the Fisher information of a vote on their difference in ξ is (ln 10)²/4 at most, of the prior
 1/(2·(200/400)²).
@@ -35,9 +35,9 @@ two engines: the Fisher information of a vote on their difference in ξ is (ln 1
 
 _SD = PRIOR_SD / POINTS
 _CELLS = 2_000_000
-"""Largest number of values of one array, which bounds the memory."""
+"""Largest number of values of an array: resamples are fitted in blocks to bound the memory."""
 _TOLERANCE = 1e-6
-"""Largest change of a parameter in the last step, far below the digits that are shown."""
+"""Largest change of a parameter in ξ at which the fit ends: far below the digits that are shown."""
 
 
 class Pairing(NamedTuple):
@@ -67,7 +67,7 @@ def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 
     """Fit the model to votes. A vote is one or more comparisons of engines, which are given by their indices.
 
     Equal votes are counted and computed once, so without style the cost hardly depends on the number of votes.
-    The best ξ of engines that votes connect have the mean 0; those of a sample do not.
+    The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
     kinds = Counter(votes)
     counts = np.array(list(kinds.values()), np.int64)
@@ -88,7 +88,7 @@ def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 
 
 
 class _Model:
-    """The logistic regression for given comparisons. Weights and centres of the prior have a row per resample."""
+    """The logistic regression for given comparisons. Weights, and centres of the prior, have a row for each resample."""
 
     def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
         rows = np.arange(len(comparisons))

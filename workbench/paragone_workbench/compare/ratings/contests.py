@@ -18,8 +18,8 @@ FEATURES = tuple(field.name for field in fields(Style))
 class Contest:
     """The comparison of two candidates of different engines in a vote.
 
-    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` is whether the tie is one because
-    all candidates were bad.
+    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that the tie is
+    one of bad candidates.
     """
 
     first: VotedAnswer
@@ -30,7 +30,7 @@ class Contest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How contests ended, from the side of one engine."""
+    """How the contests of one engine ended."""
 
     wins: int = 0
     losses: int = 0
@@ -56,8 +56,8 @@ class Tally:
 def contests(vote: Vote) -> Iterator[Contest]:
     """Yield the contests of a vote.
 
-    The best candidate won against all others; a vote says nothing about how the others compare with each other. `tie` and
-    `bad` are a tie between all. Candidates of the same engine are no contest.
+    The best candidate won against all others; a vote says nothing about how the others compare with each other. The choices
+    `tie` and `bad` are a tie of all candidates. Candidates of the same engine have no contest.
     """
     numbered = enumerate(vote.candidates)
     for (place, first), (other_place, second) in combinations(numbered, 2):
@@ -67,7 +67,7 @@ def contests(vote: Vote) -> Iterator[Contest]:
 
 
 def tally(engine: str, found: Iterable[Contest]) -> Tally:
-    """Return how the contests of an engine ended for it. Contests of other engines are skipped."""
+    """Return how the contests of this engine ended. Contests of other engines are skipped."""
     wins = losses = ties = bad = 0
     for contest in found:
         if engine not in (contest.first.engine, contest.second.engine):
@@ -84,8 +84,8 @@ def style_differences(found: Sequence[Contest]) -> Values:
     """Return a row of differences for each contest: (a − b)/(a + b + 1) of each feature, first minus second.
 
     These differences are the regressors of FastChat's style control. Each feature is divided by its root mean square.
-    The feature is not centred: a contest has no natural first side, so the centre is 0. A feature that never differs is 0
-    everywhere.
+    The differences are not centred: which side of a contest is first is arbitrary, so the centre is 0. A feature that never
+    differs is 0 everywhere.
     """
     first = _styles([contest.first.style for contest in found])
     second = _styles([contest.second.style for contest in found])

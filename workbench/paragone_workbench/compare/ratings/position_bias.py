@@ -19,13 +19,13 @@ class PositionBias:
     first: int
     """Number of the votes that the first answer won."""
     interval: Interval
-    """Wilson's interval of the share."""
+    """Wilson's 95% interval of the share of votes that the first answer won."""
     expected: float
-    """The share without a bias: ½ for votes over two answers, less for those over more."""
+    """The share without a bias: ½ for votes on two answers, less for votes on more answers."""
 
     @property
     def share(self) -> float:
-        """The share of these votes that the first answer won."""
+        """The share of the votes that the first answer won."""
         return self.first / self.votes
 
     @property

@@ -33,9 +33,9 @@ def rate(
 ) -> Ratings:
     """Rate the engines of votes.
 
-    By default only blind votes count: who sees the names judges the names too. With `control_style`, differences
-    in length and Markdown are regressors, so that the ratings are those of answers alike in style. `seed` is for
-    the bootstrap.
+    By default only blind votes are used: a voter who sees the names also judges the names. With `control_style`,
+    differences in length and Markdown are regressors, so that the ratings hold for answers of the same style. `seed` is
+    for the bootstrap.
     """
     every = list(votes)
     between = [vote for vote in every if len({candidate.engine for candidate in vote.candidates}) > 1]
@@ -71,7 +71,7 @@ def rate(
 def _comparisons(
     found: Sequence[Sequence[Contest]], engines: Sequence[str], control_style: bool
 ) -> list[tuple[Pairing, ...]]:
-    """Return the contests of each vote for the model, written alike so that equal votes are equal."""
+    """Return the contests of each vote for the model, in a fixed order so that votes with the same result are equal."""
     index = {engine: place for place, engine in enumerate(engines)}
     flat = [contest for vote in found for contest in vote]
     styles = iter(style_differences(flat).tolist() if control_style else [()] * len(flat))
@@ -87,7 +87,7 @@ def _comparisons(
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:
-    """Return the engines that contests connect, largest group first."""
+    """Return the groups of engines that contests connect, the largest group first."""
     group = {engine: {engine} for engine in engines}
     for contest in found:
         one, other = group[contest.first.engine], group[contest.second.engine]
@@ -111,7 +111,7 @@ def _rated(
             models[answer.engine][f"{answer.backend}:{answer.model}"] = None
     for members in groups:
         places = [engines.index(engine) for engine in members]
-        # a sample is moved by the centre that its prior was drawn with, which says nothing about the engines
+        # the drawn centre of the prior shifts all ξ of a sample, which says nothing about the engines
         centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
         for column, engine in enumerate(members):
             yield EngineRating(
@@ -151,11 +151,11 @@ def _pairs(
 
 
 def _margins(samples: Values, best: Values) -> Values:
-    """Return half the width of each difference's interval, so that all hold together with a probability of 95%.
+    """Return half the width of each difference's interval, so that all intervals hold together with a probability of 95%.
 
-    That is the standard error of each difference by c, the 95th percentile over the samples of the largest
-    |difference − best| by its standard error (the single-step max-|t| method of Westfall and Young 1993). For one
-    pair c is about 1.96; it takes into account that differences with an engine in common depend on each other.
+    Half the width is the standard error of a difference times c, the 95th percentile over the samples of the largest
+    |difference − best| in standard errors (the single-step max-|t| method of Westfall and Young 1993). For one
+    pair, c is about 1.96. The method allows for the dependence of differences with an engine in common.
     """
     errors = samples.std(axis=0, ddof=1)
     largest = np.abs((samples - best) / errors).max(axis=1)

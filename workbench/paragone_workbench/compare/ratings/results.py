@@ -21,12 +21,12 @@ class EngineRating:
 
     engine: str
     models: tuple[str, ...]
-    """The models that it had, as `BACKEND:MODEL`; several if its definition was changed between votes."""
+    """The models of the engine, as `BACKEND:MODEL`; several if its definition was changed between votes."""
     rating: float
     """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
     tally: Tally
-    """The results of its contests with other engines."""
+    """The results of the engine's contests with other engines."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
@@ -48,13 +48,13 @@ class RatedPair:
     """The engine with the higher rating."""
     b: str
     difference: float
-    """The rating of A − that of B."""
+    """The rating of A minus the rating of B, in points."""
     interval: Interval
     """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
-    """The results of their contests with each other, from A's side."""
+    """The results of the contests between A and B, from A's side."""
     pairs: int
-    """Number of pairs of engines that are compared in all."""
+    """Number of all compared pairs, for which the interval is corrected."""
 
     @property
     def shown(self) -> bool:
@@ -90,7 +90,7 @@ class RatedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StyleEffect:
-    """How much a feature of style counted in the votes."""
+    """How much a feature of style influenced the votes."""
 
     feature: str
     """`tokens`, `headers`, `lists` or `bold`."""
@@ -106,29 +106,29 @@ class Ratings:
     engines: tuple[EngineRating, ...]
     """Highest rating first."""
     pairs: tuple[RatedPair, ...]
-    """All pairs of engines that can be compared."""
+    """All pairs of engines whose ratings can be compared."""
     groups: tuple[tuple[str, ...], ...]
     """Engines that votes connect, directly or through others. Ratings of different groups cannot be compared."""
     votes: int
-    """Number of votes that count."""
+    """Number of votes that the ratings use."""
     ties: int
-    """Number of the votes that say `tie`."""
+    """Number of these votes with the choice `tie`."""
     bad: int
-    """Number of the votes that say `bad`."""
+    """Number of these votes with the choice `bad`."""
     unblind: int
-    """Number of votes that were not blind, whether they count or not."""
+    """Number of votes that were not blind, used or not."""
     one_engine: int
-    """Number of votes over answers of a single engine. They count nowhere."""
+    """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
-    """Whether votes that were not blind count."""
+    """Whether the ratings use votes that were not blind."""
     position: PositionBias | None
-    """How often the first of the shown answers won; None without a blind vote that decided."""
+    """How often the first of the shown answers won; None without a blind vote for a best answer."""
     style: tuple[StyleEffect, ...] | None
-    """How much each feature of style counted; None if style was not controlled for."""
+    """How much each feature of style influenced the votes; None if style was not controlled for."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be known to read the ratings, in sentences."""
+        """Sentences that a reader of the ratings must know."""
         notes = []
         if self.unblind and self.includes_unblind:
             notes.append(

@@ -23,8 +23,8 @@ def use_toolkit(folder: Path, toolkit: str) -> None:
     home = packages / toolkit
     for runtime in home.glob("lib/libcudart.so.*"):  # the wheels lack the name that linkers use
         (home / "lib" / "libcudart.so").symlink_to(runtime.name)
-    # Python runs this line at each start: in the engine's worker, in the check, and in a pip that compiles
-    # packages that the user adds.
+    # Python runs this line at each start: in the engine's worker, in the check, and in pip when it compiles
+    # packages that the user installs.
     (packages / "paragone_cuda.pth").write_text(
         f"import os; any(map(os.environ.get, {_VARIABLES})) or os.environ.update(CUDA_HOME={str(home)!r})\n"
     )

@@ -32,8 +32,8 @@ from paragone_workbench.paths import private_folder
 async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
     """Create an environment, yielding the steps as they happen.
 
-    An existing one is replaced once the new one is installed, and is kept if that fails.
-    Closing the generator ends the running program and deletes its files. Raises InputError
+    An existing environment is replaced once the new one is installed, and is kept if the installation fails.
+    Closing the generator ends the running program and deletes the new files. Raises InputError
     and EngineError.
     """
     private_folder(plan.folder.parent)
@@ -93,7 +93,7 @@ def _replacing(folder: Path) -> Iterator[None]:
     if is_complete(folder):
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    else:  # `old` may exist even so, if a program that had moved it away was killed
+    else:  # `old` may exist: a killed program had moved it away
         shutil.rmtree(folder, ignore_errors=True)
     try:
         yield
@@ -107,7 +107,7 @@ def _replacing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Yield a folder for temporary files, on the disk whose free space was checked; /tmp may be too small."""
+    """Yield a folder for temporary files on the environment's disk, whose free space was checked: /tmp may be too small."""
     scratch = sibling_path(folder, "tmp")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
@@ -140,7 +140,7 @@ async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
             probe = await questions.probe(backend, str(python_in(folder)))
             general = (
                 str(error),
-                f"Once that is fixed, check again with: paragone env check {backend.name}.",
+                f"Once this is fixed, check again with: paragone env check {backend.name}.",
             )
             reason, remedy = general if probe.usable else (probe.reason, probe.remedy)
             raise EngineError(
@@ -178,8 +178,8 @@ def remove(name: str) -> int:
 def _exclusive_lock(name: str) -> Iterator[int]:
     """Lock the environment of this name. Raises InputError if another process has locked it, and ParagoneError on other errors.
 
-    Yields the lock's file descriptor. A child process that inherits it keeps the lock if it outlives this
-    process.
+    Yields the lock's file descriptor. A child process that inherits the descriptor holds the lock even if this
+    process ends.
     """
     try:
         descriptor = os.open(sibling_path(environment_folder(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -194,7 +194,7 @@ def _exclusive_lock(name: str) -> Iterator[int]:
         except BlockingIOError as error:
             raise InputError(
                 f"The environment {name} is already being created or removed.",
-                hint="Try again when that is done.",
+                hint="Try again later.",
             ) from error
         yield descriptor
     finally:

@@ -1,4 +1,4 @@
-"""Plans the creation of an environment, so that its costs can be shown before it is started."""
+"""Plans the creation of an environment, so that its costs can be shown before the creation begins."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _MAX_OUTPUT = 1 << 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentPlan:
-    """How an environment would be created, and what that takes."""
+    """How an environment would be created, with the download and the disk space that this takes."""
 
     backend: Backend
     folder: Path
     build: Build
     python: str
-    """The interpreter to create it with."""
+    """The interpreter to create the environment with."""
     uv: str | None
     """The path of `uv`; None to use venv and pip instead."""
     find_links: Path | None
@@ -48,7 +48,7 @@ class EnvironmentPlan:
     replaces: bool
     """Whether an environment exists, which is deleted once the new one is installed."""
     warnings: tuple[str, ...] = ()
-    """What would prevent the use of the environment on this machine, in sentences."""
+    """Sentences on what would prevent the use of the environment on this machine."""
 
     @property
     def download(self) -> int:
@@ -125,7 +125,7 @@ def _build(
 
 
 def _has_compiler(build: Build, compiler: str | None) -> bool:
-    """Whether a build has a CUDA compiler: that of version `compiler`, or its own if the user has chosen none."""
+    """Whether a build has a CUDA compiler: one of version `compiler`, or its own if the user has chosen no toolkit."""
     return compiler == build.cuda or (bool(build.toolkit) and chosen_home() is None)
 
 
@@ -162,10 +162,10 @@ def _warnings(
 
 
 async def _driver() -> int | None:
-    """Return the major version of the NVIDIA driver; None if there is none."""
+    """Return the major version of the NVIDIA driver; None if there is no driver."""
     try:
         found = re.search(r"\s(\d{3,})\.\d+", _DRIVER.read_text())
-    except OSError:  # not on Linux itself, as in WSL2
+    except OSError:  # the file exists only on Linux without WSL2
         gpus, _ = await find_gpus()
         found = re.match(r"(\d{3,})\.", gpus[0].driver) if gpus else None
     return int(found[1]) if found else None
@@ -196,7 +196,8 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
         if await _version(path) in environment.pythons:
             return path
     raise InputError(
-        f"{title} needs Python {wanted}, and none was found.", hint="Name one with --python PATH."
+        f"{title} needs Python {wanted}, and no such interpreter was found.",
+        hint="Name one with --python PATH.",
     )
 
 
@@ -208,7 +209,7 @@ def _candidates(environment: Environment) -> Iterable[str]:
 
 
 async def _version(python: str) -> str | None:
-    """Return the version of a Python interpreter, such as `3.12`; None if the program is not one."""
+    """Return the version of a Python interpreter, such as `3.12`; None if the program is no Python interpreter."""
     output = await _output_of(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     version = (output or "").strip()
     return version if re.fullmatch(r"\d+\.\d+", version) else None
@@ -235,7 +236,9 @@ async def _output_of(*command: str) -> str | None:
     except TimeoutError:
         return None
     finally:
-        with contextlib.suppress(ProcessLookupError):  # the user may have named any program, so end it
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # the user may have named any program, even one that does not end
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     return output.decode(errors="replace")

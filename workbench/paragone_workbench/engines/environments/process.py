@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 Stage: TypeAlias = Literal["create", "install", "check"]
 
 _HEARTBEAT = 1.0
-"""Seconds after which a step is repeated if the program prints nothing, as during a long download."""
+"""Seconds after which a step is repeated if the program prints nothing, such as during a long download."""
 
 _CLEANUP_TIMEOUT = 5.0
 """Seconds that an interrupted program has to delete its temporary files."""
@@ -36,7 +36,7 @@ class InstallStep:
 
 
 class CommandFailed(Exception):
-    """A program failed. The message is the reason that it printed last."""
+    """A program failed. The message is the reason that the program printed last."""
 
 
 async def run_command(
@@ -51,7 +51,7 @@ async def run_command(
     """Run a program, yielding a step for each line that it prints, and at least one a second.
 
     `scratch` is the folder for its temporary files. The program inherits the descriptor `lock`, and so
-    keeps the lock if it outlives this process. Raises CommandFailed.
+    holds the lock even if this process ends. Raises CommandFailed.
     """
     started = time.monotonic()
     line = line or " ".join(command)
@@ -70,7 +70,7 @@ async def run_command(
         )
     )
     try:
-        # asyncio would kill the program alone if it is cancelled here, and wait for what that started.
+        # Cancelled here, asyncio would kill only the program, and wait for the processes that the program started.
         process = await asyncio.shield(starting)
     except OSError as error:
         raise CommandFailed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
@@ -104,12 +104,12 @@ async def run_command(
         reading.cancel()
         if process.returncode is None:
             await _end(process)
-        await asyncio.wait({reading})  # before another reads
+        await asyncio.wait({reading})  # only one task may read at a time
         await _drain(process)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a program and its child processes, after giving it time to clean up."""
+    """End a program and its child processes, after giving the program time to clean up."""
     _signal(process, signal.SIGINT)
     deadline = time.monotonic() + _CLEANUP_TIMEOUT
     # `process.wait()` would also wait for the pipe, which a child process may keep open.
@@ -122,7 +122,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 async def _drain(process: asyncio.subprocess.Process) -> None:
     """Read a program's output to its end, since the event loop keeps the process object until then.
 
-    A child process may keep the pipe open for longer; that is not waited for.
+    If a child process keeps the pipe open for longer, the function returns after `_HEARTBEAT` seconds.
     """
     assert process.stdout is not None
     with contextlib.suppress(TimeoutError):
@@ -136,7 +136,7 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
 
 
 def _reason(tail: Sequence[str]) -> str:
-    """Return the reason that a failed program printed: all from its first error line on, else its last line."""
+    """Return the reason that a failed program printed: the lines from its first error on, else its last line."""
     for index, line in enumerate(tail):
         if line.lower().startswith(("error", "×", "x ", "the virtual environment was not created")):
             return " ".join(tail[index:])

@@ -1,4 +1,4 @@
-"""Code of other authors that runs in the application's process: on event loops in threads of its own.
+"""Runs code of other authors in the application's process, on event loops in separate threads.
 
-If such code blocks, the screen and other engines go on.
+If such code blocks, the screen and other engines still respond.
 """

@@ -14,33 +14,35 @@ from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_
 
 _T = TypeVar("_T")
 
-_owed: dict[tuple[str, str], Future[Any]] = {}
-"""Questions that were not answered in time, by the plugin and the question's name. Their threads go on."""
+_late: dict[tuple[str, str], Future[Any]] = {}
+"""Calls that did not return in time and still run in their threads, by the plugin and the call's `what`."""
 
 
 def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_nobody) -> _T:
     """Call a method of a plugin, and return its result. Blocks: on the application's event loop, await `answer_apart`.
 
-    After `NOTICE_S` seconds, the user is told which answer the program waits for. While a plugin still owes an answer, it is
-    not asked for the same again. Raises what the method raises, RuntimeError for a KeyboardInterrupt, which the user did not
-    cause, and EngineError without an answer within `DEADLINE_S` seconds.
+    After `NOTICE_S` seconds, `tell` shows which answer the program waits for. A call that did not return in time is not
+    repeated while it still runs. Raises what the method raises, RuntimeError for a plugin's KeyboardInterrupt, and
+    EngineError without an answer within `DEADLINE_S` seconds.
 
     Args:
         call: Calls the method.
-        plugin: The plugin for the user, such as `the backend ollama`.
+        plugin: The plugin in words, such as `the backend ollama`.
         what: What the method reports, such as `the addresses that it contacts`.
-        tell: Shows which plugin is waited for.
+        tell: Shows which plugin the program waits for.
     """
     late = f"{plugin[0].upper()}{plugin[1:]} did not report {what} within {DEADLINE_S:g} seconds."
-    owed = _owed.get((plugin, what))
-    if owed is not None and not owed.done():
+    unfinished = _late.get((plugin, what))
+    if unfinished is not None and not unfinished.done():
         raise EngineError(late, hint="The plugin is not asked again while it computes.")
     given = in_daemon_thread(call)
     if not _is_given(given, NOTICE_S):
         tell(f"Waiting for {plugin} to report {what}, at most {DEADLINE_S:g} seconds …")
         if not _is_given(given, DEADLINE_S - NOTICE_S):
-            _owed[plugin, what] = given
-            raise EngineError(late, hint="Report it to the author of the plugin; the rest goes on.")
+            _late[plugin, what] = given
+            raise EngineError(
+                late, hint="Report this to the author of the plugin; the rest of the program is not affected."
+            )
     if isinstance(given.exception(), KeyboardInterrupt):
         raise RuntimeError("KeyboardInterrupt") from given.exception()
     return given.result()
@@ -49,7 +51,7 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
 async def answer_apart(ask: Callable[[], _T]) -> _T:
     """Run a blocking call, which may ask plugins, in a daemon thread, and return its result.
 
-    Raises what the call raises. Cancelling abandons the call, and the end of the program does not wait for it.
+    Raises what the call raises. Cancelling abandons the call. The program does not wait for the call when it ends.
     """
     return await asyncio.wrap_future(in_daemon_thread(ask))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def kill_children(thread_id: int) -> None:
-    """Kill the processes that a thread of this process has started, and those that they have started.
+    """Kill the processes that a thread of this process has started, and their child processes.
 
-    Only Linux tells which processes these are; on other systems, this does nothing.
+    Only Linux lists the processes of a thread; on other systems, the function does nothing.
     """
     for process_id in [*_children(Path(f"/proc/self/task/{thread_id}"))]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -22,7 +22,7 @@ def kill_children(thread_id: int) -> None:
 def _children(thread: Path) -> Iterator[int]:
     try:
         found = [int(number) for number in (thread / "children").read_text().split()]
-    except OSError:  # it has ended, or the system is another one
+    except OSError:  # the thread has ended, or the system is not Linux
         return
     for process_id in found:
         yield process_id

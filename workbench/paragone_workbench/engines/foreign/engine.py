@@ -34,22 +34,22 @@ from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, Fo
 _T = TypeVar("_T")
 
 CLOSING_S = 2.0
-"""Seconds that an engine has to close, before it is abandoned."""
+"""Seconds after which an engine that does not close is abandoned."""
 
 MOST_AHEAD = 256
 """Largest number of events of an engine that may wait to be processed."""
 
 
 def computes_in_a_worker(backend: Backend) -> bool:
-    """Whether the backend's engines are processes, so that in this process nothing of its author runs."""
+    """Whether the backend's engines are processes, so that no code of its author runs in this process."""
     return isinstance(backend, NativeBackend) and type(backend).open is NativeBackend.open
 
 
 async def open_apart(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
     """Let a backend open an engine on a new event loop, which the engine then keeps. Raises what `Backend.open` raises.
 
-    An opening that blocks its loop is waited for: models take long to load. Cancelling abandons it. What is no
-    engine is returned as it is.
+    An opening may block its loop for any time: models take long to load. Cancelling abandons the opening. Returns what
+    the backend returned; an engine is wrapped in `ForeignEngine`.
     """
     loop = ForeignLoop()
     progress = _Progress(on_progress)
@@ -69,7 +69,7 @@ async def _open(backend: Backend, request: OpenRequest, on_progress: OnProgress)
     opened: object = await backend.open(request, on_progress)
     task = asyncio.current_task()
     try:
-        await asyncio.sleep(0)  # a cancellation may have come while the opening blocked
+        await asyncio.sleep(0)  # a cancellation may have arrived while the opening blocked
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
     except asyncio.CancelledError:
@@ -80,7 +80,7 @@ async def _open(backend: Backend, request: OpenRequest, on_progress: OnProgress)
 
 
 class _Progress:
-    """Passes on the newest progress of an opening, one step of the application's loop after another."""
+    """Passes the newest progress of an opening to the application, at most once per step of its event loop."""
 
     def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress = on_progress
@@ -88,7 +88,7 @@ class _Progress:
         self._newest: LoadProgress | None = None
 
     def report(self, progress: LoadProgress) -> None:
-        """Note the progress. Called in the backend's thread, as often as the backend likes."""
+        """Keep the progress for the application. Called in the backend's thread, at any rate."""
         is_first = self._newest is None
         self._newest = check_value(LoadProgress, progress)
         if is_first:
@@ -101,7 +101,7 @@ class _Progress:
 
 
 class ForeignEngine(OpenEngine):
-    """Passes requests to an engine in a thread of its own. If the engine blocks it, each request raises EngineCrashed."""
+    """Passes requests to an engine in a separate thread. If the engine blocks the thread, each request raises EngineCrashed."""
 
     def __init__(self, engine: OpenEngine, loop: ForeignLoop, backend: str) -> None:
         self.loaded = engine.loaded
@@ -120,7 +120,7 @@ class ForeignEngine(OpenEngine):
 
     def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary."""
-        # an engine may use the memory of a block for the next one
+        # an engine may reuse the memory of a block for the next block
         return self._iterate(lambda: self.engine.distributions(request), ahead=1)
 
     def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
@@ -144,14 +144,14 @@ class ForeignEngine(OpenEngine):
         return await self._call(self.engine.vocabulary)
 
     async def ended(self) -> ParagoneError:
-        """Wait until the engine ends by itself, and return why. If the engine blocks, the next request to it notices."""
+        """Wait until the engine ends by itself, and return why. Does not detect an engine that blocks: the next request does."""
         try:
             return await self._loop.call(self.engine.ended, ending_s=0)
         except Blocked:
             return self._crash()
 
     async def close(self) -> None:
-        """Close the engine, and end its thread. One that blocks or takes long is abandoned, and closed once it can be."""
+        """Close the engine, and end its thread. An engine that blocks is abandoned after `CLOSING_S` seconds, and closed later."""
         has_begun = False
 
         async def close() -> None:
@@ -190,5 +190,5 @@ class ForeignEngine(OpenEngine):
         return EngineCrashed(
             f"An engine of the backend {self._backend} gave no sign of life for {BLOCKED_S:g} seconds: "
             "it blocks its event loop.",
-            hint="Open it again, and report this to the backend's author; other engines are not affected.",
+            hint="Open the engine again, and report this to the backend's author; other engines are not affected.",
         )

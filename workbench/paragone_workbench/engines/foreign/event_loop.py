@@ -1,4 +1,4 @@
-"""Event loops in threads of their own, for coroutines of plugins: one that blocks stops nothing else."""
+"""Event loops in separate threads for coroutines of plugins, so that a coroutine that blocks stops nothing else."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _LAST_STEPS = 5
-"""Steps of an event loop after its last answer."""
+"""Steps that an event loop takes after its last coroutine, to close pipes."""
 ENDING_S = 2.0
-"""Seconds that a cancelled coroutine has to end, before it is abandoned."""
+"""Seconds after which a cancelled coroutine that does not end is abandoned."""
 BEAT_S = 1.0
-"""Seconds between two looks at whether an event loop still takes steps."""
+"""Seconds between two checks whether an event loop still takes steps."""
 MOST_MISSED = 4
-"""Number of looks in a row without a step of the loop, after which its plugin counts as blocking. Looks are counted, not
-seconds, because a program that was stopped goes on after minutes."""
+"""Number of successive checks without a step of the loop, after which its plugin counts as blocking. The clock is no
+measure, because a suspended program may resume after minutes."""
 BLOCKED_S = BEAT_S * MOST_MISSED
 """Seconds without a step of the loop after which its plugin counts as blocking."""
 
 
 class Blocked(Exception):
-    """A coroutine has kept its event loop from all other work for seconds."""
+    """A coroutine has blocked its event loop for `BLOCKED_S` seconds."""
 
 
 async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T:
-    """Await a coroutine on an event loop in a daemon thread of its own.
+    """Await a coroutine on a new event loop in a new daemon thread.
 
-    Cancelling cancels the coroutine; one that does not end within `ENDING_S` seconds is abandoned with its thread.
+    Cancelling cancels the coroutine. A coroutine that does not end within `ENDING_S` seconds is abandoned with its thread.
     Raises what the coroutine raises.
     """
     loop = ForeignLoop()
@@ -51,19 +51,19 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
 
 
 class ForeignLoop:
-    """An event loop that runs in a daemon thread, from its creation until `end`. Use it on the application's event loop."""
+    """An event loop that runs in a daemon thread, from its creation until `end`. Call its methods on the application's event loop."""
 
     def __init__(self) -> None:
         self._blocked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the loop was given up, because its plugin blocked it. Its thread may then run until the program ends."""
+        """Done once the loop is abandoned because its plugin blocks it. Its thread may then run until the program ends."""
         self._steps = 0
-        """Changes whenever the loop takes the step that it was asked for."""
+        """Number of steps that the loop has taken for `_watch`."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self._end: asyncio.Event
         self._last: Callable[[], Coroutine[None, None, None]] | None = None
-        """What the loop does before it ends."""
+        """The coroutine that the loop runs before it ends."""
         self._thread_id = 0
-        """The number that the system gives to the thread."""
+        """The system's id of the thread."""
         _loops.add(self)
         self._thread = in_daemon_thread(lambda: asyncio.run(self._run()))
         self._thread.add_done_callback(Future.exception)
@@ -77,21 +77,21 @@ class ForeignLoop:
         self._thread_id = threading.get_native_id()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(_DaemonThreads())
-        loop.set_exception_handler(lambda loop, context: None)  # only the answers count
+        loop.set_exception_handler(lambda loop, context: None)  # the answers report what fails
         self._end = asyncio.Event()
         self._running.set_result(loop)
         await self._end.wait()
         if self._last is not None:
-            with contextlib.suppress(*PLUGIN_ERRORS):  # nobody waits for it
+            with contextlib.suppress(*PLUGIN_ERRORS):  # no caller waits for this coroutine
                 await asyncio.wait_for(self._last(), ENDING_S)
         # the pipes of ended processes are closed in the next steps of the loop
         for _ in range(_LAST_STEPS):
             await asyncio.sleep(0)
 
     def end(self, last: Callable[[], Coroutine[None, None, None]] | None = None) -> None:
-        """End the loop and its thread after a last coroutine. If a call blocks the thread, they end after the call.
+        """End the loop and its thread after a last coroutine, which has `ENDING_S` seconds.
 
-        The coroutine has `ENDING_S` seconds.
+        If a call blocks the thread, both end after the call.
         """
 
         def end() -> None:
@@ -101,12 +101,12 @@ class ForeignLoop:
         self._running.add_done_callback(lambda running: _soon(running.result(), end))
 
     def kill_left_processes(self) -> None:
-        """Kill the processes that were started in the loop's thread, if the loop was given up and the thread still runs."""
+        """Kill the processes that the loop's thread has started, if the loop is abandoned and the thread still runs."""
         if self._blocked.done() and not self._thread.done():
             kill_children(self._thread_id)
 
     def give_up(self) -> None:
-        """Stop waiting for the loop: calls raise Blocked, and calls that were cancelled end."""
+        """Abandon the loop: calls raise Blocked, and cancelled calls end."""
         if not self._blocked.done():
             self._blocked.set_result(None)
 
@@ -117,9 +117,9 @@ class ForeignLoop:
         watched: bool = False,
         ending_s: float | None = None,
     ) -> _T:
-        """Await a coroutine on the loop. Raises the errors of the call, and Blocked once a call that is `watched` blocks the loop.
+        """Await a coroutine on the loop. Raises its errors, and Blocked once a call that is `watched` blocks the loop.
 
-        Cancelling cancels the coroutine; one that does not end within `ending_s` seconds, or `ENDING_S`, is abandoned.
+        Cancelling cancels the coroutine. If it does not end within `ending_s` seconds, by default `ENDING_S`, it is abandoned.
         """
         if self._blocked.done():
             raise Blocked
@@ -131,7 +131,7 @@ class ForeignLoop:
             try:
                 result = await call()
             except asyncio.CancelledError as error:
-                # nobody but the coroutine itself cancels it, unless the task is cancelled
+                # unless the task is cancelled, only the coroutine itself can have raised this
                 was_cancelled = task is not None and task.cancelling()
                 answer.set_exception(
                     error if was_cancelled else InterfaceViolation("it cancels its own task")
@@ -150,7 +150,7 @@ class ForeignLoop:
                 asked.cancel()
 
         loop = await asyncio.shield(asyncio.wrap_future(self._running))
-        # in the context of the caller, which says for which engine addresses are contacted
+        # in the context of the caller, from which the guard knows the engine that contacts an address
         loop.call_soon_threadsafe(begin)
         waiting = asyncio.wrap_future(answer)
         waiting.add_done_callback(_retrieve)
@@ -183,7 +183,7 @@ class ForeignLoop:
                 self.give_up()
 
     async def _wait(self, waiting: asyncio.Future[_T], seconds: float | None = None) -> None:
-        """Wait for an answer, or until the loop is given up."""
+        """Wait for an answer, or until the loop is abandoned."""
         both: list[asyncio.Future[Any]] = [waiting, self._blocked]
         await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
@@ -192,8 +192,8 @@ class ForeignLoop:
     ) -> AsyncGenerator[_T, None]:
         """Iterate over an asynchronous generator on the loop.
 
-        The generator is at most `ahead` items ahead; with 1, it goes on once the next item is wanted. Raises what the
-        generator raises, and Blocked once the loop takes no more steps. Closing closes the generator.
+        The generator computes at most `ahead` items in advance; with 1, an item is computed when it is requested. Raises
+        what the generator raises, and Blocked once the loop takes no more steps. Closing closes the generator, too.
         """
         passage = Passage[_T](ahead)
 
@@ -221,13 +221,13 @@ _loops: WeakSet[ForeignLoop] = WeakSet()
 
 
 def give_up_all() -> None:
-    """Stop waiting for any plugin, because the program ends. Call it on the application's event loop."""
+    """Abandon the loops of all plugins, because the program ends. Call this on the application's event loop."""
     for loop in _loops_of_home():
         loop.give_up()
 
 
 def kill_left_processes() -> None:
-    """Kill the processes that plugins started which were given up. Call it on the application's event loop."""
+    """Kill the processes of plugins whose loops are abandoned. Call this on the application's event loop."""
     for loop in _loops_of_home():
         loop.kill_left_processes()
 
@@ -238,16 +238,16 @@ def _loops_of_home() -> list[ForeignLoop]:
 
 
 class _DaemonThreads(ThreadPoolExecutor):
-    """Runs calls in threads that are not joined when the program ends, unlike those of `asyncio.to_thread`."""
+    """Runs calls in threads that the program does not join when it ends, unlike the threads of `asyncio.to_thread`."""
 
     def submit(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Start the call in a thread of its own, which may contact the same addresses as the caller."""
+        """Start the call in a new thread, which may contact the same addresses as the caller."""
         context = contextvars.copy_context()
         return in_daemon_thread(lambda: context.run(call, *args, **kwargs))
 
 
 def _retrieve(ended: asyncio.Future[_T]) -> None:
-    """Keep asyncio from reporting the exception of a coroutine whose answer nobody waits for."""
+    """Keep asyncio from reporting the exception of a coroutine that no caller waits for."""
     if not ended.cancelled():
         ended.exception()
 

@@ -1,4 +1,4 @@
-"""The end of the program, which waits for no engine."""
+"""Ends engines when the program ends, without waiting for slow ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from paragone.worker.process import kill_processes
 from paragone_workbench.engines.foreign.event_loop import give_up_all
 
 ENGINES_S = 0.5
-"""Seconds that engines have to end when the program does."""
+"""Seconds that engines have to end when the program ends."""
 
 
 @contextlib.contextmanager
 def ending_engines_soon() -> Iterator[None]:
-    """If the context lasts longer than `ENGINES_S`, kill the processes of engines, and give up what plugins do in this one."""
+    """If the block takes longer than `ENGINES_S` seconds, kill engines' processes and abandon the loops of plugins."""
     loop = asyncio.get_running_loop()
     ends = [loop.call_later(ENGINES_S, end) for end in (give_up_all, kill_processes)]
     try:

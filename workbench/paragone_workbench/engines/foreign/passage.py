@@ -1,4 +1,4 @@
-"""Items that pass from one event loop to another one, in another thread."""
+"""Passes items from an event loop to the event loop of another thread."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _T = TypeVar("_T")
 
 
 class Passage(Generic[_T]):
-    """A queue between two event loops, which wakes the other one only if that waits. Create it on the receiver's.
+    """A queue between two event loops, which wakes a loop only if it waits. Create the queue on the receiver's loop.
 
-    The sender is at most `ahead` items ahead of what the receiver has done with them.
+    The sender is at most `ahead` items ahead of those that the receiver has processed.
     """
 
     def __init__(self, ahead: int) -> None:
@@ -24,7 +24,7 @@ class Passage(Generic[_T]):
         self._is_closed = False
         self._receiver = _Sleeper()
         self._sender: _Sleeper | None = None
-        """None until something is sent: it belongs to the sender's loop."""
+        """Wakes the sender's loop; None until `send_all` is called there."""
 
     async def send_all(self, items: AsyncGenerator[_T, None]) -> None:
         """Send all items of a generator, and close it. Called on the sender's loop."""
@@ -34,7 +34,7 @@ class Passage(Generic[_T]):
                 self._items.append(item)
                 self._sent += 1
                 self._receiver.wake()
-                await asyncio.sleep(0)  # some generators never wait, and would leave the loop no other steps
+                await asyncio.sleep(0)  # a generator that never waits would block its loop
                 await sender.sleep_until(lambda: self._sent - self._used < self._ahead)
 
     async def received(self) -> AsyncGenerator[_T, None]:
@@ -68,12 +68,12 @@ class _Sleeper:
         while not condition():
             self._woken.clear()
             self._sleeps = True
-            if not condition():  # it may have become true before the other thread saw that this one sleeps
+            if not condition():  # the condition may have changed before the other thread saw `_sleeps`
                 await self._woken.wait()
             self._sleeps = False
 
     def wake(self) -> None:
-        """Make the loop check the condition again, if it waits. May be called in another thread."""
+        """Make a waiting loop check the condition again. May be called in another thread."""
         if self._sleeps:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._woken.set)

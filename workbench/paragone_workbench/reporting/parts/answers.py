@@ -18,7 +18,7 @@ from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
 SHOWN = 50_000
-"""Largest number of characters that are shown of an answer."""
+"""Largest number of characters of an answer that a report shows."""
 
 NamedRun: TypeAlias = tuple[str, RunResult]
 """The name of an engine or a lane, and its run."""
@@ -31,9 +31,9 @@ def answers_side_by_side(
     remarks: Sequence[tuple[Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[AnswerView, ...]:
-    """Return the answers to one prompt. The first one is the reference of the differences, unless it is empty.
+    """Return the answers to one prompt. The others are compared with the first one, unless it is empty.
 
-    `checks` and `remarks` have those of each answer.
+    `checks` and `remarks` have the checks and remarks of each answer.
     """
     views: list[AnswerView] = []
     reference = ""
@@ -132,7 +132,7 @@ def _figures(metrics: RunMetrics | None) -> str:
             f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
         )
     if metrics.ttft_s is not None:
-        parts.append(f"first after {_seconds(metrics.ttft_s)}")
+        parts.append(f"first token after {_seconds(metrics.ttft_s)}")
     if metrics.prompt_tokens is not None:
         cached = f", {metrics.cached_tokens:,} of them cached" if metrics.cached_tokens else ""
         parts.append(f"prompt {metrics.prompt_tokens:,} tokens{cached}")

@@ -17,9 +17,9 @@ _BENCH_CHARTS = (
     ("prefill_tps", "Prefill", "Tokens of the prompt processed per second. More is better.", "tokens/s", 1),
     ("decode_tps", "Decode rate", "Tokens generated per second after the first. More is better.", "tokens/s", 1),
     ("ttft_s", "TTFT", "Time to first token. Less is better.", "ms", 1000),
-    ("decode_j_per_token", "Energy", "For each generated token. Less is better.", "J", 1),
+    ("decode_j_per_token", "Energy", "Energy of each generated token. Less is better.", "J", 1),
 )  # fmt: skip
-"""The figures that are shown: name in the JSON, title, note, unit, and what a value is multiplied by."""
+"""The figures that are shown: name in the JSON, title, note, unit, and the factor from the JSON's unit to this one."""
 
 
 def bench_charts(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[Chart]:
@@ -50,14 +50,14 @@ def _bench_figure(name: str, test: Mapping[str, Json], key: str, unit: str, fact
 
 
 def _test(test: Mapping[str, Json]) -> str:
-    """Return what an engine had to do: `prompt 512, depth 2,048`."""
+    """Return the sizes of a test, such as `prompt 512, depth 2,048`, in tokens."""
     prompt, depth = test.get("prompt_tokens"), test.get("depth")
     text = f"prompt {prompt:,}" if isinstance(prompt, int) else ""
     return f"{text}, depth {depth:,}" if isinstance(depth, int) and depth else text
 
 
 def about_bench(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
-    """Yield phrases about how the figures were measured; the report puts them after the date."""
+    """Yield phrases about how the figures were measured. The report puts these phrases after the date."""
     yield "by paragone bench"
     if isinstance(repeat := measurement.data.get("repeat"), int):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"

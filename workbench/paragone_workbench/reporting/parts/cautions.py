@@ -1,4 +1,4 @@
-"""What a reader must know before comparing figures in a row: speeds of different moments, and fidelities over fewer windows."""
+"""Cautions for a reader who compares figures: speeds measured at different times, and fidelities over fewer windows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Cautions(NamedTuple):
     """The cautions on the first page of a report.
 
     Attributes:
-        sentences: Which figures to read with care, and what to do.
+        sentences: Which figures to read with care, and how to get better ones.
         speeds: The marks of the speeds, by engine.
-        users: The marks of the speeds with several users at once.
-        fidelities: The marks of the fidelities.
+        users: The marks of the speeds with several users at once, by engine.
+        fidelities: The marks of the fidelities, by engine.
     """
 
     sentences: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ def cautions_of(
     fidelities: Mapping[str, MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
-    """Return the cautions, from what is known by the name of the engine. `loaded` are the models as they answered."""
+    """Return the cautions. All arguments are by the engine's name; `loaded` has the models with which the engines answered."""
     marks = _dates(speeds), _dates(users)
     windows = _windows(fidelities)
     sentences = (*_sentences(*marks, windows), *filter(None, map(_divided, loaded, loaded.values())))
@@ -43,13 +43,13 @@ def cautions_of(
 
 
 def _divided(name: str, model: LoadedModel) -> str:
-    """Return that a model computes with a part of its layers on a GPU; empty if it does not, or if that is unknown."""
+    """Return a sentence if only a part of a model's layers is on a GPU; empty otherwise, or if that is unknown."""
     layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
     if layers is None or not 0 < int(layers[1]) < int(layers[2]):
         return ""
     return public(
-        f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds are those of this "
-        "division. With more or fewer layers there, they are others."
+        f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds hold for this "
+        "division only."
     )
 
 
@@ -62,7 +62,7 @@ def _sentences(
     ):
         if marks:
             yield (
-                f"{what} were measured at different moments, which the table names: the machine may have been busier at one "
+                f"{what} were measured at different times, which the table names: the machine may have been busier at some "
                 f"of them. One `{command}` of all engines compares them."
             )
     if windows:
@@ -73,7 +73,7 @@ def _sentences(
 
 
 def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
-    """Return when each was measured; nothing if all were measured together."""
+    """Return the time of each engine's measurement; empty if all were measured together."""
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
         return {}

@@ -25,14 +25,14 @@ def fidelity_charts(engines: list[tuple[str, MeasurementJson]], measurement: Mea
         yield bar_chart(
             "Mean KL divergence",
             "How far the distributions are from the reference's. Less is better; a value within the noise floor "
-            f"is no difference. In words: {scale_text()}.",
+            f"is no difference. Scale: {scale_text()}.",
             [*klds, *_figures(floor, "mean_kld", "nats", 4)],
         )
     if same := list(_figures(engines, "top1_agreement", "%", 1, error="top1_se", factor=100, largest=100)):
         note = "Share of the positions at which the likeliest token is the reference's."
         yield Chart(title="Same top token", note=note, figures=tuple(same), start=0.0, end=100.0)
     if bits := list(_figures(engines, "bits_per_byte", "", 3)):
-        yield bar_chart("Bits per byte", "Of the text. Less is better.", bits)
+        yield bar_chart("Bits per byte", "Log-loss of the text. Less is better.", bits)
 
 
 def _on_scale(kld: Figure) -> Figure:
@@ -74,7 +74,7 @@ def _figures(
 
 
 def about_fidelity(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
-    """Yield phrases about how the figures were measured, such as the reference; the report puts them after the date."""
+    """Yield phrases about how the figures were measured, such as the reference. The report puts these phrases after the date."""
     reference = measurement.engines[0]
     text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")
     yield f"against {reference.name} ({reference.backend}:{reference.model})"
@@ -118,6 +118,6 @@ def _growth(depth: Mapping[str, Json]) -> str:
 
 
 def fidelity_notes(engines: list[tuple[str, MeasurementJson]]) -> Iterator[tuple[str, Json]]:
-    """Yield the name of a candidate, and why it has no figures."""
+    """Yield the name of a candidate, and why the candidate has no figures."""
     for name, engine in engines:
         yield from ((name, engine.get(key)) for key in ("reason", "error"))

@@ -27,15 +27,15 @@ SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 
 
 def saved_measurements(store: Store) -> SavedMeasurements:
-    """Return all measurements in the history, which reports read once."""
+    """Return all measurements in the history. A report reads them once."""
     return {kind: store.measurements.all(kind) for kind in _VIEWS}
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[Section, ...]:
-    """Return the newest measurement of each kind and engine. The reference of a fidelity is not one of its engines.
+    """Return the newest measurement of each kind and engine. A measurement of fidelity is one of its candidates, not of its reference.
 
-    `identities` has the identity of each engine by its name. Several of the report's engines can have the same, with other
-    sampling options: they are named together.
+    `identities` has the identity of each engine by its name. Engines of the report that differ in sampling options only
+    have the same identity, and share a measurement.
     """
     return tuple(section for measured in saved.values() for section in _newest(measured, identities))
 
@@ -56,9 +56,9 @@ def _newest(measured: Iterable[Measurement], identities: Mapping[str, str]) -> I
 
 
 def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | None:
-    """Return a measurement as it is shown; None if it has no figures.
+    """Return the section of a measurement; None if the measurement has no figures.
 
-    `names` has the engines that are shown, by the names that they had, and the names that they have now.
+    `names` maps the name that each shown engine had in the measurement to its present name.
     """
     view = _VIEWS[measurement.kind]
     engines = [
@@ -73,7 +73,7 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
     about = ", ".join(view.about(engines, measurement))
     remarks = [Remark(text=public(f"Measured on {date_text(measurement.created)} {about}."))]
     if measurement.data.get("partial"):
-        remarks.append(Remark(text="Less was measured than was asked for.", stands_out=True))
+        remarks.append(Remark(text="The measurement is incomplete.", stands_out=True))
     remarks += [
         Remark(text=public(f"{subject}: {text}"))
         for subject, text in dict.fromkeys(note for note in view.notes(engines) if isinstance(note[1], str))
@@ -93,7 +93,7 @@ class _View(NamedTuple):
     findings: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterable[Remark]]
     """Yields sentences about the results."""
     about: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterator[str]]
-    """Yields phrases about how the figures were measured; the report puts them after the date."""
+    """Yields phrases about how the figures were measured. The report puts these phrases after the date."""
     notes: Callable[[list[tuple[str, MeasurementJson]]], Iterator[tuple[str, Json]]]
     """Yields the name of an engine or of a test, and a text about it; a value that is not a text is not shown."""
 

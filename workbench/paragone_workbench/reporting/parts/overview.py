@@ -37,7 +37,7 @@ def overview_of(
     """Return the table.
 
     `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
-    what each engine does for all of them. `cautions` has marks for single figures.
+    the measurement of each engine with so many users. `cautions` has marks for single figures.
     """
     users, rates = throughput or (0, {})
     columns = (
@@ -51,16 +51,18 @@ def overview_of(
             lambda engine: _marked(
                 _shown(number_at(rates, engine.engine, "tokens_per_s"), "{:,.1f}/s"), engine, cautions.users
             ),
-            f"With {counted(users, 'user')} at once, the speed is that of all together.",
+            f"With {counted(users, 'user')} at once, the speed is the sum over the users.",
         ),
         _Column("TTFT", lambda engine: _shown(engine.ttft_s, "{:.2f} s")),
         _Column(
-            "energy", lambda engine: _shown(engine.joules, "{:.2f} J"), "Energy is for each generated token."
+            "energy",
+            lambda engine: _shown(engine.joules, "{:.2f} J"),
+            "Energy is that of each generated token.",
         ),
     )
     quality: tuple[_Column, ...] = (
         _Column("size", lambda engine: TableCell(text=size_text(engine.size))),
-        _Column("memory", _memory, "Memory is estimated, at this number of tokens."),
+        _Column("memory", _memory, "Memory is estimated for a context of this many tokens."),
         _Column("pass rate", _pass_rate),
     )
     if any(engine.kld for engine in figures):
@@ -88,7 +90,7 @@ def overview_of(
 
 
 def _marked(cell: TableCell, engine: EngineFigures, marks: Mapping[str, str]) -> TableCell:
-    """Return a cell with the mark of its engine, if it has a value."""
+    """Return a cell with the mark of its engine; unchanged if the cell is empty."""
     mark = marks.get(engine.engine)
     if not mark or not cell.text:
         return cell

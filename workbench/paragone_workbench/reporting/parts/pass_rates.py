@@ -13,7 +13,7 @@ from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import share_interval
 
 MOST = 24
-"""Number of tags, and of types of assertions, that are shown: those of the most prompts."""
+"""Largest number of tags, and of types of assertions, that are shown: those with the most prompts first."""
 
 
 def pass_rate_cell(rate: float, prompts: int) -> TableCell:
@@ -26,7 +26,7 @@ def pass_rate_cell(rate: float, prompts: int) -> TableCell:
 
 
 def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> Table | None:
-    """Return the pass rates at the prompts of each tag that some prompts have and others do not; None without one.
+    """Return the pass rates at the prompts of each tag that not all prompts have; None without such a tag.
 
     `tags` has the tags of each prompt by its index.
     """

@@ -22,7 +22,7 @@ _AIR = 0.12
 
 
 class _Engine(NamedTuple):
-    """An engine in a plot: what it costs or how fast it is, and its pass rate, as they are shown."""
+    """An engine in a plot: `x` is its memory or speed, `y` its pass rate in percent."""
 
     name: str
     x: float
@@ -37,7 +37,7 @@ class _Horizontal(NamedTuple):
     unit: str
     value: Callable[[EngineFigures], float | None]
     better: int
-    """1 if more is better, −1 if less is."""
+    """1 if more is better, −1 if less is better."""
 
 
 def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Plot, ...]:
@@ -55,9 +55,9 @@ def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Plot
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points that no other one exceeds in both values, or in one and equals in the other.
+    """Return the indices of the points on the Pareto front, where more is better in both values.
 
-    More is better in both values. The points are in the order of the first value (Pareto's front).
+    No other point exceeds one of these in one value and at least equals it in the other. The order is that of the first value.
     """
     return sorted(
         (
@@ -121,7 +121,7 @@ def _plot(known: Sequence[EngineFigures], across: _Horizontal, chosen: str | Non
 
 def _note(points: Sequence[PlotPoint], across: _Horizontal, *, all_named: bool) -> str:
     direction = "up and to the left" if across.better < 0 else "up and to the right"
-    left_out = "" if all_named else " Some names have no room."
+    left_out = "" if all_named else " There is no room for some names."
     off = next((point.name for point in points if point.chosen and not point.in_front), None)
     why = (
         ""
@@ -129,7 +129,7 @@ def _note(points: Sequence[PlotPoint], across: _Horizontal, *, all_named: bool) 
         else f" {off} is chosen although it is not on the line: the higher pass rate of another engine may be chance."
     )
     return (
-        f"Better is {direction}. The line joins the engines that no other one matches in both values and exceeds in one."
+        f"Better is {direction}. The line joins the engines that no other engine matches in both values and exceeds in one."
         f"{why} Vertical lines are 95% intervals.{left_out}"
     )
 
@@ -157,11 +157,11 @@ class _Scale(NamedTuple):
         return cls(max(0.0, low - air), min(high + air, most))
 
     def place(self, value: float) -> float:
-        """Return where a value is, from 0 to 100."""
+        """Return where a value is on the axis, from 0 to 100."""
         return place_between(value, self.start, self.end)
 
     def height(self, value: float) -> float:
-        """Return where a value is, in pixels from the top."""
+        """Return where a value is on the vertical axis, in pixels from the top."""
         return HEIGHT * (1 - self.place(value) / 100)
 
     def axis(self, title: str) -> Axis:

@@ -13,12 +13,12 @@ from paragone_workbench.reporting.public_text import public
 _COLUMNS = ("tokens/s in all", "for each user", "TTFT", "time a token", "from token to token")
 _NOTE = (
     "Each user sends the next request as soon as there is an answer. Times are medians, with the 95th and the 99th percentile below "
-    "them; the speed for each user is a mean, with its standard deviation."
+    "each; the speed for each user is a mean, with its standard deviation."
 )
 
 
 def throughput_tables(engines: Sequence[tuple[str, MeasurementJson]]) -> Iterator[Table]:
-    """Yield the speeds that several users at once got of each engine, if measured; engines with the same users together."""
+    """Yield a table of the speeds with several users at once, if measured, ordered by the number of users."""
     found = [
         (users, tokens, _line(name, level, several=_lengths(engines) > 1))
         for name, engine in engines
@@ -35,9 +35,9 @@ def throughput_tables(engines: Sequence[tuple[str, MeasurementJson]]) -> Iterato
 def common_throughput(
     known: Mapping[tuple[int, int, int], Mapping[str, MeasurementJson]], engines: Sequence[str]
 ) -> tuple[int, Mapping[str, MeasurementJson]] | None:
-    """Return the most users for which the throughput of all engines is known, with the same prompts, and that of each engine.
+    """Return the largest number of users at which the throughput of all engines is known, and each engine's measurement.
 
-    `known` is what `known_throughputs` returns. None if there is no such number.
+    `known` is what `known_throughputs` returns. None if no number of users was measured with all engines.
     """
     whole = (level for level, found in known.items() if len(found) == len(engines))
     most = max(whole, key=lambda level: level[0], default=None)

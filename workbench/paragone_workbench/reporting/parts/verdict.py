@@ -1,4 +1,4 @@
-"""The verdict of a report, in words. Which engine is chosen is decided by `paragone_workbench.choosing`."""
+"""The verdict of a report, in words. `paragone_workbench.choosing` decides which engine is chosen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paragone_workbench.statistics.intervals import share_interval
 from paragone_workbench.store import Experiment
 
 _DIFFERENCES = 3
-"""Number of differences that are named if nothing is decided."""
+"""Largest number of differences that the verdict names if no engine is chosen."""
 
 
 def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> ReportVerdict:
@@ -29,7 +29,7 @@ def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Report
         headline = f"{engine.engine} passes {PASS_RATE.shown(engine.pass_rate)}% of {counted(engine.prompts, 'prompt')}."
         reasons = [
             f"The 95% interval is {PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}%.",
-            "Whether that is enough, and whether another engine is better, this report does not say.",
+            "This report does not say whether that is enough, or whether another engine is better.",
         ]
     return _public(headline, reasons, (), not_measured)
 
@@ -37,7 +37,7 @@ def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Report
 def verdict_of_several(
     decision: Decision, comparison: SuiteComparison, not_measured: Sequence[str], left_out: Sequence[str] = ()
 ) -> ReportVerdict:
-    """Return the verdict on several engines; without a decision, the greatest differences that are shown."""
+    """Return the verdict on several engines. Without a decision, it names the first differences that the answers show."""
     reasons = [*decision.reasons]
     if decision.chosen is None:
         shown = (pair.sentence for pair in comparison.comparisons if pair.shown)
@@ -76,7 +76,7 @@ def _missing(
     value: Callable[[EngineFigures], object],
     why: Mapping[str, str],
 ) -> str:
-    """Return the sentence that a value is unknown for some engines; empty if it is known for all."""
+    """Return the sentence that a value is unknown for some engines; empty if the value is known for all."""
     unknown = [engine.engine for engine in engines if value(engine) is None]
     if not unknown:
         return ""

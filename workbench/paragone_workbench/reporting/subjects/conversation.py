@@ -35,7 +35,7 @@ from paragone_workbench.visible_text import visible
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """A lane with the name that it has in the report, and the runs of its path by their prompts."""
+    """A lane with its name in the report, and the runs of its path by their prompts."""
 
     name: str
     record: LaneRecord
@@ -96,7 +96,7 @@ def _figures(lane: _Lane) -> EngineFigures:
 
 
 def _lanes(saved: SavedConversation, find: BackendLookup) -> list[_Lane]:
-    """Return the lanes that are not closed; all of them if all are closed."""
+    """Return the lanes that are not closed; if all are closed, all lanes."""
     shown = [lane for lane in saved.lanes if not lane.closed] or list(saved.lanes)
     names = names_of(saved.lanes, find)
     return [
@@ -106,7 +106,7 @@ def _lanes(saved: SavedConversation, find: BackendLookup) -> list[_Lane]:
 
 
 def _left_out(others: int, earlier: int) -> Iterator[str]:
-    """Yield what the report, or its figures, leave out: prompts on other branches, and answers of earlier engines."""
+    """Yield sentences on what the report or its figures leave out: prompts on other branches, answers of earlier engines."""
     if others:
         yield (
             f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
@@ -120,7 +120,7 @@ def _left_out(others: int, earlier: int) -> Iterator[str]:
 
 
 def _of_earlier_engines(lane: _Lane) -> int:
-    """Return the number of answers on the lane's path that another model gave than the lane has now."""
+    """Return the number of answers on the lane's path that come from a model that the lane had before."""
     return sum(not run.result.definition.has_model_of(lane.record.definition) for run in lane.path.values())
 
 
@@ -194,16 +194,16 @@ def _facts(prompt: Prompt) -> Iterator[Fact]:
 
 def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[Remark]:
     if not everywhere:
-        yield Remark(text="Not on the path of every lane.")
+        yield Remark(text="This prompt is not on the path of every lane.")
     places = sum(other.parent is prompt.parent for other in saved.conversation.prompts)
     if places > 1:
         yield Remark(
-            text=f"One of {places} prompts at this place: it was edited, or lanes got different ones."
+            text=f"One of {places} prompts that follow the same prompt: it was edited, or lanes got different prompts."
         )
 
 
 def _variant(lane: _Lane, run: Run) -> tuple[Remark, ...]:
-    """Say which variant an answer is, and which engine gave it if the lane has another one now."""
+    """Return which variant an answer is, and its engine if the lane has another engine now."""
     remarks = []
     variants = [
         other

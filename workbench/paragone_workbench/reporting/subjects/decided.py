@@ -1,4 +1,4 @@
-"""What an experiment decides: the verdict, a row for each engine, and the plots. `choosing` decides."""
+"""The decision from an experiment, by `choosing`: the verdict, a row for each engine, and the plots."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from paragone_workbench.store import Experiment, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The first page of a report, and the comparison that it follows from.
+    """The first page of a report, and the comparison behind its verdict.
 
     Attributes:
         verdict: Which engine to deploy.
         overview: A row for each engine.
         plots: The quality of the engines over what they cost.
-        comparison: The engines compared.
+        comparison: The comparison of the engines.
         about: The names of the reference, and of the engine to deploy if there is one.
     """
 
@@ -58,9 +58,9 @@ class Decided:
     about: frozenset[str]
 
     def concerns(self, pair: MetricComparison) -> bool:
-        """Return whether a comparison is about what decides: the pass rate of the reference or of the engine to deploy.
+        """Return whether a comparison is of the pass rate of the reference or of the engine to deploy.
 
-        If no answer was checked, all that differs from them is.
+        If no answer was checked, return whether the comparison is of one of these engines in any metric.
         """
         checked = any(other.metric == PASS_RATE for other in self.comparison.comparisons)
         return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)

@@ -1,4 +1,4 @@
-"""The report of an experiment. Its runs are read from the history as they are needed, never all at once."""
+"""The report of an experiment. Its runs are read from the history prompt by prompt."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _order(selection: Selection) -> Iterator[str]:
 
 
 def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRow]:
-    """Yield the runs, which come in the order of their prompts, and give them to `selection`, which chooses prompts."""
+    """Yield the runs, in the order of their prompts, and pass each prompt's runs to `selection`, which chooses prompts."""
     for number, group in groupby(rows, lambda row: row.prompt_index):
         of_prompt = list(group)
         selection.add(number, of_prompt)
@@ -152,7 +152,7 @@ def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRo
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
 ) -> tuple[dict[int, RunResult], Conditions | None]:
-    """Return a run of each engine that began, and the conditions of the first prompt that all answered."""
+    """Return a run that began of each engine, and the conditions at the first prompt that all engines answered."""
     names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunResult] = {}
     for _, group in groupby(store.experiments.runs(experiment.number), lambda run: run.key.prompt_index):
@@ -192,7 +192,7 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
 
 
 def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
-    """Return the comparisons that are folded: first the differences that do not decide."""
+    """Return the comparisons that are folded, first of all those that show a difference."""
     comparison = decided.comparison
     shown = [
         Remark(text=public(pair.sentence), stands_out=True)
@@ -209,7 +209,7 @@ def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Rema
     missing = experiment.runs - sum(engine.runs for engine in comparison.engines)
     if missing > 0:
         yield Remark(
-            text=f"The experiment is not complete: {counted(missing, 'run')} are missing.", stands_out=True
+            text=f"The experiment is not complete. Missing: {counted(missing, 'run')}.", stands_out=True
         )
     for note in comparison.notes:
         yield Remark(text=public(note))

@@ -1,4 +1,4 @@
-"""The prompts of an experiment with their runs, read from the history as they are needed."""
+"""The prompts of an experiment with their runs, read from the history one prompt at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.visible_text import visible
 
 REPETITIONS_SHOWN = 5
-"""Largest number of repetitions that are shown of a prompt."""
+"""Largest number of repetitions of a prompt that a report shows."""
 
 
 def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:

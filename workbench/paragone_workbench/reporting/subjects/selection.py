@@ -11,17 +11,17 @@ from typing import NamedTuple
 from paragone_workbench.experiments.differences.suite_values import SuiteRow
 
 PROMPTS_SHOWN = 100
-"""Largest number of prompts that are shown."""
+"""Largest number of prompts that a report shows."""
 
 PROMPTS_OPEN = 1
-"""Number of prompts whose answers are shown at once. The answers to the others are folded."""
+"""Number of prompts whose answers are unfolded. The answers to the other prompts are folded."""
 
 _WORDS = 2_000
-"""Number of words of an answer that are compared for the order of the prompts."""
+"""Number of words of an answer that are compared to order the prompts."""
 
 
 class _Interest(NamedTuple):
-    """The rank of a prompt: by the first field, then by the second …"""
+    """The rank of a prompt: by the first field, then by the next ones."""
 
     failures: float
     """Share of the runs that failed, or whose assertions do not hold."""
@@ -56,7 +56,7 @@ class Selection:
 
     @property
     def sound(self) -> int:
-        """Number of chosen prompts at which no run and no assertion failed: the last ones of the selection."""
+        """Number of chosen prompts at which no run and no assertion failed. They are the last of the selection."""
         return sum(not interest.failures for interest in self._best)
 
     @property
@@ -68,7 +68,7 @@ class Selection:
 def _difference(rows: Sequence[SuiteRow]) -> float:
     """Return the greatest difference between the first answers of two engines.
 
-    The difference is the share of the words of the longer answer that the other one does not have, in whatever order: a
+    The difference is the share of the words of the longer answer that the shorter answer lacks, whatever their order: a
     longest common subsequence would take too long for many thousands of prompts.
     """
     firsts = {row.engine: row.text for row in reversed(rows)}
