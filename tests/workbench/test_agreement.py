@@ -65,7 +65,7 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
     assert found.fork_quartiles == (0.5, 1, 2)
     assert found.length_ratio == pytest.approx(8 / 9)
     assert verdict(found) == (
-        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the others part "
+        "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers part "
         "within the first 2 tokens (quartiles of the tokens before: 0 and 2)."
     )
 

@@ -12,8 +12,8 @@ from paragone_workbench.compare.confidence import confidence
     ("chosen", "other", "sentence"),
     [
         (0.267, 0.662, "Sampling picked “ appears” (26.7%) over the likelier “ is” (66.2%)."),
-        (0.95, 0.02, "The engine was sure: it chose “ appears” with 95.0%, and “ is” had 2.0%."),
-        (0.6, 0.3, "The engine was fairly sure: it chose “ appears” with 60.0%, and “ is” had 30.0%."),
+        (0.95, 0.02, "It was sure: it chose “ appears” with 95.0%, and “ is” had 2.0%."),
+        (0.6, 0.3, "It was fairly sure: it chose “ appears” with 60.0%, and “ is” had 30.0%."),
     ],
 )
 def test_how_sure_an_engine_was(chosen, other, sentence):

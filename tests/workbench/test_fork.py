@@ -41,7 +41,7 @@ def test_a_token_that_the_user_chose_is_no_choice_of_the_engine():
     )
     assert [side.sentence for side in fork.sides] == [
         "You chose “ sky” here.",
-        "The engine was not sure: it chose “ sea” with 36.8%, and “ sky” had 13.5%.",
+        "It was not sure: it chose “ sea” with 36.8%, and “ sky” had 13.5%.",
     ]
 
 

@@ -24,17 +24,17 @@ def confidence(token: Token) -> str:
     others = [alternative for alternative in token.top if not _is(alternative, token)]
     chosen = f"{quoted(token.text)} with {_percent(token.logprob)}"
     if not others:
-        return f"The engine chose {chosen}."
+        return f"It chose {chosen}."
     next_best = f"{quoted(others[0].text)} had {_percent(others[0].logprob)}"
     if others[0].logprob > token.logprob:
         other = f"{quoted(others[0].text)} ({_percent(others[0].logprob)})"
         return f"Sampling picked {quoted(token.text)} ({_percent(token.logprob)}) over the likelier {other}."
     probability = exp(token.logprob)
     if probability >= _SURE:
-        return f"The engine was sure: it chose {chosen}, and {next_best}."
+        return f"It was sure: it chose {chosen}, and {next_best}."
     if probability >= _PREFERRED:
-        return f"The engine was fairly sure: it chose {chosen}, and {next_best}."
-    return f"The engine was not sure: it chose {chosen}, and {next_best}."
+        return f"It was fairly sure: it chose {chosen}, and {next_best}."
+    return f"It was not sure: it chose {chosen}, and {next_best}."
 
 
 def quoted(text: str) -> str:

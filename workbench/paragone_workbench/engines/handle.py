@@ -217,10 +217,7 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        self._placed = self._placed and (
-            definition,
-            self.placement,
-        )  # name and sampling options do not change the placement
+        self._placed = self._placed and (definition, self.placement)  # neither name nor sampling affects it
         self.definition = definition
         self.context_options, self.sampling = split_context_options(sampling)
         self._changed()
@@ -232,7 +229,7 @@ class EngineHandle:
         """Replace the engine by another engine, or open the same engine again. Stops a run in progress.
 
         Returns once the previous engine is closed; `opened` waits for the new engine. With `opens` false, the
-        new engine stays closed.
+        new engine stays closed until `open` is called.
         """
         closing = self._free()
         self.definition = definition
