@@ -57,7 +57,7 @@ class LlamaCppSampling(SamplingOptions):
     """Options that each run can set."""
 
     thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
-        None, "By default its chat template decides."
+        None, "By default the model's chat template decides."
     )
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count.")
     ignore_eos: bool = IGNORE_EOS(False)

@@ -4,7 +4,7 @@ This package imports the standard library only. Import `paragone.assertions` (th
 assertion), `paragone.hooks` (the hooks that plugins implement) and `paragone.testing` (the conformance
 suite) separately.
 
-A module of it is imported when one of its names is first used: most programs and workers need few of them.
+A module is imported when one of its names is first used: most programs and workers need few modules.
 """
 # ruff: noqa: F403 (each of these modules lists in `__all__` what belongs to the interface)
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Import a name of the interface, the first time that it is used."""
+        """Import a name of the interface when it is first used."""
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
         value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

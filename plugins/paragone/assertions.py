@@ -18,12 +18,12 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer of an engine, as assertions see it. None where something is unknown.
+    """The answer of an engine, as assertions see it. None stands for an unknown value.
 
     Attributes:
         text: The answer, without thinking.
-        thinking: What a reasoning model wrote before it.
-        messages: The conversation that it answers, oldest message first.
+        thinking: What a reasoning model wrote before the answer.
+        messages: The conversation that the answer continues, oldest message first.
         expected: The expected answer, if the prompt has one.
         finish_reason: Why the answer ended.
         completion_tokens: Number of generated tokens, thinking included.
@@ -54,10 +54,10 @@ class Verdict:
 
     Attributes:
         passed: Whether the assertion holds.
-        reason: One sentence that says what was found, such as `The answer does not contain 'Paris'.` It
-            does not say whether that is good: the user may have negated the assertion.
-        score: How well the assertion holds, from 0 to 1, if it can tell more than `passed` does; for tables
-            and comparisons. Of a negated assertion, 1 − score is used.
+        reason: One sentence that says what was found, such as `The answer does not contain 'Paris'.` The
+            sentence does not judge the finding: the user may have negated the assertion.
+        score: How well the assertion holds, from 0 to 1, for tables and comparisons; None if the assertion
+            has no degrees. For a negated assertion, paragone uses 1 − score.
     """
 
     passed: bool
@@ -78,19 +78,19 @@ class Judge(Protocol):
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
         """Return the answer of an engine, without thinking.
 
-        Raises NoVerdict if it cannot answer.
+        Raises NoVerdict if the engine cannot answer.
         """
         ...
 
 
 class Assertion(ABC, Generic[OptionsT]):
-    """One kind of check. An instance serves all answers, also several at the same time.
+    """One kind of check. One instance checks all answers, also several at the same time.
 
     Attributes:
         name: Its name in suites, such as `contains`: lower-case letters, digits and underscores.
-        summary: One sentence that says when it holds.
-        options: The class of its options. What depends on several options is checked in the
-            `__post_init__` of the class, which raises InputError. `type` and `not` are no names of options.
+        summary: One sentence that says when the assertion holds.
+        options: The class of its options. The `__post_init__` of this class checks options that depend on
+            each other, and raises InputError. No option can have the name `type` or `not`.
     """
 
     name: ClassVar[str]
@@ -100,12 +100,12 @@ class Assertion(ABC, Generic[OptionsT]):
     def check_expected(self, expected: str | None, options: OptionsT) -> None:
         """Raise InputError if answers to a prompt with this expected answer cannot be checked.
 
-        None means that the prompt has no expected answer. Called when a suite is read.
+        None means that the prompt has no expected answer. The application calls this when it reads a suite.
         """
         return
 
     def engines(self, options: OptionsT) -> tuple[str, ...]:
-        """Return the names of the engines that it asks, if any.
+        """Return the names of the engines that the assertion asks, if any.
 
         Assertions that ask engines are checked after all runs, so that judges do not compete with the
         engines that they judge.
@@ -116,7 +116,7 @@ class Assertion(ABC, Generic[OptionsT]):
     async def check(self, answer: Answer, options: OptionsT, judge: Judge) -> Verdict:
         """Check an answer. Raises NoVerdict if no verdict can be given.
 
-        Runs on an event loop with other checks, so it must not block: use `asyncio.to_thread` for what takes long.
+        Checks share an event loop, so a check must not block: use `asyncio.to_thread` for slow work.
         """
 
     def close(self) -> None:

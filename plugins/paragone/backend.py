@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 API_VERSION = 2
-"""Version of this plugin interface. A backend for another version is refused."""
+"""Version of this plugin interface. paragone refuses a backend for another version."""
 
 OnProgress: TypeAlias = Callable[[LoadProgress], None]
 """Called with the progress of opening a model."""
@@ -69,7 +69,7 @@ class EndpointReport:
         address: Scheme, host and port; empty if the options do not name a server.
         probe: Whether the server can be used. Its facts are the server's name and version and what is loaded.
         models: The models that the server offers.
-        pulls: Whether the server downloads models on request: `Backend.pull`.
+        pulls: Whether the server downloads models on request, with `Backend.pull`.
     """
 
     address: str
@@ -130,7 +130,7 @@ class OpenEngine(ABC):
         """Compute the log-probabilities of a given text.
 
         Yields PromptProgress over all tokens to compute, Token events with `logprob` and `n_bytes`, and
-        one Finish. It can be stopped like a run. Raises ContextOverflow if prompt and text exceed the
+        one Finish. `stop` ends a score as it ends a run. Raises ContextOverflow if prompt and text exceed the
         context, and EngineError if the engine cannot score.
         """
         raise EngineError("This engine cannot compute the log-probabilities of a given text.")
@@ -138,7 +138,7 @@ class OpenEngine(ABC):
     def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
         """Compute the logits over the whole vocabulary after tokens of a sequence, one block at a time.
 
-        It can be stopped like a run. Raises InputError if the sequence exceeds the context or has a
+        `stop` ends the sequence of blocks early. Raises InputError if the sequence exceeds the context or has a
         token that is not in the vocabulary, and EngineError if the engine cannot compute distributions.
         """
         raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
@@ -146,16 +146,16 @@ class OpenEngine(ABC):
     def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
 
-        For engines that have no distributions. It can be stopped like a run; then it ends early. Raises
-        InputError if the sequence exceeds the context, and EngineError if the engine cannot report them.
+        For engines that cannot compute distributions. After `stop`, the generator ends early. Raises InputError
+        if the sequence exceeds the context, and EngineError if the engine cannot report the likeliest tokens.
         """
         raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Return a vector for each text.
 
-        Cancelling the task that awaits it, or `stop`, ends the computation; after `stop` it raises EngineError. Raises
-        ContextOverflow if a text exceeds the context, and EngineError if the engine computes no embeddings.
+        Cancelling the awaiting task, or `stop`, ends the computation. Raises ContextOverflow if a text exceeds the
+        context, and EngineError after `stop` or if the engine computes no embeddings.
         """
         raise EngineError("This engine computes no embeddings.")
 
@@ -166,8 +166,8 @@ class OpenEngine(ABC):
     async def ended(self) -> ParagoneError:
         """Wait until the engine ends by itself, and return why: usually an EngineCrashed.
 
-        The application awaits it while the engine is open, to notice an end between two jobs. By default it waits
-        forever: an engine without a process of its own has no end.
+        The application awaits `ended` while the engine is open, to notice an end between two jobs. By default, `ended`
+        waits forever: an engine without a process of its own does not end by itself.
         """
         never: asyncio.Future[ParagoneError] = asyncio.get_running_loop().create_future()
         return await never
@@ -176,8 +176,9 @@ class OpenEngine(ABC):
     async def close(self) -> Caution | None:
         """Free everything the engine holds. Never raises; may be called more than once.
 
-        Returns a caution if the server keeps the model in memory: because others had loaded it, or because it did not
-        unload it in time. None if the memory is free, or another open engine of this program uses the model.
+        Returns a caution if the server keeps the model in memory: because another program had loaded the model, or
+        because the server did not unload the model in time. None if the memory is free, or another open engine of this
+        program uses the model.
         """
 
 
@@ -192,7 +193,7 @@ class Backend(ABC):
         sampling: Options that each run can set. No name is in both `load_options` and `sampling`.
         capabilities: What its engines can do; `LoadedModel.capabilities` replaces it for one engine.
         quantizations: Usual quantizations of its models by name, with the average bits per weight of a whole
-            model. From them and `MemoryEstimate.parameters` follows roughly what a quantization would take.
+            model. Times `MemoryEstimate.parameters`, they give the approximate size of a model in bits.
     """
 
     name: ClassVar[str] = ""
@@ -212,10 +213,10 @@ class Backend(ABC):
         """List the models that the backend can open: in the given folders, or at its endpoints."""
 
     def model_folders(self) -> Sequence[str]:
-        """Return folders in which such models usually are, such as the cache of a program that downloads them.
+        """Return folders in which this backend's models usually are, such as the cache of a program that downloads models.
 
-        The application passes them to `models`, besides the folders of the user's settings. They need not
-        exist. Blocking; called in a thread.
+        The application passes these folders to `models`, besides the folders of the user's settings. The folders need
+        not exist. This method may block: the application calls it in a thread.
         """
         return ()
 
@@ -243,9 +244,9 @@ class Backend(ABC):
         return ()
 
     def sharing(self, model: str, options: Mapping[str, Json]) -> int:
-        """Return how many engines with this model and these load options share one loaded model, 1 for none.
+        """Return how many engines with this model and these load options can share one loaded model; 1 for no sharing.
 
-        Each of them answers while the others do. The application opens several of them to execute many runs.
+        These engines answer at the same time. The application opens several of them to execute many runs.
         """
         return 1
 
@@ -275,7 +276,7 @@ class Backend(ABC):
     def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
         """Tell the server that these load options name to download a model, and yield its progress.
 
-        Closing the generator, or cancelling the task that awaits it, ends the download if the server can end it; the
-        server may keep the part that it has. Raises InputError and EngineError.
+        Closing the generator, or cancelling the task that awaits it, ends the download if the server can end it. The
+        server may keep what it has downloaded. Raises InputError and EngineError.
         """
         raise InputError(f"{self.title} cannot download models.")

@@ -1,6 +1,6 @@
 """Turn a callback into a generator, for engines whose library passes its tokens to a callback.
 
-The library's call returns only when its work is done, but an engine must yield events meanwhile.
+The library's call returns only when its work is done, but an engine must yield events during the call.
 `stream` runs the call in its own thread and yields the items that the callback receives.
 """
 
@@ -97,11 +97,11 @@ class _Items(Generic[T]):
 
     @property
     def stopped(self) -> bool:
-        """Whether the call was told to stop."""
+        """Whether the consumer or the user wants the call to stop."""
         return self._closed or bool(self._cancelled)
 
     def emit(self, item: T) -> bool:
-        """Add an item as soon as there is room. Returns whether to continue."""
+        """Add an item as soon as there is room. Return whether the call should continue."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._waiting) < self._capacity)
             if self._closed or self._ended:

@@ -1,4 +1,4 @@
-"""Checks of the values that plugins return: types, numbers that can be computed with, and texts of a bearable length."""
+"""Checks of the values that plugins return: their types, the range of numbers, and the length of texts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MAX_TEXT = 2**20
 """Longest text in characters, such as a token or the name of a model."""
 
 _LONG_TEXTS = frozenset({"RunSettings.prompt", "TokenizedText.text"})
-"""The fields that have a whole prompt. The context window limits their length."""
+"""The fields that hold a whole prompt, whose length the context window limits."""
 
 _LIMIT = 2**63
-"""All numbers are smaller, so that SQLite can keep the integers, and sums of the others stay finite."""
+"""Numbers must be smaller than this: SQLite can then store the integers, and sums of the floats stay finite."""
 
 _SIGNED = frozenset({"logprob", "seed", "sampling", "vectors"})
 """The fields whose numbers may be negative. The other numbers are counts, sizes, durations and times."""
@@ -44,7 +44,7 @@ _V = TypeVar("_V", bound=Value)
 def check_value(kind: type[_V], value: object) -> _V:
     """Return a value that a plugin gave, with the types that its fields declare.
 
-    Raises InterfaceViolation if it is of another type, or has a number or a text that it must not have.
+    Raises InterfaceViolation if a type is wrong, a number is out of range, or a text is too long.
     """
     if not isinstance(value, kind):
         raise InterfaceViolation.expected(_a(kind), value)
@@ -58,7 +58,7 @@ def check_value(kind: type[_V], value: object) -> _V:
 
 def check_event(event: object) -> Event:
     """Return an event of a run. Raises InterfaceViolation as `check_value` does."""
-    if type(event) is Token and _is_right(event):  # by far the most events
+    if type(event) is Token and _is_valid(event):  # by far the most events
         return event
     kind = type(event)
     if kind not in _EVENTS:
@@ -83,11 +83,11 @@ def check_logits(block: object) -> LogitsBlock:
 
 
 def check_embeddings(embeddings: object, texts: int) -> Embeddings:
-    """Return embeddings that are as many vectors as there are texts, equally long. Raises InterfaceViolation."""
+    """Return the embeddings. Raises InterfaceViolation unless there is one vector for each text, all equally long."""
     from paragone.values.embeddings import Embeddings  # a worker starts sooner without it
 
-    is_right = type(embeddings) is Embeddings and _has_numbers(embeddings)
-    found = cast("Embeddings", embeddings) if is_right else check_value(Embeddings, embeddings)
+    is_valid = type(embeddings) is Embeddings and _has_numbers(embeddings)
+    found = cast("Embeddings", embeddings) if is_valid else check_value(Embeddings, embeddings)
     if len(found.vectors) != texts:
         raise InterfaceViolation(f"there are {len(found.vectors):,} embeddings of {texts:,} texts")
     if len({len(vector) for vector in found.vectors}) > 1 or not all(found.vectors):
@@ -95,8 +95,8 @@ def check_embeddings(embeddings: object, texts: int) -> Embeddings:
     return found
 
 
-def _is_right(token: Token) -> bool:
-    """Return whether nothing is wrong with a token. It is a tenth of the work of `check_value`."""
+def _is_valid(token: Token) -> bool:
+    """Return whether a token is valid, in a tenth of the time of `check_value`."""
     return (
         type(token.text) is str
         and len(token.text) <= MAX_TEXT
@@ -122,7 +122,7 @@ def _is_alternative(item: object) -> bool:
 
 
 def _has_numbers(embeddings: Embeddings) -> bool:
-    """Return whether embeddings have vectors of numbers. A text has thousands: `check_value` converts each to JSON and back."""
+    """Return whether all vectors consist of numbers. `check_value` is slower: it converts thousands of numbers to JSON and back."""
     vectors = embeddings.vectors
     return (
         type(vectors) is tuple

@@ -1,4 +1,4 @@
-"""The CPU cores that compute threads can use: their number, and sharing them with others."""
+"""The CPU cores that compute threads can use: their number, and how to share them with other processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["OPENMP", "physical_cores"]
 OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
 """Environment variables for a program that computes with OpenMP, unless the user has set them.
 
-The threads of GCC's OpenMP library spin while they wait for each other, by default for so long that a thread which
-needs a busy core makes all others wait: with two other busy processes on 2 cores, llama.cpp decoded 0.4 to 19 tokens/s,
-and with this setting 30 to 33; with nothing else busy, 63 instead of 65.
+The threads of GCC's OpenMP library spin while they wait for each other. By default they spin so long that one thread
+without a free core delays all others. With two other busy processes on 2 cores, llama.cpp decoded 0.4 to 19 tokens/s
+by default, and 30 to 33 with this setting; with no other busy process, 65 and 63.
 Source: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
 """
 
@@ -26,7 +26,7 @@ def physical_cores() -> int:
     return _cores_of(frozenset(os.sched_getaffinity(0)))
 
 
-@functools.lru_cache(maxsize=8)  # each run asks, and the system has a file for each CPU
+@functools.lru_cache(maxsize=8)  # each run calls this, and one file per CPU must be read
 def _cores_of(cpus: frozenset[int]) -> int:
     siblings = set()
     for cpu in cpus:

@@ -12,16 +12,16 @@ __all__ = ["COMMON_CAUSES", "WITHOUT_AMX", "CrashCause", "amx_miscompiled", "fin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashCause:
-    """A known cause of a crash, and its cure. Of its last three attributes, each that is set must match.
+    """A known cause of a crash, and its cure. `signals`, `says` and `build` must all match, unless they are empty.
 
     Attributes:
         cause: The reason, in the words after the colon in "The engine's process was ended by SIGSEGV: …."
         cure: What to do, as a sentence; may be empty.
-        signals: The signals that end the process; empty for any end. Without a signal and without
-            `build`, the cause also applies to an exception with the words `says`.
-        says: A regular expression that matches in the last lines that the process printed, in any case.
-        build: A regular expression that matches in the first lines that it printed, such as a description
-            of how the library was built.
+        signals: The signals that end the process; empty for any end. If `signals` and `build` are empty,
+            the cause also applies to an exception whose message matches `says`.
+        says: A regular expression that matches in the last lines that the process printed; case is ignored.
+        build: A regular expression that matches in the first lines that the process printed, such as a
+            description of how the library was built.
     """
 
     cause: str
@@ -34,9 +34,9 @@ class CrashCause:
 def find_cause(
     causes: Sequence[CrashCause], *, says: str, number: int = 0, build: str = ""
 ) -> CrashCause | None:
-    """Return the first of these causes, and then of the common ones, that explains an end; None if none does.
+    """Return the first cause, of `causes` and then `COMMON_CAUSES`, that matches the end of a process; None without a match.
 
-    `number` is the signal that ended the process (0: none), `says` has its last and `build` its first lines.
+    `number` is the signal that ended the process (0: none), `says` has its last lines of output and `build` its first.
     """
     for cause in (*causes, *COMMON_CAUSES):
         if (
@@ -49,11 +49,11 @@ def find_cause(
 
 
 WITHOUT_AMX = "-mno-amx-int8"
-"""The compiler's flag for a llama.cpp without ggml's AMX code, which depends on this instruction set alone."""
+"""The compiler's flag that builds llama.cpp without ggml's AMX code: that code is compiled only with AMX_INT8."""
 
 
 def amx_miscompiled(code: str, cure: str) -> CrashCause:
-    """Return the cause of crashes in AMX code that GCC compiled wrongly, for a program whose `code` is a llama.cpp."""
+    """Return the cause of crashes in AMX code that GCC compiled wrongly. `code` names the program that contains llama.cpp."""
     # llama.cpp's issue 20824: GCC's bug 114098 leaves the tile configuration of ggml's AMX code unwritten.
     return CrashCause(
         signals=(signal.SIGSEGV, signal.SIGILL),

@@ -40,13 +40,13 @@ NOTICE_S = 2.0
 """Seconds that a third-party plugin may take to be imported and to return its backends, if all are wanted."""
 
 LOADING_S = 20.0
-"""Seconds that it may take if its backend is wanted; also those for assertions, and for paragone's own plugins."""
+"""Seconds that a plugin may take if one backend is wanted, or assertions, or if the plugin is paragone's own."""
 
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""
 
 RESERVED = ("type",)
-"""Names that options of assertions cannot have, because suites use them. `not` is a keyword of Python anyway."""
+"""Names that options of assertions cannot have, because suites use them. Python itself forbids the name `not`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,9 @@ class PluginProblem:
     """A plugin that could not be used, and why."""
 
     plugin: str
-    """Its entry point's name."""
+    """The name of the plugin's entry point."""
     package: str
-    """The distribution that it belongs to."""
+    """The distribution that the plugin belongs to."""
     reason: str
 
     @property
@@ -73,7 +73,7 @@ class Discovery:
     backends: Mapping[str, Backend]
     problems: tuple[PluginProblem, ...]
     own: frozenset[str] = frozenset()
-    """The names of paragone's own backends among them."""
+    """The names of those backends that are paragone's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class AssertionDiscovery:
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...]
     own: frozenset[str] = frozenset()
-    """The names of paragone's own assertions among them."""
+    """The names of those assertions that are paragone's own."""
 
 
 class _Named(Protocol):
@@ -100,17 +100,17 @@ def _unwatched(plugin: str, package: str) -> contextlib.AbstractContextManager[N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Callbacks of the application around the import of plugins."""
+    """Callbacks to the application during the import of plugins."""
 
     importing: Callable[[str, str], contextlib.AbstractContextManager[None]] = _unwatched
-    """Called with the names of a third-party plugin and its package. The context that it returns is entered during the import. It can
-    refuse the plugin by InterfaceViolation."""
+    """Called with the names of a third-party plugin and its package. Returns a context that surrounds the import. The context
+    can raise InterfaceViolation to refuse the plugin."""
     waiting: Callable[[str], None] = lambda plugin: None
-    """Called with the name of a plugin that is not imported after `NOTICE_S`, and that is waited for."""
+    """Called with the name of a plugin whose import takes longer than `NOTICE_S`, and goes on."""
 
 
 WATCH = Watch()
-"""Does nothing."""
+"""Callbacks that do nothing."""
 
 
 def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
@@ -150,10 +150,10 @@ def _discover(
     *,
     patient: bool,
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...], frozenset[str]]:
-    """Load the plugins of a group of entry points. Return their contents by name, those that failed, and our own names.
+    """Load the plugins of a group of entry points. Return their contents by name, the problems, and paragone's own names.
 
-    paragone's own plugins come first, so that their names are taken. `check` returns its argument; it raises
-    InterfaceViolation if that violates the interface.
+    paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
+    InterfaceViolation if the argument violates the interface.
     """
     points = [point for point in entry_points(group=group) if only in (None, point.name)]
     plugins = [_Plugin(point, point.dist.name if point.dist else "") for point in points]
@@ -164,7 +164,7 @@ def _discover(
     for is_ours, some in itertools.groupby(plugins, key=lambda plugin: plugin.is_ours):
         if only is not None and only in found:
             break  # the name is taken
-        own = set(found)  # of paragone's own plugins, while the others are loaded
+        own = set(found)  # empty while paragone's own plugins are loaded, then their names
         for plugin, loaded in _load_all(list(some), noun, check, watch, patient=patient or is_ours):
             try:
                 for item in loaded():
@@ -190,7 +190,7 @@ def _load_all(
 
     The plugins have `NOTICE_S` seconds to load, or, if `patient`, `LOADING_S` seconds.
     """
-    # In threads, because a plugin may hang, and so that Ctrl+C is not taken for the plugin's mistake.
+    # In threads, because a plugin may hang, and so that Ctrl+C does not look like an error of the plugin.
     loading = [in_daemon_thread(functools.partial(_load, plugin, noun, check, watch)) for plugin in plugins]
     seconds = NOTICE_S
     late = concurrent.futures.wait(loading, seconds).not_done

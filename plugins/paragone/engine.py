@@ -19,7 +19,7 @@ from paragone.values.messages import (
     TokenizeRequest,
 )
 
-if TYPE_CHECKING:  # a worker needs few of these: each takes a millisecond of its start
+if TYPE_CHECKING:  # each import would delay the start of a worker by a millisecond
     from paragone.backend import Probe
     from paragone.values.embeddings import Embeddings
     from paragone.values.memory import MemoryEstimate
@@ -44,24 +44,24 @@ class Cancelled(ABC):
 
     @abstractmethod
     def __bool__(self) -> bool:
-        """Whether to stop."""
+        """Return whether the job must stop."""
 
     @abstractmethod
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
         """Register `on_cancel`, which is called in another thread as soon as the user asks to stop.
 
         Use it for a library that has an abort function. If the user has already asked, `on_cancel` is
-        called at once, in this thread. The subscription lasts until the job ends; a second one replaces
-        the first. `on_cancel` may be called more than once and must be harmless if the job has just ended.
+        called at once, in this thread. The subscription lasts until the job ends; a second subscription
+        replaces the first. `on_cancel` may be called more than once and must be harmless after the job's end.
         """
 
 
 class Engine(ABC, Generic[L, S]):
     """One inference library, used by blocking code on one thread.
 
-    Each instance has its own process, so it may print, use memory and crash without affecting the
-    application. It opens one model; the end of the process unloads it. Its module may import the
-    library at the top, because the application never imports that module.
+    Each instance has its own process, so the instance may print, use memory and crash without affecting
+    the application. An instance opens one model, which the end of the process unloads. Its module may
+    import the library at the top, because the application never imports that module.
 
     Attributes:
         load_options: Options that take effect when a model is opened; the same as the backend's.
@@ -92,7 +92,7 @@ class Engine(ABC, Generic[L, S]):
         raise EngineError("This engine cannot tokenize text.")
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
-        """Compute the log-probabilities of a given text: PromptProgress, Token events, and one Finish."""
+        """Compute the log-probabilities of a given text. Yield PromptProgress, Token events, and one Finish."""
         raise EngineError("This engine cannot compute the log-probabilities of a given text.")
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:

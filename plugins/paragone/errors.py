@@ -14,11 +14,11 @@ __all__ = [
 class ParagoneError(Exception):
     """Base class of the errors that are shown to the user.
 
-    A cause is chained as usual (`raise … from error`). It goes to the log, never to the screen.
+    Chain a cause as usual (`raise … from error`). The log shows the cause, the screen never does.
 
     Attributes:
         sentence: What failed and why.
-        hint: What to do about it; may be empty.
+        hint: What the user can do; may be empty.
         exit_code: Exit code of a command that this error ends.
     """
 
@@ -34,7 +34,7 @@ class ParagoneError(Exception):
 
 
 class InputError(ParagoneError):
-    """Something that the user can correct, such as a bad option or a missing file."""
+    """An error that the user can correct, such as a bad option or a missing file."""
 
     exit_code = 2
 
@@ -44,7 +44,7 @@ class EngineError(ParagoneError):
 
 
 class ContextOverflow(InputError):
-    """The prompt does not fit in the context window; nothing was cut.
+    """The whole prompt does not fit in the context window.
 
     Attributes:
         tokens: Length of the prompt in tokens; 0 if unknown.

@@ -1,7 +1,7 @@
 """Standard facts of open models, by which engines of different backends are compared.
 
-An engine reports them in `LoadedModel.facts` under these names, and omits the facts that it does not know. If an
-option sets a fact, the fact is written as the option is, and the option names it with `option(..., fact=NAME)`.
+An engine reports these facts in `LoadedModel.facts` under these names, and omits unknown facts. If an option sets a fact,
+the fact has the same form as the option's value, and the option is declared with `option(..., fact=NAME)`.
 `LoadedModel` has `context`, `quantization` and `architecture` as fields of their own.
 
 The facts of a build are compared only between engines that run on the same program.
@@ -22,7 +22,7 @@ class StandardFact:
         name: Its name in `LoadedModel.facts`, and its name for the user.
         doc: What the value is.
         effect: What a difference between two engines does, as a sentence for the user.
-        field: Whether it is a field of `LoadedModel` instead of one of its facts.
+        field: Whether `LoadedModel` has a field for the fact, instead of an item in `LoadedModel.facts`.
     """
 
     name: str
@@ -95,11 +95,11 @@ ORIGIN = StandardFact(
 
 BUILD_FACTS = (
     StandardFact("version", "The version of the program, such as `0.13.5`.", ROUNDING),
-    StandardFact("commit", "The commit that it was built from, abbreviated.", ROUNDING),
+    StandardFact("commit", "The commit that the program was built from, abbreviated.", ROUNDING),
     StandardFact("compiler", "The compiler and its version.", ROUNDING),
     StandardFact(
         "instructions",
-        "The processor's instructions that it uses, as the program names them: `AVX, AVX2, FMA`.",
+        "The processor's instructions that the program uses, in the program's own words: `AVX, AVX2, FMA`.",
         ROUNDING,
     ),
 )
@@ -107,7 +107,7 @@ BUILD_FACTS = (
 
 LAUNCH = StandardFact(
     "launch arguments",
-    "The arguments that a server was started with, but for addresses, keys and the model.",
+    "The arguments that a server was started with, without addresses, keys and the model.",
     "They decide on everything that a request does not set.",
 )
-"""The fact that only servers have."""
+"""A fact that only servers have."""

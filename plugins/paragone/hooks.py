@@ -1,4 +1,4 @@
-"""The plugin hooks. Each group of entry points has one hook. A plugin in the group implements the hook.
+"""The plugin hooks. Each group of entry points has one hook, which the plugins of the group implement.
 
 A plugin with backends is a module (or object) named by an entry point of the group `paragone`. Give the
 entry point the name of its backend. A plugin with assertions is named by an entry point

@@ -1,7 +1,7 @@
-"""Folders of models: those below a folder, and Hugging Face's cache, which several backends search.
+"""Search for models in folders with their subfolders, and in Hugging Face's cache, for several backends.
 
-A repository's files are in `models--OWNER--NAME/snapshots/REVISION`, as links to `models--OWNER--NAME/blobs`. Revisions
-share the blobs that they have in common. Source: huggingface_hub's `constants.py`, and its guide "Understand caching".
+The cache has a repository's files in `models--OWNER--NAME/snapshots/REVISION`, as links to `models--OWNER--NAME/blobs`.
+Revisions share equal blobs. Source: huggingface_hub's `constants.py`, and its guide "Understand caching".
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _SNAPSHOTS = "snapshots"
 
 
 def folders_below(folders: Sequence[str]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """Yield these folders and their subfolders, each with the entries in it that are not folders.
+    """Yield these folders and their subfolders, each with its entries that are not folders.
 
-    Follows links; visits each folder once. Unreadable folders are skipped.
+    Follows links, visits each folder once, and skips unreadable folders.
     """
     waiting = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]  # noqa: PTH100, PTH111
     entered: set[tuple[int, int]] = set()
@@ -69,9 +69,9 @@ def repository_of(path: str) -> str | None:
 
 
 def stored_file(path: str) -> str:
-    """Return the blob that a file in the cache links to, by which a file of several revisions counts once.
+    """Return the blob that a file in the cache links to, the same for all revisions with this file.
 
-    The path of any other file is returned unchanged.
+    Return the path of any other file unchanged.
     """
     return os.path.realpath(path) if repository_of(path) is not None else path
 

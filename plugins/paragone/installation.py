@@ -12,7 +12,8 @@ __all__ = ["install_command", "pip_install"]
 def install_command(extra: str, *options: str) -> str:
     """Return the shell command that installs the packages of one of paragone's extras for this interpreter.
 
-    It names the packages themselves, so it works wherever paragone itself was installed from. `options` are those of pip.
+    The command names the packages instead of the extra, so it works wherever paragone was installed from. `options` are
+    pip's options.
     """
     packages = _packages(extra)
     if not packages:

@@ -1,6 +1,6 @@
-"""Reads JSON whose shape others decided: a value that is missing or has another type is read as empty.
+"""Read JSON of other programs: a value that is missing or has another type is read as empty.
 
-A path is the names of objects inside each other. Without a path, the value itself is read.
+A path names nested objects, the outermost first. An empty path stands for the value itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from paragone.wire import Json
 JsonObject: TypeAlias = Mapping[str, Json]
 
 _OBJECT, _LIST = (dict, Mapping), (list, Sequence)
-"""Types of objects and lists. Python's own types come first: checking for an abstract class is slower, and these checks run for each token of a server."""
+"""Types of objects and lists. Python's own types come first, because `isinstance` is slower for abstract classes, and these checks run for each token of a server."""
 _LARGEST = 2**53
 """Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
 _LONGEST_S = 1e9

@@ -1,4 +1,4 @@
-"""The JSON schema that an answer must follow: the value of the option `json_schema`, read and checked."""
+"""Read and check the value of the option `json_schema`: the JSON schema that an answer must follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paragone.wire import Json
 __all__ = ["check_inline_schema", "read_schema"]
 
 _LONGEST = 1 << 20
-"""Largest number of characters of a schema. Engines compile all of it before they answer."""
+"""Largest number of characters of a schema. Engines compile the whole schema before they answer."""
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
@@ -30,7 +30,7 @@ _TABLE = ("$defs", "definitions", "dependentSchemas", "patternProperties", "prop
 
 
 def read_schema(value: str) -> dict[str, Json]:
-    """Return the schema in the option's value: the JSON itself, or that of the file in `@PATH`.
+    """Return the schema that the option's value contains, or, for `@PATH`, that the file contains.
 
     Raises InputError if the text is not JSON, or the JSON cannot be a schema.
     """
@@ -38,7 +38,7 @@ def read_schema(value: str) -> dict[str, Json]:
 
 
 def check_inline_schema(value: str | None) -> None:
-    """Check the option's value without reading a file. Raises InputError."""
+    """Check a schema that is written in the option's value; ignore a file. Raises InputError."""
     if value is not None and not value.startswith("@"):
         _parsed(value)
 
@@ -68,7 +68,7 @@ def _parsed(text: str) -> dict[str, Json]:
 
 def _faults(schema: Json, path: str) -> Iterator[str]:
     """Yield the faults of a JSON schema: types that do not exist, and values of the wrong kind."""
-    if isinstance(schema, bool):  # everything, or nothing
+    if isinstance(schema, bool):  # the schema that every value matches, or none
         return
     if not isinstance(schema, dict):
         yield f"{path or 'it'} must be an object"

@@ -1,7 +1,7 @@
-"""Keys and passwords in texts that may be shown and saved: what looks like one, and URLs without them.
+"""Recognize keys and passwords, and remove them from texts that may be shown and saved.
 
-Nobody can tell a key from other text for certain. In a URL, user names, passwords, queries and fragments always count as
-secret; parts of its path do if they look like keys.
+No rule tells a key from other text for certain. In a URL, user names, passwords, queries and fragments are always treated
+as secret; a part of its path is if it looks like a key.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from urllib.parse import unquote
 __all__ = ["HIDDEN", "is_key", "without_key_words", "without_keys"]
 
 HIDDEN = "•••"
-"""What stands in place of a key."""
+"""The replacement of a key."""
 
 _PREFIXES = ("sk-", "pk-", "rk-", "hf_", "gsk_", "xai-", "ghp_")
-"""How keys of known services begin."""
+"""The prefixes of keys of known services."""
 
 _RANDOM = re.compile(r"(?=[A-Za-z0-9]*[0-9])(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{16,}|[0-9]{20,}")
-"""A run of letters and digits that is not a word: 16 or more, of both kinds, or 20 digits."""
+"""Random characters: 16 or more letters and digits with at least one of each, or 20 or more digits."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _NEXT = r",[A-Za-z][\w+.-]*://"
-"""How the next URL begins, in a text that names several servers."""
+"""The start of the next URL, in a text that names several servers."""
 
 _URL = re.compile(
     rf"(?<=[\w+.-])://(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
@@ -31,23 +31,23 @@ _URL = re.compile(
 )
 """A URL in a text from its `://` on, up to the punctuation that follows it, or to the next URL.
 
-It begins there and has bounded punctuation so that the time is proportional to the length of the text.
+The match begins at `://`, and the punctuation is bounded, so that the time is proportional to the length of the text.
 """
 
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
 
 _WORD = re.compile(r"(?<![\w.+~/-])[\w.+~-]++={0,2}(?!/)")
-"""A word of a text, also with punctuation at its end. The parts of a path are none: a folder is often named after a digest.
+"""A word of a text, with punctuation at its end. Parts of a path do not match, because folders are often named after a digest.
 
-What ends it is never tried again, so that the time is proportional to the length of the text.
+The pattern does not backtrack, so that the time is proportional to the length of the text.
 """
 
 _PUNCTUATION = ".+~-"
-"""What may be the end of a word, and of a sentence."""
+"""Characters that may be the end of a key, or punctuation after the key."""
 
 
 def is_key(text: str) -> bool:
-    """Whether a text without spaces, such as a part of a path or the value of a header, looks like a key."""
+    """Return whether a text without spaces, such as a part of a path or the value of a header, looks like a key."""
     text = unquote(text).strip()
     if HIDDEN in text or (text.lower().startswith(_PREFIXES) and len(text) >= 8) or _UUID.fullmatch(text):
         return True
@@ -55,12 +55,12 @@ def is_key(text: str) -> bool:
 
 
 def without_keys(text: str) -> str:
-    """Return a text whose URLs have no user name, password, query and fragment, and no part of a path that is a key."""
+    """Return a text without user names, passwords, queries, fragments and keys in its URLs."""
     return _URL.sub(_public, text)
 
 
 def without_key_words(text: str) -> str:
-    """Return a text without keys in its URLs and among its words, for texts that may come from anybody."""
+    """Return a text without keys, neither in its URLs nor among its words, for texts of unknown origin."""
     text = _BEARER.sub(rf"\1 {HIDDEN}", without_keys(text))
     return _WORD.sub(_hidden, text)
 

@@ -43,8 +43,8 @@ __all__ = [
 ]
 
 Outside: TypeAlias = Literal["", "file", "text or file", "program", "command", "arguments", "sent"]
-"""What a value names outside of paragone: a file or folder that is read; the same after an @; a program that is started; a
-command that is run; arguments for a program; something of the user's that is sent to the server, such as a variable."""
+"""What an option's value names outside of paragone: a file or folder to read; a text, or a file after an @; a program to
+start; a shell command to run; arguments for a program; or the user's data to send to a server, such as a variable."""
 
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -57,7 +57,7 @@ _WANTED = {
     dict: "a JSON object",
 }
 _LARGEST = 10**15 - 1
-"""Largest whole number of an option that declares none: enough for bytes, and a float represents all up to this one."""
+"""Largest whole number of an option without a `maximum`: enough for bytes, and a float represents each smaller one exactly."""
 _SHOWN = 80
 """Largest number of characters of an invalid value that an error message shows."""
 
@@ -67,8 +67,8 @@ class Options:
     """Base class of a backend's options.
 
     Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
-    Fields are `bool`, `int`, `float`, `str`, a `Literal` of strings, several of those (`bool | int`),
-    `tuple[T, ...]` of one of those, `Mapping[str, Json]` for a JSON object, or any of them `| None`.
+    A field's type is `bool`, `int`, `float`, `str`, a `Literal` of strings, a union of these (`bool | int`),
+    `tuple[T, ...]` with one of these types as `T`, or `Mapping[str, Json]` for a JSON object. Each can be `| None`.
     """
 
 
@@ -89,20 +89,20 @@ def option(
 
     Args:
         default: Its default value.
-        doc: One sentence that says what it does.
-        minimum: Smallest allowed number; of whole numbers by default -999,999,999,999,999.
-        maximum: Largest allowed number; of whole numbers by default 999,999,999,999,999.
+        doc: One sentence that says what the option does.
+        minimum: Smallest allowed number; by default -999,999,999,999,999 for whole numbers.
+        maximum: Largest allowed number; by default 999,999,999,999,999 for whole numbers.
         metavar: Placeholder for a value in help texts, such as `path`.
-        address: Whether it is the server's URL. At most one load option has this set.
-        slots: Whether it is the number of engines that share one loaded model: what `Backend.sharing` returns. At most
-            one load option has this set.
-        secret: Whether it holds a secret, or a command that prints one. Its value is never shown,
+        address: Whether the value is the server's URL. At most one load option has this set.
+        slots: Whether the value is the number of engines that share one loaded model, which `Backend.sharing` returns.
+            At most one load option has this set.
+        secret: Whether the value is a secret, or a command that prints a secret. The value is never shown,
             exported or logged.
-        fact: The standard name under which engines of different backends are compared: the fact of the
-            open model that a load option sets (see `paragone.facts`), or a sampling option's name in
-            other backends, if that differs.
-        outside: What its value names outside of paragone. What a document of somebody else names is done
-            only if the user consents.
+        fact: The standard name under which engines of different backends are compared. For a load option: the
+            fact of the open model that it sets (see `paragone.facts`). For a sampling option: the option's name
+            in other backends, if that differs.
+        outside: What the value names outside of paragone. If the value comes from somebody else's document,
+            the user is asked for consent first.
     """
     metadata = {
         "doc": doc,
@@ -127,16 +127,16 @@ class OptionInfo:
         name: Its name.
         kind: The type of a value, for display: `whole number`, `text`, `f16 or q8_0` …
         default: Its default value.
-        doc: One sentence that says what it does.
+        doc: One sentence that says what the option does.
         choices: The allowed values, if the option has a fixed set.
         minimum: Smallest allowed number.
         maximum: Largest allowed number.
-        many: Whether it takes a list.
-        address: Whether it is the server's URL.
-        slots: Whether it is the number of engines that share one loaded model.
-        secret: Whether it holds a secret, or a command that prints one.
-        fact: The standard name under which engines of different backends are compared; empty if there is none.
-        outside: What its value names outside of paragone; empty if it names nothing there.
+        many: Whether the value is a list.
+        address: Whether the value is the server's URL.
+        slots: Whether the value is the number of engines that share one loaded model.
+        secret: Whether the value is a secret, or a command that prints a secret.
+        fact: The standard name under which engines of different backends are compared; empty without such a name.
+        outside: What the value names outside of paragone; empty if it names nothing there.
     """
 
     name: str
@@ -167,7 +167,7 @@ def describe(options: type[Options]) -> tuple[OptionInfo, ...]:
 
 
 def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "") -> OptionsT:
-    """Check the given values, and return the options with them and with defaults for the others.
+    """Check the given values. Return the options with these values, and with defaults for the other options.
 
     `owner` names the owner of the options in errors. Raises InputError.
     """
@@ -179,7 +179,7 @@ def build(options: type[OptionsT], values: Mapping[str, Json], *, owner: str = "
 
 
 def as_values(options: Options) -> dict[str, Json]:
-    """Return all options by name, including those with their defaults; the inverse of `build`."""
+    """Return the values of all options by name, default values included; the inverse of `build`."""
     found: dict[str, Json] = {}
     for field in dataclasses.fields(options):
         value: Any = getattr(options, field.name)
@@ -188,12 +188,12 @@ def as_values(options: Options) -> dict[str, Json]:
 
 
 def address_option(options: type[Options]) -> OptionInfo | None:
-    """Return the option that is the server's URL, or None if there is none."""
+    """Return the option whose value is the server's URL; None without such an option."""
     return next((info for info in describe(options) if info.address), None)
 
 
 def slots_option(options: type[Options]) -> OptionInfo | None:
-    """Return the option that is the number of engines that share one loaded model, or None if there is none."""
+    """Return the option whose value is the number of engines that share one loaded model; None without such an option."""
     return next((info for info in describe(options) if info.slots), None)
 
 
@@ -243,7 +243,7 @@ def value_text(value: Json) -> str:
 
 
 class _Declared(NamedTuple):
-    """An option with the type of one value, whether it is a list, and whether it can be None."""
+    """An option with the type of one value, whether the value is a list, and whether it can be None."""
 
     info: OptionInfo
     kind: Any
@@ -285,7 +285,7 @@ def _find(options: type[Options], name: str, of: str) -> _Declared:
 
 
 def _shape(hint: Any) -> tuple[Any, bool, bool]:
-    """Return the type of one value, or several types, whether the option is a list, and whether it can be None."""
+    """Return the type or types of one value, whether the option's value is a list, and whether it can be None."""
     optional = False
     if get_origin(hint) in (Union, types.UnionType):
         rest = tuple(kind for kind in get_args(hint) if kind is not type(None))

@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 LARGEST = 2**28
-"""Largest size in bytes of a file that is read whole, unless its reader says less."""
+"""Largest size in bytes of a file that is read whole, unless the caller of the reader sets another limit."""
 
 LARGEST_TEXT = 16 * 10**6
 """Largest size in bytes of a file whose text is the value of an option."""
 
 
 class NotRegularFileError(OSError):
-    """The path is that of a pipe, a socket or a device."""
+    """The path names a pipe, a socket or a device."""
 
     def __init__(self) -> None:
         super().__init__(errno.EINVAL, "Not a regular file")
@@ -39,7 +39,7 @@ class NotRegularFileError(OSError):
 def open_regular_file(path: str | Path) -> BinaryIO:
     """Open a file for reading.
 
-    Raises OSError, NotRegularFileError among them, and ValueError if the path has a null character.
+    Raises NotRegularFileError, another OSError, or ValueError if the path has a null character.
     """
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
@@ -54,13 +54,13 @@ def open_regular_file(path: str | Path) -> BinaryIO:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a path at once, also if it is a pipe to which nobody writes."""
+    """Open a path without blocking, even a pipe that no process writes to."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 @contextlib.contextmanager
 def reading(path: Path, *, hint: str) -> Iterator[BinaryIO]:
-    """Open a file for reading, and close it at the end of the block. `hint` says what to do about any other path.
+    """Open a file for reading, and close it at the end of the block. `hint` is the hint of the error for a path of no regular file.
 
     Raises InputError if the file cannot be opened or read, or is not a regular file.
     """
@@ -76,9 +76,9 @@ def reading(path: Path, *, hint: str) -> Iterator[BinaryIO]:
 
 
 def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes:
-    """Return the content of a file of at most `largest` bytes. `hint` says what to do about any other path.
+    """Return the content of a regular file of at most `largest` bytes.
 
-    Raises InputError if it cannot be read, is no regular file, or is larger.
+    Raises InputError if the path names another kind of file or a larger file, with `hint`, or if it cannot be read.
     """
     with reading(path, hint=hint) as file:
         size = os.fstat(file.fileno()).st_size
@@ -95,7 +95,7 @@ def _size(count: int) -> str:
 
 
 def option_text(value: str, option: str) -> str:
-    """Return the text of an option: the value, or, for a value `@PATH`, the content of the file. Raises InputError."""
+    """Return the option's value, or, for a value `@PATH`, the content of the file. Raises InputError."""
     if not value.startswith("@"):
         return value
     hint = "After @ comes the name of a text file."

@@ -1,6 +1,6 @@
 """Options that several backends have, each declared once.
 
-A backend selects one with a default of its own, and with a note on its own behaviour:
+A backend declares its option with its own default, and with a note on its own behaviour:
 
     temperature: float | None = TEMPERATURE(None)
     min_p: float = MIN_P(0.05, "Not every server supports it.")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SharedOption:
-    """The declaration of an option: what `paragone.options.option` takes, apart from the default."""
+    """The declaration of an option: the arguments of `paragone.options.option` without the default."""
 
     doc: str
     minimum: float | None = None

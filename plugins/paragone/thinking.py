@@ -7,22 +7,22 @@ from typing import NamedTuple, TypeAlias
 __all__ = ["Thinking", "ThinkingChoice", "thinking_choice"]
 
 Thinking: TypeAlias = bool | int | str | None
-"""A value of the option: whether the model thinks, the number of tokens at most, an effort, or None if it is not set."""
+"""A value of the option `thinking`: whether the model thinks, a largest number of tokens, an effort, or None."""
 
 
 class ThinkingChoice(NamedTuple):
     """How a reasoning model is to think before it answers. The model or its server decides each field that is None."""
 
     enabled: bool | None = None
-    """Whether it thinks."""
+    """Whether the model thinks."""
     effort: str | None = None
-    """How much it thinks, for models with levels: `low`, `medium`, `high` …"""
+    """How much the model thinks, for models with levels: `low`, `medium`, `high` …"""
     budget: int | None = None
-    """Largest number of tokens of the thinking."""
+    """Largest number of thinking tokens."""
 
 
 def thinking_choice(value: Thinking) -> ThinkingChoice:
-    """Return the choice that a value of the option `thinking` stands for."""
+    """Return what a value of the option `thinking` asks for."""
     if value is None or isinstance(value, bool):
         return ThinkingChoice(enabled=value)
     if isinstance(value, str):

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def in_daemon_thread(call: Callable[[], T]) -> Future[T]:
     """Start a blocking call in a daemon thread of its own; return its future.
 
-    Unlike `asyncio.to_thread`, whose threads are joined at exit, it is for calls that may never return.
+    For calls that may never return: Python waits at exit for threads of `asyncio.to_thread`, and not for daemon threads.
     """
     future: Future[T] = Future()
 

@@ -1,4 +1,4 @@
-"""The error for plugins that violate the interface, or return wrong values."""
+"""The error for a plugin that violates the plugin interface or returns wrong values."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ __all__ = ["InterfaceViolation"]
 
 
 class InterfaceViolation(Exception):
-    """A plugin violates the plugin interface; the message says how, as the end of a sentence.
+    """A plugin violates the plugin interface. The message is the end of a sentence that says how.
 
-    The application raises it, and turns it into a sentence for the user that names the plugin.
+    The application raises this error, and shows the user a sentence that names the plugin.
     """
 
     @classmethod
     def expected(cls, what: str, value: object) -> InterfaceViolation:
-        """Return the violation that a value is not the expected one."""
+        """Return the violation for a value of a wrong type."""
         found = "None" if value is None else f"a value of the type {type(value).__name__}"
         return cls(f"{what} was expected, not {found}")

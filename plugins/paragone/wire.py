@@ -28,9 +28,9 @@ from typing import (
 __all__ = ["Json", "from_json", "json_text", "parse_json", "to_json"]
 
 _DEEPEST = 100
-"""Largest number of levels of lists and objects. Python's own limit depends on who calls."""
+"""Largest depth of nested lists and objects. Python's own limit depends on the depth of the call stack."""
 _MOST_DIGITS = 300
-"""Largest number of digits of a whole number: it can be made a float."""
+"""Largest number of digits of a whole number, which then converts to a float without overflow."""
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """Any JSON value."""
@@ -72,7 +72,7 @@ def from_json(kind: type[V], data: Json) -> V:
 
 
 def parse_json(text: str | bytes) -> Json:
-    """Parse JSON that somebody else wrote. What is returned can be written as JSON again.
+    """Parse JSON that somebody else wrote. The result can be written as JSON again.
 
     Raises ValueError whose text completes the phrase "It is not valid JSON: …".
     """
@@ -153,7 +153,7 @@ _Loader: TypeAlias = Callable[[Any], object]
 
 @functools.cache
 def _loader(kind: Any) -> _Loader:
-    """Return the loader of a type. A type is looked at once: histories have millions of values of few types."""
+    """Return the loader of a type. Loaders are cached, because histories have millions of values of few types."""
     origin = get_origin(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass_loader(kind)
@@ -195,7 +195,7 @@ def _dataclass_loader(kind: type) -> _Loader:
 
 def _union_loader(kinds: tuple[Any, ...]) -> _Loader:
     loaders = [_loader(kind) for kind in kinds]
-    # Plain values are taken as they are. Of other kinds, the first whose loader raises no error decides: this is slower.
+    # Values of plain types are returned unchanged, which is fast. For other values, the loaders are tried in order.
     plain = {kind for kind in kinds if kind in (type(None), bool, int, float, str)}
     if float in plain:
         plain.discard(int)

@@ -1,4 +1,4 @@
-"""Counts, sizes and quoted or shortened texts, written in the same way in all sentences."""
+"""Write counts, sizes, and quoted or shortened texts alike in all sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _QUOTED = 60
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return a count with its noun: `1 prompt`, `2,000 prompts`. `plural` is for nouns that do not just add an s."""
+    """Return a count with its noun: `1 prompt`, `2,000 prompts`. `plural` is the plural of a noun that does not just add an s."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
@@ -24,7 +24,7 @@ def quoted(text: str) -> str:
 
 
 def size_text(size: float | None) -> str:
-    """Return a number of bytes in decimal units, as files are listed: `97 MB`, `4.1 GB`, `12 B`; empty for None."""
+    """Return a number of bytes in decimal units: `97 MB`, `4.1 GB`, `12 B`; an empty text for None."""
     if size is None:
         return ""
     if size >= 1e9:

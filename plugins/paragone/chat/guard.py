@@ -25,7 +25,7 @@ class GuardError(Exception):
 
 
 class _OutOfTimeError(BaseException):
-    """The end of the time. A timer's thread raises this in the guarded thread. `except Exception` does not catch it."""
+    """The time is up. A timer's thread raises this error in the guarded thread. `except Exception` does not catch it."""
 
 
 @contextmanager
@@ -33,8 +33,8 @@ def bounded() -> Iterator[None]:
     """Interrupt the code in the block after SECONDS, or when it takes more than MEMORY bytes.
 
     Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a
-    single call into C: if one takes CPU_SECONDS, SIGPROF ends the process, which must be a worker. The memory
-    limit works on Linux only and applies to the whole process.
+    single call into C: if a call takes CPU_SECONDS, SIGPROF ends the process, which must be a worker. The memory
+    limit works only on Linux and applies to the whole process.
     """
     thread = ctypes.c_ulong(threading.get_ident())
     lock = threading.Lock()

@@ -12,13 +12,13 @@ from paragone.chat.text import THINKING_TAGS, Tags
 from paragone.thinking import Thinking
 
 if TYPE_CHECKING:
-    from paragone.chat.template import ChatTemplate  # only for the type: it imports jinja2
+    from paragone.chat.template import ChatTemplate  # at runtime, this would import jinja2
 
 __all__ = ["TokenizedPrompt", "PromptMaker"]
 
 
 class TokenizedPrompt(NamedTuple):
-    """A prompt ready for the model."""
+    """A prompt as tokens for the model."""
 
     tokens: list[int]
     text: str
@@ -34,8 +34,8 @@ class PromptMaker:
     Attributes:
         bos: The token that every prompt and plain text begins with, if any.
         context: Size in tokens of the context, which holds prompt and answer.
-        option: The option that sets this size, for error messages.
-        owner: Whose context it is, for error messages.
+        option: The name of the option that sets the size of the context, for error messages.
+        owner: The name of the owner of the context, for error messages.
     """
 
     _tokenize: Callable[[str], list[int]]
@@ -54,11 +54,9 @@ class PromptMaker:
         text: str = "",
         ids: Sequence[int] = (),
     ) -> TokenizedPrompt:
-        """Return the prompt for these messages, or without messages for a plain text or for tokens.
+        """Return the prompt for these messages; without messages, for a plain text or for tokens.
 
-        It leaves room for an answer.
-
-        Raises InputError and ContextOverflow.
+        Raises InputError, and ContextOverflow if the context has no room for an answer.
         """
         if not messages and text:
             return self.check(TokenizedPrompt(self.tokenize(text), text))
@@ -93,7 +91,7 @@ class PromptMaker:
             prompt, _ = self._rendered(messages, None)
             tokens, alone = self.tokenize(prompt + text), self.tokenize(prompt)
             pairs = zip(tokens, alone, strict=False)
-            # A token can contain the end of the prompt and the start of the text. It counts as the text's.
+            # A token with the end of the prompt and the start of the text belongs to the text.
             start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(alone))
         else:
             tokens = self.tokenize(text)
@@ -102,7 +100,7 @@ class PromptMaker:
         return tokens, max(start, 1)
 
     def check_length(self, tokens: Sequence[int]) -> None:
-        """Raise ContextOverflow if the context does not hold so many tokens of a text, with its prompt if it has one."""
+        """Raise ContextOverflow if the context is too small for the tokens of a text and its prompt, if it has a prompt."""
         if len(tokens) > self.context:
             raise ContextOverflow(
                 f"The text, with its prompt if it has one, is {len(tokens):,} tokens long and the context of {self.owner} "
@@ -113,7 +111,7 @@ class PromptMaker:
             )
 
     def _rendered(self, messages: Sequence[Message], thinking: Thinking) -> tuple[str, Tags | None]:
-        """Return the text of the prompt, and the tags of the thinking block that it leaves open."""
+        """Return the text of the prompt, and the tags of the thinking block that this text leaves open."""
         text = self._text(messages, thinking)
         begun = text.rstrip()
         tags = next((tags for tags in THINKING_TAGS if begun.endswith(tags.open)), None)
@@ -155,7 +153,7 @@ class PromptMaker:
             return self._template.render(messages, generate=True, thinking=thinking)
         if not last.text:
             return self._template.render(messages[:-1], generate=True, thinking=thinking)
-        # To continue an answer, cut off everything that the template adds after it, and restore the
+        # To continue an answer, cut off everything that the template adds after the answer, and restore the
         # trailing blanks that the template may have removed.
         rendered = self._template.render(messages, generate=False, thinking=thinking)
         answer = last.text.strip()

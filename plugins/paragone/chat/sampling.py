@@ -1,6 +1,6 @@
-"""Sampling options that engines share, each with the same name and the same default.
+"""Sampling options that have the same name and the same default in several engines.
 
-The defaults are llama.cpp's, so that two engines side by side sample in the same way by default.
+The defaults are llama.cpp's, so that two engines side by side sample alike by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["SEEDS", "SamplingOptions", "draw_seed", "with_seed", "without_effect
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions(Options):
-    """Options that each run can set. Subclass it to add options of one engine."""
+    """Options that each run can set. An engine's subclass adds its own options."""
 
     max_tokens: int | None = shared.MAX_TOKENS(None)
     temperature: float = shared.TEMPERATURE(0.8)
@@ -33,17 +33,17 @@ class SamplingOptions(Options):
     seed: int | None = shared.SEED(None, "The same seed gives the same answer.")
     stop: tuple[str, ...] = shared.STOP(())
     thinking: bool | Literal["low", "medium", "high"] | None = shared.THINKING(
-        None, "By default its chat template decides."
+        None, "By default the model's chat template decides."
     )
 
 
 SEEDS = 2**32 - 1
-"""Seeds are the integers from 0 up to this number, without it."""
+"""The number of seeds: seeds are the integers from 0 to SEEDS − 1."""
 SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
 
 
 def with_seed(sampling: SamplingT, drawn: int | None = None) -> SamplingT:
-    """Return the options with a seed: their own, else the one that was drawn for several engines, else a random one."""
+    """Return the options with a seed: the seed of `sampling`, else `drawn`, the same for several engines, else a random seed."""
     if sampling.seed is not None:
         return sampling
     return dataclasses.replace(sampling, seed=draw_seed() if drawn is None else drawn)
@@ -55,16 +55,16 @@ def draw_seed() -> int:
 
 
 _RANDOM = frozenset({"top_k", "top_p", "min_p", "seed"})
-"""Options that affect random choices only."""
+"""Options that affect only random choices."""
 _PENALTIES: Mapping[str, Json] = {"repeat_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
-"""The penalties, and the values at which they are off."""
+"""The penalties, and the values that turn them off."""
 
 
 def without_effect(sampling: Mapping[str, Json]) -> frozenset[str]:
     """Return the names of options in force that have no effect on the answer.
 
-    `sampling` has values by option name, the window of the penalties as `penalty_last_n`. At temperature
-    0 the most likely token is always chosen. Without penalties, their window does not matter.
+    `sampling` has values by option name. At temperature 0 the most likely token is always chosen, so random
+    choices have no effect. Without penalties, their window `penalty_last_n` has no effect.
     """
     idle = _RANDOM if sampling.get("temperature") == 0 else frozenset[str]()
     if all(sampling.get(name, off) == off for name, off in _PENALTIES.items()):

@@ -1,7 +1,7 @@
 """Chat templates, which render messages as the text of a prompt.
 
-Templates come with the model's file and are not trusted: they run in Jinja's sandbox with time and
-memory limits.
+Templates come with the model's file and are not trusted, so they run in Jinja's sandbox with limits of
+time and memory.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from paragone.thinking import Thinking, thinking_choice
 __all__ = ["ChatTemplate"]
 
 _LARGEST = 1 << 20
-"""Limit for the characters of a template and for the operands of a product in it.
+"""Largest number of characters of a template, and largest operand of a product in a template.
 
-No real template is larger.
+Real templates are smaller.
 """
 
 
 _LONGEST = 1 << 24
-"""Largest number of characters of a prompt: more than any context holds."""
+"""Largest number of characters of a rendered prompt: more than the largest context holds."""
 
 
 class _Refused(Exception):
@@ -75,7 +75,7 @@ class ChatTemplate:
             raise self._failure(f"is {len(source):,} characters long")
         sandbox = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
         sandbox.filters["tojson"] = _tojson
-        # The filter can compute a huge power of ten in one step, and no template needs it.
+        # The filter `round` can compute a huge power of ten in one step, and no template needs this filter.
         del sandbox.filters["round"]
         sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
         try:
@@ -87,9 +87,9 @@ class ChatTemplate:
             raise self._failure(f"cannot be parsed: {_message(error)}") from error
 
     def render(self, messages: Sequence[Message], *, generate: bool, thinking: Thinking) -> str:
-        """Return the prompt; with `generate` it ends where the assistant's answer begins.
+        """Return the prompt. With `generate`, the prompt ends where the assistant's answer begins.
 
-        `thinking` is the value of the option. Raises InputError.
+        `thinking` is the value of the option `thinking`. Raises InputError.
         """
         chosen = thinking_choice(thinking)
         named = {

@@ -1,6 +1,6 @@
 """Turn the bytes of tokens into the text of an answer: whole characters, stop sequences, thinking blocks.
 
-A token is held back only while its text could be the start of a stop sequence or of a thinking tag.
+A token is held back while its text could be the start of a stop sequence or of a thinking tag.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NO_THINKING = "<|channel|>final<|message|>"
 
 @dataclass(slots=True)
 class _Held:
-    """A token that is held back because a part of its text is not yet settled."""
+    """A token that is held back because a part of its text can still become a stop sequence or a tag."""
 
     id: int | None
     logprob: float | None
@@ -46,7 +46,7 @@ class _Held:
     channel: Channel
     """The token's channel if none of its text is kept."""
     open: int
-    """Number of the token's characters that are not yet settled."""
+    """Number of the token's characters that can still become a stop sequence or a tag."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)
 
     def add(self, channel: Channel, text: str) -> None:
@@ -64,31 +64,31 @@ class _Held:
 
 
 class AnswerText:
-    """Turns the pieces of tokens into Token events."""
+    """Turns the bytes or texts of tokens into Token events."""
 
     def __init__(self, stops: tuple[str, ...] = (), *, inside: Tags | None = None) -> None:
         """Start an answer. `inside` are the tags of the thinking block that the prompt has opened, if any."""
         self.stopped = False
-        """Whether a stop sequence has come. The text after it is dropped."""
+        """Whether a stop sequence has ended the answer. Later text is dropped."""
         self._stops = tuple(stop for stop in stops if stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._tags = inside
         self._begun = inside is not None
-        """Whether the start of the answer is known: a thinking block, or the answer itself."""
+        """Whether the text so far shows if the answer begins with a thinking block."""
         self._skip_space = inside is not None
         self._text = ""
         self._held: deque[_Held] = deque()
         self.settled = False
-        """Whether the answer itself has begun and no stop sequence can end it: later text needs no processing."""
+        """Whether the thinking has ended and no stop sequence can end the answer, so that later text needs no processing."""
 
     @property
     def thinking(self) -> bool:
-        """Whether the next token belongs to a thinking block, as far as known."""
+        """Whether the next token belongs to a thinking block, judged by the text so far."""
         return self._tags is not None
 
     @property
     def end_tag(self) -> str:
-        """The tag that ends the thinking block to which the next token belongs; empty outside of one."""
+        """The tag that ends the current thinking block; empty outside of thinking blocks."""
         return self._tags.close if self._tags else ""
 
     @property
@@ -103,10 +103,10 @@ class AnswerText:
         logprob: float | None = None,
         top: tuple[Alternative, ...] = (),
     ) -> Iterable[Token]:
-        """Add the next token, and return the tokens that are settled now, in order.
+        """Add the next token. Return the tokens that are no longer held back, in order.
 
-        `piece` is the token's bytes, or its text if it consists of whole characters. `token` is its id,
-        if known.
+        `piece` is the token's bytes, or its text if the token consists of whole characters. `token` is the
+        token's id, if known.
         """
         text = piece if isinstance(piece, str) else self._decoder.decode(piece)
         if self.settled:
@@ -121,7 +121,7 @@ class AnswerText:
         return released
 
     def finish(self) -> Iterator[Token]:
-        """Yield the tokens held back. Bytes of an incomplete character are dropped."""
+        """Yield the tokens that are held back. Drop the bytes of an incomplete character."""
         if not self.stopped:
             self._take(len(self._text))
         yield from self._release()
@@ -147,7 +147,7 @@ class AnswerText:
             self._tags, self._skip_space = None, True
 
     def _begin(self) -> bool:
-        """Find out whether the answer begins with a thinking block. Returns False while that is unknown."""
+        """Find out whether the answer begins with a thinking block. Return False if the text is too short to tell."""
         start = self._text.lstrip()
         for tags in THINKING_TAGS:
             if start.startswith(tags.open):
@@ -162,11 +162,11 @@ class AnswerText:
         return self._begun
 
     def _take(self, count: int) -> None:
-        """Settle the next characters as text of the current channel."""
+        """Decide that the next characters are text of the current channel."""
         self._settle_next(count, self._channel)
 
     def _drop(self, count: int) -> None:
-        """Settle the next characters as text to leave out."""
+        """Decide that the next characters are left out."""
         self._settle_next(count, None)
 
     def _settle_next(self, count: int, channel: Channel | None) -> None:

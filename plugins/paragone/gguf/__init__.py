@@ -1,1 +1,1 @@
-"""GGUF files: their headers, and finding them in folders. For every backend whose engine loads them."""
+"""Read headers of GGUF files, and find GGUF files in folders. For every backend whose engine loads such files."""

@@ -32,9 +32,9 @@ class _File(NamedTuple):
 
 
 def find_models(folders: Sequence[str]) -> list[ModelInfo]:
-    """List the GGUF models in these folders and their subfolders, by path. A split model counts as one.
+    """List the GGUF models in these folders and their subfolders, by path. A split model is one item.
 
-    Image encoders (mmproj) are left out. Other files that cannot be loaded are listed with their problem.
+    The list leaves out image encoders (mmproj), and gives the problem of other files that cannot be loaded.
     Unreadable folders are skipped. A file of several revisions in Hugging Face's cache is listed once.
     """
     models: dict[tuple[str, ...], ModelInfo | None] = {}
@@ -131,7 +131,7 @@ def _missing(missing: list[int], count: int) -> str:
 
 
 def _model(path: str, files: list[_File], problem: str, name: str) -> ModelInfo | None:
-    """Describe a model; None if the file is an image encoder. `name` is that of a split model's files."""
+    """Describe a model; None if the file is an image encoder. `name` is the common part of a split model's file names."""
     header = Header()
     try:
         header = read_header(path)

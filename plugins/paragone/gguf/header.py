@@ -1,6 +1,6 @@
 """Read the header of a GGUF file without loading the model.
 
-The vocabulary takes megabytes and precedes some of the needed values. It is skipped if possible.
+The vocabulary takes megabytes and precedes some of the needed values. The reader skips the vocabulary if possible.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _START = 1 << 16
 _MOST_VALUES = 1 << 16
 _MOST_TENSORS = 1 << 18
 _MOST_STRINGS = 1 << 22
-"""Largest plausible number of strings in lists. The largest vocabularies have a quarter of a million."""
+"""Largest plausible number of strings in lists. The largest vocabularies have 250,000 strings."""
 _MOST_TEXT = 1 << 26
-"""Largest plausible number of bytes of all names and single strings together. A tokenizer in JSON has 30 million."""
+"""Largest plausible number of bytes of all names and single strings together. A tokenizer in JSON has 30 million bytes."""
 
 _STRING, _ARRAY = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -41,7 +41,7 @@ FILE_TYPES = {
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
     37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }  # fmt: skip
-"""llama_ftype: the quantization of a file as a whole."""
+"""The quantization of a whole file, by the number in llama.cpp's enum `llama_ftype`."""
 
 _TENSOR_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K",
@@ -49,7 +49,7 @@ _TENSOR_TYPES = {
     20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0",
     35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
 }  # fmt: skip
-"""ggml_type: the type of one tensor."""
+"""The type of one tensor, by the number in ggml's enum `ggml_type`."""
 
 _IN_NAME = re.compile(
     r"(?<![a-z0-9])(" + "|".join(sorted(set(FILE_TYPES.values()), key=len, reverse=True)) + r")(?![a-z0-9_])",
@@ -65,7 +65,7 @@ class GgufError(ValueError):
 
 
 class _End(GgufError):
-    """The bytes end before the header does."""
+    """The data ends before the end of the header."""
 
     def __init__(self) -> None:
         super().__init__("is truncated or damaged: its header continues past the end of the file")
@@ -76,14 +76,14 @@ class Tensor(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    """Its dimensions, the innermost first."""
+    """The tensor's dimensions, the innermost first."""
     kind: int
-    """Its ggml_type."""
+    """The tensor's type, a number of ggml's enum `ggml_type`."""
 
 
 @dataclass(slots=True)
 class Header:
-    """The contents of a header. None for values that it does not have."""
+    """The contents of a header. None for values that the header lacks."""
 
     architecture: str | None = None
     name: str | None = None
@@ -95,9 +95,9 @@ class Header:
 
 
 def read_header(path: str, *, whole: bool = False) -> Header:
-    """Return the contents of a GGUF file's header; with `whole`, read and check all of it.
+    """Return the contents of a GGUF file's header. With `whole`, read and check the whole header.
 
-    Raises GgufError if the file is damaged, and OSError if it cannot be read.
+    Raises GgufError if the file is damaged, and OSError if the file cannot be read.
     """
     with open_regular_file(path) as file:
         descriptor = file.fileno()
@@ -105,7 +105,7 @@ def read_header(path: str, *, whole: bool = False) -> Header:
         _check(start)
         values: dict[str, str | int] = {}
         if not whole:
-            # If the header is longer, the missing values decide whether to read on.
+            # If the header is longer than `start`, the rest is read only if values are missing.
             with contextlib.suppress(_End):
                 _Reader(start).collect(values, to_first_list=True)
             named = _IN_NAME.search(os.path.basename(path))  # noqa: PTH119 - thousands of times
@@ -180,7 +180,7 @@ class _Reader:
         self._text = self._strings = 0
 
     def collect(self, values: dict[str, str | int], *, to_first_list: bool = False) -> None:
-        """Collect the values. If the header names no quantization, the type of most of the weights is taken."""
+        """Collect the values. If the header names no quantization, use the type that most weights have."""
         types: Counter[int] = Counter()
         for tensor in self.tensors(self.values(values, to_first_list=to_first_list)):
             types[tensor.kind] += math.prod(tensor.shape)
@@ -190,7 +190,7 @@ class _Reader:
     def values(self, values: dict[str, str | int], *, to_first_list: bool = False) -> int:
         """Collect the strings and integers, up to the list of tensors or to the first long list.
 
-        Returns the length of the list of tensors, or 0 if reading stopped before that list.
+        Return the length of the list of tensors, or 0 if reading stopped before this list.
         """
         tensors, count = self._next("<QQ")
         if tensors > _MOST_TENSORS or count > _MOST_VALUES:
@@ -223,7 +223,7 @@ class _Reader:
             yield Tensor(name, tuple(shape), kind)
 
     def _skip(self, size: int) -> int:
-        """Go on by `size` bytes, and return the position before them."""
+        """Skip `size` bytes, and return the position before these bytes."""
         at, self._at = self._at, self._at + size
         if self._at > self._end:
             raise _End

@@ -1,4 +1,4 @@
-"""The load options that llama.cpp has in every program."""
+"""The load options that all programs with llama.cpp have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
-# A subclass selects these three again, with a note on the default.
+# A subclass declares these three options again, with a note on the default.
 N_CTX = SharedOption(
     "Context window in tokens, for prompt and answer.", minimum=16, maximum=1 << 24, fact="context"
 )
@@ -89,7 +89,7 @@ OptionsT = TypeVar("OptionsT", bound=GgufLoadOptions)
 _FLOATS = ("f32", "f16", "bf16")
 
 _BATCH_ON_CPU = 128
-"""Prompt tokens at once on the CPU, where a program notices only between two batches that a prompt was stopped."""
+"""Number of prompt tokens in a batch on the CPU, where a program can stop only between two batches."""
 
 
 def check_load_options(options: GgufLoadOptions) -> None:
@@ -107,7 +107,7 @@ def with_cpu_defaults(options: OptionsT) -> OptionsT:
     """Return the options with the defaults for a model on the CPU filled in."""
     flash_attn = options.flash_attn
     if flash_attn == "auto" and options.type_v in _FLOATS:
-        # llama.cpp would turn it on. Measured on a CPU with 6,000 tokens of context: 22 ms per token
-        # without it, 30 ms with it. With 500 tokens there is no difference.
+        # llama.cpp would turn flash attention on. Measured on a CPU with 6,000 tokens of context: 22 ms per token
+        # without flash attention, 30 ms with it. With 500 tokens there is no difference.
         flash_attn = "off"
     return replace(options, flash_attn=flash_attn, n_batch=options.n_batch or _BATCH_ON_CPU)

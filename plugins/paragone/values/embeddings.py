@@ -12,7 +12,7 @@ class Embeddings:
     """The embeddings of texts.
 
     Attributes:
-        vectors: One for each text, in their order, all equally long.
+        vectors: One vector for each text, in the order of the texts. All vectors have the same length.
         prompt_tokens: Number of tokens of all texts; None if unknown.
     """
 

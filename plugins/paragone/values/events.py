@@ -37,7 +37,7 @@ class LoadProgress:
     """How much of a model is loaded.
 
     Attributes:
-        fraction: From 0 to 1.
+        fraction: The loaded part of the model, from 0 to 1.
     """
 
     fraction: float
@@ -47,11 +47,11 @@ class LoadProgress:
 class Queued:
     """The request waits in a server's queue.
 
-    Repeated about once a second while the server confirms it, so that a server that stops answering is
-    noticed. Any other event means that the server has begun.
+    The engine repeats this event about once a second while the server confirms that the request waits; a server
+    that stops answering confirms nothing. Any other event means that the server has begun.
 
     Attributes:
-        time: When the server confirmed it, by `time.monotonic()`.
+        time: When the server confirmed that the request waits, by `time.monotonic()`.
     """
 
     time: float
@@ -64,8 +64,8 @@ class PromptProgress:
     Attributes:
         done: Tokens processed, including those that were reused from the KV cache.
         total: Tokens in the prompt.
-        cached: Tokens whose KV cache was reused. They are part of `done`.
-        time: When these tokens were done, by `time.monotonic()`.
+        cached: Tokens whose KV cache was reused. These tokens are part of `done`.
+        time: When the last of these tokens was processed, by `time.monotonic()`.
     """
 
     done: int
@@ -91,19 +91,19 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A piece of the answer: usually one token; several where a server sends no smaller pieces.
+    """A piece of the answer: usually one token; several tokens if the server sends larger pieces.
 
     Attributes:
         text: Whole characters. Empty while a character that spans several tokens is incomplete.
         channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
-        logprob: Natural logarithm of its probability under the model, before any sampler; None if it
-            was not requested or is unknown.
+        logprob: Natural logarithm of its probability under the model, before any sampler; None if
+            unknown or not requested.
         top: The most likely tokens at this position, the likeliest first. The token itself can be
             one of them.
         n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Reported by
             `score` only.
-        time: When it was sampled, by `time.monotonic()`.
+        time: When the token was sampled, by `time.monotonic()`.
     """
 
     text: str
@@ -117,15 +117,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """The settings in force in a run, including the engine's defaults. None where unknown.
+    """The settings in force in a run, including the engine's defaults. None for unknown settings.
 
-    Yielded at most once, before the first token if the engine knows them by then.
+    A run yields this event at most once, before the first token if the engine knows the settings by then.
 
     Attributes:
         seed: The seed in use, including one that the engine drew because the request had none.
         sampling: The value of every sampling option that the engine knows, by the backend's option names.
         prompt: The rendered prompt: the text after the chat template.
-        prompt_ids: The token ids of the rendered prompt. Reported when `RunRequest.prompt_ids` asks for them.
+        prompt_ids: The token ids of the rendered prompt, if `RunRequest.prompt_ids` asks for these ids.
         threads: CPU threads that compute the run. None for an engine that computes on another machine.
     """
 
@@ -151,13 +151,13 @@ class Caution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Token counts of a run. None where the engine does not report one.
+    """Token counts of a run. None for a count that the engine does not report.
 
     Attributes:
         prompt_tokens: Length of the whole prompt, including its cached part.
         cached_tokens: The part of the prompt that was reused from the KV cache.
-        completion_tokens: Tokens that were generated, including thinking. The token that ends the answer
-            may be counted or not.
+        completion_tokens: Tokens that were generated, including thinking. Some engines also count the token
+            that ends the answer.
         drafted_tokens: Tokens that speculative decoding proposed.
         accepted_tokens: The part of the proposed tokens that was kept.
     """
@@ -171,7 +171,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Durations that the engine itself measured, in seconds. None where it does not report one.
+    """Durations in seconds that the engine itself measured. None for a duration that the engine does not report.
 
     Attributes:
         prefill_s: From the start of processing the prompt to the first token.
@@ -187,8 +187,8 @@ class Finish:
     """The end of a run; always its last event.
 
     Attributes:
-        reason: `stop` if the model or a stop sequence ended the answer, `length` if `max_tokens` or the
-            context did, `cancelled` if the user did.
+        reason: What ended the answer: `stop` for the model or a stop sequence, `length` for `max_tokens` or
+            the end of the context, `cancelled` for the user.
         usage: Token counts of the run.
         timings: Durations that the engine measured.
         time: When the run ended, by `time.monotonic()`.

@@ -34,21 +34,21 @@ class DeviceMemory:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the free memory is enough; None if it is unknown."""
+        """Whether the free memory is enough; None if the free memory is unknown."""
         return None if self.free is None else self.needed <= self.free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPart:
-    """A part of a model that lies on one device as a whole, such as a layer. In bytes.
+    """The sizes in bytes of a part of a model that is on one device as a whole, such as a layer.
 
     Attributes:
-        weights: Its weights on a GPU.
-        kv_cache: Its share of the KV cache of the whole context window.
-        shared: How many bytes of its weights are in main memory in any case, such as an embedding table that
-            is also the output matrix. In main memory they are not needed a second time.
-        experts: How many bytes of its weights are those of experts (mixture of experts), which can stay in main
-            memory while the rest is on a GPU; 0 if the engine has no option for that.
+        weights: Bytes of the part's weights on a GPU.
+        kv_cache: Bytes of the part's share of the KV cache of the whole context window.
+        shared: Bytes of those weights that are in main memory in any case, such as an embedding table that
+            is also the output matrix. If the part stays in main memory, these weights need no second copy.
+        experts: Bytes of those weights that are experts (mixture of experts), which can stay in main memory
+            while the rest is on a GPU; 0 if the engine has no option for that.
     """
 
     weights: int
@@ -59,17 +59,17 @@ class ModelPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLayout:
-    """How a model can be divided between main memory and GPUs, also those that this machine does not have.
+    """How a model can be divided between main memory and GPUs, even GPUs that this machine does not have.
 
     Attributes:
-        parts: The layers in their order, and then what follows them (the output). If some parts stay in main
-            memory, these are the first ones.
+        parts: The layers in their order, and then the output. If only some parts are on a GPU, the first
+            parts stay in main memory.
         main_weights: Bytes of the weights that stay in main memory in any case, such as the embeddings.
         compute: Bytes for intermediate results on each GPU that has parts, with the defaults for a GPU.
         splits: Whether parts can stay in main memory and be computed there.
-        in_order: Whether several GPUs are filled one after the other, not in proportion to their free memory.
-        experts_option: The load option for the number of first layers whose experts stay in main memory, if there
-            is one.
+        in_order: Whether the engine fills several GPUs one after the other; otherwise in proportion to their free memory.
+        experts_option: The load option that sets how many layers, the first ones, keep their experts in main memory;
+            empty without such an option.
     """
 
     parts: tuple[ModelPart, ...]
@@ -104,7 +104,7 @@ class MemoryEstimate:
 
     @property
     def weights(self) -> int:
-        """Bytes of the weights. If the layout is known, weights that are in main memory and copied to a GPU count once."""
+        """Bytes of the weights. With a known layout, weights that are both in main memory and on a GPU count once."""
         if self.layout is None:
             return sum(device.weights for device in self.devices)
         return self.layout.main_weights + sum(part.weights - part.shared for part in self.layout.parts)

@@ -32,7 +32,7 @@ class Image:
     Attributes:
         data: The file's bytes in base64.
         media_type: `image/png`, `image/jpeg`, `image/webp` or `image/gif`.
-        name: Its display name, such as the file name. It is not sent to engines.
+        name: Its display name, such as the file name. Engines do not receive this name.
     """
 
     data: str
@@ -45,11 +45,11 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        role: Who wrote it.
+        role: Who wrote the message.
         text: Its text; may be empty in an assistant message that the engine is to continue.
         images: Its images. Empty if `LoadedModel.vision` is False.
-        thinking: What a reasoning model wrote before this answer. Pass it to the chat template or the
-            server, which decides whether the model sees it; ignore it if there is no place for it.
+        thinking: What a reasoning model wrote before this answer. Pass this text to the chat template or the
+            server, which decides whether the model sees it; ignore the text if neither accepts it.
     """
 
     role: Role
@@ -84,23 +84,23 @@ class RunRequest:
 
     Attributes:
         messages: The conversation so far, oldest first. If the last message is the assistant's, the
-            answer continues it.
-        text: A plain text that the answer continues, without a chat template; used if `messages` is empty, by engines
-            with the capability `plain_text`. It begins with the BOS token if the model adds one.
-        ids: The tokens that the answer continues, in place of `text`; used by engines with the capability
-            `token_ids`. Nothing is added to them.
+            answer continues this message.
+        text: A plain text that the answer continues, without a chat template, if `messages` is empty; for engines with
+            the capability `plain_text`. The engine adds the BOS token if the model has one.
+        ids: The tokens that the answer continues, instead of `text`; for engines with the capability `token_ids`.
+            The engine adds no token.
         sampling: Values for the backend's `sampling` options, by name. The backend checks them.
         logprobs: None for no log-probabilities; 0 for each token's own; N for each token's own and
             the N most likely tokens at its position.
-        threads: CPU threads for this run; None for the number at opening. An option of the engine's own
+        threads: CPU threads for this run; None for the number at opening. The engine's load option for threads
             takes precedence.
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
         prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine
             can.
         drawn_seed: The seed to use where the engine would draw one, so that several engines draw alike. A seed
             that the user or the server has set takes precedence. None: the engine draws one.
-        bare: Send a server this request alone: report no rendered prompt, and neither look at the server's queue nor check
-            whether the server has changed. Set where a server is measured with many requests in progress.
+        bare: Send a server this request and no other: do not request the rendered prompt or the server's queue, or check
+            whether the server has changed. Set when a server is measured with many requests in progress.
     """
 
     messages: tuple[Message, ...]
@@ -123,8 +123,8 @@ class ScoreRequest:
         text: The text to score.
         messages: The conversation that `text` answers. Empty to score `text` alone, from its second
             token on.
-        ids: The tokens to score in place of a text, by engines with the capability `token_ids`. Nothing is added
-            to them. Each has a Token; the first one has no log-probability.
+        ids: The tokens to score instead of a text, for engines with the capability `token_ids`. The engine adds no
+            token, and yields a Token for each id; the first Token has no log-probability.
         top: Number of alternatives to report with each token.
     """
 
@@ -139,10 +139,9 @@ class EmbedRequest:
     """Texts whose embeddings are requested, without a chat template.
 
     Attributes:
-        texts: The texts. Each begins with the tokens that the model puts before a text, and ends with those that it
-            puts after one.
-        ids: The same as tokens, in place of texts, for engines with the capability `token_ids`. Nothing is added to
-            them.
+        texts: The texts. The engine adds the tokens that the model expects before and after each text.
+        ids: A sequence of tokens for each text, instead of `texts`, for engines with the capability `token_ids`. The
+            engine adds no token.
     """
 
     texts: tuple[str, ...] = ()
@@ -159,10 +158,10 @@ class TokenizeRequest:
     """A conversation or a plain text whose tokens are requested.
 
     Attributes:
-        messages: A conversation, rendered by the chat template. Nothing is dropped if it exceeds the context.
-        text: A plain text, used if `messages` is empty. It begins with the BOS token if the model adds one.
+        messages: A conversation, rendered by the chat template. It may exceed the context.
+        text: A plain text, used if `messages` is empty. The engine adds the BOS token if the model has one.
         sampling: Sampling options of the run: some of them change the rendered prompt.
-        count_only: Only the number of tokens is wanted: a long list of them takes time to pass on.
+        count_only: Whether to return only the number of tokens: a long list of tokens takes time to transfer.
     """
 
     messages: tuple[Message, ...] = ()
@@ -177,10 +176,10 @@ class DistributionsRequest:
 
     Attributes:
         ids: The tokens, computed from an empty KV cache. At most as many as the context holds.
-        start: Index in `ids` of the first token after which a distribution is requested; all later
-            tokens follow.
+        start: Index in `ids` of the first token after which a distribution is requested; a distribution is
+            also requested after each later token.
         batch: Largest number of tokens to compute at once; None for the engine's own batch size. Results
-            depend on it slightly: the same tokens in two batch sizes give the engine's own noise.
+            depend slightly on the batch size, so two batch sizes show the engine's noise floor.
     """
 
     ids: tuple[int, ...]
@@ -213,8 +212,9 @@ class TopTokensRequest:
     """A sequence of tokens after which the likeliest next tokens are requested.
 
     Attributes:
-        ids: The tokens. Nothing is added to them. At most as many as the context holds.
-        start: Index in `ids` of the first token after which they are requested; all later tokens follow.
+        ids: The tokens, to which the engine adds none. At most as many as the context holds.
+        start: Index in `ids` of the first token after which next tokens are requested; next tokens are also
+            requested after each later token.
         top: Number of tokens to report at each position.
     """
 

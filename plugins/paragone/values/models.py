@@ -1,4 +1,4 @@
-"""Descriptions of models: those found on disk or at an endpoint, and those that are open with their weights."""
+"""Descriptions of models: models on disk or at an endpoint, and open models with their weights."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Capabilities:
     Attributes:
         logprobs: Tokens of a run have log-probabilities when the request asks for them.
         plain_text: A run without messages continues `RunRequest.text`.
-        token_ids: A run without messages and text continues `RunRequest.ids`, and `score`, if there is one, takes
-            `ScoreRequest.ids`.
+        token_ids: A run without messages and text continues `RunRequest.ids`. If `score` is set too, the method
+            `score` accepts `ScoreRequest.ids`.
         tokenize: `tokenize` returns the tokens of a prompt or a text.
         score: `score` yields the log-probabilities of a given text.
         distributions: `distributions` yields logits over the whole vocabulary, and `vocabulary` works.
         top_tokens: `top_tokens` yields the likeliest next tokens at each position of a sequence.
-        embeddings: `embed` returns a vector for each text. If `token_ids` is set too, it takes `EmbedRequest.ids`.
+        embeddings: `embed` returns a vector for each text. If `token_ids` is set too, `embed` accepts `EmbedRequest.ids`.
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
         continues: If the last message of a run is the assistant's, the answer goes on from the end of its text.
-        loads: Its server loads a model when an engine opens it, and unloads the model when the engine is closed,
-            unless others had loaded it. `Backend.endpoint` reports which models are loaded.
-        local: It computes on this machine, so engines that run at the same time share the cores.
+        loads: The backend's server loads a model when an engine opens the model, and unloads the model when the engine
+            is closed, unless another program had loaded the model. `Backend.endpoint` reports which models are loaded.
+        local: The engine computes on this machine, so engines that run at the same time share the cores.
     """
 
     logprobs: bool = False
@@ -50,22 +50,22 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model that can be opened, as its file's header or its server describes it. None where unknown.
+    """A model that can be opened, as its file's header or its server describes it. None for unknown values.
 
     Attributes:
-        model: The value of `OpenRequest.model` that opens it.
+        model: The value of `OpenRequest.model` that opens the model.
         name: Its display name.
         size: Bytes on disk, all parts together.
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
-        context: Context window that it was trained for, in tokens.
+        context: Context window that the model was trained for, in tokens.
         architecture: Its architecture, such as `llama` or `qwen3`.
         parameters: Number of its weights.
-        capabilities: What its server says it can do: `completion`, `vision`, `thinking` …
-        problem: Why it cannot be opened; empty if no reason is known.
-        address: URL of the server that has it, if that is not the backend's default one.
-        aliases: Other values of `OpenRequest.model` that open it.
-        is_loaded: Whether its server has it in memory; otherwise, opening it loads it. None for a file, and for a
-            server that does not load models on demand.
+        capabilities: What the model can do, as its server reports: `completion`, `vision`, `thinking` …
+        problem: Why the model cannot be opened; empty if no reason is known.
+        address: URL of the server that has the model, unless this is the backend's default server.
+        aliases: Other values of `OpenRequest.model` that open the model.
+        is_loaded: Whether its server has the model in memory; if not, opening an engine loads the model. None for a
+            file, and for a server that does not load models on demand.
     """
 
     model: str
@@ -84,15 +84,15 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """A file of weights: of the model, of an adapter, or of a draft model. None where unknown.
+    """A file of weights: of the model, of an adapter, or of a draft model. None for unknown values.
 
     Attributes:
         path: Its absolute path on this machine; the model's name for a model on a server.
         size: Bytes.
-        modified_ns: When it was last modified, in nanoseconds since 1970. None for a model on a server.
+        modified_ns: When the file was last modified, in nanoseconds since 1970. None for a model on a server.
         sha256: The SHA-256 of its content, or the digest by which a server identifies the model; in
-            hexadecimal digits. Leave it out unless it is known without reading the file: the application
-            computes it.
+            hexadecimal digits. Omit a digest that would require reading the file: the application
+            computes that digest.
     """
 
     path: str
@@ -102,7 +102,7 @@ class WeightsFile:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> WeightsFile:
-        """Return the entry of a file on this machine. Raises OSError."""
+        """Return the description of a file on this machine. Raises OSError."""
         whole = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 (pathlib is slow to import)
         status = os.stat(whole)  # noqa: PTH116
         return cls(path=whole, size=status.st_size, modified_ns=status.st_mtime_ns)
@@ -110,21 +110,21 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """An open model and the settings in force. None where unknown.
+    """An open model and the settings in force. None for unknown values.
 
     Attributes:
         name: Its display name.
-        context: Size of the context window in tokens: prompt and answer together.
+        context: Size in tokens of the context window, which holds prompt and answer.
         size: Bytes of the weights.
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
         architecture: Its architecture, such as `llama` or `qwen3`.
-        vision: Whether it takes images in messages; None if its server does not say.
+        vision: Whether the model accepts images in messages; None if its server does not report this.
         capabilities: What this engine can do, if that depends on the model or the server; None for
             everything that `Backend.capabilities` lists.
-        cautions: What the user should know about this model in every run.
-        facts: For the manifest and the user: library versions, devices, and what is in force under the
+        cautions: Warnings about this model, which the user sees with every run.
+        facts: For the manifest and the user: library versions, devices, and settings in force under the
             standard names of `paragone.facts`.
-        weights: The files of its weights, those of the model first; empty if they are unknown.
+        weights: The files of its weights, the model's own files first; empty if unknown.
     """
 
     name: str

@@ -15,7 +15,7 @@ class TokenizedText:
     Attributes:
         text: The text after the chat template; None if a server returns only the ids.
         ids: The token ids; may be empty if `count` is set.
-        count: Number of tokens, in answer to `TokenizeRequest.count_only`; None if it is that of the ids.
+        count: Number of tokens, in answer to `TokenizeRequest.count_only`; None if `ids` has all tokens.
     """
 
     text: str | None
@@ -33,7 +33,7 @@ class Vocabulary:
     """The vocabulary of a model. Two engines with equal fingerprints use the same id for every token.
 
     Attributes:
-        size: Number of tokens: the length of a distribution.
+        size: Number of tokens, which is also the length of a distribution.
         fingerprint: The result of `paragone.fingerprint` for its tokens.
     """
 

@@ -1,1 +1,1 @@
-"""The user's settings (config.toml), and the state that the program saves itself."""
+"""The user's settings (config.toml), and the state that the program itself saves."""

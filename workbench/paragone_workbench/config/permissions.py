@@ -1,4 +1,4 @@
-"""A check whether other users can read a config file that may hold secrets."""
+"""Check whether other users can read a config file that may hold secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
         return ""
     try:
         mode = stat.S_IMODE(document.path.stat().st_mode)
-    except OSError:  # deleted since it was read
+    except OSError:  # the file was deleted after it was read
         return ""
     if not mode & 0o077:
         return ""

@@ -21,7 +21,7 @@ class Preset:
 
     name: str
     system: str | None = None
-    """The system prompt; None to leave the present one."""
+    """The system prompt; None to keep the current system prompt."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
     """Sampling options by name, which are checked when the preset is applied to an engine."""
 
@@ -35,7 +35,7 @@ def find_preset(name: str, presets: Mapping[str, Preset]) -> Preset:
 
 
 def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) -> EngineDefinition:
-    """Return the definition with the preset's sampling options, which take precedence over its own.
+    """Return the definition with the preset's sampling options, which override the definition's own options.
 
     Raises InputError if the backend lacks one of the options, or a value is wrong.
     """
@@ -51,7 +51,7 @@ def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) 
 
 
 def preset_of(name: str, definition: EngineDefinition, backend: Backend, *, system: str) -> Preset:
-    """Return a preset with the sampling options that a definition sets, and with the system prompt if there is one."""
+    """Return a preset with the sampling options that a definition sets, and with the system prompt unless it is empty."""
     kept = {info.name for info in describe(backend.sampling) if not info.secret}
     sampling = {key: value for key, value in definition.options.items() if key in kept and value is not None}
     return Preset(name=name, system=system or None, sampling=sampling)

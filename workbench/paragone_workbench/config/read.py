@@ -1,4 +1,4 @@
-"""Reads and checks the user's config.toml, and merges the program's saved state into it."""
+"""Read and check the user's config.toml, and merge the program's saved state into the settings."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
 
 
 def load(path: Path | None = None, state: State | None = None) -> Config:
-    """Return the settings in force: the user's file, with the program's saved state merged in.
+    """Return the settings in force: the settings of the user's file, merged with the program's saved state.
 
     `path` is the file that the user named, which must exist. Without it, the default file is read
     if it exists. Without `state`, the default state file is read.
-    Raises ConfigError if the file has errors, and InputError if it cannot be read.
+    Raises ConfigError if the file has errors, and InputError if the file cannot be read.
     """
     state = State(state_file()) if state is None else state
     reader = _Reader(_document(path))
@@ -107,14 +107,14 @@ def load_with_problems(
 
 
 def init(path: Path | None = None) -> Path:
-    """Write the documented sample config file, by default to the default location. Returns its path.
+    """Write the documented sample config file, by default to the default location. Return its path.
 
-    Raises InputError if the file exists, and ParagoneError if it cannot be written.
+    Raises InputError if the file exists, and ParagoneError if the file cannot be written.
     """
     path = config_file() if path is None else path
     private_folder(path.parent)
     try:
-        # readable by the user alone: the file may later say how to get an API key
+        # readable only by the user, because the file may later say how to get an API key
         path.touch(mode=0o600, exist_ok=False)
         path.write_text(sample(), encoding="utf-8")
     except FileExistsError as error:
@@ -144,7 +144,7 @@ def _document(path: Path | None) -> TomlDocument:
 
 
 class _Reader:
-    """Reads one document completely and collects every problem in it."""
+    """Reads one document completely and collects all its problems."""
 
     def __init__(self, document: TomlDocument) -> None:
         self.problems: list[ConfigProblem] = []
@@ -302,7 +302,7 @@ class _Reader:
         return {}
 
     def _valid(self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str) -> dict[str, Json]:
-        """Return the valid values of options, and note a problem for each of the others."""
+        """Return the valid values of options, and record a problem for each invalid value."""
         valid: dict[str, Json] = {}
         for name, value in values.items():
             try:
@@ -326,7 +326,7 @@ class _Reader:
 
 
 def _is_json(value: object) -> bool:
-    """Whether JSON can represent a TOML value, which is so for all but dates and times."""
+    """Return whether JSON can represent a TOML value; JSON has no dates and times."""
     if isinstance(value, list | dict):
         return all(map(_is_json, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str | int | float)

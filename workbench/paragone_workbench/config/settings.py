@@ -1,4 +1,4 @@
-"""Declarations of the settings in config.toml, and of the problems in one."""
+"""Declarations of the settings in config.toml, and of problems in such a file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
-"""`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all are
-open, and one at a time answers with all cores. `swap`: of the engines that compute on this machine, only
-one is open at a time. `auto`: `parallel` if all engines fit in memory together, else `swap`."""
+"""`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all engines are
+open, and one at a time answers with all cores. `swap`: only one of the engines that compute on this machine is
+open at a time. `auto`: `parallel` if all engines fit in memory together, else `swap`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ModelSettings(Options):
 class LaneSettings(Options):
     """The section `[lanes]`."""
 
-    start: tuple[str, ...] = option((), "Engines to start with; by default those of the last session.")
+    start: tuple[str, ...] = option((), "Engines to start with; by default the engines of the last session.")
     mode: Mode = option(  # noqa: RUF009 (frozen)
         "parallel",
         "How lanes answer: all at once, one after the other for fair timing, or with one engine in memory at "
@@ -67,7 +67,7 @@ class UiSettings(Options):
 
     theme: str | None = option(
         None,
-        "Theme: dark, light, contrast, ansi (the terminal's own colours), or another; one that is chosen on the screen is used instead.",
+        "Theme: dark, light, contrast, ansi (the terminal's own colours), or another; a theme chosen on the screen takes precedence.",
     )
     markdown: bool = option(True, "Whether answers are rendered as Markdown.")
 
@@ -77,16 +77,16 @@ class Config:
     """The settings in force."""
 
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """By name: those of config.toml, then those added on the screen whose names config.toml does not have."""
+    """The engines by name: the engines of config.toml, then engines added on the screen whose names config.toml lacks."""
     added: frozenset[str] = frozenset()
     """The names of the engines that were added on the screen."""
     models: ModelSettings = ModelSettings()
     lanes: LaneSettings = LaneSettings()
     chat: ChatSettings = ChatSettings()
     presets: Mapping[str, Preset] = field(default_factory=dict)
-    """By name: those of config.toml, then those saved on the screen whose names config.toml does not have."""
+    """The presets by name: presets saved on the screen, and the presets of config.toml, which replace saved presets."""
     templates: Mapping[str, str] = field(default_factory=dict)
-    """The texts of templates by name, with `{{ name }}` for each variable; from the same places as the presets."""
+    """The texts of templates by name, with `{{ name }}` for each variable; from config.toml and the screen, like presets."""
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Config:
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys for the screen's bindings, by the binding's id."""
     document: TomlDocument
-    """The file that was read: `document.where("keys", "stop")` returns the position of a key in it."""
+    """The file with the settings. `document.where("keys", "stop")` returns the position of a key in this file."""
     warnings: tuple[str, ...] = ()
     """Warnings for the user, such as about lanes that were not reopened."""
 
@@ -106,7 +106,7 @@ class ConfigProblem:
     file: Path
     line: int
     key: str
-    """Dotted, as in `lanes.mode`; empty if the problem concerns the whole file."""
+    """The key with dots, such as `lanes.mode`; empty if the problem concerns the whole file."""
     sentence: str
     hint: str = ""
 

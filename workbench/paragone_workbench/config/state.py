@@ -31,34 +31,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What the state file holds."""
+    """The contents of the state file."""
 
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The engines added on the screen, by name."""
     lanes: tuple[str, ...] = ()
     """The engines of the last session's lanes: names or engine specs."""
     theme: str | None = None
-    """The theme that was chosen last; None if none was."""
+    """The theme that the user chose last; None if the user chose none."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The presets saved on the screen, by name."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """The texts of the templates saved on the screen, by name."""
     consents: tuple[str, ...] = ()
-    """Digests of what the user has consented to; see `Consent`."""
+    """Digests of the actions that the user has consented to; see `Consent`."""
 
 
 class State:
-    """The state file. The program writes it; it never writes config.toml, which is the user's.
+    """The state file, which the program writes. The program never writes config.toml, which belongs to the user.
 
-    Each change is on disk when the call returns. The change is merged into the changes that another running instance may
-    have saved meanwhile, and is written atomically: a reader sees the old file or the new one. A file that cannot be read
-    is renamed to `*.bad` and does not keep the program from starting.
+    Each change is on disk when the call returns. Each change keeps what another running instance has saved, and is written
+    atomically: a reader sees the old file or the new file. A file that cannot be read is renamed to `*.bad`, and the
+    program starts without it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warning = ""
-        """What is wrong with the existing file, in a sentence; empty if nothing is."""
+        """Why the existing file cannot be used, as a sentence; empty if it can."""
         self.saved = Saved()
         self._read()
 
@@ -68,11 +68,11 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
     def remove_engine(self, name: str) -> None:
-        """Remove a saved engine, if there is one of this name. Raises ParagoneError."""
+        """Remove the saved engine of this name, if any. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, engines=_without(saved.engines, name)))
 
     def remember_lanes(self, names: Iterable[str]) -> None:
-        """Save which engines the lanes have now, for the next start. Raises ParagoneError."""
+        """Save the names of the lanes' engines for the next start. Raises ParagoneError."""
         lanes = tuple(without_keys(name) for name in names)
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
@@ -81,7 +81,7 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, presets={**saved.presets, preset.name: preset}))
 
     def remove_preset(self, name: str) -> None:
-        """Remove a saved preset, if there is one of this name. Raises ParagoneError."""
+        """Remove the saved preset of this name, if any. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, presets=_without(saved.presets, name)))
 
     def save_template(self, name: str, text: str) -> None:
@@ -89,7 +89,7 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, templates={**saved.templates, name: text}))
 
     def remove_template(self, name: str) -> None:
-        """Remove a saved template, if there is one of this name. Raises ParagoneError."""
+        """Remove the saved template of this name, if any. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, templates=_without(saved.templates, name)))
 
     def set_theme(self, theme: str) -> None:
@@ -97,7 +97,7 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, theme=theme))
 
     def remember_consent(self, digest: str) -> None:
-        """Save that the user has consented. Raises ParagoneError."""
+        """Save that the user has consented to the actions with this digest. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, consents=(*saved.consents, digest)))
 
     def _change(self, change: Callable[[Saved], Saved]) -> None:
@@ -152,9 +152,9 @@ class State:
 
 
 def add_engine(config: Config, state: State, definition: EngineDefinition, backend: Backend | None) -> Config:
-    """Save an engine without its secrets, and return the settings with it.
+    """Save an engine without its secrets, and return the settings with this engine.
 
-    If the name is taken by another engine, it gets a number: an engine of config.toml is never replaced. An
+    If another engine has the same name, the new name gets a number, so no engine of config.toml is ever replaced. An
     engine that is already defined is not saved again. Raises ParagoneError.
     """
     kept = without_secrets(definition, backend)
@@ -171,9 +171,9 @@ def add_engine(config: Config, state: State, definition: EngineDefinition, backe
 
 
 def add_preset(config: Config, state: State, preset: Preset) -> Preset:
-    """Save a preset, replacing a saved one of the same name, and return it. Raises ParagoneError.
+    """Save a preset, replacing a saved preset of the same name, and return the preset. Raises ParagoneError.
 
-    If config.toml has the name, the preset gets a number: a preset of config.toml is never replaced.
+    If config.toml has a preset of the same name, the new name gets a number, so no preset of config.toml is ever replaced.
     """
     own = {name for name, known in config.presets.items() if state.saved.presets.get(name) != known}
     kept = dataclasses.replace(preset, name=next(name for name in numbered(preset.name) if name not in own))

@@ -24,7 +24,7 @@ def find_template(name: str, templates: Mapping[str, str]) -> str:
 def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
     """Return the text of a template with the values of its variables.
 
-    Raises InputError if a variable has no value, if a value belongs to none, or for bad syntax.
+    Raises InputError if a variable has no value, if a value has no variable, or for bad syntax.
     """
     names = names_in(text)
     unknown = [key for key in values if key not in names]
@@ -38,11 +38,11 @@ def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
 
 
 def problems(config: Config) -> Iterator[ConfigProblem]:
-    """Yield what cannot be read in the templates of a config file."""
+    """Yield the problems of the templates in a config file."""
     named = config.document.data.get("templates")
     for name, text in named.items() if isinstance(named, dict) else ():
         if not isinstance(text, str):
-            continue  # the reader of the file says so
+            continue  # the reader of the file reports this problem
         try:
             names_in(text)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""The sections `[themes.NAME]` of config.toml: themes of the user's own."""
+"""The sections `[themes.NAME]` of config.toml, which declare the user's own themes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThemeSettings(Options):
-    """The section of a theme. Colours that are not given are those of the theme `base`."""
+    """The section of a theme. The theme `base` supplies the colours that the section does not set."""
 
-    base: BaseTheme = option("dark", "The theme that has the other colours.")  # noqa: RUF009 (frozen)
+    base: BaseTheme = option("dark", "The theme that supplies the colours that are not set.")  # noqa: RUF009 (frozen)
     background: str | None = option(None, "The background.")
     surface: str | None = option(None, "The background of dialogs and of code.")
     line: str | None = option(None, "Lines between lanes and around fields.")
@@ -32,7 +32,7 @@ class ThemeSettings(Options):
 
     @property
     def colours(self) -> Mapping[str, str]:
-        """The colours that are given, by name."""
+        """The colours that the section sets, by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if name != "base" and value is not None}
 

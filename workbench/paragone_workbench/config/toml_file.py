@@ -1,4 +1,4 @@
-"""Reads TOML files with the line number of every key, so that an error can name its position."""
+"""Read TOML files with the line number of every key, so that an error can name its position."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Key: TypeAlias = tuple[str | int, ...]
 """The path to a value: names of tables and keys, and indexes in arrays."""
 
 LARGEST = 2**22
-"""Largest size in bytes of a TOML file. Python's parser takes seconds for one MiB."""
+"""Largest size in bytes of a TOML file. Python's parser takes seconds for 1 MiB."""
 
 _DEEPEST = 100
-"""Largest number of names and indexes in the path to a value. The time and memory for a path grow with its square."""
+"""Largest number of names and indexes in the path to a value. Time and memory grow with the square of this number."""
 
 _LONGEST = 1000
 """Largest number of characters of a number, and of a name without quotes."""
@@ -47,7 +47,7 @@ class TomlError(InputError):
 
 
 class _ExcessError(Exception):
-    """Content that no real TOML file has, and that takes long to parse: a very long number, or a path of very many names."""
+    """A TOML file has a very long number or a path of very many names, which would take long to parse."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(what)
@@ -64,7 +64,7 @@ class TomlDocument:
     """Line of each key, table and array element, from 1."""
 
     def line(self, *key: str | int) -> int:
-        """Return the line of a key, or of the nearest table that contains it; 1 if there is none."""
+        """Return the line of a key, or of the nearest table that would contain the key; 1 if no such table exists."""
         while key and key not in self.lines:
             key = key[:-1]
         return self.lines.get(key, 1)
@@ -112,7 +112,7 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         """Raise _ExcessError if a number or a key is too long to be parsed."""
-        self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether it is a quoted string
+        self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether the text is a quoted string
         line, end, dots = 1, 0, 0
         for match in _TOKEN.finditer(text):
             line += text.count("\n", end, match.start())
@@ -175,7 +175,7 @@ class _Scanner:
                 if not (self._take("\n") or self._take(",")):
                     self._pair(key)
         else:
-            # dates contain spaces and numbers contain dots, so a plain value extends to the next delimiter
+            # A plain value extends to the next delimiter, because dates contain spaces and numbers contain dots.
             while not (self._next("\n") or self._next(",") or self._next("]") or self._next("}")):
                 self._at += 1
 
@@ -191,7 +191,7 @@ class _Scanner:
             self._value((*key, index))
 
     def _name(self) -> list[str]:
-        """Consume a key, dotted or not, and return its parts."""
+        """Consume a key, with or without dots, and return its names."""
         names: list[str] = []
         while not (self._next("=") or self._next("]")):
             text, _, quoted = self._tokens[self._at]
@@ -211,7 +211,7 @@ class _Scanner:
 
     def _next(self, mark: str) -> bool:
         if self._at >= len(self._tokens):
-            return True  # the end of the text closes everything
+            return True  # the end of the text closes all open arrays and tables
         return self._tokens[self._at][0] == mark
 
     def _take(self, mark: str) -> bool:
