@@ -1,1 +1,1 @@
-"""The addresses that this process contacts: those that engines name, and none while it is offline."""
+"""The addresses that this process contacts: the addresses that engines name, and none while paragone is offline."""

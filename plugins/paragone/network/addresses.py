@@ -1,4 +1,4 @@
-"""Hosts and ports, in one spelling."""
+"""Read hosts and ports from addresses, and spell each host in one way."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["host_and_port", "is_loopback", "is_numeric", "spelled", "split_urls"
 
 
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z][\w+.-]*://)")
-"""What stands between two URLs."""
+"""The comma between two URLs."""
 
 
 def split_urls(text: str) -> tuple[str, ...]:
-    """Return the URLs of a text that has several with commas between them, each once; a text with one URL is returned whole."""
+    """Return the different URLs of a text, which has one URL, or several with commas between them."""
     return tuple(dict.fromkeys(url.strip() for url in _BETWEEN.split(text)))
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Return the host and the port of `SCHEME://HOST:PORT` or `HOST:PORT`; the port is 0 if there is none.
+    """Return the host and the port of `SCHEME://HOST:PORT` or `HOST:PORT`. A missing port is 0.
 
-    Raises ValueError if `address` is neither.
+    Raises ValueError if `address` has neither form.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
     if not parts.hostname:
@@ -48,7 +48,7 @@ def spelled(host: str | bytes) -> str:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether a host is an IP address, which needs no lookup."""
+    """Return whether a host is an IP address, which needs no lookup."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -57,7 +57,7 @@ def is_numeric(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, in its usual spelling, is this machine. Unspecified addresses are: they lead to it."""
+    """Return whether a host, in its usual spelling, is this machine. Connections to unspecified addresses reach it, too."""
     if host in ("", "localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Going offline: closes the network to this process, and cuts the connections that it has."""
+"""Go offline: close the network to this process, and cut its connections."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _DESCRIPTORS = Path("/dev/fd")
 
 
 def go_offline(*, allows_loopback: bool) -> None:
-    """Make the guard refuse everything from now on, except for loopback if it is allowed, and cut the connections."""
+    """Make the guard refuse all addresses from now on, except for loopback if allowed. Cut the other connections."""
     GUARD.allows_loopback = allows_loopback
     GUARD.is_offline = True
     cut_connections(spares_loopback=allows_loopback)
 
 
 def close_for_good() -> None:
-    """Make the system refuse every socket but Unix sockets to this process and to those that it starts.
+    """Make the system refuse this process and its children every socket except Unix sockets.
 
-    It cannot be undone. Raises OSError where that is impossible.
+    This cannot be undone. Raises OSError where the system has no such restriction.
     """
     # ctypes takes as long to import as a small command runs
     from paragone.worker.child_process.confinement import LAYER, close_network
@@ -36,9 +36,9 @@ def close_for_good() -> None:
 
 
 def cut_connections(*, spares_loopback: bool) -> None:
-    """Shut down the connections of this process that leave it, whoever made them."""
+    """Shut down the internet connections of this process, those of native code included."""
     for name in [entry.name for entry in _DESCRIPTORS.iterdir()]:
-        with contextlib.suppress(OSError):  # it may be closed meanwhile
+        with contextlib.suppress(OSError):  # the descriptor may have been closed
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 continue
             with socket.socket(fileno=os.dup(int(name))) as connection:

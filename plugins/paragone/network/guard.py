@@ -1,8 +1,8 @@
-"""The guard of this process: lets it contact the addresses that engines name, and refuses and lists everything else.
+"""The guard of this process: it allows the addresses that engines name, and refuses and lists all other addresses.
 
-It is an audit hook (PEP 578), which sees the calls of Python's own sockets. So it is a guard against mistakes of plugins
-and libraries, and no boundary: native code can open sockets that the hook does not see. The boundary is the system's; see
-`paragone.worker.child_process.confinement`.
+The guard is an audit hook (PEP 578), which sees the calls of Python's own sockets. So it guards against mistakes of
+plugins and libraries, not against attacks: native code can open sockets that the hook does not see. Only the system can
+refuse those; see `paragone.worker.child_process.confinement`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from paragone.network.addresses import host_and_port, is_loopback, is_numeric, s
 __all__ = ["GUARD", "Contact", "ContactRefused", "Guard"]
 
 _MOST = 1000
-"""Number of contacts after which no more refusals are added to the list."""
+"""Number of listed contacts from which on refusals are no longer listed."""
 
 _LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
 _SENDING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
@@ -33,20 +33,20 @@ _UNNAMED = "no engine names this address"
 _engine: ContextVar[str] = ContextVar("_engine", default="")
 """The engine for which this task names addresses."""
 _asker: ContextVar[str] = ContextVar("_asker", default="")
-"""The backend for which this task looks for servers on this machine; empty if it does not."""
+"""The backend for which this task looks for servers on this machine; empty if the task looks for none."""
 
 
 class Contact(NamedTuple):
-    """An address that this process contacted, or would have."""
+    """An address that this process contacted, or tried to contact."""
 
     engine: str
-    """Who named the address: engines or a backend; empty if none did."""
+    """The engines or the backend that named the address; empty for an address that nobody named."""
     address: str
     """`HOST:PORT`, or `HOST` for the lookup of a name."""
     first: float
-    """When that happened first, in seconds since the epoch."""
+    """The time of the first contact, in seconds since the epoch."""
     refused: str = ""
-    """Why the address was not contacted; empty if it was."""
+    """Why the guard refused the contact; empty for an allowed contact."""
 
 
 class ContactRefused(PermissionError):
@@ -68,9 +68,9 @@ class Guard:
         self.allows_loopback = False
         """Whether engines may contact loopback while the process is offline."""
         self.layer = ""
-        """The part of the system that keeps the network closed to this process for good; empty if the guard alone does."""
+        """The system's restriction that closes the network to this process for good; empty if only the guard refuses."""
         self.on_contact: list[Callable[[Contact], None]] = []
-        """Called with each contact that is new in the list, in the thread that makes it. They must not raise."""
+        """Called with each contact that is new in the list, in the thread that makes the contact. A callback must not raise."""
         self.contacts: list[Contact] = []
         """The contacts since the start, each combination of engine, address and refusal once."""
         self._known: set[tuple[str, str, str]] = set()
@@ -83,7 +83,7 @@ class Guard:
         self._is_listing = True
 
     def install(self) -> None:
-        """Begin to watch this process, which cannot be undone."""
+        """Begin to watch this process. A process cannot remove an audit hook."""
         if not self.is_watching:
             self.is_watching = True
             sys.addaudithook(_hook)
@@ -91,10 +91,10 @@ class Guard:
     def name(self, addresses: Iterable[str], engine: str = "", *, is_local: bool = False) -> None:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
-        An engine that finds out only while it is opened which address it contacts names that one without `engine`. If an
-        engine computes on this machine (`is_local`), its process contacts the addresses, and never has the network offline.
+        An engine that learns an address while it is opened names this address without `engine`. An engine that computes on
+        this machine (`is_local`) contacts the addresses from its own process, which never has the network offline.
 
-        Raises InputError if this process is offline and one of them may not be contacted.
+        Raises InputError if this process is offline and may not contact one of the addresses.
         """
         if engine:
             _engine.set(engine)
@@ -103,7 +103,7 @@ class Guard:
             try:
                 host, port = host_and_port(address)
             except ValueError:
-                continue  # it cannot be contacted either
+                continue  # an address without a host cannot be contacted
             may_allow = is_loopback(host) and not is_local
             if self.is_offline and not (self.allows_loopback and may_allow):
                 raise _offline(f"it does not contact {address}, the address of {owner}", may_allow=may_allow)
@@ -112,9 +112,9 @@ class Guard:
                 _watch_lookups()
 
     def give_network(self, subject: str, addresses: Iterable[str] = ()) -> None:
-        """Record that the process of an engine gets the network, and contacts these addresses itself.
+        """Record that the process of an engine may use the network, and contacts these addresses itself.
 
-        Raises InputError if this process is offline: the system cannot tell loopback from the rest.
+        Raises InputError if this process is offline: the system cannot allow only loopback to an engine's process.
         """
         if self.is_offline:
             raise _offline(f"no engine's process gets the network, and {subject} needs it")
@@ -126,14 +126,14 @@ class Guard:
                 self._record(engine, _shown(host, port))
 
     def cuts_off(self, engine: str) -> bool:
-        """Whether an engine must be closed, because the process is offline now and the engine has the network."""
+        """Return whether an engine must be closed, because paragone is offline now and the engine uses the network."""
         hosts = [host for (host, _), engines in self._named.items() if engine in engines]
         spared = self.allows_loopback and all(map(is_loopback, hosts)) and engine not in self._networked
         return self.is_offline and bool(hosts or engine in self._networked) and not spared
 
     @contextlib.contextmanager
     def looking_here(self, backend: str) -> Iterator[None]:
-        """Let this task contact servers on this machine that no engine names, for a backend."""
+        """Within the block, let this task contact any server on this machine, for a backend."""
         token = _asker.set(backend)
         try:
             yield
@@ -142,7 +142,7 @@ class Guard:
 
     @contextlib.contextmanager
     def unlisted(self) -> Iterator[None]:
-        """List no contacts meanwhile. For a trial."""
+        """List no contacts within the block. For a trial."""
         self._is_listing = False
         try:
             yield
@@ -160,7 +160,7 @@ class Guard:
             return  # a Unix socket, or a socket that is connected already
         if isinstance(address, tuple) and len(address) >= 2 and isinstance(address[0], str):
             self._check_address(spelled(address[0]), address[1])
-        else:  # another way out of this machine
+        else:  # an address of another family than IPv4 and IPv6
             self._refuse(str(address), _OFFLINE if self.is_offline else _UNNAMED)
 
     def _check_lookup(self, host: str) -> None:
@@ -205,7 +205,7 @@ class Guard:
 
 
 GUARD: Final = Guard()
-"""The guard of this process. There is one, because audit hooks belong to the process and stay."""
+"""The guard of this process. There is one, because an audit hook belongs to the process until its end."""
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -225,7 +225,7 @@ def _offline(what: str, *, may_allow: bool = False) -> InputError:
 
 
 def _watch_lookups() -> None:
-    """Tell the guard which IP addresses belong to a name. The hook sees the name when it is looked up, but no result."""
+    """Tell the guard the results of lookups: the hook sees the name that is looked up, but no IP address."""
     import socket  # only for engines whose server has a name
 
     look_up = socket.getaddrinfo

@@ -1,4 +1,4 @@
-"""Whether this process is kept from contacting what no engine names, found out by trying."""
+"""Test whether this process is kept from contacting addresses that no engine names."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _HOOK = "audit hook"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardTrial:
-    """What keeps this process from the network, and whether it does."""
+    """The restriction that keeps this process from the network, and whether the restriction works."""
 
     offline: bool
-    """Whether the process is offline. Otherwise it contacts the addresses that engines name."""
+    """Whether the process is offline. An online process contacts the addresses that engines name."""
     layer: str
-    """`audit hook`, which is a guard in Python; offline `seccomp` or `sandbox_init`, where the system holds it."""
+    """`audit hook`, a guard in Python; offline `seccomp` or `sandbox_init`, restrictions of the system."""
     holds: bool
-    """Whether the contacts that must be refused were refused."""
+    """Whether the trial's forbidden contact was refused."""
     reason: str = ""
-    """Why the restriction does not hold, in a sentence."""
+    """Why the restriction does not work, as a sentence."""
 
 
 def try_guard() -> GuardTrial:
-    """Test the restriction: try to open sockets if the system forbids them, otherwise to contact an address that no engine names."""
+    """Try to open sockets if the system forbids sockets, otherwise to contact an address that no engine names."""
     if GUARD.layer:
         from paragone.worker.child_process.confinement import what_opens
 

@@ -1,7 +1,7 @@
 """The worker: each native engine runs in its own process.
 
-The end of a process always frees its VRAM. The application survives an abort in C++ or CUDA, native
-output stays off the screen, and engines with conflicting dependencies can run side by side.
+The end of a process always frees its VRAM. The application survives an abort in C++ or CUDA, output of
+native code stays off the screen, and engines with conflicting dependencies can run side by side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Build", "Environment", "NativeBackend"]
 
 
 def __getattr__(name: str) -> object:
-    """Import a name of the application's side on first use: a worker needs neither that side nor asyncio."""
+    """Import a class when it is first used: only the application uses these classes, which import asyncio."""
     if name in __all__:
         module = "native" if name == "NativeBackend" else "environment"
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -1,6 +1,6 @@
-"""The application's side of a worker: sends jobs and yields their messages.
+"""The application's side of a worker: it sends jobs and yields their messages.
 
-Every job ends with a message or an error.
+Every job ends with an answer or an error.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)
 
 Update: TypeAlias = Progress | Events | FilledSlot
-"""What a worker sends during a job."""
+"""The messages that a worker sends during a job."""
 
 HANDSHAKE = 60.0
 """Seconds that an interpreter may take to start. A cold disk on a busy server is slow."""
 
 DRAIN = 0.2
-"""Seconds to read the last messages of a process after its end."""
+"""Seconds in which the last messages of a process are read after its end."""
 
 LOOK_S = 5.0
-"""Seconds between two looks at whether the process of a job is frozen."""
+"""Seconds between two checks whether the process of a job is frozen."""
 FROZEN_LOOKS = 4
-"""Number of looks in a row that find it silent and without CPU time, after which it counts as frozen."""
+"""Number of successive checks without a message and without CPU time after which a process is taken to be frozen."""
 
 UNREAD = 16
-"""Number of unread messages of a job from which on the pipe is not read, so that its process waits too."""
+"""Number of unread messages of a job at which the application stops reading the pipe, so that the process waits, too."""
 
 LINE_LIMIT = 256 * 2**20
 """Largest size of a message in bytes."""
@@ -67,18 +67,18 @@ class _Job:
     inbox: asyncio.Queue[Update | Completed | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ending: bool = False
-    """Whether its end is waited for, so that the pipe is read however many messages are unread."""
+    """Whether the caller waits for the job's end, so that the pipe is read regardless of unread messages."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """A process that runs one native engine. It does one job at a time; others wait their turn."""
+    """A process that runs one native engine. The process does one job at a time; other jobs wait."""
 
     _process: EngineProcess
     _sender: Sender
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
-    """Closing it closes the reader. Nothing is written to it."""
+    """Used only to close the reader: nothing is written to this writer."""
     _reads: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the pipe is read."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -87,17 +87,17 @@ class Worker:
     _death: ParagoneError | None = None
     _dead: asyncio.Event = field(default_factory=asyncio.Event)
     _heard: int = 0
-    """Number of messages that came."""
+    """Number of messages that were received."""
     _killed: str = ""
-    """Why we killed the process."""
+    """Why the application killed the process; empty if it did not."""
     _closing: bool = False
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
     async def connect(cls, process: EngineProcess, ours: socket.socket) -> Worker:
-        """Return the worker at the other end of our socket, after a check of its protocol version.
+        """Return the worker at the other end of the socket `ours`, after a check of its protocol version.
 
-        Raises EngineError or EngineCrashed, after the end of the process.
+        Ends the process before it raises EngineError or EngineCrashed.
         """
         async with contextlib.AsyncExitStack() as started:
             started.push_async_callback(process.end)
@@ -119,7 +119,7 @@ class Worker:
         return self._process.pid
 
     async def job(self, kind: JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
-        """Run a job and yield what the worker sends; the last is the answer.
+        """Run a job and yield the worker's messages; the last item is the answer.
 
         Raises the job's error, or EngineCrashed. Closing the generator early stops the job.
         """
@@ -153,7 +153,7 @@ class Worker:
         raise AssertionError("a job ends with an answer or an error")
 
     async def stop(self) -> None:
-        """Ask the current job to stop, and kill the worker if it does not."""
+        """Ask the current job to stop, and kill the worker if the job does not stop."""
         if self._job is not None:
             await self._enforce_stop(self._job)
 
@@ -164,7 +164,7 @@ class Worker:
         return self._death
 
     def free_slot(self) -> None:
-        """Tell the current job that a slot of the shared buffer was read."""
+        """Tell the worker that the application has read a slot of the shared buffer."""
         if self._job is not None and self._death is None:
             self._send(WorkerCommand(do="taken", job=self._job.number))
 
@@ -204,7 +204,7 @@ class Worker:
             raise
 
     async def _look_after(self, job: _Job) -> None:
-        """Kill the process if it freezes: it says nothing, does not answer, and uses no CPU time."""
+        """Kill the process if it freezes: it sends no messages, does not answer a ping, and uses no CPU time."""
         looks, before = 0, (self._heard, self._process.cpu_ticks())
         while before[1] is not None:
             await asyncio.sleep(LOOK_S)
@@ -252,7 +252,7 @@ class Worker:
                 self._job.ended.set()
 
     async def _deliver(self) -> ParagoneError:
-        """Deliver each message to its job until the process ends. Returns the error for that end."""
+        """Deliver each message to its job until the process ends. Return the error for the end of the process."""
         while True:
             try:
                 line = await self._reader.readline()
@@ -282,7 +282,7 @@ class Worker:
 
     @property
     def _transport(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self._writer.transport)  # that of a socket reads too
+        return cast("asyncio.Transport", self._writer.transport)  # a socket's transport also reads
 
     def _read_to_the_end(self, job: _Job) -> None:
         job.is_ending = True

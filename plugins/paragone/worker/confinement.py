@@ -1,4 +1,4 @@
-"""Whether the processes of local engines are kept from the network on this machine, found out by trying."""
+"""Test whether the processes of local engines are kept from the network on this machine."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """What keeps the processes of local engines from the network, and whether it does."""
+    """The restriction that keeps the processes of local engines from the network, and whether the restriction works."""
 
     layer: str
     """`seccomp` or `sandbox_init`; empty if paragone knows none for this system."""
     holds: bool
-    """Whether a process that tried could open none of the sockets that lead out of the machine."""
+    """Whether the process of the trial could open none of the sockets that reach other machines."""
     reason: str = ""
-    """Why the confinement does not hold, in a sentence."""
+    """Why the restriction does not work, as a sentence."""
 
 
 async def try_confinement() -> Confinement:
-    """Start a process that closes the network to itself as workers do, and tries to open sockets."""
+    """Start a process that closes the network to itself as workers do, and then tries to open sockets."""
     script = Path(__file__).with_name("child_process") / "confinement.py"
     try:
         process = await asyncio.create_subprocess_exec(

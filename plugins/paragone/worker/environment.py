@@ -14,7 +14,7 @@ class Build:
     cuda: str
     """The major version, such as `12`."""
     driver: int
-    """The oldest NVIDIA driver that can run it, as the first part of the driver's version."""
+    """The oldest NVIDIA driver that can run this build, as the first number of the driver's version."""
     requirements: tuple[str, ...]
     """Requirements to install, in pip's notation."""
     download: int
@@ -24,7 +24,7 @@ class Build:
     toolkit: str = ""
     """Folder below `site-packages` of the CUDA toolkit, including nvcc, that the requirements install.
 
-    Empty if they install none.
+    Empty if the requirements install no toolkit.
     """
 
 
@@ -41,5 +41,5 @@ class Environment:
     compiles: bool = False
     """Whether a package compiles code when it is used.
 
-    It then needs g++, and nvcc of the build's CUDA version.
+    Such a package needs g++, and nvcc of the build's CUDA version.
     """

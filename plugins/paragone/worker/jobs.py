@@ -1,4 +1,4 @@
-"""The jobs of a worker: the request that the application sends with each, and the answer that ends it."""
+"""The kinds of jobs of a worker, each with the type of its request and the type of its answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from paragone.values.messages import (
 )
 from paragone.wire import Json, Value, from_json
 
-if TYPE_CHECKING:  # a worker only sends these, and starts sooner without them
+if TYPE_CHECKING:  # a worker starts sooner without these imports
     from paragone.backend import Probe
     from paragone.values.embeddings import Embeddings
     from paragone.values.memory import MemoryEstimate
@@ -34,12 +34,12 @@ A_co = TypeVar("A_co", bound=Value, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
-    """The request or the answer of a job that has none."""
+    """The request of a job without a request, or the answer of a job without an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedDistributions:
-    """A request for distributions, and the path of the shared buffer to write them to."""
+    """A request for distributions, and the path of the shared buffer for these distributions."""
 
     request: DistributionsRequest
     buffer: str
@@ -51,7 +51,7 @@ class JobKind(NamedTuple, Generic[R, A_co]):
     name: str
     request: type[R]
     answer: str
-    """The module and the name of the answer's type, which is imported when an answer is read."""
+    """The type of the answer, as `module:Class`. The module is imported when an answer is read."""
 
     def read_answer(self, data: Json) -> A_co:
         """Return the answer in `data`. Raises TypeError or ValueError."""

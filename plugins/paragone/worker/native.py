@@ -45,20 +45,20 @@ R = TypeVar("R", bound=Value)
 
 
 class NativeBackend(Backend):
-    """A backend that names an `Engine`; the worker manages its process."""
+    """A backend that names an `Engine`, which runs in a worker process."""
 
     engine: ClassVar[str] = ""
     """The engine's class, as `module:Class`. The application never imports that module."""
     install: ClassVar[str] = ""
     """How to install the engine's library if it is missing."""
     environment: ClassVar[Environment | None] = None
-    """The engine's own virtual environment; None if it does not need one."""
+    """The engine's own virtual environment; None if the engine needs no environment."""
     crash_causes: ClassVar[Sequence[CrashCause]] = ()
     """Known causes of the library's crashes, which come before `COMMON_CAUSES`."""
 
     @abstractmethod
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders and their subfolders. Blocking; called in a thread."""
+        """List the models in these folders and their subfolders. This method may block: it is called in a thread."""
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models in these folders."""
@@ -106,7 +106,7 @@ class NativeBackend(Backend):
             await worker.close()
 
     async def _start_for(self, request: OpenRequest) -> Worker:
-        """Start a worker that has the network if the request's options name an address. Raises InputError offline."""
+        """Start a worker, which may use the network if the request's options name an address; that raises InputError offline."""
         addresses = self.reaches(request.model, request.options)
         if addresses:
             GUARD.give_network(f"{self.title} with {', '.join(addresses)}", addresses)
@@ -131,7 +131,7 @@ class WorkerEngine(OpenEngine):
         return self._events(jobs.RUN, request)
 
     async def stop(self) -> None:
-        """Ask the current run to stop; kill a worker that does not."""
+        """Ask the current run to stop, and kill the worker if the run does not stop."""
         await self.worker.stop()
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
@@ -157,7 +157,7 @@ class WorkerEngine(OpenEngine):
             )
             async with contextlib.aclosing(job) as messages:
                 async for message in messages:
-                    buffer.unlink()  # the worker has already mapped it
+                    buffer.unlink()  # the worker has already mapped the buffer
                     if not isinstance(message, FilledSlot):
                         continue
                     rows, size = message.rows, message.vocab_size

@@ -24,7 +24,7 @@ from paragone.worker.variables import passed_variables
 __all__ = ["GRACE", "EngineProcess", "kill_processes", "network_word", "start_worker"]
 
 GRACE = 2.0
-"""Seconds that a process has to stop or end itself before it is killed."""
+"""Seconds that a process has to stop its job or to end before it is killed."""
 
 TOO_OLD = 78
 """The exit code of `bootstrap.py` in an interpreter that is too old."""
@@ -34,9 +34,9 @@ TAIL_BYTES = 8192
 HEAD_BYTES = 65536
 
 LOG_LIMIT = 64 * 2**20
-"""Size of a log in bytes from which on it is shortened."""
+"""Size in bytes above which a log is shortened."""
 LOG_CHECK = 2.0
-"""Seconds between two looks at the size of a log."""
+"""Seconds between two checks of the size of a log."""
 
 
 def _folder_of(package: str) -> str:
@@ -75,9 +75,9 @@ class EngineProcess:
         causes: Sequence[CrashCause] = (),
         connection: Sequence[int] = (),
     ) -> Self:
-        """Start a process. The output of the process goes to the file `log`, or to a temporary file.
+        """Start a process, whose output goes to the file `log`, or to a temporary file.
 
-        `causes` are known causes of its crashes, besides the common ones. It inherits the descriptors `connection`.
+        `causes` are known causes of crashes, besides `COMMON_CAUSES`. The process inherits the descriptors `connection`.
         Raises OSError if the program cannot be started, EngineError if the log cannot be opened.
         """
         try:
@@ -114,7 +114,7 @@ class EngineProcess:
         return self._process.returncode is not None
 
     def cpu_ticks(self) -> int | None:
-        """Return the CPU time that the process has used, in ticks of the kernel; None where the system does not tell."""
+        """Return the CPU time of the process in ticks of the kernel; None on systems without `/proc`."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -122,7 +122,7 @@ class EngineProcess:
         return int(fields[11]) + int(fields[12])  # utime and stime, see proc_pid_stat(5)
 
     async def ended(self, seconds: float | None = None) -> bool:
-        """Wait until the process has ended, at most `seconds`. Returns whether it has."""
+        """Wait until the process has ended, at most `seconds`. Return whether the process has ended."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), seconds)
         return self.has_ended
@@ -141,7 +141,7 @@ class EngineProcess:
             self._log.close()
 
     async def _bound_log(self) -> None:
-        """Shorten the log to its first lines whenever it has become too large."""
+        """Shorten the log to its first lines whenever the log exceeds `LOG_LIMIT`."""
         while not await self.ended(LOG_CHECK):
             if os.fstat(self._log.fileno()).st_size > LOG_LIMIT:
                 self._log.truncate(HEAD_BYTES)  # the process appends to the rest of the log
@@ -152,19 +152,19 @@ class EngineProcess:
         await self.ended()
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process. Has no effect if it has ended."""
+        """Send a signal to the process, unless the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     def with_cure(self, error: ParagoneError) -> ParagoneError:
-        """Return an error of the engine. If the error has no hint and its cause is known, the cure becomes its hint."""
+        """Return the engine's error. If the error has no hint and its cause is known, the cure becomes the hint."""
         unexplained = isinstance(error, EngineError) and not error.hint
         if unexplained and (known := find_cause(self._causes, says=error.sentence)):
             error.hint = known.cure
         return error
 
     def crash(self, killed: str = "") -> EngineCrashed:
-        """Return the error for an unexpected end. `killed` says why, if we killed the process."""
+        """Return the error for an unexpected end. `killed` says why the application killed the process, if it did."""
         status = self._process.returncode or 0
         if status == TOO_OLD:
             sentence = "The engine's interpreter is older than Python 3.11."
@@ -175,7 +175,7 @@ class EngineProcess:
         return EngineCrashed(sentence, hint=f"{cure} {where}".strip(), status=status, log_tail=lines)
 
     def _explained(self, status: int, lines: Sequence[str]) -> tuple[str, str]:
-        """Return the sentence for an end with this status, and the cure, if the cause is known."""
+        """Return the sentence for a process that ended with this status, and the cure, if the cause is known."""
         self._log.seek(0)
         build = self._log.read(HEAD_BYTES).decode(errors="replace")
         number = max(0, -status)
@@ -192,7 +192,7 @@ _launched: WeakSet[EngineProcess] = WeakSet()
 
 
 def kill_processes() -> None:
-    """Kill the processes of all engines that have not ended: the program ends."""
+    """Kill the running processes of all engines, because the program ends."""
     for process in [*_launched]:
         process.send_signal(signal.SIGKILL)
 
@@ -206,11 +206,10 @@ async def start_worker(
     *,
     network: bool,
 ) -> tuple[EngineProcess, socket.socket]:
-    """Start a worker for `engine` (`module:Class`), and return the process and our end of its pipe.
+    """Start a worker for `engine` (`module:Class`). Return the process and the application's end of the pipe.
 
-    The worker can import the `packages` in addition to those of its interpreter. Without `network`, it can open no
-    socket but Unix sockets, where the system can hold it to that. Raises InputError if the interpreter cannot be
-    started.
+    The worker can import `packages` in addition to the packages of its interpreter. Without `network`, the worker can open
+    only Unix sockets, if the system supports this restriction. Raises InputError if the interpreter cannot be started.
     """
     interpreter = str(Path(python).expanduser()) if python else sys.executable
     folders = [f"{name}={_folder_of(name)}" for name in packages]
@@ -241,13 +240,13 @@ async def start_worker(
 
 
 def network_word(network: bool) -> str:
-    """Return the argument that says whether a new process has the network: `open` or `closed`; offline always `closed`."""
+    """Return the argument that opens the network to a new process, or closes it: `open` or `closed`; offline always `closed`."""
     return "open" if network and not GUARD.is_offline else "closed"
 
 
 def _environment(*, foreign: bool) -> dict[str, str]:
     environment = passed_variables() | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-    if foreign:  # variables for our interpreter would break another one
+    if foreign:  # variables for this program's interpreter would break another interpreter
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
             environment.pop(name, None)
     return environment
@@ -265,7 +264,7 @@ def _tail(log: IO[bytes]) -> tuple[str, ...]:
         if line.startswith("Traceback (most recent call last)"):
             in_traceback = True
         elif in_traceback and line and not line[0].isspace():
-            in_traceback = False  # this is the exception itself
+            in_traceback = False  # this line is the exception itself
         elif not in_traceback and line.strip():
             lines.append(line.rstrip())
     return tuple(lines[-TAIL_LINES:])

@@ -19,20 +19,20 @@ __all__ = ["ProgramProcess", "closed_offline"]
 
 
 def _launched(command: Sequence[str], *, network: bool) -> list[str]:
-    """Return the command that starts a program so that it ends with this process, with or without the network."""
+    """Return the command that starts a program, with or without the network, and makes the program end with this process."""
     launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
-    # -S: the launcher imports the standard library only
+    # -S: the launcher imports only the standard library
     start = [sys.executable, "-S", launcher, str(os.getpid())]
     return [*start, network_word(network), *command]
 
 
 def closed_offline(command: Sequence[str]) -> list[str]:
-    """Return the command that starts a program of the user's, which has the network unless this process is offline."""
+    """Return the command that starts a program of the user. The program may use the network unless paragone is offline."""
     return _launched(command, network=False) if GUARD.is_offline else [*command]
 
 
 class ProgramProcess(EngineProcess):
-    """A running program. It ends with the application, also if that is killed."""
+    """A running program, which ends with the application, even if the application is killed."""
 
     _closing = False
     _crash: EngineCrashed | None = None
@@ -49,7 +49,7 @@ class ProgramProcess(EngineProcess):
     ) -> Self:
         """Start a program, see `EngineProcess.launch`. Raises EngineError.
 
-        Without `network`, and offline, it can open no socket but Unix sockets, where the system can hold it to that.
+        Without `network`, and offline, the program can open only Unix sockets, if the system supports this restriction.
         """
         try:
             return await cls.launch(_launched(command, network=network), environment, log=log, causes=causes)

@@ -1,13 +1,12 @@
 """The protocol between the application and a worker: one JSON object per line, in both directions.
 
-The worker says `Hello` first. The application starts the jobs of `paragone.worker.jobs`, one at a time. A job sends
+The worker sends `Hello` first. The application starts the jobs of `paragone.worker.jobs`, one at a time. A job sends
 any number of `Progress` (load), `Events` (run, score) or `FilledSlot` (distributions), and ends with `Completed` or
 `Failed`.
 
-During a job, `stop` asks it to stop, and has no answer of its own; `taken` says that the application has read a slot
-of the shared buffer, which the worker may fill again. The worker answers `ping` with `Pong`, also while the engine
-computes. At the end of the stream the application is gone: the worker
-exits at once.
+During a job, `stop` asks the job to stop, and has no answer of its own; `taken` says that the application has read a slot
+of the shared buffer, which the worker may fill again. The worker answers `ping` with `Pong`, even while the engine
+computes. When the application closes the stream, the worker exits.
 
 The messages are named tuples, which delay the start of a worker less than dataclasses.
 """
@@ -33,7 +32,7 @@ VERSION = 5
 
 
 class WorkerCommand(NamedTuple):
-    """What the application sends: `do` is the kind of a job to start with this request, `stop`, `taken` or `ping`."""
+    """A message of the application. `do` is the kind of the job to start, or `stop`, `taken` or `ping`."""
 
     do: str
     job: int
@@ -41,7 +40,7 @@ class WorkerCommand(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """The worker has started. `job` is 0, because no job has begun."""
+    """The first message of a worker that has started. `job` is 0, because no job has begun."""
 
     version: int
     job: int = 0
@@ -92,7 +91,7 @@ class Failed(NamedTuple):
 
 
 WorkerMessage: TypeAlias = Hello | Pong | Progress | Events | FilledSlot | Completed | Failed
-"""What the worker sends."""
+"""A message of the worker."""
 
 _EVENTS = {
     "queued": Queued,
@@ -105,7 +104,7 @@ _EVENTS = {
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 _ERRORS = {"input": InputError, "engine": EngineError, "overflow": ContextOverflow}
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one for every message
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make one encoder per message
 
 
 def _line(data: Mapping[str, Json]) -> bytes:
@@ -123,7 +122,7 @@ def load_command(line: bytes) -> WorkerCommand:
 
 
 def dump_message(message: WorkerMessage) -> bytes:
-    """Return a message as a line, under the name of its class."""
+    """Return a message as a line of JSON, whose field `say` is the name of the message's class."""
     data: dict[str, Any] = {"say": type(message).__name__.lower(), **message._asdict()}
     match message:
         case Events():

@@ -1,4 +1,4 @@
-"""Send messages to a worker without losing received messages."""
+"""Send messages to a worker so that a failed write loses no received messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["Sender"]
 
 
 class Sender:
-    """The sending half of the socket pair.
+    """The application's socket for sending.
 
-    If a write fails, because the process has just ended, an asyncio transport drops the data that it
+    If a write fails because the process has just ended, an asyncio transport drops the data that the transport
     has received. The last messages of the worker would be lost. The sender therefore has its own
     descriptor.
     """

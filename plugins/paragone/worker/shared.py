@@ -1,7 +1,7 @@
 """Memory that the application and a worker share, for blocks of numbers that are too large for JSON.
 
 The application creates a file, in an in-memory file system if there is one, and the worker maps the
-same file. It has two slots: the worker fills one while the application reads the other.
+same file. The file has two slots: the worker fills one slot while the application reads the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IN_MEMORY = "/dev/shm"  # noqa: S108 (Linux's file system in memory)
 
 
 class SharedBuffer:
-    """The mapped file."""
+    """The shared file, mapped into the memory of this process."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class SharedBuffer:
             try:
                 return cls._create(_IN_MEMORY)
             except OSError as error:
-                # By default, containers have little space there; there may also be a quota.
+                # By default, containers have little space in /dev/shm; there may also be a quota.
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
         return cls._create(None)
@@ -56,7 +56,7 @@ class SharedBuffer:
 
     @classmethod
     def open(cls, path: str) -> SharedBuffer:
-        """Map the file that the other side created. Raises OSError."""
+        """Map the file that the application created. Raises OSError."""
         descriptor = os.open(path, os.O_RDWR)
         try:
             return cls(path, descriptor)
@@ -75,7 +75,7 @@ class SharedBuffer:
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Allocate the file's disk space. Without it, a write to the mapping on a full disk kills the process."""
+    """Allocate the file's disk space. Otherwise a write to the mapping on a full disk would kill the process."""
     if hasattr(os, "posix_fallocate"):  # not on macOS
         os.posix_fallocate(descriptor, 0, size)
     else:

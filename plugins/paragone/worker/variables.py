@@ -1,6 +1,6 @@
-"""The environment variables that the processes of local engines get.
+"""The environment variables that the processes of local engines inherit.
 
-Only the variables that are listed here are passed, so that keys of servers stay out.
+A process inherits only the variables of this list, so that it receives no keys of servers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 __all__ = ["passed_variables"]
 
 _ADDED = "PARAGONE_PASS_ENV"
-"""The variable in which users list others to pass, separated by commas; `NAME_*` stands for all that begin with `NAME_`."""
+"""The variable in which users list more variables to inherit, separated by commas; `NAME_*` means all that begin with `NAME_`."""
 
 _SYSTEM = (
     "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TERM NO_COLOR TMPDIR TMP TEMP XDG_* "
@@ -30,11 +30,11 @@ _LIBRARIES = (
 _COMPILING = "CC CXX CPP CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LIBRARY_PATH CPATH *_INCLUDE_PATH MAX_JOBS NINJA_STATUS NVCC_*"
 
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
-"""Names that no wildcard covers."""
+"""Names of variables that are excluded even if a wildcard of this list matches."""
 
 
 def passed_variables(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return those of this process's variables, or of the given ones, that an engine's process gets."""
+    """Return the variables that an engine's process inherits, out of `variables` or of this process's own variables."""
     variables = os.environ if variables is None else variables
     own = " ".join((_SYSTEM, _COMPUTING, _LIBRARIES, _COMPILING))
     listed = _pattern(own.split())

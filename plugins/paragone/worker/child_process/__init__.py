@@ -1,1 +1,1 @@
-"""What runs in an engine's own process."""
+"""The code that runs in an engine's own process."""

@@ -1,8 +1,8 @@
-"""The script that a worker's interpreter runs first. It is started by its path.
+"""The script that a worker's interpreter runs first. The application starts the script by its path.
 
-It makes `paragone` and the backend's own package importable, whatever is installed in this
-interpreter, has the process end with its parent, and closes the network to it. Its syntax is valid in old versions of Python,
-so that those can report that they are too old.
+The script makes `paragone` and the backend's own package importable, whatever is installed in this interpreter. It makes
+the process end with its parent, and closes the network to the process. Its syntax is valid in old versions of Python, so
+that an old interpreter can report that it is too old.
 """
 
 import sys
@@ -33,7 +33,7 @@ class PackageFinder:
 def die_with_parent(parent: int) -> None:
     """Make the kernel kill this process when its parent ends (Linux only).
 
-    A closed pipe also reports the parent's end, but only to a process that still reads from it.
+    A closed pipe also reports the parent's end, but only to a process that still reads from the pipe.
     """
     import os
     import signal
@@ -50,7 +50,7 @@ def die_with_parent(parent: int) -> None:
 def main() -> None:
     """Run a worker. Arguments: `bootstrap.py FD PARENT open|closed ENGINE NAME=FOLDER…`.
 
-    The third one says whether the engine may use the network.
+    The third argument says whether the engine may use the network.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 (the user names the interpreter)
         version = ".".join(map(str, sys.version_info[:2]))

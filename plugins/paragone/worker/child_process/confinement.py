@@ -1,10 +1,10 @@
 """Close the network to this process and to every process that it starts.
 
 Linux: a seccomp filter (seccomp(2), kernel 3.17 and later) that needs no privileges and cannot be removed. macOS: a sandbox
-profile (sandbox_init(3)). Unix sockets stay open: they reach programs on this machine alone.
+profile (sandbox_init(3)). Unix sockets stay open, because they reach only programs on this machine.
 
-`launcher.py` imports this module by its path, with nothing but the standard library. As a script, the module closes
-the network and prints which sockets its process and a child process can still open.
+`launcher.py` imports this module by its path, so the module needs only the standard library. Run as a script, the module
+closes the network and prints which sockets its process and a child process can still open.
 """
 
 import ctypes
@@ -16,23 +16,23 @@ import sys
 __all__ = ["LAYER", "close_network", "close_network_if", "what_opens"]
 
 LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
-"""What keeps the network closed on this system; empty if nothing does."""
+"""The means of this system that closes the network; empty if paragone knows none."""
 
 _AF_UNIX = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_FILTER_FLAG_TSYNC = 1
-"""For all threads of the process: a module that the interpreter imports at its start may have started some."""
+"""Apply the filter to all threads of the process: a module that the interpreter imports first may have started threads."""
 _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
-"""Without it, kernels before 5.16 slow the process down to protect it from others on its core."""
+"""Without this flag, kernels before 5.16 turn on mitigations of speculative execution, which slow the process down."""
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
-"""SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO, to which the error's number is added."""
+"""SECCOMP_RET_ALLOW, and SECCOMP_RET_ERRNO, to which the number of an error is added."""
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 """BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JGE|BPF_K, BPF_RET|BPF_K of linux/bpf_common.h."""
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 """Offsets in struct seccomp_data on little-endian machines."""
 _X32 = 0x40000000
-"""The first number of the calls of x86-64's second set."""
+"""The first system call number of the x32 ABI, the second set of system calls on x86-64."""
 
 _MACHINES = {
     "x86_64": (0xC000003E, 317, 41),
@@ -41,7 +41,8 @@ _MACHINES = {
 }
 """For each machine: AUDIT_ARCH_* of linux/audit.h, and the numbers of seccomp(2) and socket(2)."""
 _IO_URING_SETUP, _PIDFD_GETFD = 425, 438
-"""Other ways to a socket, with one number on all machines: io_uring opens sockets itself, pidfd_getfd takes another process's."""
+"""System calls that give a socket without socket(2), with the same numbers on all machines: io_uring opens sockets, and
+pidfd_getfd copies a socket of another process."""
 
 _PROFILE = (
     b"(version 1)(allow default)(deny network*)(allow network* (local unix-socket) (remote unix-socket))"
@@ -55,7 +56,7 @@ class _Program(ctypes.Structure):
 
 
 def close_network() -> None:
-    """Let this process and those that it starts open no socket but Unix sockets. Raises OSError where that is impossible."""
+    """Forbid this process and its children all sockets except Unix sockets. Raises OSError where the system cannot."""
     if sys.platform == "linux":
         _install_filter(*_machine())
     elif sys.platform == "darwin":
@@ -65,7 +66,7 @@ def close_network() -> None:
 
 
 def close_network_if(word: str) -> None:
-    """Close the network if `word` is `closed`. Where that is impossible, say so on standard error, and go on."""
+    """Close the network if `word` is `closed`. If the system cannot, print a warning on standard error and continue."""
     if word != "closed":
         return
     try:
@@ -75,8 +76,8 @@ def close_network_if(word: str) -> None:
 
 
 def what_opens() -> tuple[str, ...]:
-    """Return which sockets this process can open, of all kinds that leave it: `TCP`, `UDP`, `IPv6` and others."""
-    import socket  # starting an engine's process does without
+    """Return the kinds of sockets, other than Unix sockets, that this process can open: `TCP`, `UDP`, `IPv6` and others."""
+    import socket  # imported here so that an engine's process starts without this module
 
     families = {
         "TCP": (socket.AF_INET, socket.SOCK_STREAM),
@@ -130,12 +131,12 @@ def _last_error() -> OSError:
 
 
 def _filter(architecture: int, socket_call: int) -> bytes:
-    """Return the filter: an array of struct sock_filter. Jumps count the instructions that are passed over."""
+    """Return the filter, an array of struct sock_filter. A jump is the number of instructions to skip."""
     refuse = _REFUSE | errno.EACCES
     absent = _REFUSE | errno.ENOSYS
     instructions = (
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 0, 8, architecture),  # calls of another machine have other numbers: refuse them
+        (_EQUAL, 0, 8, architecture),  # refuse calls of another architecture, whose numbers differ
         (_LOAD, 0, 0, _NUMBER),
         (_AT_LEAST, 7, 0, _X32),
         (_EQUAL, 0, 2, socket_call),
@@ -160,7 +161,7 @@ def _enter_sandbox() -> None:
 def _try() -> None:
     close_network()
     opened = what_opens()
-    if child := os.fork():  # what a process starts is confined, too
+    if child := os.fork():  # the filter must hold for child processes, too
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     sys.stdout.write(" ".join(dict.fromkeys(opened + what_opens())))
 

@@ -13,7 +13,7 @@ __all__ = ["Job", "Stop"]
 
 
 class Stop(Cancelled):
-    """Whether to stop the current job. The thread that reads the pipe sets it."""
+    """Whether the current job must stop. The thread that reads the pipe sets this flag."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,6 +1,6 @@
-"""The script that starts a foreign program as an engine's process. It is started by its path.
+"""The script that starts a foreign program as an engine's process. The application starts the script by its path.
 
-The program ends with the application, also if that is killed.
+The program ends with the application, even if the application is killed.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ else:
     from confinement import close_network_if
 
 LOOK_S = 0.5
-"""Seconds between two checks whether the parent still runs, where the kernel does not report its end."""
+"""Seconds between two checks whether the parent still runs, on systems whose kernel does not report its end."""
 
 
 def main() -> None:
     """Become the program. Arguments: `launcher.py PARENT open|closed PROGRAM ARGUMENT…`.
 
-    The second one says whether the program may use the network.
+    The second argument says whether the program may use the network.
     """
     parent, network, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     close_network_if(network)
     try:
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # kernels before 5.3 cannot do it
+            with contextlib.suppress(OSError):  # kernels before 5.3 lack pidfd_open
                 guard(parent)
-            die_with_parent(parent)  # also in force after the program has replaced this one
+            die_with_parent(parent)  # stays in force when the program replaces this script
             os.execvp(command[0], command)  # noqa: S606
         else:
             supervise(parent, command)
@@ -45,8 +45,8 @@ def main() -> None:
 def guard(parent: int) -> None:
     """Start a process that kills the group of this process once this process or `parent` has ended.
 
-    The kernel ends only this process with the parent: a script that has started the real program would leave
-    that program running.
+    With the parent, the kernel ends only this process. If this process is a script that has started the real program,
+    that program would keep running.
     """
     group = os.getpid()
     watched = [os.pidfd_open(parent), os.pidfd_open(group)]
@@ -55,9 +55,9 @@ def guard(parent: int) -> None:
         for descriptor in watched:
             os.close(descriptor)
         return
-    os.setsid()  # out of the group
+    os.setsid()  # leave the group, to survive its end
     if os.fork():
-        os._exit(0)  # init reaps the other one, not the program
+        os._exit(0)  # the grandchild then belongs to init, and the program need not reap it
     poll = select.poll()
     for descriptor in watched:
         poll.register(descriptor, select.POLLIN)
@@ -68,7 +68,7 @@ def guard(parent: int) -> None:
 
 
 def supervise(parent: int, command: list[str]) -> None:
-    """Run the program as a child, end it with the parent, and end as it does."""
+    """Run the program as a child, kill the child when the parent ends, and exit with the child's status."""
     child = subprocess.Popen(command)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     while True:

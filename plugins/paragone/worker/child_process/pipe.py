@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Pipe", "Slots"]
 
 FRAME = 0.033
-"""Shortest time in seconds between two messages with tokens. The first token, and one that takes longer, are sent at once."""
+"""Shortest time in seconds between two messages with tokens. The first token, and a token that takes longer, are sent at once."""
 
 MOST = 256
-"""Largest number of events in a message: the application reads a message at a time, while its screen waits."""
+"""Largest number of events in a message. The application's screen cannot react while the application reads a message."""
 
 LATE = 0.2
 """Seconds after which a separate thread sends the waiting tokens, if the engine has stalled."""
@@ -58,7 +58,7 @@ class Pipe:
                 os._exit(0)
 
     def commands(self) -> Iterator[WorkerCommand]:
-        """Yield the application's commands until it closes the pipe."""
+        """Yield the application's commands until the application closes the pipe."""
         with io.BufferedReader(_Incoming(self._connection)) as stream:
             yield from map(load_command, stream)
 
@@ -66,8 +66,8 @@ class Pipe:
 class _Incoming(io.RawIOBase):
     """The incoming bytes of a socket.
 
-    It waits with `poll`. The kernel wakes a thread that waits in `recv` whenever the other side has received
-    something: after every frame. The thread would then take a core from the engine.
+    The reader waits with `poll`. The kernel would wake a thread that waits in `recv` whenever the other side has received
+    something, which happens after every frame. The thread would then take a core from the engine.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -86,9 +86,9 @@ class _Incoming(io.RawIOBase):
 class Frames:
     """Batches a run's events, so that a fast engine does not need a message per token.
 
-    Normally the engine's own thread sends them between two tokens. If all cores are computing, any
-    other thread that wakes during a token takes a core from the compute threads, and the rest of these
-    wait for it. The thread here therefore wakes only when no token has come for a long time.
+    Normally the engine's own thread sends the events between two tokens. If all cores are computing, any other
+    thread that wakes during a token takes a core from a compute thread, and the other compute threads wait for
+    that one. The thread of this class therefore wakes only after a long time without a token.
     """
 
     def __init__(self, pipe: Pipe, job: int) -> None:
@@ -97,7 +97,7 @@ class Frames:
         self._waiting: list[Event] = []
         self._sent = -math.inf
         self._has_begun = False
-        """Whether a token has come."""
+        """Whether the first token was added."""
         self._open = True
         self._watched = False
         """Whether the thread will check the waiting events without a notification."""
@@ -107,7 +107,7 @@ class Frames:
         self._thread.start()
 
     def add(self, event: Event) -> None:
-        """Send an event, now or together with the next ones."""
+        """Send an event, now or together with the next events."""
         with self._lock:
             self._waiting.append(event)
             is_first = not self._has_begun and isinstance(event, Token)
@@ -146,7 +146,7 @@ class Frames:
 
 
 class Slots:
-    """Fills the shared buffer, slot by slot. A slot is filled again after the application has read it."""
+    """Fills the shared buffer, slot by slot, and fills a slot again after the application has read the slot."""
 
     def __init__(self, pipe: Pipe, job: Job, buffer: str) -> None:
         """Map the shared buffer, whose path is `buffer`. Raises OSError."""
@@ -156,7 +156,7 @@ class Slots:
         self._next = 0
 
     def send(self, block: LogitsBlock) -> bool:
-        """Send a block, in parts if it exceeds a slot. Returns False if the job was stopped."""
+        """Send a block, in parts if it exceeds a slot. Return False if the job was stopped."""
         row = 4 * block.vocab_size
         most = SLOT_BYTES // row
         if not most:

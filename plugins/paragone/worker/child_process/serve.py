@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["JobRunner", "serve"]
 
 CLOSE_SECONDS = 1.0
-"""Seconds that an engine has to close once the application is gone."""
+"""Seconds that an engine has to close after the application has closed the pipe."""
 
 AnyEngine: TypeAlias = Engine[Options, Options]
 
@@ -43,9 +43,9 @@ A = TypeVar("A", bound=Value)
 
 
 def serve(descriptor: int, engine: str) -> None:
-    """Serve the application at the other end of a socket until it closes it; `engine` is `module:Class`."""
+    """Run jobs for the application at the other end of a socket until the application closes it; `engine` is `module:Class`."""
     connection = socket.socket(fileno=descriptor)
-    connection.set_inheritable(False)  # child processes of the engine must not hold the pipe open
+    connection.set_inheritable(False)  # child processes of the engine must not keep the pipe open
     pipe = Pipe(connection)
     waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     pipe.say(Hello(version=VERSION))
@@ -103,7 +103,7 @@ class JobRunner:
         )
 
     def do(self, job: Job) -> None:
-        """Run one job and send its answer, or the error with which it failed."""
+        """Run one job and send its answer, or the job's error."""
         try:
             self._pipe.say(Completed(job=job.number, answer=self._handlers[job.do](job)))
         except ParagoneError as error:
