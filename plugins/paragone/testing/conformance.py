@@ -1,4 +1,4 @@
-"""The class with all checks, in the order in which failures are easiest to read."""
+"""The class with all checks: checks on which others depend come first."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class BackendConformance(
 ):
     """Tests of what every backend must do. Subclass it and override the fixtures `backend` and `opening`.
 
-    If answers are slow or short by default, also override `sampling` and `long_sampling`, and
-    `patience` and `grace`. A method whose capability the backend does not have must raise an
-    EngineError.
+    If answers are slow or short by default, also override `sampling`, `long_sampling`, `patience`
+    and `grace`. A method whose capability the backend lacks must raise an EngineError.
     """

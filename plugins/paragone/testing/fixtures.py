@@ -1,4 +1,4 @@
-"""The fixtures of the checks: those to override, and the engine that the tests of a class share."""
+"""The fixtures of the checks: fixtures to override, and the engine that the tests of a class share."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Opened", "ConformanceFixtures"]
 class Opened:
     """The engine that the tests of a class share.
 
-    It is opened on first use, and again after a failed test.
+    The first test opens the engine, and so does the next test after a failed test.
     """
 
     def __init__(self) -> None:
         self.engine: OpenEngine | None = None
         self.progress: list[LoadProgress] = []
-        """The progress reports while it was opened."""
+        """The progress reports while the engine was opened."""
 
     async def get(self, backend: Backend, opening: OpenRequest, patience: float) -> OpenEngine:
-        """Return the engine. Opens it if it is not open."""
+        """Return the engine. Open the engine if it is not open."""
         if self.engine is None:
             self.progress.clear()
             self.engine = await within(patience, "opening", backend.open(opening, self.progress.append))
@@ -52,12 +52,12 @@ class ConformanceFixtures:
 
     @pytest.fixture
     def backend(self) -> Backend:
-        """Return the backend to test. Override it."""
+        """Return the backend to test. Override this fixture."""
         raise NotImplementedError("override the fixture `backend`: return the backend to test")
 
     @pytest.fixture
     def opening(self) -> OpenRequest:
-        """Return the request to open: a model, and options that suit a test. Override it."""
+        """Return the request to open: a model, and options that suit a test. Override this fixture."""
         raise NotImplementedError("override the fixture `opening`: return an OpenRequest for a small model")
 
     @pytest.fixture
@@ -74,11 +74,11 @@ class ConformanceFixtures:
 
     @pytest.fixture
     def subject(self, backend: Backend, engine: OpenEngine, sampling: Sampling) -> Subject:
-        """Return the open engine, with its backend and the limits that the tests keep to."""
+        """Return the open engine, with its backend and the limits for the tests."""
         return Subject(backend, engine, sampling, self.patience, self.grace)
 
     @pytest_asyncio.fixture(loop_scope="class", scope="class")
-    @classmethod  # each test has an instance of its own: pytest 10 refuses a method
+    @classmethod  # each test has its own instance, so pytest 10 refuses an instance method here
     async def opened(cls) -> AsyncIterator[Opened]:
         """Yield the shared engine, and close it after the last test."""
         opened = Opened()
@@ -89,7 +89,7 @@ class ConformanceFixtures:
     async def engine(
         self, backend: Backend, opening: OpenRequest, opened: Opened, request: pytest.FixtureRequest
     ) -> AsyncIterator[OpenEngine]:
-        """Yield an open engine. It is closed after a failed test."""
+        """Yield an open engine, and close the engine after a failed test."""
         failed_before = request.session.testsfailed
         yield await opened.get(backend, opening, self.patience)
         if request.session.testsfailed > failed_before:

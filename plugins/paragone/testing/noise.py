@@ -1,8 +1,8 @@
 """Measurement of an engine's numerical noise, which is the tolerance of other checks.
 
 Rounding depends on the batch size, so an engine computes slightly different log-probabilities for the
-same tokens: identical ones on one processor, tenths of a nat apart on another. The tolerance is therefore
-measured in the same run and is not a constant.
+same tokens. On one processor they are equal, on another they differ by tenths of a nat. The tolerance is
+therefore measured in the same test run and is not a constant.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOOR = 1e-3
 """Smallest tolerance in nats: the error of a softmax over 262,144 numbers in single precision."""
 
 BATCHES = (1, 3)
-"""Batch sizes to compare with the engine's own. Libraries have special code for one token and for few."""
+"""Batch sizes to compare with the engine's own. Libraries have special code for one token and for few tokens."""
 
 
 class Noise(NamedTuple):
@@ -41,7 +41,7 @@ def noise_between(one: Sequence[float], other: Sequence[float]) -> Noise:
 
 
 async def noise_of(engine: OpenEngine, ids: Sequence[int]) -> Noise:
-    """Measure the noise of an engine with distributions: it computes a sequence in several batch sizes."""
+    """Measure the noise of an engine with distributions, by computing a sequence in several batch sizes."""
     own = await log_probabilities(engine, ids)
     found = [noise_between(own, await log_probabilities(engine, ids, batch)) for batch in BATCHES]
     return Noise(max(noise.mean for noise in found), max(noise.largest for noise in found))

@@ -33,9 +33,9 @@ COUNTING = "Count from one to one thousand, in words. Do not stop before you are
 
 
 async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
-    """Return the result of `work`; fail the test if it takes longer than `seconds`.
+    """Return the result of `work`; fail the test if the work takes longer than `seconds`.
 
-    If the work does not react to its cancellation either, the test still ends.
+    The test also ends if the work does not react to its cancellation.
     """
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait({task}, timeout=seconds)
@@ -118,7 +118,7 @@ def check_plain(value: Value) -> None:
 def check_events(events: Sequence[Event], *, scoring: bool = False) -> None:
     """Check that the events of a run that was not stopped are valid and in order.
 
-    A score also reports progress between its tokens.
+    With `scoring`, progress may come between tokens.
     """
     finish = finish_of(events)
     assert finish.reason in ("stop", "length"), f"the run was not stopped, but ends with {finish.reason!r}"

@@ -1,4 +1,4 @@
-"""The open engine that a test checks. Each step has a deadline."""
+"""The open engine that a test checks, with a deadline for each step of the test."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ class Subject:
         cold: bool = False,
         logprobs: int | None = None,
     ) -> RunRequest:
-        """Return the request for a short answer to one user message. `also` are additional sampling options."""
+        """Return the request for a short answer to one user message. `also` has additional sampling options."""
         return asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
 
     def long_text(self, tokens: int) -> str:
-        """Return a text of many words: this number, or a third of the context if that is less."""
+        """Return a text of `tokens` words, or of a third as many words as the context has tokens if that is less."""
         return words(min(tokens, (self.engine.loaded.context or 3000) // 3))
 
     async def within(self, what: str, work: Awaitable[T]) -> T:
-        """Return the result of a step; fail the test if it takes too long."""
+        """Return the result of a step; fail the test if the step takes too long."""
         return await within(self.patience, what, work)
 
     async def run(self, request: RunRequest, what: str = "an answer") -> list[Event]:
@@ -126,7 +126,7 @@ class Subject:
     async def ended(
         self, stream: AsyncGenerator[T, None], *, stop: bool, size: Callable[[T], int] = lambda item: 1
     ) -> int:
-        """End a stream after its first item, by `stop` or by closing it, and return the size of all that came."""
+        """End a stream after its first item, by `stop` or by closing the stream. Return the total size of its items."""
         total = 0
         async with contextlib.aclosing(stream):
             async for item in stream:
@@ -138,7 +138,7 @@ class Subject:
         return total
 
     async def stops(self, start: Callable[[], AsyncGenerator[Event, None]], tokens: int) -> None:
-        """Check that a run or a score can be stopped after this many tokens, and the engine is then free."""
+        """Check that a run or a score can be stopped after this many tokens, and that the engine is then free."""
 
         async def stop(run: CheckedRun) -> bool:
             await within(self.grace, "`stop`", self.engine.stop())
@@ -157,7 +157,7 @@ class Subject:
     ) -> None:
         """Interrupt a run after this many tokens, and check that the engine is then free.
 
-        Repeats it if the model ends its answer too early; `interrupt` returns False in that case.
+        Repeats the run if the model ends its answer too early; `interrupt` returns False in that case.
         """
         for _ in range(ATTEMPTS):
             async with contextlib.aclosing(CheckedRun(start(), tokens=tokens)) as run:
@@ -177,7 +177,7 @@ class CheckedRun:
     """A run or a score that a separate task consumes, so that a test can stop it halfway."""
 
     def __init__(self, stream: AsyncGenerator[Event, None], *, tokens: int) -> None:
-        """Start the run. It has begun after this many tokens, or, for 0, after its first event."""
+        """Start the run. `begin` waits for this many tokens, or, for 0, for the first event."""
         self.events: list[Event] = []
         self._tokens = tokens
         self._begun = asyncio.Event()
@@ -189,7 +189,7 @@ class CheckedRun:
         await asyncio.wait({self.task}, timeout=1)
 
     async def begin(self, seconds: float) -> bool:
-        """Wait until the run has begun, and return whether it has not ended yet."""
+        """Wait for the first tokens, and return whether the run is still in progress."""
         waiting = asyncio.create_task(self._begun.wait())
         await asyncio.wait({waiting, self.task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

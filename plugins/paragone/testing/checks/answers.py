@@ -100,7 +100,7 @@ class AnswerChecks(ConformanceFixtures):
         needs(cut, "the model ends its answers before max_tokens is reached")
 
     async def test_a_json_schema_is_followed(self, subject: Subject) -> None:
-        """The option `json_schema`, if any, makes answers follow it; it raises InputError for what is no schema."""
+        """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
         needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
         for wrong in ("{", "[]", '{"type": "text"}'):
             with pytest.raises(InputError) as refused:
@@ -128,9 +128,9 @@ class AnswerChecks(ConformanceFixtures):
         await subject.answer(RunRequest(messages=messages, sampling=subject.sampling))
 
     async def test_an_answer_is_continued(self, subject: Subject) -> None:
-        """With the capability `continues`, a run goes on from the end of a final assistant message.
+        """With the capability `continues`, the answer continues a final assistant message.
 
-        Without it, the run raises an InputError, or begins a new answer.
+        Without this capability, the run raises an InputError, or begins a new answer.
         """
         begun = "One, two, three,"
         messages = (
@@ -149,7 +149,7 @@ class AnswerChecks(ConformanceFixtures):
         assert "may-not-continue" not in codes, "the backend declares `continues`, and warns"
         prompts = [event.prompt for event in events if isinstance(event, RunSettings) and event.prompt]
         assert all(prompt.endswith(begun) for prompt in prompts), (
-            f"the prompt ends with {prompts[0][-40:]!r}, and not with the text to go on from"
+            f"the prompt ends with {prompts[0][-40:]!r}, and not with the text to continue"
         )
 
     @pytest.mark.parametrize(

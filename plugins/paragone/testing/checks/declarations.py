@@ -19,7 +19,7 @@ from paragone.values.models import Capabilities
 __all__ = ["DeclarationChecks"]
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+")
-"""No path and no credentials: the address is shown."""
+"""An address without path and credentials, because the program shows addresses."""
 
 
 class DeclarationChecks(ConformanceFixtures):
@@ -93,7 +93,7 @@ class DeclarationChecks(ConformanceFixtures):
         assert probe.usable, f"the suite needs a usable backend: {probe.reason} {probe.remedy}"
 
     async def test_the_probe_never_raises(self, backend: Backend) -> None:
-        """A probe with an interpreter that does not exist returns a result too."""
+        """A probe with an interpreter that does not exist also returns a result."""
         check_probe(await within(self.patience, "the probe", backend.probe("/nowhere/bin/python")))
 
     async def test_it_lists_models(self, backend: Backend, opening: OpenRequest, tmp_path: Path) -> None:

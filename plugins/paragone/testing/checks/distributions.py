@@ -26,7 +26,7 @@ class DistributionChecks(ConformanceFixtures):
     """`distributions` and `vocabulary`."""
 
     async def test_distributions_are_complete(self, subject: Subject) -> None:
-        """There is one row per token, as wide as the vocabulary. Other backends raise an error."""
+        """Each token has a row as wide as the vocabulary. Backends without distributions raise an error."""
         if not subject.able.distributions:
             work = rows_of(subject.engine, DistributionsRequest(ids=(0, 1)))
             await refused(subject.within("distributions", work), kind=ParagoneError)
@@ -57,7 +57,7 @@ class DistributionChecks(ConformanceFixtures):
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_distributions_can_be_stopped(self, subject: Subject, how: str) -> None:
-        """Distributions can be stopped like a run, without an error. The engine is then free for a run."""
+        """`stop` ends distributions early without an error, and closing the generator does, too. The engine is then free for a run."""
         needs(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.distributions(DistributionsRequest(ids=ids, batch=1))
@@ -81,7 +81,7 @@ class DistributionChecks(ConformanceFixtures):
         await subject.still_answers()
 
     async def test_the_vocabulary_stays_the_same(self, subject: Subject) -> None:
-        """The vocabulary has a size and a fingerprint. Other backends raise an error."""
+        """The vocabulary has a size and a fingerprint. Backends that cannot list their vocabulary raise an error."""
         try:
             vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
         except ParagoneError as error:
@@ -98,7 +98,7 @@ class DistributionChecks(ConformanceFixtures):
 
 
 async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Sequence[float]]:
-    """Return all rows after a check of their positions. Copies each block before it requests the next one."""
+    """Check the positions of all rows and return the rows. Copy each block before the next block is requested."""
     rows: list[Sequence[float]] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
         async for block in blocks:

@@ -17,14 +17,14 @@ __all__ = ["EmbeddingChecks"]
 
 TEXTS = ("The sea is deep, 海は深い.", "Nobody knows the way home.", "one two three four")
 SAME = 0.999
-"""Least cosine of the embeddings of one text: results may depend on the batch."""
+"""Smallest cosine of two embeddings of the same text, which differ slightly because results may depend on the batch."""
 
 
 class EmbeddingChecks(ConformanceFixtures):
-    """`embed`: its vectors, tokens, and an early end."""
+    """`embed`: its vectors, its token counts, and an early end."""
 
     async def test_texts_are_embedded(self, subject: Subject) -> None:
-        """Each text has a vector, which is its own whatever texts are beside it. Other backends raise an error."""
+        """Each text has a vector, which does not depend on the other texts. Backends without embeddings raise an error."""
         if not subject.able.embeddings:
             await refused(embed(subject, EmbedRequest(texts=TEXTS)), kind=ParagoneError)
             return
@@ -36,11 +36,11 @@ class EmbeddingChecks(ConformanceFixtures):
         assert cosine(vectors[0], vectors[1]) < SAME, "different texts have the same embedding"
 
     async def test_tokens_are_embedded(self, subject: Subject) -> None:
-        """Sequences of tokens have vectors like texts, and nothing is added to them."""
+        """Sequences of tokens have vectors like texts, and the engine adds no tokens."""
         able = subject.able
         needs(
             able.embeddings and able.token_ids and able.tokenize,
-            "the backend embeds no token ids, or tells none",
+            "the backend does not embed token ids, or does not tokenize",
         )
         ids = await subject.ids_of(TEXTS[0])
         found = await embed(subject, EmbedRequest(ids=(ids, ids[:2], ids)))
@@ -50,7 +50,7 @@ class EmbeddingChecks(ConformanceFixtures):
         assert found.prompt_tokens in (None, 2 * len(ids) + 2), f"{found.prompt_tokens} tokens were counted"
 
     async def test_embedding_can_be_stopped(self, subject: Subject) -> None:
-        """Embedding ends soon after a stop, with an EngineError if it was not complete, and the engine is then free."""
+        """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
         needs(subject.able.embeddings, "the backend computes no embeddings")
         task = asyncio.ensure_future(subject.engine.embed(EmbedRequest(texts=(subject.long_text(500),) * 16)))
         await asyncio.sleep(0.05)
@@ -68,7 +68,7 @@ async def embed(subject: Subject, request: EmbedRequest) -> Embeddings:
 
 
 def check_vectors(found: Embeddings, count: int) -> tuple[tuple[float, ...], ...]:
-    """Check embeddings of so many texts, and return the vectors."""
+    """Check the embeddings of `count` texts, and return the vectors."""
     check_plain(found)
     assert len(found.vectors) == count, f"{len(found.vectors)} embeddings came instead of {count}"
     lengths = {len(vector) for vector in found.vectors}

@@ -16,10 +16,10 @@ __all__ = ["EstimateChecks"]
 
 
 class EstimateChecks(ConformanceFixtures):
-    """`estimate`."""
+    """The method `estimate`."""
 
     async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
-        """An estimate lists the memory for each purpose. Other backends raise an error."""
+        """An estimate lists the memory for each purpose. Backends without estimates raise an error."""
         if not backend.capabilities.estimate:
             work = within(self.patience, "an estimate", backend.estimate(opening))
             await refused(work, kind=ParagoneError)
@@ -40,7 +40,7 @@ class EstimateChecks(ConformanceFixtures):
             assert number is None or number > 0, f"{estimate!r}"
 
     async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: OpenRequest) -> None:
-        """A layout accounts for the same KV cache as the devices, and for no more weights than they have."""
+        """The parts of a layout have as many bytes of KV cache and of weights as the devices together."""
         needs(backend.capabilities.estimate, "the backend does not estimate")
         estimate = await within(self.patience, "an estimate", backend.estimate(opening))
         layout = estimate.layout
@@ -54,7 +54,7 @@ class EstimateChecks(ConformanceFixtures):
         cache = sum(part.kv_cache for part in layout.parts)
         planned = sum(device.kv_cache for device in estimate.devices)
         assert cache == pytest.approx(planned, rel=0.01), f"the parts have {cache} bytes of KV cache"
-        # A GPU may have a copy of the parts that are shared.
+        # A GPU may have a copy of the weights that are also in main memory.
         least = layout.main_weights + sum(part.weights - part.shared for part in layout.parts)
         most = layout.main_weights + sum(part.weights for part in layout.parts)
         weights = sum(device.weights for device in estimate.devices)

@@ -14,7 +14,7 @@ __all__ = ["LoadingChecks"]
 
 
 class LoadingChecks(ConformanceFixtures):
-    """The capability `loads`. Nobody else may have the model loaded meanwhile."""
+    """The capability `loads`. No other program may use the model during these tests."""
 
     async def test_the_server_tells_that_the_model_is_loaded(
         self, backend: Backend, opening: OpenRequest, engine: OpenEngine
@@ -33,7 +33,7 @@ class LoadingChecks(ConformanceFixtures):
         assert left is None, f"closing one of two engines reports {left}"
         if loads:
             assert await self._is_loaded(backend, opening), "an engine is open, but its model was unloaded"
-        opened.engine = None  # the next test opens it again
+        opened.engine = None  # the next test opens a new engine
         left = await within(self.patience, "closing", engine.close())
         assert left is None, f"closing the engine that loaded the model reports {left}"
         if loads:

@@ -23,7 +23,7 @@ __all__ = ["OpeningChecks"]
 
 
 class OpeningChecks(ConformanceFixtures):
-    """`open` and `close`."""
+    """The methods `open` and `close`."""
 
     async def test_loading_reports_progress(self, engine: OpenEngine, opened: Opened) -> None:
         """Load progress, if there is any, never decreases and ends at 1."""
@@ -84,9 +84,9 @@ class OpeningChecks(ConformanceFixtures):
     async def test_opening_can_be_cancelled(
         self, backend: Backend, opening: OpenRequest, sampling: Sampling
     ) -> None:
-        """A task that opens a model can be cancelled and ends soon. The next one can open the model."""
+        """A cancelled task that opens a model ends soon. The next task can open the model."""
         task = asyncio.create_task(opened_and_closed(backend, opening))
-        await asyncio.sleep(0)  # it has begun
+        await asyncio.sleep(0)  # lets the task begin
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await within(self.grace, "giving up", task)
@@ -102,7 +102,7 @@ class OpeningChecks(ConformanceFixtures):
     async def test_a_closed_engine_cannot_be_used(
         self, backend: Backend, opening: OpenRequest, sampling: Sampling
     ) -> None:
-        """An engine can be closed twice, and raises errors after that."""
+        """An engine can be closed twice, and a closed engine raises errors."""
         engine = await within(self.patience, "opening", backend.open(opening, ignore))
         await within(self.patience, "closing", engine.close())
         await within(self.patience, "closing again", engine.close())
@@ -118,7 +118,7 @@ class OpeningChecks(ConformanceFixtures):
 
 
 async def opened_and_closed(backend: Backend, opening: OpenRequest) -> None:
-    """Open an engine, and close it if it opened."""
+    """Open an engine, and close the engine if opening succeeds."""
     engine = await backend.open(opening, ignore)
     await engine.close()
 

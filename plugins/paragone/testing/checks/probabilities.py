@@ -26,10 +26,10 @@ FIXED = {"max_tokens": 32, "seed": 7}
 
 
 class ProbabilityChecks(ConformanceFixtures):
-    """`tokenize` and log-probabilities."""
+    """The method `tokenize`, and log-probabilities of runs."""
 
     async def test_tokens_agree_with_the_run(self, subject: Subject) -> None:
-        """A tokenized prompt is as long as the prompt of the run, also if it is only counted. Other backends raise an error."""
+        """`tokenize`, also with `count_only`, gives as many tokens as the prompt of the run has. Backends without it raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
             await refused(subject.prompt_of(request), kind=ParagoneError)
@@ -64,7 +64,7 @@ class ProbabilityChecks(ConformanceFixtures):
 
     @pytest.mark.parametrize("top", [0, 3])
     async def test_log_probabilities_come_on_request(self, subject: Subject, top: int) -> None:
-        """Tokens of a run have log-probabilities and alternatives on request. Other backends report none."""
+        """Tokens have log-probabilities and alternatives on request. Backends without the capability `logprobs` report none."""
         request = subject.asked(logprobs=top)
         if not subject.able.logprobs:
             try:
@@ -81,7 +81,7 @@ class ProbabilityChecks(ConformanceFixtures):
         check_probabilities(known, top)
 
     async def test_no_log_probabilities_unless_requested(self, subject: Subject) -> None:
-        """A run without such a request has no log-probabilities."""
+        """A run whose request asks for no log-probabilities reports none."""
         check_bare(await subject.run(subject.asked()), "nobody asked for log-probabilities")
 
     async def test_a_score_agrees_with_the_run(self, subject: Subject) -> None:

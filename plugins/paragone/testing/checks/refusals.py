@@ -17,7 +17,7 @@ from paragone.wire import Json
 __all__ = ["RefusalChecks"]
 
 NO_VALUE: Json = {"no": "option"}
-"""A value that no option can have: options are never mappings."""
+"""A value that every option must refuse."""
 
 
 class RefusalChecks(ConformanceFixtures):
@@ -50,7 +50,7 @@ class RefusalChecks(ConformanceFixtures):
         await subject.still_answers()
 
     async def test_a_prompt_beyond_the_context_is_refused(self, subject: Subject) -> None:
-        """A local engine does not cut a prompt that is too long. The error says how long it is."""
+        """A local engine refuses a prompt that is too long, and does not cut it. The error reports the prompt's length."""
         context = subject.engine.loaded.context or 0
         needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
         request = subject.asked(words(context + 1))

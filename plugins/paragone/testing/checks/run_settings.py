@@ -19,7 +19,7 @@ class ReportChecks(ConformanceFixtures):
     """The RunSettings event, for engines that report it."""
 
     async def test_a_run_reports_its_settings(self, subject: Subject) -> None:
-        """A run reports values for options of the backend, and the requested values are among them."""
+        """A run reports values of the backend's options, including the values that the request sets."""
         settings = settings_of(await subject.answer(subject.asked()))
         assert not subject.able.seed or settings.seed is not None, (
             "the backend declares `seed`, but reports none"
@@ -57,7 +57,7 @@ class ReportChecks(ConformanceFixtures):
         )
 
     async def test_prompt_ids_come_on_request(self, subject: Subject) -> None:
-        """The reported text and ids of the prompt, if any, equal those of `tokenize`."""
+        """The reported text and ids of the prompt, if any, equal the results of `tokenize`."""
         request = dataclasses.replace(subject.asked(), prompt_ids=True)
         settings = settings_of(await subject.answer(request))
         if not subject.able.tokenize:
@@ -82,9 +82,10 @@ class ReportChecks(ConformanceFixtures):
             assert settings.prompt_ids == ids, "the prompt is not the plain text"
 
     async def test_tokens_are_continued(self, subject: Subject) -> None:
-        """A run without messages and text continues the given tokens, and nothing is added to them."""
+        """A run without messages and text continues the given tokens, and the engine adds no tokens."""
         needs(
-            subject.able.token_ids and subject.able.tokenize, "the backend takes no token ids, or tells none"
+            subject.able.token_ids and subject.able.tokenize,
+            "the backend does not accept token ids, or does not tokenize",
         )
         ids = await subject.ids_of("The sea is deep, and")
         request = RunRequest(messages=(), ids=ids, sampling=subject.sampling, prompt_ids=True)

@@ -25,7 +25,7 @@ class ScoreChecks(ConformanceFixtures):
 
     @pytest.mark.parametrize("answering", [False, True], ids=["alone", "as an answer"])
     async def test_a_text_is_scored(self, subject: Subject, answering: bool) -> None:
-        """The tokens of a given text have log-probabilities and bytes. Other backends raise an error."""
+        """The tokens of a given text have log-probabilities and numbers of bytes. Backends without `score` raise an error."""
         messages = subject.asked("Tell me of the sea.").messages if answering else ()
         request = ScoreRequest(text=TEXT, messages=messages, top=2)
         if not subject.able.score:
@@ -53,7 +53,7 @@ class ScoreChecks(ConformanceFixtures):
         )
 
     async def test_tokens_are_scored_as_their_text(self, subject: Subject) -> None:
-        """Given tokens are scored as the text that they are the tokens of. The first one has no log-probability."""
+        """The tokens of a text have the same scores as the text itself. The first token has no log-probability."""
         able = subject.able
         needs(able.score and able.token_ids and able.distributions, "the backend does not score token ids")
         ids = await subject.ids_of(TEXT)
@@ -73,7 +73,7 @@ class ScoreChecks(ConformanceFixtures):
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_a_score_can_be_stopped(self, subject: Subject, how: str) -> None:
-        """A score can be stopped like a run, and the engine is free for the next one."""
+        """`stop` ends a score as it ends a run, and the engine is free for the next job."""
         needs(subject.able.score, "the backend does not score")
         request = ScoreRequest(text=subject.long_text(3000))
         if how == "left":
@@ -85,7 +85,7 @@ class ScoreChecks(ConformanceFixtures):
 
 
 def check_progress(events: Sequence[Event]) -> None:
-    """Check that the progress of a score has a constant total and reaches it."""
+    """Check that the progress of a score has a constant total, and that the last progress reaches this total."""
     finish_of(events)
     progress = [event for event in events if isinstance(event, PromptProgress)]
     assert progress, "no PromptProgress was sent"

@@ -1,4 +1,4 @@
-"""Checks of the ways to end a run early. The engine must be free for the next run each time."""
+"""Checks of the ways to end a run early. After each, the engine must be free for the next run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoppingChecks(ConformanceFixtures):
         await subject.stops(lambda: subject.engine.run(asked(COUNTING, long_sampling)), tokens=3)
 
     async def test_stop_ends_a_run_at_its_start(self, subject: Subject, long_sampling: Sampling) -> None:
-        """A run that is stopped at its first event, during a long prompt, ends in the same way."""
+        """A run that is stopped at its first event, during a long prompt, ends with the reason `cancelled`."""
         room = subject.engine.loaded.context if subject.able.local else None
         text = words(min(3000, room // 3) if room else 100)
         request = asked(f"{COUNTING} {text}", long_sampling)
@@ -53,7 +53,7 @@ class StoppingChecks(ConformanceFixtures):
     async def test_cancelling_the_task_stops_the_engine(
         self, subject: Subject, long_sampling: Sampling
     ) -> None:
-        """A task that is cancelled while it waits for an event ends soon, as cancelled."""
+        """A task that is cancelled while it waits for an event of a run ends soon with CancelledError."""
 
         async def cancel(run: CheckedRun) -> bool:
             run.task.cancel()

@@ -18,10 +18,10 @@ TEXT = "The sea is deep, and the sky is high above it."
 
 
 class TopTokensChecks(ConformanceFixtures):
-    """`top_tokens`."""
+    """The method `top_tokens`."""
 
     async def test_top_tokens_are_ranked(self, subject: Subject) -> None:
-        """Each position has its top tokens, the likeliest first. Other backends raise an error."""
+        """Each position has its likeliest tokens in order. Backends without `top_tokens` raise an error."""
         if not subject.able.top_tokens:
             work = tops_of(subject.engine, TopTokensRequest(ids=(0, 1)))
             await refused(subject.within("top tokens", work), kind=ParagoneError)
@@ -35,7 +35,7 @@ class TopTokensChecks(ConformanceFixtures):
             check_top(top, 4, size)
 
     async def test_top_tokens_follow_the_sequence(self, subject: Subject) -> None:
-        """The last token of a sequence matters, and the same sequence gives the same likeliest token."""
+        """The likeliest tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
         needs(subject.able.top_tokens, "the backend does not report top tokens")
         whole = await subject.ids_of(TEXT)
         likeliest = []
@@ -49,7 +49,7 @@ class TopTokensChecks(ConformanceFixtures):
         assert len(set(first)) > 1, "the same token is the likeliest everywhere"
 
     async def test_top_tokens_can_be_ended(self, subject: Subject) -> None:
-        """Top tokens can be stopped like a run, without an error, and the engine is free for the next run."""
+        """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
         needs(subject.able.top_tokens, "the backend does not report top tokens")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.top_tokens(TopTokensRequest(ids=ids))
