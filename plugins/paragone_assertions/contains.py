@@ -1,4 +1,4 @@
-"""Whether the answer contains given texts."""
+"""The assertion `contains`: the answer contains given texts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from paragone.wording import quoted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainsOptions(Options):
-    """What the answer is searched for."""
+    """The options of `contains`."""
 
     value: tuple[str, ...] = option(
         (), "The text, or a list of texts; by default the expected answer of the prompt."
     )
-    match: Literal["all", "any"] = option("all", "How many texts of a list the answer must contain.")
+    match: Literal["all", "any"] = option(
+        "all", "Whether the answer must contain all texts of a list, or any."
+    )
     ignore_case: bool = option(False, "Whether upper and lower case are the same.")
 
     def __post_init__(self) -> None:

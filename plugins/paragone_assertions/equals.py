@@ -1,4 +1,4 @@
-"""Whether the answer is a given text."""
+"""The assertion `equals`: the answer is a given text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from paragone.wording import quoted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualsOptions(Options):
-    """What the answer is compared with."""
+    """The options of `equals`."""
 
     value: str | None = option(None, "The text; by default the expected answer of the prompt.")
     ignore_case: bool = option(False, "Whether upper and lower case are the same.")
 
 
 class Equals(Assertion[EqualsOptions]):
-    """Compares the answer with a text. White space around either does not count."""
+    """Compares the answer with a text. White space around the answer and around the text is ignored."""
 
     name = "equals"
     summary = "The answer is this text, apart from white space around it."

@@ -1,4 +1,4 @@
-"""Whether the answer is JSON of a given shape."""
+"""The assertion `json_schema`: the answer is JSON that matches a given schema."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from paragone_assertions.valid_json import json_fault, json_part
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonSchemaOptions(Options):
-    """The schema."""
+    """The options of `json_schema`."""
 
     schema: Mapping[str, Json] | None = option(
         None, "The JSON Schema, draft 2020-12 unless its `$schema` names another. Required."
     )
 
     def __post_init__(self) -> None:
-        """Raise InputError if it is missing or invalid."""
+        """Raise InputError if the schema is missing or invalid."""
         if self.schema is None:
             raise InputError("The assertion 'json_schema' has no 'schema'.", hint="Give it one.")
         if fault := _schema_fault(json.dumps(self.schema)):
@@ -31,7 +31,7 @@ class JsonSchemaOptions(Options):
 
 
 class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
-    """Validates the answer, in a process that is killed if that takes too long."""
+    """Validates the answer in a process, which is killed if validating takes too long."""
 
     name = "json_schema"
     summary = "The answer is JSON as the assertion `json` accepts it, and matches a JSON Schema."

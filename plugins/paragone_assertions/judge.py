@@ -1,4 +1,4 @@
-"""Whether an engine finds that the answer meets a criterion."""
+"""The assertion `judge`: an engine finds that the answer meets a criterion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 from paragone.wording import quoted
 
 _VERDICT = re.compile(r"(?P<marks>[*_`]{0,3})VERDICT: (?P<verdict>PASS|FAIL)(?P=marks)")
-"""A verdict; models like to emphasize it."""
+"""A line with a verdict, also in Markdown's emphasis, which many models add."""
 
 QUESTION = """\
 You check whether an answer meets a criterion. The criterion, the prompt, the answer and, if there is one, the \
@@ -27,13 +27,13 @@ VERDICT: FAIL"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeOptions(Options):
-    """Who judges, and by what."""
+    """The options of `judge`."""
 
     engine: str = option("", "The engine that judges: its name in config.toml, or an engine spec. Required.")
     criterion: str = option("", "What the answer must be or have, in words. Required.")
 
     def __post_init__(self) -> None:
-        """Raise InputError if one is missing."""
+        """Raise InputError if the engine or the criterion is missing."""
         for name in ("engine", "criterion"):
             if not getattr(self, name).strip():
                 raise InputError(
@@ -43,7 +43,7 @@ class JudgeOptions(Options):
 
 
 class JudgeAssertion(Assertion[JudgeOptions]):
-    """Asks an engine. Its answer must end with one verdict, and have no other."""
+    """Asks an engine, whose answer must end with a verdict and have no other verdict."""
 
     name = "judge"
     summary = "An engine finds that the answer meets a criterion."
@@ -72,7 +72,7 @@ class JudgeAssertion(Assertion[JudgeOptions]):
 
 
 def _question(answer: Answer, criterion: str) -> str:
-    """Return the request to the judge. Its mark is new each time, so that no answer can contain it."""
+    """Return the request to the judge. Each request has a new random mark, so that no answer can contain the mark."""
     mark = secrets.token_hex(8)
     prompt = answer.prompt
     if len(answer.messages) > 1:

@@ -1,4 +1,4 @@
-"""How fast the answer came."""
+"""The assertion `latency`: the answer came fast enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyOptions(Options):
-    """The bounds, all inclusive."""
+    """The options of `latency`: bounds, all inclusive."""
 
     max_ttft_s: float | None = option(None, "Largest time to first token in seconds.", minimum=0)
     max_total_s: float | None = option(
@@ -35,7 +35,7 @@ class Latency(Assertion[LatencyOptions]):
     options = LatencyOptions
 
     async def check(self, answer: Answer, options: LatencyOptions, judge: Judge) -> Verdict:
-        """Compare the times."""
+        """Compare the times with the bounds."""
         passed = True
         found: list[str] = []
         if options.max_ttft_s is not None:

@@ -1,4 +1,4 @@
-"""How long the answer is."""
+"""The assertion `length`: the length of the answer is within bounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthOptions(Options):
-    """The bounds, both inclusive."""
+    """The options of `length`: bounds, both inclusive."""
 
     unit: Literal["characters", "words", "tokens"] = option(
         "words",
@@ -36,7 +36,7 @@ class Length(Assertion[LengthOptions]):
     options = LengthOptions
 
     async def check(self, answer: Answer, options: LengthOptions, judge: Judge) -> Verdict:
-        """Count."""
+        """Compare the number of characters, words or tokens with the bounds."""
         length = _length(answer, options.unit)
         passed = (options.minimum is None or length >= options.minimum) and (
             options.maximum is None or length <= options.maximum

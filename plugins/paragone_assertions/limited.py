@@ -1,6 +1,6 @@
 """A process for computations that may take forever, such as matching a regular expression.
 
-Python's `re` holds the GIL while it matches: in a thread it would stop the whole program, and a thread
+Python's `re` holds the GIL while it matches. In a thread, a match would stop the whole program, and a thread
 cannot be killed.
 """
 
@@ -27,14 +27,14 @@ _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 
 
 class LimitedProcess:
-    """A process that does one job after another. It starts with the first job, and again after it was killed.
+    """A process that does one job after another. The first job starts the process, and so does the next job after a kill.
 
-    The process sets a timer for each job, which kills it: see `limited_jobs`. It also ends when its
-    standard input is closed, so it does not outlive the application.
+    For each job, the process sets a timer, which kills the process: see `limited_jobs`. The process also ends when
+    its standard input is closed, so it does not outlive the application.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        """Create it without starting anything. A job may take `seconds` of CPU time."""
+        """Set the CPU time in seconds that a job may take. The process is not started yet."""
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -63,11 +63,13 @@ class LimitedProcess:
                 return result
             status = self._end()
         if status == -signal.SIGPROF:
-            return {"error": f"It took more than {self._seconds:g} seconds of CPU time and was stopped."}
-        return {"error": f"The process that computes it ended unexpectedly, with status {status}."}
+            return {
+                "error": f"The check took more than {self._seconds:g} seconds of CPU time and was stopped."
+            }
+        return {"error": f"The process of the check ended unexpectedly, with status {status}."}
 
     def _started(self) -> subprocess.Popen[bytes]:
-        # -P: the modules beside the script must not hide those of the standard library.
+        # -P: the modules beside the script must not hide modules of the standard library.
         # A process group of its own: only the application receives Ctrl+C.
         return subprocess.Popen(
             [sys.executable, "-P", str(_SCRIPT)],
@@ -78,16 +80,16 @@ class LimitedProcess:
         )
 
     def _end(self) -> int:
-        """End the process and return its exit status; 0 if there is none."""
+        """End the process and return its exit status; 0 if no process was started."""
         process, self._process = self._process, None
         if process is None:
             return 0
-        with suppress(BrokenPipeError), process:  # closes the pipes, which ends it, and waits
+        with suppress(BrokenPipeError), process:  # closes the pipes, which ends the process, and waits
             pass
         return process.returncode
 
     def close(self) -> None:
-        """End the process, also in the middle of a job. A later job starts another."""
+        """End the process, even in the middle of a job. A later job starts a new process."""
         while not self._lock.acquire(timeout=0.02):
             if (process := self._process) is not None:
                 process.kill()
@@ -98,7 +100,7 @@ class LimitedProcess:
 
 
 class LimitedAssertion(Assertion[OptionsT]):
-    """An assertion that computes in a process, which is killed if that takes too long."""
+    """An assertion that computes in a process, which is killed if the computation takes too long."""
 
     def __init__(self) -> None:
         self._process = LimitedProcess()

@@ -1,7 +1,7 @@
-"""The program of a `LimitedProcess`: reads jobs from standard input, writes results to standard output.
+"""The program of a `LimitedProcess`, which reads jobs from standard input and writes results to standard output.
 
-Each is a line of JSON. A timer of the kernel kills the process when a job takes too much CPU time: it
-works while Python is inside a C function too.
+Each job and each result is a line of JSON. A timer of the kernel kills the process when a job takes too much CPU
+time, even if Python is inside a C function.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def validate(job: dict[str, Any]) -> dict[str, Any]:
     try:
         error = jsonschema.exceptions.best_match(validator.iter_errors(json.loads(job["text"])))
     except referencing.exceptions.Unresolvable as missing:
-        return {"error": f"The schema refers to {missing.ref!r}, which is not in it."}
+        return {"error": f"The schema refers to {missing.ref!r}, which the schema does not contain."}
     return {"fault": None if error is None else f"{error.json_path}: {error.message}"}
 
 
@@ -45,8 +45,8 @@ def main() -> None:
         try:
             result = JOBS[job["job"]](job)
         except RecursionError:
-            result = {"error": "It is nested too deeply."}
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is about this job only)
+            result = {"error": "The JSON or the schema is nested too deeply."}
+        except Exception as error:  # noqa: BLE001 (the error concerns only this job)
             result = {"error": f"{type(error).__name__}: {error}"}
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.buffer.write(json.dumps(result).encode() + b"\n")

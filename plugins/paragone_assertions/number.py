@@ -1,4 +1,4 @@
-"""Whether the number in the answer is right."""
+"""The assertion `number`: the last number in the answer is right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
 
 _NUMBER = re.compile(
     r"""
-    (?<!\w)(?<![0-9]\.)                 # neither part of a word nor of a version such as 1.2.3
+    (?<!\w)(?<![0-9]\.)                 # not inside a word or a version such as 1.2.3
     [-+−]?
     (?: (?: [0-9]{1,3}(?:,[0-9]{3})+(?![0-9]) | [0-9]+ ) (?: \.[0-9]+ )? | (?<!\.)\.[0-9]+ )
     (?: [eE][-+]?[0-9]{1,3}(?![0-9]) )?
@@ -22,7 +22,7 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberOptions(Options):
-    """The bounds, all inclusive."""
+    """The options of `number`: bounds, all inclusive."""
 
     minimum: float | None = option(None, "Smallest number.")
     maximum: float | None = option(None, "Largest number.")
@@ -34,19 +34,19 @@ class NumberOptions(Options):
 
     @property
     def uses_expected(self) -> bool:
-        """Whether the number is compared with the expected one."""
+        """Whether the number in the answer is compared with the number in the expected answer."""
         return self.tolerance is not None or (self.minimum is None and self.maximum is None)
 
 
 class Number(Assertion[NumberOptions]):
-    """Compares the last number in the answer. Commas between groups of three digits do not count."""
+    """Compares the last number in the answer, ignoring commas between groups of three digits."""
 
     name = "number"
-    summary = "The last number in the answer is within these bounds, or near the expected one."
+    summary = "The last number in the answer is within these bounds, or near the expected number."
     options = NumberOptions
 
     def check_expected(self, expected: str | None, options: NumberOptions) -> None:
-        """Raise InputError if a number is needed and there is none."""
+        """Raise InputError if the assertion needs an expected number and the expected answer has none."""
         if options.uses_expected and (expected is None or last_number(expected) is None):
             raise InputError(
                 "The assertion 'number' has nothing to compare with.",
@@ -54,7 +54,7 @@ class Number(Assertion[NumberOptions]):
             )
 
     async def check(self, answer: Answer, options: NumberOptions, judge: Judge) -> Verdict:
-        """Compare the number."""
+        """Compare the last number in the answer."""
         number = last_number(answer.text)
         if number is None:
             return Verdict(passed=False, reason="The answer has no number.")
@@ -72,7 +72,7 @@ class Number(Assertion[NumberOptions]):
 
 
 def last_number(text: str) -> Decimal | None:
-    """Return the last number in a text, or None. A decimal fraction has a point."""
+    """Return the last number in a text, with a point before decimals; None if the text has no number."""
     found = None
     for match in _NUMBER.finditer(text):
         found = match[0]
@@ -80,5 +80,5 @@ def last_number(text: str) -> Decimal | None:
 
 
 def _exact(bound: float) -> Decimal:
-    """Return a bound as it is written: 0.1, not the nearest binary fraction."""
+    """Return a bound exactly as the user wrote it: 0.1, not the nearest binary fraction."""
     return Decimal(repr(bound))

@@ -1,4 +1,4 @@
-"""Whether the answer matches a regular expression."""
+"""The assertion `regex`: a regular expression matches in the answer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from paragone_assertions.limited import LimitedAssertion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegexOptions(Options):
-    """The expression."""
+    """The options of `regex`."""
 
     pattern: str = option(
         "",
-        "The regular expression, in Python's syntax; flags are written in it, such as `(?i)`. Required.",
+        "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required.",
     )
 
     def __post_init__(self) -> None:
-        """Raise InputError if it is missing or invalid."""
+        """Raise InputError if the pattern is missing or invalid."""
         if not self.pattern:
             raise InputError("The assertion 'regex' has no 'pattern'.", hint="Give it one.")
         try:
@@ -34,7 +34,7 @@ class RegexOptions(Options):
 
 
 class Regex(LimitedAssertion[RegexOptions]):
-    """Searches the answer, in a process that is killed if the expression takes too long."""
+    """Searches the answer in a process, which is killed if the search takes too long."""
 
     name = "regex"
     summary = "A regular expression matches somewhere in the answer."

@@ -1,4 +1,4 @@
-"""Whether the answer is JSON."""
+"""The assertion `json`: the answer is JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ValidJson(Assertion[Options]):
     """Parses the answer."""
 
     name = "json"
-    summary = "The answer is valid JSON, or has it in a block between ``` fences."
+    summary = "The answer is valid JSON, or contains valid JSON in a block between ``` fences."
     options = Options
 
     async def check(self, answer: Answer, options: Options, judge: Judge) -> Verdict:
@@ -25,7 +25,7 @@ class ValidJson(Assertion[Options]):
 
 
 def json_part(answer: str) -> str:
-    """Return the part of an answer that should be JSON: the first block between ``` fences, or all of it."""
+    """Return the part of an answer that should be JSON: the first block between ``` fences, or the whole answer."""
     lines = answer.split("\n")
     start = next((at for at, line in enumerate(lines) if line.lstrip().startswith(FENCE)), None)
     if start is None:
