@@ -1,4 +1,4 @@
-"""Reads image files for prompts, and checks them."""
+"""Read image files for prompts, and check their format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 MAX_BYTES = 20 * 2**20
-"""Maximum size of an image file, in bytes; servers commonly accept this much."""
+"""Largest size of an image file in bytes, which most servers accept."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 """File name suffixes of images, for file lists. The type of a file is detected from its first bytes."""
@@ -56,7 +56,7 @@ def image_size(image: Image) -> int:
 def drop_unsupported_images(
     messages: Sequence[Message], loaded: LoadedModel
 ) -> tuple[tuple[Message, ...], tuple[Caution, ...]]:
-    """Remove the images from a conversation if the model has no vision.
+    """Remove the images from a conversation if the model does not accept images.
 
     Returns the messages, and a warning if images of earlier prompts were removed.
     Raises InputError if the last prompt has images and the model has no vision.
@@ -77,7 +77,7 @@ def drop_unsupported_images(
 
 
 def _read_prefix(path: Path, count: int) -> bytes:
-    """Return the first bytes of a file, and no bytes of pipes and devices."""
+    """Return the first `count` bytes of a file; for a pipe or a device, no bytes."""
     try:
         with open_regular_file(path) as file:
             return file.read(count)
@@ -86,7 +86,7 @@ def _read_prefix(path: Path, count: int) -> bytes:
 
 
 def image_type(content: bytes) -> str | None:
-    """Return the media type by the first bytes of a file: https://mimesniff.spec.whatwg.org, section 6.1."""
+    """Return the media type that the first bytes of a file show, by https://mimesniff.spec.whatwg.org, section 6.1; None if unknown."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):

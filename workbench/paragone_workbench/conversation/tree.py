@@ -1,4 +1,4 @@
-"""A conversation as a tree of prompts, where an edited prompt is a branch beside the original; its system prompt."""
+"""A conversation as a tree of prompts, where an edited prompt begins a branch beside the original, and its system prompt."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Prompt:
     """A prompt for one lane or for several. A prompt never changes: editing creates another prompt."""
 
     text: str
-    """What the engines get: what the user wrote, and the sections of the attached files below it."""
+    """The text for the engines: the text that the user wrote, followed by the sections of the attached files."""
     files: tuple[AttachedFile, ...] = ()
-    """The attached files whose sections `text` has."""
+    """The attached files whose sections `text` contains."""
     images: tuple[Image, ...] = ()
     parent: Prompt | None = None
-    """The previous prompt; None for a first one."""
+    """The previous prompt; None for a first prompt."""
     system: str | None = None
-    """System prompt from here on; None to keep that of the previous prompt."""
+    """System prompt from this prompt on; None to keep the previous prompt's system prompt."""
     sampling: Mapping[str, Json] | None = None
-    """Sampling options from here on, which override the engines'; None to keep those of the previous prompt."""
+    """Sampling options from this prompt on, which override the engines' options; None to keep the previous prompt's."""
     for_all: bool = True
     """Whether the prompt was sent to all lanes."""
     created: float = field(default_factory=time.time)
@@ -39,7 +39,7 @@ class Prompt:
     """A UUID of version 7."""
 
     def with_ancestors(self) -> Iterator[Prompt]:
-        """Yield this prompt, then its parent, and so on up to the first one."""
+        """Yield this prompt, then its parent, and so on up to the first prompt."""
         prompt: Prompt | None = self
         while prompt is not None:
             yield prompt
@@ -47,7 +47,7 @@ class Prompt:
 
     @property
     def written(self) -> str:
-        """What the user wrote: the text without the attached files."""
+        """The text that the user wrote, without the attached files."""
         return without_sections(self.text, self.files)
 
     @property
@@ -58,7 +58,7 @@ class Prompt:
 
     @property
     def system_in_force(self) -> str:
-        """The system prompt that applies to this prompt; empty if there is none."""
+        """The system prompt that applies to this prompt; empty for no system prompt."""
         return next((prompt.system for prompt in self.with_ancestors() if prompt.system is not None), "")
 
     @property
@@ -72,57 +72,57 @@ class Conversation:
     """A tree of prompts. Each run refers to its prompt, and to the run that it continues."""
 
     prompts: list[Prompt] = field(default_factory=list)
-    """In the order in which they were sent; a prompt's parent comes before it."""
+    """The prompts in the order in which the user sent them, so that a parent comes before its children."""
     created: float = field(default_factory=time.time)
     """Seconds since 1970."""
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
     number: int | None = None
-    """The 7 in `c7`, which people type; None before the conversation is saved."""
+    """The number by which users name the conversation: 7 in `c7`; None before the conversation is saved."""
 
     def add(self, prompt: Prompt) -> Prompt:
         """Add a prompt and return it. Its parent must be in the conversation."""
-        # mostly it is the last one: a long conversation is added to in linear time
+        # The last prompt is compared first: it usually is the parent, and a search of all prompts takes longer.
         assert prompt.parent in (None, *self.prompts[-1:]) or prompt.parent in self.prompts
         self.prompts.append(prompt)
         return prompt
 
 
 class SystemPrompt:
-    """Decides which system prompt a new prompt brings with it. An empty text means none."""
+    """Decides which system prompt a new prompt sets. An empty text means no system prompt."""
 
     def __init__(self, default: str) -> None:
-        """Create the state for a conversation. `default` applies from its first prompt on."""
+        """Begin with a new conversation, whose first prompt sets the system prompt `default`."""
         self._default = default
         self._first = default
         self._changed: str | None = None
 
     def change(self, text: str) -> None:
-        """Set the system prompt from the next prompt on, and of the new conversations that follow this one."""
+        """Set the system prompt from the next prompt on, also for later new conversations."""
         self._changed = text
 
     def begin_after(self, prompt: Prompt | None) -> None:
-        """Begin a new conversation. It keeps what applies after this prompt of the one before; the default if nothing does."""
+        """Begin a new conversation. Keep the system prompt that applies after `prompt`, the last conversation's prompt, else the default."""
         if self._changed is None and prompt is not None:
             self._changed = prompt.system_in_force or None
         self._first = self._default
 
     def reopen_after(self, prompt: Prompt | None) -> None:
-        """Go on with an earlier conversation after this prompt. Until the next change it keeps its own system prompt."""
+        """Continue an earlier conversation after this prompt, with its own system prompt until the next change."""
         self._changed = None
         self._first = self._default if prompt is None else prompt.system_in_force
 
     def after(self, prompt: Prompt | None) -> str:
-        """Return the system prompt that applies to a prompt after this one, or to a first prompt for None."""
+        """Return the system prompt for a new prompt after `prompt`; for None, the system prompt for a first prompt."""
         if self._changed is not None:
             return self._changed
         return self._first if prompt is None else prompt.system_in_force
 
     def of_new_prompt(self, parent: Prompt | None) -> str | None:
-        """Return `Prompt.system` of a new prompt after this one; None if it keeps that of its parent."""
+        """Return `Prompt.system` of a new prompt after `parent`; None to keep the parent's system prompt."""
         text = self.after(parent)
         return text if text != (parent.system_in_force if parent is not None else "") else None
 
     def of_edited_prompt(self, prompt: Prompt) -> str | None:
-        """Return `Prompt.system` of an edited version of this prompt: the same, unless the user changed it since."""
+        """Return `Prompt.system` of an edited version of `prompt`: the same, unless the user has changed the system prompt."""
         return prompt.system if self._changed is None else self.of_new_prompt(prompt.parent)

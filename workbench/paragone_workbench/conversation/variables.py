@@ -1,4 +1,4 @@
-"""Fills variables into prompts: `{{ name }}`, an expression in Jinja's syntax."""
+"""Replace variables in prompts by their values: `{{ name }}`, an expression in Jinja's syntax."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-"""An expression to fill in. Everything else is text, also Jinja's statements, which could compute forever."""
+"""An expression to replace by its value. Everything else is plain text, even Jinja's statements, which could compute forever."""
 
 FILTERS = (
     "capitalize",
@@ -33,8 +33,8 @@ FILTERS = (
     "trim",
     "upper",
 )
-"""Jinja's filters that an expression can use. A suite may come from somebody else: nothing in an expression makes
-a value longer than a few times a variable, or computes with long numbers."""
+"""Jinja's filters that an expression can use. A suite may come from somebody else, so no filter makes a value much longer
+than a variable, or computes with long numbers."""
 
 SYNTAX = (
     "Add", "And", "CondExpr", "Compare", "Const", "Div", "Filter", "FloorDiv", "Getattr", "Getitem", "Keyword", "Name",
@@ -46,10 +46,10 @@ LONGEST_EXPRESSION = 1_000
 """Largest number of characters of an expression."""
 
 MOST_EXPRESSIONS = 200
-"""Different expressions in a template: more than anybody fills in. Reading one takes a quarter of a millisecond."""
+"""Largest number of different expressions in a template. Parsing each expression takes a quarter of a millisecond."""
 
 LONGEST_TEXT = 2**24
-"""Largest number of characters of a text with its variables filled in: more than any context holds."""
+"""Largest number of characters of a text with the values of its variables: more than the largest context holds."""
 
 _MOST_DIGITS = 300
 """Largest number of digits that `int` and `round` compute with."""
@@ -58,7 +58,7 @@ _MOST_DIGITS = 300
 def fill(text: str, variables: Mapping[str, Json]) -> str:
     """Return the text with the values of its variables.
 
-    Raises InputError if one has no value, for bad syntax, or if the text becomes too long.
+    Raises InputError if a variable has no value, for bad syntax, or if the text becomes too long.
     """
     pieces: list[str] = []
     length = 0
@@ -71,9 +71,9 @@ def fill(text: str, variables: Mapping[str, Json]) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names of the variables in a text, in the order in which they come.
+    """Return the names of the variables in a text, in the order of their first use.
 
-    Raises InputError for bad syntax, and if the text has more than `MOST_EXPRESSIONS`.
+    Raises InputError for bad syntax, and if the text has more than `MOST_EXPRESSIONS` expressions.
     """
     expressions: dict[str, None] = {}
     for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
@@ -84,9 +84,9 @@ def names_in(text: str) -> list[str]:
 
 
 def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
-    """Yield the parts of the text between the expressions, and the values of these."""
+    """Yield the parts of the text between the expressions, and the values of the expressions, in their order."""
     at = 0
-    # Up to the last end of an expression, so that each `{{` finds one: else each would search the whole text.
+    # The search ends at the last `}}`. Otherwise each later `{{` would search the rest of the text in vain.
     for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
         yield text[at : found.start()]
         yield _value(found[0], variables)
@@ -97,7 +97,7 @@ def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
 def _value(expression: str, variables: Mapping[str, Json]) -> str:
     shown = shortened(expression, 100)
     template = _parsed(expression).template
-    from jinja2 import UndefinedError  # after `_parsed`, which says so if jinja2 is missing
+    from jinja2 import UndefinedError  # after `_parsed`, which reports if jinja2 is missing
 
     try:
         return template.render(variables)
@@ -105,14 +105,14 @@ def _value(expression: str, variables: Mapping[str, Json]) -> str:
         raise InputError(
             f"{shown} has no value: {error}.", hint=f"There are: {', '.join(variables)}."
         ) from error
-    except Exception as error:  # an expression calls code
+    except Exception as error:  # an expression's filters can raise any error
         raise InputError(f"{shown} has no value: {type(error).__name__}: {error}.") from error
 
 
 class _Expression(NamedTuple):
     template: Template
     names: tuple[str, ...]
-    """The names of the variables in it."""
+    """The names of the variables in the expression."""
 
 
 @functools.lru_cache(maxsize=1024)  # thousands of prompts usually have the same expressions
@@ -121,7 +121,7 @@ def _parsed(expression: str) -> _Expression:
     if len(expression) > LONGEST_EXPRESSION:
         raise InputError(f"{shortened(expression, 100)} is longer than {LONGEST_EXPRESSION:,} characters.")
     environment = _environment()
-    from jinja2 import TemplateError  # after `_environment`, which says so if jinja2 is missing
+    from jinja2 import TemplateError  # after `_environment`, which reports if jinja2 is missing
     from jinja2.nodes import Name, Node
 
     try:
@@ -142,7 +142,7 @@ def _parsed(expression: str) -> _Expression:
 
 @functools.cache
 def _environment() -> SandboxedEnvironment:
-    """Return the environment of all expressions. Raises InputError if jinja2 is missing."""
+    """Return Jinja's environment for all expressions. Raises InputError if jinja2 is missing."""
     try:
         from jinja2 import StrictUndefined  # not at the top: only suites with variables need it
         from jinja2.exceptions import SecurityError
@@ -171,7 +171,7 @@ def _environment() -> SandboxedEnvironment:
 
 
 def _int(value: object, default: int = 0) -> int:
-    """Return a value as a whole number. Raises ValueError if it is very long."""
+    """Return a value as a whole number. Raises ValueError for a text of more than `_MOST_DIGITS` characters."""
     from jinja2.filters import do_int
 
     if isinstance(value, str) and len(value) > _MOST_DIGITS:
@@ -180,7 +180,7 @@ def _int(value: object, default: int = 0) -> int:
 
 
 def _round(value: float, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> float:
-    """Return a rounded number. Raises ValueError for a number of digits that takes long to compute with."""
+    """Return a rounded number. Raises ValueError for a precision of more than `_MOST_DIGITS` digits."""
     from jinja2.filters import do_round
 
     if abs(precision) > _MOST_DIGITS:

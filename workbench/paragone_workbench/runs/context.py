@@ -1,4 +1,4 @@
-"""Builds the messages of a request from a path of runs."""
+"""Build the messages of a request from a path of runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def path_to(run: Run | None) -> tuple[Run, ...]:
 
 
 def messages_for(prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> tuple[Message, ...]:
-    """Return the messages of the conversation up to and including a prompt, and the start of its answer if it is given.
+    """Return the messages of the conversation up to and including a prompt, and the prefix of the answer, if any.
 
-    Prompts without an answer are left out: their run failed, or was stopped before any text arrived.
+    The messages leave out prompts without an answer, whose run failed or was stopped before any text arrived.
     """
-    from paragone import Message  # the start needs `path_to` only
+    from paragone import Message  # imported here because the program's start needs only `path_to`
 
     system = prompt.system_in_force
     messages = [Message(role="system", text=system)] if system else []

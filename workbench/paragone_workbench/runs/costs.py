@@ -1,4 +1,4 @@
-"""What runs cost: their tokens, seconds and joules, added up."""
+"""The costs of runs: sums of their tokens, seconds and joules."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
 _Number = TypeVar("_Number", int, float)
 
 MOST_TOKENS = 10**12
-"""A larger count of tokens, or a negative one, is no count: a server may report anything."""
+"""Largest plausible count of tokens. A larger or negative count that a server reports is treated as unknown."""
 MOST_JOULES = 10**15
-"""The same for the joules of a run: what a power station gives in days."""
+"""Largest plausible energy of a run in joules: what a power station of 1 GW supplies in 11 days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """The sums over a set of runs that have ended and whose request was sent.
 
-    What is unknown of a run counts as 0; the last fields say for how many runs a sum is incomplete.
+    An unknown value of a run counts as 0; the last fields say for how many runs a sum is incomplete.
     """
 
     runs: int = 0
     prompt_tokens: int = 0
-    """Tokens in: of whole prompts, including those taken from the KV cache."""
+    """Tokens of whole prompts, including tokens taken from the KV cache."""
     cached_tokens: int = 0
     """The part of the prompts that was taken from the KV cache."""
     completion_tokens: int = 0
-    """Tokens out."""
+    """Tokens that the engines generated."""
     seconds: float = 0.0
-    """From sending the request to the end of each run. Runs at the same time count each."""
+    """Seconds from sending the request to the end of the run, added up over all runs, also over simultaneous runs."""
     joules: float = 0.0
     devices: tuple[str, ...] = ()
     """The devices whose energy was counted."""
     measured: int = 0
     """Number of runs whose energy is known."""
     shared: int = 0
-    """Number of these during which another run computed: of the energy of that time, each got an equal part."""
+    """Number of the measured runs during which another run computed. Of the energy of that time, each run got an equal part."""
     estimated: int = 0
-    """Number of runs whose tokens out the engine did not count: the pieces that it sent were counted instead."""
+    """Number of runs whose generated tokens the engine did not count: `completion_tokens` has the number of pieces instead."""
     uncounted: int = 0
-    """Number of runs whose tokens in or out are unknown."""
+    """Number of runs whose prompt tokens or generated tokens are unknown."""
 
     @classmethod
     def of(cls, result: RunResult) -> Costs:
-        """Return the costs of a run; none before its end, or if its request was not sent.
+        """Return the costs of a run; all are 0 before its end, or if its request was not sent.
 
         `store.tables.costs` computes the same from the table of runs.
         """
@@ -105,5 +105,5 @@ class Costs:
 
 
 def _possible(number: _Number | None, most: int) -> _Number | None:
-    """Return a number from 0 to `most`; None for any other."""
+    """Return the number if it is from 0 to `most`, else None."""
     return number if number is not None and 0 <= number <= most else None

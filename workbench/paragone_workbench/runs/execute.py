@@ -1,4 +1,4 @@
-"""Executes runs. All requests to engines go through this module."""
+"""Execute runs. All runs of engines go through this module."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 SPELL_S = 0.002
-"""Seconds for which the events of an engine are processed before the event loop does other things, such as keys."""
+"""Seconds for which an engine's events are processed before the event loop handles other events, such as keys."""
 MOST_CAUTIONS = 100
 """Number of warnings of an engine that a run keeps."""
 
@@ -53,7 +53,7 @@ def execute(
     """Start to execute a run on an engine that is open or being opened.
 
     If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
-    The run notifies its observers. Errors are not raised but stored in the run.
+    The run notifies its observers, and stores errors instead of raising them.
     """
     return Execution(run, engine, spec if callable(spec) else lambda: spec, turns)
 
@@ -75,7 +75,7 @@ class Execution:
         self._task.add_done_callback(self._end)
 
     def cancel_if_waiting(self) -> bool:
-        """Cancel the run if it still waits. Returns False if the engine executes it; then `stop` ends it."""
+        """Cancel the run if it still waits. Return False if the engine executes the run, which only `stop` can end."""
         if self._task.done():
             return True
         self._stop_requested.set()
@@ -88,11 +88,11 @@ class Execution:
         """Stop the run, or cancel it if it still waits."""
         if self.cancel_if_waiting():
             return
-        assert self._asked is not None  # otherwise it was cancelled
+        assert self._asked is not None  # otherwise `cancel_if_waiting` cancelled the run
         try:
             await self._asked.stop()
         except EngineCrashed:
-            self._task.cancel()  # the engine's handle reports it
+            self._task.cancel()  # the engine's handle reports the crash
         except Exception as error:  # noqa: BLE001 (the task is cancelled instead)
             report("A backend failed to stop a run.", error)
             self._task.cancel()
@@ -107,7 +107,7 @@ class Execution:
         await wait_for_end(self._task)
 
     async def text(self) -> AsyncGenerator[str, None]:
-        """Yield the text of the answer as it arrives. Raises the error that the run failed with."""
+        """Yield the text of the answer as it arrives. Raises the run's error if the run failed."""
         queue = _TextQueue(self.run)
         self.run.subscribe(queue)
         try:
@@ -118,7 +118,7 @@ class Execution:
         await self.result()
 
     async def result(self) -> RunResult:
-        """Wait until the run has ended and return its result. Raises the error that the run failed with."""
+        """Wait until the run has ended, and return its result. Raises the run's error if the run failed."""
         await self.ended()
         await asyncio.sleep(0)  # let the task's callback complete the run
         if self.run.error is not None:
@@ -198,7 +198,7 @@ class Execution:
             machine=await describe_machine(),
             left_out=fitted.left_out,
         )
-        has_images = any(message.images for message in messages)  # their digests take time
+        has_images = any(message.images for message in messages)  # digests of images take time
         known = await asyncio.to_thread(describe) if has_images else describe()
         waited_s = max(0.0, time.time() - run.result.started)
         run.result = dataclasses.replace(run.result, manifest=known, waited_s=waited_s)
@@ -213,7 +213,7 @@ class Execution:
             async with contextlib.aclosing(engine.run(request)) as events:
                 since = time.monotonic()
                 async for event in events:
-                    # events that are there already are read without waiting
+                    # Events that have already arrived are read without a pause, which would block the loop.
                     if time.monotonic() - since > SPELL_S:
                         await asyncio.sleep(0)
                         since = time.monotonic()
@@ -291,7 +291,7 @@ class Execution:
             self.run.end_as("interrupted")
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """Complete the run if the task did not, as when the run was cancelled before its turn."""
+        """Complete the run if the task did not complete it because the run was cancelled before its turn."""
         if task.cancelled() and self.run.phase != "ended":
             self._cancelled()
         self._finish()

@@ -1,4 +1,4 @@
-"""Fits a conversation into the context of an engine, as the engine's options say."""
+"""Fit a conversation into the context of an engine, as the engine's options say."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.context_options import ContextOptions
 
 Count: TypeAlias = Callable[[Sequence[Message]], Awaitable[int | None]]
-"""Returns the number of tokens of the prompt of messages; None if the engine cannot tell."""
+"""Returns the number of tokens of the prompt for messages; None if the engine cannot count tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """The messages of a prompt."""
+    """The messages of a prompt that fits into a context."""
 
     messages: tuple[Message, ...]
     left_out: int = 0
-    """Number of the oldest messages that were left out. System messages are kept and do not count."""
+    """Number of the oldest messages that were left out. System messages are always kept, and are not counted."""
     tokens: int | None = None
     """Number of tokens of the prompt; None if it was not counted."""
 
@@ -39,18 +39,18 @@ class Fitted:
 
 
 def oldest(count: int) -> str:
-    """Return the name of that many messages, such as `the oldest 2 messages`."""
+    """Return the phrase for this number of messages, such as `the oldest 2 messages`."""
     return "the oldest message" if count == 1 else f"the oldest {count:,} messages"
 
 
 async def fitted_to(
     engine: OpenEngine, messages: Sequence[Message], options: ContextOptions, sampling: Mapping[str, Json]
 ) -> Fitted:
-    """Fit messages into the context of an open engine; all of them if the engine cannot count or has no known context."""
+    """Fit messages into the context of an open engine. Keep all if the engine cannot count tokens or its context is unknown."""
     context, wanted = engine.loaded.context, sampling.get("max_tokens")
 
     async def count(some: Sequence[Message]) -> int | None:
-        # A worker is killed if its job is cancelled and goes on, as tokenizing a long text does.
+        # Shielded, because a worker whose job ignores its cancellation is killed, and tokenizing a long text does.
         return await asyncio.shield(asyncio.create_task(_count(engine, some, sampling)))
 
     if context is None:
@@ -62,7 +62,7 @@ async def _count(engine: OpenEngine, messages: Sequence[Message], sampling: Mapp
     request = TokenizeRequest(messages=tuple(messages), sampling=sampling, count_only=True)
     try:
         return (await engine.tokenize(request)).length
-    except Exception as error:  # noqa: BLE001 (a plugin's error; if the engine has ended, its run says so)
+    except Exception as error:  # noqa: BLE001 (a plugin's error; if the engine has ended, its run reports that)
         if not isinstance(error, ParagoneError):
             report("A backend failed to count tokens.", error)
         return None
@@ -73,8 +73,8 @@ async def fit(
 ) -> Fitted:
     """Leave out messages as the options say, if the prompt and an answer are longer than the context.
 
-    The room for the answer is `max_tokens`, but at most a quarter of the context. A turn is a question and its answer,
-    which are left out together. The last question is always kept; if it alone is too long, the engine refuses the prompt.
+    The room for the answer is `max_tokens`, but at most a quarter of the context. A question and its answer are left out
+    together. The last question is always kept; if this question alone is too long, the engine refuses the prompt.
     """
     tokens = await count(messages)
     quarter = context // 4
@@ -86,7 +86,7 @@ async def fit(
     if options.overflow == "keep_last":
         start = questions[max(0, len(questions) - 1 - options.keep_turns)]
         return await _counted(_without_before(messages, start), count)
-    # A long conversation has hundreds of turns, and for each count all of them are rendered and tokenized.
+    # Binary search: a long conversation has hundreds of questions, and each count renders and tokenizes all messages.
     first, last = 1, len(questions) - 1
     while first < last:
         middle = (first + last) // 2
@@ -99,7 +99,7 @@ async def fit(
 
 
 def without_oldest(messages: Sequence[Message], left_out: int) -> Fitted:
-    """Leave out the oldest messages, as a recorded run did: `left_out` of those that are no system messages."""
+    """Leave out as many of the oldest messages as a recorded run did. System messages are kept, and are not counted."""
     places = [at for at, message in enumerate(messages) if message.role != "system"]
     return _without_before(messages, places[left_out] if left_out < len(places) else 0)
 

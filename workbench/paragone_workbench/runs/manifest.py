@@ -27,9 +27,9 @@ def manifest(
 ) -> dict[str, Json]:
     """Return the engine's definition, the model as it was loaded, its weights, the machine, and the request.
 
-    `left_out` is the number of the oldest messages of the conversation that the request does not have.
-    Options that the backend declares secret are left out. Of the messages, which the history has, the
-    manifest contains the number and a digest.
+    `left_out` is the number of the oldest messages of the conversation that the request leaves out.
+    The manifest leaves out options that the backend declares secret. Instead of the messages, which the
+    history has, the manifest contains their number and a digest.
     """
     secret = frozenset() if backend is None else secret_options(backend)
     sampling = {name: value for name, value in request.sampling.items() if name not in secret}
@@ -52,7 +52,7 @@ def manifest(
 @functools.cache
 def _version() -> str:
     """Return the version of paragone. Cached, because reading the metadata of a package takes about a millisecond."""
-    from importlib.metadata import version  # not at start
+    from importlib.metadata import version  # imported here so that the program starts faster
 
     return version("paragone")
 
@@ -60,9 +60,9 @@ def _version() -> str:
 def _digest(request: RunRequest) -> str:
     """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer.
 
-    A plain text that is continued without messages is one part, and so are token ids, as text with spaces.
+    The plain text of a request without messages is one part. Token ids are also one part: a text with spaces between ids.
     """
-    import hashlib  # not at start
+    import hashlib  # imported here so that the program starts faster
 
     parts = [given] if (given := request.text or " ".join(map(str, request.ids))) else []
     for message in request.messages:

@@ -14,7 +14,7 @@ from paragone_workbench.machine.energy import Energy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Percentiles:
-    """Median and tail of a distribution; None if there are no values."""
+    """The 50th, 95th and 99th percentile of a set of values; None for an empty set."""
 
     p50: float | None = None
     p95: float | None = None
@@ -36,48 +36,48 @@ class RunMetrics:
     """
     tpot_ms: float | None = None
     """Time per output token: milliseconds from the first token to the end of the run, divided by the number of tokens
-    after the first. vLLM's definition; AIPerf calls it ITL."""
+    after the first. The definition is vLLM's; AIPerf calls this figure ITL."""
     prefill_tps: float | None = None
-    """Prompt tokens processed per second of prefill, without those from the KV cache.
+    """Prompt tokens processed per second of prefill, without the tokens from the KV cache.
 
     None unless the engine reports both the cached tokens and the duration.
     """
     decode_tps: float | None = None
     """Tokens generated per second, after the first token."""
     itl_ms: Percentiles = Percentiles()
-    """Inter-token latency: milliseconds from each token to the next; between pieces, if `is_in_pieces`."""
+    """Inter-token latency: milliseconds from each token to the next, or from each piece to the next if `is_in_pieces`."""
     prompt_tokens: int | None = None
     """Length of the whole prompt, including the cached part."""
     cached_tokens: int | None = None
     """Prompt tokens taken from the KV cache."""
     completion_tokens: int = 0
-    """Generated tokens as the engine counts them, else the number of token events."""
+    """Number of generated tokens as the engine reports it, else the number of token events."""
     estimated: bool = False
-    """Whether `completion_tokens` is the number of token events: the engine did not count the tokens."""
+    """Whether `completion_tokens` is the number of token events, because the engine did not count the tokens."""
     thinking_tokens: int | None = None
-    """Number of token events with text of the thinking, so without its tags; None in results of earlier versions."""
+    """Number of token events with text of the thinking, without the tags around it; None in results of earlier versions."""
     thinking_s: float | None = None
-    """Seconds from the first text of the thinking to the first of the answer, or to the end of the thinking; None
-    without thinking."""
+    """Seconds from the first text of the thinking to the first text of the answer, or, without an answer, to the last text
+    of the thinking; None without thinking."""
     pieces: int | None = None
     """Number of token events: the generated tokens, or fewer if the engine sends several tokens in a piece."""
     drafted_tokens: int | None = None
-    """Tokens that speculative decoding proposed. None without it."""
+    """Tokens that speculative decoding proposed; None without speculative decoding."""
     accepted_tokens: int | None = None
     """The part of the proposed tokens that was kept."""
     shared: bool | None = None
     """Whether another run used the same server or this machine, or the run waited in its server's queue.
 
-    Then the speeds are not comparable. None if unknown.
+    The speeds of a shared run are not comparable. None if unknown.
     """
     energy: Energy = field(default_factory=Energy)
-    """The energy that the devices of this machine used during the run. While several runs compute, each gets an equal part."""
+    """The energy that the devices of this machine used for the run. While several runs compute, each run gets an equal part."""
 
     @property
     def is_in_pieces(self) -> bool:
         """Whether the engine sent several tokens in a piece.
 
-        One token more than pieces means nothing: it can be the token that ends the answer.
+        One token more than pieces is no sign of this: it can be the token that ends the answer.
         """
         return self.pieces is not None and self.completion_tokens > self.pieces + 1
 
@@ -92,7 +92,7 @@ class RunMetrics:
     def tokens_per_step(self) -> float | None:
         """Tokens generated per step of the model: one, plus the proposed tokens that the step kept.
 
-        The upper limit of the speed-up, since proposing and checking tokens takes time too.
+        This figure is the upper limit of the speed-up, because proposing and checking tokens also takes time.
         """
         if self.acceptance is None or self.accepted_tokens is None:
             return None
@@ -100,24 +100,24 @@ class RunMetrics:
 
 
 _GAPS = 65_536
-"""Number of inter-token latencies that are kept."""
+"""Largest number of inter-token latencies that are kept."""
 _RECENT = 10_000
-"""Number of the last tokens whose times are kept at least."""
+"""The times of at least this many of the last tokens are kept."""
 
 
 class Meter:
     """Computes the metrics of a run from its events, also while the run is in progress.
 
-    Events may arrive late and in batches: only their timestamps count. Takes at most a megabyte, however long the run
-    is: the latencies are those of all tokens up to `_GAPS`, and of a random sample of this size in longer runs.
+    Events may arrive late and in batches, because the metrics depend only on their timestamps. A meter takes at most
+    1 MB: it keeps `_GAPS` latencies, which are a random sample in longer runs.
     """
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
-        """Create a meter for a prompt that was sent at time `sent`, on the monotonic clock that events use."""
+        """Create a meter for a prompt that was sent at the time `sent`, on the monotonic clock of the events."""
         self.shared: bool | None = None
         """Whether another run used the same server or this machine; set at the end of the run."""
         self.energy = Energy()
-        """The energy that the run used; set at its end."""
+        """The energy that the run used; set at the end of the run."""
         self._sent = sent
         self._load_s = load_s
         self._pieces = 0
@@ -132,7 +132,7 @@ class Meter:
         self.thinking_tokens = 0
         """Number of token events with text of the thinking so far."""
         self._thought: tuple[float, float] | None = None
-        """When the thinking began, and when its last token came."""
+        """The times of the first and the last token of the thinking."""
         self._ended: float | None = None
         self._progress: PromptProgress | None = None
         self._queued = False
@@ -175,13 +175,13 @@ class Meter:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens generated so far; once the run has ended, as the engine counts them."""
+        """Number of tokens generated so far; after the end of the run, the engine's own count, if any."""
         counted = self._usage.completion_tokens
         return self._pieces if counted is None else counted
 
     @property
     def gaps_ms(self) -> Sequence[float]:
-        """Milliseconds from a token to the next so far; of a long run, a random sample."""
+        """Milliseconds from each token to the next so far; a random sample of them in a long run."""
         return self._gaps
 
     @property
@@ -212,7 +212,7 @@ class Meter:
     def metrics(self) -> RunMetrics:
         """Return the metrics of the run so far.
 
-        Durations that the engine reports take precedence over those computed from the tokens' timestamps.
+        Durations that the engine reports take precedence over durations computed from the tokens' timestamps.
         """
         prompt, cached = self._usage.prompt_tokens, self._usage.cached_tokens
         if self._progress is not None:
@@ -248,7 +248,7 @@ class Meter:
         return max(0.0, 1000 * (self._ended - self._first) / (self.tokens - 1))
 
     def _prefill_tps(self, prompt: int | None, cached: int | None) -> float | None:
-        # Not from the time to first token: it includes the time in a server's queue.
+        # The time to first token would be wrong here, because it includes the time in a server's queue.
         seconds = self._timings.prefill_s
         if not seconds or prompt is None or cached is None or prompt <= cached:
             return None
@@ -270,7 +270,7 @@ class Meter:
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Return a percentile of a non-empty sequence of values in ascending order.
 
-    Linear interpolation between the two closest ranks: Hyndman and Fan's type 7, which is numpy's
+    Interpolates linearly between the two closest ranks: Hyndman and Fan's type 7, which is numpy's
     default and `method="inclusive"` of `statistics.quantiles`.
     """
     rank = (len(ordered) - 1) * percent / 100

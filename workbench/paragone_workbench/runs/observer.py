@@ -16,16 +16,16 @@ class RunObserver:
     """
 
     def run_changed(self, run: Run) -> None:
-        """The run's phase or its settings changed, or one of its figures without text that `text_came` tells."""
+        """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
 
     def run_started(self, run: Run) -> None:
         """The request was sent to the engine; the run's manifest is complete."""
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """Text of the answer or of the thinking arrived and was added to the record; the figures changed with it."""
+        """New text of the answer or of the thinking was added to the run, and the figures changed."""
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        """A warning for the user about the run."""
+        """The run received a warning for the user."""
 
     def run_ended(self, run: Run) -> None:
-        """The run ended; its record is complete."""
+        """The run ended; its result is complete."""

@@ -1,4 +1,4 @@
-"""The prefix of an answer: text that a run is given, and from whose end the engine goes on."""
+"""The prefix of an answer: text that a run is given, and that the engine continues."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefilled:
-    """How much of an answer its run was given. The engine generated the rest."""
+    """The length of the part of an answer that its run was given. The engine generated the rest."""
 
     text: int = 0
     """Number of characters at the start of the answer."""
     thinking: int = 0
     """Number of characters at the start of the thinking."""
     tokens: int | None = None
-    """Number of tokens at the start of `RunResult.tokens`; None if the tokens are unknown: then one token without an
-    id stands for the whole text of each channel."""
+    """Number of tokens at the start of `RunResult.tokens`. None if the tokens are unknown: `RunResult.tokens` then begins
+    with one token without an id for the whole given text of each channel."""
     run_id: str = ""
-    """The run whose answer goes on; empty if the text came with the request."""
+    """The run whose answer is continued; empty if the text came with the request."""
     chosen: str = ""
-    """The text of the last token, if the user chose this token; else empty."""
+    """The text of the last given token if the user chose this token; else empty."""
 
     @property
     def sentence(self) -> str:
-        """From where the answer goes on."""
+        """The sentence for the user that says which text the answer continues."""
         if self.chosen:
             token = self.chosen.replace("\n", "⏎")
             return f"Goes on from the chosen token “{token}”."
@@ -41,7 +41,7 @@ class Prefilled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefix:
-    """The start of an answer, for a run that goes on from its end."""
+    """The start of an answer, for a run that continues it."""
 
     text: str = ""
     thinking: str = ""
@@ -52,7 +52,7 @@ class Prefix:
 
     @classmethod
     def of_request(cls, messages: Sequence[Message]) -> Prefix | None:
-        """Return the prefix that a request gives: its last message, if that is the assistant's."""
+        """Return the prefix that a request contains: its last message if the assistant wrote it, else None."""
         last = messages[-1] if messages else None
         if last is None or last.role != "assistant":
             return None
@@ -60,7 +60,7 @@ class Prefix:
 
     @classmethod
     def of_answer(cls, answer: RunResult, *, same_model: bool) -> Prefix:
-        """Return the whole answer of a run. Its tokens are known to the engine if the model is the same."""
+        """Return the whole answer of a run as a prefix, with its tokens if the model is the same."""
         known = same_model and answer.keeps_tokens
         return cls(
             text=answer.text,
@@ -71,7 +71,7 @@ class Prefix:
 
     @classmethod
     def up_to(cls, answer: RunResult, index: int, chosen: Token) -> Prefix:
-        """Return the answer's tokens before an index, and after them a token that the user chose."""
+        """Return a prefix of the answer's tokens before `index`, followed by the token that the user chose."""
         tokens = (*answer.tokens[:index], chosen)
         texts = {"answer": "", "thinking": ""}
         for token in tokens:

@@ -15,28 +15,28 @@ from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.prefix import Prefilled
 
 RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
-"""`interrupted`: the program ended during the run; what had been saved by then is kept."""
+"""`interrupted` means that the program ended during the run, whose saved part is kept."""
 
 EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """The answer of a run so far, its request and its figures: one value in memory, the history, documents and reports.
+    """The answer of a run so far, its request and its figures, in memory, the history, documents and reports alike.
 
-    `paragone.wire` converts it to JSON. A new field needs a default, which results of earlier versions then have.
+    `paragone.wire` converts a result to JSON. A new field needs a default, which results of earlier versions then have.
     """
 
     id: str
-    """A UUID of version 7, which the program makes with the run."""
+    """A UUID of version 7, which the program generates when it creates the run."""
     definition: EngineDefinition
     """The definition of the engine, without secret options."""
     started: float
     """Seconds since 1970."""
     ended: float | None = None
-    """Seconds since 1970; None before the end, and if the answer came from a batch, where nobody measured the time."""
+    """Seconds since 1970; None before the end, and for an answer from a batch, whose time was not measured."""
     waited_s: float | None = None
-    """Seconds until the request was sent: the run waited for its engine and its turn. None if it was not sent."""
+    """Seconds that the run waited for its engine and its turn before the request was sent; None if it was not sent."""
     state: RunState = "running"
     finish: FinishReason | None = None
     error: str = ""
@@ -44,19 +44,19 @@ class RunResult:
     hint: str = ""
     """What to do about the error; may be empty."""
     text: str = ""
-    """The whole answer, with what the run was given of it."""
+    """The whole answer, including the part that the run was given."""
     thinking: str = ""
     prefilled: Prefilled | None = None
-    """How much of the answer the run was given; None if the engine generated all of it. The metrics count what the
-    engine generated."""
+    """The length of the part of the answer that the run was given; None if the engine generated the whole answer. The
+    metrics are those of the generated part."""
     cautions: tuple[Caution, ...] = ()
     """Warnings for the user."""
     settings: RunSettings | None = None
     """The settings in force, as far as the engine reports them."""
     metrics: RunMetrics | None = None
-    """None before the end."""
+    """The durations, rates, token counts and energy of the run; None before its end."""
     manifest: Mapping[str, Json] = field(default_factory=dict)
-    """The data needed to reproduce the run. Its `request` belongs to the run; the rest, runs have in common."""
+    """The data needed to reproduce the run. Its item `request` is the run's own; runs have the other items in common."""
     tokens: tuple[Token, ...] = ()
     """The tokens with their log-probabilities and times, if the request asks for log-probabilities."""
 
@@ -67,7 +67,7 @@ class RunResult:
 
     @property
     def cut(self) -> str:
-        """A sentence that says at which limit the answer was cut; empty if it was not."""
+        """A sentence that names the limit at which the answer was cut; empty for an answer that was not cut."""
         if self.finish != "length":
             return ""
         limit = (self.settings.sampling or {}).get("max_tokens") if self.settings is not None else None
@@ -88,27 +88,27 @@ class RunResult:
 
     @property
     def request(self) -> Mapping[str, Json]:
-        """The request as the manifest has it, without its messages; empty if the run has not begun."""
+        """The request without its messages, from the manifest; empty if the run has not begun."""
         return object_at(self.manifest, "request")
 
     @property
     def common_manifest(self) -> dict[str, Json]:
-        """The part of the manifest that runs have in common: all but the request."""
+        """The manifest without the request: the part that runs have in common."""
         return {name: value for name, value in self.manifest.items() if name != "request"}
 
     @property
     def keeps_tokens(self) -> bool:
-        """Whether the request asks for log-probabilities, so that `tokens` are those of the whole answer."""
+        """Whether `tokens` has the tokens of the whole answer, because the request asks for log-probabilities."""
         is_whole = self.prefilled is None or self.prefilled.tokens is not None
         return is_whole and self.request.get("logprobs") is not None
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """The model that answered, as it was loaded then; None if the manifest does not have it."""
+        """The description of the open model that answered; None if the manifest lacks the description."""
         loaded = self.manifest.get("loaded")
         if not isinstance(loaded, Mapping):
             return None
         weights = self.manifest.get("weights") or []
-        with contextlib.suppress(TypeError, ValueError):  # written by another version
+        with contextlib.suppress(TypeError, ValueError):  # another version of paragone wrote the manifest
             return from_json(LoadedModel, {**loaded, "weights": weights})
         return None

@@ -1,4 +1,4 @@
-"""A run: one request to one engine, from when it waits to its end."""
+"""A run: one request to one engine, from its creation to its end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
-"""`waiting`: for its engine, for earlier runs, or for its turn; `queued`: in the queue of a server;
-`prefill`: the prompt is being processed; `decode`: the answer is being generated."""
+"""`waiting`: the run waits for its engine, for earlier runs or for its turn; `queued`: it waits in the queue of a server;
+`prefill`: the engine processes the prompt; `decode`: the engine generates the answer."""
 
 
 class Run:
-    """A run that waits, is in progress, or has ended. The run has the only copy of its text: screens and files show that copy."""
+    """A run that waits, is in progress, or has ended. The run has the only copy of its text, which screens and files show."""
 
     def __init__(
         self, result: RunResult, *, prompt: Prompt | None = None, continues: Run | None = None
@@ -40,16 +40,16 @@ class Run:
         self.prompt = prompt
         """The prompt that the run answers; None outside of a conversation."""
         self.continues = continues
-        """The previous run of the conversation; None for the first."""
+        """The previous run of the conversation; None for the first run."""
         self.number: int | None = None
-        """The 45 in `r45`, which people type; None before the run is saved in a conversation."""
+        """The number by which users name the run: 45 in `r45`; None before the run is saved in a conversation."""
         self.spec: RunSpec | None = None
         """The request; None while the run waits."""
         self.phase: RunPhase = "ended"
         self.progress: PromptProgress | None = None
         """How much of the prompt has been processed."""
         self.silent_s = 0
-        """Seconds for which a server has sent nothing; 0 while data comes."""
+        """Seconds for which a silent engine has sent nothing; 0 while the engine sends events."""
         self.meter: Meter | None = None
         """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
         self._result = result
@@ -74,7 +74,7 @@ class Run:
     ) -> Run:
         """Return a new run that waits for its engine. The definition must be without secrets.
 
-        `prefix` is the start of the answer, which the request ends with.
+        `prefix` is the start of the answer, and the end of the request.
         """
         result = RunResult(id=new_id(), definition=definition, started=time.time())
         if prefix is not None:
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        """A UUID of version 7."""
+        """The run's UUID, of version 7."""
         return self._result.id
 
     @property
@@ -129,7 +129,7 @@ class Run:
         return str(self._texts["thinking"])
 
     def keep(self, token: Token) -> None:
-        """Add a token with its log-probability to the result. Its text is added by `add`."""
+        """Add a token with its log-probability to the result, but not its text, which `add` appends."""
         self._tokens.append(token)
         self._has_grown = True
 
@@ -138,18 +138,18 @@ class Run:
         return tuple(self._tokens[index:])
 
     def add(self, channel: Channel, text: str) -> None:
-        """Append text and notify the observers."""
+        """Append text to the answer or the thinking, and notify the observers."""
         self._texts[channel].append(text)
         self._has_grown = True
         self.notify(lambda observer: observer.text_came(self, channel, text))
 
     def end_as(self, state: EndState, *, finish: FinishReason | None = None) -> None:
-        """Note how the run ends; without `finish`, with the finish reason that the engine gave."""
+        """Record how the run ends. Without `finish`, keep the finish reason that the engine gave."""
         kept = self._result.finish if finish is None else finish
         self.result = dataclasses.replace(self.result, state=state, finish=kept)
 
     def fail(self, error: ParagoneError) -> None:
-        """Note that the run failed."""
+        """Record that the run failed, with an error without keys."""
         self.error = error
         sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)

@@ -1,4 +1,4 @@
-"""Notices that an engine sends nothing during a run."""
+"""Notice that an engine sends nothing during a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from paragone_workbench.runs.run import Run
 NOTICE_S = 3
 """Seconds that a server may send nothing before its run reports the silence."""
 NOTICE_LOCAL_S = 10
-"""The same for an engine on this machine, which may compute for long before it sends its progress."""
+"""Seconds that an engine without a server may send nothing: it may compute for long before it sends its progress."""
 
 
 class SilenceWatch:
     """Sets `silent_s` of a run, once a second while its engine is silent. Use it on the event loop."""
 
     def __init__(self, run: Run, notice_s: float) -> None:
-        """Watch a run, and tell of silences of `notice_s` seconds and more."""
+        """Watch a run, and report silences of `notice_s` seconds or more."""
         self._run = run
         self._notice_s = notice_s
         self._last = time.monotonic()
@@ -25,14 +25,14 @@ class SilenceWatch:
         self._timer = self._loop.call_later(notice_s, self._look)
 
     def note_event(self) -> None:
-        """Note that the engine sent an event."""
+        """Record that the engine sent an event."""
         self._last = time.monotonic()
         if self._run.silent_s:
             self._run.silent_s = 0
             self._run.changed()
 
     def end(self) -> None:
-        """Stop watching: the run has ended."""
+        """Stop watching, because the run has ended."""
         self._timer.cancel()
         self._run.silent_s = 0
 

@@ -17,31 +17,31 @@ class RunSpec:
     """One request to an engine, independent of lanes and conversations."""
 
     messages: tuple[Message, ...]
-    """The conversation so far, oldest first. If the last message is the assistant's, the answer goes on from its end."""
+    """The conversation so far, oldest message first. If the last message is the assistant's, the answer continues it."""
     text: str = ""
-    """Without messages: a plain text that the answer continues."""
+    """A plain text that the answer continues, if there are no messages."""
     ids: tuple[int, ...] = ()
-    """Without messages and text: the tokens that the answer continues."""
+    """The tokens that the answer continues, if there are no messages and no text."""
     sampling: Mapping[str, Json] = field(default_factory=dict)
-    """Sampling options, which override those of the engine's definition."""
+    """Sampling options, which override the options of the engine's definition."""
     logprobs: int | None = None
     """Number of alternatives to report with each token; 0 for only the token's own log-probability,
     None for no log-probabilities.
 
-    The run's record keeps the tokens if this is not None.
+    Unless this is None, the run's result keeps the tokens.
     """
     cold: bool = False
     """Do not reuse the KV cache."""
     bare: bool = False
-    """Send this request to a server, and no others about the run: they would distort the measurement."""
+    """Send a server only this request, because further requests about the run would distort a measurement."""
     threads: int | None = None
-    """CPU threads; None for the number that the run's turn gives."""
+    """Number of CPU threads; None for the number that the schedule gives the run's turn."""
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
     drawn_seed: int | None = None
-    """The seed to use where the engine would draw one, so that several engines draw alike; None to let each draw its own."""
+    """The seed for an engine that would draw a seed itself, so that several engines draw alike; None to let it draw."""
     left_out: int | None = None
-    """Number of the oldest messages to leave out, as a recorded run did; None to do as the engine's options say."""
+    """Number of the oldest messages to leave out, as in a recorded run; None to let the engine's options decide."""
 
     @classmethod
     def of_prompt(

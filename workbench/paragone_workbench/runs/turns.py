@@ -1,4 +1,4 @@
-"""The turns of runs: when each may use its engine, and with what resources."""
+"""The turns of runs: when each run may use its engine, and with what resources."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Turn:
 
 
 class Turns(Protocol):
-    """Schedules runs: decides when each one may use its engine."""
+    """Schedules runs: decides when each run may use its engine."""
 
     def join(self, engine: EngineHandle) -> None:
         """Register a run of this engine that waits for its turn."""

@@ -11,23 +11,23 @@ from paragone.wording import size_text
 _BACKTICKS = re.compile("`{3,}")
 _ENDS = "\r\n"
 _GAP = "\n\n"
-"""What stands before each section."""
+"""The text before each section."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedFile:
-    """A file whose text goes with a prompt."""
+    """A file whose text is part of a prompt."""
 
     name: str
-    """As the user wrote the path; of a path that begins at the root or the home folder, the last part."""
+    """The path as the user wrote it, or its last part if the path begins at the root or the home folder."""
     size: int
     """Bytes of the file."""
     section: str
-    """What the engine gets: the name, and the text in a fence."""
+    """The part of the prompt's text: the file's name, and the file's text in a fence of backticks."""
 
     @classmethod
     def of(cls, name: str, size: int, text: str) -> AttachedFile:
-        """Return the file with this text. The fence is longer than any in the text."""
+        """Return the attached file with this text, whose fence has more backticks than any in the text."""
         fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
         return cls(name=name, size=size, section=f"{name}:\n{fence}\n{text.rstrip(_ENDS)}\n{fence}")
 
@@ -49,7 +49,7 @@ def without_sections(text: str, files: Sequence[AttachedFile]) -> str:
 
 
 def files_in(text: str, described: Iterable[tuple[str, int, int]]) -> tuple[AttachedFile, ...]:
-    """Return the files of a prompt's text. `described` has the name, the size and the length of the section of each.
+    """Return the files in a prompt's text. `described` has, for each file, its name, its size and its section's length.
 
     Raises ValueError if the text does not have these sections.
     """

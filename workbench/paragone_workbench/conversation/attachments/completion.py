@@ -1,4 +1,4 @@
-"""The files whose paths begin with the typed text."""
+"""List the files whose paths begin with the typed text."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from paragone_workbench.visible_text import visible
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathCandidate:
-    """A file or a folder."""
+    """A file or a folder that completes the typed text."""
 
     path: str
-    """Begins with the typed text, apart from upper and lower case; ends with a slash if it is a folder."""
+    """A path that begins with the typed text, apart from upper and lower case. The path of a folder ends with a slash."""
     size: int | None
     """Bytes; None for a folder."""
 
 
 _NOT_MENTIONED = frozenset('"\r\n')
-"""Characters that end a mention, also one in quotation marks."""
+"""Characters that a mention cannot contain, not even in quotation marks."""
 
 
 def candidates(begun: str) -> tuple[PathCandidate, ...]:
     """Return the files and folders whose paths begin with a text, folders last. Blocking.
 
-    The part after the last slash may be in other case; hidden files are left out unless this part begins with a dot.
+    Upper and lower case are the same after the last slash. Hidden files are left out unless this part begins with a dot.
     Raises InputError if the folder cannot be listed.
     """
     slash = begun.rfind("/") + 1
@@ -42,7 +42,7 @@ def candidates(begun: str) -> tuple[PathCandidate, ...]:
                 if not known.startswith(name) or (known.startswith(".") and not name):
                     continue
                 if set(entry.name) & _NOT_MENTIONED:
-                    continue  # a mention cannot have such a name
+                    continue  # a mention cannot contain this name
                 if _is_folder(entry):
                     found.append(PathCandidate(path=f"{folder}{entry.name}/", size=None))
                 else:

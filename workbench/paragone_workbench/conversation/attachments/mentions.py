@@ -13,11 +13,11 @@ from paragone import InputError
 from paragone_workbench.visible_text import visible
 
 MOST = 50
-"""Largest number of files that one pattern stands for."""
+"""Largest number of files that match one pattern."""
 
 _MENTION = re.compile(r"""(?<!\S)@(?:"(?P<quoted>[^"\n]*)(?P<end>"?)|(?P<bare>[^\s"]+))""")
 _AFTER = ",;:!?)."
-"""What ends a sentence, and not a path."""
+"""Punctuation after a path, which does not belong to the path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Mention:
 
 
 def mentions(text: str) -> Iterator[Mention]:
-    """Yield the mentions in a text, in their order. Whether there are such files is unknown."""
+    """Yield the mentions in a text, in their order, even if no such files exist."""
     for match in _MENTION.finditer(text):
         quoted = match["quoted"]
         path = match["bare"].rstrip(_AFTER) if quoted is None else quoted
@@ -40,7 +40,7 @@ def mentions(text: str) -> Iterator[Mention]:
 
 
 def mention_at(text: str, at: int) -> Mention | None:
-    """Return the mention that is being written if the cursor is at this index: what stands before the cursor counts."""
+    """Return the mention that the user is writing at the cursor, whose index is `at`, judged by the text before the cursor."""
     start = text.rfind("@", 0, at)
     while start >= 0:
         match = _MENTION.match(text, start, at)
@@ -53,13 +53,13 @@ def mention_at(text: str, at: int) -> Mention | None:
 
 
 def written(path: str) -> str:
-    """Return the mention of a path, as `mentions` reads it."""
+    """Return the mention of a path in the form that `mentions` reads."""
     is_plain = path and not re.search(r"\s", path) and path == path.rstrip(_AFTER)
     return f"@{path}" if is_plain else f'@"{path}"'
 
 
 def looks_like_path(path: str) -> bool:
-    """Whether a mention must mean a file, and not a person or a decorator."""
+    """Return whether the text after an `@` looks like a path, and not like the name of a person or a decorator."""
     return (
         path.startswith(("~", "."))
         or any(sign in path for sign in "/*?[")
@@ -68,9 +68,9 @@ def looks_like_path(path: str) -> bool:
 
 
 def files_of(path: str) -> list[str]:
-    """Return the paths that a mention stands for: its own, or those that fit its pattern. Blocking.
+    """Return the path of a mention, or the paths that match its pattern. Blocking.
 
-    Raises InputError if no file fits a pattern, or more than `MOST` do.
+    Raises InputError if no file or more than `MOST` files match the pattern.
     """
     if not glob.has_magic(path) or os.path.lexists(os.path.expanduser(path)):  # noqa: PTH111
         return [path]

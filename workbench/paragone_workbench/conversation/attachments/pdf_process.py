@@ -1,7 +1,7 @@
-"""The program that reads one PDF: from standard input to standard output, with limits of time and memory.
+"""The program that reads one PDF from standard input, with limits of time and memory.
 
-A small PDF can stand for gigabytes and hours. What it writes is a JSON object with `text`, or with `error` and, for
-damage, `reason`. The kernel ends it once its CPU time is used up.
+A small PDF can require gigabytes of memory and hours of CPU time. The program writes a JSON object with `text` to standard
+output, or with `error` and, for a damaged PDF, `reason`. The kernel ends the program once its CPU time is used up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 
 def text_of(content: bytes, largest: int) -> dict[str, str]:
-    """Return the text of all pages, at most `largest` characters, or why there is none."""
+    """Return the `text` of all pages, at most `largest` characters, or the `error`."""
     import pypdf
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _limit(what: int, most: int) -> None:
-    """Limit the process, unless the system's limit is lower already."""
+    """Set a limit of this process, but not above the system's own limit."""
     _, hard = resource.getrlimit(what)
     resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 

@@ -1,4 +1,4 @@
-"""The text of PDFs, by the package pypdf, in a process with limits."""
+"""Read the text of PDFs with the package pypdf, in a process with limits."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from paragone.wording import shortened, size_text
 SECONDS = 10
 """Seconds of CPU time that reading a PDF may take."""
 MEMORY = 2**30
-"""Bytes of memory that it may take, on Linux."""
+"""Bytes of memory that reading a PDF may take, on Linux."""
 WALL_S = 120.0
-"""Seconds that it may take on a busy machine."""
+"""Seconds that reading a PDF may take on a busy machine."""
 
 _PROGRAM = Path(__file__).with_name("pdf_process.py")
 _REASON = 300
-"""Characters that are shown of the reason why a PDF is damaged."""
+"""Largest number of characters of pypdf's reason that an error message shows."""
 
 
 def pdf_text(content: bytes, shown: str, largest: int) -> str:
-    """Return the text of all pages of a PDF, at most `largest` characters. `shown` is its name, for people. Blocking.
+    """Return the text of all pages of a PDF, at most `largest` characters. Error messages name it `shown`. Blocking.
 
     Raises InputError if pypdf is not installed, if the PDF is damaged, encrypted, or without text, and if reading it
-    takes too much.
+    takes too much time or memory.
     """
     if importlib.util.find_spec("pypdf") is None:
         raise InputError(
@@ -57,7 +57,7 @@ def pdf_text(content: bytes, shown: str, largest: int) -> str:
 
 def _read(content: bytes, shown: str, largest: int) -> dict[str, str]:
     limits = (largest, SECONDS, MEMORY)
-    # -P: the modules beside the program must not hide those of the standard library
+    # -P: the modules beside the program must not hide modules of the standard library
     command = [sys.executable, "-P", str(_PROGRAM), *map(str, limits)]
     try:
         # a process group of its own: only the application receives Ctrl+C

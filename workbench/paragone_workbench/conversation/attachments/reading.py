@@ -1,4 +1,4 @@
-"""Reads the files that the user attaches: texts, PDFs and images."""
+"""Read the files that the user attaches: texts, PDFs and images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FileState: TypeAlias = tuple[tuple[str, int, int], ...]
 """The path, the size and the time of the last change in nanoseconds of each file."""
 
 LARGEST = 8 * 10**6
-"""Largest size in bytes of the text of a file: some two million tokens, as many as the largest contexts hold."""
+"""Largest size in bytes of the text of a file: about two million tokens, as many as the largest contexts hold."""
 LARGEST_PDF = 64 * 10**6
 """Largest size in bytes of a PDF, most of which are fonts and pictures."""
 
 _HEAD = 2**10
-"""Bytes by which the kind of a file is recognized."""
+"""Number of bytes at the start of a file that show its kind."""
 
 
 class MissingFile(InputError):
@@ -33,14 +33,14 @@ class MissingFile(InputError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesRead:
-    """What a mention stands for."""
+    """The files that a mention names, with their contents."""
 
     files: tuple[AttachedFile, ...]
     images: tuple[Image, ...]
     left_out: tuple[str, ...]
-    """Sentences about files that fit a pattern and cannot be attached."""
+    """Sentences about files that match the pattern and cannot be attached."""
     state: FileState
-    """What `state_of` returned before the files were read."""
+    """The result of `state_of` before the files were read."""
 
 
 def state_of(path: str) -> FileState:
@@ -49,14 +49,14 @@ def state_of(path: str) -> FileState:
     for one in files_of(path):
         try:
             status = os.stat(os.path.expanduser(one))  # noqa: PTH111, PTH116
-        except (OSError, ValueError):  # reading says why
+        except (OSError, ValueError):  # `read_file` reports the reason
             continue
         found.append((one, status.st_size, status.st_mtime_ns))
     return tuple(found)
 
 
 def read_files(path: str) -> FilesRead:
-    """Return the file at a path, or the files that fit a pattern. Blocking. Raises InputError if there are no such files."""
+    """Read the file at a path, or the files that match a pattern. Blocking. Raises InputError if none can be read."""
     state = state_of(path)
     paths = files_of(path)
     found: list[AttachedFile | Image] = []
@@ -119,7 +119,7 @@ def read_file(path: str) -> AttachedFile | Image:
 
 
 def _name(path: str) -> str:
-    """Return the name by which the engine knows the file; where the home folder is, is nobody's business."""
+    """Return the file's name in the prompt, which does not reveal the user's home folder."""
     shown = os.path.basename(path) if path.startswith(("/", "~")) else path  # noqa: PTH119
     return visible(shown).replace("\n", " ")
 
