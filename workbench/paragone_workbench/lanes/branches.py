@@ -17,17 +17,17 @@ class TreeTurn:
 
     run: Run
     branches: int
-    """How often the way to this turn takes another variant than the first one."""
+    """Number of turns on the path to this turn, including this turn, that are not the oldest of their variants."""
     variant: int
-    """Which of the variants at its place the turn is, from 1."""
+    """The number of this turn, from 1, among the variants that continue the same turn."""
     variants: int
-    """Number of variants at its place."""
+    """Number of these variants."""
     is_shown: bool
     """Whether the turn is on the lane's path."""
 
 
 def tree(lane: Lane) -> Iterator[TreeTurn]:
-    """Yield all turns of a lane: after each turn, what continues it. The branches of a place are in order of age."""
+    """Yield all turns of a lane: each turn is followed by the turns that continue it, the oldest first."""
     following: dict[Run | None, list[Run]] = {}
     for run in lane.record.all_runs:
         following.setdefault(run.continues, []).append(run)

@@ -1,4 +1,4 @@
-"""Lets answers go on that were cut, stopped or interrupted."""
+"""Continue answers that were cut, stopped or interrupted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
     """Let a lane continue an answer that was cut, stopped or interrupted, by default its last answer.
 
-    Raises InputError if the answer is complete or has no text, and as `go_on_from`.
+    Raises InputError if the answer is complete or has no text, and for the reasons of `go_on_from`.
     """
     return go_on_from(session, lane, *_unfinished_answer(lane, run or lane.record.head))
 
@@ -25,8 +25,8 @@ def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
 def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
     """Let a lane continue a prefix of one of its answers, and return the new run.
 
-    The earlier answer and what follows it are kept as a variant. Must not be called while the lane is busy. Raises
-    InputError if the engine is not running or cannot go on with an answer.
+    The earlier answer and the turns after it are kept as a variant. Must not be called while the lane is busy. Raises
+    InputError if the engine is not running or cannot continue an answer.
     """
     if not session.can_answer(lane):
         raise InputError(f"The engine of {lane.name} is not running.")
@@ -37,17 +37,17 @@ def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
 
 
 def is_unfinished(answer: RunResult) -> bool:
-    """Whether an answer has text, but was cut, stopped or interrupted, or failed."""
+    """Return whether an answer has text, but was cut, stopped or interrupted, or failed."""
     has_text = bool(answer.text or answer.thinking)
     return has_text and answer.state != "running" and answer.finish != "stop"
 
 
 def _unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
-    """Return a run of a lane, and its answer as the prefix of another one.
+    """Return the run, and its answer as the prefix of a new answer.
 
     Raises InputError if there is no run, or the answer is complete or has no text.
     """
-    from paragone_workbench.runs.prefix import Prefix  # the start of the program needs no runs
+    from paragone_workbench.runs.prefix import Prefix  # imported here so that the program starts faster
 
     if run is None or not (run.text or run.thinking):
         raise InputError(f"{lane.name} has no answer to go on with.")
@@ -58,7 +58,7 @@ def _unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
 
 
 def _require_continuing(lane: Lane) -> None:
-    """Raise InputError if a lane's engine cannot go on with an answer."""
+    """Raise InputError if a lane's engine cannot continue an answer."""
     if not lane.engine.capabilities.continues:
         raise InputError(
             f"The engine of {lane.name} cannot go on with an answer: it would begin a new one.",

@@ -19,10 +19,10 @@ class Copy:
     """A text to copy."""
 
     name: str
-    """What the text is: `python code`, `the answer` …"""
+    """The kind of the text for the user: `python code`, `the answer` …"""
     text: str
     detail: str
-    """Its first line, or its length."""
+    """The first line of the text, or its length."""
 
 
 def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
@@ -56,7 +56,7 @@ def code_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def turn_text(lanes: Sequence[Lane], prompt: Prompt) -> str:
-    """Return a prompt, quoted, and its answers as Markdown; each below the name of its lane, if there are several lanes."""
+    """Return a prompt as a quotation and its answers in Markdown. With several lanes, each answer is below its lane's name."""
     parts = ["\n".join(f"> {line}".rstrip() for line in prompt.written_with_names.splitlines())]
     for lane in lanes:
         run = lane.answer(prompt)

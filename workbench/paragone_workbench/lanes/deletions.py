@@ -1,4 +1,4 @@
-"""Deletes earlier conversations, and brings them back."""
+"""Delete earlier conversations, and undo deletions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Deletions:
     """The conversations that a session has deleted.
 
-    They are erased at the end of the program; until then, the last deletion can be undone.
+    The program erases these conversations when it ends. Until then, the last deletion can be undone.
     """
 
     recorder: Recorder
@@ -26,23 +26,23 @@ class Deletions:
     _numbers: list[int] = field(default_factory=list)
 
     async def delete(self, number: int) -> None:
-        """Delete an earlier conversation. Raises StoreError if that fails, InputError for the present one."""
+        """Delete an earlier conversation. Raises StoreError if the deletion fails, InputError for the present conversation."""
         if number == self.present():
             raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
         await self.recorder.delete(number)
         self._numbers.append(number)
 
     async def restore_last(self) -> int | None:
-        """Bring back the conversation that was deleted last, and return its number; None if there is none.
+        """Restore the conversation that was deleted last, and return its number; None if none can be restored.
 
-        A conversation that an import has brought back meanwhile does not count. Raises ParagoneError if that fails.
+        A deleted conversation that an import has restored is skipped. Raises ParagoneError if the history cannot be changed.
         """
         while self._numbers:
             number = self._numbers.pop()
             try:
                 if await self.recorder.restore(number):
                     return number
-            except StoreError:  # not if another program has deleted it for good
+            except StoreError:  # the user may try again
                 self._numbers.append(number)
                 raise
         return None

@@ -1,4 +1,4 @@
-"""Finds words in the open conversation, and saved runs in lanes."""
+"""Find words in the open conversation, and find saved runs in lanes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -> tuple[Lane, Run] | None:
-    """Return a lane with a saved run, or with a run of a saved prompt, and the run.
+    """Return the run with this id, or else a run of the prompt, and the run's lane; None if no lane has such a run.
 
-    A run on the path of a lane is preferred, then the newest one.
+    A run on the path of a lane is preferred, then the newest run of the first lane that has one.
     """
     found = [
         (lane, run)

@@ -1,4 +1,4 @@
-"""What sending a prompt would do to the contexts of the lanes, by the engines' own counts."""
+"""Forecast how a prompt would fit into the contexts of the lanes, by the engines' own token counts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """The prompt that a lane's engine would get."""
+    """The size of the prompt that a lane's engine would get."""
 
     lane: str
     """The name of the lane."""
     tokens: int
-    """Number of tokens of the prompt, the conversation before it included."""
+    """Number of tokens of the prompt, including the conversation before it."""
     context: int
     """Size of the context in tokens."""
     left_out: int
     """Number of the oldest messages that would be left out."""
     added: int | None = None
-    """Tokens that come on top of those of the last run; None for a first prompt, if messages are left out, or if unknown."""
+    """Number of tokens more than the last run's prompt and answer have; None for a first prompt, if messages are left out,
+    or if unknown."""
 
     @property
     def is_refused(self) -> bool:
@@ -42,7 +43,7 @@ class Forecast:
 
     @property
     def warning(self) -> str:
-        """What the user should know before the prompt is sent; may be empty."""
+        """A warning that the engine will refuse the prompt or leave out messages; empty otherwise."""
         if self.is_refused:
             return f"{self.lane} will refuse: {counted(self.tokens, 'token')}, its context holds {self.context:,}"
         return f"{self.lane} will leave out {oldest(self.left_out)}" if self.left_out else ""
@@ -58,7 +59,8 @@ async def forecasts(
 ) -> tuple[Forecast, ...]:
     """Return how a prompt would fit into the context of each lane whose engine can count its tokens.
 
-    `instead_of` is the prompt that it replaces. Engines that write an answer are not asked, which would slow them down.
+    `instead_of` is the prompt that the new prompt replaces. Lanes whose engine is in use are left out, because counting
+    would slow down the answer.
     """
     whole = with_sections(text, files)
     found = [_forecast(session, lane, whole, tuple(images), instead_of) for lane in session.lanes]

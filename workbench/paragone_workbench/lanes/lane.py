@@ -39,10 +39,11 @@ LaneState: TypeAlias = Literal[
     "failed",
     "crashed",
 ]
-"""`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `queued`: it waits in
-the queue of a server, or the server has sent nothing yet, which may have that reason. `reading`: the prompt is
-being processed. `done`, `stopped`: how the last run ended; `stopped` also if the opening of the engine was stopped.
-`failed`: the last run failed, or the engine could not be opened. `crashed`: the engine's process ended unexpectedly."""
+"""`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `queued`: a run waits in
+the queue of a server, or may wait there because the server has sent nothing yet. `reading`: the engine processes the
+prompt. `writing`: it generates the answer. `done`: the last run is complete. `stopped`: the last run or the opening of
+the engine was stopped. `failed`: the last run failed, or the engine could not be opened. `crashed`: the engine's process
+ended unexpectedly."""
 
 
 class LaneObserver:
@@ -52,25 +53,25 @@ class LaneObserver:
     """
 
     def state_changed(self, lane: Lane) -> None:
-        """The lane's state changed, or one of its figures without text that `text_came` tells."""
+        """The lane's state or a figure changed, without new text; `text_came` reports new text."""
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """A run became the lane's current one. The run may still wait for the engine or for its turn."""
+        """A run became the lane's current run, which may still wait for the engine or for its turn."""
 
     def run_started(self, lane: Lane, run: Run) -> None:
         """The request was sent to the engine; the run's manifest is complete."""
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Text of the answer or of the thinking arrived and was added to the record; the figures changed with it."""
+        """New text of the answer or of the thinking was added to the run, and the figures changed."""
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
-        """A warning for the user arrived, about the model or the run."""
+        """The lane received a warning for the user about the model or the run."""
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """A run ended; its record is complete."""
+        """A run ended; its result is complete."""
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """The engine could not be opened, or has ended while no run used it."""
+        """The engine could not be opened, or ended while no run used it."""
 
 
 class Lane(EngineObserver, RunObserver):
@@ -87,11 +88,11 @@ class Lane(EngineObserver, RunObserver):
         name: str = "",
         record: LaneRecord | None = None,
     ) -> None:
-        """Create a lane whose engine, of the pool, is not open yet. `record` is a saved lane to continue."""
+        """Create a lane with a new engine of the pool, which is not open yet. `record` is a saved lane to continue."""
         self.name = name or definition.name
         """The lane's name, unique among the lanes; several lanes may have the same engine."""
         self.first_definition = definition
-        """The definition with which the lane was created, or which it got with a conversation."""
+        """The engine's definition when the lane was created or its conversation was reopened."""
         self.is_reopened = record is not None and bool(record.runs)
         """Whether `first_definition` is that of a reopened conversation."""
         self.engine = pool.add(definition)
@@ -102,13 +103,13 @@ class Lane(EngineObserver, RunObserver):
         self.present: Run | None = None
         """The current run, until its end."""
         self._asked = False
-        """Whether the last run of the path was executed by the engine as it is open now."""
+        """Whether the engine has executed the last run of the path since it was opened."""
         self._was_open = False
         self._pool = pool
         self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None
         """Returns the number of alternatives that a run asks for with each token; None for no tokens."""
         self.when_free: Callable[[Lane, Run], None] = lambda lane, run: None
-        """Called when a run has ended and all observers know: the lane may be given the next prompt."""
+        """Called when a run has ended and all observers were notified. The lane can then begin the next prompt."""
         self._execution: Execution | None = None
         """The execution of the current run."""
         self._idle = asyncio.Event()
@@ -118,7 +119,7 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def path(self) -> tuple[Run, ...]:
-        """The runs that the lane shows. Each continues the previous one; the last one may not have ended."""
+        """The runs that the lane shows. Each continues the run before; the last run may be in progress."""
         return path_to(self.record.head)
 
     @property
@@ -128,7 +129,7 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def last(self) -> Run | None:
-        """The current run, else the last run of this engine; None if it has executed none."""
+        """The current run, else the last run of the open engine; None if this engine has executed no run."""
         return self.present or (self.record.head if self._asked else None)
 
     @property
@@ -158,7 +159,7 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def last_answer(self) -> str:
-        """The last answer on the path, without empty lines around it; empty if there is none."""
+        """The last answer on the path, without empty lines around it; empty if the path has no answer."""
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
     def answer(self, prompt: Prompt) -> Run | None:
@@ -172,7 +173,7 @@ class Lane(EngineObserver, RunObserver):
         return self._begin(prompt, self.record.head)
 
     def answer_again(self, prompt: Prompt) -> Run:
-        """Begin another run of a prompt, as a variant of its earlier answer if there is one, and return it.
+        """Begin another run of a prompt, as a variant of the earlier answer, if any, and return the run.
 
         Must not be called while the lane is busy.
         """
@@ -189,12 +190,12 @@ class Lane(EngineObserver, RunObserver):
         return self._begin(prompt, replaced.continues)
 
     def go_on(self, run: Run, prefix: Prefix) -> Run:
-        """Queue a run that goes on from a prefix of an answer, as a variant of this run of the lane, and return it."""
+        """Begin a run that continues a prefix of an answer, as a variant of `run`, and return the new run."""
         assert run.prompt is not None
         return self._begin(run.prompt, run.continues, prefix)
 
     def variants(self, run: Run) -> tuple[Run, ...]:
-        """Return the lane's runs that continue the same run as this one, including it, oldest first."""
+        """Return the lane's runs that continue the same run as `run`, including `run`, oldest first."""
         found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
         return found if run in found else (run, *found)  # a damaged history may not know of a fork
 
@@ -213,7 +214,7 @@ class Lane(EngineObserver, RunObserver):
         self.changed()
 
     def begin_with(self, definition: EngineDefinition, *, is_reopened: bool) -> None:
-        """Take a definition, which the engine has, for the one with which the lane was created."""
+        """Set `first_definition` to the definition that the engine has now."""
         self.first_definition, self.is_reopened = definition, is_reopened
 
     async def stop(self) -> None:
@@ -226,7 +227,7 @@ class Lane(EngineObserver, RunObserver):
         await self._idle.wait()
 
     def _begin(self, prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> Run:
-        # The start of the program needs no runs.
+        # Imported here so that the program starts faster.
         from paragone_workbench.runs.run import Run
         from paragone_workbench.runs.spec import RunSpec
 
@@ -257,7 +258,7 @@ class Lane(EngineObserver, RunObserver):
     # The engine
 
     def open(self) -> None:
-        """Start to open the engine, unless it is open or being opened, or each run opens its engine."""
+        """Start to open the engine, unless it is open or being opened, or the schedule opens engines for each run."""
         self._pool.start(self.engine)
 
     async def swap(self, definition: EngineDefinition, *, name: str = "") -> None:
@@ -270,7 +271,7 @@ class Lane(EngineObserver, RunObserver):
         await self._pool.replace(self.engine, definition)
 
     async def restart(self) -> None:
-        """Close the engine, in whatever state it is, and open it again."""
+        """Close the engine, whatever its state, and open it again."""
         await self.swap(self.engine.definition, name=self.name)
 
     async def close(self) -> None:
@@ -279,7 +280,7 @@ class Lane(EngineObserver, RunObserver):
         await self._pool.remove(self.engine)
 
     def _describe(self) -> None:
-        """Keep in the lane's record which engine it has, without secrets."""
+        """Store the engine's definition, without secrets, in the lane's record."""
         self.record.definition = without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:
@@ -306,7 +307,7 @@ class Lane(EngineObserver, RunObserver):
         self._caution(caution)
 
     def run_ended(self, run: Run) -> None:
-        """Notify the observers, then let the next prompt follow."""
+        """Notify the observers, then let the session begin the next prompt."""
         self._execution = self.present = None
         self.changed()
         self.notify(lambda observer: observer.run_ended(self, run))

@@ -1,4 +1,4 @@
-"""Unique names for lanes, made from the names of their engines: the same on the screen, in reports and in exports."""
+"""Make unique names for lanes from the names of their engines, the same on the screen, in reports and in exports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
-    """Return a name for a lane with this engine that none of the given lanes has.
+    """Return a name for a new lane with this engine that differs from the names of `lanes`.
 
     Engines with the same name are distinguished by backend, by server, or else by a number.
     """
@@ -26,7 +26,7 @@ def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: R
 def names_of(lanes: Sequence[LaneRecord], find: BackendLookup) -> Mapping[str, str]:
     """Return the names that saved lanes get when their conversation is opened, by the lanes' ids; closed lanes come last.
 
-    `find` returns the backend of a name.
+    `find` returns the backend of a given name.
     """
     named: list[tuple[str, EngineDefinition]] = []
     names: dict[str, str] = {}

@@ -21,7 +21,7 @@ class QueuedPrompt:
     """A prompt that at least one lane has not begun yet."""
 
     text: str
-    """What the user wrote."""
+    """The text that the user wrote, without the attached files."""
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     for_all: bool = True
@@ -29,25 +29,25 @@ class QueuedPrompt:
     lanes: list[Lane]
     """The lanes that have not begun the prompt."""
     prompt: Prompt | None = None
-    """The prompt in the conversation, once a lane has begun it; the text stays as it is then."""
+    """The prompt in the conversation; None until a lane has begun the prompt, after which `text` no longer changes."""
     kept_by: set[Lane] = field(default_factory=set)
-    """The lanes that begin the prompt only once it is sent again, such as lanes that were stopped."""
+    """The lanes that do not begin the prompt until the user sends it again, such as lanes that were stopped."""
 
     @property
     def is_kept(self) -> bool:
-        """Whether the prompt waits to be sent again, for one lane at least."""
+        """Whether at least one lane does not begin the prompt until the user sends it again, or no lane is left."""
         return not self.lanes or bool(self.kept_by)
 
     def keep(self) -> None:
-        """Keep all lanes from beginning the prompt until it is sent again."""
+        """Keep all lanes from beginning the prompt until the user sends it again."""
         self.kept_by = set(self.lanes)
 
 
 class PromptQueue:
-    """The prompts that wait: first those that a lane has begun, then the others in the order in which they were sent.
+    """The prompts that wait: first prompts that a lane has begun, then the others in the order in which they were sent.
 
-    A free lane begins the first one that is for it and not kept. Before it, a lane answers what other lanes have begun
-    and it keeps: so all lanes answer in the same order.
+    A free lane begins its first prompt that is not kept. Before this prompt, the lane begins kept prompts that other lanes
+    have already begun, so that all lanes answer in the same order.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class PromptQueue:
     ) -> None:
         """Create an empty queue.
 
-        `begin` makes a free lane answer a prompt, `can_answer` returns whether a lane's engine can, and `on_change` is
-        called after each change of the queue.
+        `begin` makes a free lane answer a prompt, `can_answer` returns whether a lane's engine can answer, and `on_change`
+        is called after each change of the queue.
         """
         self.prompts: list[QueuedPrompt] = []
         self._stopping: set[Lane] = set()
-        """The lanes whose answers are being stopped: what waited for these lanes then is kept already."""
+        """The lanes whose answers are being stopped. Prompts that waited for these lanes before the stop are already kept."""
         self._begin = begin
         self._can_answer = can_answer
         self._on_change = on_change
@@ -78,9 +78,9 @@ class PromptQueue:
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt) -> Prompt | None:
-        """Let the free lanes begin a prompt, and return it in the conversation; None if no lane has begun it yet.
+        """Let the free lanes begin a prompt, and return the conversation's prompt; None if no lane has begun it.
 
-        The prompt waits for the busy lanes. Without lanes, it is kept.
+        The prompt waits for the busy lanes. Without lanes, the prompt is kept until the user sends it again.
         """
         self.prompts.append(queued)
         self._go_on(queued.lanes)
@@ -89,8 +89,8 @@ class PromptQueue:
     def lane_is_free(self, lane: Lane, ended: Run) -> None:
         """Let a lane begin its next prompt, after a run has ended.
 
-        If the run was stopped, or the lane cannot answer, the lane keeps its prompts; other lanes go on. Prompts that
-        were sent after `stop` follow the answer that it stopped.
+        If the run was stopped, or the lane cannot answer, the lane keeps its prompts, and other lanes continue. Prompts
+        that were sent after `stop` follow the stopped answer.
         """
         is_cut = ended.state in ("stopped", "interrupted") and lane not in self._stopping
         self._stopping.discard(lane)
@@ -103,7 +103,7 @@ class PromptQueue:
             self._go_on([lane])
 
     def lane_is_closed(self, lane: Lane) -> None:
-        """Take a closed lane out of the queue. Prompts that only this lane was to answer are kept."""
+        """Remove a closed lane from the queue. Prompts that waited only for this lane are kept."""
         for queued in self.prompts:
             if lane in queued.lanes:
                 queued.lanes.remove(lane)
@@ -112,9 +112,9 @@ class PromptQueue:
         self._on_change()
 
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
-        """Let prompts that are kept wait for their turn again. A prompt whose lanes are closed goes to `lanes`.
+        """Let lanes begin kept prompts again. A prompt whose lanes are closed goes to `lanes`.
 
-        Lanes that cannot answer are skipped. If none can, the prompt stays as it is.
+        Lanes that cannot answer are skipped. If no lane can answer, the prompt is kept further.
         """
         for queued in list(prompts):
             meant = [lane for lane in queued.lanes if lane in lanes] or lanes
@@ -131,27 +131,27 @@ class PromptQueue:
         self._on_change()
 
     def keep(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Keep prompts until they are sent again."""
+        """Keep prompts until the user sends them again."""
         for queued in prompts:
             queued.keep()
         self._on_change()
 
     def stop(self, lanes: Sequence[Lane]) -> None:
-        """Keep the prompts that wait for these lanes. Call it before the lanes are stopped: an answer may end meanwhile."""
+        """Keep the prompts that wait for these lanes. Call this before stopping the lanes, because an answer may end meanwhile."""
         for queued in self.prompts:
             queued.kept_by.update(lane for lane in queued.lanes if lane in lanes)
         self._stopping.update(lane for lane in lanes if lane.is_busy)
         self._on_change()
 
     def withdraw(self, queued: QueuedPrompt) -> None:
-        """Remove a prompt. Lanes that have begun it go on."""
+        """Remove a prompt. Lanes that have begun the prompt continue their answers."""
         if queued in self.prompts:
             self.prompts.remove(queued)
             self._on_change()
 
     @property
     def records(self) -> tuple[QueuedRecord, ...]:
-        """The prompts as they are saved."""
+        """The prompts in the form in which the history saves them."""
         return tuple(
             QueuedRecord(
                 text=queued.text,
@@ -167,7 +167,7 @@ class PromptQueue:
     def restore(
         self, records: Iterable[QueuedRecord], lanes: Sequence[Lane], prompts: Iterable[Prompt]
     ) -> None:
-        """Take over the saved queue of a conversation that has these lanes and prompts. All are kept."""
+        """Restore the saved queue of a conversation with these lanes and prompts. All queued prompts are kept."""
         known = {prompt.id: prompt for prompt in prompts}
         self.prompts = [
             QueuedPrompt(

@@ -1,4 +1,4 @@
-"""The lanes of a conversation that is reopened: current ones where their engines are the same, else new ones."""
+"""The lanes of a reopened conversation: current lanes if their engines are the same, else new lanes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Reopened(NamedTuple):
     """The result of reopening a conversation."""
 
     closed_lanes: int
-    """Number of lanes that the user closed earlier: these are not shown, but their answers stay in the history."""
+    """Number of lanes that the user closed earlier. They are not shown, and their answers stay in the history."""
     shown_again: Lane | None
-    """A lane that was closed and is shown again, because it has the answer that a search found."""
+    """A closed lane that is shown again, because it has the answer that a search found."""
 
 
 def lanes_of(
@@ -36,15 +36,15 @@ def lanes_of(
     configured: Mapping[str, EngineDefinition],
     new_lane: Callable[[EngineDefinition, Sequence[Lane], LaneRecord], Lane],
 ) -> tuple[list[Lane], list[Lane]]:
-    """Return the lanes for the saved lanes that are not closed, and the current lanes that have no part in them.
+    """Return the lanes for the saved lanes that are not closed, and the current lanes that are not reused.
 
-    `configured` are the engines of config.toml, which have secrets. `new_lane` makes a lane of a definition, the lanes
-    whose names are taken, and the saved lane.
+    `configured` has the engines of config.toml with their secrets. `new_lane` creates a lane from a definition, the lanes
+    whose names are in use, and the saved lane.
     """
     spare = list(current)
     shown = [record for record in records if not record.closed]
     kept: dict[str, Lane] = {}
-    for find in (_alike, _configured):  # a lane that matches one saved lane must not be taken for another
+    for find in (_alike, _configured):  # exact matches first, so that no other saved lane takes their lanes
         for record in shown:
             if record.id not in kept and (lane := find(record.definition, spare, registry)) is not None:
                 kept[record.id] = lane
@@ -62,13 +62,13 @@ def lanes_of(
 
 
 def _alike(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Return the lane that has a saved engine with the same options, preferably under the same name."""
+    """Return a lane whose engine has the saved options, preferably with the saved name; None if no lane has."""
     alike = (lane for lane in lanes if _is_alike(lane, kept, registry))
     return min(alike, key=lambda lane: lane.engine.definition.name != kept.name, default=None)
 
 
 def _configured(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Give a lane that has a saved engine the saved options, and return the lane; None if each needs a reload for that."""
+    """Give a lane with the saved engine the saved options, and return the lane; None if no lane can do so without a reload."""
     same = [
         lane
         for lane in lanes
@@ -76,7 +76,7 @@ def _configured(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registr
     ]
     for lane in sorted(same, key=lambda lane: lane.engine.definition.name != kept.name):
         definition = _with_secrets(kept, lane.engine.definition, registry)
-        with contextlib.suppress(InputError):  # a new lane says which option is invalid
+        with contextlib.suppress(InputError):  # a new lane will report which option is invalid
             if lane.engine.configure(definition):
                 lane.begin_with(definition, is_reopened=True)
                 return lane
@@ -84,9 +84,9 @@ def _configured(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registr
 
 
 def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Registry) -> EngineDefinition:
-    """Return a saved engine with the secret options of a known one, unless they would be for another server or model."""
+    """Return a saved engine with the secret options of `known`, if both have the same server, model and load options."""
     backend = registry.find(kept.backend)
-    with contextlib.suppress(InputError):  # of options that are invalid: the lane says so
+    with contextlib.suppress(InputError):  # the lane will report invalid options
         if backend is not None and is_same_engine(known, kept, registry):
             secret = {name: value for name, value in known.options.items() if name in secret_options(backend)}
             load, _ = split_options(registry.public(known), backend)
@@ -96,7 +96,7 @@ def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Reg
 
 
 def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None:
-    """Return the closed lane that has what a search found; None if a lane that is not closed has it, or none."""
+    """Return the closed lane with the prompt or answer that a search found; None if an open lane has it, or no lane."""
     if hit.prompt_id is None:
         return None
     having = [
@@ -106,15 +106,15 @@ def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None
 
 
 def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
-    """Whether a run has the id `run_id`; if that is None, whether it is a run of the prompt."""
+    """Return whether a run has the id `run_id`; if `run_id` is None, whether the run answers the prompt."""
     prompt = run.prompt
     return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 
 
 def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
-    """Return the queue of a saved conversation, with the prompts that no lane has begun.
+    """Return the queue of a saved conversation, including prompts without a run that the saved queue lacks.
 
-    If the program ended between the two saves, such a prompt is in the saved conversation and missing in the saved queue.
+    The queue lacks such a prompt if the program ended after it had saved the prompt, and before it saved the queue.
     """
     answered = {run.prompt.id for run in saved.runs if run.prompt is not None}
     continued = {prompt.parent.id for prompt in saved.conversation.prompts if prompt.parent is not None}
@@ -140,10 +140,10 @@ def has_same_engines(
     registry: Registry,
     configured: Mapping[str, EngineDefinition],
 ) -> bool:
-    """Whether there are lanes, and they have the engines of the saved lanes that are not closed, in the same order.
+    """Return whether there are lanes, and their engines are those of the saved lanes that are not closed, in the same order.
 
-    The engines may have other options and other names. `configured` are the engines of config.toml. Two of them with
-    different options are never the same engine.
+    The engines may have other options and other names. `configured` has the engines of config.toml: two of these engines
+    with different options and names are never the same engine.
     """
 
     def is_same(lane: Lane, kept: EngineDefinition) -> bool:
@@ -160,9 +160,9 @@ def has_same_engines(
 def defined_otherwise(
     lanes: Iterable[Lane], configured: Mapping[str, EngineDefinition], registry: Registry
 ) -> Sequence[tuple[Lane, EngineDefinition]]:
-    """Return the lanes that have other options than their engines in config.toml, because a reopened conversation has them.
+    """Return lanes whose options come from a reopened conversation and differ from config.toml, each with config.toml's engine.
 
-    Each is with the engine of config.toml. Busy lanes are left out, and those whose options were changed since.
+    Busy lanes are left out, and lanes whose options the user has changed since then.
     """
     found: list[tuple[Lane, EngineDefinition]] = []
     for lane in lanes:
@@ -175,7 +175,7 @@ def defined_otherwise(
 
 
 def is_same_engine(one: EngineDefinition, other: EngineDefinition, registry: Registry) -> bool:
-    """Whether two definitions have the same backend, model, interpreter and server. Names and options may differ."""
+    """Return whether two definitions have the same backend, model, interpreter and server. Names and options may differ."""
     backend = registry.find(one.backend)
     one, other = registry.public(one), registry.public(other)
     return (
@@ -186,13 +186,13 @@ def is_same_engine(one: EngineDefinition, other: EngineDefinition, registry: Reg
 
 
 def _is_alike(lane: Lane, kept: EngineDefinition, registry: Registry) -> bool:
-    """Whether a lane has an engine that was saved, with the same options, perhaps under another name."""
+    """Return whether a lane's engine equals a saved engine in everything but the name."""
     present = registry.public(lane.engine.definition)
     return dataclasses.replace(present, name=kept.name) == kept
 
 
 def _rename(lane: Lane, name: str, others: Sequence[Lane], registry: Registry) -> None:
-    """Give a lane and its engine the name of the conversation; the engine not, if its options are invalid."""
+    """Give a lane and its engine the saved name. An engine with invalid options keeps its name."""
     if lane.engine.definition.name != name:
         with contextlib.suppress(InputError):
             lane.engine.configure(dataclasses.replace(lane.engine.definition, name=name))

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def shared_seed(prompt: Prompt, earlier: int) -> int:
-    """Return the seed for a lane's next answer to a prompt, of which the lane has this number of earlier answers.
+    """Return the seed for a lane's next answer to a prompt that has `earlier` answers in the lane.
 
-    The seed is the same in all lanes: the first answers have one seed, the second answers another one. The seed comes
+    The seed is the same in all lanes: all first answers have one seed, all second answers another seed. The seed is derived
     from the prompt's id, which is random.
     """
-    from hashlib import sha256  # the start needs no seeds
+    from hashlib import sha256  # imported here so that the program starts faster
 
     from paragone.chat.sampling import SEEDS
 

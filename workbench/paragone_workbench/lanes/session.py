@@ -39,7 +39,7 @@ ALTERNATIVES = 5
 class Session:
     """Sends prompts to lanes. Each lane has its own answers and its own path through the conversation.
 
-    Call its methods on the event loop. Errors of an engine are shown in its lane. `on_problem` receives
+    Call the methods on the event loop. Errors of an engine are shown in its lane. `on_problem` receives
     errors of the history; unsaved changes are saved once the history works again.
     """
 
@@ -65,7 +65,7 @@ class Session:
         self.conversation = Conversation()
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
-        """Whether all lanes keep the tokens of their answers, beside the text; if not, only those that `_logprobs` names."""
+        """Whether all lanes keep the tokens of their answers besides the text; if not, `_logprobs` decides."""
         self._saved_queue: tuple[QueuedRecord, ...] = ()
         self.on_queue: Callable[[], None] = lambda: None
         """Called after each change of the queue."""
@@ -74,15 +74,15 @@ class Session:
         )
         """Saves the conversation in a history, from `Recorder.open` on."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
-        """The prompts that wait for busy lanes, and those that a stop has kept."""
+        """The prompts that wait for busy lanes, and prompts that a stop has kept."""
         self.deletions = Deletions(self.recorder, lambda: self.conversation.number)
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
     def add_lane(self, definition: EngineDefinition, *, fork: Run | None = None) -> Lane:
-        """Add a lane at the right and return it. Its engine is not opened yet.
+        """Add a lane at the right and return the lane. Its engine is not opened yet.
 
-        `fork` is a run of another lane: the new lane then has that lane's path up to this run.
+        If `fork` is a run of another lane, the new lane has that lane's path up to this run.
         """
         lane = self._lane(definition, self.lanes, fork=fork)
         self.lanes.append(lane)
@@ -90,9 +90,9 @@ class Session:
         return lane
 
     def open_engines(self) -> None:
-        """Start to open all closed engines. Engines that failed or crashed are reopened by `Lane.restart` only.
+        """Start to open all closed engines. Only `Lane.restart` reopens engines that failed or crashed.
 
-        If only one engine may be in memory at a time, nothing is opened here: each run opens its engine.
+        If the schedule allows one engine in memory at a time, this opens no engine: each run opens its engine.
         """
         if self.pool.scheduler.mode == "auto":
             self.open_engines_soon()
@@ -102,7 +102,7 @@ class Session:
     def open_engines_soon(self) -> None:
         """Start to open all closed engines once their backends are found, in a thread.
 
-        Prompts that are sent meanwhile wait for that.
+        Prompts that are sent meanwhile wait until their engines are open.
         """
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self.pool.open_all())
@@ -114,7 +114,7 @@ class Session:
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
 
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
-        """Replace a lane's engine. The lane continues its conversation with the new one."""
+        """Replace a lane's engine. The lane continues its conversation with the new engine."""
         name = unique_name(definition, (other for other in self.lanes if other is not lane), self.registry)
         self.recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
         await lane.swap(definition, name=name)
@@ -144,7 +144,7 @@ class Session:
         await lane.close()
 
     async def close(self) -> None:
-        """Close all engines and save the remaining changes. Unfinished answers are saved as they are."""
+        """Close all engines and save the remaining changes, unfinished answers included."""
         opening = [] if self._opening is None or not self._opening.cancel() else [wait_for_end(self._opening)]
         await asyncio.gather(*(lane.close() for lane in self.lanes), self.pool.close(), *opening)
         await self.recorder.close()
@@ -168,8 +168,8 @@ class Session:
     def _logprobs(self, engine: EngineHandle) -> int | None:
         """Return the number of alternatives that a run asks for with each token; None if the lane keeps no tokens.
 
-        Engines on this machine have them kept while there are two lanes or more: that costs 0.1 ms a token. It costs
-        servers more, so theirs are kept only if `wants_tokens`.
+        With two or more lanes, lanes with an engine on this machine keep tokens, which costs 0.1 ms per token. Servers need
+        more time, so their lanes keep tokens only if `wants_tokens` is set.
         """
         kept = self.wants_tokens or (engine.is_local and len(self.lanes) > 1)
         return ALTERNATIVES if kept and engine.capabilities.logprobs else None
@@ -204,9 +204,9 @@ class Session:
         files: Sequence[AttachedFile] = (),
         lanes: Sequence[Lane] | None = None,
     ) -> Prompt | None:
-        """Send a prompt to these lanes, by default to all, and return it; None if no lane has begun it yet.
+        """Send a prompt to these lanes, by default to all. Return the conversation's prompt; None if no lane has begun it.
 
-        The files are added to the text. The prompt waits in the queue for busy lanes. Lanes that cannot answer (see
+        The prompt's text includes the files. The prompt waits in the queue for busy lanes. Lanes that cannot answer (see
         `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
@@ -243,10 +243,10 @@ class Session:
         self.on_queue()
 
     def regenerate(self, lane: Lane, prompt: Prompt | None = None) -> Run | None:
-        """Let a lane answer a prompt of its path again, by default the last one. An earlier answer is kept as a variant.
+        """Let a lane answer a prompt of its path again, by default the last prompt. An earlier answer is kept as a variant.
 
-        What followed the earlier answer stays with it. Must not be called while the lane is busy. Returns None if the
-        lane has no prompt or cannot answer.
+        The runs after the earlier answer still continue that answer. Must not be called while the lane is busy. Returns None
+        if the lane has no prompt or cannot answer.
         """
         if prompt is None:
             prompt = prompt_to_answer_again(lane, self.prompts)
@@ -264,9 +264,9 @@ class Session:
         *,
         files: Sequence[AttachedFile] = (),
     ) -> Prompt | None:
-        """Replace an earlier prompt by an edited one, in the lanes that have it on their paths.
+        """Replace an earlier prompt by an edited prompt, in the lanes that have the earlier prompt on their paths.
 
-        The old prompt and what follows it are kept as a variant; `step` returns to it. Must not be called
+        The old prompt and the turns after it are kept as a variant, which `step` shows again. Must not be called
         while one of these lanes is busy. Returns None if none of these lanes can answer.
         """
         lanes = [lane for lane in self.lanes if lane.answer(prompt) is not None and self.can_answer(lane)]
@@ -323,7 +323,7 @@ class Session:
         await asyncio.gather(*(lane.answered() for lane in self.lanes))
 
     def _parent(self, lanes: Sequence[Lane]) -> Prompt | None:
-        """Return the parent of the next prompt: the newest one at the end of a path of these lanes."""
+        """Return the parent of the next prompt: the newest of the last prompts on the paths of these lanes."""
         heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
@@ -357,10 +357,10 @@ class Session:
     ) -> reopening.Reopened | None:
         """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
 
-        Current lanes with an engine of the conversation are reused, unless its options need a reload; the others are removed
-        and their engines closed. New lanes are not opened yet. A closed lane that has `hit` is opened again. Returns None if
-        nothing was done: `only_with_same_engines`, and a prompt was sent meanwhile, or the current lanes have other engines.
-        Raises InputError if the conversation was deleted or a lane is busy, and StoreError; the session is unchanged then.
+        Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes are
+        removed and their engines closed. Engines of new lanes stay closed. If a closed lane has `hit`, it is shown again. Returns
+        None and changes nothing if `only_with_same_engines`, and a prompt was sent meanwhile or the current engines differ.
+        Raises InputError if the conversation was deleted or a lane is busy, and StoreError; both leave the session unchanged.
         """
         saved = None
         while saved is None:
@@ -392,7 +392,7 @@ class Session:
         return reopening.Reopened(len(saved.lanes) - len(lanes), shown_again)
 
     def follow(self, lane: Lane, run: Run) -> None:
-        """Save a run of a lane from now on."""
+        """Begin to save a run of a lane whenever the run changes."""
         self.recorder.follow(self.conversation, run, lane.record)
 
     def _show_lanes(self) -> None:

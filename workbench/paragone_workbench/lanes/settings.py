@@ -1,4 +1,4 @@
-"""The settings of a lane: every option of its engine, its value, and where the value comes from."""
+"""The settings of a lane: every option of its engine, with its value and the origin of the value."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 Origin: TypeAlias = Literal["default", "config.toml", "saved", "command line", "conversation", "here"]
-"""`default`: of the backend or the engine. `saved`: with an engine that was added on the screen. `conversation`: saved with a conversation that was reopened.
-`here`: changed on the screen."""
+"""The origin of a value. `default`: the backend or the engine. `saved`: an engine that was added on the screen.
+`conversation`: the reopened conversation. `here`: a change on the screen."""
 
 
 _MOST_USED = (
@@ -39,7 +39,7 @@ class Setting:
     """The value that was set; None for the default."""
     origin: Origin
     in_force: Json
-    """The value that the engine reported for the last run; None if it reported none."""
+    """The value that the engine reported for the last run; None if the engine reported no value."""
 
 
 def lane_settings(
@@ -52,11 +52,11 @@ def lane_settings(
     first_origin: Origin = "command line",
     in_force: Mapping[str, Json] | None = None,
 ) -> tuple[Setting, ...]:
-    """Return the settings of a lane with this definition: sampling options first, then load options, those most used first.
+    """Return the settings of a lane with this definition: sampling options, then load options, the most used options first.
 
-    `configured` is the engine of this name that is defined, and `first` the definition with which the lane
-    was created; each has its origin. `in_force` are the sampling options that the
-    engine reported for the last run.
+    `configured` is the engine of this name in config.toml or added on the screen, and `first` the definition with which
+    the lane was created; values from them have the origins `configured_origin` and `first_origin`. `in_force` has the
+    sampling options that the engine reported for the last run.
     """
     values = _values(definition, backend)
     sources: list[tuple[Origin, Mapping[str, Json]]] = []
@@ -85,16 +85,16 @@ def lane_settings(
 
 
 def _rank(info: OptionInfo) -> int:
-    """Return the place of an option among those that are used most; a high number for others."""
+    """Return the rank of an option among the most used options, from 0; other options share the last rank."""
     if info.fact == "context":
         return 0
     return _MOST_USED.index(info.name) if info.name in _MOST_USED else len(_MOST_USED)
 
 
 def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, str]) -> EngineDefinition:
-    """Return the definition with options set to these texts, as they are typed; empty for the default.
+    """Return the definition with options set to texts that the user typed. An empty text means the default.
 
-    Options that the backend does not have are ignored. Raises InputError if a value is invalid.
+    Options that the backend lacks are ignored. Raises InputError if a value is invalid.
     """
     options, address = dict(definition.options), definition.address
     for name, (kind, info) in declared_options(backend).items():
@@ -112,13 +112,13 @@ class Carried:
 
     definition: EngineDefinition
     renamed: Mapping[str, str]
-    """The names of options that are called otherwise here, by the names that they had."""
+    """The names of options that this engine calls otherwise, by their names at the other engine."""
     refused: tuple[str, ...]
-    """The options that this engine does not have, or whose values it does not take, as `name=value`."""
+    """The options that this engine lacks, or whose values it refuses, as `name=value`."""
 
     @property
     def remark(self) -> str:
-        """The options that this engine refuses, or has under other names, in a sentence; empty if all were taken over."""
+        """A sentence on the options that this engine refuses or calls otherwise; empty if all were taken over unchanged."""
         renamed = [f"{old} is {new} here" for old, new in self.renamed.items()]
         refused = [f"it does not take {', '.join(self.refused)}"] if self.refused else []
         differences = "; ".join(renamed + refused)
@@ -126,7 +126,7 @@ class Carried:
 
 
 def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefinition]) -> Mapping[str, Json]:
-    """Return the options that an engine has beyond what the defined one sets: those of the command line and of the screen."""
+    """Return the options of an engine that its definition in `engines` does not set, from the command line and the screen."""
     namesake = engines.get(definition.name)
     if namesake is None or not namesake.has_model_of(definition):
         namesake = next((engine for engine in engines.values() if engine.has_model_of(definition)), None)
@@ -141,10 +141,10 @@ def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefini
 def carried(
     options: Mapping[str, Json], sources: Iterable[Backend], definition: EngineDefinition, backend: Backend
 ) -> Carried:
-    """Return an engine with options that were set for one of the `sources`, which take precedence over its own.
+    """Return an engine with options that were set for engines of the backends `sources`. They override the engine's own options.
 
-    An option that sets the same fact under another name is set there. Load options that name something outside of paragone,
-    such as the file of an adapter, belong to the model before, and are refused.
+    An option becomes the option of this backend that sets the same fact, if the names differ. Load options that name
+    something outside of paragone, such as the file of an adapter, belong to the previous model, and are refused.
     """
     infos = {name: info for source in sources for name, (_, info) in declared_options(source).items()}
     taken: dict[str, Json] = {}
@@ -166,7 +166,7 @@ def carried(
 
 
 def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mapping[str, Json]:
-    """Return the options of `key=value` settings, each read as the first of these backends that takes it; else as text."""
+    """Return the options of `key=value` settings, parsed by the first of these backends that accepts the value, else as text."""
     found: dict[str, Json] = {}
     for setting in settings:
         name, _, text = (part.strip() for part in setting.partition("="))
@@ -180,7 +180,7 @@ def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mappi
 
 
 def _counterpart(name: str, info: OptionInfo | None, backend: Backend) -> str | None:
-    """Return the name of an option at another backend; None if it has none, or if the value is not for another model."""
+    """Return the name of an option at another backend; None if that backend lacks it, or if the value suits only one model."""
     declared = declared_options(backend)
     same = next((it for _, it in declared.values() if info and info.fact and it.fact == info.fact), None)
     target = name if name in declared else None if same is None else same.name
@@ -200,17 +200,17 @@ def _takes(backend: Backend, name: str, value: Json) -> bool:
 
 
 def summary(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return the options that are set, as `name=value`; empty if all have their defaults.
+    """Return the options that are set, as `name=value`; an empty text if all options have their defaults.
 
-    Secrets and the server's address are left out, and so are all options of a backend that is not installed.
+    The result leaves out secrets, the server's address, and all options of a backend that is not installed.
     """
     return "  ".join(f"{name}={value_text(value)}" for name, value in _shown(definition, backend).items())
 
 
 def changes(before: EngineDefinition, after: EngineDefinition, backend: Backend | None) -> str:
-    """Return the options that differ between two definitions, as `name=value`; empty if none does.
+    """Return the options that differ between two definitions, as `name=value`; an empty text if no option differs.
 
-    The same options are left out as in `summary`.
+    The result leaves out the same options as `summary`.
     """
     old, new = _shown(before, backend), _shown(after, backend)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]

@@ -1,4 +1,4 @@
-"""Variants of a lane's path: other answers to a prompt, and edited prompts; and which engine wrote them."""
+"""Variants of a lane's path: other answers to a prompt, answers to edited prompts, and the engines that wrote them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
-    """Return the end of the path with the next (1) or previous (-1) variant of a run of the path; None if it has none.
+    """Return the last run of the path with the next (1) or previous (-1) variant of the run `at`; None without variants.
 
-    Without `at`, the variant is at the last place of the path that has several. The path then follows the newest runs
-    that continue this variant. After the last variant comes the first.
+    Without `at`, step from the last run of the path that has variants. After the variant, the path has the newest runs
+    that continue it. After the last variant comes the first variant.
     """
     places = reversed(lane.path) if at is None else (at,)
     place = next((run for run in places if len(lane.variants(run)) > 1), None)
@@ -28,10 +28,10 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
 
 
 def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
-    """Name the engine or the settings that wrote an answer, if they are not the lane's present ones; else an empty text.
+    """Name the engine or the settings that wrote an answer, if they differ from the lane's current ones; else an empty text.
 
-    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings; if not
-    `in_full`, `with other settings`.
+    The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings. Without
+    `in_full`, it is `with other settings`.
     """
     author, present = run.result.definition, lane.engine.definition
     if author == present:
@@ -50,7 +50,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
     """Return the prompt that a lane answers when the user asks for a new answer; None if there is no prompt.
 
     The result is the newest prompt that was sent to all lanes, follows the path of this lane, and has no run in this lane.
-    Without such a prompt, the result is the last prompt on the path. `prompts` are those of the conversation, oldest first.
+    Without such a prompt, the result is the last prompt on the path. `prompts` has the conversation's prompts, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.all_runs}

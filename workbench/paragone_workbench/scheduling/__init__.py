@@ -1,1 +1,1 @@
-"""Scheduling: when the runs of several engines are executed, and which resources each may use."""
+"""Scheduling: when the runs of several engines are executed, and which resources each run may use."""

@@ -1,4 +1,4 @@
-"""Decides whether engines fit in memory together."""
+"""Decide whether engines fit in memory together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from paragone_workbench.machine.memory import MARGIN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleDecision:
-    """The schedule for a set of engines, and the reason in a sentence."""
+    """The schedule for a set of engines, and the reason as a sentence."""
 
     mode: Literal["parallel", "swap"]
     reason: str
@@ -26,7 +26,7 @@ class ScheduleDecision:
 async def decide(engines: Iterable[EngineHandle]) -> ScheduleDecision:
     """Decide whether to keep engines open together or one at a time. Never raises.
 
-    Engines that are open have their memory already; the others must fit in what is free.
+    Open engines already have their memory; the closed engines must fit in the free memory.
     """
     local = [engine for engine in engines if engine.is_local]
     if len(local) < 2:

@@ -1,4 +1,4 @@
-"""The owner of engines: opens, restarts and closes them, and has their runs executed in turns."""
+"""The owner of engines, which opens, restarts and closes engines, and executes their runs in turns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class EnginePool:
-    """Engines that share this machine by a schedule. Call its methods on the event loop.
+    """Engines that share this machine by a schedule. Call the methods on the event loop.
 
     Sessions, suites, replays and measurements borrow their engines from a pool. An engine is opened with an equal share
-    of the cores, unless the schedule has each run open its engine (`swap`).
+    of the cores, unless each run opens its engine (the schedule `swap`).
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class EnginePool:
         requests_per_server: int = REQUESTS_PER_SERVER,
         cores: int | None = None,
     ) -> None:
-        """Create an empty pool. `requests_per_server` are in progress at a time at most.
+        """Create an empty pool. `requests_per_server` is the largest number of simultaneous requests to one server.
 
         `cores` is the number of CPU cores that all engines together may use; None for all cores of this machine.
         """
@@ -43,7 +43,7 @@ class EnginePool:
         self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
         self.engines: list[EngineHandle] = []
         self._leaving: set[EngineHandle] = set()
-        """The engines that were removed, and are being closed."""
+        """The removed engines that are still being closed."""
         self._executions: list[Execution] = []
         self._is_stopped = False
 
@@ -55,7 +55,7 @@ class EnginePool:
         return engine
 
     async def remove(self, engine: EngineHandle) -> None:
-        """Close an engine, in whatever state it is, and forget it. A run in progress is stopped."""
+        """Close an engine, whatever its state, and remove it from the pool. A run in progress is stopped."""
         if engine in self.engines:
             self.engines.remove(engine)
         self._leaving.add(engine)
@@ -63,7 +63,7 @@ class EnginePool:
         self._leaving.discard(engine)
 
     def start(self, engine: EngineHandle) -> None:
-        """Start to open an engine, unless it is open or being opened, or each run opens its engine."""
+        """Start to open an engine, unless it is open or being opened, or the schedule opens engines for each run."""
         if not self.scheduler.opens_engines:
             engine.open(self.scheduler.cores_for_each(self.engines))
 
@@ -74,16 +74,19 @@ class EnginePool:
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Find the backends in a thread, ask them where engines compute, have `auto` decide on the order, and then start to open all closed engines."""
+        """Start to open all closed engines.
+
+        First find their backends in a thread, ask the backends where the engines compute, and let `auto` decide on the order.
+        """
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.registry.place([engine.definition for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 
     async def replace(self, engine: EngineHandle, definition: EngineDefinition) -> None:
-        """Replace an engine by another one, or by the same one opened again. A run in progress is stopped.
+        """Replace an engine by another engine, or open the same engine again. A run in progress is stopped.
 
-        Returns once the previous engine is closed; `EngineHandle.opened` waits for the new one.
+        Returns once the previous engine is closed; `EngineHandle.opened` waits for the new engine.
         """
         await engine.replace(
             definition, self.scheduler.cores_for_each(self.engines), opens=not self.scheduler.opens_engines
@@ -91,7 +94,7 @@ class EnginePool:
 
     def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
         """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run is cancelled."""
-        from paragone_workbench.runs.execute import execute  # the start of the program needs no runs
+        from paragone_workbench.runs.execute import execute  # imported here so that the program starts faster
 
         execution = execute(run, engine, spec, turns=self.scheduler)
         self._executions = [other for other in self._executions if other.run.phase != "ended"]
@@ -101,7 +104,7 @@ class EnginePool:
         return execution
 
     def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
-        """Start to execute a new run. An engine executes one run at a time; further ones wait."""
+        """Start to execute a new run. An engine executes one run at a time; further runs wait."""
         from paragone_workbench.runs.prefix import Prefix
         from paragone_workbench.runs.run import Run
 
@@ -112,7 +115,7 @@ class EnginePool:
         return self.execute(run, engine, spec)
 
     async def stop(self) -> None:
-        """Stop all runs, and also those that are started later."""
+        """Stop all runs, and cancel runs that are started later."""
         self._is_stopped = True
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 

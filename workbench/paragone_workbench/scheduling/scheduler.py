@@ -1,4 +1,4 @@
-"""Schedules runs: all at once, one after the other, or with one engine in memory at a time."""
+"""Schedule runs: all at once, one after the other, or with one engine in memory at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from paragone_workbench.scheduling.sharing import (
     servers_of,
 )
 
-if TYPE_CHECKING:  # the default mode needs neither, and importing them would slow down the start
+if TYPE_CHECKING:  # the default mode does not need these modules, whose import would slow down the start
     from paragone import Caution
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -29,11 +29,11 @@ if TYPE_CHECKING:  # the default mode needs neither, and importing them would sl
 
 
 REQUESTS_PER_SERVER = 4
-"""Maximum number of concurrent runs on one server; further ones wait here, where they can be shown and cancelled."""
+"""Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
 
 
 class Scheduler(Turns):
-    """Gives runs their turns, by the mode."""
+    """Gives runs their turns in the order that the mode requires."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Scheduler(Turns):
         cores: int | None = None,
     ) -> None:
         self.mode: Mode = mode
-        """May be changed at any time; a turn in progress is not affected."""
+        """The mode, which may be changed at any time. A change does not affect a turn in progress."""
         self.decision: ScheduleDecision | None = None
-        """The decision of `auto`; None before the first one."""
+        """The decision of the mode `auto`; None before the first decision."""
         self._cores = cores
         self._coming = asyncio.Lock()
-        """Held while a run's backend is asked where the engine computes: with `swap`, later runs wait for the answer."""
+        """Held while a backend is asked where an engine computes. With `swap` and `auto`, later runs wait for the answer."""
         self._one = asyncio.Lock()
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
@@ -62,14 +62,14 @@ class Scheduler(Turns):
 
     @property
     def order(self) -> Literal["parallel", "sequential", "swap"]:
-        """The mode in force: with `auto`, the decided one."""
+        """The mode in force; for `auto`, the mode of the decision."""
         if self.mode != "auto":
             return self.mode
         return self.decision.mode if self.decision is not None else "parallel"
 
     @property
     def opens_engines(self) -> bool:
-        """Whether an engine is opened only when one of its runs has its turn."""
+        """Whether an engine is opened only for the turn of a run."""
         return self.order == "swap"
 
     def add(self, engine: EngineHandle) -> None:
@@ -83,35 +83,35 @@ class Scheduler(Turns):
         async with self._deciding:
             engines = frozenset(self._known)
             if self.decision is None or engines != self._decided_for:
-                from paragone_workbench.scheduling.decision import decide  # needed for `auto` only
+                from paragone_workbench.scheduling.decision import decide  # late: only `auto` needs it
 
                 self.decision = await decide(engines)
                 self._decided_for = engines
 
     def join(self, engine: EngineHandle) -> None:
-        """Register a run that waits. Its engine gets a share of the cores from now on."""
+        """Register a waiting run of this engine. The engine gets a share of the cores from now on."""
         self._wanting.append(engine)
         self._known.add(engine)
 
     def leave(self, engine: EngineHandle) -> None:
-        """Unregister a run that has ended."""
+        """Unregister a run of this engine that has ended."""
         self._wanting.remove(engine)
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
         """Wait until a run may use the engine. The turn ends when the context is left.
 
-        Engines that are open, or opened in their turn, have their turns in the order of the calls.
+        Engines that are open, or that are opened for their turn, have their turns in the order of the calls.
         """
         async with engine.turn, contextlib.AsyncExitStack() as held:
-            # where engines stay open, nobody waits for the backend of another one
+            # With other modes, engines stay open, and a run need not wait for the backend of another engine.
             may_swap = self.mode in ("swap", "auto")
             async with self._coming if may_swap else contextlib.nullcontext():
                 await engine.place()
                 await self.decide_order()
             order = self.order
             if order != "swap":
-                if engine.state == "closed":  # a prompt that was sent before the session opened its engines
+                if engine.state == "closed":  # the user sent a prompt before the session opened its engines
                     engine.open(self.cores_for_each(self._known))
                 await engine.opened()  # before the turn, so that loading delays no other run
             if order != "parallel":
@@ -123,7 +123,7 @@ class Scheduler(Turns):
             turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
             resources = resources_of(engine)
             if THIS_MACHINE in resources:
-                # the start of the program needs no counters
+                # imported here so that the program starts faster
                 from paragone_workbench.machine.energy_shares import energy_shares
 
                 turn.energy = held.enter_context((await energy_shares()).during())
@@ -133,8 +133,8 @@ class Scheduler(Turns):
     def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:
         """Return the number of CPU threads for each of these engines: an equal share of the cores.
 
-        More threads than cores would slow all engines down, since waiting threads spin. A server on loopback gets a
-        share too, and engines with one loaded model have one together.
+        More threads than cores would slow all engines down, because waiting threads spin. A server on loopback also gets a
+        share, and engines that share one loaded model get one share together.
         """
         here: set[object] = set()
         shared: list[EngineDefinition] = []
@@ -149,7 +149,7 @@ class Scheduler(Turns):
         return max(1, cores // max(1, len(here) + len(shared)))
 
     async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
-        """Open the engine with no other local engine in memory. Returns warnings for the user."""
+        """Close the other local engines and open this engine. Return warnings for the user."""
         if self._swapping is None:
             from paragone_workbench.scheduling.swapping import Swapping
 

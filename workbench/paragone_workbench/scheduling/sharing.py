@@ -1,4 +1,4 @@
-"""Records which runs used the same server or this machine at the same time: their speeds are not comparable."""
+"""Record which runs used the same server or this machine at the same time, so that their speeds are not comparable."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 THIS_MACHINE = "this machine"
-"""The resource that all runs use whose engines compute here."""
+"""The resource that runs use if their engines compute on this machine."""
 
 
 class Sharing:
-    """The turns in progress and what they use."""
+    """The turns in progress and the resources that they use."""
 
     def __init__(self) -> None:
         self._present: list[tuple[Turn, frozenset[str]]] = []
 
     @contextlib.contextmanager
     def during(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
-        """Set `shared` of this turn, and of the turns that overlap with it, if they use the same resource."""
+        """Set `shared` of this turn and of each simultaneous turn that uses one of its resources."""
         others = [other for other, used in self._present if used & resources]
         turn.shared = bool(others)
         for other in others:
@@ -41,7 +41,7 @@ class Sharing:
 
 
 def resources_of(engine: EngineHandle) -> frozenset[str]:
-    """Return the resources that a run of an engine uses: its servers, and this machine if it computes here."""
+    """Return the resources that a run of an engine uses: its servers, and this machine if the engine computes here."""
     addresses = engine.addresses
     found = set(map(_canonical, addresses))
     if engine.is_local or any(map(_is_loopback, addresses)):
@@ -50,13 +50,13 @@ def resources_of(engine: EngineHandle) -> frozenset[str]:
 
 
 def memory_of(engine: EngineHandle) -> frozenset[str]:
-    """Return where an engine takes memory that is free when the engine is closed: this machine, or its servers."""
+    """Return where closing an engine frees memory: this machine, or the engine's servers; empty if closing frees none."""
     frees = engine.is_local or engine.capabilities.loads
     return resources_of(engine) if frees else frozenset()
 
 
 def share_model(engine: EngineHandle, other: EngineHandle) -> bool:
-    """Whether two engines use one model in the memory of one server."""
+    """Return whether two engines use one model in the memory of one server."""
     return (
         not engine.is_local
         and engine.definition.has_model_of(other.definition)
@@ -65,16 +65,16 @@ def share_model(engine: EngineHandle, other: EngineHandle) -> bool:
 
 
 def servers_here(engine: EngineHandle) -> frozenset[str]:
-    """Return the servers on loopback that an engine contacts. A tunnel to another machine also looks like one."""
+    """Return the servers on loopback that an engine contacts, including tunnels to other machines, which look the same."""
     return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
 
 
 def servers_of(engine: EngineHandle) -> frozenset[str]:
-    """Return the addresses that an engine contacts, those on loopback in one spelling."""
+    """Return the addresses that an engine contacts, with `localhost` for all spellings of loopback."""
     return frozenset(_canonical(address) for address in engine.addresses)
 
 
-@functools.lru_cache(maxsize=1024)  # each run needs it for each engine that waits
+@functools.lru_cache(maxsize=1024)  # each run calls this for each waiting engine
 def _canonical(address: str) -> str:
     if not _is_loopback(address):
         return address

@@ -1,4 +1,4 @@
-"""Keeps one engine in memory at a time: opens it for its turn, and closes it when another one is needed."""
+"""Keep one engine in memory at a time: open an engine for its turn, and close it when another engine has its turn."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ FREE_TIMEOUT = 5.0
 """Seconds within which the memory of a closed engine must be free again."""
 
 TOLERANCE = 512 << 20
-"""Bytes that may be missing, since other programs allocate and free memory too."""
+"""Bytes that may still be in use after closing, because other programs also allocate memory."""
 
 
 class Swapping:
-    """Keeps at most one model in the memory of this machine, and of each server. Call it for one turn at a time.
+    """Keeps at most one model in the memory of this machine, and of each server. Use it for one turn at a time.
 
-    Of servers, only those take part that load models on demand: see `Capabilities.loads`.
+    This applies only to servers that load models on demand: see `Capabilities.loads`.
     """
 
     def __init__(self) -> None:
         self._free_before: dict[str, int] = {}
 
     async def swap_in(self, engine: EngineHandle, known: Iterable[EngineHandle]) -> tuple[Caution, ...]:
-        """Close the other known engines and open this one. Returns warnings for the user."""
+        """Close the other known engines that use the same memory, and open this engine. Return warnings for the user."""
         places = memory_of(engine)
         others = [
             other
@@ -53,7 +53,7 @@ class Swapping:
         return cautions
 
     async def _check(self, closed: str) -> tuple[Caution, ...]:
-        """Wait until the memory of the closed engines is free again. Returns a warning if it is not in time."""
+        """Wait until the memory of the closed engines is free again. Return a warning if that takes too long."""
         deadline = time.monotonic() + FREE_TIMEOUT
         while True:
             free = await free_memory()
