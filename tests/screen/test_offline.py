@@ -56,7 +56,7 @@ async def test_what_the_system_holds_is_not_undone(start):
     async with start(rogue("steady")) as screen:
         GUARD.is_offline, GUARD.layer = True, "seccomp"
         await screen.press("alt+O")
-        await screen.until(lambda: "seccomp holds it, which cannot be undone" in screen.told)
+        await screen.until(lambda: "seccomp closes the network, which cannot be undone" in screen.told)
         assert GUARD.is_offline
         await screen.press("alt+w")
         await screen.until(lambda: "seccomp refuses every connection" in screen.text)

@@ -1,1 +1,1 @@
-"""The network of a process of this program: how its guard begins, and the log of what processes contacted."""
+"""The network access of this program's processes: the start of the guard, and the log of contacted addresses."""

@@ -1,4 +1,4 @@
-"""The log of the addresses that recent processes of this program contacted: one JSON object a line, host and port only."""
+"""The log of the addresses that recent processes of this program contacted, with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from paragone.network.guard import Contact
 from paragone_workbench.paths import private_folder, state_file
 
 LARGEST = 256 * 1024
-"""Size in bytes from which on the older half of the log is dropped."""
+"""Size in bytes above which the older half of the log is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedContact:
-    """An address that a process contacted, or was refused, for the first time."""
+    """The first contact of a process with an address, or the first refusal of the address."""
 
     time: float
-    """In seconds since the epoch."""
+    """Seconds since the epoch."""
     process: int
     command: str
-    """The command, such as `ask`; empty for the screen."""
+    """The command of the process, such as `ask`; empty for the program with lanes."""
     engine: str
-    """Who named the address; empty if nobody did."""
+    """The engines or the backend that named the address; empty for an address that nobody named."""
     address: str
     refused: str
-    """Why the address was not contacted; empty if it was."""
+    """Why the guard refused the contact; empty for an allowed contact."""
 
 
 def contact_log() -> Path:
@@ -38,7 +38,7 @@ def contact_log() -> Path:
 
 
 def append(contact: Contact, command: str) -> None:
-    """Write a contact of this process at the end of the log. Never raises: the contact is made in any case."""
+    """Append a contact of this process to the log. Never raises, because an unwritable log must not prevent the contact."""
     logged = LoggedContact(
         time=contact.first,
         process=os.getpid(),
@@ -62,9 +62,9 @@ def append(contact: Contact, command: str) -> None:
 
 
 def read_contacts() -> list[LoggedContact]:
-    """Return the contacts in the log, the oldest first. Lines that cannot be read are left out.
+    """Return the contacts in the log, the oldest first; an empty list without a log. Unreadable lines are left out.
 
-    Empty if there is no log. Raises InputError if the log cannot be read.
+    Raises InputError if the log cannot be read.
     """
     from paragone.regular_file import read_regular_file
     from paragone.wire import from_json

@@ -1,4 +1,4 @@
-"""How the guard of this process begins: with the command line and the settings, before any plugin is imported."""
+"""Start the guard of this process by the command line and the settings, before any plugin is imported."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def watch(command: str, *, offline: bool, config: Path | None) -> str:
-    """Restrict this process to the addresses that engines name, or to none if it is offline, and log its contacts.
+    """Restrict this process to the addresses that engines name, or, offline, to none, and log its contacts.
 
-    The process is offline if the command line or the config file says so; in the file, a value of the wrong type counts
-    as yes. `config` is the file that the user named, or None for the default one. Returns a warning if the system refuses
-    to hold the restriction, otherwise an empty text.
+    The process is offline if the command line or the config file says so; in the file, a value of the wrong type means
+    offline. `config` is the file that the user named, or None for the default file. Returns a warning if the system cannot
+    enforce the restriction, otherwise an empty text.
     """
 
     def log(contact: Contact) -> None:
-        from paragone_workbench.network.contact_log import append  # most processes contact nothing
+        from paragone_workbench.network.contact_log import append  # late: most processes contact nothing
 
         append(contact, command)
 
@@ -30,7 +30,9 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
     table = network_table(config)
     if not (offline or table.get("offline", False) is not False):
         return ""
-    from paragone_workbench.config.settings import NetworkSettings  # takes longer than reading the table
+    from paragone_workbench.config.settings import (
+        NetworkSettings,
+    )  # late: its import takes longer than the table
 
     local_servers = table.get("local_servers") is True
     return apply_network_settings(NetworkSettings(offline=True, local_servers=local_servers))
@@ -39,9 +41,9 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
 def apply_network_settings(settings: NetworkSettings) -> str:
     """Go offline if the settings say so or the process is offline already, and make the system enforce the restriction.
 
-    With `local_servers`, engines may contact loopback offline. The system cannot tell loopback from the rest, so that the
-    guard alone holds it then. Returns a warning if the system refuses to hold the restriction in the other cases,
-    otherwise an empty text.
+    With `local_servers`, engines may contact loopback offline. Only the guard enforces this, because the system's restriction
+    has no exception for loopback. Returns a warning if the system should enforce the restriction and cannot, otherwise an
+    empty text.
     """
     if not (settings.offline or GUARD.is_offline):
         return ""
@@ -54,5 +56,7 @@ def apply_network_settings(settings: NetworkSettings) -> str:
     try:
         close_for_good()
     except OSError as error:
-        return f"Offline is held by paragone's own guard only, not by the system: {error.strerror or error}."
+        return (
+            f"Only paragone's own guard keeps the program offline, not the system: {error.strerror or error}."
+        )
     return ""

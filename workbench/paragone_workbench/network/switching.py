@@ -1,4 +1,4 @@
-"""Goes offline and online again while the program runs."""
+"""Go offline and online again while the program runs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from paragone.network.guard import GUARD
 
 
 def switch(*, allows_loopback: bool) -> str:
-    """Go offline, or online again if the system does not hold the network closed. Returns a sentence on the new state."""
+    """Go offline, or online again unless the system has closed the network. Return a sentence on the new state."""
     if GUARD.layer:
-        return f"Offline until the program ends: {GUARD.layer} holds it, which cannot be undone."
+        return f"Offline until the program ends: {GUARD.layer} closes the network, which cannot be undone."
     if GUARD.is_offline:
         GUARD.is_offline = False
         return "Online: the addresses that engines name are contacted."
     from paragone.network.closing import go_offline
 
     go_offline(allows_loopback=allows_loopback)
-    return "Offline: nothing is contacted. paragone's guard holds it; with --offline the system does."
+    return "Offline: nothing is contacted. paragone ensures this; with --offline the system does."
