@@ -1,1 +1,1 @@
-"""The headless application: config, engines, runs, lanes, scheduling and the store. No Textual, no rich."""
+"""The application without a screen: config, engines, runs, lanes, scheduling and the store. It imports neither Textual nor Rich."""

@@ -1,4 +1,4 @@
-"""Dates in seconds since 1970, which other programs and damaged records can have wrong."""
+"""Check and format dates in seconds since 1970, which may be invalid in foreign files and damaged records."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ UNKNOWN = "?"
 """The text that is shown for an invalid date."""
 
 _END = 253_402_214_400
-"""31 December 9999 in seconds since 1970. The day itself is left out, since it ends earlier in some time zones."""
+"""31 December 9999 in seconds since 1970. This day is excluded, because it ends earlier in some time zones."""
 
 
 def is_date(seconds: object) -> bool:
-    """Whether a value is a number of seconds since 1970 that lies in the years 1970 to 9999."""
+    """Return whether a value is a number of seconds since 1970 in the years 1970 to 9999."""
     return isinstance(seconds, int | float) and 0 <= seconds < _END
 
 
 def local_date(seconds: float, form: str) -> str:
-    """Return a date in local time, in this form of `time.strftime`; `?` if there is no such date."""
+    """Return a date in local time, in this format of `time.strftime`; `?` for an invalid date."""
     return time.strftime(form, time.localtime(seconds)) if is_date(seconds) else UNKNOWN

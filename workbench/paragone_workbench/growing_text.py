@@ -1,9 +1,9 @@
-"""Text that grows by small pieces, in little more memory than its characters need."""
+"""A text that grows by small pieces, and takes little more memory than its characters."""
 
 from __future__ import annotations
 
 _LOOSE = 256
-"""Number of pieces that are kept as they came; a string of its own takes 50 bytes more than its characters."""
+"""Number of pieces that are kept as separate strings before they are joined. Each string takes 50 bytes besides its characters."""
 
 
 class GrowingText:
@@ -19,7 +19,7 @@ class GrowingText:
         return self._length
 
     def append(self, piece: str) -> None:
-        """Append a piece."""
+        """Append a piece to the text."""
         self._loose.append(piece)
         self._length += len(piece)
         if len(self._loose) >= _LOOSE:

@@ -1,4 +1,4 @@
-"""Identifiers that the program gives to what it saves, so that files of several machines merge without a clash."""
+"""Unique identifiers for saved data, so that files of several machines merge without a clash."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import time
 
 _NAMESPACE = "5d0f7c1e-6f0a-4a55-9d3c-0b6c1d2e7a41"
-"""Of the derived ids: a number drawn at random."""
+"""The namespace of the derived ids, a UUID drawn at random."""
 
 
 def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
-    """Return a UUID of version 7 (RFC 9562, section 5.7), which sorts by the time when it was made.
+    """Return a UUID of version 7 (RFC 9562, section 5.7). Such ids sort by the time of their creation.
 
-    `seconds` is that time since 1970, by default now; `random` are ten bytes that replace the random part.
+    `seconds` is the time of creation since 1970, by default now; `random` has ten bytes that replace the random part.
     """
     milliseconds = int((time.time() if seconds is None else seconds) * 1000)
     tail = int.from_bytes(os.urandom(10) if random is None else random)
@@ -26,8 +26,8 @@ def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
 def derived_id(*parts: str) -> str:
     """Return a UUID that is always the same for these texts: version 5 (RFC 9562, section 5.5).
 
-    What is read twice from the file of another program gets the same ids twice.
+    So a conversation that is read twice from the file of another program has the same ids both times.
     """
-    import uuid  # the start of the program does without
+    import uuid  # imported here so that the program starts faster
 
     return str(uuid.uuid5(uuid.UUID(_NAMESPACE), "\0".join(parts)))

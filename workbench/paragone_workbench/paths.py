@@ -54,7 +54,7 @@ def log_folder() -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or folder. Raises OSError if it cannot be accessed; `Path.exists` hides that from 3.14 on."""
+    """Return whether a file or folder exists. Raises OSError if that cannot be found out, which `Path.exists` hides in Python 3.14."""
     try:
         path.stat()
     except OSError as error:
@@ -65,7 +65,7 @@ def exists(path: Path) -> bool:
 
 
 def accessible(path: str | Path) -> bool:
-    """Whether there is a file or folder that can be accessed; no name, however long, raises an error."""
+    """Return whether a file or folder exists and can be accessed. Never raises, even for invalid paths."""
     try:
         Path(path).stat()
     except (OSError, ValueError):  # ValueError: a null character
@@ -74,14 +74,14 @@ def accessible(path: str | Path) -> bool:
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder and its missing parents, accessible to the user alone (mode 0700), and return it.
+    """Create a folder and its missing parents, accessible only to the user (mode 0700), and return the folder.
 
-    An existing folder keeps its mode, since it may be shared on purpose. Raises ParagoneError.
+    An existing folder keeps its mode, because it may be shared on purpose. Raises ParagoneError.
     """
     try:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)  # raises an error if there is a file of that name
+        folder.mkdir(exist_ok=True)  # raises an error if a file has this name
     except OSError as error:
         raise ParagoneError(
             f"The folder {folder} cannot be created: {error.strerror or error}.",

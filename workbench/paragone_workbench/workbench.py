@@ -1,4 +1,4 @@
-"""The Python API: opens engines by name and executes runs on them. See docs/library.md."""
+"""The Python API, which opens engines by name and executes runs. See docs/library.md."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Workbench(EnginePool):
         await self.close()
 
     async def open(self, engine: str, *, config: Path | None = None, **options: Json) -> EngineHandle:
-        """Open an engine: one defined in config.toml, or one given as `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
+        """Open an engine of config.toml by its name, or an engine given as `BACKEND:MODEL` or `BACKEND:MODEL@URL`.
 
-        `options` override those of the config. Raises InputError, EngineError or EngineCrashed.
+        `options` override the options in config.toml. Raises InputError, EngineError or EngineCrashed.
         """
         from paragone_workbench.config.read import load
 
         definition = resolve(engine, load(config).engines)
         definition = with_options(definition, options, self.registry.find(definition.backend))
         handle = self.add(definition)
-        async with self.scheduler.turn(handle):  # opens the engine, if the schedule does that
+        async with self.scheduler.turn(handle):  # with some schedules, the turn opens the engine
             self.start(handle)
             if await handle.opened():
                 return handle

@@ -1,1 +1,1 @@
-"""Consent to what a document names that may come from somebody else: addresses, files, commands and interpreters."""
+"""The user's consent to addresses, files, commands and interpreters that a document of somebody else names."""

@@ -1,4 +1,4 @@
-"""What the engines of a document do outside of its folder, in words such as `contacts http://gpu-box:8000`."""
+"""List the actions of a document's engines outside of its folder, in words such as `contacts http://gpu-box:8000`."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _WORDS = {
     "arguments": "starts its program with the argument {value}",
     "sent": "sends to its server: {name} = {value}",
 }
-"""What is done with the value of an option, by what the option names outside. Files have a rule of their own."""
+"""The action for the value of an option, by the kind of thing that the option names. `_reading` is the rule for files."""
 
 
 def engine_actions(
     definition: EngineDefinition, backend: Backend, document: Path, folders: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the actions outside of a document's folder of an engine that the document names.
+    """Return the actions of an engine that a document names, outside of the document's folder.
 
-    `folders` are the user's folders of models. Models there, and where the backend keeps models, are the user's own.
-    Raises InputError if an option is invalid, and EngineError if the backend fails.
+    `folders` are the user's folders of models. Reading a model there, or in the backend's folders of models, is no such
+    action. Raises InputError if an option is invalid, and EngineError if the backend fails.
     """
     load, sampling = split_options(definition, backend)
     try:
@@ -66,14 +66,14 @@ def engine_actions(
 
 
 def option_actions(options: type[Options], values: Mapping[str, Json], document: Path) -> Iterator[str]:
-    """Yield the actions outside of a document's folder that these values of options lead to."""
+    """Yield the actions that these values of options cause outside of a document's folder."""
     for info in describe(options):
         given = values.get(info.name)
         for value in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(value, str) or not info.outside:
                 continue
             if info.address and "$" not in value:
-                continue  # the backend is asked which address is contacted; a variable of the user's is sent
+                continue  # `engine_actions` lists contacted addresses; here, only a variable of the user in one is listed
             if info.outside == "file":
                 yield from _reading(value, document)
             elif info.outside != "text or file":
@@ -91,7 +91,7 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
     engines = [engine for name, engine in config.engines.items() if name not in config.added]
     if "lanes" in config.document.data:
         for text in config.lanes.start:
-            with contextlib.suppress(InputError):  # no lane is opened for it
+            with contextlib.suppress(InputError):  # no lane is opened for an invalid text
                 engines.append(resolve(text, config.engines))
     actions = [
         f"searches for models in {folder}"
@@ -101,7 +101,7 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
     actions += named_actions(engines, registry, document)
     named = config.document.data.get("presets")
     for preset in (config.presets[name] for name in named) if isinstance(named, dict) else ():
-        for value in preset.sampling.values():  # whatever the backend, a text after @ can only be a file
+        for value in preset.sampling.values():  # for all backends, @ can only precede the path of a file
             if isinstance(value, str) and value.startswith("@"):
                 actions += (f"the preset {preset.name} {action}" for action in _reading(value[1:], document))
     return tuple(dict.fromkeys(actions))
@@ -110,10 +110,10 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
 def named_actions(
     engines: Iterable[EngineDefinition], registry: Registry, document: Path, folders: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield what engines that a document names do outside of the document's folder, each action with the engine's name.
+    """Yield the actions of a document's engines outside of the document's folder, each with the engine's name.
 
-    Engines whose backend is missing cannot be opened and are left out. `folders` are the user's folders of models. Raises
-    EngineError if a backend fails.
+    Leaves out engines whose backend is missing, because they cannot be opened. `folders` are the user's folders of models.
+    Raises EngineError if a backend fails.
     """
     for engine in engines:
         backend = registry.find(engine.backend)
@@ -139,13 +139,13 @@ def _reading(path: str, document: Path) -> list[str]:
 
 
 def _is_beside(path: str, document: Path) -> bool:
-    """Whether a file is in the folder of a document, or below. The user's home folder and those above it do not count."""
+    """Return whether a file is in the folder of a document or below; False if this folder contains the user's home folder."""
     folder = document.resolve().parent
     return not Path.home().resolve().is_relative_to(folder) and _is_in(path, folder)
 
 
 def _is_in(path: str, folder: Path) -> bool:
-    """Whether a file is in a folder or below; links are followed."""
+    """Return whether a file is in a folder or below. Links are followed."""
     try:
         return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a loop of links, an unknown home folder, a null character

@@ -1,4 +1,4 @@
-"""The question whether a document may do the actions that it names. Consent is required in this module only."""
+"""Ask the user whether a document's actions are allowed. All requests for consent go through this module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.config.state import State
 
 
 class ConsentNeeded(InputError):
-    """A document names what needs the user's consent, and the user was not asked."""
+    """A document's actions need the user's consent, and nobody could be asked."""
 
     def __init__(self, document: Path, actions: Sequence[str], *, hint: str) -> None:
         super().__init__(
@@ -23,27 +23,27 @@ class ConsentNeeded(InputError):
             hint=hint,
         )
         self.actions = tuple(actions)
-        """What would be done, without keys."""
+        """The actions that need consent, without keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """Whether the user consents to what a document does outside of its folder.
+    """Whether the user consents to a document's actions outside of its folder.
 
-    A yes is remembered for the document's path and these actions. If the document names other actions, the user is asked again.
+    Consent is remembered for the document's path and these actions. If the document names other actions, the user is asked again.
     """
 
     document: Path
     state: State
     ask: Callable[[Sequence[str]], bool] | None = None
-    """Shows the user the actions and returns the answer; None if there is nobody to ask."""
+    """Shows the user the actions and returns whether the user consents; None if nobody can be asked."""
     trusted: bool = False
-    """Whether the user has consented to everything beforehand."""
+    """Whether the user has consented to all actions beforehand."""
 
     def require(self, actions: Sequence[str], *, hint: str = "Write --trust to consent.") -> None:
-        """Return if the user consents to these actions. Raises InputError if not: `ConsentNeeded`, with `hint`, if nobody is asked.
+        """Require the user's consent to these actions. Raises InputError without consent: `ConsentNeeded` if nobody can be asked.
 
-        Keys among the words of the actions are not shown.
+        `hint` says how to consent. Keys in the actions are not shown.
         """
         if not actions or self.trusted:
             return
@@ -54,14 +54,14 @@ class Consent:
         if self.ask is not None:
             if not self.ask(shown):
                 raise InputError(f"{self.document} is not used: you did not allow its actions.")
-            with contextlib.suppress(ParagoneError):  # then the next run asks again
+            with contextlib.suppress(ParagoneError):  # unsaved: the user is asked again next time
                 self.state.remember_consent(digest)
             return
         raise ConsentNeeded(self.document, shown, hint=hint)
 
     def _digest(self, actions: Sequence[str]) -> str:
-        """Return a SHA-256 of the document's path and the actions: they may name commands, which are not written down."""
-        import hashlib  # not at the top: loading it takes milliseconds, and few commands ask
+        """Return a SHA-256 of the document's path and the actions, which is saved instead of the actions themselves."""
+        import hashlib  # imported here because it takes milliseconds, and few commands need consent
 
         named = json.dumps([str(self.document.absolute()), *actions])
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()

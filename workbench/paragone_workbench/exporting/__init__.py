@@ -1,1 +1,1 @@
-"""Conversations into files: documents, texts to read, and suites."""
+"""Export conversations into files: documents, texts to read, and suites."""

@@ -1,4 +1,4 @@
-"""Writes conversations into a file that people read, or that can be imported."""
+"""Write conversations into a file to read or to import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paragone_workbench.reporting.file import format_of, write
 from paragone_workbench.store import History, Store, StoreError
 
 _PAGE = 1000
-"""Conversations that are listed at once."""
+"""Number of conversations that one query of the history returns."""
 
 
 class Exported(NamedTuple):
@@ -23,11 +23,11 @@ class Exported(NamedTuple):
 
     path: Path
     numbers: tuple[int, ...]
-    """The conversations in the file."""
+    """The numbers of the conversations in the file."""
     left_out: tuple[str, ...]
-    """Why others are not in the file: a sentence for each."""
+    """For each conversation that was left out, a sentence that says why."""
     size: int
-    """Of the file, in bytes."""
+    """Size of the file in bytes."""
 
     def __str__(self) -> str:
         return f"{self.path} has {counted(len(self.numbers), 'conversation')} ({size_text(self.size)})."
@@ -41,10 +41,10 @@ def export_conversations(
     *,
     replaces: bool,
 ) -> Exported:
-    """Write conversations into a file: all of them if `numbers` is None.
+    """Write the conversations with these numbers into a file; all conversations if `numbers` is None.
 
-    The file's ending says the form: `.json` (everything, can be imported) or `.md` (to read). `find` returns the backend of
-    a name. `replaces`: the user agreed that an existing file is replaced. If all are written, those that are damaged are
+    The suffix of the path sets the format: `.json` (complete, for import) or `.md` (to read). `find` returns the backend of
+    a given name. `replaces` says whether an existing file may be replaced. If `numbers` is None, damaged conversations are
     left out. Blocks. Raises ParagoneError.
     """
     if path.suffix.lower() not in (".json", ".md"):
@@ -63,7 +63,7 @@ def export_conversations(
 
 
 def _is_whole(store: Store, number: int, left_out: list[str]) -> bool:
-    """Whether a conversation can be read; if not, add why to `left_out`."""
+    """Return whether a conversation can be read; if it cannot, add a sentence with the reason to `left_out`."""
     try:
         store.load(number)
     except StoreError as error:
@@ -102,7 +102,7 @@ def _documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
 
 
 def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:
-    """Yield the pieces of a document that `make` returns for the history, outside of an event loop. Raises ParagoneError."""
+    """Yield the pieces of the document that `make` returns for the history. Call this outside of an event loop. Raises ParagoneError."""
     with asyncio.Runner() as runner:
         history = runner.run(History.open())
         try:

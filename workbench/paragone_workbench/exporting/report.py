@@ -1,4 +1,4 @@
-"""Writes a report of an experiment or a conversation into a file, in the format of its suffix."""
+"""Write a report of an experiment or a conversation into a file, whose suffix sets the format."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from paragone_workbench.store.store import Store
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
     """Write a report of the experiment or conversation with an id, such as `e3` or `c7`, and return the file's size in bytes.
 
-    `find` returns the backend of a name. `replaces`: the user agreed that an existing file is replaced. Raises ParagoneError.
+    `find` returns the backend of a given name. `replaces` says whether an existing file may be replaced. Raises ParagoneError.
     """
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 
 def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: BackendLookup) -> Iterator[str]:
-    """Yield the content of the file. Modules of one format, and their libraries, are imported for it only."""
+    """Yield the content of the file. Only the modules and libraries of the file's format are imported."""
     from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
 
     subject = find_subject(store, subject_id)
@@ -54,5 +54,5 @@ def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> I
     if isinstance(subject, Experiment):
         return document_pieces(lambda history: document_of_experiment(history, subject.number))
     number = subject.conversation.number
-    assert number is not None  # it is saved
+    assert number is not None  # the conversation is saved
     return document_pieces(lambda history: document_of_conversation(history, number, find))

@@ -1,4 +1,4 @@
-"""Writes the prompts of a conversation as a suite."""
+"""Write the prompts of a conversation as a suite."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from paragone_workbench.store import SavedConversation
 
 
 class WrittenSuite(NamedTuple):
-    """What was written."""
+    """The result of writing a suite."""
 
     prompts: int
     """Number of prompts in the suite."""
     with_images: int
-    """Number of prompts that are left out: a suite has no images."""
+    """Number of prompts that were left out because of their images, which a suite cannot contain."""
 
 
 def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> WrittenSuite:
-    """Write the prompts on the path of the first lane that is not closed into a file, a line of JSON each.
+    """Write the prompts on the path of the first open lane into a file, with a line of JSON for each prompt.
 
-    A prompt comes with the messages before it: what its engine was sent. `replaces`: the user agreed that an existing file is
-    replaced. Raises InputError if there is no prompt, or the file exists or cannot be written, and ParagoneError.
+    The line also has the messages before the prompt. `replaces` says whether an existing file may be replaced. Raises
+    InputError if there is no prompt, or the file exists or cannot be written, and ParagoneError.
     """
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")
@@ -51,7 +51,7 @@ def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False)
 
 
 def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
-    """Return the record of a prompt in a suite file; one message is a `prompt`."""
+    """Return the record of a prompt in a suite file: a `prompt`, or `messages` if there are messages before the prompt."""
     system: dict[str, Json] = {}
     if messages[0].role == "system":
         system, messages = {"system": messages[0].text}, messages[1:]

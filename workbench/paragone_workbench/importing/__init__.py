@@ -1,1 +1,1 @@
-"""Conversations from files: paragone's own documents, and the exports of other programs."""
+"""Import conversations from files: paragone's own documents, and exports of other programs."""

@@ -1,4 +1,4 @@
-"""A conversation as another program exports it: a tree of messages; and how it becomes one of ours."""
+"""A conversation of another program, as a tree of messages, and its conversion to a conversation of paragone."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation
 
 MOST_LANES = 1_000
-"""Answers of different models side by side. The lane of each is looked for among all others."""
+"""Largest number of lanes of an imported conversation, because the time for finding a run's lane grows with this number."""
 MOST_JOINED = 2**30
-"""Limit in characters for joining answers of several messages: each message copies the answer so far."""
+"""Largest number of characters that are copied to join answers in several messages: each message copies the answer so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +26,15 @@ class ChatMessage:
     """A message of a chat."""
 
     id: str
-    """Unique in the chat."""
+    """The message's id, unique in the chat."""
     parent: str | None
-    """The id of the message before it, which comes earlier in the chat; several with one parent are branches."""
+    """The id of the message that this message follows, which comes earlier in the chat. Messages with the same parent are
+    branches."""
     role: Role
     text: str
     thinking: str = ""
     model: str = ""
-    """Of an answer: the name of the model, if the file has it."""
+    """The name of the model that wrote the answer; empty if unknown."""
     created: float | None = None
     """Seconds since 1970."""
     images: tuple[Image, ...] = ()
@@ -44,39 +45,39 @@ class Chat:
     """A conversation of another program."""
 
     source: str
-    """The program, a part of the ids of all that comes from it."""
+    """The name of the program, which is a part of all ids in its conversations."""
     id: str
-    """The same whenever the conversation is exported."""
+    """The conversation's id, the same in each export."""
     title: str
     created: float
     """Seconds since 1970."""
     messages: Sequence[ChatMessage]
     current: str | None = None
-    """The message at the end of the branch that was shown last; None for the last message."""
+    """The id of the message at the end of the branch that was shown last; None for the last message."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """What a message has become, for the messages that follow it."""
+    """The prompt and the run up to a message, which the next messages continue."""
 
     prompt: Prompt | None = None
     run: Run | None = None
     system: str | None = None
-    """The system prompt that a system message asks for, until a prompt has it."""
+    """The system prompt from a system message, until a prompt has it."""
 
 
 @dataclass(slots=True)
 class _Lanes:
-    """The lanes of an imported conversation: answers of several models to one prompt stand side by side."""
+    """The lanes of an imported conversation. Answers of different models to one prompt are in different lanes."""
 
     chat: Chat
     all: list[LaneRecord] = field(default_factory=list)
     of_run: dict[str, LaneRecord] = field(default_factory=dict)
     beside: dict[tuple[str, str], EngineDefinition] = field(default_factory=dict)
-    """The engine of the answers in a lane to a prompt, by the ids of both."""
+    """The engine of a lane's answers to a prompt, by the ids of the lane and the prompt."""
 
     def add(self, run: Run) -> None:
-        """Put a run into the lane of the run that it continues, or beside an answer of another model.
+        """Put a run into the lane of the run that it continues, or into another lane if that lane has another model's answer.
 
         Raises InputError if there are too many lanes.
         """
@@ -115,9 +116,9 @@ class _Lanes:
 
 
 def conversation_of(chat: Chat) -> SavedConversation:
-    """Return the chat as a conversation with lanes and runs. Its ids are the same whenever it is read.
+    """Return the chat as a conversation with lanes and runs, whose ids are the same each time that the chat is read.
 
-    Raises InputError if an answer is in too many messages.
+    Raises InputError if an answer consists of too many messages.
     """
     conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
     places: dict[str | None, _Place] = {None: _Place()}
@@ -140,7 +141,7 @@ def conversation_of(chat: Chat) -> SavedConversation:
                 text, continues = f"{before.run.text}\n\n{text}", before.run.continues
                 if following[message.parent] == 1:
                     del runs[before.run.id]
-                    before.run = None  # no other message follows, and its text is in the longer answer
+                    before.run = None  # the longer answer contains its text, and no other message follows it
                 joined += len(text)
                 if joined > MOST_JOINED:
                     raise InputError(

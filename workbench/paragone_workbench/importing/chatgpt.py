@@ -29,7 +29,7 @@ def chats(data: Json) -> Iterator[Chat]:
 
 
 def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
-    """Yield the messages that people see. Messages of tools, and empty ones, are left out of the tree."""
+    """Yield the messages that users see. The tree leaves out empty messages and messages of tools."""
     shown: dict[str | None, str | None] = {None: None}
     for node_id, before, node in in_order(nodes, "parent"):
         parent = shown.get(before)

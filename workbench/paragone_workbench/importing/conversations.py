@@ -1,4 +1,4 @@
-"""Reads conversations from a file of any known format, and adds them to the history."""
+"""Read conversations from a file of any known format, and add the conversations to the history."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _ZIP = b"PK\x03\x04"
 
 
 def read_conversations(path: Path) -> Iterator[SavedConversation]:
-    """Yield the conversations in a file. What has no date gets that of the file.
+    """Yield the conversations in a file. A conversation without a date gets the date of the file.
 
-    Raises InputError if the file cannot be read, or has no conversation.
+    Raises InputError if the file cannot be read, or contains no conversation.
     """
     head = _head(path)
     if head.startswith(_ZIP):
@@ -68,21 +68,21 @@ class Added(NamedTuple):
     """The result of importing a conversation."""
 
     number: int
-    """The 7 in `c7`, which people type."""
+    """The number by which users name the conversation: 7 in `c7`."""
     is_new: bool
     """Whether the whole conversation is new in the history."""
     is_completed: bool
-    """Whether the history had the conversation, and lacked something of it."""
+    """Whether the history had the conversation, but lacked parts that the import has added."""
     is_restored: bool = False
-    """Whether the conversation was deleted, and is back."""
+    """Whether the import has restored a deleted conversation."""
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
-    """Add a conversation to the history. If the history has it already, add the missing parts, and keep the others.
+    """Add a conversation to the history. If the history already has the conversation, add only the missing parts.
 
-    An answer that was interrupted here is replaced by a longer or ended one. A conversation that was deleted, and can be
-    brought back, is. Raises InputError if a part of the conversation has the id of a part of another one, which would be
-    overwritten, and StoreError.
+    A longer or complete answer replaces an interrupted answer in the history. A deleted conversation is restored if that is
+    still possible. Raises InputError if a part of the conversation has the id of a part of another conversation, which would
+    be overwritten, and StoreError.
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
@@ -113,7 +113,7 @@ def _ids(saved: SavedConversation) -> set[str]:
 
 
 def _completes(imported: Run | None, here: Run) -> bool:
-    """Whether an imported run has what the same run in the history lacks, and all of its text."""
+    """Return whether an imported run completes the same, interrupted run in the history: it has more text, or has ended."""
     if imported is None or here.result.state != "interrupted":
         return False
     more = len(imported.text) - len(here.text), len(imported.result.thinking) - len(here.result.thinking)
@@ -141,7 +141,7 @@ def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
 
 
 def _dated(chat: Chat, path: Path) -> SavedConversation:
-    """Return a chat as a conversation. A chat without a date has that of the file, a message that of its chat."""
+    """Return a chat as a conversation. A chat without a date gets the file's date, and a message without one its chat's."""
     created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
     messages = [
         message if is_date(message.created) else replace(message, created=None) for message in chat.messages

@@ -1,4 +1,4 @@
-"""The databases of other programs of the terminal: llm's `logs.db` and oterm's `store.db`."""
+"""Read the databases of two other terminal programs: llm's `logs.db` and oterm's `store.db`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTERM = """
 def database_chats(path: Path) -> Iterator[Chat]:
     """Yield the conversations of a database.
 
-    Raises InputError if the program that wrote the file is unknown, or if reading it takes too much.
+    Raises InputError if the program that wrote the file is unknown, or if reading it takes too much time or memory.
     """
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
@@ -51,17 +51,17 @@ def database_chats(path: Path) -> Iterator[Chat]:
 KNOWN = "The databases of llm (logs.db) and oterm (store.db) can be imported."
 
 LONGEST_S = 30.0
-"""Seconds of CPU time that reading may take: a database can have columns that compute."""
+"""Seconds of CPU time that reading may take, because a database can have columns with long computations."""
 MOST_MESSAGES = 1_000_000
 """Largest number of messages in a database."""
 _LONGEST_TEXT = 2**26
-"""Largest number of bytes of a value."""
+"""Largest number of bytes of a value in a database."""
 _STEPS = 100_000
-"""Steps of SQLite between two looks at the time."""
+"""Number of SQLite's steps between two checks of the time."""
 
 
 def _limit(database: sqlite3.Connection) -> None:
-    """Limit the time and the memory that a database of somebody else can take."""
+    """Limit the time and the memory for reading a database that may come from somebody else."""
     end = time.process_time() + LONGEST_S
     database.execute("PRAGMA trusted_schema = OFF")
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
@@ -70,7 +70,7 @@ def _limit(database: sqlite3.Connection) -> None:
 
 
 def _rows(database: sqlite3.Connection, query: str) -> Iterator[tuple[str, ...]]:
-    """Yield the rows of a query as texts, whatever their types; a blob or a null is an empty text. Raises InputError."""
+    """Yield the rows of a query with all values as texts; a blob or a null becomes an empty text. Raises InputError."""
     for number, row in enumerate(database.execute(query)):
         if number == MOST_MESSAGES:
             raise InputError(f"The database has more than {MOST_MESSAGES:,} messages.", hint=KNOWN)
@@ -126,7 +126,7 @@ def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
 
 
 def _images(listed: str) -> Iterator[Image]:
-    """Yield the images of a message of oterm: a list of base64 without their type, which PNG's and JPEG's bytes tell."""
+    """Yield the images of a message of oterm: a list of base64 without media types, so the first bytes tell PNG from JPEG."""
     with contextlib.suppress(ValueError, TypeError):
         for data in json.loads(listed or "[]"):
             kind = "png" if str(data).startswith("iVBOR") else "jpeg"
@@ -135,7 +135,7 @@ def _images(listed: str) -> Iterator[Image]:
 
 
 def _seconds(text: str) -> float:
-    """Return a time in UTC as seconds since 1970; 0 if it cannot be read."""
+    """Return a time in UTC as seconds since 1970; 0 if the text is not a time."""
     with contextlib.suppress(ValueError, OverflowError):
         found = datetime.datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()

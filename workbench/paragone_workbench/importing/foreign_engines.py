@@ -1,4 +1,4 @@
-"""The engines and requests in imported conversations: removes their keys, and lists what they do outside of the file's folder."""
+"""Remove keys from imported conversations, and list the actions of their engines outside of the file's folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import SavedConversation
 
 _DIGESTS = frozenset({"sha256", "messages_sha256"})
-"""Names of values in manifests that look like keys, but are not."""
+"""Names of values in manifests that look like keys, but are digests."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -28,8 +28,8 @@ def conversation_actions(
 ) -> tuple[str, ...]:
     """Return the actions outside of the file's folder that imported conversations cause when they are opened or replayed.
 
-    These are actions of the engines of all lanes and runs, and files named by sampling options of prompts and
-    requests. `folders` are the user's folders of models. Raises EngineError if a backend fails.
+    The actions are those of the engines of all lanes and runs, and reading files that sampling options of prompts and
+    requests name. `folders` are the user's folders of models. Raises EngineError if a backend fails.
     """
     definitions = {
         repr(definition): definition for saved in conversations for definition in _definitions(saved)
@@ -37,16 +37,17 @@ def conversation_actions(
     actions = [*named_actions(definitions.values(), registry, path, folders)]
     samplings = {repr(sampling): sampling for saved in conversations for sampling in _samplings(saved)}
     for sampling in samplings.values():
-        # any engine may be chosen for the lane to go on, or for a replay
+        # the user may choose an engine of any backend to continue the lane, or for a replay
         for backend in registry.all().values():
             actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
     return tuple(dict.fromkeys(actions))
 
 
 def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
-    """Remove keys, and ways to obtain one, from a conversation that was read from a file; texts of the conversation stay.
+    """Remove keys, and options that obtain keys, from the engines and requests of an imported conversation, not from its texts.
 
-    An engine whose backend is not installed keeps its name, its backend and its model: nobody knows what its options do.
+    An engine whose backend is not installed keeps only its name, its backend and its model, because the meaning of its
+    options is unknown.
     """
     for lane in saved.lanes:
         lane.definition = _without_secrets(lane.definition, registry)
@@ -85,7 +86,7 @@ def _public_sampling(sampling: Mapping[str, Json], registry: Registry) -> Mappin
 
 
 def _public_options(options: Mapping[str, Json], declared: Mapping[str, OptionInfo]) -> dict[str, Json]:
-    """Return options without secrets. Templates, grammars and schemas stay as they are."""
+    """Return options without secrets. Templates, grammars and schemas are unchanged."""
     found: dict[str, Json] = {}
     for name, value in options.items():
         info = declared.get(name)
@@ -135,7 +136,7 @@ def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[s
 
 
 def _public(value: Json) -> Json:
-    """Return a value without keys in its texts."""
+    """Return a value with the keys removed from its texts."""
     if isinstance(value, str):
         return without_key_words(value)
     if isinstance(value, Mapping):

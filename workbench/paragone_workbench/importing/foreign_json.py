@@ -1,4 +1,4 @@
-"""Reads the times, roles and images in the exports of other programs."""
+"""Read the times, roles and images in the exports of other programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,")
 
 
 def seconds(data: Json, *path: str) -> float | None:
-    """Return the time at a path, in seconds since 1970, also if the file has milliseconds; None if there is none."""
+    """Return the time at a path in seconds since 1970; None without a number. Large numbers are taken for milliseconds."""
     found = number_at(data, *path)
     return found / 1000 if found is not None and found > 1e11 else found
 
@@ -24,7 +24,7 @@ def role_of(name: str) -> Role:
 
 
 def image(url: str, name: str = "") -> Image | None:
-    """Return the image in a `data:` URL; None if the URL has none."""
+    """Return the image in a `data:` URL; None for any other URL."""
     match = _DATA_URL.match(url)
     if match is None:
         return None
@@ -37,7 +37,7 @@ def image(url: str, name: str = "") -> Image | None:
 
 
 def images(parts: Iterable[Json], *path: str) -> Iterator[Image]:
-    """Yield the images in the `data:` URLs that parts have at a path. A part may have a `name`."""
+    """Yield the images in the `data:` URLs that parts of a message have at a path, with the `name` of the part, if any."""
     for part in parts:
         if (found := image(text_at(part, *path), text_at(part, "name"))) is not None:
             yield found

@@ -1,4 +1,4 @@
-"""A prompt of an experiment as a conversation: a lane for each engine, with its answers as variants."""
+"""Save a prompt of an experiment as a conversation, with a lane for each engine, and the engine's answers as variants."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import save_whole
 
 _GIVEN = EngineDefinition(name="suite", backend=IMPORTED, model="suite")
-"""Stands for an engine where the suite itself has an answer before the prompt."""
+"""The engine of answers that the suite itself has before the prompt."""
 
 
 def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
     """Save the prompt of an answer (the 17 in `e3/17`) as a conversation.
 
-    The answers are the same runs, which the experiment keeps. A second call finds the conversation again. Raises InputError
+    The runs belong to the experiment and to the conversation. A second call finds the conversation again. Raises InputError
     if the answer does not exist, and ParagoneError.
     """
     experiment = store.experiments.get(experiment_number)
@@ -52,7 +52,7 @@ class _Builder:
     def __post_init__(self) -> None:
         self.conversation = Conversation(created=self.experiment.created, id=self.conversation_id)
         self._given: list[tuple[Prompt, str]] = []
-        """The earlier prompts of the suite, each with the answer that the suite has."""
+        """The earlier prompts of the conversation in the suite, each with the suite's answer."""
         self._system: str | None = None
         self._last: Prompt | None = None
         for message in self.suite_prompt.messages:

@@ -1,4 +1,4 @@
-"""Imports a file into the history: reads it, removes keys, asks for consent, and adds the conversations that are new."""
+"""Import a file into the history: read the file, remove keys, ask for consent, and add new conversations."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def import_file(
     folders: Sequence[str],
     require_consent: Callable[[Sequence[str]], None],
 ) -> tuple[Imported, ...]:
-    """Add the conversations of a file to the history. Nothing is added if one of them cannot be read.
+    """Add the conversations of a file to the history. If one of them cannot be read, none is added.
 
-    Opening a conversation opens the engines of its lanes, and a replay those of its runs. What these do elsewhere needs
-    consent here, because the history is the user's own from then on: `require_consent` gets it, and raises InputError without.
-    Keys in the file are not kept. `folders` are the user's folders of models. Blocks. Raises ParagoneError.
+    Opening an imported conversation opens its lanes' engines, and a replay opens its runs' engines, both without a question.
+    So the import asks for consent to their actions: `require_consent` receives the actions, and raises InputError without
+    consent. Keys in the file are not kept. `folders` are the user's folders of models. Blocks. Raises ParagoneError.
     """
     read = list(read_conversations(path))
     for saved in read:
@@ -45,7 +45,7 @@ def import_file(
 
 
 def import_text(imported: Iterable[Imported]) -> str:
-    """Return in sentences how many conversations are new, completed, deleted before, and were in the history already."""
+    """Return sentences with the numbers of conversations that are new, completed, restored, and already in the history."""
     added = [conversation.added for conversation in imported]
     new = [one.number for one in added if one.is_new]
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""

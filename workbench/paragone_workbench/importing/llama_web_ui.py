@@ -1,4 +1,4 @@
-"""The export of llama-server's web interface: `{"conv": …, "messages": […]}`, or a list of them; messages form a tree."""
+"""The export of llama-server's web interface: `{"conv": …, "messages": […]}`, or a list of such objects. Messages form a tree."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chats(data: Json) -> Iterator[Chat]:
 
 
 def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
-    """Yield the messages. The root of the tree has the type `root` and no text."""
+    """Yield the messages, without the root of the tree, which has the type `root` and no text."""
     for node_id, parent, node in in_order(nodes, "parent"):
         if text_at(node, "type") == "root":
             continue

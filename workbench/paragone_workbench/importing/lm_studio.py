@@ -1,4 +1,4 @@
-"""LM Studio's conversation files, `*.conversation.json`: messages with versions, of which one is selected."""
+"""LM Studio's conversation files, `*.conversation.json`. Each message has versions, one of which is selected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chats(data: Json) -> Iterator[Chat]:
 
 
 def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
-    """Return the messages, and the id of the last one that is selected. A version is a branch that ends."""
+    """Return the messages, one for each version, and the id of the last selected version. Messages follow the selected version."""
     messages: list[ChatMessage] = []
     parent: str | None = None
     if system := text_at(data, "systemPrompt"):
@@ -60,7 +60,7 @@ def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], st
 
 
 def _content(version: Json) -> tuple[str, str]:
-    """Return the text and the thinking of a version: its own content, or that of its steps."""
+    """Return the text and the thinking of a version, from its own content and its steps."""
     parts: dict[bool, list[str]] = {False: [], True: []}
     for block in (version, *list_at(version, "steps")):
         thinking = text_at(block, "style", "type") == "thinking"

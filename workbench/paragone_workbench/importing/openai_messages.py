@@ -23,7 +23,7 @@ def chats(data: Json) -> Iterator[Chat]:
     for message in listed:
         role = text_at(message, "role")
         if role not in ("system", "developer", "user", "assistant"):
-            continue  # calls of tools and their results
+            continue  # a call of a tool, or the result of a call
         messages.append(
             ChatMessage(
                 id=str(len(messages)),

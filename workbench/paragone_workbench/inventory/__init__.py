@@ -1,1 +1,1 @@
-"""What this machine can run: backends, engines, models, servers, and what is missing for them."""
+"""What this machine can run: backends, engines, models and servers, and what is missing to use them."""

@@ -1,4 +1,4 @@
-"""A list of everything that a lane can run, what can be used first, and of what cannot be used and why."""
+"""List all engines, models and demos for lanes: the usable entries first, then the others with the reason."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Group(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """An engine, a model or the demo; or one of them, or a backend, that cannot be used, with the reason."""
+    """An engine, a model, or the demo, usable or with the reason why not; or a backend that cannot be used."""
 
     key: str
-    """Identifies the entry. The key stays the same when the entry moves to another group."""
+    """The identity of the entry, which stays the same when the entry moves to another group."""
     group: Group
     name: str
     detail: str = ""
@@ -55,7 +55,7 @@ class CatalogEntry:
     remedy: str = ""
     """What to do about the problem, as a sentence."""
     definition: EngineDefinition | None = None
-    """The engine to open. None for the demo, which has two, and for a backend."""
+    """The engine to open. None for the demo, which has two engines, and for a backend."""
     model: str = ""
     """The model's full path or name."""
     is_added: bool = False
@@ -76,7 +76,7 @@ class CatalogEntry:
 async def catalog_entries(
     config: Config, registry: Registry, *, asks_servers: bool = False
 ) -> AsyncGenerator[Sequence[CatalogEntry], None]:
-    """Yield the entries several times: first the defined engines, then more as backends and servers reply.
+    """Yield the list of entries several times: first the defined engines, then more entries as backends and servers reply.
 
     With `asks_servers`, servers on this machine that no engine names are asked for their models, unless paragone is offline.
     """
@@ -101,7 +101,7 @@ async def catalog_entries(
                 pending, timeout=left if left > 0 else None, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                task.result()  # raises exceptions that are a mistake of this module
+                task.result()  # raises an unexpected exception, which is a defect of this module
             if loop.time() >= notice:
                 catalog.waited = [tasks[task] for task in pending]
             yield catalog.entries()
@@ -119,23 +119,23 @@ class _Catalog:
 
     def __init__(self, config: Config, *, asks_servers: bool) -> None:
         self.backends: Mapping[str, Backend] | None = None
-        """By name; None until the plugins are imported."""
+        """The backends by name; None until the plugins are imported."""
         self._config = config
         self._asks_servers = asks_servers and not GUARD.is_offline
         self._probes: dict[tuple[str, str | None], Probe] = {}
         self._at_servers: dict[str, Probe] = {}
-        """Why defined engines cannot be used at their servers, by name."""
+        """The reasons why defined engines cannot be used at their servers, by the engine's name."""
         self._memory: dict[str, str] = {}
-        """Whether the models of defined engines are loaded at their servers, by name."""
+        """The text that says whether a defined engine's model is loaded at its server, by the engine's name."""
         self._found: dict[str, CatalogEntry] = {}
-        """Models, demo and backends, by their keys."""
+        """The entries of models, the demo and backends, by their keys."""
         self.waited: Sequence[Backend] = ()
         """The backends that have not answered after `NOTICE_S` seconds."""
 
     def entries(self) -> list[CatalogEntry]:
-        """Return the entries by group: engines in the order of their definition, the others by name.
+        """Return the entries by group: engines in the order of their definition, other entries by name.
 
-        A model that is defined as an engine, with no options, is not listed a second time.
+        A model is left out if a defined engine has the same model and no options.
         """
         order = list(Group)
         engines = self._config.engines.values()
@@ -204,9 +204,9 @@ class _Catalog:
                 )
 
     def add_served(self, endpoints: Sequence[ConfiguredEndpoint]) -> None:
-        """Add what the servers of defined engines report: why engines cannot be used there, and further models.
+        """Add the reports of the defined engines' servers: reasons why engines cannot be used, and further models.
 
-        A further model gets the options of the first engine at its server.
+        The entry of a further model has the options of the first engine at its server.
         """
         for endpoint in endpoints:
             self._at_servers |= endpoint.problems
@@ -219,7 +219,7 @@ class _Catalog:
             if endpoint.url is None:
                 if self._asks_servers:
                     continue  # the backend itself has listed the models of its default server
-                self._found.pop(_backend_key(endpoint.backend), None)  # its server was asked, after all
+                self._found.pop(_backend_key(endpoint.backend), None)  # this server was asked, for an engine
             known = {definition.model for definition in defined}
             for model in endpoint.report.models:
                 if model.model not in known and not model.problem:
@@ -307,7 +307,7 @@ def _facts(model: ModelInfo) -> Iterator[str]:
 
 
 def _memory(model: ModelInfo) -> str:
-    """Return whether a model is in its server's memory, as text; empty if that is unknown."""
+    """Return a text that says whether a model is in its server's memory; empty if unknown."""
     if model.is_loaded is None:
         return ""
     return "loaded" if model.is_loaded else "would be loaded"

@@ -1,4 +1,4 @@
-"""Diagnoses what this machine can run, and what is missing for the rest."""
+"""Diagnose what this machine can run, and what is missing to run more."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ class Machine:
     threads: int
     """Hardware threads that the program may use."""
     memory: int | None
-    """Bytes of main memory that the program may use: all of it, or the limit of the control group."""
+    """Bytes of main memory that the program may use: the whole memory, or the limit of the control group."""
     memory_free: int | None
     """Bytes of `memory` that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
-    """Why no GPUs could be listed, in a sentence."""
+    """Why no GPUs could be listed, as a sentence."""
     confinement: Confinement
-    """What keeps the processes of local engines from the network."""
+    """The restriction that keeps the processes of local engines from the network."""
     guard: GuardTrial
-    """What keeps paragone's own process from contacting anything but what engines name."""
+    """The restriction that keeps paragone's own process from contacting addresses that no engine names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What `diagnose` has found."""
+    """The findings of `diagnose`."""
 
     version: str
     """The version of paragone."""
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
-    """By name: the display name, and whether the backend is usable with its default interpreter or with
-    one that an engine of the config names."""
+    """For each backend's name, its display name, and whether it is usable with its default interpreter or with an
+    interpreter that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     """The servers that the configured engines use."""
     not_asked: tuple[str, ...] = ()
@@ -85,9 +85,9 @@ class Diagnosis:
 async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
     """Examine the machine, the backends, the servers and the config.
 
-    Yields the whole diagnosis. If some backends or servers take long, a diagnosis without them comes first.
-    `config` is the file that the user named, or None for the default one. Raises InputError if it cannot
-    be read.
+    Yields the complete diagnosis. If some backends or servers take long, yields a diagnosis without these first.
+    `config` is the file that the user named, or None for the default file. Raises InputError if the file
+    cannot be read.
     """
     from importlib.metadata import version
 
@@ -130,7 +130,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
 
 
 async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition], tell: Tell) -> Probe:
-    """Probe a backend. If it is not usable by default, use an interpreter of one of its engines with which it is."""
+    """Probe a backend with its default interpreter and its engines' interpreters. Return the first usable probe, else the first."""
     named = {
         engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
     }
@@ -148,7 +148,7 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition],
 async def probe(backend: Backend, python: str | None = None, *, tell: Tell = tell_nobody) -> Probe:
     """Return whether a backend is usable on this machine. Errors of its plugin are part of the result.
 
-    `python` is the interpreter to use; by default, that of the backend's own environment, if it has one.
+    `python` is the interpreter to use; by default, the interpreter of the backend's own environment, if any.
     """
     try:
         return await questions.probe(backend, python, tell=tell)

@@ -1,4 +1,4 @@
-"""The servers that the configured engines use, and what each one offers."""
+"""The servers that the configured engines use, and the models that each server offers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from paragone_workbench.engines.placement import name_reached_apart
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 _NAMED = 20
-"""Maximum number of a server's models to name."""
+"""Largest number of a server's models that a message lists."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -35,10 +35,10 @@ class ConfiguredEndpoint:
     backend: str
     engines: tuple[str, ...]
     url: str | None
-    """The URL as the first of these engines has it; None for the backend's default server."""
+    """The URL in the options of the first of these engines; None for the backend's default server."""
     report: EndpointReport
     problems: Mapping[str, Probe] = field(default_factory=dict)
-    """Why engines cannot be used at this server, by name. Usable engines are not in it."""
+    """For the names of engines that cannot be used at this server, the probe with the reason."""
 
 
 async def query_endpoints(
@@ -46,7 +46,7 @@ async def query_endpoints(
 ) -> tuple[ConfiguredEndpoint, ...]:
     """Query the servers of these engines, all concurrently. Never raises.
 
-    Engines without a server are skipped, as are invalid ones: the check of the config file reports them.
+    Skips engines without a server, and invalid engines, which the check of the config file reports.
     Engines that get the same report from the same server share one endpoint.
     """
     asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[EngineDefinition]]] = {}
@@ -68,7 +68,7 @@ async def query_endpoints(
     for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
             continue
-        # the same server may report something else for another key or certificate
+        # with another key or certificate, the same server may give another report
         server = normalize_url(report.address) if report.address else key[1]
         reason = report.probe.reason.replace(report.address, "")
         identity = (key[0], server, report.probe.usable, reason, report.models)
@@ -84,7 +84,7 @@ async def query_endpoints(
 
 
 def normalize_url(url: str) -> str:
-    """Return the canonical form of a server's URL, to recognize the same server in different spellings."""
+    """Return the canonical form of a server's URL, which is the same for all spellings of the URL."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port or _PORTS.get(parts.scheme)
@@ -102,7 +102,7 @@ def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
 def _problems(
     engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
 ) -> dict[str, Probe]:
-    """Return why engines cannot be used at the server that gave this report, by name, without the usable engines."""
+    """Return, for the names of engines that cannot be used at the server of this report, the probe with the reason."""
     probes = {engine.name: _probe_of(engine, backend, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 
@@ -128,7 +128,7 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
 
 
 def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
-    """Return the URL in an engine's options, or None if it is the backend's default server."""
+    """Return the URL in an engine's options; None for the URL of the backend's default server."""
     option = address_option(backend.load_options)
     url = options.get(option.name) if option is not None else None
     default = option.default if option is not None else None

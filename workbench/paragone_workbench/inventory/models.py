@@ -1,4 +1,4 @@
-"""The models that a backend finds on this machine: in folders, and on its servers here; and those of the demo."""
+"""Find the models of a backend on this machine, in folders and on servers, and the models of the demo."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import cache_folder, private_folder
 
 USUAL_FOLDER = "~/models"
-"""A folder that is searched in addition to the configured ones and to those of the backends."""
+"""A folder that is searched in addition to the configured folders and the backends' folders."""
 
 
 async def find_models(
     backend: Backend, folders: Sequence[str], *, asks_servers: bool = False, tell: Tell = tell_nobody
 ) -> Sequence[ModelInfo] | None:
-    """Return the models that a backend finds in these folders and in the usual places; None if it is not asked.
+    """Return the models that a backend finds in these folders and in its usual folders; None if the backend is not asked.
 
-    A backend with a server here is asked only with `asks_servers`, and never offline. Raises ParagoneError, whatever the
-    backend raised or returned.
+    A backend with a server on this machine is asked only with `asks_servers`, and never offline. Raises ParagoneError if the
+    backend fails in any way.
     """
     asks_servers = asks_servers and not GUARD.is_offline
     if not asks_servers and await answer_apart(lambda: has_server_here(backend, tell=tell)):
@@ -37,14 +37,14 @@ async def find_models(
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
     """Return the backends whose servers on this machine were not asked, because no engine names them. Blocks.
 
-    `endpoints` are the servers of engines, which were asked.
+    `endpoints` has the servers of engines, which were asked.
     """
     asked = {endpoint.backend for endpoint in endpoints if endpoint.url is None}
     return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
 
 
 def has_server_here(backend: Backend, *, tell: Tell = tell_nobody) -> bool:
-    """Whether a backend looks for a server on this machine that no engine names. Blocks until it has answered."""
+    """Return whether a backend looks for a server on this machine that no engine names. Blocks until the backend answers."""
     if backend.capabilities.local:
         return False
     try:
@@ -54,7 +54,7 @@ def has_server_here(backend: Backend, *, tell: Tell = tell_nobody) -> bool:
 
 
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
-    """Return two engines to compare: the demo models of the first backend that has any.
+    """Return two engines to compare, with the demo models of the first backend that has demo models.
 
     The backend creates missing models in the cache folder. Raises InputError if no backend has demo models, or the
     error of the last backend that failed.
@@ -79,8 +79,8 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
 
 
 async def existing_demo_models(backend: Backend, *, tell: Tell = tell_nobody) -> Sequence[ModelInfo]:
-    """Return the demo models of a backend that exist now. Empty if the backend has no demo models.
+    """Return the existing demo models of a backend; an empty list if there are none.
 
-    Raises ParagoneError, with InputError if the demo must be installed.
+    Raises InputError if the demo must be installed, and other ParagoneErrors.
     """
     return await questions.demo(backend, str(cache_folder()), create=False, tell=tell)

@@ -1,4 +1,4 @@
-"""What to write instead of a text that names no engine: the engine spec of a model's file, or of a model found here."""
+"""Suggest an engine spec for a text that names no engine: for the path or the name of a model on this machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from paragone_workbench.paths import accessible
 _TIMEOUT = 10.0
 """Seconds that the search may take."""
 _SHOWN = 3
-"""Number of engine specs that are named."""
+"""Largest number of engine specs in a hint."""
 
 
 async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str:
-    """Return a hint for a text that is the path, or the name, of a model; empty if it is neither.
+    """Return a hint for a text that is the path or the name of a model; empty for any other text.
 
-    Models are searched in these folders and in the usual places.
+    Models are searched in `folders` and in the backends' usual folders.
     """
     path = Path(expand_home(text)).absolute()
     with contextlib.suppress(TimeoutError):
@@ -61,7 +61,7 @@ async def _search(
         try:
             return await models(backend)
         except (ParagoneError, OSError):
-            return ()  # the error to report is the unknown engine
+            return ()  # the user needs the error about the unknown engine, not this error
 
     backends = registry.all().values()
     answers = await asyncio.gather(*map(search, backends))
@@ -69,7 +69,7 @@ async def _search(
 
 
 async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequence[ModelInfo]:
-    """Return the models that `paragone models`, or the screen, lists under this name."""
+    """Return the models that `paragone models` or the screen lists under this name."""
     models = [*(await find_models(backend, folders) or ())]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         models += await existing_demo_models(backend)
@@ -78,14 +78,14 @@ async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequenc
 
 
 async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
-    """Return the model in a file, or those in a folder."""
+    """Return the model in a file, or the models in a folder."""
     if not backend.capabilities.local:
         return ()
     if path.is_dir():
         if Path.home().is_relative_to(path):  # searching a folder that contains the home would take too long
             return ()
         return await questions.models(backend, [str(path)], usual=False)
-    # A backend searches a folder with all its subfolders: give it one with nothing but the file and its other parts.
+    # A backend searches a folder with all its subfolders, so it gets a folder with only the file and its other parts.
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.iterdir():
             if part.suffix == path.suffix and part.is_file():

@@ -1,1 +1,1 @@
-"""What runs cost, and what the same tokens would cost at providers."""
+"""The costs of runs, and what the same tokens would cost at providers."""

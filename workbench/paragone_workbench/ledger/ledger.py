@@ -1,4 +1,4 @@
-"""The ledger: what runs cost by engine, and what the same tokens would cost at providers."""
+"""The ledger: the costs of runs by engine, and what the same tokens would cost at providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragone_workbench.runs.result import RunResult
 
 
 def costs_by_engine(results: Iterable[RunResult]) -> Mapping[str, Costs]:
-    """Return what runs cost, by the names of their engines, in the order of the runs. Engines that cost nothing are left out."""
+    """Return the costs of runs by the names of their engines, in the order of the runs, without engines that cost nothing."""
     parts: defaultdict[str, list[Costs]] = defaultdict(list)
     for result in results:
         if (costs := Costs.of(result)).runs:
@@ -24,20 +24,20 @@ def costs_by_engine(results: Iterable[RunResult]) -> Mapping[str, Costs]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """What runs cost."""
+    """The costs of runs, and prices of providers for comparison."""
 
     engines: Mapping[str, Costs]
-    """By the engines' names."""
+    """The costs by the engines' names."""
     prices: PriceList | None
-    """None if the prices of providers are not known."""
+    """The prices of providers; None if unknown."""
     missing: Sequence[str] = ()
-    """Why the energy of devices of this machine is not counted, and how to allow it; as sentences."""
+    """Sentences that say why the energy of devices of this machine is not counted, and how to count it."""
     since: float | None = None
-    """When the first of the runs may have started, in seconds since 1970; None for any time."""
+    """The time in seconds since 1970 from which on runs are included; None for all runs."""
 
     @property
     def total(self) -> Costs:
-        """What all engines cost together."""
+        """The costs of all engines together."""
         return Costs.total(self.engines.values())
 
     @property
@@ -46,7 +46,7 @@ class Ledger:
         return () if self.prices is None else self.prices.prices
 
     def notes(self) -> Iterator[str]:
-        """Yield remarks that a reader of the costs must know, in sentences."""
+        """Yield sentences on what is missing or estimated in the costs, and on the source of the prices."""
         total = self.total
         of_all = f"of {counted(total.runs, 'run')}"
         if total.uncounted:

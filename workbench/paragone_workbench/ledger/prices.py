@@ -1,4 +1,4 @@
-"""What tokens cost at providers, by the price list in the package genai-prices. Nothing is ever fetched."""
+"""The prices of tokens at providers, from the list in the package genai-prices. The module contacts no server."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 PACKAGE = "genai-prices"
 
 REFERENCES = ("groq:llama-3.1-8b-instant", "anthropic:claude-sonnet-5-5")
-"""The models that costs are compared with if the user names none: a small open one, and a large one."""
+"""The models that costs are compared with if the user names none: a small open model, and a large model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a provider takes for the tokens of a model, in US dollars."""
+    """A provider's prices for the tokens of a model, in US dollars."""
 
     provider: str
     model: str
     prompt_token: Decimal
-    """For a token in, that is not cached by the provider, in a short prompt."""
+    """The price of a prompt token that the provider has not cached, in a short prompt."""
     completion_token: Decimal
-    """For a token out."""
+    """The price of a generated token."""
 
     @property
     def name(self) -> str:
-        """The model as the user names it: `PROVIDER:MODEL`."""
+        """The name by which users name the model: `PROVIDER:MODEL`."""
         return f"{self.provider}:{self.model}"
 
     def of(self, costs: Costs) -> float:
-        """Return what the tokens of these runs would cost."""
+        """Return what the tokens of these runs would cost, in US dollars."""
         tokens_in = self.prompt_token * costs.prompt_tokens
         return float(tokens_in + self.completion_token * costs.completion_tokens)
 
@@ -62,12 +62,12 @@ class PriceList:
     version: str
     """The version of the package that has the list."""
     changed: date | None
-    """The last day until today on which a price in the list changed, as far as the list says when."""
+    """The day of the last change of a price up to today, of the changes whose day the list contains; None if it has none."""
     prices: tuple[Price, ...]
 
 
 def price_list(names: Iterable[str] = REFERENCES) -> PriceList:
-    """Return the present prices of models, each named `PROVIDER:MODEL`. Loading the list takes about a second of CPU time.
+    """Return the current prices of models, each named `PROVIDER:MODEL`. Loading the list takes about a second of CPU time.
 
     Raises InputError if the package is not installed, or if the list has no such model.
     """
@@ -93,7 +93,7 @@ def _price(bundled: DataSnapshot, name: str, now: datetime) -> Price:
 
     provider, model = _find(bundled, name)
 
-    # One token: for the sum of many runs, the list would take the price of a long prompt.
+    # The price of one token is used: for the sum of many runs, the list would give the price of a long prompt.
     def of_one(**tokens: int) -> Decimal:
         usage = Usage(**{"input_tokens": 0, "output_tokens": 0, **tokens})
         return model.calc_price(usage, provider, genai_request_timestamp=now).total_price
@@ -136,7 +136,7 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 
 def _changed(bundled: DataSnapshot, today: date) -> date | None:
-    """Return the day of the last change of a price up to today. The list has the days of some changes only."""
+    """Return the day of the last change of a price up to today. The list has the days of only some changes."""
     from genai_prices.types import StartDateConstraint
 
     days = (

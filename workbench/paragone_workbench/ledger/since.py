@@ -1,4 +1,4 @@
-"""Reads the time from which on runs are counted."""
+"""Read the time from which on runs are included in the costs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 
 
 def since_time(text: str, now: datetime) -> float:
-    """Return the beginning of a date in local time (`2026-11-01`), or the time before `now` by a span (`7d`, `24h`).
+    """Return the start of a date in local time (`2026-11-01`), or `now` minus a span (`7d`, `24h`), in seconds since 1970.
 
-    In seconds since 1970. Raises InputError.
+    Raises InputError if the text is neither.
     """
     span = _SPAN.fullmatch(text)
     try:

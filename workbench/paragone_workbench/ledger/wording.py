@@ -1,4 +1,4 @@
-"""Energy and money as text."""
+"""Write energy and money as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from paragone_workbench.runs.costs import Costs
 
 
 def energy_text(costs: Costs) -> str:
-    """Return the joules of runs, such as `12.3 kJ`; with `+` if those of some runs are unknown."""
+    """Return the energy of runs, such as `12.3 kJ`, with a `+` if the energy of some runs is unknown."""
     if not costs.measured:
         return "unknown"
     more = "+" if costs.measured < costs.runs else ""
@@ -16,7 +16,7 @@ def energy_text(costs: Costs) -> str:
 
 
 def usd_text(dollars: float) -> str:
-    """Return a sum of money, rounded to the cent; small sums to a ten-thousandth of a cent."""
+    """Return a sum of money, rounded to the cent, or below 10 cents to a ten-thousandth of a cent."""
     if dollars >= 0.1 or not dollars:
         return f"${dollars:,.2f}"
     return f"${dollars:.6f}" if dollars >= 1e-6 else "under $0.000001"

@@ -1,4 +1,4 @@
-"""What this machine is, for manifests: processor, memory, GPUs and system."""
+"""Describe this machine for manifests: its processor, memory, GPUs and operating system."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from paragone_workbench.machine.gpus import find_gpus
 from paragone_workbench.machine.memory import main_memory
 
 _PATIENCE = 5.0
-"""Seconds to wait for the GPUs' driver: the first run waits for the description."""
+"""Seconds to wait for the GPUs' driver, which delays the first run."""
 
 _known: dict[str, Json] = {}
-"""The description, once it is known: it does not change while the program runs."""
+"""The description after the first call; the machine does not change while the program runs."""
 
 
 async def describe_machine() -> Mapping[str, Json]:
-    """Return the machine: `cpu`, `cores`, `memory` (bytes), `gpus`, `os` and `python`. The first call takes time."""
+    """Return `cpu`, `cores`, `memory` (bytes), `gpus`, `os` and `python` of this machine. Later calls return at once."""
     if not _known:
         _known.update(await _describe())
     return _known

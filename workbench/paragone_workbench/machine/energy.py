@@ -1,6 +1,6 @@
-"""The energy that this machine has used, by the counters of its processors and NVIDIA GPUs.
+"""Read the energy that this machine has used from the counters of its processors and NVIDIA GPUs.
 
-Counters count everything that runs on a device, not only one program.
+A counter includes the energy of all programs on the device.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class Energy:
     """The energy that a run has used."""
 
     joules: float | None = None
-    """None if unknown."""
+    """Joules; None if unknown."""
     devices: tuple[str, ...] = ()
-    """The devices that were counted, such as `CPU package-0` and `GPU 0`."""
+    """The devices whose energy is included, such as `CPU package-0` and `GPU 0`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class _Counter:
     read: Callable[[], float]
     """Returns the joules since some time in the past."""
     range_j: float | None = None
-    """The counter begins again at zero after so many joules; None for never."""
+    """Number of joules after which the counter begins again at zero; None if the counter never does."""
     last: float = 0.0
     total: float = 0.0
 
@@ -54,18 +54,18 @@ class EnergyCounters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The devices that are counted, such as `CPU package-0` and `GPU 0`."""
+        """The devices whose energy is counted, such as `CPU package-0` and `GPU 0`."""
         return tuple(counter.name for counter in self._counters)
 
     def joules(self) -> float | None:
         """Return the joules that all devices together have used since the counters were found.
 
-        None without counters, and if one has become unreadable. A counter that has reached its largest value begins again
-        at zero. Its figures are right if it is read every few minutes.
+        None without counters, and if a counter has become unreadable. Call this every few minutes: a counter begins again
+        at zero after its largest value, and this method notices only one such restart between two calls.
         """
         try:
             return sum(counter.update() for counter in self._counters) if self._counters else None
-        except Exception:  # noqa: BLE001 (NVML has its own errors; the energy is unknown then)
+        except Exception:  # noqa: BLE001 (NVML has its own errors, after which the energy is unknown)
             return None
 
 
@@ -77,7 +77,7 @@ def find_energy_counters(powercap: Path = _POWERCAP) -> EnergyCounters:
 
 
 def _rapl(powercap: Path) -> tuple[list[_Counter], list[str]]:
-    """Return a counter for each processor package; their parts (`intel-rapl:0:0`) are counted in them."""
+    """Return a counter for each processor package, which includes its parts (`intel-rapl:0:0`), and reasons for missing counters."""
     counters: list[_Counter] = []
     zones = sorted(zone for zone in powercap.glob("*rapl:*") if zone.name.count(":") == 1)
     if not zones:
@@ -87,7 +87,7 @@ def _rapl(powercap: Path) -> tuple[list[_Counter], list[str]]:
         file = zone / "energy_uj"
         try:
             name = (zone / "name").read_text().strip()
-            if name == "psys":  # the whole machine: it includes the packages
+            if name == "psys":  # the counter of the whole machine, which includes the packages
                 continue
             file.read_text()
             limit = int((zone / "max_energy_range_uj").read_text()) / 1e6
@@ -108,7 +108,7 @@ def _microjoules(file: Path) -> Callable[[], float]:
 
 
 def _nvml() -> tuple[list[_Counter], str]:
-    """Return a counter for each NVIDIA GPU. GPUs before Volta have none."""
+    """Return a counter for each NVIDIA GPU, or why the counters are missing. GPUs before Volta have no counter."""
     if not Path("/dev/nvidiactl").exists():
         return [], ""
     try:

@@ -1,7 +1,7 @@
-"""Divides the energy of this machine between the runs that compute on it.
+"""Divide the energy of this machine between the runs that compute on it.
 
-While several runs compute, each gets an equal part of what the devices use: counters cannot tell the runs apart. So the
-sum over all runs is what the devices have used while at least one run computed, and nothing is counted twice.
+While several runs compute, each gets an equal part of the energy, because counters cannot tell the runs apart. So the
+sum over all runs is the energy of the time in which at least one run computed, and no energy is counted twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from paragone.threads import in_daemon_thread
 from paragone_workbench.machine.energy import Energy, EnergyCounters, find_energy_counters
 
 _PATIENCE = 5.0
-"""Seconds to wait for the GPUs' driver: the first run waits for the counters."""
+"""Seconds to wait for the GPUs' driver, which delays the first run."""
 
 _NO_ANSWER = f"The energy is unknown: the driver of the GPU gave no answer within {_PATIENCE:g} seconds."
 
@@ -30,31 +30,31 @@ class EnergyShare:
     _joules: float | None = field(default=0.0, init=False)
 
     def used(self) -> Energy:
-        """Return what the run has used so far."""
+        """Return the energy that the run has used so far."""
         self._shares.divide()
         return Energy(joules=self._joules, devices=self._shares.devices)
 
     def add(self, joules: float | None) -> None:
-        """Add joules to what the run has used; None if they are unknown."""
+        """Add joules to the run's energy. None makes this energy unknown."""
         self._joules = None if joules is None or self._joules is None else self._joules + joules
 
 
 class EnergyShares:
-    """The runs that compute now, and their parts. Call its methods on the event loop."""
+    """The runs that compute now, and their parts of the energy. Call the methods on the event loop."""
 
     def __init__(self, counters: EnergyCounters) -> None:
         self.devices = counters.names
-        """The devices that are counted."""
+        """The devices whose energy is counted."""
         self.missing = counters.missing
-        """Why other devices are not counted, and how to allow it; as sentences."""
+        """Sentences that say why other devices are not counted, and how to count them."""
         self._counters = counters
         self._read: float | None = None
-        """The last reading, in joules; None if there was none, or if it failed."""
+        """The last reading in joules; None before the first reading, and after a failed reading."""
         self._present: list[EnergyShare] = []
 
     @contextmanager
     def during(self) -> Iterator[EnergyShare]:
-        """Give a run its part of the energy until the context is left."""
+        """Give a run its part of the energy that is used during the block."""
         self.divide()
         share = EnergyShare(self)
         self._present.append(share)
@@ -78,16 +78,16 @@ def _search() -> Future[EnergyCounters]:
 
 
 _found: list[EnergyShares] = []
-"""The shares of this process, once its counters are found: all its runs use the same devices."""
+"""The shares of this process after its counters were found. There is one item, because all runs use the same devices."""
 
 
 async def energy_shares() -> EnergyShares:
-    """Return the shares of this process. If the driver of the GPUs does not answer in time, nothing is counted."""
+    """Return the shares of this process. Without an answer of the GPUs' driver in time, no energy is counted."""
     if not _found:
         counters = EnergyCounters((), (_NO_ANSWER,))
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 counters = await asyncio.wrap_future(_search())
-        if not _found:  # another run may have waited too
+        if not _found:  # another run may have added the shares meanwhile
             _found.append(EnergyShares(counters))
     return _found[0]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _TIMEOUT = 120.0
-"""Seconds to wait for nvidia-smi: it is slow if the driver must be initialized first."""
+"""Seconds to wait for nvidia-smi, which is slow if the driver must be initialized first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Gpu:
 
 
 async def find_gpus() -> tuple[Sequence[Gpu], str]:
-    """Return the GPUs that nvidia-smi lists, and the reason if it cannot list any."""
+    """Return the GPUs that nvidia-smi lists, and, if nvidia-smi cannot list GPUs, the reason."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return [], "nvidia-smi was not found, so no NVIDIA driver is installed."

@@ -34,7 +34,7 @@ def main_memory() -> tuple[int | None, int | None]:
 
 
 async def free_memory() -> dict[str, int]:
-    """Return the available bytes of main memory and of each GPU, by name, without those that are unknown."""
+    """Return the available bytes of main memory and of each GPU by name, if known."""
     gpus, _ = await find_gpus()
     free = {f"GPU {number}": gpu.memory_free for number, gpu in enumerate(gpus)}
     free[MAIN] = main_memory()[1]

@@ -1,6 +1,6 @@
-"""Values with their uncertainty, and how numbers are written in sentences.
+"""Values with their uncertainty, and numbers as text for sentences.
 
-The module needs no package, so that saved figures can be shown without one.
+The module needs neither numpy nor scipy, so that saved figures can be shown without these packages.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error, which is None if it is unknown."""
+    """A value and its standard error, which is None if unknown."""
 
     value: float
     error: float | None
 
     def scaled(self, factor: float) -> Estimate:
-        """Return both in another unit: multiplied by a positive factor."""
+        """Return the estimate in another unit: value and error times a positive factor."""
         return Estimate(self.value * factor, None if self.error is None else self.error * factor)
 
 
 def number(estimate: Estimate) -> str:
-    """Return a value with its uncertainty, without the digits that the uncertainty makes meaningless."""
+    """Return a value with its uncertainty as text, without the digits that the uncertainty makes meaningless."""
     if not estimate.error:
         return f"{estimate.value:.3g}"
     digits = max(0, 1 - math.floor(math.log10(estimate.error)))
@@ -29,5 +29,5 @@ def number(estimate: Estimate) -> str:
 
 
 def decimal(value: float, digits: int) -> str:
-    """Return a number with these many decimals. A negative one has a minus sign, not a hyphen; there is no −0."""
+    """Return a number with this many decimals as text, with a minus sign instead of a hyphen, and 0 instead of −0."""
     return f"{value:z.{digits}f}".replace("-", "−")

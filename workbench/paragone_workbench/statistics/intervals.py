@@ -10,10 +10,10 @@ from paragone import Json
 from paragone_workbench.statistics.scientific import Values, np, stats
 
 FEWEST = 10
-"""Number of prompts below which there is no interval: so few do not show how values are distributed."""
+"""Number of prompts below which no interval is computed: fewer do not show how values are distributed."""
 
 Z = 1.959964
-"""The 97.5th percentile of the normal distribution: standard errors on each side of a 95% interval."""
+"""The 97.5th percentile of the normal distribution: a 95% interval reaches this many standard errors to each side."""
 
 _LEVEL = 0.975
 
@@ -27,11 +27,11 @@ class Interval:
 
     @property
     def contains_zero(self) -> bool:
-        """Whether no difference is one of the values in the interval."""
+        """Whether the interval contains 0, so that there may be no difference."""
         return self.low <= 0 <= self.high
 
     def to_json(self) -> dict[str, Json]:
-        """Return both ends."""
+        """Return both ends of the interval."""
         return {"low": self.low, "high": self.high}
 
 
@@ -51,9 +51,9 @@ def share_interval(share: float, count: int) -> Interval:
 def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | None:
     """Return the interval of the difference, B − A, of the shares of `count` prompts that two engines passed.
 
-    `only_a` and `only_b` are the numbers of prompts that one of them alone passed. The interval is that of the normal
-    distribution after one more prompt of each of these kinds (Bonett and Price 2012), so that it has a width also if no
-    prompt is passed by one engine alone. None below `FEWEST` prompts.
+    `only_a` is the number of prompts that only A passed, `only_b` the number of prompts that only B passed. The interval
+    assumes a normal distribution after one is added to both numbers (Bonett and Price 2012), so that it has a width even
+    if both numbers are 0. None below `FEWEST` prompts.
     """
     if count < FEWEST:
         return None
@@ -66,9 +66,9 @@ def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | No
 def mean_interval(values: Sequence[float] | Values) -> Interval | None:
     """Return the interval of a mean; None below `FEWEST` values, or if all are equal.
 
-    The interval is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. That
-    corrects for the skewness of the values: a mean of few times varies more upwards than downwards. Where values
-    are not skewed, the transformation alone would be too narrow.
+    The interval is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. This
+    corrects for the skewness of the values: a mean of few durations varies more upwards than downwards. For values that are
+    not skewed, the transformation alone would give too narrow an interval.
     """
     array = np.asarray(values, np.float64)
     if array.size < FEWEST or not np.ptp(array):
@@ -84,8 +84,8 @@ def mean_interval(values: Sequence[float] | Values) -> Interval | None:
 def _hall(t: float, skewness: float) -> float:
     """Return the value of Student's statistic that Hall's transformation maps to t: 3/a·(∛(1 + a·(t − a/6)) − 1).
 
-    `skewness` is a, the skewness of the values by the square root of their number.
+    `skewness` is a, the skewness of the values divided by the square root of their number.
     """
     if abs(skewness) < 1e-6:
-        return t  # the limit
+        return t  # the limit for a → 0
     return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)

@@ -1,4 +1,4 @@
-"""numpy, or an error that says how to install it. Only what measures distributions needs it."""
+"""Import numpy, or raise an error that says how to install numpy. Only measurements of distributions need this module."""
 
 from __future__ import annotations
 

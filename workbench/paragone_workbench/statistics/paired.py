@@ -1,7 +1,7 @@
 """Differences between two engines over the same prompts, from paired data.
 
-The prompt is the unit: both engines answered it, so what makes it hard or long is the same for both, and the
-differences per prompt are the data. Repetitions of a prompt are averaged before; they are no further prompts.
+The data are the differences per prompt: both engines answered each prompt, so a hard or long prompt is hard or long for
+both. Repetitions of a prompt are averaged first, and do not count as further prompts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from paragone_workbench.statistics.intervals import Interval, mean_interval, pai
 from paragone_workbench.statistics.scientific import Values, np, stats
 
 PairedKind: TypeAlias = Literal["numbers", "passes", "shares"]
-"""What is compared: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
+"""The kind of values: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
 
 _MANY = 1_000
 """Number of prompts above which the t-test replaces the permutation test, which converges to it."""
@@ -24,7 +24,7 @@ _RESAMPLES = 9_999
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedDifference:
-    """How the values of two engines, A and B, differ over the prompts that have a value of both."""
+    """How the values of two engines, A and B, differ over the prompts for which both engines have a value."""
 
     prompts: int
     """Number of prompts."""
@@ -37,14 +37,14 @@ class PairedDifference:
     more_b: int
     """Number of prompts at which B's value is larger."""
     interval: Interval | None
-    """The interval of the mean difference; None if there is none."""
+    """The interval of the mean difference; None if `method` is `none`."""
     method: Literal["skewed_t", "bonett_price", "none"]
-    """How the interval was made. `none`: below `FEWEST` prompts, or if all prompts differ by the same amount,
-    which says nothing about how much they vary."""
+    """How the interval was computed. `none` for fewer than `FEWEST` prompts, and if the difference is the same for all
+    prompts, which does not show how much differences vary."""
     p: float
     """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
-    """The test that `p` is from."""
+    """The test that gave `p`."""
 
     @property
     def difference(self) -> float:
@@ -57,19 +57,19 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare the values of two engines, where `a[i]` and `b[i]` belong to the same prompt.
 
-    Passes are tested by McNemar's exact test: among the prompts that one engine alone passed, each is as likely to
-    be that engine if they do not differ. Shares are tested by the sign test, the same test of the prompts that one
-    engine passed more often.
+    Passes are tested by McNemar's exact test: if the engines do not differ, a prompt that only one engine passed is equally
+    likely to be A's or B's. Shares are tested by the sign test, which is the same test of the prompts that one engine
+    passed more often.
 
     Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
-    prompt's difference is a coin toss. The permutation test tests the same mean that is reported, and assumes no distribution;
-    Wilcoxon's test would be of the median of ranks, could contradict the mean, and discards prompts without a
-    difference, of which scores have many. Above 1,000 prompts it is the paired t-test.
+    prompt's difference is a coin toss. The permutation test tests the mean, which is also reported, and assumes no
+    distribution. Wilcoxon's test would test the median of ranks, could contradict the mean, and discards prompts without
+    a difference, of which scores have many. Above 1,000 prompts the paired t-test is used.
 
     Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
     """
     if len(a) != len(b) or not len(a):
-        raise ValueError("paired values must be of the same prompts, and of one at least")
+        raise ValueError("paired values must be of the same prompts, and of at least one prompt")
     values_a, values_b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     differences = values_b - values_a
     more_a, more_b = int((differences < 0).sum()), int((differences > 0).sum())
@@ -101,8 +101,8 @@ def paired_difference(
 def holm(ps: Sequence[float]) -> list[float]:
     """Return p-values adjusted by Holm's step-down method (1979), in the same order.
 
-    If all those up to a level α are taken as differences, the probability of one false claim or more in the
-    whole family is at most α, whether the comparisons depend on each other or not.
+    If all comparisons with an adjusted p-value up to α are claimed to be differences, the probability of at least one
+    false claim is at most α, whether the comparisons depend on each other or not.
     """
     adjusted = [0.0] * len(ps)
     largest = 0.0
@@ -113,7 +113,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def t_test(differences: Values) -> float:
-    """Return the p-value of Student's paired t-test: of the mean of differences, if it is 0 in truth."""
+    """Return the p-value of Student's paired t-test of the hypothesis that the mean of differences is 0."""
     if not np.ptp(differences):
         return float(not differences[0])
     return float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -1,7 +1,7 @@
-"""How many paired values show a difference, and which difference a number of values shows.
+"""Compute how many paired values show a difference, and which difference a number of values shows.
 
-Both are for a two-sided test at 5% with a power of 80%: n = (z₀.₉₇₅ + z₀.₈₀)²·σ²/d², where σ² is the variance of the
-differences. A t-test estimates σ too, for which z₀.₉₇₅²/2 values are added (Guenther 1981).
+Both are for a two-sided test at 5% with a power of 80%: n = (z₀.₉₇₅ + z₀.₈₀)²·σ²/d², where d is the difference and σ² the
+variance of the paired differences. A t-test also estimates σ, for which z₀.₉₇₅²/2 values are added (Guenther 1981).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import math
 from paragone_workbench.statistics.intervals import Z
 
 POWER_Z = 0.841621
-"""The 80th percentile of the normal distribution: the probability with which the difference is shown."""
+"""The 80th percentile of the normal distribution, for a power of 80%."""
 
 _MOST = 1_000_000
-"""Number of values above which more of them do not settle the question in practice."""
+"""Largest number of values that is practical to measure."""
 
 _FOR_T = Z**2 / 2
 
@@ -22,7 +22,7 @@ _FOR_T = Z**2 / 2
 def values_needed(
     variance: float, difference: float, *, z: float = Z, estimates_variance: bool = True
 ) -> int | None:
-    """Return the number of values, in all, that show a difference; None if it is above a million.
+    """Return the total number of values that show a difference; None if more than a million are needed.
 
     `estimates_variance` is True for a t-test, and False for a test of shares. `z` is the quantile for the test's level.
     """
@@ -33,11 +33,11 @@ def values_needed(
 
 
 def smallest_shown(variance: float, count: int) -> float:
-    """Return the smallest difference that `count` values, three at least, show by a t-test."""
+    """Return the smallest difference that a t-test shows with `count` values, at least three."""
     return (Z + POWER_Z) * math.sqrt(variance / (count - _FOR_T))
 
 
 def rounded_up(count: int) -> int:
-    """Return a number rounded up to two digits: more would be a pretence."""
+    """Return a number rounded up to two significant digits, because more would suggest precision that it lacks."""
     unit: int = 10 ** max(0, len(str(count)) - 2)
     return math.ceil(count / unit) * unit

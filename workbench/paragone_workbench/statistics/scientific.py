@@ -1,4 +1,4 @@
-"""Imports numpy and scipy; if they are missing, the error says how to install them. Only experiments and ratings need them."""
+"""Import numpy and scipy, or raise an error that says how to install these packages. Only experiments and ratings need this module."""
 
 from __future__ import annotations
 
