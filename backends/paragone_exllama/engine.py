@@ -70,7 +70,7 @@ BROKEN = 70
 """The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
 
 _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
-"""After one of these errors, every later CUDA call in the same process fails."""
+"""Texts of errors after which every later CUDA call in the same process fails."""
 
 
 class _ExLlamaEngine(Engine[L, ExLlamaSampling]):

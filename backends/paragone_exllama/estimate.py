@@ -29,7 +29,7 @@ class _Device:
 
     name: str
     room: int | None = None
-    """Number of bytes that may be used."""
+    """Bytes of the GPU's memory that the model may use."""
     free: int | None = None
     total: int | None = None
     weights: int = 0

@@ -18,7 +18,7 @@ ExllamaCacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaLoadOptions(Options):
-    """The load options that both libraries have. ExLlamaV3 has no others."""
+    """The load options that both libraries have. ExLlamaV3 has no other load options."""
 
     max_seq_len: int | None = option(
         None,
@@ -27,7 +27,7 @@ class ExLlamaLoadOptions(Options):
         minimum=256,
         fact="context",
     )
-    cache_type: ExllamaCacheType = option(  # noqa: RUF009 (frozen)
+    cache_type: ExllamaCacheType = option(  # noqa: RUF009 (the default is immutable)
         "fp16", "Number type of the KV cache: q8 takes half the memory of fp16, q4 a quarter."
     )
     gpu_split: tuple[float, ...] = option(

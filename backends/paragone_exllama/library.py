@@ -39,7 +39,7 @@ class GeneratorJob(Protocol):
 
 
 class Library(ABC):
-    """An open model. It is used from one thread and runs one job at a time."""
+    """An open model, which one thread uses and which runs one job at a time."""
 
     capacity: int
     """Most tokens that a prompt and its answer may have together: the size of the cache."""
@@ -89,7 +89,7 @@ class Library(ABC):
     def iterate(self) -> list[dict[str, Any]]:
         """Compute the next chunk of the prompt or the next tokens, and return the results.
 
-        The documentation of the generator's `iterate` describes their format.
+        The documentation of the generator's `iterate` describes the format of the results.
         """
         results: list[dict[str, Any]] = self._generator.iterate()
         return results

@@ -64,7 +64,7 @@ def probe(library: str, title: str) -> Probe:
 
 
 def _attention(capability: tuple[int, int]) -> str:
-    """Describe ExLlamaV2's attention if the oldest GPU has this compute capability."""
+    """Describe ExLlamaV2's attention. `capability` is the compute capability of the oldest GPU."""
     unpaged = "unpaged, so that only the latest conversation is kept in the cache"
     try:
         found = version("flash-attn")
@@ -112,7 +112,7 @@ def _driver(cuda: str, library: str, title: str) -> Driver:
     if not visible(driver.gpus):
         raise EngineError(
             f"{title} finds no GPU: CUDA_VISIBLE_DEVICES hides all {len(driver.gpus)} of this machine.",
-            hint="Unset it, or set it to the numbers of GPUs, such as 0.",
+            hint="Unset this variable, or set it to the numbers of GPUs, such as 0.",
         )
     major = int(cuda.partition(".")[0])
     if driver.cuda[0] < major:
@@ -202,7 +202,7 @@ def _nvcc() -> str | None:
 
 
 def _release(nvcc: str) -> str | None:
-    """Return the CUDA version of a compiler, if it reports one."""
+    """Return the CUDA version of a compiler; None if the compiler reports none."""
     try:
         output = subprocess.run(
             [nvcc, "--version"], capture_output=True, text=True, timeout=20, check=False

@@ -17,7 +17,7 @@ QUANTIZATIONS: Mapping[str, float] = {
     "Q8_0": 8.50, "Q6_K": 6.56, "Q5_K_M": 5.70, "Q4_K_M": 4.89, "IQ4_XS": 4.46, "Q3_K_M": 4.00, "IQ3_XXS": 3.25,
     "Q2_K": 3.16, "IQ2_XXS": 2.38,
 }  # fmt: skip
-"""Bits per weight of Llama-3.1-8B, from llama.cpp's tools/quantize/README.md. Larger models have slightly fewer."""
+"""Bits per weight of Llama-3.1-8B, from llama.cpp's tools/quantize/README.md. Larger models have slightly fewer bits."""
 
 
 class LlamaCppBackend(NativeBackend):

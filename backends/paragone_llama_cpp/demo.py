@@ -64,7 +64,7 @@ def _installed() -> Path:
 
 
 def _link(source: Path, linked: Path) -> None:
-    """Link to the installed model. Replaces a link into an environment that no longer exists."""
+    """Create a link to the installed model. Replaces a link into an environment that no longer exists."""
     try:
         if not linked.exists() or not linked.samefile(source):
             linked.unlink(missing_ok=True)

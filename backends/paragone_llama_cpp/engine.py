@@ -198,12 +198,12 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._distributions.close()
         for tokens in request.ids:
             self._vocab.check(tokens)
-        sequences = list(request.ids) or [self._whole(text) for text in request.texts]
+        sequences = list(request.ids) or [self._marked_tokens(text) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)
         return self._embedder.embed(sequences, cancelled)
 
-    def _whole(self, text: str) -> tuple[int, ...]:
+    def _marked_tokens(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a text, with the tokens that the model puts before and after every text."""
         end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
         return (*self._prompts.tokenize(text), *end)

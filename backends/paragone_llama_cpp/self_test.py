@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 _SIZE = 64
 """Number of dimensions, and of tokens in the vocabulary."""
 _PROMPT, _ANSWER = 32, 4
-"""Tokens of the prompt, and tokens computed one by one after it."""
+"""Number of tokens in the prompt, and number of tokens computed one by one after the prompt."""
 _TOLERANCE = 0.5
 """Largest allowed error of a logit. The right logits are 0 and 64; kernels in half precision err far less."""
 _BLOCK = 32
 """Values in a block of Q8_0: a scale in half precision, and a signed byte for each value."""
-_F32, _Q8_0 = 0, 8  # ggml_type
+_F32, _Q8_0 = 0, 8  # numbers of ggml_type
 
 
 def check_computation(folder: Path | None = None) -> None:
@@ -79,7 +79,7 @@ def _largest_error(context: Context) -> float:
 
 
 def tiny_model() -> bytes:
-    """Return a GGUF file with the model, of about 40 KB."""
+    """Return the content of a GGUF file with the tiny model, about 40 KB."""
     hadamard = np.ones((1, 1))
     while len(hadamard) < _SIZE:
         hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])

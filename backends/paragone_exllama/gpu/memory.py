@@ -31,7 +31,7 @@ def cache_bytes(folder: ModelFolder, cache_type: ExllamaCacheType, tokens: int) 
 
 
 def free_vram(split: Sequence[float] = ()) -> tuple[int, ...]:
-    """Return the free bytes of each GPU that may be used; empty if the driver does not report them."""
+    """Return the free bytes of each GPU that may be used; empty if the driver does not report free memory."""
     gpus = visible_gpus()
     if not all(gpu.total for gpu in gpus):
         return ()

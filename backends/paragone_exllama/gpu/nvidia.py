@@ -1,6 +1,6 @@
 """Query the NVIDIA driver and its GPUs through NVML, without a CUDA context.
 
-NVML (libnvidia-ml) comes with the driver. NVIDIA's "NVML API Reference" documents it.
+NVML (libnvidia-ml) comes with the driver. NVIDIA's "NVML API Reference" documents NVML.
 """
 
 from __future__ import annotations

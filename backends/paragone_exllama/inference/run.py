@@ -54,7 +54,7 @@ class ChunkSize:
         if self._fixed or tokens < PAGE or seconds <= 0:
             return
         fitting = int(tokens / seconds * _SECONDS)
-        # At most double the size, because the first chunk after a pause is not typical.
+        # The size at most doubles, because the first chunk after a pause is not typical.
         fitting = min(fitting, 2 * self.chunk, self._largest)
         self.chunk = max(fitting // PAGE * PAGE, PAGE)
 
@@ -70,7 +70,7 @@ def run(
     sampling: ExLlamaSampling,
     logprobs: int | None,
 ) -> Iterator[Event]:
-    """Answer a prompt, yielding events; the last is a Finish."""
+    """Yield the events of the answer to a prompt; the last event is a Finish."""
     room = library.capacity - len(tokens)
     limit = min(sampling.max_tokens or room, room)
     answer = _Answer(library, vocab, text, logprobs)
@@ -138,7 +138,7 @@ def run(
 
 
 class _Answer:
-    """The tokens generated so far, and their times."""
+    """Counts the tokens of one answer, records the times of the first and the last, and makes events of them."""
 
     def __init__(self, library: Library, vocab: ExllamaVocab, text: AnswerText, logprobs: int | None) -> None:
         self._library = library
@@ -155,7 +155,7 @@ class _Answer:
         tokens = _tokens(result)
         text = str(result.get("text", ""))
         if not tokens and result["eos"]:
-            # The generator's remaining text at the end of the answer: an incomplete character.
+            # At the end of the answer, the generator holds back the tokens of an incomplete character.
             tokens, text = _tokens(result.get("held", {})), ""
         if result["eos"] and result["eos_reason"] == "stop_token":
             tokens = tokens[:-1]

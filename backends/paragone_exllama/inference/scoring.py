@@ -25,7 +25,7 @@ from paragone_exllama.inference.vocab import ExllamaVocab
 from paragone_exllama.library import OUTPUTS, Chunks, Library
 
 _ROWS = 32
-"""Number of rows converted to 32 bits at once: 32 MiB for a vocabulary of 262,144 tokens."""
+"""Number of rows of logits converted to 32-bit floats at once: 32 MiB for a vocabulary of 262,144 tokens."""
 
 
 def score(
@@ -48,7 +48,7 @@ def score(
         for logits in chunks:
             count = len(logits)
             yield PromptProgress(done=done + count, total=total, time=time.monotonic())
-            # A token's probability follows from the logits of the position before it.
+            # A token's probability follows from the logits at the position before the token.
             for row in range(max(start - 1 - done, 0), count):
                 if cancelled:
                     break
@@ -92,7 +92,7 @@ def distributions(
             for row in range(max(request.start - done, 0), count, _ROWS):
                 if cancelled:
                     return
-                # The rows as 32-bit floats in CPU memory.
+                # Convert the rows to 32-bit floats in CPU memory.
                 rows = logits[row : row + _ROWS, : vocab.size].float().cpu().contiguous()
                 yield LogitsBlock(
                     start=done + row, rows=len(rows), vocab_size=vocab.size, data=memoryview(rows.numpy())
@@ -115,10 +115,10 @@ def _check(request: DistributionsRequest, vocab: ExllamaVocab, context: int, own
     length = len(request.ids)
     if request.start < 0:
         raise InputError(
-            f"Distributions cannot start at token {request.start}.", hint="The first is token 0."
+            f"Distributions cannot start at token {request.start}.", hint="The first token is token 0."
         )
     if request.batch is not None and request.batch < 1:
-        raise InputError(f"A batch cannot have {request.batch} tokens.", hint="It takes at least 1.")
+        raise InputError(f"A batch cannot have {request.batch} tokens.", hint="A batch has at least 1 token.")
     if length > context:
         raise ContextOverflow(
             f"The sequence is {length:,} tokens long and the context of {owner} holds {context:,}.",

@@ -16,9 +16,9 @@ _CHECK_INTERVAL = 0.2
 
 
 def extension_folder(library: str, cuda: str) -> Path:
-    """Return the folder of a library's extension for this interpreter and a PyTorch for CUDA `cuda`."""
+    """Return the folder of a library's extension for this interpreter and a PyTorch built with CUDA `cuda`."""
     root = os.environ.get("TORCH_EXTENSIONS_DIR")
-    if root is None:  # as in torch.utils.cpp_extension
+    if root is None:  # the same default as in torch.utils.cpp_extension
         cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         tag = f"py{sys.version_info.major}{sys.version_info.minor}{sys.abiflags}_cu{cuda.replace('.', '')}"
         root = str(Path(cache, "torch_extensions", tag))
@@ -28,7 +28,7 @@ def extension_folder(library: str, cuda: str) -> Path:
 def release_lock(folder: Path) -> None:
     """Delete the lock of an extension's folder if the process that created the lock is gone.
 
-    Waits for compilers that this process started and that are still running.
+    Waits for compilers that the killed process has left running.
     """
     folder = folder.resolve()
     lock = folder / "lock"

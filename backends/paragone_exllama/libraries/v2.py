@@ -132,7 +132,7 @@ class V2(Library):
         try:
             for at in range(0, len(tokens), chunk):
                 ids = torch.tensor([tokens[at : at + chunk]], dtype=torch.long)
-                # Pass None instead of an empty list: the layers use its first item without a check.
+                # Pass None instead of an empty list, because the layers read a list's first item without a check.
                 logits = self._model.forward(ids, self._cache, loras=self._loras or None, cpu_logits=True)
                 yield logits[0]
         finally:

@@ -35,7 +35,7 @@ def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> 
         # mypy does not allow an assignment to a method.
         setattr(Params, "get_block_diag_mask", _causal)  # noqa: B010
         if config.arch.lm.swa or config.arch.lm.alternating_swa:
-            # For all tokens of a chunk, the library uses the sliding window of the last one: keep chunks short.
+            # For all tokens of a chunk, the library uses the sliding window of the last token, so chunks must be short.
             config.max_input_len = PAGE
             config.max_attention_size = PAGE**2
     return possible if options.paged is None else options.paged
@@ -47,6 +47,6 @@ def _causal(params: Any, device: Any) -> Any:
         return _block_diagonal(params, device)
     from torch.nn.attention.bias import causal_lower_right
 
-    if not hasattr(params, "causal"):  # shared by all layers, because the mask is large
+    if not hasattr(params, "causal"):  # all layers share the mask, because it is large
         params.causal = causal_lower_right(params.seq_len, params.past_len + params.seq_len)
     return params.causal

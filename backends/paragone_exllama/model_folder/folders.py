@@ -207,7 +207,7 @@ def _problem(folder: ModelFolder) -> str:
 
 
 def _candidates(folders: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders in and below these folders that look like a model."""
+    """Yield the folders that look like a model, among the given folders and their subfolders."""
     for folder, files in folders_below(folders):
         names = {file.name for file in files}
         if "config.json" in names and any(name.endswith(".safetensors") for name in names):

@@ -68,7 +68,7 @@ def token_bytes(tokenizer: JsonObject) -> TokenBytes | None:
 
 
 def _kinds(tokenizer: JsonObject) -> Iterator[str]:
-    """Yield the types of the tokenizer's normalizers, pre-tokenizers and decoders."""
+    """Yield the types of the tokenizer's decoders and pre-tokenizers."""
     for role, parts in (("decoder", "decoders"), ("pre_tokenizer", "pretokenizers")):
         for step in (object_at(tokenizer, role), *objects_at(tokenizer, role, parts)):
             yield text_at(step, "type")

@@ -117,7 +117,7 @@ def _adds_bos(settings: JsonObject, tokenizer: JsonObject, bos: str) -> bool:
 
 
 def _text(token: Json) -> str:
-    """Return the text of a special token, which has one of two formats."""
+    """Return the text of a special token, which is a string or an object with the string as `content`."""
     return text_at(token) or text_at(token, "content")
 
 

@@ -72,7 +72,7 @@ class Log:
         _lines.clear()
 
     def error(self) -> str:
-        """Return the first error, which is the cause of the later ones."""
+        """Return the first error, which is the cause of the later errors."""
         errors = (line for level, line in _lines if level == _ERROR and line)
         return _LOG_PREFIX.sub("", next(errors, "no reason given")).rstrip(".")
 

@@ -1,4 +1,4 @@
-"""The packages that the engine needs besides llama.cpp. If one is missing, the import of this module says how to install it."""
+"""The packages that the engine needs besides llama.cpp. Importing this module raises InputError if a package is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from paragone import InputError
 from paragone.installation import install_command
 from paragone_llama_cpp.c_api.loading import installed_builds
 
-# numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs none of them.
+# numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs no such threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:

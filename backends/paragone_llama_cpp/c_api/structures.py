@@ -39,7 +39,7 @@ class TensorBufferOverride(Structure):
 
 
 class ModelParams(Structure):
-    """llama_model_params."""
+    """The C structure llama_model_params."""
 
     _fields_: ClassVar = [
         ("devices", c_void_p),
@@ -63,7 +63,7 @@ class ModelParams(Structure):
 
 
 class ContextParams(Structure):
-    """llama_context_params."""
+    """The C structure llama_context_params."""
 
     _fields_: ClassVar = [
         ("n_ctx", c_uint32),
@@ -107,13 +107,13 @@ class ContextParams(Structure):
 
 
 class SamplerChainParams(Structure):
-    """llama_sampler_chain_params."""
+    """The C structure llama_sampler_chain_params."""
 
     _fields_: ClassVar = [("no_perf", c_bool)]
 
 
 class Batch(Structure):
-    """llama_batch."""
+    """The C structure llama_batch."""
 
     _fields_: ClassVar = [
         ("n_tokens", c_int32),

@@ -71,7 +71,7 @@ class Embedder:
         pooled: NDArray[np.float64] | None = None
         for at in range(0, len(tokens), context.n_batch):
             part = tokens[at : at + context.n_batch]
-            # llama.cpp keeps the hidden states of all tokens of a batch
+            # All tokens are outputs, so that llama.cpp keeps the hidden states of all of them.
             if cancelled or not context.feed(part, outputs=len(part)):
                 raise EngineError("The computation of embeddings was stopped.")
             states = context.hidden_states(len(part))

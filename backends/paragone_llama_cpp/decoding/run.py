@@ -37,7 +37,7 @@ def run(
     cold: bool,
     ignore_eos: bool,
 ) -> Iterator[Event]:
-    """Answer a prompt, yielding events; the last is a Finish.
+    """Yield the events of the answer to a prompt; the last event is a Finish.
 
     `budget` is the largest number of tokens of the thinking. With `ignore_eos`, a token that ends the text does not
     end the answer.

@@ -21,7 +21,7 @@ def score(
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     reason: FinishReason = "stop"
-    # A token's probability follows from the logits of the position before it, so the last token is not computed.
+    # A token's probability follows from the logits at the position before the token: the last token is not computed.
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
     if start == 0:

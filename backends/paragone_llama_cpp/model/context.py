@@ -156,7 +156,7 @@ class Context:
         lib.llama_free(self.pointer)
 
     def _failed(self, status: int) -> bool:
-        # A part of the batch may be in the cache: trim it to the tokens before the batch.
+        # A part of the batch may be in the cache: trim the cache to the tokens before the batch.
         whole = len(self.tokens)
         self.tokens.append(-1)
         self.trim(whole)

@@ -74,7 +74,7 @@ def load_model(
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
     _keep_experts(params, options.n_cpu_moe)
-    if not weights:  # as in llama.cpp's common/fit.cpp
+    if not weights:  # the same parameters as in llama.cpp's common/fit.cpp
         params.no_alloc, params.load_mode = True, LOAD_MODE_NONE
 
     def progress(fraction: float, _: object) -> bool:
@@ -116,7 +116,7 @@ def make_context(
     params.flash_attn_type = _FLASH_ATTN[options.flash_attn]
     params.type_k, params.type_v = _CACHE_TYPES[options.type_k], _CACHE_TYPES[options.type_v]
     params.rope_scaling_type = _ROPE_SCALING[options.rope_scaling]
-    params.rope_freq_base = options.rope_freq_base or 0.0  # 0 means the model's own
+    params.rope_freq_base = options.rope_freq_base or 0.0  # 0 means the model's own value
     params.rope_freq_scale = options.rope_freq_scale or 0.0
     params.yarn_orig_ctx = options.yarn_orig_ctx or 0
     if embeddings:
@@ -133,7 +133,7 @@ def make_context(
 
 
 def _place(params: ModelParams, options: LlamaCppLoadOptions) -> None:
-    """Set how the model is distributed over GPUs."""
+    """Set how llama.cpp distributes the model over GPUs."""
     split = options.tensor_split
     if options.main_gpu is not None:
         params.split_mode, params.main_gpu = _SPLIT_NONE, options.main_gpu

@@ -27,7 +27,7 @@ class Vocab:
         self.size: int = lib.llama_vocab_n_tokens(self.pointer)
         self.bos: int = lib.llama_vocab_bos(self.pointer)
         self.marks: tuple[int, int] = (self.bos, lib.llama_vocab_eos(self.pointer))
-        """The tokens that begin and end a text; -1 if there is none."""
+        """The token that begins a text and the token that ends a text; -1 for a token that the model lacks."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
         self.adds_eos: bool = lib.llama_vocab_get_add_eos(self.pointer)
         self._described: Vocabulary | None = None

@@ -1,1 +1,1 @@
-"""Samplers: what selects the next token, and the grammars and schemas that constrain it."""
+"""Samplers, which select the next token, and grammars and schemas, which constrain the selection."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""llama_token_data."""
+"""The layout of the C structure llama_token_data."""
 
 
 class Candidates:

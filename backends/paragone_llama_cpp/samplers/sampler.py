@@ -119,7 +119,7 @@ class ConstrainedSampler(Sampler):
     def pick(self, context: Context) -> int:
         """Return the next token after the last computation. Raises EngineError if the constraint allows none."""
         # Checking the whole vocabulary takes far longer than checking one token. Only a freely selected token
-        # that the constraint rejects makes it necessary.
+        # that the constraint rejects makes the full check necessary.
         token = self._pick(context)
         if not self._text.thinking:
             if not self._constraint.allows(token):

@@ -41,7 +41,7 @@ class JsonSchemas:
         """
         grammar = _lark(schema)
         try:
-            from llguidance import LLMatcher, LLParserLimits  # not at the top: few runs have a schema
+            from llguidance import LLMatcher, LLParserLimits  # imported here, because few runs have a schema
         except ModuleNotFoundError as error:
             if error.name != "llguidance":
                 raise
@@ -67,7 +67,7 @@ class JsonSchemas:
 
 
 class JsonSchemaConstraint:
-    """The constraint that an answer follows a JSON schema. After the complete JSON, only the end is allowed."""
+    """The constraint that an answer follows a JSON schema. After the complete JSON, the answer can only end."""
 
     def __init__(self, matcher: LLMatcher, vocab: Vocab) -> None:
         self._matcher = matcher
