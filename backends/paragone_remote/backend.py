@@ -53,7 +53,7 @@ class EndpointBackend(Backend):
         return EndpointReport(address=address, probe=probe, models=models, pulls=pulls)
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """Check that the options name a server and do not contain its key."""
+        """Check that the options name a server and do not contain the server's key."""
         if find_http_library().usable:
             from paragone_remote.endpoints.endpoint import check_options
 

@@ -58,7 +58,7 @@ class RemoteModel:
 
     endpoint: Endpoint
     http: httpx.AsyncClient
-    """The client for the endpoint. The engine closes it."""
+    """The HTTP client for the endpoint, which the engine closes."""
     model: str
     """The server's name of the model."""
     loaded: LoadedModel

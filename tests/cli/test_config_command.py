@@ -109,7 +109,7 @@ def test_check_sees_what_can_reach_no_server(settings):
     assert done.stdout.decode().splitlines() == [
         f"{path}:1: The engine 'nowhere': The address of the server is not set. Set url, such as http://127.0.0.1:8000.",
         f"{path}:5: The engine 'open': The value of the header Authorization may be a secret, which would be recorded. "
-        "Put it into an environment variable and write `Authorization: $VARIABLE`.",
+        "Put the value into an environment variable and write `Authorization: $VARIABLE`.",
     ]
     listed = paragone("engines").stdout.decode().splitlines()
     assert [line.split()[0] for line in listed] == ["nowhere", "open"]

@@ -45,7 +45,7 @@ class SettingsReport:
         self._is_reported = False
 
     async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
-        """Return the settings if they must be reported before the current event. `last`: whether it is the last."""
+        """Return the settings if they must be reported before the current event. `last`: whether this event is the last."""
         if self._is_reported:
             return None
         if self._accepted is None:

@@ -48,7 +48,7 @@ class InlineThinking:
             yield from self.flush()
         if not isinstance(event, Token):
             yield event
-        elif event.channel == "thinking":  # the server separates it
+        elif event.channel == "thinking":  # the server itself separates thinking
             yield from self.flush()
             self._watching = False
             yield event

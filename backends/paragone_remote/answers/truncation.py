@@ -88,11 +88,13 @@ class TruncationAlarm:
         least = self._least(sent)
         self._learn(sent, max(read, least), written, answer)
         if sent_tokens is not None and read < sent_tokens:
-            return self._caution(f"{sent_tokens:,} tokens were sent and it read {read:,}")
+            return self._caution(f"{sent_tokens:,} tokens were sent, and the server read {read:,}")
         if read < least:
-            return self._caution(f"at least {least:,} tokens were sent and it read {read:,}")
+            return self._caution(f"at least {least:,} tokens were sent, and the server read {read:,}")
         if self.context is not None and read >= self.context:
-            return self._caution(f"the tokens that it read fill the whole context of {self.context:,} tokens")
+            return self._caution(
+                f"the tokens that the server read fill the whole context of {self.context:,} tokens"
+            )
         # the last token of an answer is not processed and needs no space in the context
         if self.context is not None and read + (written or 0) > self.context + 1:
             sentence = (
@@ -133,7 +135,7 @@ class TruncationAlarm:
 
 
 def _shown(message: Message) -> str:
-    """Return the part of a message that every chat template includes. Many omit thinking in an answer."""
+    """Return the part of a message that every chat template includes. Many templates omit the thinking of an answer."""
     text = message.text
     for tags in THINKING_TAGS if message.role == "assistant" else ():
         text = text.rpartition(tags.close)[2]

@@ -82,7 +82,7 @@ def proxy_for(origin: str) -> str | None:
 def reached(options: EndpointOptions) -> tuple[str, ...]:
     """Return the addresses of the server and of the proxy, if any, each as `SCHEME://HOST:PORT`.
 
-    Empty if the URL is missing or invalid: opening such an engine fails before it contacts anything.
+    Empty if the URL is missing or invalid, because such an engine contacts nothing.
     """
     try:
         _, origin = read_url(url_of(options))

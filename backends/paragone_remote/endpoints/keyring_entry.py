@@ -36,7 +36,7 @@ async def key_in_keyring(entry: str) -> str:
     if not key:
         raise InputError(
             f"The system's keyring has no key of the user {plain(user)} for the service {plain(service)}.",
-            hint="`keyring set SERVICE USER` saves one.",
+            hint="`keyring set SERVICE USER` saves a key.",
         )
     return key
 
@@ -60,5 +60,6 @@ def _read(service: str, user: str) -> str | None:
         ) from error
     except KeyringError as error:
         raise InputError(
-            f"The system's keyring gave no key ({type(error).__name__}).", hint="Unlock it, and try again."
+            f"The system's keyring gave no key ({type(error).__name__}).",
+            hint="Unlock the keyring, and try again.",
         ) from error

@@ -31,7 +31,7 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*:\s*(.*)", re.DOTALL)  # RFC 9110, 5.1
 _FRAMING = {"connection", "content-length", "transfer-encoding"}
-"""Headers that delimit requests. The HTTP client sets them."""
+"""Headers that delimit requests. The HTTP client sets these headers."""
 
 _WITHOUT_SECRETS = {
     "accept", "accept-encoding", "accept-language", "anthropic-beta", "anthropic-version", "cache-control", "host",
@@ -43,7 +43,7 @@ _WITHOUT_SECRETS = {
 async def find_key(variable: str | None, entry: str | None, command: str | None) -> str | None:
     """Return the key in an environment variable, in an entry of the keyring or in a command's output.
 
-    None if none of them is named. Raises InputError. The message never contains the key.
+    None if all three arguments are None. Raises InputError. The message never contains the key.
     """
     check_key(variable, entry, command)
     if variable is not None:
@@ -56,7 +56,7 @@ async def find_key(variable: str | None, entry: str | None, command: str | None)
 
 
 def check_key(variable: str | None, entry: str | None, command: str | None) -> None:
-    """Check that at most one source of the key is set, and that none is the key itself. Raises InputError."""
+    """Check that at most one source of the key is set, and that no option contains the key itself. Raises InputError."""
     sources = {"key_env": variable, "key_keyring": entry, "key_command": command}
     named = [name for name, value in sources.items() if value is not None]
     if len(named) > 1:
@@ -79,13 +79,13 @@ def check_headers(lines: Iterable[str]) -> list[tuple[str, str]]:
             raise InputError("An entry of headers does not have the form `Name: value`.")
         name, value = match[1], match[2]
         if name.lower() in _FRAMING:
-            raise InputError(f"The header {name} cannot be set.", hint="The HTTP client sets it.")
+            raise InputError(f"The header {name} cannot be set.", hint="The HTTP client sets this header.")
         literal = _VARIABLE.sub("", value)
         harmless = name.lower() in _WITHOUT_SECRETS or literal != value
         if not harmless or any(map(is_key, literal.split())):
             raise InputError(
                 f"The value of the header {name} may be a secret, which would be recorded.",
-                hint=f"Put it into an environment variable and write `{name}: $VARIABLE`.",
+                hint=f"Put the value into an environment variable and write `{name}: $VARIABLE`.",
             )
         headers.append((name, value))
     return headers
@@ -119,7 +119,9 @@ def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
 def _variable(name: str) -> str:
     value = os.environ.get(name, "")
     if not value.strip():
-        raise InputError(f"The environment variable {name} is not set.", hint="Set it and start again.")
+        raise InputError(
+            f"The environment variable {name} is not set.", hint="Set the variable, and start paragone again."
+        )
     return value
 
 
@@ -169,7 +171,7 @@ async def _printed(command: str) -> str:
     if process.returncode or not key:
         raise InputError(
             f"key_command ({name}) printed no key: it exited with status {process.returncode}.",
-            hint="Run it in a terminal to see why.",
+            hint="Run the command in a terminal to see the reason.",
         )
     return key
 

@@ -15,7 +15,7 @@ _DIED = (
 """Ollama's errors for a process that crashed: while it loaded the model, during the prompt, during the answer."""
 
 _CAUSES = (
-    # Ollama's issues 17006, 17205 and 17249; its releases since 0.32.2 are compiled by GCC 13 (17244).
+    # Ollama's issues 17006, 17205 and 17249; Ollama's releases since 0.32.2 are compiled by GCC 13 (issue 17244).
     CrashCause(
         says=rf"{_DIED}.*(segmentation|SIGSEGV|illegal instruction|SIGILL)",
         cause="its engine crashed",

@@ -34,9 +34,9 @@ class Wait:
         return self._asked
 
     def stop(self) -> None:
-        """End the current wait and all later ones."""
+        """End the current wait and all later waits."""
         if self._asked:
-            return  # the wait is ending
+            return  # the current wait is already ending
         self._asked = True
         if self._present is not None:
             self._present.reschedule(asyncio.get_running_loop().time())
@@ -44,7 +44,7 @@ class Wait:
     async def within(self, seconds: float | None, awaitable: Awaitable[T]) -> T:
         """Return the result of `awaitable`. Raises ReplyTimeout after `seconds`, Stopped after `stop`."""
         try:
-            # Entered even after `stop`, so that the awaitable is cancelled.
+            # The block is entered even after `stop`, so that the awaitable is cancelled.
             async with asyncio.timeout(0 if self._asked else seconds) as self._present:
                 return await awaitable
         except TimeoutError:

@@ -92,7 +92,7 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
         self._inner = inner
         self._home = _host_of(httpx.URL(endpoint.origin))
         connect = endpoint.options.connect_timeout
-        # The callers limit the time for a reply. The time for a connection is limited here.
+        # This transport limits the time for a connection; the callers limit the time for a reply.
         self._patience = {
             "connect": connect,
             "write": endpoint.options.load_timeout,
@@ -170,13 +170,15 @@ async def _beginning(response: httpx.Response) -> str:
                 if len(text) > _LONGEST_REFUSAL:
                     break
     except (TimeoutError, httpx.HTTPError):
-        pass  # the status is sufficient
+        pass  # the status alone is sufficient for an error message
     return text[:_LONGEST_REFUSAL].decode("utf-8", "replace")
 
 
 def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
     """Return an HTTP client that contacts this endpoint only. Raises InputError for an invalid proxy."""
-    tls = endpoint.tls if endpoint.tls is not None else False  # False: there is no TLS to check
+    tls = (
+        endpoint.tls if endpoint.tls is not None else False
+    )  # False: without TLS there is no certificate to check
     inner = httpx.AsyncHTTPTransport(
         verify=tls,
         trust_env=False,

@@ -28,7 +28,7 @@ SET_BY_OPTIONS = {
     "rpc_servers": ("--rpc",),
     "port": ("--port",),
 }
-"""The arguments that our options set, the usual name of each argument first."""
+"""The arguments that each option of the backend sets, with the usual name of each argument first."""
 
 _OURS = {
     *("-h", "--help", "--usage", "--version", "--list-devices", "--completion-bash", "-cl", "--cache-list"),
@@ -61,9 +61,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 f"The option 'arguments' has {name}, whose value would be recorded.",
                 hint="Remove it: paragone sets a key of its own.",
             )
-        if name in _DOWNLOADS or name.endswith(
-            "-default"
-        ):  # the server would download the model that they name
+        if name in _DOWNLOADS or name.endswith("-default"):  # these name models to download
             raise InputError(
                 f"The option 'arguments' has {name}: a llama-server that paragone starts downloads nothing.",
                 hint="Download the file, and name its path.",

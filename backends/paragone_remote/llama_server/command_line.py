@@ -48,7 +48,7 @@ def command_line(
 
 
 class _CommandLine:
-    """Arguments for one program."""
+    """Collects arguments that one llama-server knows."""
 
     def __init__(self, program: LlamaServerProgram) -> None:
         self.arguments: list[str] = []
@@ -86,12 +86,12 @@ class _CommandLine:
         self.add(self.name_of(option, *flags), value)
 
     def add_arguments(self, arguments: Sequence[str]) -> None:
-        """Add the option `arguments`. Raises InputError if the program does not know one."""
+        """Add the option `arguments`. Raises InputError if the program does not know one of its names."""
         for name in names_in(arguments):
             if name not in self._program.flags:
                 raise InputError(
                     f"The llama-server {self._program.name} does not know {name}, which is in the option 'arguments'.",
-                    hint="Its --help lists the options that it takes.",
+                    hint="The program's --help lists the arguments that it knows.",
                 )
         self.add(*arguments)
 
@@ -131,7 +131,7 @@ def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
             line.option("lora", path)
         elif line.takes(":", "lora", "--lora-scaled"):
             line.option("lora", f"{path}:{scale}", "--lora-scaled")
-        else:  # older versions: two values
+        else:  # older versions take the path and the scale as two values
             line.add("--lora-scaled", path, scale)
     if options.mmproj is not None:
         line.option("mmproj", str(_gguf(options.mmproj, "mmproj", "mmproj", "an image encoder")))

@@ -1,6 +1,6 @@
 """The options of the llama-servers that paragone starts, and their values on this machine.
 
-Options that the backend `llama_cpp` also has have the same names there.
+An option that the backend `llama_cpp` has too has the same name there.
 """
 
 from __future__ import annotations

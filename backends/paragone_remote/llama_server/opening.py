@@ -39,7 +39,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     program = await with_flags(*find_program(given.program))
     options = with_defaults(given, await devices_of(program) if given.n_gpu_layers != 0 else ())
     threads = options.n_threads or request.threads or physical_cores()
-    alias = path.stem.replace(",", " ")  # a comma separates several names
+    alias = path.stem.replace(",", " ")  # llama-server reads a comma as the end of a name
     arguments = command_line(options, program, model=path, alias=alias, threads=threads)
     weights = _weights(path, options)
 

@@ -1,4 +1,4 @@
-"""The description of an Ollama server: its version, its models, and the loaded ones."""
+"""The description of an Ollama server: its version, its models, and which models are loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AT_ONCE = 4
 async def describe(
     http: httpx.AsyncClient, endpoint: Endpoint
 ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
-    """Return facts about a server, for the user, and its models. Raises ParagoneError."""
+    """Return facts about a server for the user, and the server's models. Raises ParagoneError."""
     client = OllamaClient(http)
     version = await await_reply(endpoint, client.version())
     running = await await_reply(endpoint, client.running())

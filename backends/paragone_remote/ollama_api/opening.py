@@ -220,6 +220,6 @@ def _cautions(
     if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
-            "this program can only guess it from the token count."
+            "paragone can only infer this from the token count."
         )
         yield Caution(code="may-truncate", sentence=sentence)

@@ -72,7 +72,7 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
         or options.client_cert is not None
         or options.use_proxy
     ):
-        return "paragone pull ENGINE"  # a definition on the command line could not reach the server
+        return "paragone pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
     place = f"@{endpoint.shown}" if endpoint.shown != DEFAULT_URL else ""
     return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
 

@@ -24,7 +24,7 @@ _PAUSE_S = 0.5
 async def pull(
     model: str, options: Mapping[str, Json], *, title: str, path: str
 ) -> AsyncGenerator[PullProgress, None]:
-    """Yield the progress of the download. The server offers no way to stop it. Raises InputError and EngineError."""
+    """Yield the progress of the download. LM Studio offers no way to stop a download. Raises InputError and EngineError."""
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner=title), path=path)
     at = f"The server at {endpoint.origin}"
     async with make_client(endpoint) as http:

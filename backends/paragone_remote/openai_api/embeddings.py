@@ -27,7 +27,7 @@ TabbyAPI computes embeddings with another model than the one that answers.
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: ServerProperties, model: str) -> bool:
-    """Whether a server computes embeddings, or may. Never raises.
+    """Whether a server computes embeddings, or may compute them. Never raises.
 
     The request to a llama-server has no input, so that nothing is computed. A llama-server with `--embeddings` and a
     pooling replies that the input is missing; any other llama-server gives another reason. Other kinds of servers may

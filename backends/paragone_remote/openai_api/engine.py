@@ -171,7 +171,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
 
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
-        """Report the likeliest next tokens after tokens of a sequence: one request for each position."""
+        """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
         where = self._endpoint.origin
         if not reports_top_tokens(self._server):
@@ -222,7 +222,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                         for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
                             yield token
             except httpx.TransportError:
-                if not state.reason:  # otherwise the answer is complete
+                if not state.reason:  # with a reason, the answer is complete
                     raise
         if state.held:
             for token in tokens_of("", state.held, channel="answer", top=top, time=time.monotonic()):

@@ -42,7 +42,7 @@ class OpenAISampling(Options):
     thinking: bool | Literal["minimal", "low", "medium", "high"] | int | None = shared.THINKING_BUDGET(
         None, _EXTRA
     )
-    json_schema: str | None = shared.JSON_SCHEMA(None, "A server that cannot rejects the prompt.")
+    json_schema: str | None = shared.JSON_SCHEMA(None, "A server without this feature rejects the prompt.")
 
     def __post_init__(self) -> None:
         """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""

@@ -123,7 +123,7 @@ def _cautions(name: str, server: ServerProperties, launch: Launch, *, raw: bool)
     elif server.assumes_template:
         sentence = (
             f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
-            "If it has none, set raw = true to continue the plain text of the messages."
+            "If the model has no chat template, set raw = true to continue the plain text of the messages."
         )
         yield Caution(code="assumed-chat-template", sentence=sentence)
     if launch.by_llama_swap:

@@ -44,5 +44,5 @@ async def test_one_with_another_vocabulary_is_refused(program, open_lane, tmp_pa
 
     other = tmp_path / "other.gguf"
     other.write_bytes(tiny_model())
-    with pytest.raises(InputError, match=r"other\.gguf cannot be the draft model: .*vocabulary is another"):
+    with pytest.raises(InputError, match=r"other\.gguf cannot be the draft model: .*vocabulary differs"):
         await open_lane(program, draft_model=str(other))

@@ -172,7 +172,7 @@ async def test_a_prompt_that_was_cut(server, open_lane):
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["may-truncate"]
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=12)
     events, _ = await lane.ask("A word of it. " * 100)
-    assert "at least 400 tokens were sent and it read 12" in cautions(events)["truncated"]
+    assert "at least 400 tokens were sent, and the server read 12" in cautions(events)["truncated"]
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=4096)
     events, _ = await lane.ask("A word of it. " * 1000)
     assert "fill the whole context of 4,096 tokens" in cautions(events)["truncated"]
@@ -186,7 +186,7 @@ async def test_a_conversation_whose_oldest_turns_were_dropped(server, open_lane)
     assert cautions(events) == {}
     server.on_chat = lambda exchange: exchange.answer("Fine.", read=850)
     events, _ = await lane.ask([first, Message(role="assistant", text="Fine."), first])
-    assert "at least 904 tokens were sent and it read 850" in cautions(events)["truncated"]
+    assert "at least 904 tokens were sent, and the server read 850" in cautions(events)["truncated"]
 
 
 async def test_no_alarm_for_what_is_only_long(server, open_lane):

@@ -275,7 +275,7 @@ async def test_usage_that_is_refused(server, open_lane):
 async def test_a_prompt_that_was_cut(server, open_lane):
     server.on_chat = lambda exchange: exchange.answer("Hi.", read=12)
     events, _ = await (await open_lane(server)).ask("A word of it. " * 100)
-    assert "at least 400 tokens were sent and it read 12" in cautions(events)["truncated"]
+    assert "at least 400 tokens were sent, and the server read 12" in cautions(events)["truncated"]
 
 
 async def test_llama_servers_own_times_and_progress(server, open_lane):

@@ -149,7 +149,7 @@ def test_tokens_of_the_prompt_that_the_server_told_itself():
     alarm = TruncationAlarm("The server")
     assert alarm.check(said(TELL), 20, 5, sent_tokens=20) is None
     caution = alarm.check(said(TELL), 17, 5, sent_tokens=20)
-    assert "20 tokens were sent and it read 17" in caution.sentence
+    assert "20 tokens were sent, and the server read 17" in caution.sentence
 
 
 def test_spaces_that_a_template_strips_are_not_counted():

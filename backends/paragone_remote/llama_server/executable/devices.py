@@ -18,7 +18,7 @@ _BUILD = {
     "commit": re.compile(r"^version: .*?\((?:build \d+, commit )?([0-9a-f]{7,40})\)", re.MULTILINE),
     "compiler": re.compile(r"^built with (.+) for \S+(?: \S+)?$", re.MULTILINE),
 }
-"""Standard facts (`paragone.facts`) in the output of `--version`, which comes from llama.cpp's common/build-info.cpp."""
+"""Patterns of standard facts (`paragone.facts`) in the output of `--version` (llama.cpp's common/build-info.cpp)."""
 
 _known: dict[tuple[object, ...], str] = {}
 """The output of programs, by `LlamaServerProgram.key` and the argument."""

@@ -69,7 +69,7 @@ class LlamaServerProgram:
 
 
 _known: dict[tuple[object, ...], LlamaServerProgram] = {}
-"""The programs whose `--help` was read, by `Program.key`."""
+"""The programs whose `--help` was read, by `LlamaServerProgram.key`."""
 
 
 def find_program(named: str | None) -> tuple[tuple[str, ...], str]:

@@ -26,7 +26,7 @@ _PARSE = "_Z19common_params_parseiPPcR13common_params13llama_examplePFviS0_E"
 """bool common_params_parse(int, char **, common_params &, llama_example, void (*)(int, char **)), in common/arg.h."""
 
 _SERVER = 12
-"""LLAMA_EXAMPLE_SERVER, in common/common.h: the parser then knows llama-server's options."""
+"""LLAMA_EXAMPLE_SERVER, in common/common.h: with this value, the parser knows llama-server's options."""
 
 _FIRST = ("n_predict", "n_ctx", "n_batch", "n_ubatch")
 """The first fields of common_params, each an int32."""

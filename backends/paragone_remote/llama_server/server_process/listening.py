@@ -1,4 +1,4 @@
-"""The address of a llama-server of paragone's: a Unix socket that only the user can reach, or a port on loopback.
+"""The address of a llama-server that paragone starts: a Unix socket that only the user can reach, or a port on loopback.
 
 llama-server accepts a path that ends in `.sock` as `--host`, if its build supports this (tools/server/README.md in
 llama.cpp).
@@ -77,7 +77,7 @@ def _require_free(port: int) -> None:
     """Raise EngineError if a program listens at a port: paragone would take that program for the new server."""
     try:
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as llama-server does
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # llama-server sets this option too
             probe.bind((_LOOPBACK, port))
     except OSError as error:
         raise EngineError(

@@ -75,7 +75,7 @@ def facts_in_log(log: str) -> dict[str, str]:
 def draft_problem(log: str) -> str:
     """Return why a server that has loaded its model does not use the draft model; empty if the server uses it."""
     if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
-        return "its vocabulary is another one"
+        return "its vocabulary differs"
     failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
     return plain(failed[0]) if failed else ""
 

@@ -1,6 +1,6 @@
 """Chats (https://docs.ollama.com/api/chat): the body of a request, and the parts of a streamed answer.
 
-The sampling parameters of requests are also those of a model's Modelfile.
+A model's Modelfile has the same sampling parameters as a request.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def read_finish(chunk: JsonObject, now: float) -> Finish:
 
 
 def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
-    """Return the body. `base` has the fields that all requests of an engine share. Raises InputError."""
+    """Return the body of a chat request. `base` has the fields that all requests of an engine share. Raises InputError."""
     messages: list[Json] = []
     for message in request.messages:
         turn: dict[str, Json] = {"role": message.role, "content": message.text}
@@ -86,7 +86,7 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
 
 
 _NO_PARAMETERS = {"thinking", "json_schema"}
-"""Options that are fields of the request itself."""
+"""Options that are fields of the request itself, not of its `options`."""
 
 _NAMES = {"max_tokens": "num_predict"}
 """Ollama's names of the options that have another name here."""
@@ -112,7 +112,7 @@ def _sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
 
 
 def modelfile_parameters(text: str) -> dict[str, Json]:
-    """Return the values of our sampling options that a Modelfile sets, by option name.
+    """Return the values of sampling options that a Modelfile sets, by paragone's option names.
 
     Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
     """
@@ -125,7 +125,7 @@ def modelfile_parameters(text: str) -> dict[str, Json]:
             option = _NUMBERS[name]
             found[option.name] = int(value) if option.kind == "whole number" else float(value)
     if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
-        found["max_tokens"] = None  # -1: without a limit, -2: to the end of the context
+        found["max_tokens"] = None  # -1 means no limit, -2 means to the end of the context
     if isinstance(seed := found.get("seed"), int) and seed < 0:
         del found["seed"]  # Ollama draws a new seed for each run
     return found

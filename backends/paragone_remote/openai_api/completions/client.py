@@ -36,7 +36,7 @@ class OpenAIClient:
         """Yield the parts of a streamed answer, each a JSON object."""
         body = {**body, "stream": True}
         async with self._http.stream("POST", path, json=body, headers=self._headers) as reply:
-            # httpx-sse wants the media type of the protocol, which some servers do not send.
+            # httpx-sse requires the media type of the protocol, which some servers do not send.
             reply.headers["content-type"] = "text/event-stream"
             async with contextlib.aclosing(EventSource(reply).aiter_sse()) as events:
                 async for event in events:

@@ -38,7 +38,7 @@ def settings_of(
     defaults = server.completion_defaults if raw else server.chat_defaults
     always: dict[str, Json] = {}
     if raw:
-        always["max_tokens"] = None  # sent as null: as many as fit
-        sent.pop("thinking", None)  # for chats only
+        always["max_tokens"] = None  # sent as null, which means as many tokens as fit
+        sent.pop("thinking", None)  # this option applies to chats only
     seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
     return RunSettings(seed=seed, sampling={**defaults, **always, **sent} or None)

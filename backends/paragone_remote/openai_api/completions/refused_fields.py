@@ -34,7 +34,7 @@ EXTRAS = {
 """Fields that a server may refuse, with their option names; empty for fields that this program adds."""
 
 _LEARNS_FROM = {400, 422, 500, 501}
-"""Statuses of a refusal.
+"""HTTP statuses with which servers refuse a field.
 
 llama-cpp-python sends 500 if it was started without support for log-probabilities.
 """

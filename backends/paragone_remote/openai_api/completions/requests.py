@@ -23,7 +23,7 @@ TAKE_IDS: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang"})
 """Servers whose completions can continue token ids. Other servers accept only texts, or do not document this."""
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
-"""Options for which a chat and a completion have different fields. All others are sent under their names."""
+"""Options for which a chat and a completion have different fields. All other options are sent under their own names."""
 
 BUDGETS: Mapping[ServerKind, str] = {
     "llama-server": "thinking_budget_tokens",

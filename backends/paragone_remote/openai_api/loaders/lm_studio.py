@@ -39,7 +39,7 @@ class LmStudioLoader(ModelLoader):
             await self._post("load", {"model": model}, model, seconds=self._endpoint.options.load_timeout)
 
     async def unload(self, model: str) -> None:
-        """Unload the instance that has the model's name, else the first one of the model."""
+        """Unload the instance that has the model's name, else the model's first instance."""
         instances = [
             instance
             for entry in await self._models()

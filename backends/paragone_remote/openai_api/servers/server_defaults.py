@@ -27,7 +27,7 @@ _BUILD = re.compile(r"b\d+-([0-9a-f]{7,40})")
 """The `build_info` of `/props`, such as `b9123-1a2b3c4` (common/build-info.cpp in llama.cpp)."""
 
 _RANDOM = 2**32 - 1
-"""LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new one for each request."""
+"""LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new seed for each request."""
 
 
 def defaults_in_props(props: JsonObject) -> dict[str, Json]:

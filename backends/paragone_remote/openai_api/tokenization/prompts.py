@@ -83,7 +83,7 @@ class Prompts:
             raise EngineError(f"The server at {self.endpoint.origin} does not report its vocabulary.")
         listed = data_of(await self.http.get(f"{root_of(self.endpoint)}/v1/models"))
         size = _size_in_models(listed, self.model, self.endpoint.origin)
-        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # content may be ids
+        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # accepts token ids
         reply = await self._post("/tokenize", {"model": self.model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
@@ -95,7 +95,7 @@ class Prompts:
         if self.server.kind == "llama-server":
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
-                raise InvalidReply("no prompt in answer to a request for one")
+                raise InvalidReply("no prompt in the reply to a request for a prompt")
             return RenderedPrompt(
                 without_surrogates(rendered), await self.ids_of_text(rendered) if ids else None
             )
