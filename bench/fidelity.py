@@ -19,7 +19,7 @@ __all__ = ["fidelity"]
 PAIRS = 3
 MOST = 1.2
 TIMES = 3
-"""How often the sample text is repeated, for about 15 windows."""
+"""Number of repetitions of the sample text, which give about 15 windows."""
 
 
 def fidelity() -> Row:

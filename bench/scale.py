@@ -54,7 +54,7 @@ WORDS = (
     "morning",
 )
 _MERGE = "from bench.scale import merge; merge({runs})"
-_GO_ON = "from bench.scale import go_on; go_on({runs})"
+_RESUME = "from bench.scale import resume; resume({runs})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def main(sizes: Sequence[int]) -> None:
 def _steps(runs: int, home: Path) -> Iterator[tuple[str, list[str], Path]]:
     """Yield the name of each step, its command, and the path that it writes to."""
     yield "merge", [sys.executable, "-c", _MERGE.format(runs=runs)], home / "data" / "paragone"
-    yield "going on", [sys.executable, "-c", _GO_ON.format(runs=runs)], home / "data" / "paragone"
+    yield "resume", [sys.executable, "-c", _RESUME.format(runs=runs)], home / "data" / "paragone"
     compared, report = home / "compared.json", home / "report.html"
     yield "suite compare --json", paragone("suite", "compare", "e1", "--json"), compared
     yield "report", paragone("report", "e1", "--to", str(report)), report
@@ -113,9 +113,9 @@ def merge(runs: int) -> None:
     asyncio.run(_merge(_request(runs)))
 
 
-def go_on(runs: int) -> None:
+def resume(runs: int) -> None:
     """Resume the experiment, which has no runs left, in this process."""
-    asyncio.run(_go_on(_request(runs)))
+    asyncio.run(_resume(_request(runs)))
 
 
 def _request(runs: int) -> SuiteRequest:
@@ -123,7 +123,7 @@ def _request(runs: int) -> SuiteRequest:
     return SuiteRequest(suite=Suite(name="scale", prompts=prompts), engines=ENGINES)
 
 
-async def _go_on(request: SuiteRequest) -> None:
+async def _resume(request: SuiteRequest) -> None:
     registry = InstantRegistry()
     history = await History.open()
     experiment, resumed = await find_or_create(history, request, registry)

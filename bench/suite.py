@@ -40,7 +40,7 @@ class _Cost:
 
 
 def suite() -> list[Row]:
-    """Measure suites of two sizes in processes of their own, and the same runs without a suite."""
+    """Measure suites of two sizes and the same runs without a suite, each in a process of its own."""
     runs, few = PROMPTS * len(ENGINES), FEW * len(ENGINES)
     bare = _in_a_process(PROMPTS, suite=False)
     small, large = _in_a_process(FEW, suite=True), _in_a_process(PROMPTS, suite=True)

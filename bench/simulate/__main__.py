@@ -67,12 +67,12 @@ def main() -> None:
         },
     )
     _table(
-        "How often a difference of 10% is shown with the number of windows that was said to be needed, by windows before",
+        "How often a difference of 10% is shown with the number of windows that a first measurement recommends, by windows of that measurement",
         WINDOWS,
         {"10% apart": partial(fidelity.power, trials=TRIALS)},
     )
     _table(
-        "How often a divergence is said to grow with the depth, by windows",
+        "How often a divergence is found to grow with the depth, by windows",
         WINDOWS,
         {
             f"{growth:.0%} more at the end": partial(fidelity.depth_claims, trials=TRIALS, growth=growth)
@@ -89,7 +89,7 @@ def main() -> None:
     )
     for prompts, margin in ((120, 0.03), (120, 0.1), (200, 0.1), (1_000, 0.03)):
         _table(
-            f"How often engines that lose {margin:.0%} are called not worse than that at one of ten looks, {prompts} prompts, by candidates",
+            f"How often engines that lose {margin:.0%} are called non-inferior with this margin at any of ten looks, {prompts} prompts, by candidates",
             (1, 5),
             {
                 f"{rule}; {wins:.0%} won": partial(

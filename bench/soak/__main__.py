@@ -1,4 +1,4 @@
-"""Runs the program for as long as asked while its workers, servers and history fail: `make soak MINUTES=10`."""
+"""Runs the program for a given time while its workers, servers and history fail: `make soak MINUTES=10`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.soak.soak import soak
 
 
 def main() -> int:
-    """Run a soak and print its figures. Return 1 if a promise was not kept."""
+    """Run a soak, and print its figures. Return 1 if the program broke a promise."""
     parser = argparse.ArgumentParser(prog="bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What the soak did and found: one file for all its processes and threads."""
+"""The record of actions and broken promises: one file for all processes and threads of a soak."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class KeyTime:
 
 
 def measure(terminal: Terminal, echo: Echo, key: str, shown: Callable[[], bool]) -> KeyTime | None:
-    """Type a key, and wait until `shown` returns True. Returns None if it does not within half a minute."""
+    """Type a key, and wait until `shown` returns True. Returns None after half a minute."""
     echo_s = echo.time()
     program, soak = terminal.process.pid, os.getpid()
     before, mine = _scheduled(program), _scheduled(soak)

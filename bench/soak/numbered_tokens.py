@@ -8,7 +8,7 @@ _FIRST = re.compile(r"q(\d+\.\d+)\.0\b")
 
 
 def token(request: str, index: int) -> str:
-    """Return a token; every eighth ends a paragraph."""
+    """Return a token; every eighth token ends a paragraph."""
     return f"q{request}.{index}" + ("\n\n" if index % 8 == 7 else " ")
 
 

@@ -16,7 +16,7 @@ from bench.soak.saved import KEPT_S, Answers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The figures of a soak, and which promises were not kept."""
+    """The figures of a soak, and the broken promises."""
 
     plan: Plan
     minutes: float

@@ -42,7 +42,7 @@ class Person:
         self.prompts: list[str] = []
         """The prompts that were sent."""
         self.keys: list[KeyTime] = []
-        """How long each typed key took."""
+        """The time that each typed key took to show."""
         self._name = name
         self._plan = plan
         self._random = random
@@ -128,7 +128,7 @@ class Person:
                 self._write()
 
     def look_for_a_conversation(self) -> None:
-        """Search the history, and leave it again."""
+        """Search the history, and close the history again."""
         if _BUSY.isdisjoint(self._states()):
             self._terminal.send(HISTORY)
             if self._terminal.wait_for(lambda: "─ Earlier conversations ─" in self._terminal.text, 20):
@@ -201,8 +201,6 @@ class Person:
         self._terminal.send(key)
         self._journal.did(what, self._name)
         self._terminal.read(0.5)
-
-    # ── What the person sees ─────────────────────────────────────────────────────────────────
 
     def _mend(self) -> None:
         """Restart engines that are gone, and stop lanes that have been busy for long."""

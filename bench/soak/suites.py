@@ -61,7 +61,7 @@ class Suites:
         self._journal.found(f"{name} has failed runs after {_ATTEMPTS} attempts")
 
     def _attempt(self, file: str, *, is_killed: bool) -> int:
-        """Run the suite and return its exit code; negative if it was killed."""
+        """Run the suite, and return the exit code of the command; negative if a signal killed the command."""
         options = ("--retry-failed", "--schedule", "parallel", "--engines", *self.engines)
         log = self._plan.folder / "suites.log"
         with log.open("ab") as output:

@@ -55,7 +55,7 @@ class ChatParagone(BaseChatModel):
     config: Path | None = None
     """The config file; None for the user's config.toml."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further options of the engine, as `paragone options BACKEND` lists them. They override the options in the config."""
+    """Further options of the engine, which override those in the config. `paragone options BACKEND` lists all options."""
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None

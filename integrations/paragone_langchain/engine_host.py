@@ -90,7 +90,7 @@ class Lease:
     async def engine(self) -> ServedEngine:
         """Return the engine. Must be called on the engines' event loop. Raises InputError after `close`."""
         if not self._end.alive:
-            raise InputError("This chat model is closed.", hint="Make a new one.")
+            raise InputError("This chat model is closed.", hint="Make a new chat model.")
         if not self._taken:  # a task, so that simultaneous requests take the engine once
             self._taken.append(asyncio.create_task(self.host.take(self.definition)))
         return await asyncio.shield(self._taken[0])

@@ -44,7 +44,7 @@ class _Stream:
                 async for part in parts:
                     self._parts.put_nowait(part)
             self._parts.put_nowait(None)
-        except Exception as error:  # noqa: BLE001 (the reader raises it)
+        except Exception as error:  # noqa: BLE001 (the reader raises the error)
             self._parts.put_nowait(error)
 
 
