@@ -143,7 +143,7 @@ async def test_a_letter_right_after_escape_does_the_same_as_one_after_a_while(st
         await escape("=")
         assert lanes.differences.reference is screen.lanes[0]
         burst(screen, "alt+plus")  # as Kitty's protocol has it, without the character
-        await screen.until(lambda: "There is no answer" in screen.told)
+        await screen.until(lambda: "another lane must first answer" in screen.told)
         await escape("b")
         assert (composer.cursor_location, lanes.in_lane_mode) == ((0, 8), False)
         await escape("d")

@@ -203,7 +203,7 @@ async def test_a_slash_in_an_empty_prompt_lists_the_commands():
 async def test_the_prompt_says_whom_it_asks():
     async with prompting() as (_, field):
         for lanes, said in (((), "Ask …"), (("small",), "Ask small …"), (("a", "b"), "Ask both …")):
-            field.address(lanes)
+            field.set_lanes(lanes)
             assert field.placeholder == said
-        field.address("abc")
+        field.set_lanes("abc")
         assert field.placeholder == "Ask all 3 lanes …"

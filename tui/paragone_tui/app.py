@@ -86,10 +86,10 @@ class ParagoneApp(ProgramApp):
         self._has_warned = False
         """Whether the user has seen the warning that the unsent prompt cannot be saved."""
         self._problems: list[str] = [*config.warnings, *map(str, problems(config))]
-        for definition in self._first(config, definitions):
+        for definition in self._starting_definitions(config, definitions):
             self._session.add_lane(definition)
 
-    def _first(
+    def _starting_definitions(
         self, config: Config, definitions: Sequence[EngineDefinition] | None
     ) -> Sequence[EngineDefinition]:
         if definitions is not None or self._demo:
@@ -168,7 +168,7 @@ class ParagoneApp(ProgramApp):
         """
         if self._has_warned or self.is_closing:
             return True
-        await self._history.tried()
+        await self._history.wait_for_first_attempt()
         problem = await self.lanes.drafts.save_now(self.history)
         if problem is not None:
             self._has_warned = True

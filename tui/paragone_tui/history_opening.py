@@ -32,7 +32,7 @@ class HistoryOpening:
     history: History | None = field(default=None, init=False)
     """The history; None until the history is open."""
     _task: asyncio.Task[None] | None = field(default=None, init=False)
-    _tried: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _was_attempted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """Set once the first attempt to open the history has succeeded or failed."""
     _is_ending: bool = field(default=False, init=False)
 
@@ -53,12 +53,12 @@ class HistoryOpening:
             return "The history is still being opened. Try again in a moment."
         return f"The history is not open yet; the program keeps trying. {problem}"
 
-    async def tried(self) -> None:
+    async def wait_for_first_attempt(self) -> None:
         """Wait up to `LEAVING_S` until the first attempt to open the history has succeeded or failed."""
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING_S):
-                    await self._tried.wait()
+                    await self._was_attempted.wait()
 
     async def end(self) -> None:
         """Wait up to `LEAVING_S` for the history to open if something is unsaved, then cancel the opening.
@@ -86,14 +86,14 @@ class HistoryOpening:
                 self.history = await History.open()
             except ParagoneError as error:
                 self.session.recorder.not_open(error)
-                self._tried.set()
+                self._was_attempted.set()
                 if not failed:
                     self.program.complain(error)
                 failed = True
                 if not (isinstance(error, StoreError) and error.can_pass):
                     return
                 await asyncio.sleep(RETRY_S)
-        self._tried.set()
+        self._was_attempted.set()
         if self.history.warning:
             self.program.say(self.history.warning, warning=True)
         self.session.recorder.open(self.history)

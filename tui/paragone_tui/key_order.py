@@ -56,8 +56,8 @@ class KeyOrder:
     async def take(self, event: events.Event) -> None:
         """Handle a key or a paste: now, or after the earlier keys that have not taken effect yet."""
         self._waiting.append(event)
-        if self._is_idle and (nodes := await self._next()):
-            self._task = asyncio.create_task(self._rest(nodes))
+        if self._is_idle and (nodes := await self._handle_next()):
+            self._task = asyncio.create_task(self._handle_waiting(nodes))
 
     def then(self, call: Callable[[], object]) -> None:
         """Call a function once all keys that have arrived so far have taken effect."""
@@ -70,10 +70,10 @@ class KeyOrder:
     def _is_idle(self) -> bool:
         return self._task is None or self._task.done()
 
-    async def _next(self) -> Sequence[MessagePump]:
+    async def _handle_next(self) -> Sequence[MessagePump]:
         """Handle the next key, and return the widgets that the key passes through on its way to the application.
 
-        Keys that write text are handled too, up to the first other key. The result is empty if only keys that write text wait.
+        First handle the keys before it that write text. The result is empty if only keys that write text wait.
         """
         while self._waiting:
             event = self._waiting.popleft()
@@ -88,36 +88,36 @@ class KeyOrder:
                 return nodes
         return []
 
-    async def _rest(self, nodes: Sequence[MessagePump]) -> None:
+    async def _handle_waiting(self, nodes: Sequence[MessagePump]) -> None:
         """Wait for the effect of the last key, and handle the keys that arrived meanwhile."""
         try:
             while nodes or self._waiting:  # keys may arrive until this task has ended
                 try:
                     async with asyncio.timeout(LONGEST_S):
-                        await self._effect(nodes)
+                        await self._wait_for_effect(nodes)
                 except TimeoutError:
-                    await self._opened(nodes)
-                nodes = await self._in_turn()
+                    await self._wait_for_screen(nodes)
+                nodes = await self._handle_next_as_message()
         except TimeoutError:
             while self._waiting:
-                await self._in_turn()
+                await self._handle_next_as_message()
 
-    async def _opened(self, nodes: Sequence[MessagePump]) -> None:
+    async def _wait_for_screen(self, nodes: Sequence[MessagePump]) -> None:
         """Wait for the screen that a key has opened. Raises TimeoutError if there is no new screen, or after `OPENING_S`."""
         screen = self._app.screen
         if screen in nodes:
             raise TimeoutError
         async with asyncio.timeout(OPENING_S):
-            await _handled(screen)
+            await _wait_until_handled(screen)
 
-    async def _in_turn(self) -> Sequence[MessagePump]:
+    async def _handle_next_as_message(self) -> Sequence[MessagePump]:
         """Handle the next key as a message of the application, because Textual handles keys there."""
         if not self._waiting:
             return []
         handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()
 
         async def handle() -> None:
-            nodes = await self._next()
+            nodes = await self._handle_next()
             if not handled.done():
                 handled.set_result(nodes)
 
@@ -126,13 +126,13 @@ class KeyOrder:
             return []
         return await handled
 
-    async def _effect(self, nodes: Sequence[MessagePump]) -> None:
+    async def _wait_for_effect(self, nodes: Sequence[MessagePump]) -> None:
         """Wait until the widgets have handled their messages, and until a screen that the key opened can take keys."""
         for _ in range(_PASSES):
             for node in nodes:
-                await _handled(node)
+                await _wait_until_handled(node)
             with contextlib.suppress(IndexError):  # all screens are closed
-                await _handled(self._app.screen)
+                await _wait_until_handled(self._app.screen)
             if not any(node.message_queue_size for node in nodes):
                 return
 
@@ -161,7 +161,7 @@ def _is_text(event: events.Event) -> bool:
     return isinstance(event, events.Paste) or (isinstance(event, events.Key) and event.is_printable)
 
 
-async def _handled(node: MessagePump) -> None:
+async def _wait_until_handled(node: MessagePump) -> None:
     """Wait until a widget has handled the messages that are in its queue now."""
     done = asyncio.Event()
     if node.call_later(done.set):

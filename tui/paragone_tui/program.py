@@ -31,7 +31,7 @@ class Program(Protocol):
         """Run a coroutine function. If the function raises ParagoneError, show the error."""
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program ends only after the coroutine."""
+        """Run a coroutine that saves something, in the background. The program waits for the coroutine before it ends."""
 
     async def edit_text(self, text: str) -> str | None:
         """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""

@@ -75,7 +75,7 @@ class ProgramApp(OwnErrorsApp):
         self.state = state
         self.keys = keys_in_force(known_keys(config))
         self._saving: set[asyncio.Task[None]] = set()
-        self._early: list[events.Event] | None = []
+        self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         self._key_order = KeyOrder(self, self._forward)
         self.collector = CollectorAtRest()
@@ -156,8 +156,8 @@ class ProgramApp(OwnErrorsApp):
     async def on_event(self, event: events.Event) -> None:
         """Hand typed keys to the screen's field in their order. Keep the keys until the screen has a field."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
-            if self._early is not None:
-                self._early.append(event)
+            if self._early_input is not None:
+                self._early_input.append(event)
                 return
             self.collector.key_came()
             await self._key_order.take(event)
@@ -174,19 +174,19 @@ class ProgramApp(OwnErrorsApp):
         self.focus_field()
         await super().on_event(event)
 
-    async def _take_early(self) -> None:
-        early, self._early = self._early or (), None
+    async def _handle_early_input(self) -> None:
+        early, self._early_input = self._early_input or (), None
         for event in early:
             await self._key_order.take(event)
 
     async def _begin(self) -> None:
         if self.begins_with_dialog:
             self._begin_work()
-            self.screen.call_later(self.call_later, self._take_early)  # once the dialog has its field
+            self.screen.call_later(self.call_later, self._handle_early_input)  # once the dialog has its field
             return
-        if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early or ()):
+        if any(isinstance(event, events.Key) and event.key == "enter" for event in self._early_input or ()):
             self.expect_prompt()
-        await self._take_early()
+        await self._handle_early_input()
         # The typed keys are painted before the work begins, so that they do not go to a dialog that the work opens.
         self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
@@ -303,7 +303,7 @@ class ProgramApp(OwnErrorsApp):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program ends only after the coroutine."""
+        """Run a coroutine that saves something, in the background. The program waits for the coroutine before it ends."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
@@ -379,7 +379,7 @@ class ProgramApp(OwnErrorsApp):
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
-    def goes_on_after(self, error: Exception) -> bool:
+    def continues_after(self, error: Exception) -> bool:
         """Report the exception of a Textual worker, and return True: the program continues, which Textual would end.
 
         While the program ends, also continue after NoMatches: a dialog that was just opened never gets its widgets.
@@ -389,7 +389,7 @@ class ProgramApp(OwnErrorsApp):
             return True
         return isinstance(error, NoMatches) and self.is_exiting
 
-    def last_words(self) -> Text:
+    def fatal_message(self) -> Text:
         """Return a short message for the terminal; write the traceback to a file, for a bug report."""
         from rich.text import Text
 

@@ -83,11 +83,11 @@ class OwnErrorsApp(App[None]):
         self.stylesheet.set_variables(self.get_css_variables())
 
     @abstractmethod
-    def goes_on_after(self, error: Exception) -> bool:
+    def continues_after(self, error: Exception) -> bool:
         """Handle an exception, and return whether the application continues; if not, the application ends."""
 
     @abstractmethod
-    def last_words(self) -> RenderableType:
+    def fatal_message(self) -> RenderableType:
         """Return the text to print if the exception in progress ends the application."""
 
     def focus_field(self) -> None:
@@ -123,11 +123,11 @@ class OwnErrorsApp(App[None]):
                 self.call_later(screen.get_child_by_type(ToastRack).show, shown)
 
     def _handle_exception(self, error: Exception) -> None:
-        if not self.goes_on_after(error):
+        if not self.continues_after(error):
             super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        self._exit_renderables.append(self.last_words())
+        self._exit_renderables.append(self.fatal_message())
         self._close_messages_no_wait()
 
 

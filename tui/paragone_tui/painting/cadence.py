@@ -35,9 +35,9 @@ class Cadence:
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now - self._last > 3 * self._every:
-            self._handle = loop.call_soon(self._due)
+            self._handle = loop.call_soon(self._run)
         else:
-            self._handle = loop.call_at((floor(now / self._every) + 1) * self._every, self._due)
+            self._handle = loop.call_at((floor(now / self._every) + 1) * self._every, self._run)
 
     def stop(self) -> None:
         """Cancel the scheduled call, if there is one."""
@@ -45,7 +45,7 @@ class Cadence:
             self._handle.cancel()
             self._handle = None
 
-    def _due(self) -> None:
+    def _run(self) -> None:
         self._handle = None
         self._last = asyncio.get_running_loop().time()
         self._call()

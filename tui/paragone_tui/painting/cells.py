@@ -134,7 +134,7 @@ class Pen:
         self.look = _PLAIN
         """The colours and attributes with which the terminal writes at present."""
 
-    def take(self, cell: TerminalCell) -> str:
+    def sequence_for(self, cell: TerminalCell) -> str:
         """Return the escape sequence to write before the cell's text; empty if the cell needs no sequence."""
         text, look = cell
         if look == self.look:
@@ -153,6 +153,6 @@ class Pen:
             codes = min(codes, ends, key=lambda these: len(";".join(these)))
         return f"\x1b[{';'.join(codes)}m"
 
-    def lift(self) -> str:
+    def reset_sequence(self) -> str:
         """Return the sequence that resets the terminal to its defaults; empty if the terminal already uses its defaults."""
         return "\x1b[m" if self.look != _PLAIN else ""

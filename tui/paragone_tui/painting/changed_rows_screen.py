@@ -1,7 +1,7 @@
 """A Textual screen that writes only changed cells, and sets colours only where the colours change.
 
 Textual itself writes each changed row from the left edge of its widget, sets and resets the colours of every segment, and
-ends rows with newlines. While text streams in at the end of long rows, these make up most of the written bytes.
+ends rows with newlines. While text streams in at the end of long rows, such codes make up most of the written bytes.
 `tests/tui/test_painting.py` checks that the terminal shows the same cells as with Textual's own painting.
 """
 
@@ -123,7 +123,7 @@ class _ChangedRowsCompositor(RegionCompositor):
         self._wanted = list(self.dirty_regions)
         update = super().render_partial_update()
         self._wanted = []
-        return update and _Changes(update, self.terminal)
+        return update and _PartialUpdate(update, self.terminal)
 
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield the rows of the widgets in the regions to repaint, the front widgets first.
@@ -146,7 +146,7 @@ class _ChangedRowsCompositor(RegionCompositor):
                         del wanted[y]
 
     def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
-        return _Everything(super().render_full_update(simplify), self.terminal)
+        return _FullUpdate(super().render_full_update(simplify), self.terminal)
 
 
 def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
@@ -171,7 +171,7 @@ def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
             yield right, stop
 
 
-class _Changes(ChopsUpdate):
+class _PartialUpdate(ChopsUpdate):
     """A screen update for the parts of rows that may have changed."""
 
     def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
@@ -189,7 +189,7 @@ class _Changes(ChopsUpdate):
                     yield y, x, strip
 
 
-class _Everything(LayoutUpdate):
+class _FullUpdate(LayoutUpdate):
     """An update of the whole screen, whatever the terminal shows at present."""
 
     def __init__(self, update: LayoutUpdate, terminal: _Terminal) -> None:
@@ -219,10 +219,10 @@ class _Terminal:
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""
         self.size = size
-        self._due: deque[_Change] = deque()
+        self._pending: deque[_Change] = deque()
         """The text's changes that are still to be written, top to bottom, all of the same state of the text."""
-        self._held: Collection[int] = ()
-        """The rows of the text while `_due` is written. Newer changes of these rows wait, so that two states never mix."""
+        self._locked_rows: Collection[int] = ()
+        """The rows of the text while `_pending` is written. Newer changes of these rows wait, so that two states never mix."""
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
@@ -233,22 +233,22 @@ class _Terminal:
         """
         pen = Pen(console.color_system)
         changes = [*self._changed(stretches, pen)]
-        if self._due or sum(map(_cost, changes)) > self._room:
+        if self._pending or sum(map(_cost, changes)) > self._room:
             changes = self._without_text(changes)
         out = _Output(pen)
         for change in changes:
             if not self._write(change, out):
                 self.left_out.append(change.region)
-        while self._due and self._write(self._due[0], out):
-            self._due.popleft()
-        self.left_out += [change.region for change in self._due]
-        if not self._due:
-            self._held = ()
-        return "".join([*out.parts, pen.lift()])
+        while self._pending and self._write(self._pending[0], out):
+            self._pending.popleft()
+        self.left_out += [change.region for change in self._pending]
+        if not self._pending:
+            self._locked_rows = ()
+        return "".join([*out.parts, pen.reset_sequence()])
 
     def _changed(self, stretches: Iterable[_Stretch], pen: Pen) -> Iterator[_Change]:
         for y, in_row in groupby(stretches, itemgetter(0)):
-            if y in self._held:
+            if y in self._locked_rows:
                 self.left_out += [Region(x, y, strip.cell_length, 1) for _, x, strip in in_row]
                 continue
             before = self._rows[y]
@@ -261,11 +261,11 @@ class _Terminal:
                 yield _Change(y, start, row[start:stop])
 
     def _without_text(self, changes: list[_Change]) -> list[_Change]:
-        """Move the changes of the text into `_due`. Return the other changes, short changes first."""
-        if not self._due:
-            self._held = self._text_rows
-            self._due.extend(change for change in changes if change.y in self._held)
-        return sorted((change for change in changes if change.y not in self._held), key=_cost)
+        """Move the changes of the text into `_pending`. Return the other changes, short changes first."""
+        if not self._pending:
+            self._locked_rows = self._text_rows
+            self._pending.extend(change for change in changes if change.y in self._locked_rows)
+        return sorted((change for change in changes if change.y not in self._locked_rows), key=_cost)
 
     def _write(self, change: _Change, out: _Output) -> bool:
         """Write a change if it fits into the frame, or is the first. Returns whether the change was written."""
@@ -349,12 +349,12 @@ def _print(cells: list[TerminalCell], x: int, y: int, pen: Pen, out: list[str]) 
             continue  # the right half of a wide character
         if len(text) == 1 or not is_doubtful(text):
             if look != pen.look:
-                out.append(pen.take((text, look)))
+                out.append(pen.sequence_for((text, look)))
             out.append(text)
             continue
         width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
         column = x + at
         # Blanks first: if the terminal draws the grapheme narrower, no half of an old character may remain.
-        out += (pen.take((text, look)), BLANK * width, f"\x1b[{column + 1}G")
+        out += (pen.sequence_for((text, look)), BLANK * width, f"\x1b[{column + 1}G")
         out += (text, f"\x1b[{column + width + 1}G")
     return x + len(cells)

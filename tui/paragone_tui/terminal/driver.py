@@ -157,10 +157,10 @@ def end_with_terminal(terminal: int) -> None:
     The kernel sends SIGHUP only for the controlling terminal of the process. In some containers, the process has no controlling
     terminal: without SIGHUP, the program would read end of file in a busy loop, and its engines would keep their memory.
     """
-    threading.Thread(target=_end_without, args=(terminal,), name="hang-up", daemon=True).start()
+    threading.Thread(target=_hang_up_without, args=(terminal,), name="hang-up", daemon=True).start()
 
 
-def _end_without(terminal: int) -> None:
+def _hang_up_without(terminal: int) -> None:
     if _is_gone(terminal):
         os.kill(os.getpid(), signal.SIGHUP)
 

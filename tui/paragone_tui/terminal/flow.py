@@ -89,12 +89,12 @@ class Flow:
     def _wait(self, call: Callable[[], object]) -> None:
         self._waiting = call
         if self.room():
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._call_waiting)
             return
         if not self._asked:
             self._ask()
         if self._patience is None:
-            self._patience = self._loop.call_later(_PATIENCE_S, self._lose_patience)
+            self._patience = self._loop.call_later(_PATIENCE_S, self._give_up_on_answers)
 
     def wrote(self, size: int) -> None:
         """Count `size` more written bytes."""
@@ -123,7 +123,7 @@ class Flow:
         """Set how many bytes the operating system has taken so far."""
         self._taken = size
         if self._waiting is not None and not self.answers:
-            self._loop.call_soon_threadsafe(self._go_on)
+            self._loop.call_soon_threadsafe(self._call_waiting)
 
     def answered(self, at: float) -> None:
         """Take an answer of the terminal, which came at the time `at` of the clock."""
@@ -141,22 +141,22 @@ class Flow:
             # If most of the window was unused, the measured speed does not show that a larger window is right.
             most = 2 * self._window if question.on_way >= self._window // 2 else self._window
             self._window = int(max(_LEAST, min(rate * _BACKLOG_S, most, _MOST)))
-        self._go_on()
+        self._call_waiting()
 
     def _ask(self, measured: int = 0) -> None:
         if self.asks:
             self._asked.append(_Question(self._written, self._written - self._arrived, measured))
             self._write(QUESTION)
 
-    def _lose_patience(self) -> None:
+    def _give_up_on_answers(self) -> None:
         self._patience = None
         if self.answers:
             self.answers = False
             self._arrived = self._written
             self._asked.clear()
-        self._go_on()
+        self._call_waiting()
 
-    def _go_on(self) -> None:
+    def _call_waiting(self) -> None:
         call, self._waiting = self._waiting, None
         if call is None:
             return

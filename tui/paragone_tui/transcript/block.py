@@ -241,7 +241,7 @@ class Block:
         """Whether the block is never typeset."""
         return self.kind != "answer" or self._untypesettable or self.length // CHARACTERS > LONGEST
 
-    def set_type(self, typeset: TypesetText | None, why: str = "") -> None:
+    def set_typeset(self, typeset: TypesetText | None, why: str = "") -> None:
         """Show typeset rows instead of plain text, until `lay_out` or `repaint` discards the rows.
 
         With None, the block stays plain text and shows the reason `why`.

@@ -31,7 +31,7 @@ class Link:
         if before != self.members:
             self.align()
 
-    def disturb(self) -> None:
+    def mark_stale(self) -> None:
         """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
         self._stale = True
 

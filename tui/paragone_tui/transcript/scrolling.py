@@ -31,7 +31,7 @@ class ScrolledText(Widget):
         self._following = True
         self._laid_out = NOWHERE
         """The size of the view for which the text was wrapped; `NOWHERE` before the first wrapping."""
-        self._sought: tuple[Block, str] | None = None
+        self._reveal_target: tuple[Block, str] | None = None
         """The block and the text that the first layout scrolls to."""
         self.selected: object = None
         """The selected turn; None if no turn is selected."""
@@ -46,7 +46,7 @@ class ScrolledText(Widget):
         """Whether no text streams in, and no answer is about to be typeset."""
 
     @abstractmethod
-    def _touch(self, block: Block) -> None:
+    def _mark_changed(self, block: Block) -> None:
         """Paint a block that has changed with the next frame."""
 
     @abstractmethod
@@ -86,7 +86,7 @@ class ScrolledText(Widget):
 
         Before the first layout, remember the place: the first layout then scrolls to it. Linked transcripts scroll along.
         """
-        self._sought = block, text
+        self._reveal_target = block, text
         if self._laid_out:
             self._flush()
             self._seek()
@@ -99,7 +99,7 @@ class ScrolledText(Widget):
         for block in self._page.blocks:
             if block.turn is not None and block.turn in (before, turn):
                 block.select(block.turn is turn)
-                self._touch(block)
+                self._mark_changed(block)
                 in_view = self._laid_out and self._top <= block.start < self._top + self.size.height
                 if block.turn is turn and not in_view:
                     self.reveal(block, "")
@@ -107,12 +107,12 @@ class ScrolledText(Widget):
     @property
     def is_seeking(self) -> bool:
         """Whether the first layout will scroll to a place that `reveal` was given."""
-        return self._sought is not None
+        return self._reveal_target is not None
 
     def _seek(self) -> None:
         """Scroll to the place that `reveal` was given, with some rows above it in view."""
-        assert self._sought is not None
-        (block, text), self._sought = self._sought, None
+        assert self._reveal_target is not None
+        (block, text), self._reveal_target = self._reveal_target, None
         end = max(lane._end for lane in self._linked)
         top = max(0, self._page.row_of(block, text) - self.size.height // 3)
         for lane in self._linked:
@@ -167,7 +167,7 @@ class ScrolledText(Widget):
         """The other linked transcripts that follow their own ends."""
         return (lane for lane in self._linked if lane is not self and lane._following)
 
-    def _in_line(self, top: int) -> int:
+    def _shared_top(self, top: int) -> int:
         """Return the top row of a linked transcript that also shows this transcript's end, else `top`.
 
         Returns `top` while other transcripts still change, since these may reach the same row later.
@@ -177,7 +177,7 @@ class ScrolledText(Widget):
             return top
         return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
-    def _fall_in(self, top: int) -> int:
+    def _top_further_down(self, top: int) -> int:
         """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
 
         Other linked transcripts scroll to the same row if it also shows their ends.
@@ -193,7 +193,7 @@ class ScrolledText(Widget):
         self._top = top
         self._repaint()
 
-    def _stride(self, *, streams: bool) -> int:
+    def _top_with_space(self, *, streams: bool) -> int:
         """Return a top row that leaves blank rows for streamed text, and keeps the last prompt in view if possible.
 
         If a linked transcript is scrolled a little further down, return its top row.

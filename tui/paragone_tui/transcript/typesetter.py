@@ -53,7 +53,7 @@ class Typesetter:
         """End the typesetting in the background."""
         self._page = None
 
-    def set_at_once(self, page: Page, palette: TranscriptStyles) -> None:
+    def typeset_at_once(self, page: Page, palette: TranscriptStyles) -> None:
         """Typeset the newest answers before the next paint, so that a new width or theme does not flicker."""
         if not self.wanted or _MODULE not in sys.modules:
             return
@@ -64,7 +64,7 @@ class Typesetter:
                 if room < 0:
                     break
                 if block.wants_typesetting:
-                    block.set_type(_typeset(block.shown_text, page.width, palette))
+                    block.set_typeset(_typeset(block.shown_text, page.width, palette))
                 else:
                     self._begin(block, page.width, palette)
         page.arrange()
@@ -77,7 +77,7 @@ class Typesetter:
         if now < self._rests_until:
             return False
         if block.growing is not None:
-            self._go_on(block, ended=False)
+            self._typeset_more(block, ended=False)
         elif block.length // CHARACTERS < AT_ONCE:
             self._begin(block, width, palette)
         if block.growing is not None:
@@ -94,16 +94,16 @@ class Typesetter:
     def complete(self, block: Block) -> None:
         """Typeset the end of an answer that has just become complete."""
         if block.growing is not None:
-            self._go_on(block, ended=True)
+            self._typeset_more(block, ended=True)
         self._rests_until = 0.0
 
     def _begin(self, block: Block, width: int, palette: TranscriptStyles) -> None:
         from paragone_tui.transcript.markdown.typeset_text import TypesetText
 
         block.begin_typeset(TypesetText(width, palette))
-        self._go_on(block, ended=False)
+        self._typeset_more(block, ended=False)
 
-    def _go_on(self, block: Block, *, ended: bool) -> None:
+    def _typeset_more(self, block: Block, *, ended: bool) -> None:
         text = block.growing
         assert text is not None
         if effort(text.rest) > AT_ONCE or block.length // CHARACTERS > LONGEST:
@@ -113,7 +113,7 @@ class Typesetter:
         try:
             text.typeset(ended=ended)
         except Exception:  # noqa: BLE001 - whatever text breaks the typesetting, show it plain
-            block.set_type(None)
+            block.set_typeset(None)
 
     def _next(self) -> Block | None:
         if not self.wanted or self._page is None:
@@ -124,7 +124,7 @@ class Typesetter:
         try:
             while block := self._next():
                 if effort(block.text) > LONGEST:
-                    rearrange(partial(block.set_type, None, _TOO_LONG))
+                    rearrange(partial(block.set_typeset, None, _TOO_LONG))
                     continue
                 page, palette = self._page, self._palette
                 assert page is not None  # since `_next` found a block
@@ -139,7 +139,7 @@ class Typesetter:
                 # Not in a thread of the event loop: the end of the program would wait for that thread.
                 rows = await asyncio.wrap_future(in_daemon_thread(work))
                 if is_wanted():
-                    rearrange(partial(block.set_type, rows))
+                    rearrange(partial(block.set_typeset, rows))
         finally:
             self._running = False
 

@@ -86,7 +86,7 @@ class Transcript(ScrolledText):
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
-            self._disturb()
+            self._mark_link_stale()
         block.append(text)
         self._append(block)
         self._finish(block)
@@ -98,7 +98,7 @@ class Transcript(ScrolledText):
         """Replace the hint of a block, unless the block was removed."""
         if block in self._page.blocks:
             block.set_hint(hint)
-            self._touch(block)
+            self._mark_changed(block)
 
     def write(self, text: str, channel: Channel = "answer") -> None:
         """Append a chunk of streamed text. The text is painted with the next frame.
@@ -113,7 +113,7 @@ class Transcript(ScrolledText):
             block = self._open = Block(channel)
             self._append(block)
         block.append(text)
-        self._touch(block)
+        self._mark_changed(block)
 
     def end(self) -> None:
         """End the streamed block, if there is one. A complete answer is typeset as Markdown."""
@@ -133,9 +133,9 @@ class Transcript(ScrolledText):
 
     def clear(self) -> None:
         """Remove all blocks."""
-        self._open = self._changed = self._sought = None
+        self._open = self._changed = self._reveal_target = None
         self._page = Page(self.fold_thinking, self.fold_logs)
-        self._disturb()
+        self._mark_link_stale()
         self._top = 0
         self._following = True
         self._laid_out = NOWHERE
@@ -148,7 +148,7 @@ class Transcript(ScrolledText):
         Positions are counted in the turn's original text of this channel.
         """
         for block in self._page.mark(turn, channel, layers):
-            self._touch(block)
+            self._mark_changed(block)
 
     def set_remark(self, turn: object, text: str) -> None:
         """Show a remark below a turn in place of the earlier remark. An empty text removes the remark."""
@@ -186,16 +186,16 @@ class Transcript(ScrolledText):
         for block in self.blocks:
             block.repaint()
         if self._laid_out:
-            self._typesetter.set_at_once(self._page, self._palette)
+            self._typesetter.typeset_at_once(self._page, self._palette)
 
     def _append(self, block: Block) -> None:
         self._page.add(block)
-        self._touch(block)
+        self._mark_changed(block)
 
     def _finish(self, block: Block) -> None:
         block.finish()
         self._typesetter.complete(block)
-        self._touch(block)
+        self._mark_changed(block)
         if block.wants_typesetting:
             self._typeset()
         elif block.is_typeset:
@@ -213,7 +213,7 @@ class Transcript(ScrolledText):
 
     # Painting
 
-    def _touch(self, block: Block) -> None:
+    def _mark_changed(self, block: Block) -> None:
         if self._changed is None or block.start < self._changed.start:
             self._changed = block
         if self.is_mounted:
@@ -229,7 +229,7 @@ class Transcript(ScrolledText):
         if changed is None or not self._laid_out:
             return
         if self._open and not self._typesetter.keep_up(self._open, self._page.width, self._palette):
-            self._touch(self._open)  # typeset the open block with one of the next frames
+            self._mark_changed(self._open)  # typeset with one of the next frames
         self._page.arrange(changed)
         self._trim()
         if self.link is not None:
@@ -237,18 +237,19 @@ class Transcript(ScrolledText):
         streams = self._open is not None
         is_in_view = self._end <= self._top < max(1, self._page.height)
         if self._following and (streams or not is_in_view):
-            self._top = self._fall_in(self._top if is_in_view else self._stride(streams=streams))
+            top = self._top if is_in_view else self._top_with_space(streams=streams)
+            self._top = self._top_further_down(top)
         self._repaint()
-        self._go_on()
+        self._wrap_rest()
 
     def _trim(self) -> None:
         """Remove the oldest text if there is too much, and keep the visible text in place."""
         height = self._page.height
         if self._page.trim():
             self._top = max(0, self._top - (height - self._page.height))
-            self._disturb()
+            self._mark_link_stale()
 
-    def _go_on(self) -> None:
+    def _wrap_rest(self) -> None:
         """Wrap the rest of a long text, a slice at a time."""
         if self.is_mounted and self._page.is_pending:
             self._wrapping.ask()
@@ -314,13 +315,13 @@ class Transcript(ScrolledText):
         self._is_placed = False
         self._page.trim()
         self._page.lay_out(min(self.size.width - 1, _MEASURE + GUTTER))
-        self._typesetter.set_at_once(self._page, self._palette)
+        self._typesetter.typeset_at_once(self._page, self._palette)
         self._changed = None
 
     def place(self) -> None:
         """Show the wrapped text, with the same place of the text at the top of the view as before wrapping."""
         ends = [lane._end for lane in self._linked]
-        if self._sought is not None:
+        if self._reveal_target is not None:
             self._seek()
         elif self._place is None:
             self._top = self._nearest_end(ends)
@@ -329,7 +330,7 @@ class Transcript(ScrolledText):
         self._painted = self._rows()
         self._is_placed = True
         self._typeset()
-        self._go_on()
+        self._wrap_rest()
 
     @property
     def turns(self) -> Mapping[object, int]:
@@ -345,9 +346,9 @@ class Transcript(ScrolledText):
         else:
             self._page.lead(leads)
 
-    def _disturb(self) -> None:
+    def _mark_link_stale(self) -> None:
         if self.link is not None:
-            self.link.disturb()
+            self.link.mark_stale()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
         """Apply a change to the rows of existing blocks, and keep the visible text in place."""
@@ -358,7 +359,7 @@ class Transcript(ScrolledText):
         self._keep_place(change)
         if self.link is not None:
             self.link.align()
-        self._go_on()
+        self._wrap_rest()
 
     def _keep_place(self, change: Callable[[], object]) -> None:
         page = self._page
@@ -371,7 +372,7 @@ class Transcript(ScrolledText):
         else:
             top = page.find(place) if place else 0
         if self._following:
-            self._show(self._in_line(max(0, top, self._end)))
+            self._show(self._shared_top(max(0, top, self._end)))
         else:
             self._show(max(0, min(top, max(lane._end for lane in self._linked))))
 

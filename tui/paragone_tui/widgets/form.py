@@ -45,14 +45,14 @@ class Form(Modal[ScreenResultType]):
         Input { border: none; height: 1; width: 1fr; padding: 0 1; background: $surface; }
         Input:focus { background: $surface-lighten-1; }
         .title { color: $primary; text-style: bold; }
-        #said { height: auto; display: none; }
-        #said.-error { color: $text-error; }
+        #remark { height: auto; display: none; }
+        #remark.-error { color: $text-error; }
     }
     """
 
     box = query_one("#box", Vertical)
     form = query_one("#form", VerticalScroll)
-    said = query_one("#said", Static)
+    remark = query_one("#remark", Static)
 
     def __init__(self, title: str, fields: Sequence[FormField]) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Form(Modal[ScreenResultType]):
                         title.styles.width = width
                         yield title
                         yield LineField(placeholder=field.hint, compact=True)
-            yield Static(id="said", markup=False)
+            yield Static(id="remark", markup=False)
             yield from self.below()
 
     def above(self) -> Iterator[Widget]:
@@ -101,9 +101,9 @@ class Form(Modal[ScreenResultType]):
     def say(self, text: str, *, error: bool = False) -> None:
         """Show a text below the fields. An empty text hides the line."""
         if not self.leaving and self.is_attached:
-            self.said.set_class(error, "-error")
-            self.said.display = bool(text)
-            self.said.update(visible(text))
+            self.remark.set_class(error, "-error")
+            self.remark.display = bool(text)
+            self.remark.update(visible(text))
 
     def show_keys(self, keys: Sequence[tuple[str, str]]) -> None:
         """Show the keys and their effects at the lower edge."""

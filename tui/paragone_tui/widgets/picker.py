@@ -63,7 +63,7 @@ class Picker(Modal[ScreenResultType]):
     """Whether the list still has the options for an earlier text of the field, which Enter must not pick."""
     _offered: Sequence[tuple[str, str]] = ()
     """The keys to show at the lower edge, including keys that do not fit."""
-    _picks = False
+    _is_pick_pending = False
     """Whether the user pressed Enter before an option matched the text: then the first matching option is picked."""
 
     words = query_one(Input)
@@ -121,7 +121,7 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Changed)
     def _typed(self) -> None:
-        self._picks = False
+        self._is_pick_pending = False
         self.show()
 
     def show(self) -> None:
@@ -145,9 +145,9 @@ class Picker(Modal[ScreenResultType]):
         again = (number for number in offered if enabled[number] == kept)
         first = next(iter(offered or (enabled if text else ())), None)
         self.options.highlighted = next(again, first)
-        if self._picks and self.options.highlighted is not None:
+        if self._is_pick_pending and self.options.highlighted is not None:
             self._submitted()
-        self._picks = self._picks and (self.is_looking or self.is_outdated)
+        self._is_pick_pending = self._is_pick_pending and (self.is_looking or self.is_outdated)
         if not self.leaving:
             self.describe()
 
@@ -165,12 +165,12 @@ class Picker(Modal[ScreenResultType]):
         if option is not None and option.id is not None and not option.disabled:
             self._pick(option.id)
         else:
-            self._picks = self.is_looking or self.is_outdated
+            self._is_pick_pending = self.is_looking or self.is_outdated
             self.pick_nothing()
 
     def _pick(self, option_id: str) -> None:
         if self.is_outdated:
-            self._picks = True
+            self._is_pick_pending = True
         else:
             self.pick(option_id)
 

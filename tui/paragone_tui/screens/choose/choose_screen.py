@@ -113,7 +113,7 @@ class ChooseScreen(Form[None]):
             self.run_worker(self._measure())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return whether an action can be done now."""
+        """Return whether an action is possible at present, so that Textual offers its key."""
         del parameters
         if action == "report":
             return self._choice is not None and not self._is_measuring
@@ -186,7 +186,7 @@ class ChooseScreen(Form[None]):
         from paragone_tui.screens.choose.decision_text import decision_text
 
         decision, figures, _ = await choice.decision(margin)
-        self.said.display = False
+        self.remark.display = False
         self.result.display = True
         self.query_one("#decision", Static).update(decision_text(decision, figures, choice))
         self.result.focus()

@@ -24,41 +24,41 @@ class ProgressText(ChoiceObserver, SuiteObserver):
     def __init__(self, show: Callable[[str], None]) -> None:
         """Create a progress text. `show` shows a text on the screen."""
         self._show = show
-        self._said: list[str] = []
+        self._remarks: list[str] = []
         self._names: Sequence[str] = ()
         self._runner: SuiteRunner | None = None
         self._next = 0.0
 
     def estimating(self) -> None:
         """Show that memory is being estimated."""
-        self._now("Estimating the memory.")
+        self._show_present("Estimating the memory.")
 
     def left_out(self, sentence: str) -> None:
         """Add a remark about an engine that is left out."""
-        self._said.append(sentence)
+        self._remarks.append(sentence)
 
     def planned(self, sentence: str) -> None:
         """Add a remark about how the time is divided between the measurements."""
-        self._said.append(sentence)
+        self._remarks.append(sentence)
 
     def known(self, answers: int, total: int) -> None:
         """Add a remark about how many answers are known from earlier experiments."""
-        self._said.append(f"{answers:,} of {total:,} answers known: earlier experiments asked the same.")
+        self._remarks.append(f"{answers:,} of {total:,} answers known: earlier experiments asked the same.")
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
         """Remember the names of the engines, and show that they are loading."""
         del tests
         self._names = engines
-        self._now("Speed: loading.")
+        self._show_present("Speed: loading.")
 
     def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
         """Show the step of the speed measurement that begins."""
-        self._now(f"Speed of {self._names[step.engine]}. Steps left: {len(left)}.")
+        self._show_present(f"Speed of {self._names[step.engine]}. Steps left: {len(left)}.")
 
     def suite(self, runner: SuiteRunner) -> SuiteObserver:
         """Remember the suite's runner, and show that the suite is loading."""
         self._runner = runner
-        self._now("Suite: loading.")
+        self._show_present("Suite: loading.")
         return self
 
     def progressed(self) -> None:
@@ -71,19 +71,19 @@ class ProgressText(ChoiceObserver, SuiteObserver):
             f"{engine.passed + engine.not_passed:,} assertions passed"
             for engine in self._runner.progress
         )
-        self._now("\n".join(("Suite", *lines)))
+        self._show_present("\n".join(("Suite", *lines)))
 
     def comparing(self) -> None:
         """Show that the engines are loading for the measurement of fidelity."""
-        self._now("Fidelity: loading.")
+        self._show_present("Fidelity: loading.")
 
     def fidelity_step(self, step: FidelityStep) -> None:
         """Show the window of text that is being measured."""
-        self._now(f"Fidelity: window {step.window} of {step.windows}.")
+        self._show_present(f"Fidelity: window {step.window} of {step.windows}.")
 
     def answer_step(self, step: FreeRunningStep) -> None:
         """Show the prompt that is being answered greedily."""
-        self._now(f"Greedy answers: prompt {step.prompt} of {step.prompts}.")
+        self._show_present(f"Greedy answers: prompt {step.prompt} of {step.prompts}.")
 
-    def _now(self, text: str) -> None:
-        self._show("\n\n".join((*self._said, text)))
+    def _show_present(self, text: str) -> None:
+        self._show("\n\n".join((*self._remarks, text)))

@@ -99,11 +99,11 @@ class DivergenceSheet(Sheet):
         if 0 <= number < len(self._forks):
             self._select(number)
             self.scroll.border_title = self.heading
-            self._tell("")
+            self._show_remark("")
         elif len(self._forks) > 1:
-            self._tell("This is the last fork." if by > 0 else "This is the first fork.")
+            self._show_remark("This is the last fork." if by > 0 else "This is the first fork.")
         else:
-            self._tell("The answers part at this place only.")
+            self._show_remark("The answers part at this place only.")
 
     def parts(self) -> Iterator[Text]:
         """Yield an empty text. `_show` fills in the text once the width is known."""
@@ -130,22 +130,22 @@ class DivergenceSheet(Sheet):
         column = self._known[max(0, min(at, len(self._known) - 1))]
         last = len(self._fork.sides[column].choices) - 1
         self._cursor = Cursor(column, max(0, min(self._cursor.row + rows, last)))
-        self._tell("")
+        self._show_remark("")
 
     def action_choose(self, everyone: bool) -> None:
         """Choose the token under the cursor, for its engine or for all engines."""
         if not self._known:
-            self._tell("The tokens were not kept. Answer again to keep them.")
+            self._show_remark("The tokens were not kept. Answer again to keep them.")
             return
         token = self._side.choices[self._cursor.row]
         if not can_begin_with(token):
-            self._tell(f"{quoted(token.text)} cannot be written into an answer. Choose another token.")
+            self._show_remark(f"{quoted(token.text)} cannot be written into an answer. Choose another token.")
             return
         sides = self._fork.sides if everyone else (self._side,)
         self.dismiss()
         self._go_on(self._fork, Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
 
-    def _tell(self, sentence: str) -> None:
+    def _show_remark(self, sentence: str) -> None:
         self._remark = sentence
         self._show()
 

@@ -94,7 +94,7 @@ class HistoryScreen(Picker[Found | None]):
             self.say(str(error))
         else:
             self._list(found, query)
-            self.say(remark or self._lack(found, text))
+            self.say(remark or self._incomplete_remark(found, text))
         self.is_outdated = False
         self.show()
 
@@ -102,7 +102,7 @@ class HistoryScreen(Picker[Found | None]):
         self._entries = {entry.id: entry for entry in found}
         self._options = [option_of(entry, query) for entry in self._entries.values()]
 
-    def _lack(self, found: Sequence[HistoryEntry], text: str) -> str:
+    def _incomplete_remark(self, found: Sequence[HistoryEntry], text: str) -> str:
         if len(found) == _SHOWN:
             return f"The newest {_SHOWN} are listed; a search finds the others."
         if found:
@@ -151,11 +151,11 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _delete(self, summary: Summary) -> str:
         await self._session.deletions.delete(summary.number)
-        self._leave(summary)
+        self._move_highlight(summary)
         undo = "u" if self.focused is self.options else "tab, then u"
         return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
 
-    def _leave(self, summary: Summary) -> None:
+    def _move_highlight(self, summary: Summary) -> None:
         """Move the highlight from a deleted conversation to the next, or from the last to the previous."""
         if (entry := self._entry) is None or entry.summary != summary:
             return

@@ -122,7 +122,7 @@ class LaneColumn(Column, LaneObserver):
         self._mark, self._others = mark, others
         self._show_status()
 
-    def set_air(self, airy: bool) -> None:
+    def set_blank_row(self, airy: bool) -> None:
         """Set whether there is a blank row between the header and the conversation."""
         margin = Spacing(top=int(airy))
         if self.transcript.styles.margin != margin:
@@ -283,9 +283,9 @@ class LaneColumn(Column, LaneObserver):
             case "done" if run.result.cut:
                 self.transcript.add("note", run.result.cut)
         if run is self.lane.record.head and is_unfinished(run.result):
-            self._offer_to_go_on()
+            self._offer_to_continue()
 
-    def _offer_to_go_on(self) -> None:
+    def _offer_to_continue(self) -> None:
         """Name the key that continues an incomplete answer below its note, if the engine can continue answers."""
         block = self.transcript.blocks[-1]
         if self.lane.engine.capabilities.continues and block.kind == "note":

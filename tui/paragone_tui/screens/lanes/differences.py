@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _Marks: TypeAlias = tuple[Mark, ...]
 
-_AT_ONCE = 0.01
+_BUDGET_S = 0.01
 """Seconds of comparing between two frames. A reopened conversation may have many answers to compare."""
 _HEATED = 20_000
 """Largest number of tokens of an answer that are coloured by their probabilities: 20 ms of work."""
@@ -40,7 +40,7 @@ class Differences(LaneObserver):
         self._heated: set[Lane] = set()
         self._columns: Sequence[LaneColumn] = ()
         self._do = do
-        self._touched: dict[Prompt, None] = {}
+        self._to_compare: dict[Prompt, None] = {}
         """Prompts whose answers have to be compared, in the order of their changes."""
         self._compared: dict[Run, _Compared] = {}
         self._cadence = Cadence(self._mark)
@@ -83,7 +83,7 @@ class Differences(LaneObserver):
         """Mark all answers again."""
         runs = {run for column in self._columns for run in column.lane.path}
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
-        self._touch(run.prompt for column in self._columns for run in column.lane.path)
+        self._compare_soon(run.prompt for column in self._columns for run in column.lane.path)
 
     def parting(self, prompt: Prompt, lane: Lane) -> Divergence | None:
         """Return where a lane's answer parts from the reference lane's answer; None before both answers have ended.
@@ -102,36 +102,36 @@ class Differences(LaneObserver):
 
     def prompted(self, lane: Lane, run: Run) -> None:
         """Compare the answers to the prompt again, with the new answer."""
-        self._touch([run.prompt])
+        self._compare_soon([run.prompt])
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
         """Compare the answers to the prompt again, as this answer has grown."""
         if (self.shown and len(self._columns) > 1) or lane in self._heated:
-            self._touch([run.prompt])
+            self._compare_soon([run.prompt])
 
     def run_ended(self, lane: Lane, run: Run) -> None:
         """Compare the complete answer, and ask the engine for its vocabulary."""
-        self._touch([run.prompt])
+        self._compare_soon([run.prompt])
         if len(self._columns) > 1:
             self._do(lambda: self._ask_vocabulary(lane, run.prompt))
 
     async def _ask_vocabulary(self, lane: Lane, prompt: Prompt | None) -> None:
         await lane.engine.vocabulary()
-        self._touch([prompt])
+        self._compare_soon([prompt])
 
-    def _touch(self, prompts: Iterable[Prompt | None]) -> None:
-        self._touched |= {prompt: None for prompt in prompts if prompt is not None}
-        if self._touched:
+    def _compare_soon(self, prompts: Iterable[Prompt | None]) -> None:
+        self._to_compare |= {prompt: None for prompt in prompts if prompt is not None}
+        if self._to_compare:
             self._cadence.ask()
 
     # Marks
 
     def _mark(self) -> None:
-        until = time.monotonic() + _AT_ONCE
-        while self._touched and time.monotonic() < until:
-            prompt, _ = self._touched.popitem()
+        until = time.monotonic() + _BUDGET_S
+        while self._to_compare and time.monotonic() < until:
+            prompt, _ = self._to_compare.popitem()
             self._mark_answers(prompt)
-        if self._touched:
+        if self._to_compare:
             self._cadence.ask()
 
     def _mark_answers(self, prompt: Prompt) -> None:

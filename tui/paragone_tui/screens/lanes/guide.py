@@ -48,7 +48,7 @@ class Guide(Static, LaneObserver):
         super().__init__(id="guide", markup=False)
         self._key_of = key_of
         self._columns: Sequence[LaneColumn] = ()
-        self._told = Content()
+        self._shown_text = Content()
 
     def show_for(self, columns: Sequence[LaneColumn]) -> None:
         """Show the guide for these lanes if the conversation is empty."""
@@ -67,8 +67,8 @@ class Guide(Static, LaneObserver):
         is_empty = not any(column.transcript.blocks for column in self._columns)
         has_room = self.parent is not None and self.screen.size.height - 3 >= _LOWEST
         set_shown(self, bool(self._columns) and is_empty and has_room)
-        if self.display and (text := self._text()) != self._told:
-            self._told = text
+        if self.display and (text := self._text()) != self._shown_text:
+            self._shown_text = text
             self.update(text)
 
     def _text(self) -> Content:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _SYSTEM_SHOWN = 60
 """Largest number of characters of the system prompt that are shown beside the options."""
-_WITH_SETTINGS = 8
+_SETTINGS_FROM = 8
 """Least height of a terminal, in rows, in which the set options are shown."""
-_AIRY = 18
+_BLANK_ROW_FROM = 18
 """Least height of the screen, in rows, in which there is a blank row below the headers."""
 
 
@@ -126,7 +126,7 @@ class Lanes(Horizontal, can_focus=True):
                 mark = f"▸ {mark}"
             others = tuple(other.lane.name for other in columns if other is not column)
             column.show_name(mark, others)
-            column.set_air(self.screen.size.height >= _AIRY)
+            column.set_blank_row(self.screen.size.height >= _BLANK_ROW_FROM)
         self._show_settings()
         self._on_layout()
         shown = [column.transcript for column in columns if column.display]
@@ -212,7 +212,7 @@ class Lanes(Horizontal, can_focus=True):
             " · ".join(filter(None, (summary(engine.definition, engine.backend) if known else "", system)))
             for engine, system in zip(engines, map(self._system_shown, self.columns), strict=True)
         ]
-        are_shown = any(texts) and self.screen.size.height >= _WITH_SETTINGS
+        are_shown = any(texts) and self.screen.size.height >= _SETTINGS_FROM
         for column, text in zip(self.columns, texts, strict=True):
             column.show_settings((text or "defaults") if are_shown else "")
 

@@ -94,7 +94,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             self.do,
             markdown=markdown,
             remember=engine_list.remember_lanes,
-            on_layout=lambda: self.composer.address([lane.name for lane in session.lanes]),
+            on_layout=lambda: self.composer.set_lanes([lane.name for lane in session.lanes]),
             readiness=self._readiness,
         )
         actions = {command.id: command.action for command in COMMANDS}

@@ -20,7 +20,7 @@ from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 
-_words = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
+_state_parts = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
 """Returns the parts of the content whose changes are painted at once."""
 _EVERY = 0.5
 """Seconds between two updates of the figures, because nobody can read faster changes."""
@@ -35,7 +35,7 @@ _WITH_SPEED: frozenset[LaneState] = frozenset(
     {"writing", "done", "stopped", "ready", "waiting", "failed", "crashed"}
 )
 """States in which the figures of a run are shown."""
-_SAID_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
+_REPLACED_BY_SPEED: frozenset[LaneState] = frozenset({"writing", "done", "stopped"})
 """States whose name the speed replaces if both do not fit. The speed then has the state's colour."""
 _FIGURE = 10
 """Width in cells that is reserved for each figure, so that the shortened name stays the same when a figure grows."""
@@ -121,7 +121,7 @@ class LaneStatus(Widget):
         before, self._info = self._info, info
         if not self.is_mounted or info == before:
             return
-        if _words(info) == _words(before):
+        if _state_parts(info) == _state_parts(before):
             self._cadence.ask()
         else:
             self.refresh()
@@ -164,7 +164,7 @@ class LaneStatus(Widget):
         if has_speed and not fits and short[0] not in figures:
             # The user compares the speeds. So if space is short, show the speed without its unit, then without the state.
             name, figures = _fitting(info, [[Segment(_brief(info), style)]], room)
-            if not figures and info.state in _SAID_BY_SPEED:
+            if not figures and info.state in _REPLACED_BY_SPEED:
                 state = [Segment(_brief(info), state_style), *rest]
                 name, figures = _fitting(info, [], width - 2 - _cells(state))
         left = [Segment(" ", style)]

@@ -38,7 +38,7 @@ class BlindTurn(VoteScreen[bool | None]):
         program: Program,
         markdown: bool,
     ) -> None:
-        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt; None means that the prompt was not sent."""
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None."""
         super().__init__(program, markdown=markdown)
         self._history = history
         self._session = session
@@ -80,7 +80,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self.columns[number].transcript.write(text)
             if answers.is_complete(number) and number not in self._ended:
                 self._ended.add(number)
-                _end(self.columns[number], ballot.answers[number])
+                _show_end(self.columns[number], ballot.answers[number])
         self._show_keys()
         if answers.are_complete:
             if self._timer is not None:
@@ -175,7 +175,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self.do(self._session.stop)
 
 
-def _end(column: AnswerColumn, run: Run) -> None:
+def _show_end(column: AnswerColumn, run: Run) -> None:
     """Show that an answer is complete, or that the answer failed. The error stays hidden: it could reveal the engine."""
     if run.state == "failed":
         column.transcript.end()

@@ -74,7 +74,7 @@ async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, 
     for definition, is_new in engines:
         carried = context.engines.for_new_lane(definition)
         lane = context.session.add_lane(carried.definition)
-        _tell(context, carried)
+        _show_option_changes(context, carried)
         if is_new:
             context.engines.keep_once_open(lane.engine, definition, carried.definition)
     context.lanes.position = len(context.session.lanes) - 1
@@ -127,7 +127,7 @@ async def _close(context: LanesContext, lane: Lane) -> None:
     await context.lanes.rebuild()
 
 
-def _say_what_is_left(context: LanesContext, lane: Lane) -> None:
+def _say_why_model_stays(context: LanesContext, lane: Lane) -> None:
     """If a server keeps the model of a closed engine in memory, show why."""
     if (left := lane.engine.left) is not None:
         context.say(left.sentence)
@@ -145,13 +145,13 @@ def swap_engine(context: LanesContext) -> None:
             carried = context.engines.for_lane_of(column.lane.engine.definition, definition)
             if picked[0].is_new:
                 context.engines.keep_once_open(column.lane.engine, definition, carried.definition)
-            _tell(context, carried)
+            _show_option_changes(context, carried)
             context.do(lambda: _swap(context, column, carried.definition))
 
     _pick(context, chosen, single=True)
 
 
-def _tell(context: LanesContext, carried: Carried) -> None:
+def _show_option_changes(context: LanesContext, carried: Carried) -> None:
     """Show which options a new engine has under other names, and which options it lacks."""
     if carried.remark:
         context.say(one_line(carried.remark), warning=True)
@@ -160,7 +160,7 @@ def _tell(context: LanesContext, carried: Carried) -> None:
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
     column.show_swap(definition.name, definition.backend)
     await context.session.swap(column.lane, definition)
-    _say_what_is_left(context, column.lane)
+    _say_why_model_stays(context, column.lane)
     column.show_history()  # earlier answers now show that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()

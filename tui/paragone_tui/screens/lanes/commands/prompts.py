@@ -296,4 +296,4 @@ def _attach_again(context: LanesContext) -> None:
     text = context.composer.prompt
     prompts = context.session.prompts
     if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):
-        context.composer.name_mentions()
+        context.composer.attach_mentions()

@@ -176,7 +176,7 @@ class Attachments:
             self._is_awaited = False
         failed = [named for named in self._mentioned(text) if named.error is not None]
         for named in failed:
-            self._tell(named, f"Not attached: {named.error} Send again to send the text alone.")
+            self._warn(named, f"Not attached: {named.error} Send again to send the text alone.")
             named.error = None
         return not failed
 
@@ -190,14 +190,14 @@ class Attachments:
             if not isinstance(error, MissingFile) or looks_like_path(path):
                 named.error = error  # else, `@` mentions a person, or begins a decorator
                 if not self._is_awaited:
-                    self._tell(named, f"Not attached: {error}")
+                    self._warn(named, f"Not attached: {error}")
             return
         named.files, named.images, named.state, named.reading = found.files, found.images, found.state, None
         if found.left_out:
-            self._tell(named, f"Left out: {' '.join(found.left_out)}")
+            self._warn(named, f"Left out: {' '.join(found.left_out)}")
         self.on_change()
 
-    def _tell(self, named: _Named, sentence: str) -> None:
+    def _warn(self, named: _Named, sentence: str) -> None:
         self.program.say(sentence, warning=True)
         named.messages.append(sentence)
 

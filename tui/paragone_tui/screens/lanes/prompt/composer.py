@@ -40,7 +40,7 @@ _USUAL_WIDTH = 80
 """Width in cells that the composer assumes until its real width is known."""
 
 
-class _Before(NamedTuple):
+class _Content(NamedTuple):
     """The composer's text before an edit of an earlier prompt, and the files attached to it without a mention."""
 
     text: str = ""
@@ -48,7 +48,7 @@ class _Before(NamedTuple):
     images: tuple[Image, ...] = ()
 
 
-_NOTHING = _Before()
+_NOTHING = _Content()
 
 
 class Composer(MentionField):
@@ -121,7 +121,7 @@ class Composer(MentionField):
         self._sent = ""
         """The composer's text that was sent last, if files were attached; else empty."""
 
-    def address(self, lanes: Sequence[str]) -> None:
+    def set_lanes(self, lanes: Sequence[str]) -> None:
         """Set the names of the lanes that the prompt goes to, and show them in the placeholder."""
         self._lanes = tuple(lanes)
         self._show_placeholder()
@@ -163,7 +163,7 @@ class Composer(MentionField):
     def _begin_edit(self, title: Callable[[], str], text: str, prompt: Prompt | QueuedPrompt) -> None:
         if self.edited is None and self.queued is None:
             attached = self.attachments
-            self._before_edit = _Before(self.text, attached.files, attached.images)
+            self._before_edit = _Content(self.text, attached.files, attached.images)
         self._edit_title = title
         self.load(text)
         self._unedited = self.text
@@ -196,7 +196,7 @@ class Composer(MentionField):
         """Undo the last change. If undo restores the text from before an edit, end the edit."""
         super().action_undo()
         if self.text and self.text == self._sent:
-            self.name_mentions()
+            self.attach_mentions()
         edited = self.edited.written if self.edited is not None else self.queued and self.queued.text
         if edited is not None and self.text == self._before_edit.text != edited:
             self.end_edit()
@@ -335,14 +335,14 @@ class Composer(MentionField):
             return None  # ctrl+c copies the selection
         if not self.text and event.character and event.character in self._when_empty:
             return self._when_empty[event.character]
-        if event.key in ("up", "down") and not self._leaves_at(event.key):
+        if event.key in ("up", "down") and not self._recalls_at(event.key):
             return None  # the key moves the cursor
         if event.key in _BY_WORDS and self.text:
             return None  # the key moves the cursor
         names = (with_alt(event.key), *event.aliases)
         return next((self._actions[name] for name in names if name in self._actions), None)
 
-    def _leaves_at(self, key: str) -> bool:
+    def _recalls_at(self, key: str) -> bool:
         """Return whether up or down recalls another prompt: in an empty or recalled prompt, at its first or last row."""
         if self.text and not self._shows_recalled:
             return False

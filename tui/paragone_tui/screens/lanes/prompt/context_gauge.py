@@ -109,15 +109,19 @@ def _content(found: Sequence[Forecast]) -> Content:
     warnings = [Content.styled(one_line(one.warning), "$text-warning") for one in found if one.warning]
     fitting = [one for one in found if not one.is_refused]
     counts = {one.lane: f"{one.tokens:,} of {one.context:,}" for one in fitting}
-    told = [f"{one_line(lane)} {count}" for lane, count in counts.items()]
+    counts_shown = [f"{one_line(lane)} {count}" for lane, count in counts.items()]
     if len(fitting) > _EACH:
         fullest_lane = max(fitting, key=lambda one: one.tokens / one.context).lane
-        told = [f"fullest: {one_line(fullest_lane)} {counts[fullest_lane]}"]
+        counts_shown = [f"fullest: {one_line(fullest_lane)} {counts[fullest_lane]}"]
     if len(found) == len(counts) and len({*counts.values()}) == 1:
-        told = [*counts.values()][:1]
+        counts_shown = [*counts.values()][:1]
     added = {one.added for one in fitting}
     more = next(iter(added)) if len(added) == 1 else None
-    gauge = f"{'' if more is None else f'{more:,} more, '}{', '.join(told)} tokens " if told else ""
+    gauge = (
+        f"{'' if more is None else f'{more:,} more, '}{', '.join(counts_shown)} tokens "
+        if counts_shown
+        else ""
+    )
     fullest = max(min(1, one.tokens / one.context) for one in found)
     filled = bar(fullest, _CELLS)
     return Content(" · ").join([*warnings, Content(f"{gauge}{filled}{'░' * (_CELLS - len(filled))}")])

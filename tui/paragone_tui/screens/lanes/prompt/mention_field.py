@@ -28,7 +28,7 @@ class MentionField(TextField):
         """Whether the user is typing a mention, which ends at the cursor."""
 
     def _show_title(self) -> None:
-        """Show the attached files and images. The composer overrides this method."""
+        """Show the attached files and images. `Composer` overrides this method, which does nothing."""
 
     def edit(self, edit: Edit) -> EditResult:
         """Perform an edit, and complete the mention that the user is typing."""
@@ -84,7 +84,7 @@ class MentionField(TextField):
         else:
             self.attachments.name(path)
 
-    def name_mentions(self) -> None:
+    def attach_mentions(self) -> None:
         """Attach all files that the text mentions. Use this method only for texts that the user has sent before."""
         for mention in mentions(self.text):
             self.attachments.name(mention.path)
