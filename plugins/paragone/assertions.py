@@ -54,7 +54,7 @@ class Verdict:
 
     Attributes:
         passed: Whether the assertion holds.
-        reason: One sentence that says what was found, such as `The answer does not contain 'Paris'.` The
+        reason: One sentence with the finding, such as `The answer does not contain 'Paris'.` The
             sentence does not judge the finding: the user may have negated the assertion.
         score: How well the assertion holds, from 0 to 1, for tables and comparisons; None if the assertion
             has no degrees. For a negated assertion, paragone uses 1 − score.
@@ -66,9 +66,9 @@ class Verdict:
 
 
 class NoVerdict(ParagoneError):
-    """No verdict can be given: a figure is unknown, or a judge answered nonsense.
+    """An assertion cannot decide: a figure is unknown, or a judge's answer has no clear verdict.
 
-    The assertion has then neither passed nor failed; its result is an error.
+    An assertion that raises NoVerdict has neither passed nor failed; the suite records an error.
     """
 
 
@@ -125,4 +125,4 @@ class Assertion(ABC, Generic[OptionsT]):
 
 
 AnyAssertion: TypeAlias = Assertion[Any]
-"""An assertion, whatever class its options have."""
+"""An assertion with options of any class."""

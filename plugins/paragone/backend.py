@@ -50,8 +50,8 @@ class Probe:
 
     Attributes:
         usable: Whether the backend is usable.
-        reason: Why it is not usable, as a sentence.
-        remedy: How to make it usable, as a sentence or a command.
+        reason: Why the backend is not usable, as a sentence.
+        remedy: How to make the backend usable, as a sentence or a command.
         facts: What the probe found: versions, devices, build flags.
     """
 
@@ -67,7 +67,7 @@ class EndpointReport:
 
     Attributes:
         address: Scheme, host and port; empty if the options do not name a server.
-        probe: Whether the server can be used. Its facts are the server's name and version and what is loaded.
+        probe: Whether the server can be used. Its facts are the server's name, its version and the loaded models.
         models: The models that the server offers.
         pulls: Whether the server downloads models on request, with `Backend.pull`.
     """
@@ -94,7 +94,7 @@ class PullProgress:
 
 
 class OpenEngine(ABC):
-    """An open model. It does one job at a time (a run, a score …); the application ensures that.
+    """An open model. The application gives an engine one job at a time (a run, a score …).
 
     Attributes:
         loaded: The model and the settings in force.
@@ -108,13 +108,13 @@ class OpenEngine(ABC):
 
         Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
         Closing the generator, or cancelling the task that awaits it, stops the engine without a
-        Finish; after `stop` the run still yields its Finish. Raises InputError, ContextOverflow,
+        Finish. After `stop`, the run still yields its Finish. Raises InputError, ContextOverflow,
         EngineError or EngineCrashed; events that were yielded before stay valid.
         """
 
     @abstractmethod
     async def stop(self) -> None:
-        """Ask the current job to end early; the reason of its Finish is then `cancelled`.
+        """Ask the current job to end early, with a Finish whose reason is `cancelled`.
 
         Does nothing without a job.
         """
@@ -188,12 +188,12 @@ class Backend(ABC):
     Attributes:
         name: Its name in configuration files and on the command line: a Python identifier.
         title: Its display name.
-        api_version: Version of the plugin interface that it was written for. Set it to 2.
+        api_version: Version of the plugin interface that the backend was written for. Set this attribute to 2.
         load_options: Options that take effect when a model is opened.
         sampling: Options that each run can set. No name is in both `load_options` and `sampling`.
-        capabilities: What its engines can do; `LoadedModel.capabilities` replaces it for one engine.
+        capabilities: What the backend's engines can do, unless `LoadedModel.capabilities` says otherwise.
         quantizations: Usual quantizations of its models by name, with the average bits per weight of a whole
-            model. Times `MemoryEstimate.parameters`, they give the approximate size of a model in bits.
+            model. This average times `MemoryEstimate.parameters` is the approximate size of a model in bits.
     """
 
     name: ClassVar[str] = ""
@@ -224,7 +224,7 @@ class Backend(ABC):
         """Check an engine's load options without reading files, servers or the environment.
 
         The caller has checked the type and the bounds of each value. Raises InputError if values
-        exclude each other, or if one has the wrong form, such as an address that is not a URL.
+        exclude each other, or if a value has the wrong form, such as an address that is not a URL.
         """
         return  # most backends need no further checks
 
@@ -259,7 +259,7 @@ class Backend(ABC):
         raise EngineError(f"{self.title} cannot estimate the memory that a model needs.")
 
     async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:
-        """Return models for the demo, the best first. Empty if there are none.
+        """Return models for the demo, the best model first; an empty list if the backend has no demo.
 
         A backend that has to create a model keeps it in the folder `cache`. Without `create`, nothing is
         written, and only models that exist are returned. Raises InputError if something must be installed.

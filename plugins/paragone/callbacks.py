@@ -30,13 +30,12 @@ def stream(
 ) -> Generator[T, None, R | None]:
     """Run a blocking call in a thread and yield the items that it emits, in order.
 
-    The call starts when the first item is requested. The generator ends after the call has ended,
-    even if it is closed early: the library is then free for the next call.
+    The call starts when the first item is requested. Even a generator that is closed early ends only
+    after the call has ended, so that the library is free for the next call.
 
-    Stopping: `emit` returns True to continue. It returns False once `cancelled` is true or the
-    generator is closed; the callback then tells the library to stop, by its return value or by an
-    exception. A call that emits nothing, or that ignores the stop, is not interrupted: `stream` waits
-    for it.
+    Stopping: `emit` returns True to continue. Once `cancelled` is true or the generator is closed,
+    `emit` returns False, and the callback must tell the library to stop, by its return value or by an
+    exception. `stream` waits for a call that emits nothing or that ignores the stop.
 
     Errors: an exception of the call is raised in the consumer, after the items that were emitted
     before it. After a stop, an exception is an expected way for the call to end: it is logged, not raised.
@@ -47,7 +46,7 @@ def stream(
         call: Receives the function `emit(item)`, which may be called from any thread. Items emitted after the
             call has ended, or after the generator was closed, are dropped.
         cancelled: The argument of `Engine.generate`.
-        capacity: Largest number of items that wait for the consumer. `emit` blocks when it is reached.
+        capacity: Largest number of items that wait for the consumer. At this number, `emit` blocks.
 
     Returns:
         The return value of the call, as the generator's value (`result = yield from stream(…)`); None

@@ -84,7 +84,7 @@ def check_logits(block: object) -> LogitsBlock:
 
 def check_embeddings(embeddings: object, texts: int) -> Embeddings:
     """Return the embeddings. Raises InterfaceViolation unless there is one vector for each text, all equally long."""
-    from paragone.values.embeddings import Embeddings  # a worker starts sooner without it
+    from paragone.values.embeddings import Embeddings  # imported here so that workers start faster
 
     is_valid = type(embeddings) is Embeddings and _has_numbers(embeddings)
     found = cast("Embeddings", embeddings) if is_valid else check_value(Embeddings, embeddings)

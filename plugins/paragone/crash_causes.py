@@ -1,4 +1,4 @@
-"""Known causes of crashes and failures of native libraries, and what to do about each."""
+"""Known causes of crashes and failures of native libraries, and the cure for each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_cause(
 ) -> CrashCause | None:
     """Return the first cause, of `causes` and then `COMMON_CAUSES`, that matches the end of a process; None without a match.
 
-    `number` is the signal that ended the process (0: none), `says` has its last lines of output and `build` its first.
+    `number` is the signal that ended the process (0: none), `says` has its last lines of output, `build` its first lines.
     """
     for cause in (*causes, *COMMON_CAUSES):
         if (

@@ -1,7 +1,7 @@
 """Find the installed plugins and import their backends and assertions.
 
-Each plugin gets its own plugin manager. A plugin that fails is reported by name and does not affect
-the others.
+Each plugin has its own plugin manager. A plugin that fails is reported by name and does not affect
+other plugins.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Watch:
     """Called with the names of a third-party plugin and its package. Returns a context that surrounds the import. The context
     can raise InterfaceViolation to refuse the plugin."""
     waiting: Callable[[str], None] = lambda plugin: None
-    """Called with the name of a plugin whose import takes longer than `NOTICE_S`, and goes on."""
+    """Called with the name of a plugin whose import takes longer than `NOTICE_S` and continues."""
 
 
 WATCH = Watch()

@@ -38,8 +38,8 @@ Report: TypeAlias = Callable[[float], None]
 class Cancelled(ABC):
     """Whether the user has asked the current job to stop.
 
-    A job is one call of `load`, `generate`, `score`, `distributions` or `embed`, and each has its own object.
-    Check it (`if cancelled:`) between any two steps that take more than a few milliseconds.
+    A job is one call of `load`, `generate`, `score`, `distributions` or `embed`, and each job has its own object.
+    Check the object (`if cancelled:`) between any two steps that take more than a few milliseconds.
     """
 
     @abstractmethod
@@ -50,8 +50,8 @@ class Cancelled(ABC):
     def subscribe(self, on_cancel: Callable[[], None]) -> None:
         """Register `on_cancel`, which is called in another thread as soon as the user asks to stop.
 
-        Use it for a library that has an abort function. If the user has already asked, `on_cancel` is
-        called at once, in this thread. The subscription lasts until the job ends; a second subscription
+        Use this for a library that has an abort function. If the user has already asked to stop, `on_cancel`
+        is called at once, in this thread. The subscription lasts until the job ends; a second subscription
         replaces the first. `on_cancel` may be called more than once and must be harmless after the job's end.
         """
 
@@ -117,4 +117,4 @@ class Engine(ABC, Generic[L, S]):
         raise EngineError("This engine cannot estimate the memory that a model needs.")
 
     def close(self) -> None:
-        """Free what the end of the process does not free."""
+        """Free resources that the end of the process does not free."""

@@ -20,8 +20,8 @@ class StandardFact:
 
     Attributes:
         name: Its name in `LoadedModel.facts`, and its name for the user.
-        doc: What the value is.
-        effect: What a difference between two engines does, as a sentence for the user.
+        doc: The meaning of the value.
+        effect: The effect of different values in two engines, as a sentence for the user.
         field: Whether `LoadedModel` has a field for the fact, instead of an item in `LoadedModel.facts`.
     """
 

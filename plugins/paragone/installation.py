@@ -1,4 +1,4 @@
-"""The command that installs what an optional part of paragone needs."""
+"""The command that installs the packages for an optional part of paragone."""
 
 from __future__ import annotations
 

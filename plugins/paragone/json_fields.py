@@ -22,14 +22,14 @@ _LONGEST_S = 1e9
 
 
 def value_at(data: Json, *path: str) -> Json:
-    """Return the value at a path; None if there is none."""
+    """Return the value at a path; None without a value."""
     for name in path:
         data = data.get(name) if isinstance(data, _OBJECT) else None
     return data
 
 
 def text_at(data: Json, *path: str) -> str:
-    """Return the text at a path; empty if there is none."""
+    """Return the text at a path; an empty text for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, str) else ""
 
@@ -40,13 +40,13 @@ def texts_at(data: Json, *path: str) -> tuple[str, ...]:
 
 
 def flag_at(data: Json, *path: str) -> bool | None:
-    """Return the boolean at a path; None if there is none."""
+    """Return the boolean at a path; None for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, bool) else None
 
 
 def number_at(data: Json, *path: str) -> float | None:
-    """Return the finite number at a path; None if there is none. Python's JSON parser accepts NaN and infinity."""
+    """Return the finite number at a path; None for any other value, such as NaN and infinity, which Python's parser accepts."""
     found = value_at(data, *path)
     if not isinstance(found, int | float) or isinstance(found, bool):
         return None
@@ -58,7 +58,7 @@ def number_at(data: Json, *path: str) -> float | None:
 
 
 def duration_at(data: Json, *path: str, unit: float) -> float | None:
-    """Return the duration at a path in seconds, rounded to nanoseconds; None if there is no plausible one.
+    """Return the duration at a path in seconds, rounded to nanoseconds; None for any implausible value.
 
     `unit` is the unit of the value in seconds.
     """
@@ -69,7 +69,7 @@ def duration_at(data: Json, *path: str, unit: float) -> float | None:
 
 
 def count_at(data: Json, *path: str) -> int | None:
-    """Return the whole number at a path, from 0 to 2⁵³; None if there is none."""
+    """Return the whole number at a path, from 0 to 2⁵³; None for any other value."""
     found = value_at(data, *path)
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _LARGEST:
         return None
@@ -77,13 +77,13 @@ def count_at(data: Json, *path: str) -> int | None:
 
 
 def object_at(data: Json, *path: str) -> JsonObject:
-    """Return the object at a path; an empty one if there is none."""
+    """Return the object at a path; an empty object for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, _OBJECT) else {}
 
 
 def list_at(data: Json, *path: str) -> Sequence[Json]:
-    """Return the list at a path; empty if there is none."""
+    """Return the list at a path; an empty list for any other value."""
     found = value_at(data, *path)
     return found if isinstance(found, _LIST) and not isinstance(found, str) else ()
 

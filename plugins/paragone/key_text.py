@@ -1,7 +1,7 @@
 """Recognize keys and passwords, and remove them from texts that may be shown and saved.
 
 No rule tells a key from other text for certain. In a URL, user names, passwords, queries and fragments are always treated
-as secret; a part of its path is if it looks like a key.
+as secret. A part of its path is treated as secret if it looks like a key.
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ def _cached_declarations(options: type[Options]) -> Mapping[str, _Declared]:
 
 
 def _find(options: type[Options], name: str, of: str) -> _Declared:
-    """Return the option with this name. Raises InputError without such an option; `of` says whose options these are."""
+    """Return the option with this name. Raises InputError without such an option; `of` names the owner of the options."""
     declared = _declared(options)
     if name not in declared:
         raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, declared))

@@ -46,7 +46,7 @@ V = TypeVar("V", bound=Value)
 
 
 def to_json(value: Value, *, complete: bool = False) -> dict[str, Json]:
-    """Return the fields of a dataclass as JSON, without those that have their default value unless `complete`."""
+    """Return the fields of a dataclass as JSON. Unless `complete`, leave out fields that have their default value."""
     out: dict[str, Json] = {}
     for name, default in _fields(type(value)):
         item = getattr(value, name)

@@ -14,12 +14,12 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return a text of at most `length` characters; the last one is an ellipsis if the text was longer."""
+    """Return a text of at most `length` characters, with an ellipsis at the end if the text was longer."""
     return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotation marks, on one line, shortened if it is long."""
+    """Return a text in quotation marks, on one line. A long text is shortened."""
     return "'" + shortened(text, _QUOTED).replace("\n", "\\n") + "'"
 
 

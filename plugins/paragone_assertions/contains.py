@@ -39,7 +39,7 @@ class Contains(Assertion[ContainsOptions]):
     options = ContainsOptions
 
     def check_expected(self, expected: str | None, options: ContainsOptions) -> None:
-        """Raise InputError if there is nothing to search for."""
+        """Raise InputError if neither the option `value` nor the prompt has a text to search for."""
         if not options.value and not expected:
             raise InputError(
                 "The assertion 'contains' has nothing to search for.",

@@ -25,7 +25,7 @@ class Equals(Assertion[EqualsOptions]):
     options = EqualsOptions
 
     def check_expected(self, expected: str | None, options: EqualsOptions) -> None:
-        """Raise InputError if there is nothing to compare with."""
+        """Raise InputError if neither the option `value` nor the prompt has a text to compare with."""
         if expected is None and options.value is None:
             raise InputError(
                 "The assertion 'equals' has nothing to compare with.",

@@ -51,7 +51,7 @@ class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
 
 @functools.lru_cache(maxsize=256)  # the same schema usually checks many answers
 def _schema_fault(schema: str) -> str:
-    """Return why a schema is not valid; empty if it is. Raises InputError if jsonschema is not installed."""
+    """Return why a schema is not valid; empty for a valid schema. Raises InputError if jsonschema is not installed."""
     try:
         import jsonschema  # not at the top: only suites with schemas need it
     except ModuleNotFoundError as error:

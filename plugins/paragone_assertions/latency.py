@@ -19,7 +19,7 @@ class LatencyOptions(Options):
     min_decode_tps: float | None = option(None, "Smallest decode rate in tokens per second.", minimum=0)
 
     def __post_init__(self) -> None:
-        """Raise InputError if there is no bound."""
+        """Raise InputError if no bound is set."""
         if self.max_ttft_s is None and self.max_total_s is None and self.min_decode_tps is None:
             raise InputError(
                 "The assertion 'latency' has no bound.",

@@ -21,7 +21,7 @@ class LengthOptions(Options):
     maximum: int | None = option(None, "Largest length.", minimum=0)
 
     def __post_init__(self) -> None:
-        """Raise InputError if there is no bound."""
+        """Raise InputError if no bound is set."""
         if self.minimum is None and self.maximum is None:
             raise InputError(
                 "The assertion 'length' has no bound.", hint="Give it a 'minimum' or a 'maximum'."

@@ -21,7 +21,7 @@ from paragone.assertions import Assertion, NoVerdict, OptionsT
 from paragone.threads import in_daemon_thread
 
 SECONDS = 2.0
-"""Seconds of CPU time that a job may take. Unlike wall time, it does not depend on how busy the machine is."""
+"""Seconds of CPU time that a job may take. CPU time does not depend on how busy the machine is."""
 
 _SCRIPT = Path(__file__).with_name("limited_jobs.py")
 

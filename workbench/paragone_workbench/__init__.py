@@ -1,1 +1,1 @@
-"""The application without a screen: config, engines, runs, lanes, scheduling and the store. It imports neither Textual nor Rich."""
+"""The application without a screen: config, engines, runs, lanes, scheduling and the store, without Textual and Rich."""

@@ -8,7 +8,7 @@ UNKNOWN = "?"
 """The text that is shown for an invalid date."""
 
 _END = 253_402_214_400
-"""31 December 9999 in seconds since 1970. This day is excluded, because it ends earlier in some time zones."""
+"""The start of 31 December 9999 in seconds since 1970. This day is excluded, because it lies in the year 10000 in some time zones."""
 
 
 def is_date(seconds: object) -> bool:

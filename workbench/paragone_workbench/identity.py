@@ -24,9 +24,9 @@ def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """Return a UUID that is always the same for these texts: version 5 (RFC 9562, section 5.5).
+    """Return the UUID of version 5 (RFC 9562, section 5.5) for these texts, which is the same for the same texts.
 
-    So a conversation that is read twice from the file of another program has the same ids both times.
+    A conversation that is read twice from the file of another program therefore has the same ids both times.
     """
     import uuid  # imported here so that the program starts faster
 

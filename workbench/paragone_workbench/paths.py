@@ -1,4 +1,4 @@
-"""The locations of the program's files: XDG base directories on Linux, their equivalents elsewhere."""
+"""The locations of the program's files: XDG base directories on Linux, and the equivalents on other systems."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def is_utf8(text: str) -> bool:
 
 
 class _Signs(dict[int, str]):
-    """A cache of the text that is shown for each character. Without it, a million tabs would take 0.5 s."""
+    """A cache of the text that is shown for each character. Without this cache, a million tabs would take 0.5 s."""
 
     def __missing__(self, code: int) -> str:
         if len(self) >= _KNOWN:

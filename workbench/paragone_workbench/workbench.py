@@ -18,7 +18,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 class Workbench(EnginePool):
     """A pool of engines for scripts. Closing the workbench closes the engines.
 
-    Use it as an asynchronous context manager, on one event loop.
+    Use the workbench as an asynchronous context manager, on one event loop.
     """
 
     def __init__(self, registry: Registry | None = None, *, mode: Mode = "parallel") -> None:

@@ -38,7 +38,7 @@ N_BATCH = SharedOption(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufLoadOptions(Options):
-    """Options that take effect when a model is loaded. Subclass it to add those of one program."""
+    """Options that take effect when a model is loaded. A subclass adds the options of one program."""
 
     n_ctx: int | None = N_CTX(None)
     n_gpu_layers: int | None = N_GPU_LAYERS(None)

@@ -57,7 +57,7 @@ def is_numeric(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, in its usual spelling, is this machine. Connections to unspecified addresses reach it, too."""
+    """Return whether a host, in its usual spelling, is this machine, which unspecified addresses such as 0.0.0.0 also reach."""
     if host in ("", "localhost"):
         return True
     try:

@@ -17,7 +17,7 @@ _DESCRIPTORS = Path("/dev/fd")
 
 
 def go_offline(*, allows_loopback: bool) -> None:
-    """Make the guard refuse all addresses from now on, except for loopback if allowed. Cut the other connections."""
+    """Make the guard refuse all addresses from now on, except for loopback if allowed, and cut connections to them."""
     GUARD.allows_loopback = allows_loopback
     GUARD.is_offline = True
     cut_connections(spares_loopback=allows_loopback)

@@ -2,7 +2,7 @@
 
 The guard is an audit hook (PEP 578), which sees the calls of Python's own sockets. So it guards against mistakes of
 plugins and libraries, not against attacks: native code can open sockets that the hook does not see. Only the system can
-refuse those; see `paragone.worker.child_process.confinement`.
+refuse such sockets; see `paragone.worker.child_process.confinement`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ContactRefused(PermissionError):
 
 
 class Guard:
-    """The addresses that this process may contact, and those that it has contacted."""
+    """The addresses that this process may contact, and the addresses that it has contacted or tried to contact."""
 
     def __init__(self) -> None:
         self.is_watching = False
@@ -205,7 +205,7 @@ class Guard:
 
 
 GUARD: Final = Guard()
-"""The guard of this process. There is one, because an audit hook belongs to the process until its end."""
+"""The only guard of this process, because an audit hook belongs to the process until its end."""
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

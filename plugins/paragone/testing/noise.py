@@ -1,8 +1,8 @@
 """Measurement of an engine's numerical noise, which is the tolerance of other checks.
 
 Rounding depends on the batch size, so an engine computes slightly different log-probabilities for the
-same tokens. On one processor they are equal, on another they differ by tenths of a nat. The tolerance is
-therefore measured in the same test run and is not a constant.
+same tokens. The differences depend on the processor: none, or tenths of a nat. The tolerance is therefore
+measured in the same test run and is not a constant.
 """
 
 from __future__ import annotations

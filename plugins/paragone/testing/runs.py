@@ -47,7 +47,7 @@ async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
 
 
 def needs(able: bool, otherwise: str) -> None:
-    """Skip the test, with the reason `otherwise`, unless the backend is able to do what the test checks."""
+    """Skip the test, with the reason `otherwise`, unless the backend has the feature that the test checks."""
     if not able:
         pytest.skip(otherwise)
 
@@ -88,7 +88,7 @@ def text_of(events: Sequence[Event]) -> str:
 
 
 def finish_of(events: Sequence[Event]) -> Finish:
-    """Return the Finish event. There must be exactly one, at the end."""
+    """Return the Finish event, after a check that it is the only Finish event and the last event."""
     kinds = [type(event).__name__ for event in events]
     assert kinds.count("Finish") == 1, f"{kinds.count('Finish')} Finish events instead of one: {kinds}"
     last = events[-1]

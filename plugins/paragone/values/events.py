@@ -65,7 +65,7 @@ class PromptProgress:
         done: Tokens processed, including those that were reused from the KV cache.
         total: Tokens in the prompt.
         cached: Tokens whose KV cache was reused. These tokens are part of `done`.
-        time: When the last of these tokens was processed, by `time.monotonic()`.
+        time: When the last processed token was processed, by `time.monotonic()`.
     """
 
     done: int
@@ -99,8 +99,8 @@ class Token:
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
         logprob: Natural logarithm of its probability under the model, before any sampler; None if
             unknown or not requested.
-        top: The most likely tokens at this position, the likeliest first. The token itself can be
-            one of them.
+        top: The most likely tokens at this position, the likeliest first. They may include the token
+            itself.
         n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Reported by
             `score` only.
         time: When the token was sampled, by `time.monotonic()`.

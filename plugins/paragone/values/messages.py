@@ -65,7 +65,7 @@ class OpenRequest:
     Attributes:
         model: A path, or the model's name at an endpoint: `ModelInfo.model` of the backend's model list.
         options: Values for the backend's `load_options`, by name. The backend checks them.
-        python: Interpreter for the worker of a native engine; None for the one that runs the application.
+        python: Interpreter for the worker of a native engine; None for the application's own interpreter.
         threads: CPU threads for the engine, for all runs that do not set another number. If `options` set the
             number of threads, that number is used instead.
         log: File for the output of a native engine's process; None for a temporary file.
@@ -97,8 +97,8 @@ class RunRequest:
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
         prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine
             can.
-        drawn_seed: The seed to use where the engine would draw one, so that several engines draw alike. A seed
-            that the user or the server has set takes precedence. None: the engine draws one.
+        drawn_seed: The seed for an engine that would draw a seed itself, so that several engines draw alike. A seed
+            that the user or the server has set takes precedence. None lets the engine draw a seed.
         bare: Send a server this request and no other: do not request the rendered prompt or the server's queue, or check
             whether the server has changed. Set when a server is measured with many requests in progress.
     """
@@ -121,8 +121,8 @@ class ScoreRequest:
 
     Attributes:
         text: The text to score.
-        messages: The conversation that `text` answers. Empty to score `text` alone, from its second
-            token on.
+        messages: The conversation that `text` answers. Empty to score `text` without a conversation, from its
+            second token on.
         ids: The tokens to score instead of a text, for engines with the capability `token_ids`. The engine adds no
             token, and yields a Token for each id; the first Token has no log-probability.
         top: Number of alternatives to report with each token.

@@ -27,7 +27,7 @@ class Capabilities:
         embeddings: `embed` returns a vector for each text. If `token_ids` is set too, `embed` accepts `EmbedRequest.ids`.
         estimate: `estimate` returns the memory that a model needs, without loading it.
         seed: The same seed gives the same answer if `RunRequest.cold` is set. `RunSettings` reports the seed.
-        continues: If the last message of a run is the assistant's, the answer goes on from the end of its text.
+        continues: If the last message of a run is the assistant's, the answer continues this message.
         loads: The backend's server loads a model when an engine opens the model, and unloads the model when the engine
             is closed, unless another program had loaded the model. `Backend.endpoint` reports which models are loaded.
         local: The engine computes on this machine, so engines that run at the same time share the cores.

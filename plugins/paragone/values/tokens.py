@@ -47,7 +47,7 @@ def fingerprint(pieces: Iterable[bytes]) -> str:
     `pieces` are the bytes of each token, in the order of the ids; for a control token, its name. The
     hash covers all pieces, each preceded by its length as four bytes, little-endian.
     """
-    import hashlib  # imported here because it loads OpenSSL, which would slow down the start
+    import hashlib  # imported here because hashlib loads OpenSSL, which would slow down the start
 
     digest = hashlib.sha256()
     for piece in pieces:

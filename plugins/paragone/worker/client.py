@@ -89,7 +89,7 @@ class Worker:
     _heard: int = 0
     """Number of messages that were received."""
     _killed: str = ""
-    """Why the application killed the process; empty if it did not."""
+    """Why the application killed the process; empty unless the application killed it."""
     _closing: bool = False
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -240,7 +240,7 @@ class Worker:
             )
 
     async def _listen(self) -> None:
-        """Deliver messages until the process ends; the running job then receives the error."""
+        """Deliver messages until the process ends, and then deliver the error to the running job."""
         death: ParagoneError = EngineError("The engine was closed.")  # if this task is cancelled
         try:
             death = await self._deliver()

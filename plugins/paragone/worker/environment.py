@@ -37,7 +37,7 @@ class Environment:
     pythons: tuple[str, ...]
     """Versions of Python for which all packages exist, such as `3.12`; the best first."""
     modules: tuple[str, ...]
-    """Modules to import in the finished environment, in this order, to check it."""
+    """Modules that are imported in this order to check the finished environment."""
     compiles: bool = False
     """Whether a package compiles code when it is used.
 

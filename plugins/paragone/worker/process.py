@@ -48,7 +48,7 @@ def _folder_of(package: str) -> str:
 
 
 def _open_log(path: str | None) -> IO[bytes]:
-    """Open the log file for a worker's output, for appending. Only its owner can read it."""
+    """Open the log file for a worker's output, for appending. Only the user can read the file."""
     if path is None:
         return tempfile.TemporaryFile("a+b")
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -128,7 +128,7 @@ class EngineProcess:
         return self.has_ended
 
     async def end(self) -> None:
-        """Wait until the process has ended, kill it if it takes too long, and close its log."""
+        """Wait until the process has ended, kill the process if that takes too long, and close its log."""
         try:
             if not await self.ended(GRACE):
                 await self.kill()

@@ -42,7 +42,7 @@ class SharedBuffer:
 
     @classmethod
     def _create(cls, folder: str | None) -> SharedBuffer:
-        import tempfile  # the worker, which only opens files, starts sooner without it
+        import tempfile  # imported here because a worker only opens files, and starts faster without it
 
         descriptor, path = tempfile.mkstemp(prefix="paragone-", dir=folder)
         try:

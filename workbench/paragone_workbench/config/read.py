@@ -72,7 +72,7 @@ TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
 def load(path: Path | None = None, state: State | None = None) -> Config:
     """Return the settings in force: the settings of the user's file, merged with the program's saved state.
 
-    `path` is the file that the user named, which must exist. Without it, the default file is read
+    `path` is the file that the user named, which must exist. Without `path`, the default file is read
     if it exists. Without `state`, the default state file is read.
     Raises ConfigError if the file has errors, and InputError if the file cannot be read.
     """

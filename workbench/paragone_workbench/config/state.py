@@ -58,12 +58,12 @@ class State:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warning = ""
-        """Why the existing file cannot be used, as a sentence; empty if it can."""
+        """Why the existing file cannot be used, as a sentence; empty for a usable file."""
         self.saved = Saved()
         self._read()
 
     def save_engine(self, definition: EngineDefinition) -> None:
-        """Save an engine, replacing one of the same name. Raises ParagoneError."""
+        """Save an engine, replacing a saved engine of the same name. Raises ParagoneError."""
         kept = without_literal_keys(definition)
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
@@ -77,7 +77,7 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, lanes=lanes))
 
     def save_preset(self, preset: Preset) -> None:
-        """Save a preset, replacing one of the same name. Raises ParagoneError."""
+        """Save a preset, replacing a saved preset of the same name. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, presets={**saved.presets, preset.name: preset}))
 
     def remove_preset(self, name: str) -> None:
@@ -85,7 +85,7 @@ class State:
         self._change(lambda saved: dataclasses.replace(saved, presets=_without(saved.presets, name)))
 
     def save_template(self, name: str, text: str) -> None:
-        """Save a template, replacing one of the same name. Raises ParagoneError."""
+        """Save a template, replacing a saved template of the same name. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, templates={**saved.templates, name: text}))
 
     def remove_template(self, name: str) -> None:

@@ -48,7 +48,7 @@ def engine_actions(
             for one in at_each_server(definition, backend)
             for address in reached(backend, definition.model, split_options(one, backend)[0])
         ]
-        # If the model is not a file, it is a name that the backend looks up.
+        # A model that is not a file is a name, which the backend looks up.
         if backend.capabilities.local and accessible(expand_home(definition.model)):
             theirs = answer(
                 lambda: [*backend.model_folders()], f"the backend {backend.name}", "its folders of models"

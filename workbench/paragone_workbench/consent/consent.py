@@ -61,7 +61,7 @@ class Consent:
 
     def _digest(self, actions: Sequence[str]) -> str:
         """Return a SHA-256 of the document's path and the actions, which is saved instead of the actions themselves."""
-        import hashlib  # imported here because it takes milliseconds, and few commands need consent
+        import hashlib  # imported here because the import takes milliseconds, and few commands need consent
 
         named = json.dumps([str(self.document.absolute()), *actions])
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Prompt:
-    """A prompt for one lane or for several. A prompt never changes: editing creates another prompt."""
+    """A prompt for one or more lanes. A prompt never changes: editing creates a new prompt."""
 
     text: str
     """The text for the engines: the text that the user wrote, followed by the sections of the attached files."""
@@ -52,7 +52,7 @@ class Prompt:
 
     @property
     def written_with_names(self) -> str:
-        """The user's text, and below it the names of attached files and images, each in brackets on a line."""
+        """The user's text, followed by the names of attached files and images, each in brackets on its own line."""
         names = (*(file.label for file in self.files), *(image.name for image in self.images))
         return "\n".join((self.written, *(f"[{name}]" for name in names)))
 
@@ -81,7 +81,7 @@ class Conversation:
     """The number by which users name the conversation: 7 in `c7`; None before the conversation is saved."""
 
     def add(self, prompt: Prompt) -> Prompt:
-        """Add a prompt and return it. Its parent must be in the conversation."""
+        """Add a prompt and return the prompt. Its parent must be in the conversation."""
         # The last prompt is compared first: it usually is the parent, and a search of all prompts takes longer.
         assert prompt.parent in (None, *self.prompts[-1:]) or prompt.parent in self.prompts
         self.prompts.append(prompt)

@@ -90,7 +90,7 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
 
 
 def _documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    """Return the document of one conversation, or one document of several, in pieces."""
+    """Return one document with all these conversations, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,
         document_of_conversations,

@@ -111,7 +111,7 @@ class _Lanes:
 
     def _place(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
         """Return the ids of a lane and of the prompt that a run answers."""
-        assert run.prompt is not None  # all runs of a chat have one
+        assert run.prompt is not None  # all runs of a chat have a prompt
         return lane.id, run.prompt.id
 
 
@@ -182,7 +182,7 @@ def _prompt(chat: Chat, message: ChatMessage, before: _Place) -> Prompt:
 
 
 def _run(chat: Chat, message: ChatMessage, text: str, prompt: Prompt | None, continues: Run | None) -> Run:
-    assert prompt is not None  # the caller has made one
+    assert prompt is not None  # the caller has created a prompt
     created = prompt.created if message.created is None else message.created
     model = message.model or "unknown model"
     result = RunResult(

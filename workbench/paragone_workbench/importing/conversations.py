@@ -141,7 +141,7 @@ def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
 
 
 def _dated(chat: Chat, path: Path) -> SavedConversation:
-    """Return a chat as a conversation. A chat without a date gets the file's date, and a message without one its chat's."""
+    """Return a chat as a conversation. A chat without a date gets the file's date, a message without a date its chat's date."""
     created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
     messages = [
         message if is_date(message.created) else replace(message, created=None) for message in chat.messages

@@ -45,7 +45,7 @@ def is_unfinished(answer: RunResult) -> bool:
 def _unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
     """Return the run, and its answer as the prefix of a new answer.
 
-    Raises InputError if there is no run, or the answer is complete or has no text.
+    Raises InputError if `run` is None, or the answer is complete or has no text.
     """
     from paragone_workbench.runs.prefix import Prefix  # imported here so that the program starts faster
 

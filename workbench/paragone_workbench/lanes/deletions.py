@@ -22,11 +22,11 @@ class Deletions:
 
     recorder: Recorder
     present: Callable[[], int | None]
-    """Returns the number of the present conversation; None before it is saved."""
+    """Returns the number of the current conversation; None before the conversation is saved."""
     _numbers: list[int] = field(default_factory=list)
 
     async def delete(self, number: int) -> None:
-        """Delete an earlier conversation. Raises StoreError if the deletion fails, InputError for the present conversation."""
+        """Delete an earlier conversation. Raises StoreError if the deletion fails, InputError for the current conversation."""
         if number == self.present():
             raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
         await self.recorder.delete(number)

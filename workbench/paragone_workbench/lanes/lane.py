@@ -41,7 +41,7 @@ LaneState: TypeAlias = Literal[
 ]
 """`empty`: the engine is not open. `waiting`: a run waits for the engine or for its turn. `queued`: a run waits in
 the queue of a server, or may wait there because the server has sent nothing yet. `reading`: the engine processes the
-prompt. `writing`: it generates the answer. `done`: the last run is complete. `stopped`: the last run or the opening of
+prompt. `writing`: the engine generates the answer. `done`: the last run is complete. `stopped`: the last run or the opening of
 the engine was stopped. `failed`: the last run failed, or the engine could not be opened. `crashed`: the engine's process
 ended unexpectedly."""
 
@@ -75,7 +75,7 @@ class LaneObserver:
 
 
 class Lane(EngineObserver, RunObserver):
-    """An engine that answers the prompts of a conversation, one at a time; each run continues the previous one.
+    """An engine that answers the prompts of a conversation, one at a time; each run continues the previous run.
 
     Call the methods of a lane on the event loop. No method raises the errors of the engine.
     """
@@ -98,7 +98,7 @@ class Lane(EngineObserver, RunObserver):
         self.engine = pool.add(definition)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)
-        """The lane's path and runs, as they are saved."""
+        """The lane's path and runs, in the form that the history saves."""
         self.observers: list[LaneObserver] = []
         self.present: Run | None = None
         """The current run, until its end."""
@@ -169,7 +169,7 @@ class Lane(EngineObserver, RunObserver):
     # Runs
 
     def ask(self, prompt: Prompt) -> Run:
-        """Begin a run of a prompt at the end of the path, and return it. Must not be called while the lane is busy."""
+        """Begin a run of a prompt at the end of the path, and return the run. Must not be called while the lane is busy."""
         return self._begin(prompt, self.record.head)
 
     def answer_again(self, prompt: Prompt) -> Run:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class QueuedPrompt:
-    """A prompt that at least one lane has not begun yet."""
+    """A prompt that still waits for at least one lane."""
 
     text: str
     """The text that the user wrote, without the attached files."""
@@ -35,7 +35,7 @@ class QueuedPrompt:
 
     @property
     def is_kept(self) -> bool:
-        """Whether at least one lane does not begin the prompt until the user sends it again, or no lane is left."""
+        """Whether the prompt waits until the user sends it again, for at least one lane or because no lane is left."""
         return not self.lanes or bool(self.kept_by)
 
     def keep(self) -> None:

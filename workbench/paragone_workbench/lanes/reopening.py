@@ -24,7 +24,7 @@ class Reopened(NamedTuple):
     """The result of reopening a conversation."""
 
     closed_lanes: int
-    """Number of lanes that the user closed earlier. They are not shown, and their answers stay in the history."""
+    """Number of lanes that the user closed earlier. These lanes are not shown; their answers stay in the history."""
     shown_again: Lane | None
     """A closed lane that is shown again, because it has the answer that a search found."""
 
@@ -96,7 +96,7 @@ def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Reg
 
 
 def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None:
-    """Return the closed lane with the prompt or answer that a search found; None if an open lane has it, or no lane."""
+    """Return the closed lane with the prompt or answer that a search found; None if an open lane or no lane has it."""
     if hit.prompt_id is None:
         return None
     having = [

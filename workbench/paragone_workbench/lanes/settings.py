@@ -112,13 +112,13 @@ class Carried:
 
     definition: EngineDefinition
     renamed: Mapping[str, str]
-    """The names of options that this engine calls otherwise, by their names at the other engine."""
+    """The options' names at this engine, by their names at the other engine, if the names differ."""
     refused: tuple[str, ...]
     """The options that this engine lacks, or whose values it refuses, as `name=value`."""
 
     @property
     def remark(self) -> str:
-        """A sentence on the options that this engine refuses or calls otherwise; empty if all were taken over unchanged."""
+        """A sentence on the options that this engine refuses or has under other names; empty if no option is affected."""
         renamed = [f"{old} is {new} here" for old, new in self.renamed.items()]
         refused = [f"it does not take {', '.join(self.refused)}"] if self.refused else []
         differences = "; ".join(renamed + refused)
@@ -141,7 +141,7 @@ def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefini
 def carried(
     options: Mapping[str, Json], sources: Iterable[Backend], definition: EngineDefinition, backend: Backend
 ) -> Carried:
-    """Return an engine with options that were set for engines of the backends `sources`. They override the engine's own options.
+    """Return an engine whose options are overridden by options that were set for engines of the backends `sources`.
 
     An option becomes the option of this backend that sets the same fact, if the names differ. Load options that name
     something outside of paragone, such as the file of an adapter, belong to the previous model, and are refused.

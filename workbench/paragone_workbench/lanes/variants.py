@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
     """Return the last run of the path with the next (1) or previous (-1) variant of the run `at`; None without variants.
 
-    Without `at`, step from the last run of the path that has variants. After the variant, the path has the newest runs
-    that continue it. After the last variant comes the first variant.
+    Without `at`, step from the last run of the path that has variants. The path then follows the newest runs that continue
+    the variant. After the last variant comes the first variant.
     """
     places = reversed(lane.path) if at is None else (at,)
     place = next((run for run in places if len(lane.variants(run)) > 1), None)
@@ -28,10 +28,10 @@ def neighbour(lane: Lane, by: int, at: Run | None = None) -> Run | None:
 
 
 def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
-    """Name the engine or the settings that wrote an answer, if they differ from the lane's current ones; else an empty text.
+    """Return the engine or the settings of an answer that differ from the lane's current engine or settings, as text.
 
     The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings. Without
-    `in_full`, it is `with other settings`.
+    `in_full`, the result for other settings is `with other settings`. Empty without a difference.
     """
     author, present = run.result.definition, lane.engine.definition
     if author == present:

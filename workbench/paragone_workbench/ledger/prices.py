@@ -62,7 +62,7 @@ class PriceList:
     version: str
     """The version of the package that has the list."""
     changed: date | None
-    """The day of the last change of a price up to today, of the changes whose day the list contains; None if it has none."""
+    """The day of the last dated change of a price in the list, up to today; None if the list has no dated change."""
     prices: tuple[Price, ...]
 
 

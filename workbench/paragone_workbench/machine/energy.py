@@ -48,7 +48,7 @@ class EnergyCounters:
     def __init__(self, counters: Sequence[_Counter], missing: Sequence[str]) -> None:
         self._counters = counters
         self.missing = tuple(missing)
-        """Why a device has no readable counter, and how to make it readable; as sentences."""
+        """Sentences that say why a device has no readable counter, and how to make the counter readable."""
         for counter in counters:
             counter.last = counter.read()
 

@@ -1,7 +1,7 @@
 """Divide the energy of this machine between the runs that compute on it.
 
-While several runs compute, each gets an equal part of the energy, because counters cannot tell the runs apart. So the
-sum over all runs is the energy of the time in which at least one run computed, and no energy is counted twice.
+While several runs compute, each run gets an equal part of the energy, because counters cannot tell the runs apart. The sum
+over all runs is therefore the energy of the time in which at least one run computed, without any energy counted twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NO_ANSWER = f"The energy is unknown: the driver of the GPU gave no answer withi
 
 @dataclass(slots=True, eq=False)
 class EnergyShare:
-    """The part of the energy that one run gets."""
+    """One run's part of the energy."""
 
     _shares: EnergyShares
     _joules: float | None = field(default=0.0, init=False)
@@ -78,7 +78,7 @@ def _search() -> Future[EnergyCounters]:
 
 
 _found: list[EnergyShares] = []
-"""The shares of this process after its counters were found. There is one item, because all runs use the same devices."""
+"""The shares of this process after its counters were found: at most one item, because all runs use the same devices."""
 
 
 async def energy_shares() -> EnergyShares:

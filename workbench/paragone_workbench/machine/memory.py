@@ -15,7 +15,7 @@ MARGIN = 1 << 30
 def main_memory() -> tuple[int | None, int | None]:
     """Return the total and the available bytes of main memory. None if unknown.
 
-    The limit of the program's control group counts as the total if it is smaller.
+    A smaller limit of the program's control group replaces the total.
     """
     try:
         total: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

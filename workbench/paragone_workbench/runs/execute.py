@@ -67,7 +67,7 @@ class Execution:
         self._spec = spec
         self._turns = turns
         self._asked: OpenEngine | None = None
-        """The engine, while it executes the run."""
+        """The engine while it executes the run; otherwise None."""
         self._stop_requested = asyncio.Event()
         turns.join(engine)
         self._task = asyncio.create_task(self._execute())
@@ -98,7 +98,7 @@ class Execution:
             self._task.cancel()
 
     async def ended(self) -> None:
-        """Wait until the run has ended. A stopped run that does not end in time is cancelled."""
+        """Wait until the run has ended. Cancel a stopped run that does not end in time."""
         stopping = asyncio.create_task(self._stop_requested.wait())
         try:
             await asyncio.wait([self._task, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -133,7 +133,7 @@ class Execution:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
-        """Execute the run on the engine. When it returns, the run's result is complete."""
+        """Execute the run on the engine, until the run's result is complete."""
         run, handle = self.run, self._handle
         # The engine may have been configured again while the run waited.
         definition = without_secrets(handle.definition, handle.backend)
@@ -291,7 +291,7 @@ class Execution:
             self.run.end_as("interrupted")
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """Complete the run if the task did not complete it because the run was cancelled before its turn."""
+        """Complete a run that the task could not complete, such as a run that was cancelled before its turn."""
         if task.cancelled() and self.run.phase != "ended":
             self._cancelled()
         self._finish()

@@ -27,7 +27,7 @@ class Fitted:
     left_out: int = 0
     """Number of the oldest messages that were left out. System messages are always kept, and are not counted."""
     tokens: int | None = None
-    """Number of tokens of the prompt; None if it was not counted."""
+    """Number of tokens of the prompt; None if the tokens were not counted."""
 
     def cautions(self, context: int | None) -> tuple[Caution, ...]:
         """Return a warning if messages were left out. `context` is the size of the context in tokens."""

@@ -25,7 +25,7 @@ def manifest(
     machine: Mapping[str, Json] | None = None,
     left_out: int = 0,
 ) -> dict[str, Json]:
-    """Return the engine's definition, the model as it was loaded, its weights, the machine, and the request.
+    """Return the engine's definition, the description of the open model, its weights, the machine, and the request.
 
     `left_out` is the number of the oldest messages of the conversation that the request leaves out.
     The manifest leaves out options that the backend declares secret. Instead of the messages, which the

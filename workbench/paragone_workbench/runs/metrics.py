@@ -26,7 +26,7 @@ class RunMetrics:
     """Durations, rates, token counts and energy of a run. None if unknown."""
 
     load_s: float | None = None
-    """Seconds that opening the engine took; None if it was already open."""
+    """Seconds that opening the engine took; None if the engine was already open."""
     ttft_s: float | None = None
     """Time to first token: seconds from sending the prompt to the first text of the thinking or the answer."""
     ttfo_s: float | None = None
@@ -90,7 +90,7 @@ class RunMetrics:
 
     @property
     def tokens_per_step(self) -> float | None:
-        """Tokens generated per step of the model: one, plus the proposed tokens that the step kept.
+        """Tokens generated per step of the model: one token, plus the proposed tokens that the step kept.
 
         This figure is the upper limit of the speed-up, because proposing and checking tokens also takes time.
         """

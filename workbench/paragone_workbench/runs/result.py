@@ -36,7 +36,7 @@ class RunResult:
     ended: float | None = None
     """Seconds since 1970; None before the end, and for an answer from a batch, whose time was not measured."""
     waited_s: float | None = None
-    """Seconds that the run waited for its engine and its turn before the request was sent; None if it was not sent."""
+    """Seconds that the run waited for its engine and its turn before the request was sent; None if no request was sent."""
     state: RunState = "running"
     finish: FinishReason | None = None
     error: str = ""
@@ -62,7 +62,7 @@ class RunResult:
 
     @property
     def message(self) -> str:
-        """The error and what to do about it, in one line; empty if the run has not failed."""
+        """The error and its hint in one line; empty if the run has not failed."""
         return str(ParagoneError(self.error, hint=self.hint)) if self.error else ""
 
     @property

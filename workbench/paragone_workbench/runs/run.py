@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
-"""`waiting`: the run waits for its engine, for earlier runs or for its turn; `queued`: it waits in the queue of a server;
+"""`waiting`: the run waits for its engine, for earlier runs or for its turn; `queued`: the run waits in the queue of a server;
 `prefill`: the engine processes the prompt; `decode`: the engine generates the answer."""
 
 

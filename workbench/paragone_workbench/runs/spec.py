@@ -17,7 +17,7 @@ class RunSpec:
     """One request to an engine, independent of lanes and conversations."""
 
     messages: tuple[Message, ...]
-    """The conversation so far, oldest message first. If the last message is the assistant's, the answer continues it."""
+    """The conversation so far, oldest message first. The answer continues the last message if it is the assistant's."""
     text: str = ""
     """A plain text that the answer continues, if there are no messages."""
     ids: tuple[int, ...] = ()
@@ -39,7 +39,7 @@ class RunSpec:
     prompt_ids: bool = False
     """Report the token ids of the rendered prompt."""
     drawn_seed: int | None = None
-    """The seed for an engine that would draw a seed itself, so that several engines draw alike; None to let it draw."""
+    """The seed for an engine that would draw a seed itself, so that several engines draw alike; None lets the engine draw."""
     left_out: int | None = None
     """Number of the oldest messages to leave out, as in a recorded run; None to let the engine's options decide."""
 

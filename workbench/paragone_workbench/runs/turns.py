@@ -25,7 +25,7 @@ class Turn:
     shared: bool | None = None
     """Whether another run has used the same server or this machine during the turn; None if unknown."""
     energy: EnergyShare | None = None
-    """The run's part of the energy of this machine; None if the engine computes elsewhere."""
+    """The run's part of the energy of this machine; None if the engine computes on another machine."""
 
 
 class Turns(Protocol):
@@ -38,4 +38,4 @@ class Turns(Protocol):
         """Unregister a run of this engine that has ended."""
 
     def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
-        """Wait until a run may use the engine. The engine is open then, unless opening it failed."""
+        """Wait until a run may use the engine. During the turn, the engine is open, unless opening it failed."""

@@ -48,7 +48,7 @@ class EnginePool:
         self._is_stopped = False
 
     def add(self, definition: EngineDefinition) -> EngineHandle:
-        """Add an engine without opening it, and return it."""
+        """Add an engine without opening it, and return the engine's handle."""
         engine = EngineHandle(definition, self.registry)
         self.engines.append(engine)
         self.scheduler.add(engine)
@@ -68,7 +68,7 @@ class EnginePool:
             engine.open(self.scheduler.cores_for_each(self.engines))
 
     def start_all(self) -> None:
-        """Start to open all closed engines. Engines that failed or crashed stay as they are."""
+        """Start to open all closed engines, but not engines that failed or crashed."""
         for engine in self.engines:
             if engine.state == "closed":
                 self.start(engine)

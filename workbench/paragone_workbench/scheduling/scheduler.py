@@ -113,7 +113,7 @@ class Scheduler(Turns):
             if order != "swap":
                 if engine.state == "closed":  # the user sent a prompt before the session opened its engines
                     engine.open(self.cores_for_each(self._known))
-                await engine.opened()  # before the turn, so that loading delays no other run
+                await engine.opened()  # before the turn, so that loading a model delays no other run
             if order != "parallel":
                 await held.enter_async_context(self._one)
             cautions = await self._bring_in(engine) if order == "swap" else ()

@@ -29,5 +29,5 @@ def number(estimate: Estimate) -> str:
 
 
 def decimal(value: float, digits: int) -> str:
-    """Return a number with this many decimals as text, with a minus sign instead of a hyphen, and 0 instead of −0."""
+    """Return a number with `digits` decimals as text, with a minus sign instead of a hyphen, and 0 instead of −0."""
     return f"{value:z.{digits}f}".replace("-", "−")

@@ -52,8 +52,8 @@ def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | No
     """Return the interval of the difference, B − A, of the shares of `count` prompts that two engines passed.
 
     `only_a` is the number of prompts that only A passed, `only_b` the number of prompts that only B passed. The interval
-    assumes a normal distribution after one is added to both numbers (Bonett and Price 2012), so that it has a width even
-    if both numbers are 0. None below `FEWEST` prompts.
+    assumes a normal distribution after 1 is added to both numbers (Bonett and Price 2012), so that the interval has a width
+    even if both numbers are 0. None below `FEWEST` prompts.
     """
     if count < FEWEST:
         return None
@@ -87,5 +87,5 @@ def _hall(t: float, skewness: float) -> float:
     `skewness` is a, the skewness of the values divided by the square root of their number.
     """
     if abs(skewness) < 1e-6:
-        return t  # the limit for a → 0
+        return t  # the formula divides by a, and its limit for a → 0 is t
     return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)

@@ -38,6 +38,6 @@ def smallest_shown(variance: float, count: int) -> float:
 
 
 def rounded_up(count: int) -> int:
-    """Return a number rounded up to two significant digits, because more would suggest precision that it lacks."""
+    """Return a number rounded up to two significant digits, because more digits would suggest a precision that is not there."""
     unit: int = 10 ** max(0, len(str(count)) - 2)
     return math.ceil(count / unit) * unit

@@ -29,7 +29,7 @@ SCHEMA = json.dumps(
         "additionalProperties": False,
     }
 )
-"""A schema whose answers are short."""
+"""A JSON schema that short answers follow."""
 
 
 class AnswerChecks(ConformanceFixtures):

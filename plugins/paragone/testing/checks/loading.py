@@ -26,7 +26,7 @@ class LoadingChecks(ConformanceFixtures):
     async def test_the_last_engine_to_be_closed_unloads_the_model(
         self, backend: Backend, opening: OpenRequest, opened: Opened, engine: OpenEngine
     ) -> None:
-        """Closing one of two engines keeps the model loaded; closing the other one frees its memory."""
+        """Closing one of two engines keeps the model loaded; closing the other engine unloads the model."""
         loads = (engine.loaded.capabilities or backend.capabilities).loads
         other = await within(self.patience, "opening", backend.open(opening, ignore))
         left = await within(self.patience, "closing", other.close())

@@ -29,7 +29,7 @@ class ProbabilityChecks(ConformanceFixtures):
     """The method `tokenize`, and log-probabilities of runs."""
 
     async def test_tokens_agree_with_the_run(self, subject: Subject) -> None:
-        """`tokenize`, also with `count_only`, gives as many tokens as the prompt of the run has. Backends without it raise an error."""
+        """`tokenize`, also with `count_only`, gives as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
             await refused(subject.prompt_of(request), kind=ParagoneError)
@@ -126,7 +126,7 @@ async def noise_in(
         prompt = await subject.prompt_of(request)
         ids = [*prompt.ids, *(token.id for token in written if token.id is not None)]
         return await subject.within("distributions", noise_of(subject.engine, ids))
-    # Score the same text with its prompt in the cache and without it.
+    # Score the same text with its prompt in the cache and without the cache.
     warm = tokens_of(await subject.score(wanted))
     await subject.run(subject.asked("And now of the sky.", request.sampling, cold=True))
     cold = tokens_of(await subject.score(wanted))

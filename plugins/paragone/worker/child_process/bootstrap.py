@@ -1,8 +1,8 @@
 """The script that a worker's interpreter runs first. The application starts the script by its path.
 
-The script makes `paragone` and the backend's own package importable, whatever is installed in this interpreter. It makes
-the process end with its parent, and closes the network to the process. Its syntax is valid in old versions of Python, so
-that an old interpreter can report that it is too old.
+The script makes `paragone` and the backend's own package importable, whatever is installed in this interpreter. The script
+also makes the process end with its parent, and closes the network to the process. The script's syntax is valid in old
+versions of Python, so that an old interpreter can report its age.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A job in the worker, and the flag that stops it."""
+"""A job in the worker, and the flag that stops the job."""
 
 from __future__ import annotations
 

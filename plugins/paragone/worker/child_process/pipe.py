@@ -88,7 +88,7 @@ class Frames:
 
     Normally the engine's own thread sends the events between two tokens. If all cores are computing, any other
     thread that wakes during a token takes a core from a compute thread, and the other compute threads wait for
-    that one. The thread of this class therefore wakes only after a long time without a token.
+    this compute thread. The thread of this class therefore wakes only after a long time without a token.
     """
 
     def __init__(self, pipe: Pipe, job: int) -> None:

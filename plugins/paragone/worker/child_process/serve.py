@@ -43,7 +43,7 @@ A = TypeVar("A", bound=Value)
 
 
 def serve(descriptor: int, engine: str) -> None:
-    """Run jobs for the application at the other end of a socket until the application closes it; `engine` is `module:Class`."""
+    """Run jobs for the application, at the other end of a socket, until the socket closes. `engine` has the form `module:Class`."""
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)  # child processes of the engine must not keep the pipe open
     pipe = Pipe(connection)
@@ -168,7 +168,7 @@ class JobRunner:
 
     def _distributions(self, job: Job, request: SharedDistributions) -> Nothing:
         slots = Slots(self._pipe, job, request.buffer)
-        # Close the generator here rather than in garbage collection, so that it cleans up before the next job.
+        # Close the generator here, so that its cleanup ends before the next job; garbage collection might be later.
         with contextlib.closing(_generator(self._open().distributions(request.request, job.stop))) as blocks:
             for block in blocks:
                 if not slots.send(block):

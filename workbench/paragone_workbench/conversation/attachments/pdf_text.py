@@ -26,7 +26,7 @@ _REASON = 300
 
 
 def pdf_text(content: bytes, shown: str, largest: int) -> str:
-    """Return the text of all pages of a PDF, at most `largest` characters. Error messages name it `shown`. Blocking.
+    """Return the text of all pages of a PDF, at most `largest` characters. `shown` is the PDF's name in errors. Blocking.
 
     Raises InputError if pypdf is not installed, if the PDF is damaged, encrypted, or without text, and if reading it
     takes too much time or memory.

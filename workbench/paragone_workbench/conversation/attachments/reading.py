@@ -28,7 +28,7 @@ _HEAD = 2**10
 
 
 class MissingFile(InputError):
-    """There is no file at a path."""
+    """The file of a path does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class FilesRead:
 
 
 def state_of(path: str) -> FileState:
-    """Return the names, sizes and times of the files of a mention. Blocking. Raises InputError if there are no such files."""
+    """Return the name, size and time of last change of each file of a mention. Blocking. Raises InputError if no file matches."""
     found: list[tuple[str, int, int]] = []
     for one in files_of(path):
         try:
