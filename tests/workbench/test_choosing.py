@@ -141,9 +141,9 @@ def test_while_prompts_are_left_the_decision_is_preliminary():
 @pytest.mark.parametrize(
     ("planned", "step"),
     [
-        (60, "The suite has no more: to settle it for small, name a suite of your own with about 600 prompts (--suite)."),
-        (70, "The suite has only 10 prompts left: to settle it for small, name a suite of your own with about 600 prompts"),
-        (2_000, "The suite has 1,940 prompts left, which may settle it for small: the same command goes on."),
+        (60, "The suite has no more: to settle the question for small, name a suite of your own with about 600 prompts (--suite)."),
+        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite of your own with about 600 prompts"),
+        (2_000, "The suite has 1,940 prompts left, which may settle the question for small: the same command goes on."),
     ],
 )  # fmt: skip
 def test_what_settles_an_open_question_is_said(planned, step):
@@ -271,4 +271,4 @@ def test_what_would_settle_is_said_of_the_engine_that_comes_nearest():
     shown = evidence(verdict("middle", -0.06, 0.06), lost)
     reasons = decide([BIG, MIDDLE, SMALL], "big", shown, {}).reasons
     assert lost.more_prompts < verdict("middle", -0.06, 0.06).more_prompts
-    assert "to settle it for middle" in reasons[-1]
+    assert "to settle the question for middle" in reasons[-1]

@@ -473,7 +473,7 @@ async def test_an_engine_that_was_replaced_between_two_commands_adds_no_run(suit
     assert suites.resumed
     assert [it.sentence for it in suites.runner.given_up] == [
         f"{name} is not what it was in the earlier runs of e1: the server was Scripts 1.0 and is Scripts 2.0. "
-        "No run of it was added."
+        "No run of this engine was added."
         for name in "ab"
     ]
     assert {run.key.prompt_index for run in await suites.saved()} == {0}

@@ -1,1 +1,1 @@
-"""Chooses an engine to deploy: the measurements, and the decision that follows from their results."""
+"""Chooses an engine to deploy: the measurements, and the decision by the results."""

@@ -60,7 +60,7 @@ class Choice:
     """The measurements for a decision. Use a `Choice` once, on one event loop. `stop` keeps the results so far.
 
     Attributes:
-        history: The history, where earlier measurements and runs are found, and new ones are saved.
+        history: The history, which has earlier measurements and runs, and gets the new results.
         registry: The installed backends.
         catalog: The installed assertions.
         request: The engines to choose from, and the suite.
@@ -202,7 +202,7 @@ class Choice:
             await measurements.look_up_fidelity(self.reference)
 
     def _leave_out_all(self, errors: Mapping[str, ParagoneError]) -> None:
-        """Leave out engines, and report why. Raises ParagoneError if that leaves fewer than two engines, or removes a named reference."""
+        """Leave out engines, and report why. Raises ParagoneError without two engines or a named reference."""
         if not errors:
             return
         for name, error in errors.items():
@@ -309,7 +309,7 @@ class Choice:
     # The decision
 
     async def decision(self, margin: float) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
-        """Return the decision, the figures of the engines, and the comparison of their answers. Raises StoreError."""
+        """Return the decision, the figures of the engines, and the comparison of the answers. Raises StoreError."""
         await self._save_parameters(margin)
         names = [engine.name for engine in self.request.engines]
         collected = () if self._suite is None else await retrying(self.history, self._collected)
@@ -390,6 +390,6 @@ def largest_file(engines: Sequence[EngineDefinition]) -> str:
 
 
 def _size(engine: EngineDefinition) -> int:
-    """Return the bytes of the model's file; 0 if it is not a file. The size of a folder says nothing about the model."""
+    """Return the bytes of the model's file; 0 if the model is not a file. The size of a folder says nothing about the model."""
     path = Path(expand_home(engine.model))
     return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """A comparison of engines. Its results so far can be read at any time, also after an error or `stop`."""
+    """A comparison of engines. The results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Comparison:
         known: frozenset[str] = frozenset(),
         window: int,
     ) -> None:
-        """Prepare to compare engines with the first of them, by distributions over a text and by answers to prompts.
+        """Prepare to compare the first engine with the others, by distributions over a text and by answers to prompts.
 
         `known` has the names of the engines whose distributions are known, and which therefore only answer the prompts.
         """
@@ -50,7 +50,7 @@ class Comparison:
     async def measure(
         self, on_step: Callable[[FidelityStep], None], on_answer: Callable[[FreeRunningStep], None]
     ) -> None:
-        """Open the engines, and compare them. An error of one engine is kept; other engines continue."""
+        """Open and compare the engines. An error of one engine is kept; other engines continue."""
         if self.fidelity.candidates:
             try:
                 await self.fidelity.measure(on_step)
@@ -92,7 +92,7 @@ class Comparison:
         return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
 
     def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
-        """Return the figures of the answers, as `fidelity --free-running` prints them; None without answers.
+        """Return the figures of the answers in the form of `fidelity --free-running`; None without answers.
 
         `prompts` is the name of the suite; None for the prompts that come with paragone.
         """

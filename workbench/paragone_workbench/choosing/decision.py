@@ -1,10 +1,10 @@
 """Decides which engine to deploy, and says why, at what price, and with what certainty.
 
-The reference is the engine whose quality should be reached. An engine qualifies if the answers rule out that it passes
-assertions less often than the reference by more than a margin. The smallest of the reference and the qualified engines is
-chosen; of equally small ones, the fastest. An engine whose verdict is open is not chosen; the decision then says how many
-prompts would settle the question. With few prompts, nothing is decided; while prompts are yet to be answered, the decision
-is preliminary.
+The reference is the engine whose quality should be reached. An engine qualifies if the answers rule out that the engine
+passes assertions less often than the reference by more than a margin. Of the reference and the qualified engines, the
+smallest is chosen; of equally small engines, the fastest. An engine whose verdict is open is not chosen; the decision then
+says how many prompts would settle the question. With few prompts, nothing is decided; while prompts are yet to be answered,
+the decision is preliminary.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paragone_workbench.measure.fidelity.scale import kld_text
 from paragone_workbench.statistics.sample_size import rounded_up
 
 FEWEST_PROMPTS = 20
-"""Smallest number of prompts of a decision: with fewer, engines that always pass and fail alike may still be 13 points apart."""
+"""Smallest number of prompts for a decision: with fewer, even engines that pass and fail alike may be 13 points apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +174,14 @@ def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
     """Yield a sentence about how the user can find out whether the `nearest` engine is as good as the reference."""
     more = nearest.more_prompts
     if more is None:
-        yield f"Even many more prompts would hardly settle it for {nearest.b}."
+        yield f"Even many more prompts would hardly settle the question for {nearest.b}."
         return
     if more <= left:
-        yield f"The suite has {counted(left, 'prompt')} left, which may settle it for {nearest.b}: the same command goes on."
+        yield f"The suite has {counted(left, 'prompt')} left, which may settle the question for {nearest.b}: the same command goes on."
         return
     rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
     needed = rounded_up(nearest.prompts + more)
-    yield f"{rest}: to settle it for {nearest.b}, name a suite of your own with about {needed:,} prompts (--suite)."
+    yield f"{rest}: to settle the question for {nearest.b}, name a suite of your own with about {needed:,} prompts (--suite)."
 
 
 def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:

@@ -19,7 +19,7 @@ class Evidence:
 
     Attributes:
         values: The values of the engines. All pass rates and scores are over the same prompts.
-        comparison: The comparison of the engines. Its verdicts `not_worse` are those against the reference, with intervals
+        comparison: The comparison of the engines. The verdicts `not_worse` compare with the reference, and have intervals
             that hold for all of these verdicts together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
         planned: Number of prompts that all engines will have answered in the end.
@@ -69,7 +69,7 @@ def evidence_of(
 
 
 def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
-    """Return a warning if this many prompts cannot rule out a loss of the margin, whatever the answers are; empty if they can."""
+    """Return a warning if `checked` prompts are too few to rule out a loss of the margin, whatever the answers; else empty."""
     needed = prompts_for(margin, comparisons)
     if checked >= needed:
         return ""
@@ -82,8 +82,8 @@ def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
 def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
     """Return the values with only the pass rates and scores of the prompts that all engines answered.
 
-    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate: with it, few
-    prompts would be common to all engines.
+    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
+    prompts would otherwise be common to all engines.
     """
     answered = {values.engine: set(values.values(PASS_RATE)) for values in collected}
     enough = max(map(len, answered.values()), default=0) / 2

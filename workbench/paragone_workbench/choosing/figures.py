@@ -97,10 +97,10 @@ def engine_figures(
 
     Args:
         engines: The names of the engines.
-        speeds: The speeds by name, as `bench` prints them with --json.
-        compared: The comparisons with the reference by name, as `fidelity` prints them.
-        answers: The comparisons of greedy answers by name, as `fidelity --free-running` prints them.
-        pass_rates: The pass rate, and the number of its prompts, by name.
+        speeds: The speeds by the engine's name, in the JSON of `bench`.
+        compared: The comparisons with the reference by the engine's name, in the JSON of `fidelity`.
+        answers: The comparisons of greedy answers by the engine's name, in the JSON of `fidelity --free-running`.
+        pass_rates: The pass rate, and over how many prompts, by the engine's name.
         sizes: The bytes of the model's file by name.
         memory: The estimates of the memory.
     """
@@ -151,7 +151,7 @@ def with_speeds_of_answers(
 
 
 def pass_rate_text(engine: EngineFigures, planned: int) -> str:
-    """Return the pass rate in percent with its number of prompts, of the planned ones if fewer; empty if unknown."""
+    """Return the pass rate in percent and the number of prompts, with `of N` if more are planned; empty if unknown."""
     if engine.pass_rate is None:
         return ""
     of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
@@ -159,7 +159,7 @@ def pass_rate_text(engine: EngineFigures, planned: int) -> str:
 
 
 def speed_text(engine: EngineFigures) -> str:
-    """Return the decode rate with its standard deviation; empty if unknown."""
+    """Return the decode rate with the standard deviation; empty if unknown."""
     if engine.decode_tps is None:
         return ""
     spread = f" ± {engine.decode_stdev:.1f}" if engine.decode_stdev else ""

@@ -40,7 +40,7 @@ REPEAT = 3
 """Number of measured runs of the test on each engine."""
 
 PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=16)
-"""The test that shows how long measurements take, if the time is limited. It runs twice, against short disturbances."""
+"""The test that shows how long measurements take, if the time is limited. It runs twice, in case of a short disturbance."""
 
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
@@ -95,7 +95,7 @@ class EngineMeasurements:
         return [engine for engine in self.engines if engine.name not in self.speeds]
 
     def to_compare(self, reference: str) -> list[EngineDefinition]:
-        """Return the reference and the engines whose fidelity to it is unknown; an empty list if there are no such engines."""
+        """Return the reference and the engines whose fidelity is unknown; an empty list if there are no such engines."""
         fewest = min(FEWEST_ANSWERS, len(self.prompts))
         known = {
             name
@@ -112,12 +112,12 @@ class EngineMeasurements:
         return [*(engine for engine in self.engines if unknown and engine.name == reference), *unknown]
 
     def has_distributions(self, reference: str) -> bool:
-        """Return whether the reference reports distributions over its whole vocabulary, by the backend's capabilities."""
+        """Return whether the backend of the reference reports distributions over the whole vocabulary."""
         backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
     async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, MeasurementJson]:
-        """Measure, for at most `seconds`, the rough speed of the engines whose speed is unknown. Returns it by name."""
+        """Measure, for at most `seconds`, the unknown speeds roughly, and return the speeds by engine name."""
         return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:

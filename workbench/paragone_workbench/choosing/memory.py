@@ -45,7 +45,7 @@ async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence
     """
     backend = registry.get(engine.backend)
     if not backend.capabilities.estimate:
-        return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate it.")
+        return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate memory.")
     try:
         plan = await MemoryPlanner(engine, backend, vram=vram, comparable=True).plan()
     except InputError as error:
@@ -82,7 +82,7 @@ def _misfit(name: str, plan: MemoryPlan) -> str:
 
 
 def _part(offload: Division, layers: int) -> str:
-    """Return sentences about how much of a model would fit on GPUs, and how that would affect its speed."""
+    """Return sentences about how much of a model would fit on GPUs, and about the effect on the speed."""
     rest = layers - offload.count
     if not offload.count:
         return " No layer would fit."
@@ -94,7 +94,7 @@ def _part(offload: Division, layers: int) -> str:
         )
     if offload.expert_layers:
         return (
-            f" It would fit with the experts of {counted(offload.expert_layers, 'layer')} in main memory, which the CPU would compute "
-            "for each token: that is slower than on the GPU alone."
+            f" The model would fit with the experts of {counted(offload.expert_layers, 'layer')} in main memory, which the CPU "
+            "would compute for each token: that is slower than on the GPU alone."
         )
     return ""

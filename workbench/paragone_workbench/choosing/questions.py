@@ -23,7 +23,7 @@ sampling would hide what a quantization loses."""
 
 
 def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
-    """Return the suite in a file, or the one of paragone for None. Raises InputError for a suite without assertions."""
+    """Return the suite in a file; by default, paragone's own suite. Raises InputError for a suite without assertions."""
     path = path or QUESTIONS
     suite = read_suite(path, catalog, system=system)
     if suite.problems:
@@ -40,7 +40,7 @@ def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) ->
 
 
 def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
-    """Return the engines with those options of `SAMPLING` that they have and that the user did not set."""
+    """Return the engines with the options of `SAMPLING` that the engine's backend has and that the user did not set."""
     return tuple(_for_questions(engine, registry) for engine in engines)
 
 

@@ -36,7 +36,7 @@ class SuiteRounds:
         taken: Number of runs that other experiments had finished.
         left: The indices of the prompts that at least one engine has not answered.
         runs_left: Number of unfinished runs of each engine, by the engine's name.
-        given_up: Why engines and judges did not finish their work.
+        given_up: Why engines and judges were given up.
         lost: The names of the engines that no longer answer.
         to_judge: Whether answers may be without the verdicts of judges.
     """
@@ -63,7 +63,7 @@ class SuiteRounds:
         request: SuiteRequest,
         limit: TimeLimit,
     ) -> SuiteRounds:
-        """Return the suite with its known runs: those of an earlier command, and those of other experiments.
+        """Return the suite with all known runs, from an earlier command and from other experiments.
 
         Raises InputError if another instance of the program runs the suite, and StoreError.
         """
@@ -106,7 +106,7 @@ class SuiteRounds:
             seconds = ends - time.monotonic()
             count = math.floor(seconds / prompt_s)
             if first and schedule == "swap" and count < len(self.left):
-                count = math.ceil(count / 2)  # the others follow once the time of these is known
+                count = math.ceil(count / 2)  # the other prompts follow once the time for a prompt is known
             if count < 1 and not first:
                 break
             before, began = len(self.left), time.monotonic()
@@ -118,7 +118,7 @@ class SuiteRounds:
             first = False
 
     async def forget_if_empty(self) -> bool:
-        """Delete the experiment if no prompt is answered, and return whether it was deleted. Raises StoreError."""
+        """Delete an experiment without answers, and return whether it was deleted. Raises StoreError."""
         number = self.experiment.number
         # Read again: a round that failed or was cancelled may have saved answers that were not counted.
         self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))

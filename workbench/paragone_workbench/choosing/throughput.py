@@ -31,15 +31,15 @@ REQUESTS = 2 * sum(USERS)
 """Number of requests to an engine in these tests: each user sends a request that is not counted, and a counted one."""
 
 _OPENING_S = 10.0
-"""Seconds that opening the engines may take: with more slots, a server loads its model anew."""
+"""Seconds that opening the engines may take: a server reloads the model to get more slots."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Throughputs:
-    """The tokens per second of `MOST_USERS` users at once, all together. Engines continue after errors of others.
+    """The tokens per second of `MOST_USERS` users at once, all together. After an error of an engine, other engines continue.
 
     Attributes:
-        engines: The engines that can answer as many prompts at once as there are users, if they get as many slots.
+        engines: The engines that can answer `MOST_USERS` prompts at once, if enough slots are configured.
         rates: The known tokens per second, by the engine's name.
         errors: Sentences that say why engines could not be measured, by the engine's name.
     """
@@ -55,7 +55,7 @@ class Throughputs:
     async def begin(
         cls, history: History, registry: Registry, limit: TimeLimit, engines: Sequence[EngineDefinition]
     ) -> Throughputs:
-        """Create the object for those engines that answer several prompts at once. All throughputs are unknown yet."""
+        """Select the engines that answer several prompts at once. All throughputs are still unknown."""
         handles = bench_pool(registry, engines, USERS).engines
         await registry.place(handle.definition for handle in handles)
         able = [

@@ -1,4 +1,4 @@
-"""The identity of engines: two engines are the same if their definitions and the files that these name are the same."""
+"""The identity of engines: two engines are the same if the definitions, and the files that definitions name, are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from paragone_workbench.store.experiment_records import Measurement, Measurement
 def engine_identity(
     engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> Json:
-    """Return an engine's definition without secrets, with path, size and time of change of its model and other files.
+    """Return an engine's definition without secrets, with path, size and time of change of each file.
 
     In another folder, the same relative path is another model, and a replaced file has other weights. Of a model on a
     server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
@@ -44,7 +44,7 @@ def engine_identity(
 
 
 def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
-    """Return a file as an earlier run loaded it, if `weights` has it, else as it is now; None if no such file exists."""
+    """Return the file in `weights` that has this name, else the present file on this machine, else None."""
     path = Path(expand_home(name))
     for file in weights:
         loaded = Path(file.path)
@@ -68,9 +68,10 @@ def _other_files(
 def measured_identity(
     engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> str:
-    """Return a digest of what an engine's speed and distributions depend on: not its name, not its sampling options.
+    """Return a digest of everything on which an engine's speed and distributions depend.
 
-    With `weights`, the files that an earlier run loaded, the digest is that of the engine in that run.
+    The name and the sampling options of the engine are left out. With `weights`, the files that an earlier run loaded, the
+    digest is that of the engine in that run.
     """
     options = engine.options
     if backend is not None:

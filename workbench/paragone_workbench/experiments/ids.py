@@ -1,4 +1,4 @@
-"""The ids by which users name what the history has: `r45` a run, `c7` a conversation, `e3` an experiment, `e3/17` its run."""
+"""The ids that users type: `r45` for a run, `c7` for a conversation, `e3` for an experiment, `e3/17` for a run of `e3`."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def known_fidelity(
 ) -> KnownFidelity:
     """Return the newest fidelity of each candidate to the reference, all over one text in windows of one size.
 
-    The text is the one that comes with paragone, or another text if only that one covers all candidates. Comparisons of
+    The text is paragone's sample text, or another text if only measurements with that text cover all candidates. Comparisons of
     fewer greedy answers than `fewest_answers` are left out.
     """
     by_text: dict[tuple[Json, ...], dict[str, MeasurementJson]] = {}
@@ -117,7 +117,7 @@ def known_fidelity(
 
 
 def is_enough(fidelity: MeasurementJson) -> bool:
-    """Return whether the fidelity of a candidate can be used: it has enough windows, or a reason for having none."""
+    """Return whether the fidelity of a candidate can be used: whether there are enough windows, or a reason for none."""
     windows = fidelity.get("windows")
     whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
     return whole or fidelity.get("reason") is not None
@@ -140,7 +140,7 @@ def _of_all(
     wanted: tuple[Json, ...],
     names: Collection[str],
 ) -> dict[str, MeasurementJson]:
-    """Return the figures measured with the wanted settings, or with others if only those figures cover all engines."""
+    """Return the figures measured with the wanted settings, or with settings for which all engines have figures."""
     choices = (found.get(wanted, {}), *found.values())
     return next((by_name for by_name in choices if len(by_name) == len(names)), choices[0])
 
@@ -157,7 +157,7 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 def _items(
     measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
 ) -> Iterator[tuple[str, MeasurementJson]]:
-    """Yield the items of a list of engines in a measurement, each with a present name of its engine."""
+    """Yield the items of a list of engines in a measurement, each with a present name of the engine."""
     items = by_engine(found, name_field)
     for old, names in names_now(measurement, identities).items():
         if old in items:

@@ -13,7 +13,7 @@ from paragone_workbench.paths import config_file, exists, history_file, state_fi
 
 
 class FileExists(InputError):
-    """The file to write exists already, and the user has not agreed to replace it."""
+    """The file to write exists already, and the user has not agreed to replace this file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ def _target(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _created(new: Path) -> Iterator[None]:
-    """Create a file, and delete it at the end of the block, unless it was renamed."""
+    """Create a file. At the end of the block, delete the file, unless it was renamed."""
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield

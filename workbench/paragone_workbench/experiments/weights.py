@@ -35,7 +35,7 @@ async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple
 
 
 async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
-    """Return the files with their SHA-256, which takes a second or more per gigabyte the first time.
+    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time.
 
     `files` is `LoadedModel.weights`, or the list in a manifest. The digests are saved in the history. A file
     that is gone or has changed since has no digest. Computing uses a thread, so call this while nothing is measured.
@@ -59,7 +59,7 @@ async def digest_until(
 
 
 async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
-    """Return a file with its digest from the history. With `computed`, compute a digest that the history lacks."""
+    """Return a file with the digest in the history. With `computed`, compute a digest that the history lacks."""
     if file.sha256 is not None or file.size is None or file.modified_ns is None:
         return file
     digest = await history.call(lambda store: store.measurements.weights_digest(file))

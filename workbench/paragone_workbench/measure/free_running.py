@@ -21,7 +21,7 @@ _SEED = 1
 
 
 class FreeRunningStep(NamedTuple):
-    """Progress of a measurement, before each step. A step is one answer of one engine."""
+    """Progress of a measurement, before each step. A step is the answer of one engine to one prompt."""
 
     done: int
     total: int
@@ -30,7 +30,7 @@ class FreeRunningStep(NamedTuple):
 
 
 class FreeRunning:
-    """A measurement of greedy answers. Its results so far can be read at any time, also after an error or `stop`."""
+    """A measurement of greedy answers. The results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(self, pool: EnginePool, prompts: Sequence[Sequence[Message]]) -> None:
         """Prepare to ask the engines of a pool whose schedule is `sequential`. The first engine is the reference."""

@@ -1,4 +1,4 @@
-"""KV cache types as candidates: the same engine with numbers of other types in its KV cache."""
+"""KV cache types as candidates: the same engine with numbers of other types in the KV cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from paragone.options import describe
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
 
 _OPTIONS = frozenset({"type_k", "type_v", "cache_type"})
-"""The names of load options that set the types of the KV cache: of its halves, or of both."""
+"""The names of load options that set the type of the KV cache, or of one half (keys or values) of the cache."""
 
 
 def kv_candidates(
@@ -18,7 +18,7 @@ def kv_candidates(
 ) -> tuple[EngineDefinition, tuple[EngineDefinition, ...]]:
     """Return the engine with the default types of its backend, and a candidate for each different type of `types`.
 
-    Both halves of the cache get the type. The name of each candidate ends in its type of the cache. Raises InputError if the
+    Both halves of the cache get the type. The name of each candidate ends in the type. Raises InputError if the
     backend has no such option, or a type is not one of the option's choices.
     """
     names = [info.name for info in describe(backend.load_options) if info.name in _OPTIONS]

@@ -40,7 +40,7 @@ def decoding(what: str) -> Iterator[None]:
         yield
     except DAMAGED as error:
         raise StoreError(
-            f"{what} cannot be read: its record in the history is damaged, or another version of paragone wrote it.",
+            f"{what} cannot be read: the record in the history is damaged, or another version of paragone wrote the record.",
             hint="The other records can be used.",
         ) from error
 

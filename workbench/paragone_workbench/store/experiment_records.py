@@ -86,11 +86,11 @@ class EndedRun(NamedTuple):
     assertions: Sequence[Json] = ()
     """The results of the assertions."""
     digests: Digests | None = None
-    """The digests by which other experiments find the run; None if they must not use the run."""
+    """The digests by which other experiments find the run; None if no other experiment may use the run."""
 
 
 class RunCount(NamedTuple):
-    """The saved runs of an engine in one state, and the results of their assertions.
+    """The number of saved runs of an engine in one state, and of assertions of these runs by result.
 
     Attributes:
         engine_index: The index of the engine.
@@ -138,7 +138,7 @@ class AssertionResult:
         reason: One sentence with the reason for the verdict, or for the missing verdict.
         score: How well the assertion, or the negation of a negated one, holds, from 0 to 1; None if the assertion
             has no scores.
-        judges: What identifies the judges: their definitions, versions and weights; empty if no judge was asked.
+        judges: An identification of the judges by definition, version and weights; empty if no judge was asked.
     """
 
     index: int
@@ -163,11 +163,11 @@ class ExperimentRun:
     """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
     result: RunResult
     assertions: tuple[Json, ...] = ()
-    """The results of the assertions, as they were saved."""
+    """The saved results of the assertions, as JSON."""
 
     @functools.cached_property
     def checks(self) -> tuple[AssertionResult, ...]:
-        """The results of the assertions. Raises StoreError if their record is damaged."""
+        """The results of the assertions. Raises StoreError if the saved results are damaged."""
         with decoding(f"The result of the assertions of run {self.number}"):
             return tuple(from_json(AssertionResult, saved) for saved in self.assertions)
 
@@ -206,7 +206,7 @@ class ExperimentRun:
 
     @property
     def seconds(self) -> float:
-        """Seconds from when the run was handed to its engine until it ended."""
+        """Seconds from handing the run to the engine until the end of the run."""
         return max(0.0, (self.result.ended or 0.0) - self.result.started)
 
     def to_json(self) -> dict[str, Json]:
@@ -273,7 +273,7 @@ class SavedVote:
     """A vote: which of several answers to a prompt was preferred."""
 
     candidates: tuple[Json, ...]
-    """The compared answers, in the order in which they were shown."""
+    """The compared answers, in the order in which the screen showed the answers."""
     choice: str
     """The index of the preferred candidate, `tie` or `bad`."""
     blind: bool
@@ -296,7 +296,7 @@ def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A measurement of engines: of their fidelity or their speed."""
+    """A measurement of the fidelity or the speed of engines."""
 
     kind: MeasurementKind
     engines: tuple[EngineDefinition, ...]

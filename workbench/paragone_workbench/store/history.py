@@ -1,4 +1,4 @@
-"""The asynchronous interface of the store, which runs in its own thread."""
+"""The asynchronous interface of the store. The store runs in a thread of its own."""
 
 from __future__ import annotations
 

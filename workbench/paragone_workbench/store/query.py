@@ -57,7 +57,7 @@ def read_query(text: str) -> Query:
 
 
 def tag_name(text: str) -> str:
-    """Return a tag as it is saved: one word in lower case. Raises InputError if the text cannot be a tag."""
+    """Return the saved form of a tag: one word in lower case. Raises InputError if the text cannot be a tag."""
     name = text.strip().lstrip("#").lower()
     if not name or not name.isprintable() or len(name.split()) != 1 or len(name) > 40:
         raise InputError(f"{quoted(text)} is not a tag: a tag is one word of at most 40 characters.")

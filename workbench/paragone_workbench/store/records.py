@@ -22,7 +22,7 @@ class LaneRecord:
     """A lane of a conversation: its engine, its runs, and the run at the end of its path."""
 
     definition: EngineDefinition
-    """The lane's current engine. Earlier runs may have used another one."""
+    """The lane's current engine. Earlier runs may have used another engine."""
     position: int
     """The sort key of the lanes, from left to right."""
     closed: bool = False
@@ -51,7 +51,7 @@ class LaneRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRecord:
-    """A prompt that waits for lanes, as it is saved."""
+    """The saved form of a prompt that waits for lanes."""
 
     text: str
     """What the user wrote."""
@@ -61,17 +61,17 @@ class QueuedRecord:
     lanes: tuple[str, ...]
     """The ids of the lanes that have not begun to answer the prompt."""
     prompt_id: str | None = None
-    """The id of the prompt in the conversation, once a lane has begun to answer it."""
+    """The id of the prompt in the conversation, once a lane has begun to answer; before, None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftRecord:
-    """A prompt that was written and not sent, as it is saved."""
+    """The saved form of a prompt that was written and not sent."""
 
     text: str
     """What the user wrote, with a mark for each text that was pasted and folded."""
     pasted: Mapping[str, str] = field(default_factory=dict)
-    """The pasted texts by their marks."""
+    """The pasted texts, by the mark of each."""
     named: tuple[str, ...] = ()
     """The paths of the files that the user mentioned."""
     edits: str = ""
@@ -91,7 +91,7 @@ class SavedConversation:
     runs: tuple[Run, ...]
     """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
     running: frozenset[str] = frozenset()
-    """Ids of the runs that had not ended: another instance of the program is writing them."""
+    """Ids of the runs that another instance of the program was executing when the conversation was read."""
     queue: tuple[QueuedRecord, ...] = ()
     """The prompts that wait for lanes, in the order in which they were sent."""
 
@@ -120,7 +120,7 @@ class Hit:
     """A prompt, an answer or a title that a search found."""
 
     place: str
-    """The id of the hit as commands accept it: `c7` for a conversation, `e3/17` for an answer in an experiment."""
+    """The id of the hit for commands: `c7` for a conversation, `e3/17` for an answer in an experiment."""
     conversation: int | None
     """The number of the conversation; None for an answer in an experiment."""
     title: str
@@ -140,5 +140,5 @@ class Hit:
 
     @property
     def is_title(self) -> bool:
-        """Whether a conversation's title was found, or a text that is the same as its title."""
+        """Whether a conversation's title was found, or a text that equals the title."""
         return self.conversation is not None and (self.prompt_id is None or self.snippet == self.title)

@@ -36,7 +36,7 @@ def pauses() -> Iterator[float]:
 def retrying_now(call: Callable[[], T]) -> T:
     """Return the result of a call of the store; repeat the call for a minute after temporary errors.
 
-    Blocks. Imports and copies use this function, since they must wait for those of other programs. Raises StoreError.
+    Blocks. For imports and copies, which must wait while other programs save large conversations. Raises StoreError.
     """
     deadline = time.monotonic() + GIVE_UP_BLOCKING_S
     for pause in pauses():

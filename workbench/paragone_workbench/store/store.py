@@ -118,7 +118,7 @@ class Store:
         self._owner.release()
 
     def save(self, changes: Changes, drafts: Iterable[DraftRecord] | None = None) -> dict[str, int]:
-        """Write changes atomically. Returns the numbers of the conversation and of its new runs by their ids.
+        """Write changes atomically. Returns the numbers of the conversation and of new runs, by id.
 
         `drafts` replace the saved drafts, as with `keep_drafts`; None keeps the saved drafts.
         To write the same changes again is safe. Raises ConversationDeleted if the conversation was saved earlier, but
@@ -152,18 +152,18 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with its lanes, prompts and runs, for good."""
+        """Delete a conversation with all lanes, prompts and runs. This cannot be undone."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
     def hide_conversation(self, number: int) -> None:
-        """Hide a conversation, and delete it when this instance ends. Until then `restore_conversation` brings it back."""
+        """Hide a conversation, and delete it when this instance ends. Until then, `restore_conversation` undoes this."""
         hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
         with self._database.transaction():
             self._keep_owner()
             self._database.run(hide, self._owner_id, number)
 
     def restore_conversation(self, number: int) -> bool:
-        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if it no longer exists."""
+        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if none has this number."""
         restore = "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING 1"
         if self._database.rows(restore, number):
             return True
@@ -174,7 +174,7 @@ class Store:
         return False
 
     def number_of(self, conversation_id: str) -> int | None:
-        """Return the number of the conversation with this UUID, also of a hidden one; None if the history does not have it."""
+        """Return the number of the conversation with this UUID, even if it is hidden; else None."""
         for (number,) in self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
             known: int = number
             return known
@@ -198,7 +198,7 @@ class Store:
         return prompts(self._database, words, limit)
 
     def keep_drafts(self, drafts: Iterable[DraftRecord]) -> None:
-        """Save this instance's drafts, the newest last, in place of the drafts that it saved before."""
+        """Save this instance's drafts, the newest last, in place of the instance's earlier drafts."""
         from paragone_workbench.store.tables.prompts import keep_drafts
 
         with self._database.transaction():
@@ -206,7 +206,7 @@ class Store:
             keep_drafts(self._database, drafts, self._owner_id)
 
     def take_draft(self) -> DraftRecord | None:
-        """Return the newest draft that an ended instance of the program left, and assign it to this instance; else None."""
+        """Assign the newest draft of an ended instance of the program to this instance, and return the draft, or None."""
         from paragone_workbench.store.tables.prompts import draft_of, take_draft
 
         with self._database.transaction():
@@ -217,7 +217,7 @@ class Store:
     def conversations(
         self, limit: int = 50, before: Summary | None = None, query: Query | None = None
     ) -> tuple[Summary, ...]:
-        """Return conversations with prompts: the pinned ones, then the others, both most recently used first.
+        """Return conversations with prompts: first pinned, then other conversations, each most recently used first.
 
         The list starts after `before`, and has only conversations that fit the filters of `query`, if these are given.
         """
@@ -227,7 +227,7 @@ class Store:
         return conversations(self._database, limit, before, query or Query())
 
     def summaries(self, numbers: Iterable[int]) -> Mapping[int, Summary]:
-        """Return the entries of these conversations in the list, by their numbers."""
+        """Return the list's entries for these conversations, by the numbers of the conversations."""
         from paragone_workbench.store.tables.listing import summaries
 
         return summaries(self._database, numbers)
@@ -272,8 +272,8 @@ class Store:
         """Return the prompts and finished answers, also of experiments, that have all words of `text`, newest first.
 
         A word also matches inside longer words, in any script; case is ignored. Words may be filters: see `read_query`. A
-        title is a hit only if no prompt and no answer of its conversation is. With `one_each`, a conversation has at most
-        one hit. Raises InputError if a date in the text is invalid.
+        title is a hit only if the conversation has no other hit. With `one_each`, a conversation has at most one hit.
+        Raises InputError if a date in the text is invalid.
         """
         from paragone_workbench.store.query import Query, read_query
         from paragone_workbench.store.tables.search import search

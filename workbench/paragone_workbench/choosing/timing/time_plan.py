@@ -1,7 +1,7 @@
 """Plans what can be measured in a given time: how many prompts of the suite, and what the rest of the time is for.
 
-The suite decides, so it comes first. At most a fifth of the time is reserved for the fidelity, which also gets the time
-that is left after all prompts.
+The suite comes first, since its answers decide. At most a fifth of the time is reserved for the fidelity, which also gets
+the time that is left after all prompts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Pace:
 
 
 def pace_of(measured: Mapping[str, Json]) -> Pace | None:
-    """Return the pace of an engine by its figures as `bench` prints them with --json; None if it was not measured.
+    """Return the pace of an engine from the JSON of `bench`; None if the engine was not measured.
 
     A machine that is busy for a moment delays an answer of a few tokens. The time of a token is therefore the median if that is
     shorter than the mean.
@@ -139,8 +139,8 @@ def plan_time(
         paces: The speeds of the engines, by name.
         to_bench: The engines whose speed is to be measured, `repeat` times with `test` after a warm-up.
         with_users: The engines that get `requests` requests from users at once, each like `users_test`. The plan assumes
-            that the requests take as long as if they were sent one after the other.
-        to_compare: The engines whose distributions are to be read, the reference among them; empty for no fidelity.
+            that the requests are sent one after the other.
+        to_compare: The engines whose distributions are to be read, including the reference; empty for no fidelity.
         runs_left: Number of unfinished runs of the suite, by the engine's name.
         prompts: Number of prompts of the suite that are not answered by all engines.
         fewest: Smallest number of these prompts that allows a decision.
@@ -197,7 +197,7 @@ def plan_time(
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
-    """Return `count` of the indices, at equal distances, so that all parts of a suite are among them."""
+    """Return `count` of the indices, at equal distances, so that all parts of a suite are represented."""
     return frozenset(indices[number * len(indices) // count] for number in range(min(count, len(indices))))
 
 

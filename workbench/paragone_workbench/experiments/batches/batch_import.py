@@ -1,4 +1,4 @@
-"""Imports the results of a batch: they become runs of the experiment, with their assertions checked."""
+"""Imports the results of a batch as runs of the experiment, and checks the assertions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class BatchImport:
     """Number of lines that were not imported."""
     _engines: dict[int, BatchEngine] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
-    """The numbers of all experiments, by their ids; empty until a result of another experiment is read."""
+    """The numbers of all experiments, by id; empty until a result of another experiment is read."""
 
     async def read(self, path: Path) -> None:
         """Import the results in a file. Raises InputError if the file cannot be read, and StoreError."""

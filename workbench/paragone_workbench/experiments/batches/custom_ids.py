@@ -1,4 +1,4 @@
-"""The `custom_id` of a request in a batch, by which its result is assigned to a run of an experiment."""
+"""The `custom_id` of a request in a batch, by which the result is assigned to a run of an experiment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def custom_id(experiment: Experiment, key: RunKey) -> CustomId:
 
 
 def parse_custom_id(text: str) -> CustomId | None:
-    """Return the id in a text; None if this program did not write it."""
+    """Parse a `custom_id`. Returns None if paragone did not write the id."""
     match = _ID.fullmatch(text)
     if match is None:
         return None

@@ -32,12 +32,12 @@ _SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed"
 """Options for which the body has fields of the same names."""
 
 _OF_ACCESS = {"sent", "file", "command"}
-"""The values of `outside` of the options that say how a server is reached, such as the option for its key."""
+"""The values of `outside` of the options that say how a server is reached, such as the option for an API key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEngine:
-    """An engine of an experiment, and its part of each request of a batch."""
+    """An engine of an experiment, which turns runs into requests of a batch."""
 
     experiment: Experiment
     index: int
@@ -76,7 +76,7 @@ class BatchEngine:
 
 
 def runs_here(definition: EngineDefinition, registry: Registry) -> bool:
-    """Return whether an engine loads its model on this machine, where no other program knows the model by a name.
+    """Return whether an engine loads the model on this machine, where no server knows the model by a name.
 
     Raises InputError if the engine's backend is missing.
     """
@@ -84,7 +84,7 @@ def runs_here(definition: EngineDefinition, registry: Registry) -> bool:
 
 
 def batch_engine(experiment: Experiment, index: int, registry: Registry) -> BatchEngine:
-    """Return an engine of an experiment for a batch.
+    """Return the `BatchEngine` for an engine of an experiment.
 
     Raises InputError if the engine's model is loaded on this machine, if an option is invalid, or if the backend is missing.
     """
@@ -137,7 +137,7 @@ def _fields(name: str, value: Json, *, is_openai: bool) -> dict[str, Json]:
 
 
 def _content(message: Message) -> Json:
-    """Return the content of a message: text, or a list of parts if it has images."""
+    """Return the content of a message: text, or a list of parts if the message has images."""
     if not message.images:
         return message.text
     images: list[Json] = [

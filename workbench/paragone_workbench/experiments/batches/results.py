@@ -1,4 +1,4 @@
-"""The results of a batch, in the form of OpenAI's batch API, and the runs that they become.
+"""Turns the results of a batch, in the form of OpenAI's batch API, into runs.
 
 A line of the file is an object with `custom_id`, `response` and `error`. `response` has `status_code` and `body`, which is
 that of a chat, or an object with `error` if the request failed. `error` is null, an object with `message`, or (vLLM) a text
@@ -48,7 +48,7 @@ class BatchResult:
     """The server's `finish_reason`."""
     usage: Mapping[str, Json] = field(default_factory=dict)
     model: str = ""
-    """The model as its server names it."""
+    """The server's name for the model."""
     created: float | None = None
     """When the server made the answer, by the server's clock, in seconds since 1970."""
 
@@ -112,7 +112,7 @@ def _separated(content: str) -> tuple[str, str]:
 def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: Cell) -> RunResult:
     """Turn a result of a batch into a run. The same answer to the same request always has the same id.
 
-    The run has no durations, because none were measured. Its start is unknown too: the time of the answer replaces it.
+    The run has no durations, because none were measured. The start of the run is the time of the answer.
     """
     request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell))
     loaded = LoadedModel(name=result.model or engine.definition.model)

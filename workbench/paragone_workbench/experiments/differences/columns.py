@@ -34,7 +34,7 @@ class PromptMeans:
         self._counts[prompt] += 1
 
     def means(self) -> tuple[Numbers, Values]:
-        """Return the numbers of the prompts that have a value, in ascending order, and their means."""
+        """Return the numbers of the prompts that have a value, in ascending order, and the mean of each prompt."""
         counts = np.array(self._counts)
         prompts = np.flatnonzero(counts)
         return prompts, np.array(self._sums)[prompts] / counts[prompts]
@@ -60,7 +60,7 @@ class RunColumns:
         started: float | None = None,
         rate: float | None = None,
     ) -> None:
-        """Add a run. If its times are used, give its start in seconds since 1970 and its rate in tokens per second."""
+        """Add a run, with its start in seconds since 1970 and decode rate in tokens per second if times are used."""
         self.repeated = self.repeated or repetition > 0
         self._keys.append(prompt << 32 | repetition)
         digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
@@ -89,7 +89,7 @@ class RunColumns:
         return starts[known], others[known]
 
     def same_shares(self, other: RunColumns) -> Values:
-        """Return, for each prompt that both engines answered, the share of its repetitions with equal answers."""
+        """Return, for each prompt that both engines answered, the share of repetitions with equal answers."""
         here, there = self._common(other)
         equal = np.array(self._digests)[here] == np.array(other._digests)[there]
         _, prompts = np.unique(np.array(self._keys)[here] >> np.uint64(32), return_inverse=True)

@@ -92,9 +92,9 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
 def numbered_prompts(
     prompts: Iterable[SuitePrompt], numbers: dict[str, int]
 ) -> Iterator[tuple[int, SuitePrompt]]:
-    """Yield the prompts of an experiment with their numbers. A prompt has the same number in all experiments.
+    """Yield the numbered prompts of an experiment. A prompt has the same number in all experiments.
 
-    `numbers` holds the numbers of all prompts so far; new ones are added.
+    `numbers` holds the numbers of all prompts so far; the numbers of new prompts are added.
     """
     repeated: Counter[str] = Counter()
     for prompt in prompts:

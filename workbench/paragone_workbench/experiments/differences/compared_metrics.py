@@ -17,7 +17,7 @@ class Metric:
         title: The name for people.
         timed: Whether a value depends on the speed of the machine at the time of the run.
         unit: The unit of a shown value; empty for a number without a unit.
-        factor: The factor by which a value is multiplied before it is shown.
+        factor: The factor from a value to the shown number.
         digits: Decimals of a shown value.
         more: A sentence without its full stop, for an engine `b` whose value is larger than that of `a` by `amount`.
         less: The sentence for a smaller value.
@@ -33,7 +33,7 @@ class Metric:
     less: str
 
     def shown(self, value: float) -> str:
-        """Return a value as a number, without its unit."""
+        """Return the shown number for a value, without a unit."""
         return decimal(self.factor * value, self.digits)
 
 

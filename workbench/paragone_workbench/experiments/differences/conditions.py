@@ -104,7 +104,7 @@ def _of_experiments(
 
 
 def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
-    """Whether experiments have different values. An unknown value counts as equal to all others."""
+    """Whether experiments have different values. An unknown value counts as equal to every value."""
     known = [{json.dumps(value, sort_keys=True) for value in of_one} - {"null"} for of_one in values.values()]
     return any(one != other for one in known for other in known if one and other)
 

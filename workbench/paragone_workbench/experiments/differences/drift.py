@@ -1,4 +1,4 @@
-"""Whether the times of engines can be trusted: whether their runs alternated, and whether the machine changed its speed."""
+"""Checks whether engines' times are comparable: whether runs alternated, and whether the machine's speed changed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def alternate(one: Values, other: Values) -> bool:
 
     Pass the starts of the prompts and repetitions that both engines answered.
 
-    A machine becomes slower and faster in the course of minutes: it gets warm, and other programs use it. If one engine
-    answers all prompts before the other begins, such a change looks like a difference between the engines, and no test
+    The speed of a machine changes in the course of minutes: the machine gets warm, and other programs use the cores. If one
+    engine answers all prompts before the other begins, such a change looks like a difference between the engines, and no test
     of the values can tell the two apart: with the same file under two names, a difference in speed was "shown" in 9 of
     28 experiments. If the engines take turns, a change affects both.
     """

@@ -1,4 +1,4 @@
-"""A comparison of two engines over a suite: by one metric, and by their texts."""
+"""A comparison of two engines over a suite: by one metric, or by the texts of answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MetricComparison:
         paired: The difference B − A.
         adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
             comparison over fewer prompts, which can show no difference and is left out of the correction.
-        comparisons: Number of comparisons in the correction.
+        comparisons: Number of comparisons in Holm's correction.
         repeated: Whether an engine answered a prompt more than once.
     """
 
@@ -89,7 +89,7 @@ class MetricComparison:
     def _interval(self) -> str:
         metric, interval = self.metric, self.paired.interval
         if interval is not None:
-            # the sentence shows a negative difference without its sign, so the signs of the interval change too
+            # the sentence shows a negative difference without a sign, so the signs of the interval change too
             turn = -1 if self.shown and self.paired.difference < 0 else 1
             low, high = sorted((turn * interval.low, turn * interval.high))
             return f"95% interval {metric.shown(low)} to {metric.shown(high)}"

@@ -1,7 +1,7 @@
 """Whether an engine passes assertions at most a little less often than another: non-inferiority with a margin.
 
-A comparison that shows no difference does not show that the engines are equal: over few prompts, it shows nothing. The
-question here is therefore: do the runs rule out a loss of more than the margin?
+A comparison that shows no difference does not show that the engines are equal: a comparison over few prompts shows
+nothing. The question here is therefore: do the runs rule out a loss of more than the margin?
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class NonInferiority:
     def prompts_needed(self) -> int | None:
         """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same.
 
-        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the variance of the
-        difference at one prompt, is estimated from the width of the interval. None if the number is above a million.
+        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the
+        variance of the difference at one prompt, is estimated from the width of the interval. None above a million prompts.
         """
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
         variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
@@ -150,7 +150,7 @@ def _quantile(level: float) -> float:
 
 
 def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:
-    """Yield, for each pair of engines whose pass rates have an interval of their difference, both directions."""
+    """Yield both directions of each pair of engines if the difference of the pass rates has an interval."""
     for pair in comparisons:
         interval = pair.paired.interval
         if pair.metric != PASS_RATE or interval is None:

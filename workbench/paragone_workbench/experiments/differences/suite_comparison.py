@@ -34,8 +34,8 @@ class EngineSummary:
     Attributes:
         engine: The engine's name.
         runs: Number of runs.
-        failed: Number of runs that failed. All other figures leave failed runs out: they tell of a server or a
-            machine, not of an answer.
+        failed: Number of runs that failed. All other figures leave failed runs out, which say something about a server or
+            a machine, not about answers.
         shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
             of these runs.
         undecided: Number of prompts with an answer about which an assertion gave no verdict.
@@ -83,7 +83,7 @@ class SuiteComparison:
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
         unjudged: Number of prompts that are left out in the same way, since a judge has not been asked yet.
-        apart: Pairs of engines whose runs did not alternate, so that their times are not compared.
+        apart: Pairs of engines whose times are not compared, because the runs did not alternate.
     """
 
     engines: tuple[EngineSummary, ...]
@@ -146,7 +146,7 @@ class SuiteComparison:
 def compare_suite(
     collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), margin: float = MARGIN
 ) -> SuiteComparison:
-    """Compare engines over the prompts of a suite, by the values of their runs.
+    """Compare engines over the prompts of a suite, by the values of runs.
 
     A pair of engines is compared over the prompts that have a value of both. Pass rates and scores leave out the prompts
     that are undecided for any engine. Times are compared only if the runs of both alternated. The p-values of all

@@ -32,7 +32,7 @@ class SuiteRow:
         engine: The engine's name.
         passed: Whether all assertions hold; None if the prompt has no assertions, or if an assertion gave no verdict.
         undecided: Whether an assertion gave no verdict.
-        unjudged: Whether an assertion was not checked yet, since its judge has not been asked.
+        unjudged: Whether an assertion was not checked yet, since the judge has not been asked.
         scores: Scores by name, such as a judge's.
         metrics: The metrics of the run; None if unknown.
         text: The answer.
@@ -61,7 +61,7 @@ class EngineValues:
     def __init__(self, engine: str) -> None:
         self.engine = engine
         self.runs = 0
-        """Number of runs, including those that failed."""
+        """Number of runs, including failed runs."""
         self.failed = 0
         """Number of runs that failed, whose values are not used."""
         self.shared = 0
@@ -73,7 +73,7 @@ class EngineValues:
         self.unjudged: set[int] = set()
         """The prompts with an answer that an assertion has not checked yet."""
         self.left_out: Collection[int] = ()
-        """The prompts that are undecided or unjudged for any engine. Pass rates and scores leave them out."""
+        """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
         self.sampled = False
         """Whether an answer was sampled: the temperature was above 0."""
         self._means: dict[Metric, PromptMeans] = {}
@@ -115,7 +115,7 @@ class EngineValues:
         return tuple(self._means)
 
     def means(self, metric: Metric) -> tuple[Numbers, Values]:
-        """Return the prompts that have a value and are not left out, in ascending order, and their means."""
+        """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
         known = self._means.get(metric)
         prompts, means = (PromptMeans() if known is None else known).means()
         if metric in SPEEDS or not self.left_out:
@@ -141,8 +141,8 @@ def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineVal
     """Return the values of each engine, in the order of `engines`.
 
     Rows may come in any order; rows of other engines are skipped. A prompt is left out for all engines if an assertion
-    gave no verdict about the answer of any engine. If the prompt counted for engines that failed another of its
-    assertions, a judge without a verdict could lower a pass rate but never raise it.
+    gave no verdict about the answer of any engine. If the prompt counted for engines that failed another assertion, a
+    judge without a verdict could only lower pass rates.
     """
     found = {engine: EngineValues(engine) for engine in engines}
     for row in rows:

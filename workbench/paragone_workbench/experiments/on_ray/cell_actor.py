@@ -86,7 +86,7 @@ class CellActor:
         return self._shard()
 
     async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
-        """Execute a run. Returns the executed run, None if it did not end by itself; then `given_up` as in `Shard`."""
+        """Execute a run. Returns the run (None if the run did not end by itself), and `given_up` as in `Shard`."""
         assert self._engine is not None, "begin comes first"
         return await self._engine.execute(spec), _sentences(self._engine.given_up)
 

@@ -52,7 +52,7 @@ class CellQueue:
         return self._given.pop(key, None)
 
     def give_back(self, cells: Iterable[Cell]) -> None:
-        """Take runs back from their process, so that other processes execute them."""
+        """Take runs back from a process, so that other processes execute these runs."""
         for cell in cells:
             if self._given.pop(cell.key, None) is not None:
                 self._returned.append(cell)

@@ -1,4 +1,4 @@
-"""The interface to Ray, which no other module imports. Ray's types are not checked, so this module checks its values."""
+"""The interface to Ray, which no other module imports. Ray has no checked types, so this module checks Ray's values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 CONNECT_S = 40.0
 """Seconds within which this process must have joined the cluster."""
 REPORT_S = 180.0
-"""Seconds within which a node must report. Its first process may have to import paragone from a cold disk."""
+"""Seconds within which a node must report. The node may have to import paragone from a cold disk."""
 
 
 class ProcessLost(Exception):
@@ -34,7 +34,7 @@ class ProcessLost(Exception):
 
 
 def _ray() -> Any:
-    """Import Ray without its usage reports. Raises InputError if Ray is not installed."""
+    """Import Ray with usage reports switched off. Raises InputError if Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # A killed process is noticed when its connection closes. Ray's metrics need the dashboard, which we do not use.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
@@ -83,7 +83,7 @@ class RemoteActor:
         return await self._call(self._actor.end.remote())
 
     def kill(self) -> None:
-        """End the process, if it still runs."""
+        """End the process, unless it has ended."""
         self._ray.kill(self._actor, no_restart=True)
 
     async def _call(self, result: Awaitable[T]) -> T:
@@ -101,7 +101,7 @@ class Cluster:
 
     @classmethod
     async def join(cls, text: str) -> Cluster:
-        """Join the cluster that `--on` names. Raises InputError if there is no cluster, or if its versions differ."""
+        """Join the cluster that `--on` names. Raises InputError if there is no cluster, or if the versions differ."""
         address = cluster_address(text)
         try:
             return await _in_thread(lambda: _joined(address), CONNECT_S)
@@ -157,7 +157,7 @@ class Cluster:
         return found
 
     def start(self, place: Place) -> RemoteActor:
-        """Start a process at a place. The process waits until its node has room."""
+        """Start a process at a place. The process waits until the node has room."""
         return RemoteActor(self._ray, place)
 
     async def leave(self) -> None:
@@ -232,5 +232,5 @@ def _on_node(ray: Any, node: str) -> object:
 
 
 async def _in_thread(call: Callable[[], T], seconds: float) -> T:
-    """Run a blocking call in a thread, and return its result. Raises TimeoutError if the call takes longer than `seconds`."""
+    """Run a blocking call in a thread, and return the result. Raises TimeoutError if the call takes longer than `seconds`."""
     return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)

@@ -16,9 +16,9 @@ class ClusterEngine:
 
     def __init__(self, name: str, places: int) -> None:
         self.given_up: ParagoneError | None = None
-        """Why the engine was given up; None as long as it executes runs."""
+        """Why the engine was given up; None as long as the engine executes runs."""
         self.shards: dict[int, Shard] = {}
-        """The last report of each process, by the number of its place."""
+        """The last report of each process, by the number of the place."""
         self.losses = 0
         """Number of processes that were lost since the last run ended."""
         self._name = name
@@ -75,7 +75,7 @@ class ClusterEngine:
         return place_number in self._failed
 
     def leave(self, place_number: int, *, is_done: bool = False) -> None:
-        """Stop using a place. If no place is left, the engine is given up, unless all its runs are done."""
+        """Stop using a place. If no place is left, the engine is given up, unless all runs are done."""
         self.shards.pop(place_number, None)
         self._places.discard(place_number)
         if not self._places and not is_done:

@@ -41,7 +41,7 @@ class ClusterJudge:
     def __init__(
         self, cluster: Cluster, placed: PlacedEngine, recorded: EngineDefinition, observer: SuiteObserver
     ) -> None:
-        """Prepare the judge without opening it. `recorded` is the definition of the judge in results."""
+        """Prepare the judge without opening the engine. `recorded` is the definition of the judge in results."""
         self.definition = recorded
         self._cluster = cluster
         self._placed = placed
@@ -52,7 +52,7 @@ class ClusterJudge:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the judge is no longer asked; None as long as it is asked."""
+        """Why the judge is no longer asked; None as long as the judge is asked."""
         return self._state.given_up
 
     @property
@@ -115,7 +115,7 @@ class ClusterJudge:
         actor.kill()
 
     def _lose(self, seat: _Seat, lost: ProcessLost) -> None:
-        """Handle a lost process: its place starts another process with the next request, unless the node is gone."""
+        """Handle a lost process: the place starts another process with the next request, unless the node is gone."""
         if self._stopped:
             return
         if seat.actor is not None:

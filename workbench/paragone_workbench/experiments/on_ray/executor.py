@@ -29,7 +29,7 @@ _LEAST_AHEAD, _MOST_AHEAD = 2, 100
 
 @dataclass(eq=False)
 class _Process:
-    """A process on a node, and the runs that it was given."""
+    """A process on a node, and the unfinished runs of the process."""
 
     actor: RemoteActor
     given: dict[RunKey, Cell] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class RayExecutor:
         await self.stop()
 
     async def _drain(self, indices: Sequence[int]) -> None:
-        """Execute all runs of engines, one engine after the other, each at all of its places."""
+        """Execute all runs of engines, one engine after the other, each at all places of the engine."""
         for index in indices:
             engine = self._work.progress[index].engine
             assert isinstance(engine, ClusterEngine), "execute has set it"

@@ -10,12 +10,12 @@ from paragone import MemoryEstimate
 from paragone_workbench.engines.definitions import EngineDefinition
 
 _MOST_ON_A_GPU = 4
-"""Most processes that open an engine on one GPU, even if more of them fit: the processes compute in turns."""
+"""Most processes that open an engine on one GPU, even if more processes fit: the processes compute in turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node of a cluster: its name, and all its cores, memory and GPUs."""
+    """A node of a cluster, with all cores, memory and GPUs of the node."""
 
     id: str
     name: str
@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedEngine:
-    """An engine as its nodes open it, and its places."""
+    """An engine and its places. `definition` is valid on the nodes."""
 
     definition: EngineDefinition
     places: Sequence[Place]

@@ -1,4 +1,4 @@
-"""Plans a suite on a cluster: joins it, asks its nodes for their cores, GPUs and files, and chooses the places of each engine."""
+"""Plans a suite on a cluster: joins the cluster, asks nodes for cores, GPUs and files, and chooses engines' places."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _SHOWN = 10
 def check_nodes(reports: Mapping[str, NodeReport], sizes: Mapping[str, int | None]) -> None:
     """Raise InputError if a node lacks something. `sizes` has the files' sizes on this machine; None for a missing file.
 
-    Files are compared by their sizes: a digest of tens of gigabytes on each node would take minutes.
+    Files are compared by size: a digest of tens of gigabytes on each node would take minutes.
     """
     problems: list[str] = []
     known = dict(sizes)

@@ -51,13 +51,13 @@ class WeightsVerdict:
     same: bool | None = None
     """None if unknown."""
     by: Literal["sha256", "modified", "size"] | None = None
-    """The property that was compared: the SHA-256 of all files, else their sizes and times of modification, else their sizes."""
+    """What was compared: the SHA-256 of all files, else sizes and times of modification, else only sizes."""
 
 
 def compare_weights(
     before: Sequence[WeightsFile], now: Sequence[WeightsFile]
 ) -> tuple[WeightsVerdict, list[Change]]:
-    """Compare the files of weights, in their order."""
+    """Compare the files of weights pairwise, in order."""
     if not before or not now:
         return WeightsVerdict(), []
     if len(before) != len(now):

@@ -178,7 +178,7 @@ async def _pieces(
 
 
 def _result(run: RunResult) -> dict[str, Json]:
-    """Return the fields of a run without its engine and manifest. `uuid` is its id; `id` in the document is for people."""
+    """Return the fields of a run without engine and manifest. `uuid` is the run's id; `id` in the document is for people."""
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
     fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately
@@ -199,7 +199,7 @@ def _dump(value: Json) -> str:
 def _lane(
     lane: LaneRecord, definitions: Sequence[EngineDefinition], names: Mapping[Run, str]
 ) -> dict[str, Json]:
-    """Return a lane of a conversation. Its head is the last run of its path."""
+    """Return a lane of a conversation. The head is the last run of the lane's path."""
     return {
         "uuid": lane.id,
         "engine": definitions.index(lane.definition),
@@ -209,7 +209,7 @@ def _lane(
 
 
 def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
-    """Return a prompt of a conversation. Its parent is the index of a prompt before it."""
+    """Return a prompt of a conversation. The parent is the index of an earlier prompt."""
     return {
         "index": indices[prompt],
         "uuid": prompt.id,

@@ -132,7 +132,7 @@ _LIMIT = 2**63
 
 
 def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in a mapping, also in nested mappings, each with its name."""
+    """Yield the numbers in a mapping, also in nested mappings, each with the name of the number."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _figures(value)
@@ -222,7 +222,7 @@ class _DocumentReader:
             yield place, run
 
     def _results(self) -> Iterator[tuple[str, _RunPlace, RunResult]]:
-        """Yield the runs, each with its name for error messages and the indices to which it refers."""
+        """Yield the runs, each with a name for error messages and the indices to which the run refers."""
         engines = self._engines()
         manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
         ids: set[str] = set()

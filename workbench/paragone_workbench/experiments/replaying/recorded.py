@@ -1,4 +1,4 @@
-"""Runs of the history with everything that is needed to repeat them."""
+"""Recorded runs with everything that a repetition needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from paragone_workbench.store import ExperimentRun, History, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """A run that has ended, and the messages that were sent to its engine."""
+    """A run that has ended, and the messages that were sent to the engine."""
 
     id: str
     """`r45`, or `e3/17` for a run of an experiment."""

@@ -1,4 +1,4 @@
-"""Finds a model on this machine if its file is not at the path in the manifest."""
+"""Finds a model on this machine if there is no file at the path in the manifest."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def find_model(
 
 
 def _recorded(model: str, file: Path) -> str:
-    """Return the recorded model; by its absolute path, if its relative path was recorded in another folder."""
+    """Return the recorded model; by an absolute path, if a relative path was recorded in another folder."""
     path = Path(expand_home(model))
     found = [recorded for recorded in (file, file.parent) if recorded.name == path.name]
     return model if path.absolute() in found or path.is_absolute() or not found else str(found[0])

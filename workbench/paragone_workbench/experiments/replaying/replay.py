@@ -60,7 +60,7 @@ class ReplayedRun:
     prompt: str
     """The text of the last message."""
     error: ParagoneError | None = None
-    """Why the repetition failed; None if it succeeded."""
+    """Why the repetition failed; None if the repetition succeeded."""
     difference: AnswerDifference | None = None
 
     @property
@@ -80,7 +80,7 @@ class EngineReport:
     promises: bool = True
     """Whether the engine promises the same answer for the same seed."""
     unknown_seeds: int = 0
-    """Number of runs whose seed is unknown, though their sampling depends on the seed."""
+    """Number of runs with an unknown seed on which the sampling depends."""
     reused_cache: int = 0
     """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
     describes_past: bool = True
@@ -117,9 +117,9 @@ def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str
 
 
 class Replay:
-    """Repeats the runs of several engines. One engine is open at a time; its runs reuse no KV cache.
+    """Repeats the runs of several engines. One engine is open at a time, and no run reuses the KV cache.
 
-    Each run gets the recorded number of threads, on which its speed and the rounding of some computations depend.
+    Each run gets the recorded number of threads, which affects the speed, and the rounding of some computations.
     """
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
@@ -133,7 +133,7 @@ class Replay:
         self._stopped = asyncio.Event()
 
     async def runs(self) -> AsyncIterator[ReplayedRun]:
-        """Repeat the runs and yield them. Raises StoreError.
+        """Repeat the runs, and yield each repeated run. Raises StoreError.
 
         After `stop`, no more runs are yielded, and the reports cover the repeated runs.
         """
@@ -224,7 +224,7 @@ def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]
 
 
 def _threads_at_opening(run: RunResult) -> int:
-    """Return the number of threads with which to open an engine: the number at the recorded run, if it is known."""
+    """Return the number of threads with which to open an engine: the recorded number, if that is known."""
     fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
     return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
 

@@ -40,7 +40,7 @@ class ReplayChoices:
     """The user's choices for a replay."""
 
     settings: Sequence[str] = ()
-    """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace the recorded ones."""
+    """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace recorded options."""
     replacements: Sequence[str] = ()
     """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
     consent: Consent | None = None
@@ -49,7 +49,7 @@ class ReplayChoices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayEngine:
-    """An engine to open, and the recorded runs to repeat on it."""
+    """An engine to open, and the recorded runs to repeat on this engine."""
 
     recorded: EngineDefinition
     definition: EngineDefinition
@@ -59,7 +59,7 @@ class ReplayEngine:
     """Names of the options that the user set."""
 
     def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
-        """Return the sampling options for a run: those of its request, and the seed that was in force."""
+        """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
         declared = {info.name for info in describe(self.backend.sampling)}
         wanted = dict(object_at(run.result.request, "sampling"))
         settings = run.result.settings
@@ -82,7 +82,7 @@ async def engines_to_replay(
     registry: Registry,
     history: History,
 ) -> tuple[ReplayEngine, ...]:
-    """Return the engines for these runs, in the order in which they first occur.
+    """Return the engines for these runs, in the order of each engine's first run.
 
     Raises InputError if an engine cannot be opened here as recorded, or if a choice is wrong, and StoreError.
     """
@@ -161,10 +161,10 @@ def _backend(recorded: EngineDefinition, replacement: EngineDefinition | None, r
 def _replaced(
     recorded: EngineDefinition, replacement: EngineDefinition, backend: Backend
 ) -> EngineDefinition:
-    """Return the replacement, with the recorded options if it is a local engine of the same backend.
+    """Return the replacement, with the recorded options if the replacement is a local engine of the same backend.
 
-    The recorded options of an engine on a server are dropped: they decide what is sent to which address, and a stranger
-    may have written them.
+    The recorded options of an engine on a server are dropped, since a stranger may have written these options, which
+    decide what is sent to which address.
     """
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:
@@ -187,7 +187,7 @@ def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Co
 
 
 def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
-    """Return the engine of a document as it may be opened here if the user consents.
+    """Return the engine of a document with the options that are allowed here if the user consents.
 
     Of the load options of an engine on a server, only the address is kept: other options say which keys of this machine
     are sent. Raises InputError if the address has a variable in it.
@@ -212,7 +212,7 @@ def _actions(
     document: Path,
     folders: Sequence[str],
 ) -> list[str]:
-    """Return what an engine, and the requests of its runs, do outside of the folder of the document that names them.
+    """Return what an engine and the requests of its runs do outside of the document's folder.
 
     Actions that follow from the user's choices, a replacement or settings, are left out.
     """

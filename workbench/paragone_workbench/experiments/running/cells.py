@@ -1,4 +1,4 @@
-"""The runs of an experiment that are still to be executed, in the order of a schedule, and their seeds."""
+"""The unfinished runs of an experiment, in the order of a schedule, and the seeds of runs."""
 
 from __future__ import annotations
 

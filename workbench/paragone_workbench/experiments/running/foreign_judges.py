@@ -1,4 +1,4 @@
-"""Judges that only a suite names, and what asking them does, since the suite may come from somebody else."""
+"""Judges that only a suite names. Asking such judges needs consent, since the suite may come from somebody else."""
 
 from __future__ import annotations
 

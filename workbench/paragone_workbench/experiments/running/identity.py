@@ -8,7 +8,7 @@ from pathlib import PurePath
 from paragone import LoadedModel, WeightsFile
 
 Identity = Mapping[str, str]
-"""Names of properties and their values."""
+"""Values of properties, by name."""
 
 _FACTS = (
     "program",
@@ -25,7 +25,7 @@ _FACTS = (
     "draft model",
     "chat template",
 )
-"""Facts of an open model that change only if the model or its engine changes."""
+"""Facts of an open model that change only if the model or the engine changes."""
 
 _CHANGED = "time of change of "
 """The first part of the name of a property with a file's time of change; the file's name follows."""
@@ -57,7 +57,7 @@ def without_times(identity: Identity) -> Identity:
 
 
 def changes(before: Identity, now: Identity) -> list[str]:
-    """Return how two identities differ in the properties that both have, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
+    """Return the differences of two identities, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
     both = before.keys() & now.keys()
     digested = {name.removeprefix("digest of ") for name in both if name.startswith("digest of ")}
     found = []

@@ -31,7 +31,7 @@ from paragone_workbench.store.retry import retrying
 
 
 class _OpenRun(NamedTuple):
-    """A run with its prompt, and the indices of the assertions that are yet to be judged."""
+    """A run, the prompt of the run, and the indices of the assertions that are yet to be judged."""
 
     run: ExperimentRun
     prompt: SuitePrompt
@@ -40,7 +40,7 @@ class _OpenRun(NamedTuple):
 
 @dataclass(eq=False)
 class Judging:
-    """Checks the assertions that ask an engine, except those that have a result already.
+    """Checks the assertions that ask an engine and have no result yet.
 
     The judges of an assertion are open together; assertions with other judges come afterwards.
     """
@@ -53,13 +53,13 @@ class Judging:
     progress: Sequence[EngineProgress]
     observer: SuiteObserver
     executor: CellExecutor
-    """Opens judges on other machines. If it runs `elsewhere`, judges at servers get up to `MOST_REQUESTS` requests at a time."""
+    """Opens judges on other machines. With `elsewhere`, a judge at a server gets up to `MOST_REQUESTS` requests at a time."""
     given_up: list[ParagoneError] = field(default_factory=list)
-    """Why some judges did not finish their work."""
+    """Why some judges were given up."""
     failure: ParagoneError | None = None
     """Why the judging ended early: the history could not be read or written."""
     _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """The identities of the judges whose results are saved, by their names."""
+    """The identities of the judges of saved results, by the judges' names."""
     _panel: _Panel | None = None
     _stopped: bool = False
 
@@ -172,7 +172,7 @@ class Judging:
             panel.give_up(
                 InputError(
                     f"The judge is not the one that judged before in e{self.experiment.number}, which was {known}, and is "
-                    f"now {identity}. No verdict of it was added.",
+                    f"now {identity}. No verdict of this judge was added.",
                     hint="Begin a new experiment with --fresh, or restore the judge as it was.",
                 )
             )
@@ -203,7 +203,7 @@ class _Panel:
         observer: SuiteObserver,
         most_requests: int,
     ) -> None:
-        """Add the judges `here` to a pool, without opening them. The judges `placed` are on other machines."""
+        """Add the judges `here` to a pool, without opening engines. The judges `placed` are on other machines."""
         self._pool = pool
         self._placed = placed
         self._here = {
@@ -242,7 +242,7 @@ class _OneAnswer:
 
     def __init__(self, panel: _Panel) -> None:
         self.unanswered = False
-        """Whether a judge could not be asked: it was given up, or the work was stopped."""
+        """Whether a judge could not be asked, because the judge was given up or the work was stopped."""
         self.identities: dict[str, str] = {}
         """The identities of the judges that were asked, by name."""
         self.runs: list[RunResult] = []

@@ -64,7 +64,7 @@ async def take_known_runs(
     digests: CellDigests,
     catalog: AssertionCatalog,
 ) -> int:
-    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
+    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns how many.
 
     An experiment that was begun with `fresh`, or that has runs already, takes over only runs newer than itself.
     Raises StoreError.
@@ -95,7 +95,7 @@ async def take_known_runs(
 
 
 async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
-    """Return a known run with the results of this experiment's assertions, except those that ask engines."""
+    """Return a known run with the results of this experiment's assertions, except assertions that ask engines."""
     if run.result is None:
         return run
     result = run.result

@@ -21,7 +21,7 @@ class EngineProgress:
     total: int = 0
     """Number of runs."""
     done: int = 0
-    """Number of finished runs, failed ones included."""
+    """Number of finished runs, including failed runs."""
     failed: int = 0
     """Number of failed runs."""
     passed: int = 0
@@ -33,13 +33,13 @@ class EngineProgress:
     now: int = 0
     """Number of runs that this command has finished."""
     began: float | None = None
-    """When this command began its first run, on the monotonic clock."""
+    """When this command began the first run, on the monotonic clock."""
     engine: EngineActivity | None = None
     """The engine that executes the runs; None if all runs were finished before."""
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the engine's remaining runs are not executed; None if they are executed."""
+        """Why the engine's remaining runs are not executed; None if the remaining runs are executed."""
         return self.engine.given_up if self.engine is not None else None
 
     @property
@@ -64,7 +64,7 @@ class EngineProgress:
     def count_results(
         self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()
     ) -> None:
-        """Count results of assertions, and subtract the results that they replace."""
+        """Count results of assertions, and subtract the replaced results, `instead_of`."""
         for sign, counted in ((1, results), (-1, instead_of)):
             self.passed += sign * sum(result.passed is True for result in counted)
             self.not_passed += sign * sum(result.passed is False for result in counted)
@@ -85,7 +85,7 @@ class SuiteObserver:
         """The finished runs were counted. `taken` of the `total` runs were just taken over from other experiments."""
 
     def progressed(self) -> None:
-        """An engine or one of its runs has progressed. Called often."""
+        """An engine or a run has progressed. Called often."""
 
     def remarked(self, sentence: str) -> None:
         """`sentence` reports an event after which all runs can still be finished, such as the loss of a node."""

@@ -32,7 +32,7 @@ class SuiteRequest:
     engines: Sequence[EngineDefinition]
     """The definitions of the engines, with the options of the command line."""
     judges: Mapping[str, EngineDefinition] = field(default_factory=dict)
-    """The definitions of the engines that assertions ask, by their names."""
+    """The definitions of the engines that assertions ask, by name."""
     foreign_judges: frozenset[str] = frozenset()
     """The names of the judges that only the suite names, which do not get the user's own system prompt."""
     repetitions: int = 1
@@ -91,8 +91,8 @@ def _fingerprint(
 ) -> str:
     """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
 
-    Prompts include the system prompt and the assertions. Engines and judges include their options and the identity of
-    their weights; pass them without secrets. The line numbers of the prompts are ignored, so that an added comment
+    Prompts include the system prompt and the assertions. Engines and judges include options and the identity of weights;
+    pass engines and judges without secrets. The line numbers of the prompts are ignored, so that an added comment
     begins no new experiment.
     """
     digest = hashlib.sha256()

@@ -29,7 +29,7 @@ from paragone_workbench.store.retry import retrying
 class SuiteRunner:
     """Executes the unfinished runs of an experiment, and lets assertions check the answers.
 
-    Use it once, on one event loop. `close` closes the engines.
+    Use a `SuiteRunner` once, on one event loop. `close` closes the engines.
     """
 
     history: History
@@ -72,7 +72,7 @@ class SuiteRunner:
 
     @property
     def given_up(self) -> tuple[ParagoneError, ...]:
-        """Why some engines and judges did not finish their work."""
+        """Why some engines and judges were given up."""
         engines = filter(None, (progress.given_up for progress in self.progress))
         return (*engines, *self._judging.given_up)
 
@@ -136,7 +136,7 @@ class SuiteRunner:
                 await digest_until(self._stopped, self.history, [file])
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
-        """Yield the unfinished runs of these engines, by their indices. Raises StoreError."""
+        """Yield the unfinished runs of the engines with these indices. Raises StoreError."""
         return unfinished_cells(
             self.history,
             self.experiment,
@@ -146,7 +146,7 @@ class SuiteRunner:
         )
 
     async def save(self, executed: Sequence[ExecutedCell]) -> None:
-        """Save several runs of one engine together, and count them. Raises StoreError.
+        """Save several runs of one engine together, and count these runs. Raises StoreError.
 
         If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
         """
@@ -179,7 +179,7 @@ class SuiteRunner:
             engine.give_up(
                 InputError(
                     f"{self.request.engines[index].name} is not what it was in the earlier runs of e{self.experiment.number}: "
-                    f"{', '.join(found)}. No run of it was added.",
+                    f"{', '.join(found)}. No run of this engine was added.",
                     hint="Begin a new experiment with --fresh, or restore the engine as it was.",
                 )
             )

@@ -16,7 +16,7 @@ from paragone_workbench.store import Experiment, ExperimentRun, History
 class SpeedTotals:
     """The values of a time or a rate of runs, in 8 bytes a run.
 
-    Runs that shared the machine or their server are slower, so their values are used only if all runs shared.
+    Runs that shared the machine or a server are slower, so the values of such runs are used only if all runs shared.
     """
 
     alone: array[float] = field(default_factory=lambda: array("d"))
@@ -25,7 +25,7 @@ class SpeedTotals:
     """The values of the runs that shared the machine or their server."""
 
     def add(self, value: float | None, *, shared: bool) -> None:
-        """Add the value of a run, if it is known."""
+        """Add the value of a run; None for an unknown value."""
         if value is not None:
             (self.shared if shared else self.alone).append(value)
 
@@ -37,7 +37,7 @@ class SpeedTotals:
 
     @property
     def are_shared(self) -> bool:
-        """Whether there are values, and all of them are of runs that shared the machine or their server."""
+        """Whether there are values, all from runs that shared the machine or the server."""
         return bool(self.shared) and not self.alone
 
 
@@ -47,9 +47,9 @@ class EngineTotals:
 
     engine: str
     total: int
-    """Number of runs, unfinished ones included."""
+    """Number of runs, including unfinished runs."""
     runs: int = 0
-    """Number of finished runs, failed ones included."""
+    """Number of finished runs, including failed runs."""
     failed: int = 0
     """Number of failed runs."""
     asserted: int = 0

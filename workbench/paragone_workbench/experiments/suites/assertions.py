@@ -1,4 +1,4 @@
-"""The installed assertions, and checking answers with them."""
+"""The installed assertions, and the check of answers by assertions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 CHECK_S = 60.0
-"""Seconds that an assertion may take, unless it asks an engine."""
+"""Seconds that an assertion may take, unless the assertion asks an engine."""
 
 REASON_LENGTH = 300
 """Largest number of characters of `AssertionResult.reason`, which may quote an answer."""
@@ -72,7 +72,7 @@ class AssertionCatalog:
         return tuple(dict.fromkeys(names))
 
     def prepared(self, spec: AssertionSpec) -> tuple[AnyAssertion, Options]:
-        """Return an assertion and its options. Raises InputError."""
+        """Return an assertion and the assertion's options. Raises InputError if either is unknown or invalid."""
         assertion = self.assertions.get(spec.type)
         if assertion is None:
             hint = suggest(spec.type, self.assertions)
@@ -117,7 +117,7 @@ async def evaluate(
 
     Args:
         prompt: The prompt.
-        answer: The answer of an engine to the prompt. Its messages and expected answer are taken from the prompt.
+        answer: The answer of an engine to the prompt. Messages and expected answer are set from the prompt.
         catalog: The installed assertions.
         judge: Asks the engines that judge; None if no engine can be asked.
         leave_judges_out: Whether to leave out the assertions that ask an engine.
@@ -163,7 +163,7 @@ def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
     try:
         return bool(catalog.asks_engines(spec))
     except ParagoneError:
-        return False  # `_result` has the same error as its reason
+        return False  # `_result` raises the same error again, and returns it as the reason
 
 
 class _NoJudge:

@@ -14,7 +14,7 @@ from paragone_workbench.engines.foreign.event_loop import BLOCKED_S, Blocked, Fo
 from paragone_workbench.engines.waiting import Tell
 
 MOST_BLOCKED = 3
-"""Number of checks that may block their event loop before their assertion is no longer used."""
+"""Number of checks of an assertion that may block the event loop before the assertion is no longer used."""
 CLOSING_S = 2.0
 """Seconds within which assertions must release their resources."""
 
@@ -26,7 +26,7 @@ class ForeignChecks:
         self._loops: dict[str, ForeignLoop] = {}
         self._blocked: Counter[str] = Counter()
         self._engines: dict[tuple[str, str], object] = {}
-        """The engines that assertions ask, by the assertion's name and its options."""
+        """The engines that assertions ask, by name and options of the assertion."""
 
     def engines(self, assertion: AnyAssertion, options: Options, *, tell: Tell) -> object:
         """Return which engines an assertion asks with these options. The first call blocks. Raises the assertion's errors."""
@@ -44,7 +44,7 @@ class ForeignChecks:
         answer(lambda: assertion.check_expected(expected, options), _named(assertion), what, tell=tell)
 
     async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
-        """Check an answer, and return the assertion's finding. Raises its exceptions, and NoVerdict if it blocks."""
+        """Check an answer, and return the assertion's finding. Raises the assertion's errors, and NoVerdict for blocking."""
         name = assertion.name
         if self._blocked[name] >= MOST_BLOCKED:
             raise NoVerdict(f"It blocked its event loop {MOST_BLOCKED} times, and is not asked any more.")

@@ -30,7 +30,7 @@ class Record:
 
 
 def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | SuiteProblem:
-    """Return the record that `read` returns for a line, or its problem. `mistake` is the message if the value is no mapping."""
+    """Return the record that `read` returns for a line, or a problem; `mistake` is the message for a value of another type."""
     try:
         values = read()
     except InputError as error:
@@ -45,11 +45,11 @@ class FileDefaults:
     """The system prompt and the assertions that apply to all prompts of a file."""
 
     system: str | None = None
-    """The file's system prompt, for prompts without one of their own; None if the file has no system prompt."""
+    """The file's system prompt, for prompts without a system prompt; None if the file has no system prompt."""
     given_system: str = ""
     """The user's own system prompt, for a file without a system prompt."""
     assertions: tuple[AssertionSpec, ...] = ()
-    """Assertions in addition to those of each prompt."""
+    """Assertions that apply to all prompts, in addition to the assertions of each prompt."""
 
 
 @dataclass(eq=False)
@@ -108,7 +108,7 @@ class RecordReader:
         return self._value(key, str, "text")
 
     def _messages(self) -> tuple[Message, ...]:
-        """Return the messages with their system message, before variables are filled in."""
+        """Return the messages, including the system message, before variables are filled in."""
         system = self._text("system")
         messages: list[Message] = []
         given = self.record.values.get("messages")

@@ -29,7 +29,7 @@ def saved_prompts(store: Store, experiment_id: int) -> Iterator[SuitePrompt]:
 
 
 def prompt_from(index: int, content: Json) -> SuitePrompt:
-    """Return a prompt from its saved content. Raises ParagoneError if another version saved the content in another form."""
+    """Return a prompt from saved content. Raises ParagoneError if another version saved the content in another form."""
     try:
         return from_json(SuitePrompt, content)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Suites: prompts with the assertions that check their answers, as they were read from a file."""
+"""Suites: prompts, with assertions that check answers, from a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class AssertionSpec:
 
     Attributes:
         type: The name of the assertion, such as `contains`.
-        options: The values of the assertion's options, by name. Options without a value have their default.
-        negated: Whether the assertion passes if its check fails: `"not": true` in the file.
+        options: The values of the assertion's options, by name. Missing options have the default.
+        negated: Whether the assertion passes if the check fails: `"not": true` in the file.
     """
 
     type: str
@@ -31,8 +31,8 @@ class SuitePrompt:
     """One prompt of a suite.
 
     Attributes:
-        index: The index of the prompt in the file, from 0. Faulty prompts have an index too, so that correcting one
-            does not renumber the others.
+        index: The index of the prompt in the file, from 0. Faulty prompts have an index too, so that correcting a
+            prompt does not renumber other prompts.
         line: The line of the file where the prompt begins, from 1.
         messages: The messages for the engines, oldest first, with the system message and with variables filled in.
         expected: The expected answer, with variables filled in; None if there is none.
@@ -61,7 +61,7 @@ class SuiteProblem:
 
     Attributes:
         line: The line, from 1.
-        sentence: What is wrong, and what to do about it.
+        sentence: A sentence that says what is wrong, and what to do.
     """
 
     line: int
@@ -73,7 +73,7 @@ class Suite:
     """The content of a suite file.
 
     Attributes:
-        name: The name of the file, without its ending.
+        name: The name of the file, without the ending.
         prompts: The prompts without a problem, in the order of the file.
         problems: The problems of the other prompts, in the order of the file.
         given_system: Indices of the prompts with the user's own system prompt, because the file has none.
@@ -91,7 +91,7 @@ class Suite:
 
 
 def filter_prompts(suite: Suite, expression: str) -> Suite:
-    """Return the suite with only the prompts that match an expression. The prompts keep their indices.
+    """Return the suite with only the prompts that match an expression. The indices of prompts stay the same.
 
     `tag:NAME` chooses the prompts with this tag. Any other text chooses the prompts with a message that contains the
     text, in upper or lower case.

@@ -26,14 +26,14 @@ EXAMPLES = {
     ".csv": "Write the header prompt,expected and below it a row for each prompt.",
     ".toml": 'Begin each prompt with [[prompts]], and write prompt = "Why is the sky blue?" below it.',
 }
-"""Hints on what to write into an empty file, by the ending of its name."""
+"""Hints on what to write into an empty file, by the ending of the file's name."""
 
 
 def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
     """Read a suite file, whose ending names its format: .jsonl, .csv or .toml.
 
     `system` is the system prompt of the prompts for which the file has none. Prompts with a problem are
-    left out, and their problems are listed in the suite. Raises InputError if the file cannot be read, is not UTF-8
+    left out, and the suite lists the problems. Raises InputError if the file cannot be read, is not UTF-8
     text, or has no usable prompt.
     """
     ending = path.suffix.lower()

@@ -1,4 +1,4 @@
-"""Suites in TOML: `[[prompts]]`, and `system` and `[[assertions]]` that apply to all of them."""
+"""Suites in TOML: `[[prompts]]`, and `system` and `[[assertions]]` for all prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ballots: answers to one prompt, without the names of their engines, and the vote on them."""
+"""Ballots: answers to one prompt, without the names of engines, and the vote on these answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Ballot:
 
     @property
     def candidates(self) -> tuple[Run, ...]:
-        """The answers that can be voted on: those that have not failed."""
+        """The answers that can be voted on: the answers of runs that did not fail."""
         return tuple(run for run in self.answers if run.state != "failed")
 
     @property
@@ -61,7 +61,7 @@ class Ballot:
         return len({run.result.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: VoteChoice, *, blind: bool) -> SavedVote:
-        """Return the vote for an answer, by its index in `answers`, or for `tie` or `bad`.
+        """Return the vote for the answer with an index in `answers`, or for `tie` or `bad`.
 
         Failed answers are left out.
         """
@@ -92,9 +92,9 @@ class Ballot:
 
 
 def _tokens_of(run: Run) -> int:
-    """Return the number of tokens of an answer without its thinking, which is not shown on a ballot.
+    """Return the number of tokens of an answer without thinking, which is not shown on a ballot.
 
-    Engines count answer and thinking together; the count is divided in proportion to their characters.
+    Engines count answer and thinking together; the count is divided in proportion to the numbers of characters.
     """
     metrics = run.result.metrics
     tokens = metrics.completion_tokens if metrics is not None else 0
@@ -113,7 +113,7 @@ def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[
 async def save_vote(
     history: History, session: Session, ballot: Ballot, choice: VoteChoice, *, blind: bool
 ) -> str:
-    """Save a vote on answers of a session's conversation, and return its id. Raises StoreError."""
+    """Save a vote on answers of a session's conversation, and return the id of the vote. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history
     # on the history's thread: the style of a long answer takes a while
     return await retrying(history, lambda store: store.votes.add(ballot.vote(choice, blind=blind)))

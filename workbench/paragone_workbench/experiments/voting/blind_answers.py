@@ -1,4 +1,4 @@
-"""Answers that engines write during a blind vote. Names in them are masked, and the engines' speeds are hidden."""
+"""Answers that engines write during a blind vote, with masked names and hidden speeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paragone_workbench.runs.run import Run
 
 
 class BlindAnswers:
-    """Follows the answers of a ballot, and gives out their masked text at one pace. Thinking is left out.
+    """Follows the answers of a ballot, and gives out masked text, as much of each answer. Thinking is left out.
 
     Text is given out once all answers have begun, because some names of models are unknown before.
     """
@@ -35,7 +35,7 @@ class BlindAnswers:
         return self._pacing.shown > 0
 
     def is_complete(self, number: int) -> bool:
-        """Return whether an answer has ended and all of its text was given out."""
+        """Return whether an answer has ended and all text of the answer was given out."""
         return self._answers[number].is_complete
 
     @property

@@ -1,4 +1,4 @@
-"""The ballots of an experiment: its saved answers, two engines at a time."""
+"""The ballots of an experiment: saved answers of two engines to the same prompt."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExperimentBallots:
         """Read which ballots there are. Raises InputError if the experiment does not exist."""
         self.experiment = store.experiments.get(experiment_id)
         self.identical = 0
-        """Number of ballots that were left out because their answers were the same text."""
+        """Number of ballots that were left out because both answers were the same text."""
         self.voted = 0
         """Number of ballots that were voted on blind, now and earlier."""
         self._store = store
@@ -50,7 +50,7 @@ class ExperimentBallots:
         self._pairs = [_Pair(pair) for pair in combinations(range(len(self.experiment.engines)), 2)]
         self._find_ballots()
         self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs)
-        """Number of ballots, without those that turned out to have identical answers."""
+        """Number of ballots, without ballots whose answers turned out to be identical."""
 
     def _find_ballots(self) -> None:
         voted: Counter[tuple[frozenset[str], int | None]] = Counter(
@@ -77,7 +77,7 @@ class ExperimentBallots:
     def take(self) -> Ballot | None:
         """Return the next ballot, or None if none is left.
 
-        Ballots with identical answers, and those that another program has voted on meanwhile, are left out. Raises
+        Ballots with identical answers, and ballots with a vote from another program meanwhile, are left out. Raises
         InputError if the experiment was deleted.
         """
         self._store.experiments.get(self.experiment.number)
@@ -116,7 +116,7 @@ class ExperimentBallots:
         return frozenset(self.experiment.engines[engine].name for engine in pair.engines)
 
     def undo(self, current: Ballot | None) -> Ballot | None:
-        """Delete the last vote that this object has saved, and return its ballot; None without such a vote.
+        """Delete the last vote that this object has saved, and return the ballot of that vote; None without a vote.
 
         `current` is the ballot that the screen shows, which comes again later.
         """
@@ -152,7 +152,7 @@ class ExperimentBallots:
 
 
 def _text_of(messages: Sequence[Message]) -> str:
-    """Return messages as text: a single message as it is, several messages with their roles."""
+    """Return messages as text: a single message unchanged, several messages with roles."""
     if len(messages) == 1:
         return messages[0].text
     return "\n\n".join(f"{message.role}: {message.text}" for message in messages)

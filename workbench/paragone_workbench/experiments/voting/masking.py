@@ -1,4 +1,4 @@
-"""Hides the names of models, their makers and the compared engines in answers of a blind vote."""
+"""Hides the names of models, makers of models and compared engines in answers of a blind vote."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMON = frozenset((
     "second", "server", "short", "slow", "small", "smart", "snapshot", "test", "text", "the", "think", "thinking",
     "tiny", "turbo", "two", "uncensored", "vision",
 ))  # fmt: skip
-"""Words in names of engines and files that say nothing about the model. An answer may contain them."""
+"""Words in names of engines and files that do not identify the model, and stay visible in answers."""
 _ARITHMETIC = re.compile(r"i?q\d.*|b?fp?\d+|int\d+|v\d+|\d+(?:bpw|bit)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _SHORTEST = 3
@@ -33,34 +33,34 @@ _TAIL = r"(?:v?[0-9][A-Za-z0-9]{0,7})?(?:[-_.:]SEGMENT){0,4}(?:[ ]v?[0-9]{1,3}(?
 _ANY_TAIL = _TAIL.replace("SEGMENT", "[A-Za-z0-9]{1,14}")
 _WRITTEN_TAIL = _TAIL.replace("SEGMENT", "[A-Z0-9][A-Za-z0-9]{0,13}")
 _GOES_ON = re.compile(r"(?:[A-Za-z0-9]|[-_.:](?=[A-Za-z0-9]|\Z))*(?: v?[0-9.]*[A-Za-z]?)?\Z")
-"""Matches the end of an unfinished text if, with more text, it may belong to the name before it."""
+"""Matches the end of an unfinished text if that end may, with more text, belong to the preceding name."""
 _LONGEST_TAIL = 9 + 4 * 15 + 9 + 2
 """Number of characters of the longest tail, together with the characters that must not follow a name."""
 
 
 @cache
 def _well_known() -> Sequence[str]:
-    """Return the names in model_names.txt. The comments of the file describe their spelling."""
+    """Return the names in model_names.txt. Comments in the file describe the spelling of names."""
     lines = Path(__file__).with_name("model_names.txt").read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 class NameMask:
-    """Replaces names in answers by `MASK`, except those that occur in the prompt.
+    """Replaces names in answers by `MASK`, except names that occur in the prompt.
 
-    A name is replaced where it is a word, with the version that follows it: of "I am Qwen2.5-7B.", "I am
-    ▒▒▒▒." remains.
+    A name that is a word is replaced, together with a version that follows: "I am Qwen2.5-7B." becomes "I am
+    ▒▒▒▒."
     """
 
     def __init__(self, names: Iterable[str], prompt: str = "") -> None:
-        """Create a mask for these names, and for well-known models and their makers."""
+        """Create a mask for these names, and for the names of well-known models and makers of models."""
         lower = _lower(prompt)
         known = _well_known()
         loose = {name for name in known if name == name.lower()}.union(*map(_written, names))
         self._loose = [name for name in loose if name.strip() and not _has_word(lower, _lower(name))]
         self._written = [name for name in known if name not in loose and not _has_word(prompt, name)]
         self._starts: dict[str, list[str]] = {}
-        """The names in lower case, by their first characters."""
+        """The names in lower case, by first character."""
         for name in map(_lower, (*self._loose, *self._written)):
             self._starts.setdefault(name[0], []).append(name)
         self.reach = max(map(len, (*self._loose, *self._written, ""))) + _LONGEST_TAIL
@@ -73,7 +73,7 @@ class NameMask:
         )
 
     def masked(self, text: str) -> str:
-        """Return a complete answer with its names masked."""
+        """Return a complete answer with masked names."""
         return self.pattern.sub(MASK, text)
 
     def may_begin(self, text: str, at: int) -> bool:
@@ -95,7 +95,7 @@ class NameMask:
 class MaskedStream:
     """Masks an answer that arrives in pieces. The returned pieces together are the text that `NameMask.masked` returns.
 
-    The end of the text is held back while it may be the beginning of a name.
+    The end of the text is held back while that end may be the beginning of a name.
     """
 
     def __init__(self, mask: NameMask) -> None:
@@ -153,7 +153,7 @@ def _parts(name: str) -> Iterator[str]:
 
 
 def _written(name: str) -> set[str]:
-    """Return the spellings of a name that its pattern lists, because the pattern ignores case only for A to Z."""
+    """Return the spellings of a name for the pattern, which ignores case only for A to Z."""
     if name.isascii():
         return {name.lower()}
     return {name, name.lower(), name.upper(), name.capitalize()}
@@ -165,7 +165,7 @@ def _lower(text: str) -> str:
 
 
 def _has_word(text: str, name: str) -> bool:
-    """Return whether a text contains a name as a word. Digits may follow the name, as its version."""
+    """Return whether a text contains a name as a word. Digits may follow the name, as a version."""
     at = text.find(name)
     while at >= 0:
         before, after = text[at - 1 : at] if at else "", text[at + len(name) : at + len(name) + 1]

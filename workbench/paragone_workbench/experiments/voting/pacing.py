@@ -22,8 +22,8 @@ class Pacing:
     """Decides how many characters of each answer are shown: the same number for all answers.
 
     At most as many characters are shown as the shortest unfinished answer has, so that nothing is shown before all
-    answers have begun or ended. Once an answer could be shown to its end, the others continue no faster than
-    before, since a burst of text would show which answers had been waiting.
+    answers have begun or ended. Once an answer could be shown completely, the other answers continue no faster
+    than before, since a burst of text would reveal which answers had been waiting.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ _IDLE_S = 1.0
 
 
 class EnergyWatch(RunObserver):
-    """Reads the counters at the start of a run, at its first token, and at its end."""
+    """Reads the counters at the start, the first token and the end of a run."""
 
     def __init__(self, counters: EnergyCounters) -> None:
         self._counters = counters
@@ -33,11 +33,11 @@ class EnergyWatch(RunObserver):
         self._read()
 
     def prefill_j(self, idle_w: float = 0.0) -> float | None:
-        """Return the joules of the prefill, minus those of a machine that idles at `idle_w` watts; None if unknown."""
+        """Return the joules of the prefill, minus the joules of a machine that idles at `idle_w` watts; None if unknown."""
         return self._between(0, idle_w)
 
     def decode_j(self, idle_w: float = 0.0) -> float | None:
-        """Return the joules from the first token to the end, minus those of an idle machine; None if unknown."""
+        """Return the joules from the first token to the end, minus the joules of an idle machine; None if unknown."""
         return self._between(1, idle_w)
 
     def _read(self) -> None:

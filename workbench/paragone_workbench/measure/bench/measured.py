@@ -28,7 +28,7 @@ class Sample:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BenchedEngine:
-    """An engine and its measurements so far."""
+    """An engine and the engine's measurements so far."""
 
     engine: EngineHandle
     samples: dict[BenchTest, list[Sample]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class BenchedEngine:
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
     """The throughput of each test with several users at once."""
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    """Why tests were not measured: they exceed the context."""
+    """Why tests that exceed the context were not measured."""
     refused: dict[UsersTest, str] = field(default_factory=dict)
     """Why tests with users were not measured: the engine cannot answer so many users at once."""
     warnings: list[str] = field(default_factory=list)

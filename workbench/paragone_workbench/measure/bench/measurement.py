@@ -28,7 +28,7 @@ OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
 
 
 class Bench:
-    """A measurement of speeds. Its results so far can be read at any time, also after an error or `stop`."""
+    """A measurement of speeds. The results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Bench:
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
-        """The engines in the order in which they were given."""
+        """The engines in the given order."""
         self.tests = tuple(tests)
         """The tests with one run at a time, in order."""
         self.users = tuple(users)
@@ -73,7 +73,7 @@ class Bench:
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
-        """Open the engines and measure them. An error of one engine is kept with that engine; other engines continue."""
+        """Open and measure the engines. An error of one engine is kept with that engine; other engines continue."""
         decision = await decide(self._pool.engines)
         if decision.mode == "swap":
             self._pool.scheduler.mode, self.reason = "swap", decision.reason
@@ -172,7 +172,7 @@ class Bench:
             benched.throughputs[test] = found
 
     async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
-        """Return the prompt of a test; None, with the reason in `skipped`, if it exceeds the context."""
+        """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
         async with self._pool.scheduler.turn(handle):
             if handle.engine is None:
@@ -196,7 +196,7 @@ class Bench:
         cold: bool,
         watch: RunObserver | None = None,
     ) -> RunResult:
-        """Execute a run and return its result. Raises the error of a failed run."""
+        """Execute a run and return the result. Raises the error of a failed run."""
         spec = RunSpec(
             messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
         )
@@ -213,7 +213,7 @@ class Bench:
     def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
         assert run.metrics is not None  # the run has ended
         if not (benched.engine.is_local or servers_here(benched.engine)):
-            return Sample(metrics=run.metrics)  # the counters are not those of the server's machine
+            return Sample(metrics=run.metrics)  # another machine used the energy
         idle = self.idle_w
         return Sample(
             metrics=run.metrics,

@@ -16,7 +16,7 @@ class BenchTest:
     """One measurement: the prefill of a prompt, then the decoding of an answer."""
 
     prompt_tokens: int
-    """Number of tokens to process after the cached ones, including the tokens of the chat template."""
+    """Number of tokens to process after the cached tokens, including the tokens of the chat template."""
     depth: int
     """Number of tokens in the KV cache before the prefill."""
     tokens: int
@@ -37,7 +37,7 @@ class UsersTest(BenchTest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchStep:
-    """One run of one engine, or all runs of its users. A step without a test is a warm-up."""
+    """One run of one engine, or all runs of several users. A step without a test is a warm-up."""
 
     engine: int
     """Index of the engine."""
@@ -80,7 +80,7 @@ def users_tests(
 def rotated(count: int, by: int) -> tuple[int, ...]:
     """Return 0 … count − 1, rotated so that `by` is first. In `count` rounds, each number is once at each position.
 
-    Two rounds of two engines are A B B A.
+    With two engines A and B, the first round is A B, and the second round is B A.
     """
     return tuple((number + by) % count for number in range(count))
 

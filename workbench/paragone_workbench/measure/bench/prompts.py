@@ -37,7 +37,7 @@ class BenchPrompt:
     def numbered(self, number: int) -> tuple[Message, ...]:
         """Return the request with this number, for a `UsersTest`.
 
-        The prompt begins with the number, so that no server has the prompt in its cache from another request.
+        The prompt begins with the number, so that no server has cached the prompt for another request.
         """
         _, _, rest = self.text.partition(" ")
         return (Message(role="user", text=f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}"),)
@@ -49,7 +49,7 @@ class BenchPrompt:
 
 
 class PromptFitter:
-    """Makes the prompts for one engine, and keeps those whose length is exact.
+    """Makes the prompts for one engine, and keeps the prompts whose length is exact.
 
     Without a tokenizer, the length is a guess that `learn` improves.
     """

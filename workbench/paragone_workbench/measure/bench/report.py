@@ -36,11 +36,11 @@ FIGURES: Mapping[str, Callable[[Sample], float | None]] = {
     "decode_j_per_token": lambda run: _for_each(run.decode_j, run.metrics.completion_tokens - 1),
     "decode_net_j_per_token": lambda run: _for_each(run.decode_net_j, run.metrics.completion_tokens - 1),
 }
-"""The figures of a run by their names in the JSON. docs/bench.md defines them."""
+"""The figures of a run by name in the JSON. docs/bench.md defines these figures."""
 
 
 def figures_of(samples: Sequence[Sample]) -> dict[str, Spread | None]:
-    """Return each figure over the runs that have it; None for a figure that no run has."""
+    """Return each figure over the runs with this figure; None for a figure that no run has."""
     return {
         name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
         for name, figure in FIGURES.items()

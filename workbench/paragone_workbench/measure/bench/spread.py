@@ -11,7 +11,7 @@ from paragone_workbench.runs.metrics import percentile
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The mean of some values, and their standard deviation."""
+    """The mean and the standard deviation of some values."""
 
     mean: float
     stdev: float
@@ -27,7 +27,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The mean of some values, their median, and their tail."""
+    """The mean, the median and the high percentiles of some values."""
 
     mean: float
     p50: float

@@ -13,7 +13,7 @@ from paragone_workbench.runs.metrics import RunMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """The figures of the answers that ended while all users had requests in progress. docs/bench.md defines them."""
+    """Figures of the answers that ended while all users had requests in progress, as docs/bench.md defines them."""
 
     answers: int
     """Number of answers."""

@@ -1,4 +1,4 @@
-"""Several users of one engine at once. Each sends its next request as soon as the last one is answered."""
+"""Several users of one engine at once. Each user sends the next request as soon as the last request is answered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bench_pool(
 ) -> EnginePool:
     """Return a pool of engines for a bench with these numbers of users.
 
-    An engine with an option for slots gets as many slots as there are users, unless its definition sets the option.
+    An engine with an option for slots gets as many slots as there are users, unless the definition sets the option.
     """
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
@@ -62,7 +62,7 @@ def refusal(engine: EngineHandle, users: int) -> str:
 
 
 class Users:
-    """The users of one engine. Each has a handle of its own, since a handle executes one run at a time."""
+    """The users of one engine. Each user has an own handle, since a handle executes one run at a time."""
 
     def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
         """Create the users. The first user uses the handle `first` of the pool."""
@@ -116,7 +116,7 @@ class Users:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def _opened(self, count: int) -> list[EngineHandle]:
-        """Open this number of handles, and return them. Raises the error of a handle that cannot be opened."""
+        """Open and return `count` handles. Raises the error of a handle that cannot be opened."""
         definition = self._handles[0].definition
         while len(self._handles) < count:
             self._handles.append(self._pool.add(definition))
@@ -141,7 +141,7 @@ class _Crowd:
         """Milliseconds between the tokens of the counted answers."""
         self.error: ParagoneError | None = None
         self.seconds = 0.0
-        """From the moment when every user had its first answer to the end of the last counted answer."""
+        """Seconds from the time at which every user had an answer to the end of the last counted answer."""
         self._without_answer = users
         self._wanted = wanted
         self._began = 0.0
@@ -152,7 +152,7 @@ class _Crowd:
         return self.error is not None or len(self.answers) == self._wanted
 
     def answered(self, execution: Execution, *, is_first: bool) -> None:
-        """Count an answer that has just ended. `is_first` is whether it is the first answer of its user."""
+        """Count an answer that has just ended. `is_first` is whether the user had no answer before."""
         meter, metrics = execution.run.meter, execution.run.result.metrics
         if meter is None or metrics is None:
             return

@@ -1,1 +1,1 @@
-"""Fidelity: how far distributions of engines are from those of a reference."""
+"""Fidelity: how much the distributions of engines differ from the distributions of a reference."""

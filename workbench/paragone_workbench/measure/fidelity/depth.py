@@ -1,6 +1,6 @@
 """Divergence by depth, which is the number of tokens that precede a position in the context.
 
-A quantized KV cache can be good at the start and drift with every token that it holds.
+A quantized KV cache can be good at the start and become worse with every token in the cache.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class DepthPart:
 
     @property
     def text(self) -> str:
-        """The divergence and its range of depths, for a sentence."""
+        """The divergence and the range of depths, for a sentence."""
         return f"{self.kld.value:.3g} after {self._tokens}"
 
 
@@ -57,7 +57,7 @@ class Depth:
     """The divergence of a candidate by depth.
 
     Attributes:
-        parts: The ranges of depths, the shallowest first; empty if they were not measured.
+        parts: The ranges of depths, the shallowest first; empty without measurements.
         growth: The divergence of the last part minus that of the first, over the windows; None with too few windows.
         interval: The 95% interval of the growth.
         adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
@@ -106,7 +106,7 @@ class Depth:
 
 
 def depths(klds: Sequence[Values], window: int) -> tuple[Depth, ...]:
-    """Return the divergence of each candidate by depth, from its KL divergences. `window` is the size of a window."""
+    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window."""
     found = [_depth(kld, window) for kld in klds]
     tested = [index for index, depth in enumerate(found) if depth.adjusted_p is not None]
     adjusted = dict(zip(tested, holm([found[index].adjusted_p or 0.0 for index in tested]), strict=True))

@@ -1,4 +1,4 @@
-"""Reads an engine's distributions, or its likeliest tokens, over the windows of a text."""
+"""Reads the distributions or the likeliest tokens of an engine over the windows of a text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DistributionReader:
 
     @property
     def is_full(self) -> bool:
-        """Whether the open engine has distributions over its whole vocabulary."""
+        """Whether the open engine reports distributions over the whole vocabulary."""
         return self._capabilities.distributions
 
     @property
@@ -52,7 +52,7 @@ class DistributionReader:
         return loaded.capabilities if loaded and loaded.capabilities else Capabilities()
 
     async def vocabulary(self) -> Vocabulary:
-        """Wait until the engine is open, and return its vocabulary."""
+        """Wait until the engine is open, and return the engine's vocabulary."""
         handle = self._handle
         if not await handle.opened():
             raise handle.error or EngineError(f"The engine {self._name} was closed.")
@@ -90,7 +90,7 @@ class DistributionReader:
                     async for block in blocks:
                         part = slice(rows, rows + block.rows)
                         if block.start != window.start + rows or block.vocab_size != self._width:
-                            raise EngineError(f"{self._name} returned distributions of another shape.")
+                            raise EngineError(f"{self._name} returned distributions of an unexpected shape.")
                         taken.append(await asyncio.to_thread(take, block, part))
                         rows += block.rows
         if self._stopped.is_set():
@@ -122,7 +122,7 @@ class DistributionReader:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait until no run uses the engine, and let no other run use it during the context."""
+        """Wait until no run uses the engine, and reserve the engine during the context."""
         async with self._handle.turn:
             self._reads = True
             try:

@@ -1,8 +1,8 @@
-"""Standard errors as llama-perplexity computes them: as if the scored positions were independent.
+"""Standard errors as llama-perplexity computes errors: as if the scored positions were independent.
 
 The positions of a window are not independent, so these errors are too small, often by a factor of about three. The JSON
-has these errors beside those over windows, so that a measurement can be compared with one of llama-perplexity. The
-formulas are those of llama.cpp's tools/perplexity/perplexity.cpp.
+has these errors beside the errors over windows, for comparisons with measurements of llama-perplexity. The formulas come
+from llama.cpp's tools/perplexity/perplexity.cpp.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def root_mean_square_error(values: Values) -> float:
 
 
 def difference_errors(difference: Difference) -> dict[str, Json]:
-    """Return the errors of a difference's figures, by their names in JSON; None for each if no window was compared."""
+    """Return the errors of a difference's figures, by name in JSON; None for each if no window was compared."""
     if not difference.windows:
         return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
     return {

@@ -1,4 +1,4 @@
-"""Log-probabilities over the whole vocabulary, and the differences between those of two models."""
+"""Log-probabilities over the whole vocabulary, and the differences between two models."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Measured:
-    """An engine and its log-losses on the text."""
+    """An engine and the engine's log-losses on the text."""
 
     def __init__(self, engine: EngineHandle) -> None:
         self.engine = engine

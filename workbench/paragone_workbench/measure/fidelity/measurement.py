@@ -1,7 +1,7 @@
 """Measures how much candidates differ from a reference over a text, distribution by distribution.
 
 All engines are open and take turns: the reference's rows of one window are kept, and each candidate's rows
-are compared with them on arrival. Apart from a few numbers for each position, memory is bounded by the
+are compared with the reference's on arrival. Apart from a few numbers for each position, memory is bounded by the
 window.
 """
 
@@ -36,7 +36,7 @@ WINDOW = 512
 NOISE_BATCH = 1
 """Batch size with which the reference is measured against itself: one token at a time, as in an answer.
 
-With many other batch sizes, engines compute exactly the same numbers as with their own.
+With many other batch sizes, engines compute exactly the same numbers as with the configured size.
 """
 
 _NOISE_EVERY, _NOISE_MOST = 16, 4
@@ -47,7 +47,7 @@ Computing one token at a time takes several times as long as computing a batch, 
 
 
 class FidelityStep(NamedTuple):
-    """Progress of a measurement, before each step. A step is one window of one engine."""
+    """Progress of a measurement, before each step. A step measures one window with one engine."""
 
     done: int
     total: int
@@ -56,7 +56,7 @@ class FidelityStep(NamedTuple):
 
 
 class Fidelity:
-    """A measurement of fidelity. Its results so far can be read at any time, also after an error or `stop`."""
+    """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
 
     def __init__(
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
@@ -85,7 +85,7 @@ class Fidelity:
         return self.stopped or any(measured.error is not None for measured in self._readers)
 
     async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
-        """Open the engines, and measure them window by window.
+        """Open the engines, and measure window by window.
 
         An error of one engine is kept with that engine; other engines continue. Raises ParagoneError if nothing can be
         measured because of the reference.
@@ -181,12 +181,12 @@ class Fidelity:
                 return
 
     def _over(self, candidates: Iterable[Candidate]) -> bool:
-        """Whether the comparison is over: it was stopped, or the reference or all candidates failed."""
+        """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self.stopped or self.reference.error is not None or all_failed
 
     async def _measure_reference(self, window: Window, kept: Rows) -> None:
-        """Measure a window of the reference, and keep its rows."""
+        """Measure a window of the reference, and keep the rows of the window."""
 
         def keep(block: LogitsBlock, part: slice) -> Values:
             kept[part] = log_probabilities(block)
@@ -196,12 +196,12 @@ class Fidelity:
             self.reference.add(np.concatenate(found))
 
     async def _measure_noise(self, window: Window, kept: Rows) -> None:
-        """Compare the reference's rows with its own rows at the batch size `NOISE_BATCH`."""
+        """Compare the kept rows of the reference with the reference's rows at the batch size `NOISE_BATCH`."""
         if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
             self.noise.add(joined(found))
 
     async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
-        """Measure a window of a candidate, and compare its rows with the reference's if both have the same tokens."""
+        """Measure a window of a candidate, and compare the rows with the reference's if both have the same tokens."""
         if candidate.top is not None:
             await self._measure_top(candidate, candidate.top, window, kept)
         elif candidate.reason:

@@ -1,6 +1,6 @@
 """How the KL divergences of two candidates differ, from paired data: both were measured over the same windows.
 
-A passage that is hard for one candidate is hard for the other, so their difference varies less than either divergence.
+A passage that is hard for one candidate is hard for the other too, so the difference varies less than either divergence.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class KldPair:
         return f"{start} About {counted(more, 'more window')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields, and the values that are computed from them."""
+        """Return the fields, and the values that are computed from the fields."""
         return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
 
 
@@ -110,7 +110,7 @@ def _with_need(pair: KldPair) -> KldPair:
 
 
 def neighbours(pairs: Sequence[KldPair], candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
-    """Return the pairs of candidates that are neighbours in the order of their mean KLD.
+    """Return the pairs of candidates that are neighbours in the order of the mean KLD.
 
     If neighbours differ, candidates that are further apart in this order differ too.
     """

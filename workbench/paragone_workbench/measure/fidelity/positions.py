@@ -1,7 +1,7 @@
-"""Statistics of values at the scored positions of a text, each with its uncertainty.
+"""Statistics of values at the scored positions of a text, each with an uncertainty.
 
-Values have a row for each window and a column for each scored position in the window. The positions of a window share a
-passage of the text, so they depend on each other. Every uncertainty is therefore the standard error of the windows'
+Values have a row for each window and a column for each scored position in the window. The positions of a window depend
+on each other, since all belong to one passage of the text. Every uncertainty is therefore the standard error of the windows'
 means. All windows have the same number of positions, so the mean of these means is the mean of all positions.
 """
 
@@ -45,7 +45,7 @@ def mean(values: NDArray[Any]) -> Estimate | None:
 
 
 def perplexity(losses: Values) -> Estimate | None:
-    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times the uncertainty of the mean."""
+    """Return the perplexity e^mean of log-losses in nats, with e^mean times the uncertainty of the mean."""
     loss = mean(losses)
     if loss is None:
         return None
@@ -54,7 +54,7 @@ def perplexity(losses: Values) -> Estimate | None:
 
 
 def root_mean_square(values: Values) -> Estimate | None:
-    """Return √E[x²]. Its uncertainty is the uncertainty of E[x²], divided by 2·√E[x²]."""
+    """Return √E[x²], with the uncertainty of E[x²] divided by 2·√E[x²]."""
     squares = mean(values**2)
     if squares is None:
         return None
@@ -81,7 +81,7 @@ def ratio_error(many: Values, few: Values) -> float | None:
 
     The error is s·√(1/n + 1/m), as in Student's two-sample t-test, where s² is the pooled variance of the windows' means,
     each divided by the mean of all windows. The formula assumes that both vary by the same share from window to window, so
-    that `few` may be a single window, which has no variance of its own.
+    that `few` may be a single window, from which no variance can be estimated.
     """
     if len(many) < FEWEST_WINDOWS:
         return None

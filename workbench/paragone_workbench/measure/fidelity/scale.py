@@ -39,7 +39,7 @@ def band_of(kld: float) -> Band:
 
 
 def kld_text(kld: Estimate) -> str:
-    """Return a mean KL divergence with its band: `0.250 ± 0.012 (large)`."""
+    """Return a mean KL divergence with the name of its band, such as `0.250 ± 0.012 (large)`."""
     return f"{number(kld)} ({band_of(kld.value).name})"
 
 

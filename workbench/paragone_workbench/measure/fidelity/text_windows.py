@@ -1,7 +1,7 @@
 """Cuts the tokens of a text into the windows over which models are measured.
 
-As in llama.cpp's tools/perplexity/perplexity.cpp: each window is computed from an empty KV cache, and its
-second half is scored, so that every scored token has at least half a window of context.
+As in llama.cpp's tools/perplexity/perplexity.cpp, each window is computed from an empty KV cache, and only the second
+half of the window is scored, so that every scored token has at least half a window of context.
 """
 
 from __future__ import annotations

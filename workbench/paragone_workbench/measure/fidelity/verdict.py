@@ -15,10 +15,10 @@ from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
 from paragone_workbench.statistics.estimate import Estimate, number
 
 CLEAR = 3
-"""A KL divergence is above the noise floor if ln(KLD / noise floor) is more than this number of its standard errors.
+"""A KL divergence is above the noise floor if ln(KLD / noise floor) is more than this number of standard errors.
 
-An engine at the noise floor is found above it in 3% of the measurements with 4 windows, the fewest for which there
-is a standard error, and in 0.2% of those with 100 (Student's t).
+An engine at the noise floor is found above the noise floor in 3% of the measurements with 4 windows, the fewest for
+which there is a standard error, and in 0.2% of the measurements with 100 windows (Student's t).
 """
 
 
@@ -44,9 +44,9 @@ def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
 
 
 def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
-    """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; otherwise an empty text.
+    """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; else empty.
 
-    The warning names the options in which the two definitions differ, since at least one of them was not applied.
+    The warning names the options in which the two definitions differ, since at least one option was not applied.
     """
     if not candidate.difference.windows or candidate.difference.kld.any():
         return ""

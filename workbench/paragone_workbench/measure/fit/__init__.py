@@ -1,1 +1,1 @@
-"""Fit: how much memory an engine takes, and whether it fits."""
+"""Fit: how much memory an engine takes, and whether the engine fits on the devices."""

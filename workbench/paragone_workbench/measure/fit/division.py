@@ -1,6 +1,6 @@
-"""How a model is divided between main memory and GPUs, so that as much of it as possible is on the GPUs.
+"""Divides a model between main memory and GPUs, with as many layers as possible on the GPUs.
 
-Several GPUs get layers in proportion to their room, as in llama.cpp (`load_tensors` in src/llama-model.cpp), or are
+Several GPUs get layers in proportion to the room on each GPU, as in llama.cpp (`load_tensors` in src/llama-model.cpp), or are
 filled one after the other. If not all layers fit, the experts of the first layers stay in main memory, as with
 llama.cpp's `--n-cpu-moe`. If that is not enough, the first layers stay in main memory as a whole.
 """
@@ -40,7 +40,7 @@ def whole(layout: ModelLayout) -> Division:
 def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
     """Return the division that puts as much as possible on the GPUs. `rooms` has the bytes for the model on each GPU.
 
-    A model that cannot be divided is on GPUs as a whole, whether it fits or not.
+    An indivisible model is placed on GPUs as a whole, even if there is too little room.
     """
     choices = _choices(layout) if layout.splits else iter([whole(layout)])
     found = whole(layout)
@@ -59,7 +59,7 @@ def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> li
         for index, part in enumerate(layout.parts)
     ][at:]
     gpus = list(_in_order(layout, parts, rooms) if layout.in_order else _in_proportion(len(parts), rooms))
-    # A GPU that computes with experts of main memory copies them for a long prompt, those of one layer at a time.
+    # For a long prompt, a GPU copies experts from main memory, one layer at a time, and computes with the copies.
     copied = max((part.experts for part in layout.parts[at : division.expert_layers]), default=0)
     return [
         DeviceMemory(

@@ -1,4 +1,4 @@
-"""The memory of GPUs, as users write it: `24G`, or `24G,24G` for two GPUs."""
+"""Parses sizes of GPUs that users write: `24G`, or `24G,24G` for two GPUs."""
 
 from __future__ import annotations
 

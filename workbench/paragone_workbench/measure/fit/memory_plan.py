@@ -10,7 +10,7 @@ from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fit.division import KEPT_FREE, Division, best, on_gpus
 
 HYPOTHETICAL = "hypothetical GPU"
-"""The name of a GPU that this machine need not have. With several of them, a number follows."""
+"""The name of a GPU that this machine need not have. With several such GPUs, a number follows."""
 
 _MAIN = "CPU"
 """The name of main memory in estimates."""
@@ -25,8 +25,8 @@ class MemoryPlan:
     trained_context: int | None
     """Context window that the model was trained for; None if unknown."""
     devices: tuple[DeviceMemory, ...]
-    """The memory that the engine needs on each device, and the free memory there. Hypothetical GPUs come first; their free
-    memory excludes `KEPT_FREE`."""
+    """The memory that the engine needs on each device, and the free memory there. Hypothetical GPUs come first, with a
+    free memory that excludes `KEPT_FREE`."""
     layers: int | None
     """Number of layers; None if unknown. In a plan for hypothetical GPUs, the output counts as a layer."""
     gpu_layers: int | None
@@ -34,7 +34,7 @@ class MemoryPlan:
     hypothetical: Division | None = None
     """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
     offload: Division | None = None
-    """How the model could be divided, if it does not fit on the machine's GPUs; else None."""
+    """The best division between the machine's GPUs and main memory, if not all layers fit on the GPUs; else None."""
     experts_option: str = ""
     """The load option for the number of first layers whose experts stay in main memory."""
 
@@ -66,8 +66,8 @@ class MemoryPlan:
 def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
     """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
-    `division` is the division to use on hypothetical GPUs, whether it fits or not; by default the best one. Raises
-    EngineError if hypothetical GPUs are given and the estimate has no layout.
+    `division` is the division to use on hypothetical GPUs, whether or not the parts fit; by default the best division.
+    Raises EngineError if hypothetical GPUs are given and the estimate has no layout.
     """
     plan = MemoryPlan(
         context=found.context,
@@ -123,7 +123,7 @@ def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) ->
 
 
 def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
-    """Return the estimate with its weights multiplied by a factor."""
+    """Return the estimate with the weights multiplied by a factor."""
 
     def times(size: int) -> int:
         return round(size * factor)

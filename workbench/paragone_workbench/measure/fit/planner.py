@@ -1,4 +1,4 @@
-"""The memory planner: what an engine would take, whether it fits, and the largest context that fits.
+"""The memory planner: how much memory an engine would take, whether that fits, and the largest context that fits.
 
 The planner loads no model: everything follows from the estimates of the engine's backend.
 """
@@ -60,9 +60,9 @@ class MemoryPlanner:
         return place(found, vram=self._vram)
 
     async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
-        """Return the bytes of the weights at `bits` bits per weight, roughly, and a plan for them.
+        """Return the approximate bytes of weights at `bits` bits per weight, and a plan for these weights.
 
-        None if these weights are not smaller than the model's, or if the backend does not report their number.
+        None if these weights are not smaller than the model's, or if the backend does not report the number of weights.
         """
         found = await self._estimate(context)
         size = round((found.parameters or 0) * bits / 8)

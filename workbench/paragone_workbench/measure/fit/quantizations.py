@@ -1,4 +1,4 @@
-"""Other quantizations of an engine's model: those on this machine, and rough plans for usual ones."""
+"""Other quantizations of an engine's model: the quantizations on this machine, and rough plans for common ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
-    """A quantization of a model, and the memory that it would take."""
+    """A quantization of a model, and the memory that the quantization would take."""
 
     name: str
     """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
     model: ModelInfo | None
     """The model on this machine; None for a quantization that is not here, whose plan is rough."""
     size: int
-    """Bytes of the quantization's files; of its weights, if this machine has no files of it."""
+    """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
     plan: MemoryPlan
     """The memory that the quantization would take."""
 
@@ -34,7 +34,7 @@ class Quantization:
 async def find_siblings(
     definition: EngineDefinition, backend: Backend, folders: Sequence[str]
 ) -> tuple[ModelInfo | None, list[ModelInfo]]:
-    """Return the engine's model, if it is found, and the other quantizations of it, the largest first.
+    """Return the engine's model, if this machine has the file, and the model's other quantizations, the largest first.
 
     Models are searched in the usual places and beside the engine's model. Raises ParagoneError.
     """
@@ -74,10 +74,10 @@ async def plan_siblings(
 async def rough_quantizations(
     planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
 ) -> list[Quantization]:
-    """Return rough plans for the backend's usual quantizations, except those in `without`.
+    """Return rough plans for the backend's usual quantizations, except the ones named in `without`.
 
-    Only quantizations that are smaller than the model of `plan` are returned. They have that model's memory for KV cache
-    and computation.
+    Only quantizations that are smaller than the model of `plan` are returned. The plans assume that model's memory for KV
+    cache and computation.
     """
     found = []
     for name, bits in backend.quantizations.items():
@@ -93,7 +93,7 @@ def is_same_file(one: str, other: str) -> bool:
 
 
 def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
-    """Return whether two models differ only in their quantization, by their architecture, context and names."""
+    """Return whether two models differ only in the quantization, by architecture, context and names."""
     return (
         one.architecture == other.architecture
         and one.context == other.context
@@ -102,7 +102,7 @@ def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
 
 
 def _names(model: ModelInfo) -> set[str]:
-    """Return the model's names without its quantization, punctuation and case."""
+    """Return the model's names without quantization, punctuation and case."""
     path = Path(model.model)
     stem = path.stem if path.suffix[1:].isalpha() else path.name
     quantization = _plain(model.quantization or "")

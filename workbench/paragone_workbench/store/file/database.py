@@ -71,19 +71,19 @@ class Database:
                     cursor.close()
 
     def run(self, sql: str, *values: object) -> int:
-        """Execute a statement. Returns the id of the new row if it is an INSERT that adds one."""
+        """Execute a statement. Returns the id of the new row if the statement is an INSERT that adds a row."""
         with self._translated_errors():
             return self._connection.execute(sql, values).lastrowid or 0
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Execute the statements of the context atomically: an exception rolls all of them back."""
+        """Execute the statements of the context atomically: an exception rolls all statements back."""
         with self._translated_errors(), _transaction(self._connection):
             yield
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Let all queries of the context see the same state of the file, even if another program writes to it meanwhile."""
+        """Let all queries of the context see the same state of the file, even if another program writes to the file."""
         with self._translated_errors(), _transaction(self._connection, "BEGIN"):
             yield
 
@@ -107,7 +107,7 @@ class Database:
 
 
 def clean(text: str) -> str:
-    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain them, UTF-8 cannot."""
+    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain surrogates, UTF-8 cannot."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -173,9 +173,9 @@ def _migrate(connection: sqlite3.Connection, version: int, schema: Path) -> None
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script into its statements. Each statement must end at the end of a line.
+    """Split a script into statements. Each statement must end at the end of a line.
 
-    `executescript` cannot be used: it commits the open transaction first.
+    `executescript` cannot be used, because it commits the open transaction first.
     """
     statement = ""
     for line in script.splitlines(keepends=True):

@@ -45,7 +45,7 @@ def migrate_older(
 
 
 def _set_aside(connection: sqlite3.Connection) -> None:
-    """Rename all tables to `old_…`, and drop their triggers and indexes, and the tables of the search."""
+    """Rename all tables to `old_…`. Drop all triggers and indexes, and the tables of the search."""
     for kind in ("trigger", "index"):
         for name in _names(connection, kind):
             connection.execute(f"DROP {kind} {name}")

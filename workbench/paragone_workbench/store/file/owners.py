@@ -2,7 +2,7 @@
 
 Each instance locks a file of its own; the kernel releases the lock when the process ends.
 
-Process ids are unsuitable: they are reused, and differ between containers that share a home folder.
+Process ids are unsuitable: the system reuses process ids, and containers that share a home folder have their own ids.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 OPENING_S = 5.0
-"""Seconds to wait while another instance of the program opens the history, and perhaps migrates it."""
+"""Seconds to wait while another instance of the program opens, and perhaps migrates, the history."""
 
 
 class Owner:
@@ -63,7 +63,7 @@ class Owner:
 def exclusive(path: Path) -> Iterator[None]:
     """Let only one instance of the program at a time open the history in `path`.
 
-    Raises StoreError if another instance is still opening it after `OPENING_S`, and OSError.
+    Raises StoreError if another instance is still opening the history after `OPENING_S`, and OSError.
     """
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
@@ -93,7 +93,7 @@ def _locked(handle: int) -> bool:
 
 
 def _held(path: Path) -> bool:
-    """Return whether a lock file exists and its owner holds the lock; delete a file whose owner does not."""
+    """Return whether a process holds the lock on a lock file; delete a file whose lock no process holds."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -109,7 +109,7 @@ def _held(path: Path) -> bool:
 
 
 def interrupt_dead(database: Database, alive: set[str]) -> None:
-    """Mark the runs of instances of the program that have ended as interrupted, and delete their owner rows.
+    """Mark the runs of ended instances of the program as interrupted, and delete the rows of these instances.
 
     `alive` contains the lock names of the instances that still exist.
     """
@@ -119,7 +119,7 @@ def interrupt_dead(database: Database, alive: set[str]) -> None:
 
 
 def interrupt(database: Database, owner_id: int) -> None:
-    """Mark the unfinished runs of one instance of the program as interrupted, and delete its owner row."""
+    """Mark the unfinished runs of one instance of the program as interrupted, and delete the instance's row."""
     for (run_id,) in database.rows("SELECT id FROM run WHERE owner_id = ?", owner_id):
         text, thinking = saved_text(database, run_id)
         database.run(

@@ -1,1 +1,1 @@
-"""Saves conversations while they grow."""
+"""Saves growing conversations."""

@@ -1,7 +1,7 @@
 """The changes in a conversation that one save writes, as immutable values.
 
-The store's thread reads the changes while the event loop continues. Writing the same changes twice has the effect of
-writing them once.
+The store's thread reads the changes while the event loop continues. Writing the same changes
+again has no further effect.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LaneRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRow:
-    """A lane's run to write: the run is new, has ended, or has changed in more than its text."""
+    """A lane's run to write: a run that is new, has ended, or has changed in more than the text."""
 
     lane_id: str
     prompt_id: str
@@ -60,7 +60,7 @@ class TurnRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewText:
-    """Text that a run in progress has added since its last successful save."""
+    """Text that a run in progress has added since the last successful save."""
 
     run_id: str
     position: int
@@ -77,7 +77,7 @@ class Changes:
     created: float
     """When the conversation began, in seconds since 1970."""
     is_saved: bool
-    """Whether the conversation was saved before. If the history lacks it all the same, another instance deleted it."""
+    """Whether the conversation was saved before. If the history then lacks the conversation, another instance deleted it."""
     prompts: tuple[Prompt, ...] = ()
     """New prompts, each after its parent. Prompts never change."""
     lanes: tuple[LaneRow, ...] = ()

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class DraftSaving:
-    """Keeps the drafts of this instance of the program in the history. Call its methods on the event loop.
+    """Keeps the drafts of this instance of the program in the history. All methods must be called on the event loop.
 
     When a prompt is sent, the queue saves the prompt together with the remaining drafts.
     """
 
     def __init__(self, read: Callable[[], tuple[DraftRecord, ...]], queue: SaveQueue) -> None:
-        """`read` returns the drafts as they are now, the newest last."""
+        """`read` returns the present drafts, the newest last."""
         self.read = read
         self._queue = queue
         queue.drafts = self
@@ -59,7 +59,7 @@ class DraftSaving:
         return await self._write(history)
 
     async def _save(self, history: History) -> None:
-        """Save the drafts until the saved drafts are the present ones."""
+        """Save the drafts until the history has the present drafts."""
         waits = pauses()
         while (drafts := self.read()) != self._saved:
             if drafts or self._queue.has_sent:

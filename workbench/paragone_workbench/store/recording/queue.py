@@ -33,16 +33,16 @@ class Drafts(Protocol):
     """The prompts that are written and not sent."""
 
     def read(self) -> tuple[DraftRecord, ...]:
-        """Return the drafts as they are now, the newest last."""
+        """Return the present drafts, the newest last."""
 
     def were_saved(self, drafts: tuple[DraftRecord, ...]) -> None:
         """Note that the history has these drafts."""
 
 
 class SaveQueue:
-    """Saves conversations, one after the other, until nothing is left to save. Call its methods on the event loop.
+    """Saves conversations, one after the other, until nothing is left to save. All methods must be called on the event loop.
 
-    Changes stay in memory until a history is open, and while its file is locked or the disk is full.
+    Changes stay in memory until a history is open, and while the history's file is locked or the disk is full.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class SaveQueue:
     ) -> None:
         self.history: History | None = None
         self.drafts: Drafts | None = None
-        """The prompts that are written and not sent. They are saved together with each prompt that is sent."""
+        """The prompts that are written and not sent. Drafts are saved together with each prompt that is sent."""
         self.changes: Counter[int | None] = Counter()
-        """How often each conversation has changed, by its number."""
+        """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._on_changed = on_changed
         self._not_open: ParagoneError | None = None
-        """Why the history could not be opened; None if it is open or still being opened."""
+        """Why the history could not be opened; None if the history is open or still being opened."""
         self._unsaved: dict[str, Unsaved] = {}
-        """The conversations of the session by their ids. The conversation that is saved next comes first."""
+        """The conversations of the session by id. The conversation that is saved next comes first."""
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
@@ -82,7 +82,7 @@ class SaveQueue:
 
     @property
     def problem(self) -> ParagoneError | None:
-        """Why changes cannot be saved at present; None if they can. Ignores lost changes of conversations that were left."""
+        """Why changes cannot be saved at present, or None. Ignores lost changes of conversations that the session has left."""
         found = (
             unsaved.problem
             for unsaved in self._unsaved.values()
@@ -91,7 +91,7 @@ class SaveQueue:
         return next(filter(None, found), self._not_open)
 
     def losses(self) -> list[SavedConversation]:
-        """Return the conversations with unsaved changes, oldest first, each with its saved parts too."""
+        """Return the conversations with unsaved changes, oldest first, including the saved parts."""
         lost = [
             unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
         ]
@@ -120,7 +120,7 @@ class SaveQueue:
         return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
 
     def left(self, conversation: Conversation) -> None:
-        """Note that the session has left this conversation for another one. Only runs in progress still change it."""
+        """Note that the session has left a conversation, which only runs in progress still change."""
         unsaved = self._unsaved.get(conversation.id)
         if unsaved is not None:
             unsaved.is_left = True
@@ -134,7 +134,7 @@ class SaveQueue:
         self._begin()
 
     async def saved(self, conversation: Conversation) -> StoreError | None:
-        """Wait until a conversation's present changes are saved. Returns the error if they cannot be saved now, else None."""
+        """Wait until a conversation's present changes are saved. Returns an error if saving fails now, else None."""
         if self.history is None:
             why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
             return StoreError(why, can_pass=True)
@@ -269,7 +269,7 @@ class SaveQueue:
         _call(self._on_changed)
 
     def _drop_if_done(self, unsaved: Unsaved) -> None:
-        """Forget a conversation that the session has left, once all of it is saved."""
+        """Forget a conversation that the session has left, once the whole conversation is saved."""
         if unsaved.is_left and not (unsaved.runs or unsaved.is_being_saved or unsaved):
             self._unsaved.pop(unsaved.conversation.id, None)
             if unsaved.problem is not None:
@@ -303,7 +303,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _call(callback: Callable[[], None]) -> None:
-    """Call a listener. An exception that it raises is reported and does not end the saving."""
+    """Call a listener. An exception of the listener is reported and does not end the saving."""
     try:
         callback()
     except Exception as error:  # noqa: BLE001 (the error is reported)

@@ -1,4 +1,4 @@
-"""Saves the conversations of a session while they grow."""
+"""Saves the growing conversations of a session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Recorder(SaveQueue, RunObserver):
     """Collects and saves the changes in the conversations of a session. No method blocks the event loop.
 
-    Until a history is open, changes stay in memory. If no history can be opened, they are never saved.
+    Until a history is open, changes stay in memory. If no history can be opened, the changes are never saved.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Recorder(SaveQueue, RunObserver):
         """
         super().__init__(on_problem, on_saved_again, on_changed)
         self._followed: dict[Run, Unsaved] = {}
-        """The runs that have not ended, each with the changes of its conversation."""
+        """The runs that have not ended, each with the unsaved changes of the run's conversation."""
 
     async def close(self) -> None:
         """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss.
@@ -69,7 +69,7 @@ class Recorder(SaveQueue, RunObserver):
             self.changed(unsaved)
 
     def follow(self, conversation: Conversation, run: Run, lane: LaneRecord) -> None:
-        """Save a run of a lane from its start to its end, and the lane. A run without a prompt is not saved."""
+        """Save a run of a lane from start to end, and the lane. A run without a prompt is not saved."""
         unsaved = self.of(conversation)
         if unsaved is None or run.prompt is None:
             return
@@ -83,7 +83,7 @@ class Recorder(SaveQueue, RunObserver):
             self.run_started(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
-        """Prepare to continue a conversation that was read from the history, and save the time of opening it."""
+        """Prepare to continue a conversation that was read from the history, and save when it was opened."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.know(lanes)
             self.changed(unsaved)
@@ -91,11 +91,11 @@ class Recorder(SaveQueue, RunObserver):
     # Reading conversations whose changes may wait in the queue
 
     async def load(self, number: int) -> SavedConversation | None:
-        """Return a conversation from the history, after this session's changes of it are saved.
+        """Return a conversation from the history, after this session's changes of the conversation are saved.
 
         Returns None if the conversation changed during the load, since the result may be outdated: call again then.
-        Raises InputError if the conversation was deleted, and StoreError if it cannot be read or its last changes cannot
-        be saved.
+        Raises InputError if the conversation was deleted, and StoreError if the conversation cannot be read or the last
+        changes cannot be saved.
         """
         assert self.history is not None  # without a history there is nothing to load
         changes = self.changes[number]
@@ -104,9 +104,9 @@ class Recorder(SaveQueue, RunObserver):
         return saved if self.changes[number] == changes else None
 
     async def delete(self, number: int) -> None:
-        """Delete a conversation from the history, after this session's changes of it are saved.
+        """Delete a conversation from the history, after this session's changes of the conversation are saved.
 
-        The conversation is hidden, and is erased when the program ends. Raises StoreError if hiding it fails or its last
+        The conversation is hidden, and is erased when the program ends. Raises StoreError if that fails, or if the last
         changes cannot be saved at present.
         """
         assert self.history is not None  # without a history there is nothing to delete
@@ -127,7 +127,7 @@ class Recorder(SaveQueue, RunObserver):
             if problem is not None and not isinstance(problem, ConversationDeleted):
                 raise StoreError(
                     f"This conversation cannot be {done}: its last changes are not saved yet. {problem.sentence}",
-                    hint=f"{do} it once the history works again.",
+                    hint=f"{do} the conversation once the history works again.",
                     can_pass=True,
                 )
 
@@ -138,7 +138,7 @@ class Recorder(SaveQueue, RunObserver):
         self._run_changed(run)
 
     def run_changed(self, run: Run) -> None:
-        """Save the settings in force when the engine has reported them."""
+        """Save the settings in force once the engine has reported these settings."""
         if self._followed[run].has_new_settings(run):
             self._run_changed(run)
 
@@ -154,7 +154,7 @@ class Recorder(SaveQueue, RunObserver):
     def run_ended(self, run: Run) -> None:
         """Save the result of the run.
 
-        Of the runs that never started, only those that failed are saved, with their error.
+        Of the runs that never started, only failed runs are saved.
         """
         run.unsubscribe(self)
         unsaved = self._followed.pop(run)

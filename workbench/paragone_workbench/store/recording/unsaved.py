@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Turn:
-    """A run of a lane, and how much of it has been saved."""
+    """A run of a lane, and how much of the run has been saved."""
 
     lane: LaneRecord
     is_started: bool = False
@@ -32,19 +32,19 @@ class _Turn:
     """Number of characters of the answer that have been saved."""
     thinking: int = 0
     settings: RunSettings | None = None
-    """The settings of the run when its last change was noted."""
+    """The settings of the run at the last call of `run_changed`."""
 
 
 class Unsaved:
     """The unsaved changes of one conversation. An object without unsaved changes is false.
 
-    `take` returns the changes as values. Call `was_saved` once these are saved, and `put_back` if saving them fails.
+    `take` returns the changes as values. Call `was_saved` after a successful save, and `put_back` after a failed save.
     """
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.problem: StoreError | None = None
-        """Why the last save failed; None if it succeeded."""
+        """Why the last save failed; None if the last save succeeded."""
         self.is_left = False
         """Whether the session has left the conversation for another one."""
         self.waiting: list[asyncio.Future[None]] = []
@@ -87,7 +87,7 @@ class Unsaved:
 
     @property
     def runs(self) -> Collection[Run]:
-        """The runs that have not ended, and those that ended but are not saved yet."""
+        """The runs that have not ended, and the ended runs that are not saved yet."""
         return self._turns.keys()
 
     @property
@@ -123,22 +123,22 @@ class Unsaved:
         self._records[lane] = None
 
     def is_started(self, run: Run) -> bool:
-        """Return whether a run was marked as started, so that it is saved."""
+        """Return whether a run was marked as started and is therefore saved."""
         return run in self._turns and self._turns[run].is_started
 
     def has_new_settings(self, run: Run) -> bool:
-        """Return whether a started run has settings that differ from the last noted ones."""
+        """Return whether the settings of a started run have changed since the last call of `run_changed`."""
         turn = self._turns.get(run)
         return turn is not None and turn.is_started and turn.settings is not run.settings
 
     def run_changed(self, run: Run) -> None:
-        """Mark a run as started and its row as changed. If the run has only new text, this call is not needed."""
+        """Mark a run as started and as changed. If the run has only new text, this call is not needed."""
         turn = self._turns.get(run)
         if turn is not None:
             is_new = not turn.is_started
             turn.is_started = turn.is_changed = True
             if is_new and turn.lane.head is run:
-                self.add_lane(turn.lane)  # now that the run is started, it can be saved as the lane's head
+                self.add_lane(turn.lane)  # a started run can be saved as the lane's head
             turn.settings = run.settings
 
     def forget(self, run: Run) -> None:
@@ -146,7 +146,7 @@ class Unsaved:
         self._turns.pop(run, None)
 
     def note_ended(self) -> None:
-        """Mark the runs as changed that ended after their recorder unsubscribed from them."""
+        """Mark the runs as changed that ended after the recorder unsubscribed from the runs."""
         for run, turn in self._turns.items():
             if turn.is_started and run.phase == "ended":
                 turn.is_changed = True
@@ -262,9 +262,9 @@ class Unsaved:
         return " and ".join(parts)
 
     def whole(self) -> SavedConversation:
-        """Return the conversation with its saved and its unsaved parts, as the history would return it.
+        """Return the conversation with saved and unsaved parts, in the form in which the history returns conversations.
 
-        Runs in progress are left out. A prompt stays even if no run has answered it.
+        Runs in progress are left out. A prompt stays even if the prompt has no answer.
         """
         lanes = sorted(self._records, key=lambda lane: lane.position)
         runs = [
@@ -279,7 +279,7 @@ class Unsaved:
         )
 
     def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:
-        """Return the id of the first run that is saved or among `turns`, from `run` back along its path; None without one."""
+        """Return the id of the first run that is saved or among `turns`, from `run` back along the path; else None."""
         while run is not None and run.id not in self._known and run.id not in turns:
             run = run.continues
         return None if run is None else run.id

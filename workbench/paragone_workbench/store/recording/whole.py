@@ -22,7 +22,7 @@ _PAUSE_S = 0.03
 
 
 def save_whole(store: Store, changes: Changes, title: str = "") -> int:
-    """Save a conversation in parts, with a title if one is given, and return its number. Raises StoreError.
+    """Save a conversation in parts, with `title` if that is not empty, and return the number. Raises StoreError.
 
     If saving fails after some parts, saving the same changes again completes the conversation.
     """
@@ -38,7 +38,7 @@ def save_whole(store: Store, changes: Changes, title: str = "") -> int:
 def duplicate(store: Store, number: int) -> int:
     """Save a copy of a conversation with all its answers, and return its number. Raises ParagoneError.
 
-    The copy has the tags and the time of last use of its original, and a title that calls it a copy.
+    The copy has the original's tags and time of last use, and the original's title with `(copy)` at the end.
     """
     saved = store.load(number)
     tags = store.summaries([number])[number].tags

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _possible(column: str, most: int) -> str:
-    """Return SQL that is the number in a column if it is from 0 to `most`, and else NULL."""
+    """Return SQL for the value of a column if the value is a number from 0 to `most`, else NULL."""
     return f"CASE WHEN {column} BETWEEN 0 AND {most} THEN {column} END"
 
 

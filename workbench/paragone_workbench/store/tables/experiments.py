@@ -47,7 +47,7 @@ _CELL = f"""
     SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
 """  # noqa: S608 (the names of columns)
 
-# The newest comes first. A run that the experiment already uses is left out: it answers another of the experiment's cells.
+# The newest run comes first. Runs that the experiment already uses, for other cells, are left out.
 _KNOWN = f"""
     SELECT cell.asked, cell.checked, assertions, {COLUMNS}
     FROM json_each(?) AS wanted JOIN cell ON cell.asked = wanted.value JOIN run ON run.id = run_id {MANIFEST}
@@ -119,7 +119,7 @@ class Experiments:
         return number
 
     def claim(self, number: int) -> None:
-        """Mark the experiment as being run by this instance. Raises InputError if another one runs it."""
+        """Mark the experiment as being run by this instance. Raises InputError if another instance runs the experiment."""
         with self._database.transaction():
             for (lock,) in self._database.rows(
                 "SELECT lock FROM owner JOIN experiment ON owner.id = owner_id WHERE experiment.number = ?",
@@ -151,7 +151,7 @@ class Experiments:
         return tuple(map(_listed, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
 
     def newest(self, others: Sequence[str] = ()) -> str:
-        """Return a hint with the ids of the newest experiments, and `others` after them."""
+        """Return a hint with the ids of the newest experiments, followed by `others`."""
         rows = self._database.rows(
             "SELECT number, name FROM experiment ORDER BY number DESC LIMIT ?", _SUGGESTED
         )
@@ -159,7 +159,7 @@ class Experiments:
         return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
 
     def delete(self, number: int) -> None:
-        """Delete an experiment with its prompts and runs. Its votes are kept."""
+        """Delete an experiment with all prompts and runs, but not the votes."""
         self._database.run("DELETE FROM experiment WHERE number = ?", number)
 
     def prompts(self, number: int, first: int = 0, limit: int = -1) -> tuple[tuple[int, Json], ...]:
@@ -207,7 +207,7 @@ class Experiments:
         return tuple(judges for (judges,) in rows)
 
     def choice(self, number: int) -> SavedChoice | None:
-        """Return the parameters of an experiment's newest choice; None without a choice, or if its record is damaged."""
+        """Return the parameters of an experiment's newest choice; None without a choice, or if the record is damaged."""
         rows = self._database.rows(f"SELECT asked FROM choice WHERE experiment_id = {_ID}", number)  # noqa: S608 (the names of columns)
         for (asked,) in rows:
             with contextlib.suppress(*DAMAGED):
@@ -255,7 +255,7 @@ class Experiments:
         assertions: Sequence[Json] = (),
         digests: Digests | None = None,
     ) -> int:
-        """Write an ended run in place of an earlier one with the same key, and return its number.
+        """Write an ended run in place of an earlier run with the same key, and return the number of the run.
 
         Writing the same run again changes nothing. With `digests`, other experiments can find the run by `known`.
         """
@@ -269,7 +269,7 @@ class Experiments:
                 self._save(number, run)
 
     def _save(self, number: int, run: EndedRun) -> int:
-        """Write an ended run, in the transaction in progress. Returns its number."""
+        """Write an ended run, in the transaction in progress. Returns the number of the run."""
         for cell, run_id in self._database.rows(
             f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -357,7 +357,7 @@ class Experiments:
         return next(self._runs(f"({_KEY}) = (?, ?, ?)", number, *key), None)
 
     def run(self, number: int, run: int) -> ExperimentRun:
-        """Return one run by its number. Raises InputError if the run does not exist."""
+        """Return the run with the number `run`. Raises InputError if the run does not exist."""
         for found in self._runs("cell.number = ?", number, run):
             return found
         raise InputError(f"Experiment e{number} has no run e{number}/{run}.")

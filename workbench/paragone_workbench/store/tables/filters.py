@@ -84,7 +84,7 @@ def of_text(column: str, word: str) -> Condition:
 
 
 def all_of(*parts: Condition) -> Condition:
-    """Return the condition that all of these conditions hold; without conditions, it always holds."""
+    """Return the condition that all of these conditions hold; without conditions, a condition that always holds."""
     sql = " AND ".join(part.sql for part in parts) or "1"
     return Condition(sql, tuple(value for part in parts for value in part.values))
 

@@ -26,7 +26,7 @@ class Labels:
         self._update(number, "title = ?", title_of(clean(title)))
 
     def pin(self, number: int, *, pinned: bool) -> None:
-        """Pin a conversation, which lists it before all others, or unpin it."""
+        """Pin or unpin a conversation. Pinned conversations come first in the list."""
         self._update(number, "pinned = ?", int(pinned))
 
     def tag(self, number: int, tags: Iterable[str]) -> None:
@@ -44,7 +44,7 @@ class Labels:
         self._update(number, used, original)
 
     def _update(self, number: int, assignment: str, *values: object) -> str:
-        """Change a conversation, and return its UUID."""
+        """Change a conversation, and return the UUID of the conversation."""
         for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
             known: str = conversation_id
             return known

@@ -51,14 +51,14 @@ _FIRST_PLACE: _Place = (2, 0.0, 0)
 def conversations(
     database: Database, limit: int, before: Summary | None, query: Query
 ) -> tuple[Summary, ...]:
-    """Return the conversations with prompts that fit the filters: the pinned ones, then the others, both most recently
+    """Return the conversations with prompts that fit the filters: pinned, then other conversations, each most recently
     used first. With `before`, the list starts after that conversation."""
     last = (int(before.is_pinned), before.updated, before.number) if before else _FIRST_PLACE
     return _listed(database, limit, last, query)
 
 
 def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
-    """Return the entries of these conversations in the list, by their numbers."""
+    """Return the list's entries for these conversations, by the numbers of the conversations."""
     rows = database.rows(_SELECT + _THESE, json.dumps([*numbers]))
     return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
 
@@ -95,7 +95,7 @@ def _summary(database: Database, row: Row) -> Summary:
 
 
 def _name(definition: str) -> str:
-    """Return the name of an engine; a question mark if its record is damaged."""
+    """Return the name of an engine; a question mark if the record is damaged."""
     with contextlib.suppress(*DAMAGED):
         return str(object_in(definition)["name"])
     return "?"

@@ -129,7 +129,7 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
 
 
 def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, ...]]:
-    """Return the images by the id of their prompt."""
+    """Return the images by the id of the prompt."""
     images: dict[str, tuple[Image, ...]] = {}
     for prompt_id, name, media_type, content in database.stream(_IMAGES, conversation_id):
         image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
@@ -138,7 +138,7 @@ def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, 
 
 
 def _files(database: Database, conversation_id: str) -> dict[str, list[tuple[str, int, int]]]:
-    """Return the name, the size and the length of the section of the attached files, by the id of their prompt."""
+    """Return the name, the size and the section's length of each attached file, by the id of the prompt."""
     files: dict[str, list[tuple[str, int, int]]] = {}
     for prompt_id, name, size, length in database.rows(_FILES, conversation_id):
         files.setdefault(prompt_id, []).append((name, size, length))

@@ -33,7 +33,7 @@ class Measurements:
         )
 
     def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
-        """Return the measurements of a kind, newest first, without those whose record is damaged."""
+        """Return the measurements of a kind, newest first, without damaged records."""
         rows = self._database.rows(
             "SELECT id, kind, engines, data, created, identities FROM measurement WHERE kind = ? ORDER BY number DESC",
             kind,
@@ -53,7 +53,7 @@ class Measurements:
         return tuple(found)
 
     def weights_digest(self, file: WeightsFile) -> str | None:
-        """Return the saved SHA-256 of a file, if its size and its time of modification are the same."""
+        """Return the saved SHA-256 of a file, if size and time of modification are still the same; else None."""
         rows = self._database.rows(
             "SELECT sha256 FROM weights WHERE path = ? AND size = ? AND modified_ns = ?",
             file.path,

@@ -54,7 +54,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
 
 
 def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int) -> None:
-    """Write the drafts of an instance of the program, the newest last, in place of its earlier drafts."""
+    """Write the drafts of an instance of the program, the newest last, in place of the instance's earlier drafts."""
     database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
     for draft in drafts:
         database.run(
@@ -68,7 +68,7 @@ def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int
 
 
 def take_draft(database: Database, owner_id: int) -> Row | None:
-    """Assign the newest draft without an instance of the program to `owner_id`, and return its row; else None."""
+    """Assign the newest draft that no instance has to the instance `owner_id`, and return the draft's row, or None."""
     newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
     rows = database.rows(
         f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits",  # noqa: S608 (a constant)

@@ -1,4 +1,4 @@
-"""The table of runs: the only place that writes a run's result to the file, and reads it."""
+"""The table of runs: the only module that writes results of runs to the file and reads these results."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def save_run(
     about_id: str | None = None,
     owner_id: int | None = None,
 ) -> int:
-    """Write a run, or its new state, and return its number. Must be called in a transaction.
+    """Write a new run, or the new state of a run, and return the run's number. Must be called in a transaction.
 
     `about_id` is the id of the run that is judged or repeated. `owner_id` is the instance of the program that executes
     the run, and is saved as long as the run is in progress.
@@ -91,12 +91,12 @@ def result_of(row: Row) -> RunResult:
 
 @functools.lru_cache(maxsize=64)
 def _manifest_in(data: str) -> Mapping[str, Json]:
-    """Return the part of a manifest that runs have in common; cached, since consecutive runs often share it."""
+    """Return the part of a manifest that runs have in common; cached, since consecutive runs often share this part."""
     return object_in(data)
 
 
 def _own_part(result: RunResult) -> dict[str, Json]:
-    """Return the result as JSON, without the fields that have columns and those that runs share in a manifest."""
+    """Return the result as JSON, without fields that have their own columns, and without the shared part of the manifest."""
     settings = result.settings
     own = to_json(
         dataclasses.replace(
@@ -119,7 +119,7 @@ def _own_part(result: RunResult) -> dict[str, Json]:
 
 
 def _save_manifest(database: Database, common: Mapping[str, Json]) -> str | None:
-    """Save the part of a manifest that runs have in common, once, and return its digest."""
+    """Save the part of a manifest that runs have in common, unless it is saved already. Returns the digest of the part."""
     if not common:
         return None
     data = json.dumps(common, sort_keys=True)

@@ -61,8 +61,8 @@ _RARE = 2000
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
     """Return the prompts and answers, also of experiments, that have all words of a query, newest first.
 
-    A title is a hit only if no prompt and no answer of its conversation is. With `one_each`, each conversation has only
-    its newest hit. Without words, the titles of the conversations that fit the filters are the hits.
+    A title is a hit only if the conversation has no other hit. With `one_each`, only the newest hit of a conversation is
+    returned. Without words, the titles of the conversations that fit the filters are the hits.
     """
     terms = sorted(map(clean, query.words), key=len, reverse=True)
     conversation = _looked_up(database, query)
@@ -136,7 +136,7 @@ def _rare(database: Database, table: str, term: str) -> Condition | None:
 
 
 def _is_whole(row: Row) -> bool:
-    """Whether the texts and the date of a record have the right types, which they lack if the record is damaged."""
+    """Whether the texts and the date of a record have the right types. A damaged record may have others."""
     _, _, title, _, _, engine, text, time = row
     return all(isinstance(value, str) for value in (title, engine, text)) and isinstance(time, int | float)
 

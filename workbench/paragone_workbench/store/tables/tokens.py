@@ -11,7 +11,7 @@ _LINE = 200  # tokens; a call of the JSON encoder or decoder blocks all other th
 
 
 def pack(tokens: Sequence[Token]) -> bytes:
-    """Return the tokens as bytes. `_row` defines the order of their fields."""
+    """Return the tokens as bytes. `_row` defines the order of a token's fields."""
     import zlib
 
     lines = (tokens[start : start + _LINE] for start in range(0, len(tokens), _LINE))

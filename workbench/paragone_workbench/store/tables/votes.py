@@ -41,7 +41,7 @@ class Votes:
         self._database = database
 
     def add(self, vote: SavedVote) -> str:
-        """Save a vote and return its id. A vote on a prompt of a conversation counts as using the conversation."""
+        """Save a vote and return the vote's id. A vote on a prompt of a conversation counts as using the conversation."""
         with self._database.transaction():
             self._add(vote)
         return vote.id
@@ -105,7 +105,7 @@ class Votes:
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
 
     def delete_last(self, prompts: Iterable[str]) -> bool:
-        """Delete the last vote on an answer to one of these prompts, given by their ids. Returns whether there was one."""
+        """Delete the last vote on answers to prompts with these ids. Returns whether there was such a vote."""
         return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
 
 

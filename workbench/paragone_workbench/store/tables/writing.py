@@ -38,7 +38,7 @@ _TEXT = """
 
 
 def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]:
-    """Write changes, and return the numbers of the conversation and of the runs by their ids.
+    """Write changes, and return the numbers of the conversation and of the runs, by id.
 
     Must be called in a transaction. Raises ConversationDeleted if the conversation was saved, but is not there any more.
     """
@@ -156,6 +156,6 @@ def _used(database: Database, changes: Changes) -> None:
 
 
 def title_of(text: str) -> str:
-    """Return the title that a text makes: its first line that is not blank, shortened to `_TITLE` characters."""
+    """Return the title for a text: the first line that is not blank, shortened to `_TITLE` characters."""
     line = next((line for line in map(str.strip, text.splitlines()) if line), "")
     return shortened(line, _TITLE)

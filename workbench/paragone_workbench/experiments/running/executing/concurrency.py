@@ -29,9 +29,9 @@ class RequestTurn:
 class Concurrency:
     """Lets requests begin as long as fewer than the limit are in progress.
 
-    The limit is `least` at first. While the limit is below `most`, it grows as long as more requests end per second: a
-    server that batches answers several requests in the time of one. When the rate stops rising, the limit returns to
-    its previous value. The limit falls by half if a request fails, since a server may refuse too many requests. A rate
+    The limit is `least` at first, and grows up to `most` as long as more requests end per second: a server that batches
+    answers several requests in the time of one. When the rate stops rising, the limit returns to the previous value.
+    The limit falls by half if a request fails, since a server may refuse too many requests. A rate
     is measured over twice as many requests as the limit.
     """
 
@@ -43,7 +43,7 @@ class Concurrency:
         self._now = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._best = (0.0, least)
-        """The highest rate so far, and its limit."""
+        """The highest rate so far, and the limit at that rate."""
         self._ended = 0
         self._since: float | None = None
         """When the measurement at this limit began; None while requests that began before the limit changed are in progress."""
@@ -80,7 +80,7 @@ class Concurrency:
             self._leave()
 
     def _leave(self) -> None:
-        """End a request, and let waiting requests begin up to the limit, in the order of their arrival."""
+        """End a request, and let waiting requests begin up to the limit, in the order of arrival."""
         self._now -= 1
         while self._waiting and self._now < self.limit:
             may_begin = self._waiting.popleft()

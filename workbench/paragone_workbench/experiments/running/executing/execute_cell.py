@@ -1,4 +1,4 @@
-"""Executes one run of a suite, and checks its answer."""
+"""Executes one run of a suite, and checks the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paragone_workbench.store.experiment_records import AssertionResult
 async def execute_cell(
     cell: Cell, engine: SuiteEngine | SpreadEngine, catalog: AssertionCatalog
 ) -> ExecutedCell | None:
-    """Execute a run, and return it with the results of its assertions; None if the run did not end by itself."""
+    """Return the executed run with the results of the assertions; None if the run did not end by itself."""
     sampling = seed_option(cell, engine.definition, engine.handle.backend)
     executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
     if executed is None:

@@ -1,4 +1,4 @@
-"""The interfaces between a suite and what executes its runs: this process, or the processes of a cluster."""
+"""The interfaces between a suite and the executor of runs: this process, or the processes of a cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ExecutedCell(NamedTuple):
 
 
 class SuiteWork(Protocol):
-    """What an executor uses of a suite: the runs to execute, and the method that saves their results."""
+    """What an executor uses of a suite: the runs to execute, and the method that saves results."""
 
     @property
     def request(self) -> SuiteRequest:
@@ -51,24 +51,24 @@ class SuiteWork(Protocol):
         """The progress of each engine. An executor sets `EngineProgress.engine`."""
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
-        """Yield the unfinished runs of these engines, by their indices. Raises StoreError."""
+        """Yield the unfinished runs of the engines with these indices. Raises StoreError."""
 
     async def save(self, executed: Sequence[ExecutedCell]) -> None:
-        """Save several runs of one engine together, and count them. Raises StoreError.
+        """Save several runs of one engine together, and count these runs. Raises StoreError.
 
         If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
         """
 
 
 class CellExecutor(Protocol):
-    """Executes the runs of a suite. Use it once, on one event loop."""
+    """Executes the runs of a suite. Use an executor once, on one event loop."""
 
     @property
     def elsewhere(self) -> bool:
         """Whether other machines execute runs. Files there have other paths and times of change."""
 
     async def execute(self, engines: Sequence[int]) -> None:
-        """Execute the unfinished runs of these engines, by their indices. Returns early after `stop`.
+        """Execute the unfinished runs of the engines with these indices. Returns early after `stop`.
 
         Raises ParagoneError if the runs cannot be executed, and StoreError.
         """
@@ -92,7 +92,7 @@ class JudgeEngine(Protocol):
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the judge is no longer asked; None as long as it is asked."""
+        """Why the judge is no longer asked; None as long as the judge is asked."""
 
     @property
     def width(self) -> int:
@@ -116,7 +116,7 @@ class EngineActivity(Protocol):
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the engine was given up; None as long as it executes runs."""
+        """Why the engine was given up; None as long as the engine executes runs."""
 
     @property
     def doing(self) -> str:

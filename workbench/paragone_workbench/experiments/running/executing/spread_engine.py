@@ -1,4 +1,4 @@
-"""An engine whose runs are spread over its servers. The runs of a lost server go to the other servers."""
+"""An engine whose runs are spread over several servers. The runs of a lost server go to the other servers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ LONGEST_PAUSE_S = 300.0
 
 @dataclass(slots=True)
 class Standing:
-    """The state of one of several servers: whether it works, or is lost and when to try it again."""
+    """The state of one of several servers: whether the server works, or is lost and when to try again."""
 
     failures: int = 0
     """Number of runs that have failed in a row on this server."""
     lost: ParagoneError | None = None
     """Why the server counts as lost; None if the server works. A trial that succeeds ends the loss."""
     pause_s: float = 0.0
-    """Seconds from the server's last loss to its next trial."""
+    """Seconds from the last loss of the server to the next trial."""
     is_due: bool = False
-    """Whether the server is lost, and its pause has ended."""
+    """Whether the server is lost, and the pause has ended."""
     on_trial: bool = False
-    """Whether the server is lost, and one run tries it again."""
+    """Whether the server is lost, and one run is a trial in progress."""
 
     def lose(self, error: ParagoneError) -> None:
         """Mark the server as lost, after failed runs or after a failed trial."""
@@ -48,7 +48,7 @@ class Standing:
 class SpreadEngine:
     """An engine of a suite, with a `SuiteEngine` for each of its servers, or a single one for an engine without servers.
 
-    A run goes to the server with the smallest load. If the run fails there, it goes to another server, and counts as failed
+    A run goes to the server with the smallest load. A run that fails there goes to another server, and counts as failed
     only if all servers failed. A lost server is tried again later, with one run at first.
     """
 
@@ -64,7 +64,7 @@ class SpreadEngine:
         self.definition = definition
         self._observer = observer
         self._recorded = pool.registry.public(definition)
-        """The definition in results, which names all servers, whichever of them answers."""
+        """The definition in results, which names all servers, whichever server answers."""
         self._backend = pool.registry.find(definition.backend)
         self._servers = [
             SuiteEngine(pool, one, observer.progressed, most_requests=most_requests)
@@ -78,7 +78,7 @@ class SpreadEngine:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the engine was given up; None as long as it executes runs."""
+        """Why the engine was given up; None as long as the engine executes runs."""
         return self._given_up or (self._servers[0].given_up if len(self._servers) == 1 else None)
 
     @property
@@ -88,7 +88,7 @@ class SpreadEngine:
 
     @property
     def handle(self) -> EngineHandle:
-        """The engine, or the first of its connections to a server."""
+        """The handle of the engine, or of the connection to the first server."""
         return self._servers[0].handle
 
     @property
@@ -178,7 +178,7 @@ class SpreadEngine:
             self._wake(1)
 
     def _wake(self, most: int | None = None) -> None:
-        """Let waiting runs look for a server: all of them, or only the `most` runs that have waited longest."""
+        """Let waiting runs look for a server: all runs, or only the `most` runs that have waited longest."""
         while self._waiting and most != 0:
             may_look = self._waiting.popleft()
             if not may_look.done():
@@ -190,7 +190,7 @@ class SpreadEngine:
         return [server for server, standing in self._standings.items() if standing.lost is None]
 
     def _is_due(self, server: SuiteEngine) -> bool:
-        """Return whether a lost server may be tried again now: its pause has ended, and all of its runs have ended."""
+        """Return whether a lost server may be tried again now: the pause and all runs of the server have ended."""
         standing = self._standings[server]
         return standing.is_due and not standing.on_trial and not server.load
 

@@ -35,10 +35,10 @@ class Executed:
 
 
 class SuiteEngine(EngineObserver, RunObserver):
-    """An engine of a suite. The engine is opened for its first run, and reopened for the next run after a crash.
+    """An engine of a suite. The engine is opened for the first run, and reopened for the next run after a crash.
 
     A native engine has one run in progress and one that waits. A server has several runs in progress. So has a model
-    that engines share: an engine is opened for each of its runs, since an open engine executes one run at a time.
+    that engines share: several engines are opened with this model, since an open engine executes one run at a time.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         """Add the engine to a pool, without opening it. A server gets at most `most_requests` requests at a time."""
         self.definition = definition
         self.given_up: ParagoneError | None = None
-        """Why the engine was given up; None as long as it executes runs."""
+        """Why the engine was given up; None as long as the engine executes runs."""
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
@@ -87,7 +87,7 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def handle(self) -> EngineHandle:
-        """The engine, or the first of its connections to a server."""
+        """The handle of the engine, or of the first connection to a server."""
         return self._handles[0]
 
     @property
@@ -128,12 +128,12 @@ class SuiteEngine(EngineObserver, RunObserver):
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
     async def take_again(self) -> None:
-        """Take runs again after the engine was given up. Call this while no run is in progress; the next run reopens it."""
+        """Take runs again after the engine was given up. Call this while no run is in progress."""
         self.given_up, self._crashes = None, 0
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
     async def _is_ready(self, handle: EngineHandle) -> bool:
-        """Open the engine, unless the schedule opens it in the run's turn. Returns whether the engine can be asked."""
+        """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
         if self._stopped or self.given_up is not None:
             return False
         if self._pool.scheduler.opens_engines:
@@ -164,7 +164,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._on_progress()
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """Give the engine up, because it cannot be opened."""
+        """Give up an engine that cannot be opened."""
         self.give_up(error)
 
     def run_started(self, run: Run) -> None:
