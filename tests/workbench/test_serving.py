@@ -19,9 +19,12 @@ from paragone_workbench.runs import execute
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
+from paragone_workbench.serving.protocol.api_error import ApiError
+from paragone_workbench.serving.protocol.fields import Fields
+from paragone_workbench.serving.protocol.requests import chat_request
 from paragone_workbench.serving.served_engine import ServedEngines
 
-from .conftest import Backends
+from .conftest import Backends, Sampling
 from .serving_client import KEY, client_of
 
 HI = [{"role": "user", "content": "Say hello."}]
@@ -233,6 +236,14 @@ async def test_a_wrong_field_is_named(client, fields, param):
     error = response.json()["error"]
     assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
     assert error["message"].startswith(param) or "no option" in error["message"] or param == "max_tokens"
+
+
+def test_a_field_out_of_an_options_range_is_named():
+    fields = Fields({"messages": HI, "temperature": -1})
+    with pytest.raises(ApiError) as refused:
+        chat_request(fields, Sampling)
+    assert (refused.value.status, refused.value.param) == (400, "temperature")
+    assert refused.value.message == "The option 'temperature' cannot be -1.0. It takes a number of at least 0."
 
 
 async def test_a_content_of_another_type_is_told_both_types(client):

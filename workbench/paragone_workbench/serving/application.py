@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias, TypeVar
 
 from starlette.applications import Starlette
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paragone import Json, ParagoneError
+from paragone import Json, Options, ParagoneError
 from paragone_workbench.engines.error_boundary import report
 from paragone_workbench.serving.answers import parts_of
 from paragone_workbench.serving.clients import (
@@ -37,8 +37,8 @@ from paragone_workbench.serving.protocol.requests import AnswerRequest, chat_req
 from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
 
 _Asked = TypeVar("_Asked")
-ReadRequest: TypeAlias = Callable[[Fields, Collection[str]], _Asked]
-"""Reads the fields of a client's request, given the names of the engine's sampling options."""
+ReadRequest: TypeAlias = Callable[[Fields, type[Options]], _Asked]
+"""Reads the fields of a client's request, given the engine's sampling options."""
 
 _INTERNAL = "An internal error occurred."
 _SMALL = 1 << 16

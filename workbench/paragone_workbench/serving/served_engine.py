@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from paragone import EngineError
-from paragone.options import describe
+from paragone import EngineError, Options
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.run import Run
@@ -61,10 +60,10 @@ class ServedEngine:
         return self._handles[0]
 
     @property
-    def options(self) -> frozenset[str]:
-        """The names of the engine's sampling options."""
+    def options(self) -> type[Options]:
+        """The engine's sampling options."""
         backend = self.first.backend
-        return frozenset() if backend is None else frozenset(info.name for info in describe(backend.sampling))
+        return Options if backend is None else backend.sampling
 
     async def open(self) -> None:
         """Open the engine. Raises ParagoneError."""

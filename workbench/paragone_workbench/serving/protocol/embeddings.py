@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from paragone import Embeddings, Json
+from paragone import Embeddings, Json, Options
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.fields import Fields
 from paragone_workbench.serving.protocol.given import Given, given_in
@@ -26,7 +26,7 @@ class AskedEmbeddings:
     encoding: Literal["float", "base64"]
 
 
-def embeddings_request(body: Fields, options: Collection[str]) -> AskedEmbeddings:
+def embeddings_request(body: Fields, options: type[Options]) -> AskedEmbeddings:
     """Read a client's request for embeddings, on which the engine's options have no effect. Raises ApiError."""
     del options
     inputs = given_in(body, "input")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from paragone import Json
+from paragone import InputError, Json, Options
 from paragone.chat.sampling import SEEDS
+from paragone.key_text import without_keys
+from paragone.options import build, describe
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.fields import Fields
@@ -66,8 +68,8 @@ class AnswerRequest:
     """Whether the last event of the stream has the token counts."""
 
 
-def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
-    """Read a client's request for a chat. `options` are the names of the engine's sampling options."""
+def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
+    """Read a client's request for a chat. `options` are the engine's sampling options."""
     messages = messages_of(body)
     limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
     sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
@@ -79,14 +81,14 @@ def chat_request(body: Fields, options: Collection[str]) -> AnswerRequest:
     return _request(body, choices, is_chat=True)
 
 
-def completion_request(body: Fields, options: Collection[str]) -> AnswerRequest:
-    """Read a client's request for completions. `options` are the names of the engine's sampling options."""
+def completion_request(body: Fields, options: type[Options]) -> AnswerRequest:
+    """Read a client's request for completions. `options` are the engine's sampling options."""
     prompts, echo = given_in(body, "prompt"), body.flag("echo")
     _check_count(len(prompts) * _count(body))
     limit = body.whole("max_tokens", 0, _MOST_TOKENS)
     if limit == 0 and not echo:
         raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
-    if limit is None and "max_tokens" in options:
+    if limit is None and "max_tokens" in _names(options):
         limit = _USUAL_TOKENS
     sampling = _sampling(body, options, limit or None)
     logprobs = body.whole("logprobs", 0, _MOST_TOP)
@@ -131,7 +133,7 @@ def _count(body: Fields) -> int:
     return body.whole("n", 1, _MOST_CHOICES) or 1
 
 
-def _sampling(body: Fields, options: Collection[str], limit: int | None) -> dict[str, Json]:
+def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[str, Json]:
     """Return the sampling options that a request sets."""
     stop = body.texts("stop")
     if stop is not None and len(stop) > _MOST_STOPS:
@@ -143,15 +145,24 @@ def _sampling(body: Fields, options: Collection[str], limit: int | None) -> dict
         "stop": stop,
         "json_schema": _schema(body),
     }
+    known = _names(options)
     sampling: dict[str, Json] = {}
     for name, value in wanted.items():
-        if value is None or (name not in options and value == _NEUTRAL.get(name)):
+        if value is None or (name not in known and value == _NEUTRAL.get(name)):
             continue
-        if name not in options:
-            param = "response_format" if name == "json_schema" else name
+        param = "response_format" if name == "json_schema" else name
+        if name not in known:
             raise ApiError(400, f"The engine has no option {name}.", param=param)
+        try:
+            build(options, {name: value})
+        except InputError as error:
+            raise ApiError(400, without_keys(str(error)), param=param) from error
         sampling[name] = value
     return sampling
+
+
+def _names(options: type[Options]) -> set[str]:
+    return {info.name for info in describe(options)}
 
 
 def _schema(body: Fields) -> str | None:
