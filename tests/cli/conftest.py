@@ -85,7 +85,7 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 @contextlib.contextmanager
 def running(*argv: str, **streams: fork_server.Stream) -> Iterator[Process]:
-    """Start the program; at the end it is gone, and its engines with it."""
+    """Start the program, and wait until it ends by itself. A test that fails kills it."""
     process = fork_server.start(
         PROGRAM,
         argv,
@@ -93,12 +93,12 @@ def running(*argv: str, **streams: fork_server.Stream) -> Iterator[Process]:
         streams.get("stdout", subprocess.PIPE),
         streams.get("stderr", subprocess.PIPE),
     )
-    try:
-        with process:
+    with process:
+        try:
             yield process
-    finally:
-        process.kill()
-        process.wait()
+        except BaseException:
+            process.kill()
+            raise
 
 
 def first(process: Process, count: int) -> bytes:
