@@ -27,14 +27,19 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
     """Return a text as the user's editor has saved it; None if the text is unchanged.
 
     The context manager of `lent` gives the terminal to the editor. Raises InputError if there is no editor, or if the editor
-    leaves no readable text. Raises ParagoneError if the editor fails: a text that it has saved then stays in the file.
+    leaves no readable text. Raises ParagoneError if the editor fails: a text that it has saved then stays in the file. It
+    also stays if this is cancelled, which ends the editor.
     """
     command = _command()
     path = _write(text)
     keeps_file = False
     try:
-        with lent():
-            code = await _run([*command, str(path)])
+        try:
+            with lent():
+                code = await _run([*command, str(path)])
+        except asyncio.CancelledError:
+            keeps_file = True
+            raise
         try:
             saved = read_regular_file(path, hint="The prompt stays as it was.", largest=LARGEST)
         except InputError as error:
@@ -94,4 +99,8 @@ async def _run(command: Sequence[str]) -> int:
         raise InputError(
             f"The editor {Path(command[0]).name} cannot be started: {error.strerror or error}."
         ) from error
-    return await process.wait()
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:  # the program quits meanwhile
+            process.terminate()
