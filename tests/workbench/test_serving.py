@@ -243,7 +243,9 @@ def test_a_field_out_of_an_options_range_is_named():
     with pytest.raises(ApiError) as refused:
         chat_request(fields, Sampling)
     assert (refused.value.status, refused.value.param) == (400, "temperature")
-    assert refused.value.message == "The option 'temperature' cannot be -1.0. It takes a number of at least 0."
+    assert (
+        refused.value.message == "The option 'temperature' cannot be -1.0. It takes a number of at least 0."
+    )
 
 
 async def test_a_content_of_another_type_is_told_both_types(client):
