@@ -38,7 +38,7 @@ print((len(times) - 1) / (times[-1] - times[0]), len(times))
 def decode() -> Iterator[Row]:
     """Compare decode rates over 512 tokens, with greedy sampling and the same threads, in alternating runs.
 
-    With one thread, the screen has a core of its own; with all cores in use, it takes CPU time from the engine.
+    With one thread, the screen has a core of its own; with all cores in use, the screen takes CPU time from the engine.
     """
     for threads in sorted({1, physical_cores()}):
         yield from _compare(threads)

@@ -21,7 +21,7 @@ from paragone_workbench.store.query import read_query
 __all__ = ["history"]
 
 RUNS = 15
-LIMIT = 50  # entries of a list
+LIMIT = 50  # largest number of entries in a list
 
 OPENING_S = 0.5
 """Largest allowed duration of opening or listing the history, in seconds."""
@@ -83,7 +83,7 @@ async def _measure(path: Path) -> list[Row]:
             for table in _TABLES:
                 bare.execute(_PHRASE.format(table), (f'"{text}"', LIMIT)).fetchall()
 
-        def read(text: str) -> None:  # not LIKE, which ignores case for ASCII letters only
+        def read(text: str) -> None:  # by `re`, because LIKE ignores case for ASCII letters only
             wanted = re.compile(re.escape(text), re.IGNORECASE)
             for table in _TABLES:
                 [text for (text,) in bare.execute(_TEXTS.format(table)) if wanted.search(text)]

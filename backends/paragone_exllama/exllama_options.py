@@ -88,4 +88,4 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 class ExLlamaSampling(SamplingOptions):
     """Options that each run can set."""
 
-    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count, too.")
+    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count as recent tokens, too.")

@@ -41,7 +41,8 @@ def check_request(
     draft = _draft(folder, options, formats, title)
     if options.chunk_size is not None and options.chunk_size % 256:
         raise InputError(
-            f"The option 'chunk_size' cannot be {options.chunk_size}.", hint="It takes a multiple of 256."
+            f"The option 'chunk_size' cannot be {options.chunk_size}.",
+            hint="The option takes a multiple of 256.",
         )
     if (
         options.lora is not None

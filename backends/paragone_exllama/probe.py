@@ -102,7 +102,7 @@ def _library(library: str, title: str, remedy: str) -> str:
 
 
 def _driver(cuda: str, library: str, title: str) -> Driver:
-    elsewhere = f"{title} computes on NVIDIA GPUs only; open the model on a machine that has one."
+    elsewhere = f"{title} computes on NVIDIA GPUs only; open the model on a machine that has an NVIDIA GPU."
     try:
         driver = query_driver()
     except NoDriver as error:
@@ -128,7 +128,7 @@ def _amd_gpu(title: str) -> None:
     if not Path("/dev/kfd").exists():
         raise EngineError(
             f"{title} finds no GPU: its PyTorch was built for AMD GPUs, and this machine has none.",
-            hint="Open the model on a machine that has one.",
+            hint="Open the model on a machine that has an AMD GPU.",
         )
 
 

@@ -62,7 +62,7 @@ class LlamaCppBackend(NativeBackend):
         return build(self.load_options, options, owner=self.title).rpc_servers
 
     async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:
-        """Return two small models for the demo. With `create`, puts their files into the folder `cache`."""
+        """Return two small models for the demo. With `create`, puts the files of the models into the folder `cache`."""
         from paragone_llama_cpp.demo import demo_models, existing_models
 
         return await demo_models(Path(cache)) if create else existing_models(Path(cache))

@@ -12,7 +12,7 @@ FLAGS_WITHOUT_AMX = f"CFLAGS={WITHOUT_AMX} CXXFLAGS={WITHOUT_AMX}"
 CRASH_CAUSES = (
     amx_miscompiled(
         "the Intel AMX code in its llama.cpp",
-        f"Compile it again without AMX: in a clone of paragone, `make native`; elsewhere, {FLAGS_WITHOUT_AMX} pip "
+        f"Compile llama.cpp again without AMX: in a clone of paragone, `make native`; elsewhere, {FLAGS_WITHOUT_AMX} pip "
         "install --force-reinstall --no-deps --no-cache-dir llama-cpp-python. Or set the engine's option build to "
         "prebuilt.",
     ),

@@ -83,7 +83,7 @@ async def _make(source: Path, made: Path) -> None:
         with tempfile.TemporaryDirectory(dir=made.parent, prefix=_ASIDE) as aside:
             target = Path(aside) / made.name
             await _quantize(source, target)
-            os.replace(target, made)  # noqa: PTH105 (it replaces an existing file)
+            os.replace(target, made)  # noqa: PTH105 (os.replace replaces an existing file)
     except OSError as error:
         raise InputError(
             f"The demo's second model cannot be saved in {made.parent}: {error.strerror}."

@@ -21,9 +21,9 @@ class LlamaCppLoadOptions(GgufLoadOptions):
     """Options that take effect when a model is loaded."""
 
     n_ctx: int | None = N_CTX(
-        None, "By default the model's own, or as much of it as fits in a quarter of the free memory."
+        None, "By default the model's own context, or as much of it as fits in a quarter of the free memory."
     )
-    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default all if the library can use a GPU.")
+    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default all layers, if the library can use a GPU.")
     n_cpu_moe: int = option(
         0,
         "Number of first layers whose experts stay in main memory and are computed on the CPU, for mixtures of "
@@ -31,7 +31,7 @@ class LlamaCppLoadOptions(GgufLoadOptions):
         minimum=0,
         maximum=10_000,
     )
-    n_batch: int | None = N_BATCH(None, "By default 128, or 512 with layers on a GPU.")
+    n_batch: int | None = N_BATCH(None, "By default 128 tokens, or 512 with layers on a GPU.")
     rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = option(
         None, "Scaling of positions beyond the trained context; by default the model's."
     )
@@ -59,7 +59,7 @@ class LlamaCppSampling(SamplingOptions):
     thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
         None, "By default the model's chat template decides."
     )
-    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count.")
+    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count as recent tokens.")
     ignore_eos: bool = IGNORE_EOS(False)
     grammar: str | None = option(
         None,

@@ -82,7 +82,7 @@ def above_noise(count: int, trials: int, *, times: float = 1, seed: int = 0) -> 
 def _pairs(shape: tuple[int, int], rng: np.random.Generator, apart: float) -> NDArray[np.float64]:
     """Return differences between the windows' means of two candidates, a row for each measurement.
 
-    The second candidate's divergence is larger by the share `apart`. A passage that is hard for one is hard for both.
+    The second candidate's divergence is larger by the share `apart`. A passage that is hard for one candidate is hard for both.
     """
     passage = np.exp(rng.normal(0, _PASSAGE, shape) - _PASSAGE**2 / 2)
     a, b = (passage * times * np.exp(rng.normal(0, _OWN, shape) - _OWN**2 / 2) for times in (1, 1 + apart))
@@ -119,7 +119,7 @@ def pair_claims(count: int, trials: int, *, candidates: int, seed: int = 0) -> f
 def power(count: int, trials: int, *, apart: float = 0.1, seed: int = 0) -> float:
     """Return how often a difference is shown with the number of windows that a measurement of `count` windows recommends.
 
-    The recommendation aims at 80%. It is computed from the median variance of measurements with `count` windows.
+    The recommendation aims at 80%, and is computed from the median variance of measurements with `count` windows.
     """
     rng = np.random.default_rng(seed)
     variances = _pairs((trials, count), rng, apart).var(axis=1, ddof=1)

@@ -94,7 +94,7 @@ class Echo:
 def _scheduled(process: int) -> tuple[float, float]:
     """Return the seconds that the threads of a process have run, and the seconds that they have waited for a CPU.
 
-    Both are 0 if the system does not report them.
+    Both numbers are 0 if the system does not report these times.
     """
     ran_ns = waited_ns = 0
     for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):

@@ -64,7 +64,7 @@ class Person:
             self._random.choice(_ACTIONS)(self)
 
     def sees(self, lanes: int) -> bool:
-        """Wait for the status lines of this number of lanes. Returns whether they come within a minute."""
+        """Wait for the status lines of this number of lanes. Returns whether the lines appear within a minute."""
         return self._terminal.wait_for(lambda: len(self._states()) == lanes, 60)
 
     def ask(self) -> None:

@@ -198,7 +198,7 @@ class ChatParagone(BaseChatModel):
             if name not in self._sampling_names:
                 raise InputError(
                     f"{self.model} has no sampling option {name}.",
-                    hint=f"It has: {', '.join(sorted(self._sampling_names))}.",
+                    hint=f"Its sampling options are: {', '.join(sorted(self._sampling_names))}.",
                 )
         return options
 

@@ -65,7 +65,7 @@ class EngineHost:
         return shared.engine
 
     async def give_back(self, engine: ServedEngine) -> None:
-        """Count one user less, and close the engine if it has none. Must be called on the engines' event loop."""
+        """Count one user less, and close the engine if it has no users. Must be called on the engines' event loop."""
         shared = next(one for one in self._shared if one.engine is engine)
         shared.users -= 1
         if not shared.users:

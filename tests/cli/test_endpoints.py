@@ -54,7 +54,7 @@ def test_an_engine_whose_model_is_not_on_its_server_is_not_usable(lost, server):
     assert usable == {"far": True, "wide": True, "gone": False, "lost": False}
     reasons = {it["engine"]: f"{it['reason']} {it['remedy']}" for it in data("engines", done)["engines"]}
     assert reasons["lost"] == (
-        f"The server at {server.url} has no model 'nn'. It has: m:latest. "
+        f"The server at {server.url} has no model 'nn'. The server has: m:latest. "
         "To download it to the server: paragone pull lost"
     )
     assert "the connection was refused" in reasons["gone"]

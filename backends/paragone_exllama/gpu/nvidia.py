@@ -21,7 +21,7 @@ _UNINITIALIZED_REASONS = {
 
 
 class NoDriver(Exception):
-    """There is no working NVIDIA driver. The message says why."""
+    """There is no working NVIDIA driver. The message gives the reason."""
 
 
 class NvidiaGpu(NamedTuple):

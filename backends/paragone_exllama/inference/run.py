@@ -32,7 +32,7 @@ FIRST = 512
 _REASONS: Mapping[str, FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
 """The generator's reasons to end an answer, and their names in a Finish.
 
-AnswerText finds the stop sequences, because the generator would also end the answer at one in the thinking.
+AnswerText finds the stop sequences, because the generator would also end the answer at a stop sequence in the thinking.
 """
 
 

@@ -28,7 +28,7 @@ def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> 
     if options.paged and not possible:
         raise InputError(
             "Paged attention needs flash-attn 2.5.7 or newer, a GPU of the Ampere generation or newer and a "
-            "model that works with it.",
+            "model that flash-attn supports.",
             hint="Install flash-attn in the engine's environment, or remove the option paged.",
         )
     if not flash:

@@ -30,7 +30,7 @@ _CONTEXT = (
 
 
 class _FolderError(Exception):
-    """The folder contains no loadable model. The message says why."""
+    """The folder contains no loadable model. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _weights(folder: Path) -> tuple[str, ...]:
 def check_folder(path: Path, formats: Collection[StorageFormat], title: str) -> ModelFolder:
     """Return the description of a model to load. Raises InputError if the model cannot be loaded."""
     if path.is_file():
-        hint = f"Name the folder that it is in: {path.parent}." if path.suffix == ".safetensors" else ""
+        hint = f"Name the folder of this file: {path.parent}." if path.suffix == ".safetensors" else ""
         raise InputError(f"{path} is a file; {title} loads a model's folder.", hint=hint)
     if not path.is_dir():
         raise InputError(f"There is no folder {path}.", hint="Check the path.")

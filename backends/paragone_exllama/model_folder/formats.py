@@ -51,7 +51,7 @@ def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor])
 
 
 def _exl(kind: Literal["EXL2", "EXL3"], stated: JsonObject, counted: float | None) -> Stored:
-    # The name states the bits per weight that the model's author requested. The counted number differs slightly.
+    # The name states the bits per weight that the model's author requested. The number counted from the tensors differs.
     bits = _bits(stated) or counted
     return Stored(kind, f"{kind} {f'{bits:.2f}'.removesuffix('0')} bpw" if bits else kind, bits)
 

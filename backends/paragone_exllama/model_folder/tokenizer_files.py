@@ -29,7 +29,7 @@ _ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end_of_turn|>", "<|endoftext|>",
     "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|return|>", "<|call|>", "<｜end▁of▁sentence｜>",
 )  # fmt: skip
-"""Tokens that end an answer in every model that has them.
+"""Tokens that end an answer in every model that has these tokens.
 
 The list is needed because some quantized models lack generation_config.json.
 """

@@ -100,13 +100,13 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
     except OSError as error:
         again = install_command(_EXTRAS[build.name], "--force-reinstall", "--no-deps")
         raise EngineError(
-            f"{build} cannot be loaded: {error}.", hint=f"Install it again with: {again}"
+            f"{build} cannot be loaded: {error}.", hint=f"Install this build again with: {again}"
         ) from error
     problems = [f"has no function {function}" for function in lib.bind(library)] or list(_differences())
     if problems:
         raise EngineError(
             f"This paragone does not fit {build}, whose llama.cpp {_some(problems)}.",
-            hint=f"Install the version that it fits: {install_command(_EXTRAS[build.name])}",
+            hint=f"Install the version that paragone fits: {install_command(_EXTRAS[build.name])}",
         )
     _loaded = build
     return build

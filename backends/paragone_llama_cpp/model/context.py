@@ -43,7 +43,7 @@ class Context:
         """A view of the row of logits at the address `_logits_at`."""
         self._memory = lib.llama_get_memory(pointer)
         # All computations reuse one batch. Without positions and sequences, llama.cpp continues at the end
-        # of its KV cache. Without a list of outputs, it returns the logits of the last token.
+        # of its KV cache. Without a list of outputs, llama.cpp returns the logits of the last token.
         self._buffer = (ctypes.c_int32 * self.n_batch)()
         self._outputs = (ctypes.c_int8 * self.n_batch)()
         self._batch = Batch(n_tokens=1, token=self._buffer)

@@ -21,7 +21,7 @@ def add_rpc_servers(addresses: tuple[str, ...]) -> None:
     if not lib.llama_supports_rpc():
         raise InputError(
             "The option 'rpc_servers' needs a native build of llama.cpp with RPC support.",
-            hint='Reinstall it with CMAKE_ARGS="-DGGML_RPC=on".',
+            hint='Reinstall llama-cpp-python with CMAKE_ARGS="-DGGML_RPC=on".',
         )
     registry = lib.ggml_backend_reg_by_name(b"RPC")
     add_server = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(
@@ -39,7 +39,10 @@ def _reach(address: str) -> None:
     """Check that a server accepts connections. Without a connection, llama.cpp would end this process."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 0xFFFF:
-        raise InputError(f"The option 'rpc_servers' cannot contain {address!r}.", hint="It takes HOST:PORT.")
+        raise InputError(
+            f"The option 'rpc_servers' cannot contain {address!r}.",
+            hint="The option takes addresses HOST:PORT.",
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
     except OSError as error:

@@ -64,7 +64,8 @@ def _check(grammar: str) -> None:
     """Reject a grammar that would crash llama.cpp, which recurses at brackets and unrolls repetitions."""
     if len(grammar) > _LONGEST:
         raise InputError(
-            f"The grammar has {len(grammar):,} characters.", hint=f"Shorten it to at most {_LONGEST:,}."
+            f"The grammar has {len(grammar):,} characters.",
+            hint=f"Shorten the grammar to at most {_LONGEST:,} characters.",
         )
     depth = 0
     for part in _PARTS.finditer(grammar):

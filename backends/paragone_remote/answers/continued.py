@@ -20,7 +20,7 @@ def refuse_unfinished_thinking(request: RunRequest, server: str) -> None:
     """Raise InputError if a request continues thinking without an answer, which this server cannot do."""
     if continues_answer(request) and request.messages[-1].thinking and not request.messages[-1].text:
         raise InputError(
-            f"{server} cannot go on with thinking that has no answer yet.",
+            f"{server} cannot continue thinking that has no answer yet.",
             hint="Have the prompt answered again.",
         )
 

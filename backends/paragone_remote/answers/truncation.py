@@ -17,7 +17,7 @@ _REPEATED = re.compile(r"(\S)\1{3,}")
 
 _LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u052f"
 _WORDS = re.compile(f"[{_LETTERS}]{{2,}}")
-"""Words in Latin, Greek and Cyrillic letters. Common tokenizers never put two of them into one token."""
+"""Words in Latin, Greek and Cyrillic letters. Common tokenizers never put two such words into one token."""
 
 _SIGNS = re.compile(r"[\W_]+")
 _UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")

@@ -16,7 +16,7 @@ _ELSEWHERE = "Say where the key is: key_env, key_keyring, key_command or headers
 
 
 def url_of(options: EndpointOptions) -> str:
-    """Return the server's URL, or the backend's default. Raises InputError if there is none, or if its path has a key."""
+    """Return the server's URL, or the backend's default. Raises InputError if there is no URL, or if the URL's path has a key."""
     url = options.url or type(options)().url
     if url is None:
         raise InputError(
@@ -47,7 +47,9 @@ def read_url(url: str, path: str = "") -> tuple[str, str]:
             raise ValueError("port 0 is not valid")
     except ValueError as error:
         several = ", and several of them as http://HOST:PORT,http://HOST:PORT" if "," in url else ""
-        raise InputError("The url cannot be read.", hint=f"Write it as http://HOST:PORT{several}.") from error
+        raise InputError(
+            "The url cannot be read.", hint=f"Write the url as http://HOST:PORT{several}."
+        ) from error
     if parts.username is not None or parts.password is not None:
         raise InputError(
             "The url contains a user name or password, which would be recorded.", hint=_ELSEWHERE
@@ -56,7 +58,7 @@ def read_url(url: str, path: str = "") -> tuple[str, str]:
         raise InputError("The url has a query or a fragment, where a key would be recorded.", hint=_ELSEWHERE)
     if parts.scheme not in _PORTS or not host:
         raise InputError(
-            f"The url {plain(url)!r} is not the URL of a server.", hint="Write it as http://HOST:PORT."
+            f"The url {plain(url)!r} is not the URL of a server.", hint="Write the url as http://HOST:PORT."
         )
     if not url.isprintable():
         raise InputError("The url has unprintable characters: write http://HOST:PORT, with a path if needed.")

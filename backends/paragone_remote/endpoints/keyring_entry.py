@@ -29,7 +29,7 @@ async def key_in_keyring(entry: str) -> str:
     service, user = check_entry(entry)
     try:
         async with asyncio.timeout(_PATIENCE):
-            # a thread that nobody joins: the keyring's window may stay open
+            # a daemon thread, because the keyring's window may stay open
             key = await asyncio.wrap_future(in_daemon_thread(lambda: _read(service, user)))
     except TimeoutError as error:
         raise EngineError(f"The system's keyring gave no key within {_PATIENCE:g} seconds.") from error

@@ -66,7 +66,7 @@ def check_key(variable: str | None, entry: str | None, command: str | None) -> N
     if variable is not None and (is_key(variable) or not _NAME.fullmatch(variable)):
         raise InputError(
             "key_env is not the name of an environment variable.",
-            hint="Write the variable's name there, not the key itself.",
+            hint="Set key_env to the name of the variable, not to the key itself.",
         )
 
 

@@ -95,7 +95,7 @@ def explain(
             return Fault(EngineError(sentence, hint=cure(str(error))))
         case UnicodeEncodeError():
             sentence = "The request has half of a surrogate pair, which is not a character."
-            return Fault(InputError(sentence, hint="Remove it from the prompt and the options."))
+            return Fault(InputError(sentence, hint="Remove the surrogate from the prompt and the options."))
         case InvalidReply():
             return Fault(_invalid(error, endpoint))
         case IncompleteAnswer():
@@ -227,8 +227,8 @@ def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverf
 def _full(endpoint: Endpoint) -> ParagoneError:
     sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
     hint = (
-        f"{_PARTIAL_KEPT} Simultaneous answers may share its context: ask one after the other, or give it a longer "
-        "context."
+        f"{_PARTIAL_KEPT} Simultaneous answers may share the server's context: send one prompt after the other, or give "
+        "the server a longer context."
     )
     return EngineError(sentence, hint=hint)
 
@@ -296,7 +296,8 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
             case ConnectionRefusedError():
                 sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
                 return Fault(
-                    EngineError(sentence, hint="Is the server running there?"), pause=_SHORTEST_PAUSE
+                    EngineError(sentence, hint="Is the server running at this address?"),
+                    pause=_SHORTEST_PAUSE,
                 )
     reason = sentence_of(str(error)) if str(error) else "no connection."
     return Fault(EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)

@@ -38,7 +38,7 @@ def read_object(text: str, *, invalid: str) -> JsonObject:
 
 
 def data_of(reply: httpx.Response) -> JsonObject:
-    """Return the JSON object of a reply. Raises InvalidReply if it is not JSON."""
+    """Return the JSON object of a reply. Raises InvalidReply if the reply is not JSON."""
     try:
         return object_at(json.loads(reply.text))
     except (ValueError, RecursionError) as error:

@@ -24,7 +24,7 @@ _CAUSES = (
     CrashCause(
         says=rf"{_DIED}.*killed",
         cause="its engine was killed",
-        cure="The system probably killed it because memory ran out: choose a smaller quantization or context, or "
+        cure="The system probably killed the engine because memory ran out: choose a smaller quantization or context, or "
         "unload other models.",
     ),
     CrashCause(

@@ -53,13 +53,13 @@ def check_arguments(arguments: Sequence[str]) -> None:
     if arguments and not arguments[0].startswith("-"):
         raise InputError(
             f"The option 'arguments' begins with {arguments[0]!r}, which is not an argument's name.",
-            hint="Write it as a list, such as --override-kv,KEY=TYPE:VALUE.",
+            hint="Write the arguments as a list, such as --override-kv,KEY=TYPE:VALUE.",
         )
     for name in names_in(arguments):
         if name in _SECRETS:
             raise InputError(
                 f"The option 'arguments' has {name}, whose value would be recorded.",
-                hint="Remove it: paragone sets a key of its own.",
+                hint="Remove this argument: paragone sets a key of its own.",
             )
         if name in _DOWNLOADS or name.endswith("-default"):  # these name models to download
             raise InputError(

@@ -67,7 +67,7 @@ class _CommandLine:
         return self._program.flags.get(flag, "")
 
     def name_of(self, option: str, *flags: str) -> str:
-        """Return the name by which the program knows the argument for an option. Raises InputError if there is none."""
+        """Return the name by which the program knows the argument for an option. Raises InputError if the program knows none."""
         wanted = flags or SET_BY_OPTIONS[option]
         known = self._program.known(*wanted)
         if known is None:

@@ -1,6 +1,6 @@
 """The options of the llama-servers that paragone starts, and their values on this machine.
 
-An option that the backend `llama_cpp` has too has the same name there.
+Options with the same meaning have the same names as in the backend `llama_cpp`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ class LlamaServerLoadOptions(GgufLoadOptions):
         metavar="path",
         outside="program",
     )
-    n_ctx: int | None = N_CTX(None, "By default the model's own, or what fits on the GPU.")
-    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default as many as fit.")
-    n_batch: int | None = N_BATCH(None, "By default 128, or llama-server's own number with layers on a GPU.")
+    n_ctx: int | None = N_CTX(
+        None, "By default the model's own context, or as much of it as fits on the GPU."
+    )
+    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default as many layers as fit.")
+    n_batch: int | None = N_BATCH(
+        None, "By default 128 tokens, or llama-server's own number with layers on a GPU."
+    )
     mmproj: str | None = option(
         None,
         "Path of the model's image encoder in GGUF (mmproj), which lets the model see images.",
@@ -80,8 +84,8 @@ class LlamaServerLoadOptions(GgufLoadOptions):
 def with_defaults(options: LlamaServerLoadOptions, devices: Sequence[str]) -> LlamaServerLoadOptions:
     """Return the options with absolute paths, and for a server on the CPU with defaults.
 
-    The defaults are those of the backend `llama_cpp`, so that both backends compute the same. `devices` are the devices
-    that the program lists. Raises InputError.
+    The defaults are those of the backend `llama_cpp`, so that both backends give the same results. `devices` are the
+    devices that the program lists. Raises InputError.
     """
     options = replace(
         options,

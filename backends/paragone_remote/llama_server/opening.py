@@ -89,7 +89,7 @@ async def _engine(
     alias: str,
     weights: tuple[WeightsFile, ...],
 ) -> LlamaServerEngine:
-    """Return an engine for a share in a server that has loaded the model."""
+    """Return an engine that uses a share of a server with the loaded model."""
     endpoint = share.server.endpoint
     async with connected(endpoint) as http:
         listed = await find_models(http, endpoint)

@@ -124,7 +124,7 @@ class Hold:
         return Caution(code="not-unloaded", sentence=f"{at[0].upper()}{at[1:]} did not unload {name}{reason}")
 
     async def _stays(self, use: _Use) -> bool:
-        """Unload the model if this program loaded it, and wait until it is unloaded. Return whether it stays loaded."""
+        """Unload the model if this program loaded it, and wait until it is unloaded. Return whether the model stays loaded."""
         if self._model not in await self._loader.loaded():
             return False
         if not use.is_ours:

@@ -29,7 +29,7 @@ class OllamaLoadOptions(EndpointOptions):
     num_ctx: int | None = option(
         None,
         f"Context window in tokens, for prompt and answer; by default the model's own, {DEFAULT_CONTEXT} at "
-        "most. It is always sent, because the server's default cuts longer prompts without an error.",
+        "most. Requests always set num_ctx, because the server's default cuts longer prompts without an error.",
         minimum=16,
         fact="context",
     )

@@ -110,7 +110,7 @@ async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> Json
         if near:
             hint = f"Did you mean {near[0]!r}?"
         else:
-            hint = f"It has: {', '.join(names[:20])}." if names else "It has no models yet."
+            hint = f"The server has: {', '.join(names[:20])}." if names else "The server has no models yet."
         pull = pull_command(endpoint, model)
         raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
     able = texts_at(details, "capabilities")

@@ -26,7 +26,7 @@ _NOT_THERE = re.compile(r"(^|: )file does not exist$")
 _NO_REPLY = re.compile(r"\b(Get|Head) \"")
 """Start of the error of Go's HTTP client for a request without a reply."""
 
-_AGAIN = "Pull it again when the server is running."
+_AGAIN = "Pull the model again when the server is running."
 
 
 async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
@@ -84,7 +84,8 @@ def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool
         case ReportedFailure() if _NOT_THERE.search(str(error)):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
             return InputError(
-                sentence, hint="Check its name and tag: the registry of the server does not have it."
+                sentence,
+                hint="Check the name and tag of the model: the registry of the server does not have it.",
             )
         case ReportedFailure():
             words = endpoint.quote_error(str(error))

@@ -10,7 +10,7 @@ from paragone import shared_options as shared
 from paragone.json_schema import check_inline_schema
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 
-_EXTRA = "Not every server supports it."
+_EXTRA = "Not every server supports this option."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class OpenAISampling(Options):
     top_p: float | None = shared.TOP_P(None)
     presence_penalty: float | None = replace(shared.PRESENCE_PENALTY, minimum=-2, maximum=2)(None)
     frequency_penalty: float | None = replace(shared.FREQUENCY_PENALTY, minimum=-2, maximum=2)(None)
-    seed: int | None = shared.SEED(None, "Not every server uses it.")
+    seed: int | None = shared.SEED(None, "Not every server uses the seed.")
     stop: tuple[str, ...] = shared.STOP(())
     top_k: int | None = shared.TOP_K(None, _EXTRA)
     min_p: float | None = shared.MIN_P(None, _EXTRA)

@@ -172,5 +172,5 @@ def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> Mod
             return model
     names = [model.name for model in models]
     near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names[:20]) or 'none'}."
+    hint = f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
     raise InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)

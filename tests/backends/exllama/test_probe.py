@@ -93,7 +93,10 @@ async def test_no_library(bare_interpreter, tools):
 async def test_no_driver(equipped, tools):
     probe = await V2.probe(equipped.python)
     assert probe.reason == "ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine."
-    assert probe.remedy == "ExLlamaV2 computes on NVIDIA GPUs only; open the model on a machine that has one."
+    assert (
+        probe.remedy
+        == "ExLlamaV2 computes on NVIDIA GPUs only; open the model on a machine that has an NVIDIA GPU."
+    )
     assert probe.facts == {"interpreter": equipped.python, "PyTorch": "2.8.0", "ExLlamaV2": "0.3.2"} | {
         "CUDA of PyTorch": "12.8"
     }
@@ -108,9 +111,14 @@ async def test_no_driver(equipped, tools):
             "the NVIDIA driver was updated and the machine has not been restarted",
             "a machine",
         ),
-        ({"init": 9}, None, "the NVIDIA driver is not loaded.", "a machine that has one"),
-        ({"init": 999}, None, "the NVIDIA driver does not answer (NVML error 999)", "a machine that has one"),
-        ({"gpus": 0}, None, "the NVIDIA driver lists none", "a machine that has one"),
+        ({"init": 9}, None, "the NVIDIA driver is not loaded.", "a machine that has an NVIDIA GPU"),
+        (
+            {"init": 999},
+            None,
+            "the NVIDIA driver does not answer (NVML error 999)",
+            "a machine that has an NVIDIA GPU",
+        ),
+        ({"gpus": 0}, None, "the NVIDIA driver lists none", "a machine that has an NVIDIA GPU"),
         (
             {"gpus": 2},
             "",

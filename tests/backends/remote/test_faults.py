@@ -41,7 +41,7 @@ async def test_connection_refused(backend, protocol):
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         error = await refused_to_open(backend, url)
     assert error.sentence == f"Nothing answers at {url}: the connection was refused."
-    assert error.hint == "Is the server running there?"
+    assert error.hint == "Is the server running at this address?"
 
 
 async def test_connection_refused_at_every_address_of_a_host(backend, monkeypatch):
@@ -58,7 +58,7 @@ async def test_connection_refused_at_every_address_of_a_host(backend, monkeypatc
         monkeypatch.setattr(socket, "getaddrinfo", addresses)
         error = await refused_to_open(backend, url)
     assert error.sentence == f"Nothing answers at {url}: the connection was refused."
-    assert error.hint == "Is the server running there?"
+    assert error.hint == "Is the server running at this address?"
 
 
 async def test_no_such_host(backend, monkeypatch):
@@ -190,7 +190,7 @@ async def test_a_model_that_was_never_there(backend, hostile):
     with pytest.raises(InputError) as caught:
         await backend.open(request, lambda progress: None)
     assert caught.value.sentence == f"The server at {hostile.url} has no model 'x'."
-    assert "It has: m" in caught.value.hint
+    assert "The server has: m" in caught.value.hint
 
 
 async def test_too_many_requests_for_a_moment(hostile, open_lane, text):

@@ -157,17 +157,17 @@ async def missing(server, **options):
 
 async def test_a_missing_model_comes_with_the_command_that_downloads_it(server):
     told = f"To download it: paragone pull ollama:tiny@{server.url}"
-    assert await missing(server) == f"It has: m:latest. {told}"
+    assert await missing(server) == f"The server has: m:latest. {told}"
     server.replies["/api/tags"] = {"models": [{"model": "tinny"}]}
     assert await missing(server) == f"Did you mean 'tinny'? {told}"
     server.replies["/api/tags"] = {"models": []}
-    assert await missing(server) == f"It has no models yet. {told}"
+    assert await missing(server) == f"The server has no models yet. {told}"
 
 
 async def test_a_server_that_an_engine_on_the_spot_does_not_get_to(server):
     """The key is beside the engine's definition, and the engine is called as the user likes."""
     hint = await missing(server, headers=["X-Title: red"])
-    assert hint == "It has: m:latest. To download it: paragone pull ENGINE"
+    assert hint == "The server has: m:latest. To download it: paragone pull ENGINE"
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(se
     events, _ = await lane.ask([question, Message(role="assistant", text="One,")])
     assert "may-not-continue" in cautions(events)
     events, error = await lane.ask([question, Message(role="assistant", text="", thinking="Hm.")])
-    assert "cannot go on with thinking that has no answer yet" in error.sentence
+    assert "cannot continue thinking that has no answer yet" in error.sentence
 
 
 @pytest.mark.parametrize(

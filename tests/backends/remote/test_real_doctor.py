@@ -115,4 +115,4 @@ def test_in_lines_beside_one_that_is_not_there(doctor, llama_cpp_server, ollama_
     assert "      models: smollm2:latest" in part
     assert "      models: smollm2" in part
     assert f"      Nothing answers at {gone}: the connection was refused." in part
-    assert part[-1] == "      Is the server running there?"
+    assert part[-1] == "      Is the server running at this address?"

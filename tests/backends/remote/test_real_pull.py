@@ -62,7 +62,7 @@ def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server
     missing = paragone("ask", puller.engine, "Hello?")
     assert missing.returncode == 2
     hint = said(missing).splitlines()[-1]
-    assert hint == f"It has no models yet. To download it: paragone pull {puller.engine}"
+    assert hint == f"The server has no models yet. To download it: paragone pull {puller.engine}"
     program, *argv = shlex.split(hint.partition(": ")[2])
     assert program == "paragone"
     done = paragone(*argv)
@@ -144,7 +144,7 @@ def test_a_server_that_dies_in_the_middle(registry, puller):
     assert (process.returncode, out) == (1, b"")
     assert err.decode().splitlines()[-2:] == [
         f"paragone: The server at {puller.url} closed the connection in the middle of the download.",
-        "Pull it again when the server is running.",
+        "Pull the model again when the server is running.",
     ]
 
 
@@ -153,7 +153,7 @@ def test_a_model_that_the_registry_does_not_have(registry, puller):
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).splitlines()[-2:] == [
         f"paragone: The server at {puller.url} cannot find the model '{registry.name('none')}' to download.",
-        "Check its name and tag: the registry of the server does not have it.",
+        "Check the name and tag of the model: the registry of the server does not have it.",
     ]
 
 

@@ -119,7 +119,7 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
     if near:
         remedy = f"Did you mean {near[0]!r}?"
     else:
-        remedy = f"It has: {', '.join(names[:_NAMED])}." if names else "It has no models."
+        remedy = f"The server has: {', '.join(names[:_NAMED])}." if names else "The server has no models."
     if report.pulls:
         remedy = f"{remedy} To download it to the server: paragone pull {definition.name}"
     return Probe(

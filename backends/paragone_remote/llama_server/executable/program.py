@@ -75,7 +75,7 @@ _known: dict[tuple[object, ...], LlamaServerProgram] = {}
 def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     """Return the command that starts the llama-server of the option `program`, and its name for the user.
 
-    Raises InputError if there is none.
+    Raises InputError if there is no llama-server.
     """
     if named is not None:
         path = shutil.which(os.path.expanduser(named))  # noqa: PTH111 (a name without a folder is looked up on PATH)
