@@ -43,7 +43,7 @@ class ParagoneApp(ProgramApp):
     """Owns the session, the history and the screens.
 
     `definitions` are the engines to start with; None means the engines of config.toml, or else of the last session. `given`
-    are options for all engines, as `key=value`, and `preset` has more options. All these options apply to added lanes, too.
+    are options for all engines, as `key=value`, and `preset` has more options; both also apply to lanes that the user adds.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ class EngineList:
     """The preset that the command line named."""
 
     def for_new_lane(self, definition: EngineDefinition) -> Carried:
-        """Return an engine with those options of the command line that its backend has."""
+        """Return an engine with the options of the command line, except options that the engine's backend lacks."""
         registry = self.session.registry
         backends = [registry.find(name) for name in (definition.backend, *self.session.backends)]
         known = [backend for backend in backends if backend is not None]
@@ -107,7 +107,8 @@ class EngineList:
         preset = self.config.presets.get(name)
         if preset is None or self.state.saved.presets.get(name) != preset:
             raise InputError(
-                f"No preset {name!r} was saved here.", hint="Presets of config.toml are removed there."
+                f"No preset {name!r} was saved here.",
+                hint="To remove a preset of config.toml, edit that file.",
             )
         self.state.remove_preset(name)
         kept = {key: preset for key, preset in self.config.presets.items() if key != name}

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 AT_REST_S = 2.0
 """Seconds without a key press after which the user is at rest."""
 _DUE = 10
-"""Number of collections of the middle generation after which a full collection is due: CPython's default."""
+"""Number of collections of the middle generation that make a full collection due, as in CPython by default."""
 _OVERDUE = 100
-"""Number of collections of the middle generation after which CPython runs a full collection, even while an answer comes."""
+"""Number of collections of the middle generation after which CPython runs a full collection, even during an answer."""
 
 
 def begin_collecting() -> None:
@@ -26,7 +26,7 @@ def begin_collecting() -> None:
 
 
 class CollectorAtRest:
-    """Collects all garbage while the user rests and no answer comes.
+    """Runs full garbage collections while the user is at rest and no answer arrives.
 
     A full collection takes 0.07 s of CPU time where six lanes hold 20 answers of 400 tokens each.
     """

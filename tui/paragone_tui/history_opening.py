@@ -78,7 +78,7 @@ class HistoryOpening:
             await asyncio.wait([task])
 
     async def _open(self, then: Callable[[], None]) -> None:
-        from paragone_workbench.store.history import History  # the first paint does not need it
+        from paragone_workbench.store.history import History  # not imported before the first paint
 
         failed = False
         while self.history is None:

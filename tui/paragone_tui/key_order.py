@@ -71,9 +71,9 @@ class KeyOrder:
         return self._task is None or self._task.done()
 
     async def _handle_next(self) -> Sequence[MessagePump]:
-        """Handle the next key, and return the widgets that the key passes through on its way to the application.
+        """Handle waiting keys up to the first key that writes no text, and return the widgets that this key passes through.
 
-        First handle the keys before it that write text. The result is empty if only keys that write text wait.
+        The result is empty if only keys that write text wait.
         """
         while self._waiting:
             event = self._waiting.popleft()
@@ -111,7 +111,7 @@ class KeyOrder:
             await _wait_until_handled(screen)
 
     async def _handle_next_as_message(self) -> Sequence[MessagePump]:
-        """Handle the next key as a message of the application, because Textual handles keys there."""
+        """Handle the next key in the message queue of the application, as Textual handles all keys."""
         if not self._waiting:
             return []
         handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()

@@ -52,7 +52,7 @@ CHECKED_VERSIONS = {"textual": "8.2.8", "rich": "15.0.0"}
 
 
 _SOON_S = 0.01
-"""Least seconds until the shown message is checked again. Textual divides by a timer's duration, so not 0."""
+"""Least duration in seconds of a message's timer. Textual divides by the duration, so 0 is not possible."""
 
 
 class OwnErrorsApp(App[None]):
@@ -96,7 +96,7 @@ class OwnErrorsApp(App[None]):
 
     @abstractmethod
     def shows_message(self, message: Notification | None) -> bool:
-        """Show the newest message, or none, in the screen's row for messages. Return whether there is such a row."""
+        """Show the newest message, or none, in the screen's row for messages. Return whether the screen has such a row."""
 
     def withdraw(self, sentence: str) -> None:
         """Remove a message from the screen."""
@@ -216,7 +216,7 @@ class RegionCompositor(Compositor):
 
     @abstractmethod
     def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
-        """Yield each widget's region, the part of it that was rendered, and that part's rows; the front widgets first."""
+        """Yield each widget's region, the rendered part of the region, and the rows of that part; the front widgets first."""
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         return self.renders(crop)

@@ -285,7 +285,7 @@ class _Output:
         self._size = 0
 
     def write(self, change: _Change, room: float) -> bool:
-        """Write a change, unless it makes output that already has changes exceed `room` bytes. Returns whether it is written."""
+        """Write a change and return True. Return False if the output has earlier changes and would exceed `room` bytes."""
         look, length = self._pen.look, len(self.parts)
         self.parts.append(_move(self._cursor, (change.x, change.y)))
         end = _print(change.cells, change.x, change.y, self._pen, self.parts)

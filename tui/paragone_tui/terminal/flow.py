@@ -15,11 +15,11 @@ QUESTION = "\x1b[5n"
 """The question for the terminal's status. The terminal answers once it has read all bytes before the question."""
 
 _BACKLOG_S = 0.2
-"""Seconds that the line may take to transmit the bytes on their way."""
+"""Seconds that the line may take to transmit the bytes in flight."""
 _START = 8192
-"""Number of bytes that may be on their way before the speed of the line is known: more than the first frame has."""
+"""Number of bytes that may be in flight before the speed of the line is known: more than the first frame has."""
 _LEAST, _MOST = 128, 16384
-"""Limits of the bytes that may be on their way. The upper limit bounds the backlog when a fast line becomes slow."""
+"""Limits of the number of bytes in flight. The upper limit bounds the backlog when a fast line becomes slow."""
 _QUESTIONS = 8
 """Number of questions per full window of bytes: so few that questions are a small part of the bytes on a fast line."""
 _LEAST_MEASURED = 64
@@ -33,7 +33,7 @@ _PATIENCE_S = 10.0
 
 
 class Flow:
-    """Computes how many of the written bytes are still on their way to the terminal, and how many more may be written.
+    """Computes how many of the written bytes are still in flight to the terminal, and how many more may be written.
 
     The program asks the terminal questions between frames. An answer shows that all bytes before its question have arrived.
     The time between the answers to the questions before and after a frame shows how fast the line is. That time excludes the
@@ -53,7 +53,7 @@ class Flow:
         """Returns the time in seconds."""
         self._loop = asyncio.get_running_loop()
         self._window = _START
-        """The number of bytes that may be on their way."""
+        """The number of bytes that may be in flight."""
         self._rates: deque[float] = deque(maxlen=_SAMPLES)
         """The speed of the line in the last measured frames, in bytes per second."""
         self._arrived_at = 0.0
@@ -126,7 +126,7 @@ class Flow:
             self._loop.call_soon_threadsafe(self._call_waiting)
 
     def answered(self, at: float) -> None:
-        """Take an answer of the terminal, which came at the time `at` of the clock."""
+        """Take an answer of the terminal, which arrived at the time `at` of the clock."""
         if not self._asked:
             return
         self.answers = True
@@ -139,7 +139,7 @@ class Flow:
             self._rates.append(question.measured / took_s if took_s > 0 else inf)
             rate = sorted(self._rates)[len(self._rates) // 2]
             # If most of the window was unused, the measured speed does not show that a larger window is right.
-            most = 2 * self._window if question.on_way >= self._window // 2 else self._window
+            most = 2 * self._window if question.in_flight >= self._window // 2 else self._window
             self._window = int(max(_LEAST, min(rate * _BACKLOG_S, most, _MOST)))
         self._call_waiting()
 
@@ -174,7 +174,7 @@ class _Question(NamedTuple):
 
     written: int
     """How many bytes were written before the question."""
-    on_way: int
-    """How many of these bytes were on their way when the question was asked."""
+    in_flight: int
+    """How many bytes were in flight when the question was asked."""
     measured: int
     """How many bytes were written without a pause since the previous question; 0 if this question measures nothing."""

@@ -47,7 +47,7 @@ class KeyParser:
         """The pieces of a paste that has not ended; None outside of a paste."""
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the messages that these bytes stand for. Invalid UTF-8 becomes U+FFFD."""
+        """Parse these bytes, and yield the messages. Invalid UTF-8 becomes U+FFFD."""
         text = self._decoder.decode(_X10_REPORT.sub(b"", data))
         while text:
             if self._pasted is None:

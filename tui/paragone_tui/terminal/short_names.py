@@ -12,7 +12,7 @@ _WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARAT
 _READABLE = 12
 """Width in cells at which a name is readable, unless its distinctive part is longer."""
 _LONGEST = 20
-"""Largest width in cells that a name takes from the figures beside it."""
+"""Largest width in cells that a name is sure to get before the figures beside it."""
 
 
 def shortest(name: str, others: Iterable[str]) -> int:

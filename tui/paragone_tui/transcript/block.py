@@ -137,7 +137,7 @@ class Block:
         self._take(visible(held))
 
     def cut(self, characters: int) -> None:
-        """Cut off the text before the next line after this character, or before the character if it is in the last line."""
+        """Cut off the text before the line that follows this character or, in the last line, before the character."""
         text = self.text
         characters = text.find("\n", characters) + 1 or min(characters, len(text))
         self._body.cut(self._shown([characters])[characters])

@@ -32,7 +32,7 @@ _start = attrgetter("start")
 
 
 def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
-    """Return the marks between two characters, cut off at these. Positions are counted from `start`."""
+    """Return the marks between two positions in characters, cut off there. The returned positions are counted from `start`."""
     found: list[Mark] = []
     for layer in layers:
         for mark in layer[bisect_right(layer, start, key=_end) :]:
@@ -48,7 +48,7 @@ def clipped(layers: Layers, start: int, end: int) -> Layers:
 
 
 def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) -> Layers:
-    """Return the layers at new positions. `move` gets the old positions in ascending order, and maps them to new ones."""
+    """Return the layers at new positions. `move` maps the old positions, in ascending order, to the new positions."""
     to = move(sorted({at for layer in layers for mark in layer for at in mark[:2]}))
     return tuple(tuple(Mark(to[start], to[end], look) for start, end, look in layer) for layer in layers)
 
@@ -73,7 +73,7 @@ def carried(
 ) -> tuple[Strip, ...]:
     """Return typeset rows with the marks of their source text. The first `margin` characters of each row are no text.
 
-    Typesetting drops and adds characters. So this function finds each word of the source again in the rows.
+    Since typesetting drops and adds characters, this function finds each word of the source again in the rows.
     """
     from paragone_workbench.compare.diff import common_words, words
 

@@ -82,7 +82,7 @@ class ScrolledText(Widget):
         self.scroll_rows(round(pages * max(1, self.size.height - 2)))
 
     def reveal(self, block: Block, text: str) -> None:
-        """Scroll to the place in a block where a text begins, or to the start of the block if it does not have the text.
+        """Scroll to the place in a block where a text begins, or to the start of the block if the block lacks the text.
 
         Before the first layout, remember the place: the first layout then scrolls to it. Linked transcripts scroll along.
         """
@@ -106,11 +106,11 @@ class ScrolledText(Widget):
 
     @property
     def is_seeking(self) -> bool:
-        """Whether the first layout will scroll to a place that `reveal` was given."""
+        """Whether the first layout will scroll to a place that `reveal` remembered."""
         return self._reveal_target is not None
 
     def _seek(self) -> None:
-        """Scroll to the place that `reveal` was given, with some rows above it in view."""
+        """Scroll to the place that `reveal` remembered, with some rows above the place in view."""
         assert self._reveal_target is not None
         (block, text), self._reveal_target = self._reveal_target, None
         end = max(lane._end for lane in self._linked)
@@ -180,7 +180,7 @@ class ScrolledText(Widget):
     def _top_further_down(self, top: int) -> int:
         """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
 
-        Other linked transcripts scroll to the same row if it also shows their ends.
+        Other linked transcripts scroll to the same row if their ends are then in view, too.
         """
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)

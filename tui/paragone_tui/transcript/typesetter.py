@@ -70,7 +70,7 @@ class Typesetter:
         page.arrange()
 
     def keep_up(self, block: Block, width: int, palette: TranscriptStyles) -> bool:
-        """Typeset the text that came since the last call. Returns False if it is too soon after the last call."""
+        """Typeset the text that was appended since the last call. Returns False if the last call is too recent."""
         if not self.wanted or not block.can_grow_typeset or not self._is_imported():
             return True
         now = asyncio.get_running_loop().time()

@@ -122,7 +122,7 @@ class Transcript(ScrolledText):
             self._finish(block)
 
     def rewind(self) -> None:
-        """Remove all blocks after the last prompt, before another answer to it is shown."""
+        """Remove all blocks after the last prompt, so that another answer can be shown there."""
         self.end()
         prompt = self._page.last_prompt
         self._page.cut(prompt)
@@ -243,7 +243,7 @@ class Transcript(ScrolledText):
         self._wrap_rest()
 
     def _trim(self) -> None:
-        """Remove the oldest text if there is too much, and keep the visible text in place."""
+        """Remove the oldest text beyond the limits, and keep the visible text in place."""
         height = self._page.height
         if self._page.trim():
             self._top = max(0, self._top - (height - self._page.height))

@@ -9,8 +9,8 @@ from rich.cells import cell_len, split_graphemes
 
 _SPACES = re.compile(" *")
 _DENSEST = 8
-"""Largest average number of characters per cell of a row. Only combining marks, and spaces at the end of the row, exceed one
-per cell. Longer rows would make appending text slow."""
+"""Largest average number of characters per cell of a row. Rows with many combining marks, or with spaces at the end, have
+more than one per cell. Longer rows would make appending text slow."""
 _SLICE = 1_024
 """Number of characters that are wrapped at once. After a row that is too long, the rest of the slice is examined again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 _NARROWEST = 24
-"""Minimum width of a column in cells. If the columns would be narrower, only some of them are shown."""
+"""Minimum width of a column in cells. If the columns would be narrower, only some columns are shown."""
 
 
 class Column(Vertical):

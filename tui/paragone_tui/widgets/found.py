@@ -8,7 +8,7 @@ from paragone_tui.terminal.text import one_line
 from paragone_workbench.store.snippet import any_of
 
 FOUND = "bold reverse $text-warning"
-"""The style of the words that the user searched for. Without colours, it differs from the underlined highlighted option."""
+"""The style of the words that the user searched for, which differs from the highlighted option even without colours."""
 
 
 def marked(text: str, words: Collection[str], style: str = "") -> Iterator[tuple[str, str]]:

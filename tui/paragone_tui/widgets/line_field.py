@@ -1,4 +1,4 @@
-"""The base class of fields for one line. The first screen has no such field, so this module is imported later."""
+"""The base class of fields for one line. This module is not imported at start, since the first screen has no such field."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ SCROLL_BINDINGS: tuple[Binding, ...] = (
     Binding("g,home", "to_start", "To the start", show=False),
     Binding("G,end", "to_end", "To the end", show=False),
 )
-"""The bindings for scrolling in screens with text to read. Such a screen must define these actions."""
+"""The bindings for scrolling in screens with text to read. A screen with these bindings must define their actions."""
 
 
 class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
@@ -59,7 +59,7 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
             self.dismiss()
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
-        """Close the screen with a result and cancel its workers, unless it is closed or being closed.
+        """Close the screen with a result and cancel its workers. Do nothing if the screen is already being closed.
 
         A screen that another screen covers is not closed: Textual would close the covering screen instead.
         """

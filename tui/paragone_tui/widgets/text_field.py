@@ -76,7 +76,7 @@ class TextField(TextArea):
     """`_edits` and the cursor's location after the last deletion that `ctrl+y` can insert again."""
 
     def on_unmount(self) -> None:
-        """Drop the application's reference to the field, so that the field's memory is freed."""
+        """Drop the application's reference to the field, so that Python can free the field."""
         stop_watching(self)
 
     def takes(self, key: str) -> bool:

@@ -26,7 +26,7 @@ class ChoiceRequest:
         catalog: The assertions that the suite can use.
         seconds: The time limit in seconds; None for no limit.
         vram: The memory of each GPU in bytes; empty for the GPUs of this machine.
-        margin: The largest loss of the pass rate that does not matter, as a share between 0 and 1.
+        margin: The largest acceptable loss of the pass rate, as a share between 0 and 1.
     """
 
     request: SuiteRequest

@@ -41,7 +41,7 @@ class HistoryEntry:
 
 
 def find_entries(store: Store, query: Query, text: str, limit: int) -> list[HistoryEntry]:
-    """Return the entries that match `query`, at most `limit`. `text` is the same query as the user wrote it."""
+    """Return the entries that match `query`, at most `limit`. `text` is the query in the user's words."""
     if not query.words:
         return [HistoryEntry(summary, None) for summary in store.conversations(limit, query=query)]
     hits = store.search(text, limit, one_each=True)

@@ -35,7 +35,7 @@ class ConversationFiles:
         return " ".join((str(exported), *exported.left_out))
 
     def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
-        """Add the conversations of a file to the history, and return a sentence about them.
+        """Add the conversations of a file to the history, and return a sentence about their number.
 
         If the file would cause actions beyond its folder, the user must consent. Raises ConsentNeeded if these actions are not
         exactly the `allowed` actions.

@@ -145,7 +145,7 @@ class HistoryScreen(Picker[Found | None]):
         self.offer(_ACTING if self.focused is self.options else _SEARCHING)
 
     def action_delete(self) -> None:
-        """Delete the conversation. The key `u` restores it."""
+        """Delete the conversation, which the key `u` can restore."""
         if (summary := self._conversation()) is not None:
             self._do(lambda: self._delete(summary))
 

@@ -75,7 +75,7 @@ class LaneColumn(Column, LaneObserver):
     ) -> None:
         """Create the column of a lane.
 
-        `is_first` is whether the column is the leftmost: if it were set later, Textual would compute all styles again.
+        `is_first` is whether the column is the leftmost. Changing that later makes Textual compute all styles again.
         `is_unsaved` returns whether the history cannot be written now. `waiting` returns how many prompts wait for the lane.
         `on_history` is called when the column has shown all answers of the lane again.
         """

@@ -222,7 +222,7 @@ class _Compared:
         return self._marks
 
     def remark(self, run: Run) -> str:
-        """Return a sentence on how many words the answers share if there are few; empty otherwise, and while answers grow."""
+        """Return a sentence on how many words the answers share; empty if they share many words, and while answers grow."""
         if not self._shares_little or self._grows(run):
             return ""
         legend = "; what both say is underlined" if self._marks else ""

@@ -79,7 +79,7 @@ class TemplatePicker(Picker[str | None]):
             self.say(f"^x removes {one_line(self._removable)}.")
         elif not self._engines.config.templates:
             self.say(
-                "There are no templates yet. Write a prompt with {{ name }} where a value comes, then save it here."
+                "There are no templates yet. Write a prompt with {{ name }} in place of a value, then save the prompt here."
             )
         else:
             self.say("" if self.options.option_count else "No template has such a name.")

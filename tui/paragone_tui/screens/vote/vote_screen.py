@@ -253,9 +253,9 @@ class VoteScreen(Modal[ScreenResultType]):
         """Continue after a vote. By default, do nothing."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, unless one is running. If it raises ParagoneError, show the error.
+        """Run a coroutine function in the background, unless another one is running. Show the error if it raises ParagoneError.
 
-        The coroutine continues if the screen is closed meanwhile, and the program ends only after it, so that no vote is lost.
+        The coroutine continues if the screen is closed meanwhile, and the program waits for it to end, so that no vote is lost.
         """
         if self._working:
             return

@@ -1,1 +1,1 @@
-"""Typesets answers as Markdown. Slow to import, so only imported for the first answer, in a thread."""
+"""Typesets answers as Markdown. Importing this package is slow, so a thread imports it for the first answer."""

@@ -28,7 +28,7 @@ _HIGHLIGHTED = (
     "julia kotlin lua markdown md perl php powershell ps1 py python python3 r rb rs ruby rust scala sh shell sql swift toml ts "
     "tsx typescript xml yaml yml zsh"
 )
-"""Languages whose syntax is highlighted. Pygments hangs on some others, such as `html+ng2` with a row of brackets."""
+"""Languages whose syntax is highlighted. Pygments hangs on some other languages, such as `html+ng2` with many brackets."""
 _LOOKS: Mapping[tuple[str, ...], str] = {
     ("Comment",): "code-comment",
     ("Generic", "Deleted"): "code-keyword",
@@ -46,7 +46,7 @@ _LOOKS: Mapping[tuple[str, ...], str] = {
 }
 """The looks of the kinds of Pygments tokens that do not look like plain code."""
 _LINES = 24
-"""Number of lines at the end of growing code that are always highlighted again when a line comes."""
+"""Number of lines at the end of growing code that are highlighted again when a line is appended."""
 
 
 def code_rows(code: str, language: str, width: int, palette: TranscriptStyles) -> list[Strip]:

@@ -40,7 +40,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 
 def _block(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    """Parse a formula from a line that begins with a delimiter to the line with the closing one, or to the end of the text."""
+    """Parse a formula from a line that begins with a delimiter to the line with the closing delimiter, or to the end."""
     if state.is_code_block(first):
         return False
     line = _line(state, first)

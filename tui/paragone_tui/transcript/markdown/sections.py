@@ -23,7 +23,7 @@ class MarkdownSection:
     """Index of the section's first line in the text."""
     tokens: Sequence[Token]
     is_apart: bool
-    """Whether a blank row separates the section from the one above."""
+    """Whether a blank row separates the section from the section above."""
     number: int | None = None
     """The number of a list item, also in a list with bullets; None for other blocks."""
 

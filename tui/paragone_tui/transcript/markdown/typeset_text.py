@@ -68,7 +68,7 @@ class TypesetText:
         self.width = width
         self.palette = palette
         self.is_complete = False
-        """Whether the text has ended, and its rows are the same as if the text was typeset in one go."""
+        """Whether the text has ended, and its rows equal the rows of the same text typeset as a whole."""
         self.rows: list[Strip] = []
         """The rows, without marks."""
         self.rest = ""

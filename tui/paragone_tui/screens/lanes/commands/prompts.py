@@ -21,7 +21,7 @@ _RECALLED = 100
 
 
 def send(context: LanesContext) -> None:
-    """Send the prompt to all lanes. Busy lanes queue it. If the user edits an earlier prompt, send the edited prompt."""
+    """Send the prompt to all lanes, where busy lanes queue it. If the user edits an earlier prompt, send the edited prompt."""
     _send_with_files(context, context.session.lanes, to_all=True)
 
 
@@ -170,7 +170,7 @@ def resume_edit(context: LanesContext, prompt_id: str) -> None:
     edited = next((prompt for prompt in context.session.prompts if prompt.id == prompt_id), None)
     if edited is None:
         context.say(
-            "Your text edits a prompt of a conversation that is not open. Here, the text is a new prompt; "
+            "Your text edits a prompt of a conversation that is not open, and becomes a new prompt here; "
             f"{context.key_of('reopen')} lists the conversation."
         )
     else:

@@ -42,7 +42,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
 
 
 async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
-    """Put the prompt that an earlier instance of the program left unsent back into the composer, and return it.
+    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt.
 
     If the user has already written a prompt, leave the unsent prompt in the history, and return None.
     """

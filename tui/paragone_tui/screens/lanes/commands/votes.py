@@ -17,7 +17,7 @@ def blind_vote(context: LanesContext) -> None:
     """Hide the names of the engines that give the next answers, or show them again."""
     _be_blind(context, not context.is_blind)
     context.say(
-        "The next answers come shuffled and without names, until you have voted."
+        "The next answers are shuffled and without names until you have voted."
         if context.is_blind
         else "Blind voting is off."
     )

@@ -55,7 +55,7 @@ class Draft:
 
 @dataclass(slots=True, kw_only=True)
 class _Named:
-    """The files and images that a mention stands for."""
+    """The files and images that a mention attaches."""
 
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
@@ -146,7 +146,7 @@ class Attachments:
         return tuple(self._paths(text))
 
     def name(self, path: str) -> None:
-        """Begin to read the files that a mention with this path stands for."""
+        """Begin to read the files that a mention with this path attaches."""
         known = self._named.get(path)
         if known is None or not (known.reading or known.state):
             self._begin(path)

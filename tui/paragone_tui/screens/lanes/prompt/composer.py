@@ -273,7 +273,7 @@ class Composer(MentionField):
         self._show_title()
 
     def show_message(self, message: Content) -> None:
-        """Show a message in the rule above the prompt, or below if it does not fit. An empty message removes the shown one."""
+        """Show a message in the rule above the prompt, or below the prompt if the rule is too short. Empty shows none."""
         self._message = message
         self._show_title()
 

@@ -51,7 +51,7 @@ def split_long(text: str) -> tuple[str, str]:
 def folded_prompt(prompt: Prompt, key: str) -> tuple[str, list[str], str]:
     """Return the shown text of a prompt, the lines to fold, and a title to show while the lines are folded.
 
-    The folded lines are the rest of a long prompt and the texts of its files. `key`, which the title names, unfolds them.
+    The folded lines are the rest of a long prompt and the texts of its files. The title names `key`, which unfolds the lines.
     """
     text, rest = split_long(prompt.written)
     text = _NEW_LINE.join((text, *(f"[{image.name}]" for image in prompt.images)))
