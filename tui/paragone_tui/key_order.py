@@ -15,7 +15,7 @@ from textual.message_pump import MessagePump
 from paragone_tui.keys import sign, without_alt
 
 LONGEST_S = 1.0
-"""Seconds that the effect of a key may take. After that time, the waiting keys are handled at once."""
+"""Seconds that the effect of a key may take before the keys that wait for this effect are handled at once."""
 OPENING_S = 10.0
 """Seconds that a screen which a key has opened may take to show its fields."""
 _CONTROLS = {"enter": "\r", "tab": "\t"}

@@ -1,4 +1,4 @@
-"""The undocumented parts of Textual and Rich that the screens use. These parts can change in any release.
+"""The undocumented parts of Textual and Rich that the screens use, and that can change in any release.
 
 No other module uses undocumented names. `tests/architecture/test_textual_internals.py` explains how to change the versions.
 """
@@ -284,7 +284,7 @@ class JobControlDriver(LinuxDriver):
     def lent(self) -> Iterator[None]:
         """Give the terminal to another program, and take it again afterwards, unless paragone ends meanwhile.
 
-        The screen's writes are dropped meanwhile. SIGINT and SIGQUIT of the terminal do not affect paragone meanwhile.
+        While the terminal is lent, the screen's writes are dropped, and SIGINT and SIGQUIT do not affect paragone.
         """
         self.suspend_application_mode()
         self._is_lent = True
@@ -362,7 +362,8 @@ def attributes_of(style: Style) -> int:
 def stop_watching(widget: Widget) -> None:
     """Make the application drop a widget that watches the application's attributes, as a text area watches the theme.
 
-    Otherwise, Textual keeps a removed widget, and all objects that the widget refers to, until the attribute changes.
+    Without this function, Textual keeps a removed widget, and all objects that the widget refers to, until the attribute
+    changes.
     """
     watchers: dict[str, list[tuple[object, object]]] = getattr(widget.app, "__watchers", {})
     for watching in watchers.values():

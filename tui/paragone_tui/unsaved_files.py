@@ -63,7 +63,7 @@ def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup)
 def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, replaces: bool) -> int:
     """Write an unsaved conversation to a file, and return the size of the file in bytes.
 
-    Raises ParagoneError, with InputError if the format is unknown.
+    Raises InputError if the file's format is unknown, and ParagoneError if the file cannot be written.
     """
     from paragone_workbench.reporting.file import write
 

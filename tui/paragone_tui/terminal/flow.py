@@ -36,8 +36,8 @@ class Flow:
     """Computes how many of the written bytes are still in flight to the terminal, and how many more may be written.
 
     The program asks the terminal questions between frames. An answer shows that all bytes before its question have arrived.
-    The time between the answers to the questions before and after a frame shows how fast the line is. That time excludes the
-    latency of the line, and the time that a process waits for the CPU before it writes or reads. If the terminal does not
+    The time between the answers to the questions before and after a frame shows how fast the line is. The latency of the
+    line, and a process that waits for the CPU before it writes or reads, do not change that time. If the terminal does not
     answer, only the bytes that the system took are known. `taken` may be called in any thread, all other methods only on
     the event loop.
     """
@@ -82,7 +82,7 @@ class Flow:
         return room if room >= self._window // 4 else 0
 
     def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function, in the present context, once bytes may be written. An earlier function that still waits is dropped."""
+        """Call a function, in the present context, once bytes may be written. Drop an earlier function that still waits."""
         # A thread reads the terminal's answers, and has none of the application's context variables.
         self._wait(partial(copy_context().run, call))
 

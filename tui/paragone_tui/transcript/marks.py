@@ -71,7 +71,7 @@ def restyled(
 def carried(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: TranscriptStyles
 ) -> tuple[Strip, ...]:
-    """Return typeset rows with the marks of their source text. The first `margin` characters of each row are no text.
+    """Return typeset rows with the marks of their source text. The first `margin` characters of each row are the margin.
 
     Since typesetting drops and adds characters, this function finds each word of the source again in the rows.
     """

@@ -47,7 +47,7 @@ class ScrolledText(Widget):
 
     @abstractmethod
     def _mark_changed(self, block: Block) -> None:
-        """Paint a block that has changed with the next frame."""
+        """Paint a changed block with the next frame."""
 
     @abstractmethod
     def _repaint(self) -> None:

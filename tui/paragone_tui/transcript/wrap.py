@@ -12,7 +12,7 @@ _DENSEST = 8
 """Largest average number of characters per cell of a row. Rows with many combining marks, or with spaces at the end, have
 more than one per cell. Longer rows would make appending text slow."""
 _SLICE = 1_024
-"""Number of characters that are wrapped at once. After a row that is too long, the rest of the slice is examined again."""
+"""Number of characters that are wrapped at once. After a row with too many characters, the slice's rest is examined again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 
 

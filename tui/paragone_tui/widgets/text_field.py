@@ -73,7 +73,7 @@ class TextField(TextArea):
     _edits = 0
     """Number of edits."""
     _after_kill: tuple[int, Location] | None = None
-    """`_edits` and the cursor's location after the last deletion that `ctrl+y` can insert again."""
+    """`_edits` and the cursor's location after the last deletion whose text `ctrl+y` inserts."""
 
     def on_unmount(self) -> None:
         """Drop the application's reference to the field, so that Python can free the field."""

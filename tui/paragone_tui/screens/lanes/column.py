@@ -75,7 +75,7 @@ class LaneColumn(Column, LaneObserver):
     ) -> None:
         """Create the column of a lane.
 
-        `is_first` is whether the column is the leftmost. Changing that later makes Textual compute all styles again.
+        `is_first` is whether the column is the leftmost. Changing the leftmost column makes Textual compute all styles again.
         `is_unsaved` returns whether the history cannot be written now. `waiting` returns how many prompts wait for the lane.
         `on_history` is called when the column has shown all answers of the lane again.
         """
@@ -262,7 +262,7 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.write(run.text)
 
     def _show_end(self, run: Run, following: Run | None = None) -> None:
-        """Show how a run ended. If successive answers had the same earlier settings, only the last answer names the settings."""
+        """Show how a run ended. Of successive answers with the same earlier settings, only the last names the settings."""
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:

@@ -96,7 +96,7 @@ class Lanes(Horizontal, can_focus=True):
 
     @property
     def in_lane_mode(self) -> bool:
-        """Whether single letters are commands for the current lane. If not, the user is writing a prompt."""
+        """Whether single letters are commands for the current lane, instead of text of the prompt."""
         return self.is_attached and self.screen.focused is self
 
     @property

@@ -117,7 +117,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
         self._foot = Static(id="keys", markup=False)
         self._message = Content()
-        """The message that does not fit into the rule above the prompt; empty if there is none."""
+        """The message that does not fit into the rule above the prompt; empty without such a message."""
         self.context = LanesContext(
             session=session,
             lanes=self.lanes,

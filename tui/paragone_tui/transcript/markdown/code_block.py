@@ -22,7 +22,7 @@ _HIGHLIGHT_LIMIT = 20_000
 _LONGEST_LINE = 400
 """Longest line, in characters, of code whose syntax is highlighted."""
 _GAP = re.compile(r"\s{100}")
-"""White space longer than real code has, on which some of Pygments' patterns would take very long."""
+"""White space longer than in real code, on which some patterns of Pygments would take very long."""
 _HIGHLIGHTED = (
     "bash c c++ console cpp css dart diff docker dockerfile elixir go golang haskell hs html ini java javascript jl js json jsx "
     "julia kotlin lua markdown md perl php powershell ps1 py python python3 r rb rs ruby rust scala sh shell sql swift toml ts "
@@ -68,7 +68,7 @@ def code_rows(code: str, language: str, width: int, palette: TranscriptStyles) -
 def complete_part(code: str, language: str) -> int:
     """Return how many characters of growing code keep their colours, whatever code follows; 0 while there are few lines.
 
-    These characters end with a blank line, before a line without indentation, outside of strings and comments.
+    The returned part ends with a blank line, before a line without indentation, outside of strings and comments.
     """
     at = -1
     for _ in range(_LINES):

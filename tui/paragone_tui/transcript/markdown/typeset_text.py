@@ -90,7 +90,7 @@ class TypesetText:
         self._tops: list[int] = []
         """Index of the first row of each section."""
         self._drawn: list[tuple[Sequence[Token], Sequence[Strip]]] = []
-        """The rest's sections as they were typeset last, and their rows. Mostly, only the last section has changed since."""
+        """The rest's sections at the last typesetting, with their rows. New text mostly changes only the last section."""
 
     def append(self, text: str) -> None:
         """Append text that is safe to print. `typeset` then typesets the appended text."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def blind_vote(context: LanesContext) -> None:
-    """Hide the names of the engines that give the next answers, or show them again."""
+    """Hide the engines' names for the next answers, or show the names again."""
     _be_blind(context, not context.is_blind)
     context.say(
         "The next answers are shuffled and without names until you have voted."

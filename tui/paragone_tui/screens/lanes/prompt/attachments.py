@@ -161,7 +161,7 @@ class Attachments:
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
-        """Read the mentioned files, and read changed files again. Returns whether all files are attached.
+        """Wait until the mentioned files are read; read changed files again. Returns whether all files are attached.
 
         For each file that cannot be attached, show a message. The next call returns True: the text is sent without the file.
         """

@@ -155,7 +155,7 @@ class Composer(MentionField):
         self._show_title()
 
     def edit_queued(self, queued: QueuedPrompt, title: Callable[[], str]) -> None:
-        """Edit a prompt of the queue, with its files and images. `title` returns a text on the edit and on how to end the edit."""
+        """Edit a prompt of the queue, with its files and images. `title` returns a text on the edit, and how to end it."""
         self._begin_edit(title, queued.text, queued)
         self.edited, self.queued = None, queued
         self._show_title()
@@ -273,7 +273,7 @@ class Composer(MentionField):
         self._show_title()
 
     def show_message(self, message: Content) -> None:
-        """Show a message in the rule above the prompt, or below the prompt if the rule is too short. Empty shows none."""
+        """Show a message in the rule above the prompt, or below the prompt if the rule is too short; empty for no message."""
         self._message = message
         self._show_title()
 
