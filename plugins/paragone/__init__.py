@@ -1,6 +1,6 @@
 """The plugin interface of paragone: the types and base classes that a backend uses.
 
-This package imports the standard library only. Import `paragone.assertions` (the interface of an
+This package imports only the standard library. Import `paragone.assertions` (the interface of an
 assertion), `paragone.hooks` (the hooks that plugins implement) and `paragone.testing` (the conformance
 suite) separately.
 

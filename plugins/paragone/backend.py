@@ -122,7 +122,7 @@ class OpenEngine(ABC):
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text.
 
-        Raises EngineError if the engine cannot.
+        Raises EngineError if the engine cannot tokenize.
         """
         raise EngineError("This engine cannot tokenize text.")
 
@@ -160,7 +160,7 @@ class OpenEngine(ABC):
         raise EngineError("This engine computes no embeddings.")
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot."""
+        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot list it."""
         raise EngineError("This engine cannot list its vocabulary.")
 
     async def ended(self) -> ParagoneError:
@@ -239,14 +239,14 @@ class Backend(ABC):
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
         """Return the addresses that an engine with this model and these load options contacts.
 
-        Each is `SCHEME://HOST:PORT` or `HOST:PORT`. Empty for an engine that contacts none.
+        Each address has the form `SCHEME://HOST:PORT` or `HOST:PORT`. Empty for an engine that contacts no address.
         """
         return ()
 
     def sharing(self, model: str, options: Mapping[str, Json]) -> int:
         """Return how many engines with this model and these load options can share one loaded model; 1 for no sharing.
 
-        These engines answer at the same time. The application opens several of them to execute many runs.
+        These engines answer at the same time. The application opens several such engines to execute many runs.
         """
         return 1
 

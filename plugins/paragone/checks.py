@@ -47,11 +47,11 @@ def check_value(kind: type[_V], value: object) -> _V:
     Raises InterfaceViolation if a type is wrong, a number is out of range, or a text is too long.
     """
     if not isinstance(value, kind):
-        raise InterfaceViolation.expected(_a(kind), value)
+        raise InterfaceViolation.expected(_with_article(kind), value)
     try:
         found = from_json(kind, to_json(value))
     except (TypeError, ValueError, RecursionError) as error:
-        raise InterfaceViolation(f"{_a(kind)} is wrong: {error}") from error
+        raise InterfaceViolation(f"{_with_article(kind)} is wrong: {error}") from error
     _check_fields(found)
     return found
 
@@ -174,5 +174,5 @@ def _check(item: object, where: str, *, signed: bool) -> None:
         raise InterfaceViolation(f"{where} cannot be a value of the type {type(item).__name__}")
 
 
-def _a(kind: type) -> str:
+def _with_article(kind: type) -> str:
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"

@@ -82,7 +82,7 @@ class Engine(ABC, Generic[L, S]):
 
     @abstractmethod
     def generate(self, request: RunRequest, sampling: S, cancelled: Cancelled) -> Iterator[Event]:
-        """Answer a prompt, yielding events; the last is a Finish.
+        """Answer a prompt, and yield events, the last of which is a Finish.
 
         Once `cancelled` is true, stop within 100 ms and yield a Finish with the reason `cancelled`.
         """

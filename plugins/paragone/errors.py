@@ -1,4 +1,4 @@
-"""Errors that users see. Each has a sentence, a hint and a cause."""
+"""Errors that users see. Each error has a sentence, a hint and a cause."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _OBJECT, _LIST = (dict, Mapping), (list, Sequence)
 _LARGEST = 2**53
 """Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
 _LONGEST_S = 1e9
-"""Longest duration: about thirty years."""
+"""Longest plausible duration in seconds: about 30 years."""
 
 
 def value_at(data: Json, *path: str) -> Json:

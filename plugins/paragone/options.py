@@ -1,4 +1,4 @@
-"""Options of backends. Each is declared once: a dataclass field with a default, a doc and bounds.
+"""Options of backends. Each option is declared once, as a dataclass field with a default, a doc and bounds.
 
 The checks of config files, `--set key=value` on the command line, the settings form and the
 documentation pages all use this declaration.
@@ -68,7 +68,7 @@ class Options:
 
     Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
     A field's type is `bool`, `int`, `float`, `str`, a `Literal` of strings, a union of these (`bool | int`),
-    `tuple[T, ...]` with one of these types as `T`, or `Mapping[str, Json]` for a JSON object. Each can be `| None`.
+    `tuple[T, ...]` with one of these types as `T`, or `Mapping[str, Json]` for a JSON object. Each of these types can be `| None`.
     """
 
 

@@ -1,6 +1,6 @@
 """Convert dataclasses to JSON and back, by reflection on their fields.
 
-Uses the standard library only, because a worker's interpreter may have nothing else.
+This module uses only the standard library, because a worker's interpreter may have no other packages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The assertion `number`: the last number in the answer is right."""
+"""The assertion `number`: the last number in the answer is within bounds, or near the expected number."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ async def test_a_run_whose_events_wait_in_the_worker_can_be_abandoned():
 
 async def test_a_worker_that_freezes_is_killed(monkeypatch):
     engine = await opened("steady")
-    monkeypatch.setattr(client, "LOOK_S", 0.1)
+    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
     os.kill(engine.worker.pid, signal.SIGSTOP)
     events, error = await collect(engine, ask(max_tokens=1))
     assert events == []
@@ -138,7 +138,7 @@ async def test_a_worker_that_freezes_is_killed(monkeypatch):
 
 
 async def test_a_load_that_freezes_is_killed(monkeypatch):
-    monkeypatch.setattr(client, "LOOK_S", 0.1)
+    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
     seen: list[LoadProgress] = []
     request = OpenRequest(model="steady", options={"load_s": 3600})
     loading = asyncio.create_task(RogueBackend().open(request, seen.append))
@@ -154,8 +154,8 @@ async def test_a_load_that_freezes_is_killed(monkeypatch):
 async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
     engine = await opened("steady")
     worker = engine.worker
-    monkeypatch.setattr(client, "LOOK_S", 0.02)
-    monkeypatch.setattr(client, "FROZEN_LOOKS", 1_000_000)
+    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.02)
+    monkeypatch.setattr(client, "FROZEN_CHECKS", 1_000_000)
     heard = worker._heard
     run = engine.run(ask(max_tokens=2, rate=0.001))
     assert isinstance(await anext(run), RunSettings)

@@ -309,8 +309,8 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
     assert (await chat(client, "steady", max_tokens=1)).status_code == 200
     engine = engines.find("steady")
     with monkeypatch.context() as patch:
-        patch.setattr(worker_client, "LOOK_S", 0.1)
-        patch.setattr(worker_client, "FROZEN_LOOKS", 1_000_000)
+        patch.setattr(worker_client, "FREEZE_CHECK_S", 0.1)
+        patch.setattr(worker_client, "FROZEN_CHECKS", 1_000_000)
         patch.setattr(execute, "NOTICE_LOCAL_S", 1)
         psutil.Process(engine.first.engine.engine.worker.pid).suspend()
         asked = asyncio.create_task(chat(client, "steady", max_tokens=1))
@@ -318,7 +318,7 @@ async def test_an_engine_that_freezes_is_ended_and_opened_again(client, engines,
         await until(lambda: engine.silent_s)
         assert (await client.get("/health")).json() == {"status": "ok", "silent_engines": 1}
         assert 'paragone_engine_silent_seconds{model="steady"} 0.0' not in (await client.get("/metrics")).text
-        patch.setattr(worker_client, "FROZEN_LOOKS", 4)
+        patch.setattr(worker_client, "FROZEN_CHECKS", 4)
         error = (await asked).json()["error"]
     assert (error["type"], error["code"]) == ("server_error", "engine_crashed")
     assert "did nothing" in error["message"]

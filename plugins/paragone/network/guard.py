@@ -21,7 +21,7 @@ from paragone.network.addresses import host_and_port, is_loopback, is_numeric, s
 __all__ = ["GUARD", "Contact", "ContactRefused", "Guard"]
 
 _MOST = 1000
-"""Number of listed contacts from which on refusals are no longer listed."""
+"""Number of listed contacts after which no more refusals are listed."""
 
 _LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
 _SENDING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
@@ -64,7 +64,7 @@ class Guard:
         self.is_watching = False
         """Whether calls of sockets are checked."""
         self.is_offline = False
-        """Whether nothing may be contacted, except for loopback if `allows_loopback`."""
+        """Whether no address may be contacted, except for loopback if `allows_loopback`."""
         self.allows_loopback = False
         """Whether engines may contact loopback while the process is offline."""
         self.layer = ""
@@ -79,7 +79,7 @@ class Guard:
         self._hosts: dict[str, set[str]] = {}
         """The names that were looked up, by the IP addresses found for them."""
         self._networked: set[str] = set()
-        """The engines whose processes have the network."""
+        """The engines whose processes may use the network."""
         self._is_listing = True
 
     def install(self) -> None:
@@ -92,7 +92,7 @@ class Guard:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
         An engine that learns an address while it is opened names this address without `engine`. An engine that computes on
-        this machine (`is_local`) contacts the addresses from its own process, which never has the network offline.
+        this machine (`is_local`) contacts the addresses from its own process, which may never use the network offline.
 
         Raises InputError if this process is offline and may not contact one of the addresses.
         """

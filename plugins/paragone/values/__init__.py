@@ -1,1 +1,1 @@
-"""The values that the application and the engines exchange. Import their names from `paragone`."""
+"""The values that the application and the engines exchange. Import the names of these values from `paragone`."""

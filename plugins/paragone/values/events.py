@@ -101,8 +101,8 @@ class Token:
             unknown or not requested.
         top: The most likely tokens at this position, the likeliest first. They may include the token
             itself.
-        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Reported by
-            `score` only.
+        n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Only `score`
+            reports this number.
         time: When the token was sampled, by `time.monotonic()`.
     """
 
@@ -174,8 +174,8 @@ class Timings:
     """Durations in seconds that the engine itself measured. None for a duration that the engine does not report.
 
     Attributes:
-        prefill_s: From the start of processing the prompt to the first token.
-        decode_s: From the first token to the last.
+        prefill_s: Seconds from the start of processing the prompt to the first token.
+        decode_s: Seconds from the first token to the last token.
     """
 
     prefill_s: float | None = None

@@ -13,9 +13,9 @@ class DeviceMemory:
 
     Attributes:
         device: `CPU`, or the library's name for the GPU.
-        weights: For the model's weights.
-        kv_cache: For the KV cache of the whole context window.
-        compute: For intermediate results.
+        weights: Memory for the model's weights.
+        kv_cache: Memory for the KV cache of the whole context window.
+        compute: Memory for intermediate results.
         free: Free memory of the device now; None if unknown.
         total: Total memory of the device; None if unknown.
     """

@@ -64,7 +64,7 @@ class OpenRequest:
 
     Attributes:
         model: A path, or the model's name at an endpoint: `ModelInfo.model` of the backend's model list.
-        options: Values for the backend's `load_options`, by name. The backend checks them.
+        options: Values for the backend's `load_options`, by name. The backend checks the values.
         python: Interpreter for the worker of a native engine; None for the application's own interpreter.
         threads: CPU threads for the engine, for all runs that do not set another number. If `options` set the
             number of threads, that number is used instead.
@@ -89,9 +89,9 @@ class RunRequest:
             the capability `plain_text`. The engine adds the BOS token if the model has one.
         ids: The tokens that the answer continues, instead of `text`; for engines with the capability `token_ids`.
             The engine adds no token.
-        sampling: Values for the backend's `sampling` options, by name. The backend checks them.
-        logprobs: None for no log-probabilities; 0 for each token's own; N for each token's own and
-            the N most likely tokens at its position.
+        sampling: Values for the backend's `sampling` options, by name. The backend checks the values.
+        logprobs: None for no log-probabilities; 0 for the log-probability of each token; N also for the
+            log-probabilities of the N most likely tokens at its position.
         threads: CPU threads for this run; None for the number at opening. The engine's load option for threads
             takes precedence.
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.

@@ -42,14 +42,14 @@ Update: TypeAlias = Progress | Events | FilledSlot
 """The messages that a worker sends during a job."""
 
 HANDSHAKE = 60.0
-"""Seconds that an interpreter may take to start. A cold disk on a busy server is slow."""
+"""Seconds that an interpreter may take to start, which is slow from a cold disk on a busy server."""
 
 DRAIN = 0.2
 """Seconds in which the last messages of a process are read after its end."""
 
-LOOK_S = 5.0
+FREEZE_CHECK_S = 5.0
 """Seconds between two checks whether the process of a job is frozen."""
-FROZEN_LOOKS = 4
+FROZEN_CHECKS = 4
 """Number of successive checks without a message and without CPU time after which a process is taken to be frozen."""
 
 UNREAD = 16
@@ -80,7 +80,7 @@ class Worker:
     _writer: asyncio.StreamWriter
     """Used only to close the reader: nothing is written to this writer."""
     _reads: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the pipe is read."""
+    """Set while the application reads the pipe."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _job: _Job | None = None
     _numbers: int = 0
@@ -125,7 +125,7 @@ class Worker:
         """
         async with self._turn:
             job = self._begin(kind, request)
-            look = asyncio.create_task(self._look_after(job))
+            watch = asyncio.create_task(self._kill_if_frozen(job))
             try:
                 while True:
                     message = await job.inbox.get()
@@ -138,7 +138,7 @@ class Worker:
                         return
                     yield message
             finally:
-                look.cancel()
+                watch.cancel()
                 self._read_to_the_end(job)
                 if not job.ended.is_set():
                     await self._enforce_stop(job)
@@ -203,18 +203,18 @@ class Worker:
             self._process.send_signal(signal.SIGKILL)  # the caller does not wait any longer
             raise
 
-    async def _look_after(self, job: _Job) -> None:
+    async def _kill_if_frozen(self, job: _Job) -> None:
         """Kill the process if it freezes: it sends no messages, does not answer a ping, and uses no CPU time."""
-        looks, before = 0, (self._heard, self._process.cpu_ticks())
+        silent_checks, before = 0, (self._heard, self._process.cpu_ticks())
         while before[1] is not None:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(FREEZE_CHECK_S)
             now = self._heard, self._process.cpu_ticks()
-            looks = looks + 1 if now == before and self._reads.is_set() else 0
+            silent_checks = silent_checks + 1 if now == before and self._reads.is_set() else 0
             before = now
-            if looks == 1:
+            if silent_checks == 1:
                 self._send(WorkerCommand(do="ping", job=job.number))
-            elif looks >= FROZEN_LOOKS:
-                seconds = LOOK_S * FROZEN_LOOKS
+            elif silent_checks >= FROZEN_CHECKS:
+                seconds = FREEZE_CHECK_S * FROZEN_CHECKS
                 self._killed = (
                     f"The engine's process did nothing for {seconds:.0f} seconds, so it was killed."
                 )

@@ -106,7 +106,7 @@ class NativeBackend(Backend):
             await worker.close()
 
     async def _start_for(self, request: OpenRequest) -> Worker:
-        """Start a worker, which may use the network if the request's options name an address; that raises InputError offline."""
+        """Start a worker, with the network if the request's options name an address. Raises InputError for such options offline."""
         addresses = self.reaches(request.model, request.options)
         if addresses:
             GUARD.give_network(f"{self.title} with {', '.join(addresses)}", addresses)

@@ -87,7 +87,7 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
 def load_with_problems(
     path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
 ) -> tuple[Config, list[ConfigProblem]]:
-    """Return the settings without the values that are invalid, and all problems in the file, in the order of its lines.
+    """Return the settings without invalid values, and all problems in the file, in the order of its lines.
 
     With `backend`, the options of each engine are checked against its backend as well.
     Raises InputError if the file cannot be read.

@@ -115,7 +115,7 @@ class ConfigProblem:
 
 
 class ConfigError(InputError):
-    """A config file with errors. Nothing was changed."""
+    """A config file has errors, which `problems` lists."""
 
     def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
         first = problems[0]

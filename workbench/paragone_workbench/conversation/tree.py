@@ -30,7 +30,7 @@ class Prompt:
     system: str | None = None
     """System prompt from this prompt on; None to keep the previous prompt's system prompt."""
     sampling: Mapping[str, Json] | None = None
-    """Sampling options from this prompt on, which override the engines' options; None to keep the previous prompt's."""
+    """Sampling options from this prompt on, overriding the engines' options; None to keep the previous prompt's options."""
     for_all: bool = True
     """Whether the prompt was sent to all lanes."""
     created: float = field(default_factory=time.time)
@@ -102,7 +102,7 @@ class SystemPrompt:
         self._changed = text
 
     def begin_after(self, prompt: Prompt | None) -> None:
-        """Begin a new conversation. Keep the system prompt that applies after `prompt`, the last conversation's prompt, else the default."""
+        """Begin a new conversation with the system prompt that applied after `prompt`, in the last conversation, else the default."""
         if self._changed is None and prompt is not None:
             self._changed = prompt.system_in_force or None
         self._first = self._default

@@ -30,7 +30,7 @@ def import_file(
     """Add the conversations of a file to the history. If one of them cannot be read, none is added.
 
     Opening an imported conversation opens its lanes' engines, and a replay opens its runs' engines, both without a question.
-    So the import asks for consent to their actions: `require_consent` receives the actions, and raises InputError without
+    The import therefore asks for consent to the engines' actions: `require_consent` receives the actions, and raises InputError without
     consent. Keys in the file are not kept. `folders` are the user's folders of models. Blocks. Raises ParagoneError.
     """
     read = list(read_conversations(path))

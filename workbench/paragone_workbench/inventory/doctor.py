@@ -85,7 +85,7 @@ class Diagnosis:
 async def diagnose(config: Path | None, state: State, registry: Registry) -> AsyncGenerator[Diagnosis, None]:
     """Examine the machine, the backends, the servers and the config.
 
-    Yields the complete diagnosis. If some backends or servers take long, yields a diagnosis without these first.
+    Yields the complete diagnosis, and before it, if some backends or servers take long, a diagnosis without these.
     `config` is the file that the user named, or None for the default file. Raises InputError if the file
     cannot be read.
     """
@@ -130,7 +130,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
 
 
 async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition], tell: Tell) -> Probe:
-    """Probe a backend with its default interpreter and its engines' interpreters. Return the first usable probe, else the first."""
+    """Probe a backend with its default interpreter and its engines' interpreters. Return the first usable probe, else the first probe."""
     named = {
         engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
     }

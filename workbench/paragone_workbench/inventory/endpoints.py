@@ -38,7 +38,7 @@ class ConfiguredEndpoint:
     """The URL in the options of the first of these engines; None for the backend's default server."""
     report: EndpointReport
     problems: Mapping[str, Probe] = field(default_factory=dict)
-    """For the names of engines that cannot be used at this server, the probe with the reason."""
+    """The probes, with the reason, of engines that cannot be used at this server, by the engines' names."""
 
 
 async def query_endpoints(
@@ -102,7 +102,7 @@ def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
 def _problems(
     engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
 ) -> dict[str, Probe]:
-    """Return, for the names of engines that cannot be used at the server of this report, the probe with the reason."""
+    """Return the probes, with the reason, of engines that cannot be used at the server of this report, by the engines' names."""
     probes = {engine.name: _probe_of(engine, backend, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 

@@ -21,7 +21,7 @@ class TreeTurn:
     variant: int
     """The number of this turn, from 1, among the variants that continue the same turn."""
     variants: int
-    """Number of these variants."""
+    """Number of variants that continue the same turn, including this turn."""
     is_shown: bool
     """Whether the turn is on the lane's path."""
 

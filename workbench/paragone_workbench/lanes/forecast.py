@@ -33,8 +33,8 @@ class Forecast:
     left_out: int
     """Number of the oldest messages that would be left out."""
     added: int | None = None
-    """Number of tokens more than the last run's prompt and answer have; None for a first prompt, if messages are left out,
-    or if unknown."""
+    """Number of the prompt's tokens without the tokens of the last run's prompt and answer; None for a first prompt, if
+    messages are left out, or if unknown."""
 
     @property
     def is_refused(self) -> bool:

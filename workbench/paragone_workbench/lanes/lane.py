@@ -94,7 +94,7 @@ class Lane(EngineObserver, RunObserver):
         self.first_definition = definition
         """The engine's definition when the lane was created or its conversation was reopened."""
         self.is_reopened = record is not None and bool(record.runs)
-        """Whether `first_definition` is that of a reopened conversation."""
+        """Whether `first_definition` comes from a reopened conversation."""
         self.engine = pool.add(definition)
         self.engine.observers.append(self)
         self.record = record or LaneRecord(definition=definition, position=0)
@@ -119,7 +119,7 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def path(self) -> tuple[Run, ...]:
-        """The runs that the lane shows. Each continues the run before; the last run may be in progress."""
+        """The runs that the lane shows. Each run continues the run before; the last run may be in progress."""
         return path_to(self.record.head)
 
     @property
@@ -134,7 +134,7 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def state(self) -> LaneState:
-        """The present activity of the lane, or how its last run ended."""
+        """The current activity of the lane, or how its last run ended."""
         run, engine = self.last, self.engine
         if self.present is not None and self.present.phase != "waiting":
             return _progress_of(self.present, is_local=self.engine.is_local)

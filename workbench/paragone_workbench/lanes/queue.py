@@ -74,7 +74,7 @@ class PromptQueue:
 
     @property
     def kept(self) -> Sequence[QueuedPrompt]:
-        """The prompts that wait to be sent again."""
+        """The prompts that wait until the user sends them again."""
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt) -> Prompt | None:
@@ -114,7 +114,7 @@ class PromptQueue:
     def send_again(self, prompts: Iterable[QueuedPrompt], lanes: Sequence[Lane]) -> None:
         """Let lanes begin kept prompts again. A prompt whose lanes are closed goes to `lanes`.
 
-        Lanes that cannot answer are skipped. If no lane can answer, the prompt is kept further.
+        Lanes that cannot answer are skipped. If no lane can answer, the prompt stays kept.
         """
         for queued in list(prompts):
             meant = [lane for lane in queued.lanes if lane in lanes] or lanes

@@ -44,7 +44,10 @@ def lanes_of(
     spare = list(current)
     shown = [record for record in records if not record.closed]
     kept: dict[str, Lane] = {}
-    for find in (_alike, _configured):  # exact matches first, so that no other saved lane takes their lanes
+    for find in (
+        _find_equal,
+        _find_and_configure,
+    ):  # exact matches first, so that no other saved lane takes their lanes
         for record in shown:
             if record.id not in kept and (lane := find(record.definition, spare, registry)) is not None:
                 kept[record.id] = lane
@@ -61,13 +64,13 @@ def lanes_of(
     return lanes, spare
 
 
-def _alike(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Return a lane whose engine has the saved options, preferably with the saved name; None if no lane has."""
+def _find_equal(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
+    """Return a lane whose engine has the saved options, preferably with the saved name; None without such a lane."""
     alike = (lane for lane in lanes if _is_alike(lane, kept, registry))
     return min(alike, key=lambda lane: lane.engine.definition.name != kept.name, default=None)
 
 
-def _configured(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
+def _find_and_configure(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
     """Give a lane with the saved engine the saved options, and return the lane; None if no lane can do so without a reload."""
     same = [
         lane

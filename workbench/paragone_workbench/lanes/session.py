@@ -72,7 +72,7 @@ class Session:
         self.recorder = Recorder(
             on_problem=on_problem, on_saved_again=on_saved_again, on_changed=self._show_lanes
         )
-        """Saves the conversation in a history, from `Recorder.open` on."""
+        """Saves the conversation in a history, after a call of `Recorder.open`."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
         """The prompts that wait for busy lanes, and prompts that a stop has kept."""
         self.deletions = Deletions(self.recorder, lambda: self.conversation.number)
@@ -303,7 +303,7 @@ class Session:
         self.recorder.lane_changed(self.conversation, lane.record)
 
     async def stop(self, lanes: Sequence[Lane] | None = None) -> None:
-        """Stop the current runs of these lanes, or of all. Prompts that wait for the lanes are kept in the queue."""
+        """Stop the current runs of these lanes, or of all lanes. Prompts that wait for the lanes are kept in the queue."""
         lanes = self.lanes if lanes is None else lanes
         self.queue.stop(lanes)
         await asyncio.gather(*(lane.stop() for lane in lanes))
@@ -355,7 +355,7 @@ class Session:
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
     ) -> reopening.Reopened | None:
-        """Continue an earlier conversation in its own lanes. Waits until its last changes are saved.
+        """Continue an earlier conversation in its own lanes, after its last changes were saved.
 
         Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes are
         removed and their engines closed. Engines of new lanes stay closed. If a closed lane has `hit`, it is shown again. Returns

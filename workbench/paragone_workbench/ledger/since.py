@@ -13,7 +13,7 @@ _SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
 def since_time(text: str, now: datetime) -> float:
     """Return the start of a date in local time (`2026-11-01`), or `now` minus a span (`7d`, `24h`), in seconds since 1970.
 
-    Raises InputError if the text is neither.
+    Raises InputError if the text has neither form.
     """
     span = _SPAN.fullmatch(text)
     try:

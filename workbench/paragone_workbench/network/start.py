@@ -21,7 +21,7 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
     """
 
     def log(contact: Contact) -> None:
-        from paragone_workbench.network.contact_log import append  # late: most processes contact nothing
+        from paragone_workbench.network.contact_log import append  # few processes need this import
 
         append(contact, command)
 
@@ -30,9 +30,7 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
     table = network_table(config)
     if not (offline or table.get("offline", False) is not False):
         return ""
-    from paragone_workbench.config.settings import (
-        NetworkSettings,
-    )  # late: its import takes longer than the table
+    from paragone_workbench.config.settings import NetworkSettings  # a slow import, needed only offline
 
     local_servers = table.get("local_servers") is True
     return apply_network_settings(NetworkSettings(offline=True, local_servers=local_servers))

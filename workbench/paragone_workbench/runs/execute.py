@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.turns import Turn, Turns
 
 
-SPELL_S = 0.002
+PAUSE_AFTER_S = 0.002
 """Seconds for which an engine's events are processed before the event loop handles other events, such as keys."""
 MOST_CAUTIONS = 100
 """Number of warnings of an engine that a run keeps."""
@@ -214,7 +214,7 @@ class Execution:
                 since = time.monotonic()
                 async for event in events:
                     # Events that have already arrived are read without a pause, which would block the loop.
-                    if time.monotonic() - since > SPELL_S:
+                    if time.monotonic() - since > PAUSE_AFTER_S:
                         await asyncio.sleep(0)
                         since = time.monotonic()
                     silence.note_event()

@@ -46,11 +46,11 @@ def oldest(count: int) -> str:
 async def fitted_to(
     engine: OpenEngine, messages: Sequence[Message], options: ContextOptions, sampling: Mapping[str, Json]
 ) -> Fitted:
-    """Fit messages into the context of an open engine. Keep all if the engine cannot count tokens or its context is unknown."""
+    """Fit messages into the context of an open engine. Keep all messages if tokens or context are unknown."""
     context, wanted = engine.loaded.context, sampling.get("max_tokens")
 
     async def count(some: Sequence[Message]) -> int | None:
-        # Shielded, because a worker whose job ignores its cancellation is killed, and tokenizing a long text does.
+        # Shielded, because a worker is killed if its job ignores the cancellation, as tokenizing a long text does.
         return await asyncio.shield(asyncio.create_task(_count(engine, some, sampling)))
 
     if context is None:

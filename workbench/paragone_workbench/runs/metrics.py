@@ -181,12 +181,12 @@ class Meter:
 
     @property
     def gaps_ms(self) -> Sequence[float]:
-        """Milliseconds from each token to the next so far; a random sample of them in a long run."""
+        """Milliseconds from each token to the next so far; in a long run, a random sample of these latencies."""
         return self._gaps
 
     @property
     def ttft_s(self) -> float | None:
-        """Seconds from sending the prompt to the first text; None before that."""
+        """Seconds from sending the prompt to the first text; None before the first text."""
         return self._since_sent(self._first_text)
 
     @property

@@ -22,7 +22,7 @@ class SilenceWatch:
         self._notice_s = notice_s
         self._last = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(notice_s, self._look)
+        self._timer = self._loop.call_later(notice_s, self._check)
 
     def note_event(self) -> None:
         """Record that the engine sent an event."""
@@ -36,10 +36,10 @@ class SilenceWatch:
         self._timer.cancel()
         self._run.silent_s = 0
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         passed = time.monotonic() - self._last
         if passed >= self._notice_s:
             self._run.silent_s = int(passed)
             self._run.changed()
         next_s = 1 - passed % 1 if passed >= self._notice_s else self._notice_s - passed
-        self._timer = self._loop.call_later(next_s, self._look)
+        self._timer = self._loop.call_later(next_s, self._check)

@@ -83,7 +83,7 @@ class Scheduler(Turns):
         async with self._deciding:
             engines = frozenset(self._known)
             if self.decision is None or engines != self._decided_for:
-                from paragone_workbench.scheduling.decision import decide  # late: only `auto` needs it
+                from paragone_workbench.scheduling.decision import decide  # only `auto` needs this import
 
                 self.decision = await decide(engines)
                 self._decided_for = engines

@@ -50,7 +50,7 @@ def resources_of(engine: EngineHandle) -> frozenset[str]:
 
 
 def memory_of(engine: EngineHandle) -> frozenset[str]:
-    """Return where closing an engine frees memory: this machine, or the engine's servers; empty if closing frees none."""
+    """Return where closing an engine frees memory: this machine, or the engine's servers; empty if closing frees no memory."""
     frees = engine.is_local or engine.capabilities.loads
     return resources_of(engine) if frees else frozenset()
 

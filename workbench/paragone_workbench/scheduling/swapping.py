@@ -21,9 +21,9 @@ TOLERANCE = 512 << 20
 
 
 class Swapping:
-    """Keeps at most one model in the memory of this machine, and of each server. Use it for one turn at a time.
+    """Keeps at most one model in the memory of this machine, and of each server with the capability `loads`.
 
-    This applies only to servers that load models on demand: see `Capabilities.loads`.
+    Call the methods for one turn at a time.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from paragone import Json
 from paragone_workbench.statistics.scientific import Values, np, stats
 
 FEWEST = 10
-"""Number of prompts below which no interval is computed: fewer do not show how values are distributed."""
+"""Number of prompts below which no interval is computed: fewer prompts do not show how values are distributed."""
 
 Z = 1.959964
 """The 97.5th percentile of the normal distribution: a 95% interval reaches this many standard errors to each side."""
@@ -64,7 +64,7 @@ def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | No
 
 
 def mean_interval(values: Sequence[float] | Values) -> Interval | None:
-    """Return the interval of a mean; None below `FEWEST` values, or if all are equal.
+    """Return the interval of a mean; None below `FEWEST` values, or if all values are equal.
 
     The interval is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. This
     corrects for the skewness of the values: a mean of few durations varies more upwards than downwards. For values that are

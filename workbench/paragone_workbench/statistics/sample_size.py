@@ -1,6 +1,6 @@
 """Compute how many paired values show a difference, and which difference a number of values shows.
 
-Both are for a two-sided test at 5% with a power of 80%: n = (z₀.₉₇₅ + z₀.₈₀)²·σ²/d², where d is the difference and σ² the
+Both computations are for a two-sided test at 5% with a power of 80%: n = (z₀.₉₇₅ + z₀.₈₀)²·σ²/d², where d is the difference and σ² the
 variance of the paired differences. A t-test also estimates σ, for which z₀.₉₇₅²/2 values are added (Guenther 1981).
 """
 

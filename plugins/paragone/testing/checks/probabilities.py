@@ -1,4 +1,4 @@
-"""Checks of tokenization and log-probabilities. Backends without them must raise errors."""
+"""Checks of tokenization and log-probabilities. Backends without these features must raise errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the ways to end a run early. After each, the engine must be free for the next run."""
+"""Checks of the ways to end a run early. Afterwards, the engine must be free for the next run."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class _Program(ctypes.Structure):
 
 
 def close_network() -> None:
-    """Forbid this process and its children all sockets except Unix sockets. Raises OSError where the system cannot."""
+    """Forbid this process and its children all sockets except Unix sockets. Raises OSError if the system cannot do this."""
     if sys.platform == "linux":
         _install_filter(*_machine())
     elif sys.platform == "darwin":

@@ -18,7 +18,7 @@ else:
     from bootstrap import die_with_parent  # this script's own folder is the first on its path
     from confinement import close_network_if
 
-LOOK_S = 0.5
+PARENT_CHECK_S = 0.5
 """Seconds between two checks whether the parent still runs, on systems whose kernel does not report its end."""
 
 
@@ -73,7 +73,7 @@ def supervise(parent: int, command: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     while True:
         try:
-            status = child.wait(LOOK_S)
+            status = child.wait(PARENT_CHECK_S)
             break
         except subprocess.TimeoutExpired:
             if os.getppid() != parent:

@@ -49,7 +49,7 @@ class Pipe:
         self._lock = threading.Lock()
 
     def say(self, message: WorkerMessage) -> None:
-        """Send one message. Ends the process if the application is gone."""
+        """Send one message. End the process if the application has closed the pipe."""
         line = dump_message(message)
         with self._lock:
             try:

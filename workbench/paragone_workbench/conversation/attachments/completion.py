@@ -17,7 +17,7 @@ class PathCandidate:
     path: str
     """A path that begins with the typed text, apart from upper and lower case. The path of a folder ends with a slash."""
     size: int | None
-    """Bytes; None for a folder."""
+    """Size in bytes; None for a folder."""
 
 
 _NOT_MENTIONED = frozenset('"\r\n')
@@ -27,7 +27,7 @@ _NOT_MENTIONED = frozenset('"\r\n')
 def candidates(begun: str) -> tuple[PathCandidate, ...]:
     """Return the files and folders whose paths begin with a text, folders last. Blocking.
 
-    Upper and lower case are the same after the last slash. Hidden files are left out unless this part begins with a dot.
+    The name after the last slash may differ in upper and lower case. Hidden files are left out unless this name begins with a dot.
     Raises InputError if the folder cannot be listed.
     """
     slash = begun.rfind("/") + 1

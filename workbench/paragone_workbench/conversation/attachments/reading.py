@@ -56,7 +56,7 @@ def state_of(path: str) -> FileState:
 
 
 def read_files(path: str) -> FilesRead:
-    """Read the file at a path, or the files that match a pattern. Blocking. Raises InputError if none can be read."""
+    """Read the file at a path, or the files that match a pattern. Blocking. Raises InputError if no file can be read."""
     state = state_of(path)
     paths = files_of(path)
     found: list[AttachedFile | Image] = []
