@@ -202,7 +202,10 @@ class Choice:
             await measurements.look_up_fidelity(self.reference)
 
     def _leave_out_all(self, errors: Mapping[str, ParagoneError]) -> None:
-        """Leave out engines, and report why. Raises ParagoneError without two engines or a named reference."""
+        """Leave out engines, and report why.
+
+        Raises ParagoneError if fewer than two engines would be left, or if the user's reference would be left out.
+        """
         if not errors:
             return
         for name, error in errors.items():

@@ -1,4 +1,4 @@
-"""Compares engines with the reference, by distributions over a text and by greedy answers. Each is opened once."""
+"""Compares engines with the reference, by distributions over a text and by greedy answers. Each engine is opened once."""
 
 from __future__ import annotations
 

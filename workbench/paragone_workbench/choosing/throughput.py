@@ -28,7 +28,7 @@ USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 """The tests with several users at once."""
 
 REQUESTS = 2 * sum(USERS)
-"""Number of requests to an engine in these tests: each user sends a request that is not counted, and a counted one."""
+"""Number of requests to an engine in these tests: each user sends a warm-up request and a counted request."""
 
 _OPENING_S = 10.0
 """Seconds that opening the engines may take: a server reloads the model to get more slots."""
@@ -85,7 +85,7 @@ class Throughputs:
         }
 
     async def measure(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown throughputs, with `seconds` for at most twice as long after the opening. Raises StoreError."""
+        """Measure the unknown throughputs, in at most twice `seconds` after the opening, if given. Raises StoreError."""
         engines = self.left
         if not engines or self.limit.is_over:
             return

@@ -1,4 +1,4 @@
-"""The identity of engines: two engines are the same if the definitions, and the files that definitions name, are."""
+"""The identity of engines: two engines are the same if definitions and the files named there are the same."""
 
 from __future__ import annotations
 

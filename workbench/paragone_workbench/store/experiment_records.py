@@ -59,7 +59,7 @@ class Experiment:
 
 
 class RunKey(NamedTuple):
-    """The indices that identify a run within its experiment. All start at 0."""
+    """The indices, from 0, that identify a run within an experiment."""
 
     prompt_index: int
     engine_index: int
@@ -154,7 +154,7 @@ class AssertionResult:
         return "unknown" if self.passed is None else "passed" if self.passed else "failed"
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots: `checks` is kept
+@dataclass(frozen=True, kw_only=True)  # no slots: `checks` is cached in `__dict__`
 class ExperimentRun:
     """A run of an experiment."""
 
@@ -173,7 +173,7 @@ class ExperimentRun:
 
     @property
     def passed(self) -> bool | None:
-        """Whether all assertions passed; None if there are none, or if one gave no verdict."""
+        """Whether all assertions passed; None without assertions, or if an assertion gave no verdict."""
         return all(check.passed for check in self.checks) if self.checks and not self.is_undecided else None
 
     @property

@@ -109,7 +109,7 @@ class Summary:
     updated: float
     """When the conversation was last used, in seconds since 1970; 0 if that record is damaged."""
     tags: tuple[str, ...] = ()
-    """In alphabetical order."""
+    """The tags of the conversation, in alphabetical order."""
     is_pinned: bool = False
     is_interrupted: bool = False
     """Whether the last answer of a lane that is not closed was interrupted."""

@@ -152,18 +152,18 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with all lanes, prompts and runs. This cannot be undone."""
+        """Delete a conversation with all lanes, prompts and runs. The deletion cannot be undone."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
     def hide_conversation(self, number: int) -> None:
-        """Hide a conversation, and delete it when this instance ends. Until then, `restore_conversation` undoes this."""
+        """Hide a conversation, and delete it when this instance ends. Until then, `restore_conversation` shows it again."""
         hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
         with self._database.transaction():
             self._keep_owner()
             self._database.run(hide, self._owner_id, number)
 
     def restore_conversation(self, number: int) -> bool:
-        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError if none has this number."""
+        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError for an unknown number."""
         restore = "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING 1"
         if self._database.rows(restore, number):
             return True
@@ -233,7 +233,7 @@ class Store:
         return summaries(self._database, numbers)
 
     def last_open(self) -> Summary | None:
-        """Return the conversation that was used or opened last; None if there is none."""
+        """Return the conversation that was used or opened last; None without conversations."""
         from paragone_workbench.store.tables.listing import last_open
 
         return last_open(self._database)

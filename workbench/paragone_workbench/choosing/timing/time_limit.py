@@ -11,10 +11,10 @@ from paragone_workbench.stoppable import Stoppable
 
 
 class TimeLimit:
-    """Stops the measurement in progress when the time is over, or when the user stops all."""
+    """Stops the measurement in progress when the time is over, or when `stop` is called."""
 
     def __init__(self, seconds: float | None) -> None:
-        """Start the time. None is no limit."""
+        """Start the clock. `seconds` is None for no limit."""
         self.stopped = False
         """Whether `stop` was called."""
         self._ends = None if seconds is None else time.monotonic() + seconds
@@ -31,7 +31,7 @@ class TimeLimit:
         return self.stopped or self.left == 0
 
     def end(self) -> None:
-        """End the time now."""
+        """Let the time be over from now on."""
         self._ends = time.monotonic()
 
     @contextlib.asynccontextmanager

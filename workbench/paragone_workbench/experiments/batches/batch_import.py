@@ -58,7 +58,7 @@ class BatchImport:
     known: int = 0
     """Number of skipped results: those imported before, and errors of requests that have an answer by now."""
     to_judge: int = 0
-    """Number of imported answers that a judge has yet to check, which `SuiteRunner` asks."""
+    """Number of imported answers that judges have yet to check. `SuiteRunner` asks these judges."""
     refused: int = 0
     """Number of lines that were not imported."""
     _engines: dict[int, BatchEngine] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class BatchImport:
 def _known(
     store: Store, experiment: Experiment, place: CustomId
 ) -> tuple[SuitePrompt | None, ExperimentRun | None]:
-    """Return the prompt and the saved run; None for each that the history lacks. Raises StoreError."""
+    """Return the prompt and the saved run; None for a prompt or a run that the history lacks. Raises StoreError."""
     index = place.key.prompt_index
     prompt = next(
         (

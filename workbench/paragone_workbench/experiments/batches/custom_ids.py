@@ -14,7 +14,7 @@ class CustomId(NamedTuple):
     """The id of a run's request, unique among all machines: the experiment's id and the run's key."""
 
     experiment: str
-    """`Experiment.id`."""
+    """The id of the experiment: `Experiment.id`."""
     key: RunKey
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
 """Turns the results of a batch, in the form of OpenAI's batch API, into runs.
 
-A line of the file is an object with `custom_id`, `response` and `error`. `response` has `status_code` and `body`, which is
-that of a chat, or an object with `error` if the request failed. `error` is null, an object with `message`, or (vLLM) a text
+A line of the file is an object with `custom_id`, `response` and `error`. `response` has `status_code` and `body`: the
+body of a chat's response, or an object with `error` if the request failed.
+`error` is null, an object with `message`, or (vLLM) a text
 or an object with such an object under `error`. Sources: https://platform.openai.com/docs/api-reference/batch/request-output,
 and `BatchRequestOutput` in vLLM's `vllm/entrypoints/openai/run_batch.py`.
 """

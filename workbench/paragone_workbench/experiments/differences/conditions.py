@@ -110,7 +110,7 @@ def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
 
 
 def _systems(prompts: Sequence[SuitePrompt]) -> set[str]:
-    """Return the system prompts of these prompts; an empty one for prompts without."""
+    """Return the system prompts of these prompts; an empty text for a prompt without a system prompt."""
     return {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in prompts}
 
 

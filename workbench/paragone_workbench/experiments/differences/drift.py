@@ -5,7 +5,7 @@ from __future__ import annotations
 from paragone_workbench.statistics.scientific import Values, np, stats
 
 _LONGEST = 3.0
-"""Largest mean number of consecutive runs of one engine. If two engines take turns in beginning, the mean is 2."""
+"""Largest mean number of consecutive runs of one engine. If two engines take turns in answering first, the mean is 2."""
 
 _FEWEST = 20
 """Smallest number of runs in which a trend is looked for."""
@@ -14,7 +14,7 @@ _LEVEL = 0.001
 """The p-value of Spearman's rank correlation with time below which there is a trend."""
 
 _LEAST = 0.05
-"""Smallest relative change that matters."""
+"""Smallest relative change that is reported."""
 
 
 def alternate(one: Values, other: Values) -> bool:

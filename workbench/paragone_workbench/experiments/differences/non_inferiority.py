@@ -137,7 +137,7 @@ class NonInferiority:
 
 
 def prompts_for(margin: float, comparisons: int) -> int:
-    """Return the number of prompts that rules out a loss of this margin if all engines pass and fail alike: the fewest.
+    """Return the smallest number of prompts that can rule out a loss of this margin, if all engines pass and fail alike.
 
     With n such prompts, the half width of the interval is z√2/(n + 2): see `paired_share_interval`.
     """

@@ -65,7 +65,7 @@ class EngineValues:
         self.failed = 0
         """Number of runs that failed, whose values are not used."""
         self.shared = 0
-        """Number of runs that shared the machine or their server with other runs. The times of these are not used."""
+        """Number of runs that shared the machine or their server with other runs. The times of these runs are not used."""
         self.columns = RunColumns()
         """The answers, and the times of the runs that shared nothing."""
         self.undecided: set[int] = set()

@@ -48,7 +48,7 @@ class Shard:
 
 
 class CellActor:
-    """An engine that executes runs in a process of its own. Call `begin` first."""
+    """An engine that executes runs in a process of its own. Call `begin` before the other methods."""
 
     def __init__(self) -> None:
         self._pool = EnginePool(Registry())

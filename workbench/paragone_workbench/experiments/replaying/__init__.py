@@ -1,1 +1,1 @@
-"""Recorded runs repeated, here or on another machine."""
+"""Repeats recorded runs, here or on another machine."""

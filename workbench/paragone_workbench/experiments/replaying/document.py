@@ -149,7 +149,7 @@ async def document_of_conversations(
 async def _pieces(
     history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], tail: dict[str, Json]
 ) -> AsyncIterator[str]:
-    """Yield the document in pieces. The manifests come after the runs, because only the runs show which there are.
+    """Yield the document in pieces. The manifests come after the runs, because the runs determine which manifests are listed.
 
     Without a history, the manifests have no digests of weights.
     """

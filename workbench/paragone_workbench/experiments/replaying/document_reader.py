@@ -265,7 +265,7 @@ class _DocumentReader:
         if result.metrics is not None:
             figures |= dataclasses.asdict(result.metrics)
         for name, figure in _figures(figures):
-            if not abs(figure) < _LIMIT:  # also true of NaN
+            if not abs(figure) < _LIMIT:  # the condition holds for NaN too
                 self._wrong(f"{what} has a figure, {name!r}, that is no possible measurement")
         return result
 

@@ -69,7 +69,7 @@ class ReplayEngine:
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
     def left_out_of(self, run: RecordedRun) -> int | None:
-        """Return how many of the oldest messages a run did not send; None if unknown, or if the user set such an option."""
+        """Return how many of the oldest messages a run did not send; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(ContextOptions))
         return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None

@@ -1,1 +1,1 @@
-"""Running suites: the runs of an experiment, and the results."""
+"""Runs suites: the runs of an experiment, and the results."""

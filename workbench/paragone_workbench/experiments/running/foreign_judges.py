@@ -13,7 +13,7 @@ from paragone_workbench.engines.registry import Registry
 def foreign_judges(
     judges: Mapping[str, EngineDefinition], own: Iterable[EngineDefinition], registry: Registry
 ) -> frozenset[str]:
-    """Return the names of the judges that are none of the user's own engines, which config.toml or the command line name."""
+    """Return the names of the judges that neither config.toml nor the command line names."""
     known = {to_spec(engine, registry.find(engine.backend)) for engine in own}
     return frozenset(
         name for name, judge in judges.items() if to_spec(judge, registry.find(judge.backend)) not in known

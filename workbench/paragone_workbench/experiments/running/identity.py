@@ -1,4 +1,4 @@
-"""The identity of the model behind an engine, as the engine reports it. All runs of an experiment need the same one."""
+"""The identity of the model behind an engine, as the engine reports it. All runs of an experiment need the same identity."""
 
 from __future__ import annotations
 

@@ -64,9 +64,10 @@ async def take_known_runs(
     digests: CellDigests,
     catalog: AssertionCatalog,
 ) -> int:
-    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns how many.
+    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
 
-    An experiment that was begun with `fresh`, or that has runs already, takes over only runs newer than itself.
+    An experiment that was begun with `fresh`, or that has runs already, takes over only runs that are newer than that
+    experiment.
     Raises StoreError.
     """
     begun = request.fresh or experiment.done or experiment.failed

@@ -97,7 +97,7 @@ class RecordReader:
         self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
 
     def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
-        """Return a value of the type `kind`, or None. For a value of another type, add a problem with what is `wanted`."""
+        """Return a value of the type `kind`, or None. For a value of another type, add the problem that it must be `wanted`."""
         value = self.record.values.get(key)
         if value is None or isinstance(value, kind):
             return value

@@ -57,7 +57,7 @@ class Ballot:
 
     @property
     def is_rated(self) -> bool:
-        """Whether a vote counts in ratings, which tell engines apart by name: whether the candidates' names differ."""
+        """Whether a vote counts in ratings: whether the candidates have different names, by which ratings identify engines."""
         return len({run.result.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: VoteChoice, *, blind: bool) -> SavedVote:

@@ -13,7 +13,7 @@ from paragone_workbench.runs.run import Run
 
 
 class BlindAnswers:
-    """Follows the answers of a ballot, and gives out masked text, as much of each answer. Thinking is left out.
+    """Follows the answers of a ballot, and gives out the masked text of all answers at the same pace, without thinking.
 
     Text is given out once all answers have begun, because some names of models are unknown before.
     """

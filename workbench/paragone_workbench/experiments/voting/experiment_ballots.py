@@ -37,7 +37,7 @@ class ExperimentBallots:
     """
 
     def __init__(self, store: Store, experiment_id: int, chance: random.Random | None = None) -> None:
-        """Read which ballots there are. Raises InputError if the experiment does not exist."""
+        """Read the votes and answers of the experiment. Raises InputError if the experiment does not exist."""
         self.experiment = store.experiments.get(experiment_id)
         self.identical = 0
         """Number of ballots that were left out because both answers were the same text."""
@@ -142,7 +142,7 @@ class ExperimentBallots:
         for run in self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index):
             if run.key.engine_index in done and run.result.state == "done":
                 done[run.key.engine_index].append(Run(run.result))
-        answers = shuffled(map(self._chance.choice, done.values()), self._chance)  # of any repetition
+        answers = shuffled(map(self._chance.choice, done.values()), self._chance)  # a run of any repetition
         return Ballot(
             prompt=_text_of(prompt.messages),
             answers=answers,

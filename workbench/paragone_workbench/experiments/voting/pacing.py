@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 UNKNOWN_PACE = 100.0
-"""Characters per second for the rest of the answers, if one has ended before any text was shown."""
+"""Characters per second for the rest of the answers, if an answer ended before any text was shown."""
 
 
 class PacedText(NamedTuple):
@@ -28,7 +28,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self.shown = 0
-        """Characters shown of each answer that is not shorter."""
+        """Number of characters that are shown of each answer, unless the answer is shorter."""
         self._began: float | None = None
         self._last = 0.0
         self._pace: float | None = None

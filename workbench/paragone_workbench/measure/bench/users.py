@@ -62,7 +62,7 @@ def refusal(engine: EngineHandle, users: int) -> str:
 
 
 class Users:
-    """The users of one engine. Each user has an own handle, since a handle executes one run at a time."""
+    """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
 
     def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
         """Create the users. The first user uses the handle `first` of the pool."""

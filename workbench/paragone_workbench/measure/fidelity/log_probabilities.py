@@ -35,7 +35,7 @@ class Scores(NamedTuple):
 def log_probabilities(block: LogitsBlock) -> Rows:
     """Return the logarithm of the softmax of each row, in new memory.
 
-    Single precision is exact to about 1e-6 nats, far below what an engine differs from itself. Raises
+    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself. Raises
     EngineError if a logit is not a finite number.
     """
     logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)

@@ -76,7 +76,7 @@ class KldPair:
 
 
 def kld_pairs(candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
-    """Compare each pair of candidates that have enough windows in common and differ in at least one of these."""
+    """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
     found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
     adjusted = holm([pair.adjusted_p for pair in found])
     return tuple(

@@ -52,7 +52,7 @@ class MemoryPlanner:
         self._free: dict[str, int | None] = {}
 
     async def plan(self, context: int | None = None) -> MemoryPlan:
-        """Plan with this context window, by default the engine's own. Raises ParagoneError."""
+        """Plan with this context window, by default with the engine's own context. Raises ParagoneError."""
         found = await self._estimate(context)
         own = self._definition.options.get(self._option or "")
         if self._comparable and context is None and own is None and self._option:

@@ -42,7 +42,7 @@ class Owner:
             os.close(self._handle)
 
     def alive(self) -> set[str]:
-        """Return the lock names of all running instances of the program, including this one.
+        """Return the lock names of all running instances of the program, including this instance.
 
         Deletes the lock files of instances that have ended.
         """

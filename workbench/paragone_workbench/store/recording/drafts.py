@@ -50,7 +50,7 @@ class DraftSaving:
             self._task = asyncio.create_task(self._save(self._history))
 
     async def save_now(self, history: History | None) -> StoreError | None:
-        """Save the drafts at once. Returns the error if that fails, also without a history; None if the drafts are saved."""
+        """Save the drafts at once. Returns the error of a failed save, also without a history; else None."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

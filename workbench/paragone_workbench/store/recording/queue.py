@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 EVERY_S = 0.4
-"""Seconds to collect text before a save. Including the save, a kill loses 0.5 s of text at most."""
+"""Seconds to collect text before a save. A kill loses at most 0.5 s of text, including the time of the save."""
 CLOSE_S = 4.0
 """Seconds after the call of `close` during which another attempt may start."""
 LAST_TRY_S = 1.5
@@ -213,12 +213,12 @@ class SaveQueue:
                 self._urgent.set()
 
     async def _save_one(self, history: History, unsaved: Unsaved, *, is_last: bool) -> bool:
-        """Save the changes of a conversation. Returns False if that failed and may succeed later."""
+        """Save the changes of a conversation. Returns False if the save failed and may succeed later."""
         if is_last:
             unsaved.note_ended()
         waiting = len(unsaved.waiting)
         unsaved.is_being_saved = True
-        # One transaction: a kill between two would lose a sent prompt, or offer the prompt as a draft at the next start.
+        # In one transaction: a kill between two transactions would lose a sent prompt, or restore the prompt as a draft.
         drafts = self.drafts.read() if self.drafts is not None and unsaved.has_sent else None
         changes = unsaved.take()
         try:

@@ -163,7 +163,7 @@ class Unsaved:
         turns: dict[str, TurnRow] = {}
         for run, turn in self._turns.items():
             if turn.is_changed:
-                assert run.prompt is not None  # `Recorder.follow` ensures that
+                assert run.prompt is not None  # `Recorder.follow` ignores runs without a prompt
                 continues = self._nearest_saved(run.continues, turns)
                 turns[run.id] = TurnRow(
                     lane_id=turn.lane.id,

@@ -59,7 +59,7 @@ def of_run(query: Query) -> Condition:
 
 
 def of_cell(query: Query) -> Condition:
-    """Return the condition of the answers in experiments that fit the dates of a query; none fits a tag."""
+    """Return the condition of the answers in experiments that fit the dates of a query. With tags, no answer fits."""
     parts: list[Condition] = []
     if query.tags:
         parts.append(Condition("0", ()))
@@ -90,7 +90,7 @@ def all_of(*parts: Condition) -> Condition:
 
 
 def either(one: Condition, other: Condition) -> Condition:
-    """Return the condition that one of two holds."""
+    """Return the condition that at least one of two conditions holds."""
     return Condition(f"(({one.sql}) OR ({other.sql}))", one.values + other.values)
 
 

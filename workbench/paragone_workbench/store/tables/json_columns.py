@@ -1,4 +1,4 @@
-"""The JSON and the texts in columns, checked: a record may be damaged."""
+"""Reads JSON and texts from columns, and checks the types, since a record may be damaged."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
 
 
 def last_open(database: Database) -> Summary | None:
-    """Return the conversation that was used or opened last, pinned or not; None if there is none.
+    """Return the conversation that was used or opened last, pinned or not; None without conversations.
 
     An unused copy of a conversation has the same time as the original: then the original is returned.
     """

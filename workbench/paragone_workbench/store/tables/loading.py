@@ -160,7 +160,7 @@ def _runs(
     running: set[str] = set()
     for number, prompt_id, lane_id, continues_id, *columns in database.rows(_RUNS, conversation_id):
         result = result_of(tuple(columns))
-        if result.state == "running":  # in another instance of the program, whose events do not arrive here
+        if result.state == "running":  # another instance executes the run
             running.add(result.id)
             text, thinking = saved_text(database, result.id)
             result = dataclasses.replace(result, state="interrupted", text=text, thinking=thinking)

@@ -45,7 +45,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
     rows = database.stream(_WITH_WORD if indexed else _ALL, *quoted)
     seen: set[str] = set()
     for (text,) in islice(rows, _READ):
-        # A damaged record may have something else than a text.
+        # A damaged record may have another type than text.
         if not isinstance(text, str) or not text or text in seen:
             continue
         if all(term in text.casefold() for term in terms):

@@ -109,7 +109,7 @@ def _found(
 ) -> Iterator[Hit]:
     """Yield the rows that have all terms in a column, newest first. All tables except that of conversations have an index.
 
-    Only rare words are looked up in the index: for a frequent one, reading all rows takes less time than fetching each match.
+    Only rare words are looked up in the index: for a frequent word, reading all rows takes less time than fetching each match.
     """
     match = _rare(database, table, terms[0]) if table != "conversation" and terms else None
     if match is not None:

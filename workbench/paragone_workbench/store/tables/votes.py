@@ -62,7 +62,7 @@ class Votes:
             self._database.run(_USED, vote.created, vote.prompt_id)
 
     def add_first(self, vote: SavedVote) -> bool:
-        """Save a vote on a ballot of an experiment, unless a blind one was saved before, perhaps by another program.
+        """Save a vote on a ballot of an experiment, unless a blind vote was saved before, perhaps by another program.
 
         Returns whether the vote was saved.
         """

@@ -37,8 +37,8 @@ class Executed:
 class SuiteEngine(EngineObserver, RunObserver):
     """An engine of a suite. The engine is opened for the first run, and reopened for the next run after a crash.
 
-    A native engine has one run in progress and one that waits. A server has several runs in progress. So has a model
-    that engines share: several engines are opened with this model, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits. A server has several runs in progress. For a
+    model that engines share, several engines are opened, since an open engine executes one run at a time.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._sent: dict[Run, float] = {}
         """When the requests of the runs in progress were sent, on the monotonic clock."""
         self._took: dict[Run, float] = {}
-        """The seconds that each run took that has just ended."""
+        """The duration in seconds of each run that has just ended."""
         self._crashes = 0
         self._stopped = False
         for handle in self._handles:

@@ -1,7 +1,7 @@
 -- One tree: runs with the run that they continue, lanes with the run that their path ends with, the system
--- prompt and the sampling with the prompt from which they applied. And what else a run's record has.
+-- prompt and the sampling with the prompt from which they applied. Also further columns of a run.
 
--- A run that continues the latest one of its lane, at the nearest earlier prompt that has one.
+-- A run continues the lane's latest run for the nearest earlier prompt that the lane has answered.
 ALTER TABLE run ADD COLUMN continues_id INTEGER REFERENCES run ON DELETE SET NULL;
 ALTER TABLE run ADD COLUMN settings TEXT;                         -- JSON: what was in force
 ALTER TABLE run ADD COLUMN cautions TEXT NOT NULL DEFAULT '[]';   -- JSON
@@ -27,7 +27,7 @@ ALTER TABLE lane ADD COLUMN head_id INTEGER REFERENCES run ON DELETE SET NULL;
 CREATE INDEX lane_head ON lane (head_id);
 
 -- The program showed the prompts from the first to the newest, with the latest run of each: the path ends with the
--- last of these runs. A lane that has none of them, but others, ends with the latest run of its newest prompt.
+-- last of these runs. A lane with other runs, but none of these, ends with the latest run of its newest prompt.
 UPDATE lane SET head_id = coalesce(
   (
     WITH RECURSIVE shown (parent_id, run_id) AS (
@@ -49,16 +49,16 @@ UPDATE lane SET head_id = coalesce(
   (SELECT id FROM run WHERE lane_id = lane.id ORDER BY prompt_id DESC, id DESC LIMIT 1)
 );
 
--- NULL: as the prompt before it.
+-- NULL: as for the parent prompt.
 ALTER TABLE prompt ADD COLUMN system TEXT;
 ALTER TABLE prompt ADD COLUMN sampling TEXT;                      -- JSON
-ALTER TABLE prompt ADD COLUMN for_all INTEGER NOT NULL DEFAULT 1; -- 0: it was for some of the lanes
+ALTER TABLE prompt ADD COLUMN for_all INTEGER NOT NULL DEFAULT 1; -- 0: the prompt was for some of the lanes
 UPDATE prompt SET system = (
   SELECT nullif(system, '') FROM conversation WHERE conversation.id = prompt.conversation_id
 ) WHERE parent_id IS NULL;
 ALTER TABLE conversation DROP COLUMN system;
 
--- The tokens of a run with their log-probabilities and times, where they were asked for.
+-- The tokens of a run with log-probabilities and times, if the user asked for these.
 CREATE TABLE token (
   run_id INTEGER PRIMARY KEY REFERENCES run ON DELETE CASCADE,
   data BLOB NOT NULL                              -- JSON, compressed with zlib

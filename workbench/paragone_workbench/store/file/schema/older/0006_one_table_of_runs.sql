@@ -57,7 +57,7 @@ INSERT INTO turn (run_id, prompt_id, lane_id, continues_id)
   JOIN old_lane ON old_lane.id = source.lane_id
   LEFT JOIN old_run AS before ON before.id = source.continues_id;
 
--- The runs of experiments get numbers after all that conversations have used; as cells they keep those of before.
+-- The runs of experiments get numbers above all numbers of conversations' runs; cells keep the old numbers of these runs.
 DELETE FROM sqlite_sequence WHERE name = 'run';
 INSERT INTO sqlite_sequence (name, seq)
   SELECT 'run', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'old_run';
