@@ -100,7 +100,7 @@ async def _measure(path: Path) -> list[Row]:
     return [
         _row("open and close", opening, "connect and write one row", OPENING_S),
         _row(f"list {LIMIT}", listing, "one query", OPENING_S),
-        _row("list those of an engine", by_engine, "one query", SEARCH_S),
+        _row("list the conversations of an engine", by_engine, "one query", SEARCH_S),
         _row("search for a word in most answers", common, "the same index", SEARCH_S),
         _row("search for a word in one answer", rare, "the same index", SEARCH_S),
         _row("search for two letters", letters, "`re` over all texts", SEARCH_S),

@@ -16,7 +16,7 @@ class Row:
     baseline: str
     budget: str
     holds: bool | None
-    """Whether the figure is within its budget. None if it was not measured; `baseline` then gives the reason."""
+    """Whether the figure is within its budget. None if the figure was not measured, for the reason in `baseline`."""
 
 
 _HOLDS = {True: "yes", False: "NO", None: "–"}

@@ -86,7 +86,7 @@ def _torch(title: str, remedy: str) -> _Torch:
     if torch.cuda is None and torch.hip is None:
         raise EngineError(
             f"The PyTorch {torch.version} in {sys.executable} was built for the CPU only; "
-            f"{title} needs one with CUDA.",
+            f"{title} needs a PyTorch with CUDA.",
             hint=remedy,
         )
     return torch

@@ -32,7 +32,7 @@ def sentence_of(text: str) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """Return a text with lone surrogates replaced. JSON allows them, but UTF-8 files do not."""
+    """Return a text with lone surrogates replaced. JSON allows lone surrogates, but UTF-8 files do not."""
     try:
         text.encode()
     except UnicodeEncodeError:

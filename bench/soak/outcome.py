@@ -140,7 +140,7 @@ class Outcome:
 
 
 _KEY_NAMES = {
-    "answer": "time until the screen shows it",
-    "echo": "a program that only echoes, just before",
-    "cpu": "CPU time of the program meanwhile",
+    "answer": "time until the screen shows a key",
+    "echo": "time until a minimal program echoes a key",
+    "cpu": "CPU time of the program for a key",
 }

@@ -65,7 +65,7 @@ class Distributions:
                     )
 
     def close(self) -> None:
-        """Free the context until the next request."""
+        """Free the context. The next request makes a new one."""
         if self._context is not None:
             self._context.close()
             self._context = None

@@ -61,7 +61,7 @@ class Embedder:
         return Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
 
     def close(self) -> None:
-        """Free the context until the next request."""
+        """Free the context. The next request makes a new one."""
         if self._context is not None:
             self._context.close()
             self._context = None

@@ -23,7 +23,7 @@ _LONGEST_ERROR = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The address of a server and the headers of every request. Its repr shows no secret."""
+    """The address of a server and the headers of every request. The repr of an endpoint shows no secret."""
 
     url: str = field(repr=False)
     """The base URL of the protocol's paths, without a trailing slash. Its path may contain a key."""

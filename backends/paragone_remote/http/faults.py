@@ -120,7 +120,7 @@ def explain(
             return _explain_connect(error, endpoint)
         case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
             sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
-            hint = "Check its port, and whether the url must begin with https://."
+            hint = "Check the port of the server, and whether the url must begin with https://."
             return Fault(EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
         case _:
             return _explain_broken(endpoint, begun)

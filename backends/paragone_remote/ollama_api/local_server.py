@@ -1,4 +1,4 @@
-"""Find the Ollama server on this machine. Its models are listed without any configuration."""
+"""Find the Ollama server on this machine, so that paragone lists its models without any configuration."""
 
 from __future__ import annotations
 

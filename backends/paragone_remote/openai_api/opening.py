@@ -151,7 +151,7 @@ def _facts(
 
 
 async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
-    """List the server's models. Waits for llama-server, which lists none before it has loaded its model."""
+    """List the server's models. Waits while a llama-server loads its model, because it lists no models meanwhile."""
     until = time.monotonic() + endpoint.options.load_timeout
     while True:
         try:

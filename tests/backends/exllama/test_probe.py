@@ -78,7 +78,7 @@ async def test_torch_for_the_cpu_only(equipped, tools):
     equipped.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
     probe = await V2.probe(equipped.python)
     assert probe.reason == (
-        f"The PyTorch 2.8.0+cpu in {equipped.python} was built for the CPU only; ExLlamaV2 needs one with CUDA."
+        f"The PyTorch 2.8.0+cpu in {equipped.python} was built for the CPU only; ExLlamaV2 needs a PyTorch with CUDA."
     )
     assert "paragone env create exllamav2" in probe.remedy
 

@@ -92,7 +92,7 @@ async def test_something_that_is_not_http(hostile, open_lane, said):
     events, error = await (await open_lane(hostile)).ask()
     assert codes(events) == []
     assert error.sentence == f"The server at {hostile.url} sent a reply that is not HTTP."
-    assert error.hint == "Check its port, and whether the url must begin with https://."
+    assert error.hint == "Check the port of the server, and whether the url must begin with https://."
     assert len(hostile.chats) == 1, "it was asked again"
 
 

@@ -73,8 +73,8 @@ async def test_a_model_that_is_not_listed_any_more(serve, open_lane):
     server.replies["/v1/models"] = models("other")
     events, _ = await lane.ask()
     assert changed(events) == (
-        f"The server at {server.url} is not the one that this engine was opened with: its model was m and is not "
-        "there any more (it has: other). Open the engine again before you compare this answer."
+        f"The server at {server.url} is not the one that this engine was opened with: its model was m and is "
+        "missing now (the server has: other). Open the engine again before you compare this answer."
     )
     again, _ = await lane.ask()
     assert changed(again), "every answer of that server is another one's"

@@ -44,7 +44,7 @@ def telling_lines(log: str) -> tuple[str, ...]:
         if (level := _LEVEL.match(line)) is None:
             unmarked.append(line)
             continue
-        unmarked = []  # these lines belonged to the entry before
+        unmarked = []  # lines without a level belong to the entry before them
         if level[1] != "I":
             kept.append(line)
     kept += (line for line in unmarked if line and not line[0].isspace())

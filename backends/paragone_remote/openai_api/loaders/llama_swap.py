@@ -29,7 +29,7 @@ class LlamaSwapLoader(ModelLoader):
         return frozenset(text_at(entry, "model") for entry in await self._running())
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
-        """Start the server of a model, by a request to a path of that server. The reply does not matter."""
+        """Start the server of a model, by a request to that server, whose reply is ignored."""
         del on_progress
         if any(text_at(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
             return

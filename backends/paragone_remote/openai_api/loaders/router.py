@@ -107,7 +107,7 @@ class RouterLoader(ModelLoader):
             await asyncio.gather(listening, return_exceptions=True)
 
     async def _listen(self, model: str, on_progress: OnProgress) -> None:
-        """Report the progress that the router sends. Older routers send none, and proxies may delay it."""
+        """Report the progress that the router sends. Older routers send no progress, and proxies may delay progress."""
         most = 0.0
         with contextlib.suppress(*FAULTS):
             async with self._http.stream("GET", f"{self._root}/models/sse") as reply:

@@ -1,4 +1,4 @@
-"""What identifies a server and its model, to notice when they change under an open engine."""
+"""What identifies a server and its model, so that a change under an open engine is detected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def identity_of(
     entry = next((info for info in listed if info.model == model), None)
     known: dict[str, object] = {"server": server.title}
     if entry is None:
-        known["model"] = f"not there any more (it has: {', '.join(names[:_NAMED]) or 'none'})"
+        known["model"] = f"missing now (the server has: {', '.join(names[:_NAMED]) or 'none'})"
     else:
         known["model"] = answered_as if answered_as in names else model
         size = f"{entry.size:,} bytes" if entry.size else None

@@ -51,7 +51,7 @@ class ServerProperties:
     routes: bool = False
     """Whether the server has several models and describes each only on request (llama-server's router)."""
     assumes_template: bool = False
-    """Whether the chat template is the server's default for models without one."""
+    """Whether the chat template is the server's default for models without a chat template."""
     vision: bool | None = None
     """Whether the model accepts images; None if unknown."""
     template: str = ""
@@ -61,7 +61,7 @@ class ServerProperties:
     has_slots: bool = False
     """Whether the server reports the state of its slots."""
     seed: int | None = None
-    """The seed for requests without one, if the server was started with a seed and reports it."""
+    """The server's own seed for requests without a seed; None if there is none or it is unknown."""
     chat_defaults: Mapping[str, Json] = field(default_factory=dict)
     """Default sampling parameters of chat requests, as far as known, by paragone's option names."""
     completion_defaults: Mapping[str, Json] = field(default_factory=dict)
@@ -139,7 +139,7 @@ async def identify_again(
 async def of_model(
     http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties, model: str
 ) -> ServerProperties:
-    """Return the server's properties with those of one of its loaded models. Raises ParagoneError."""
+    """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
         asked = http.get(root_of(endpoint) + "/props", params={"model": model})
         props = data_or_nothing(

@@ -27,7 +27,7 @@ async def top_tokens_after(
 ) -> tuple[Alternative, ...]:
     """Return the likeliest tokens after `ids`, the likeliest first.
 
-    Raises EngineError if the server reports none, or the exceptions in `faults.FAULTS`.
+    Raises EngineError if the server reports no tokens, or the exceptions in `faults.FAULTS`.
     """
     body: dict[str, Json] = {
         "model": model,
