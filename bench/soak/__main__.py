@@ -19,10 +19,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument(
-        "--seed", type=int, default=int(time.time()), help="by default the time, so a new seed"
+        "--seed", type=int, default=int(time.time()), help="random seed; by default the current time"
     )
     parser.add_argument(
-        "--folder", type=Path, help="for the history, the journal and the figures; by default a temporary one"
+        "--folder",
+        type=Path,
+        help="folder for the history, the journal and the figures; by default a new one",
     )
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="paragone-soak-"))

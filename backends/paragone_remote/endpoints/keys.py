@@ -187,7 +187,7 @@ async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
         while chunk := await reader.read(2**16):
             out.extend(
                 chunk[: _LONGEST - len(out)]
-            )  # the rest is read and dropped, so that the command can end
+            )  # the rest of the output is read and dropped, so that the command can end
 
     draining = asyncio.create_task(drain())
     try:

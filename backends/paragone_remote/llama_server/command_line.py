@@ -67,7 +67,7 @@ class _CommandLine:
         return self._program.flags.get(flag, "")
 
     def name_of(self, option: str, *flags: str) -> str:
-        """Return the name by which the program knows the argument for an option. Raises InputError if the program knows none."""
+        """Return the name by which the program knows the argument for an option. Raises InputError if the program has no such argument."""
         wanted = flags or SET_BY_OPTIONS[option]
         known = self._program.known(*wanted)
         if known is None:
@@ -86,7 +86,7 @@ class _CommandLine:
         self.add(self.name_of(option, *flags), value)
 
     def add_arguments(self, arguments: Sequence[str]) -> None:
-        """Add the option `arguments`. Raises InputError if the program does not know one of its names."""
+        """Add the option `arguments`. Raises InputError if the program does not know an argument."""
         for name in names_in(arguments):
             if name not in self._program.flags:
                 raise InputError(

@@ -89,7 +89,7 @@ _NO_PARAMETERS = {"thinking", "json_schema"}
 """Options that are fields of the request itself, not of its `options`."""
 
 _NAMES = {"max_tokens": "num_predict"}
-"""Ollama's names of the options that have another name here."""
+"""Ollama's names of the options that have another name in paragone."""
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info

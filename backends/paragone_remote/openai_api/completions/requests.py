@@ -63,7 +63,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: S
 def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
     """Return the fields of a chat request that control the thinking.
 
-    Raises InputError if the server takes no budget.
+    Raises InputError if the server accepts no budget for thinking.
     """
     chosen = thinking_choice(sampling.thinking)
     if chosen.effort is not None:

@@ -61,7 +61,7 @@ class ServerProperties:
     has_slots: bool = False
     """Whether the server reports the state of its slots."""
     seed: int | None = None
-    """The server's own seed for requests without a seed; None if there is none or it is unknown."""
+    """The server's own seed for requests without a seed; None if the server reports none."""
     chat_defaults: Mapping[str, Json] = field(default_factory=dict)
     """Default sampling parameters of chat requests, as far as known, by paragone's option names."""
     completion_defaults: Mapping[str, Json] = field(default_factory=dict)
