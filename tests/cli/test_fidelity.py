@@ -311,7 +311,7 @@ def test_a_candidate_without_any_difference_is_warned_of(text):
     done = fidelity(text, "graded:exact", "twin:exact")
     assert said(done) == (
         "paragone: warning: exact-2 does not differ from exact at any position, although the models have different names. "
-        "Their files may hold the same weights: check that the quantization was done.\n"
+        "The files may hold the same weights: check that the quantization was done.\n"
     )
 
 

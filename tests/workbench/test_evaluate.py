@@ -95,27 +95,33 @@ async def test_no_verdict_is_not_negated(catalog):
 @pytest.mark.parametrize(
     ("cue", "reason"),
     [
-        ("raises", "It raised an unexpected error (ZeroDivisionError: on cue)."),
-        ("interrupts", "It raised an unexpected error (KeyboardInterrupt)."),
-        ("exits", "It raised an unexpected error (SystemExit: 3)."),
-        ("cancels", "It breaks the plugin interface: it cancels its own task."),
-        ("times out", "It raised an unexpected error (TimeoutError)."),
-        ("lies", "It breaks the plugin interface: a Verdict was expected, not a value of the type str."),
-        ("none", "It breaks the plugin interface: a Verdict was expected, not None."),
-        ("types", "It breaks the plugin interface: a Verdict is wrong: passed: expected bool, not int."),
-        ("score", "It breaks the plugin interface: Verdict.score is nan."),
+        ("raises", "The assertion raised an unexpected error (ZeroDivisionError: on cue)."),
+        ("interrupts", "The assertion raised an unexpected error (KeyboardInterrupt)."),
+        ("exits", "The assertion raised an unexpected error (SystemExit: 3)."),
+        ("cancels", "The assertion breaks the plugin interface: it cancels its own task."),
+        ("times out", "The assertion raised an unexpected error (TimeoutError)."),
+        (
+            "lies",
+            "The assertion breaks the plugin interface: a Verdict was expected, not a value of the type str.",
+        ),
+        ("none", "The assertion breaks the plugin interface: a Verdict was expected, not None."),
+        (
+            "types",
+            "The assertion breaks the plugin interface: a Verdict is wrong: passed: expected bool, not int.",
+        ),
+        ("score", "The assertion breaks the plugin interface: Verdict.score is nan."),
     ],
 )
 async def test_what_a_plugin_does_wrong_is_a_result(catalog, cue, reason):
     found = await result(catalog, spec("rogue", check=cue, negated=True))
     assert found.passed is None
-    assert found.reason == f"{reason} Report it to the author of the assertion."
+    assert found.reason == f"{reason} Report the error to the author of the assertion."
 
 
 async def test_an_assertion_that_hangs(catalog, monkeypatch):
     monkeypatch.setattr(module, "CHECK_S", 0.05)
     found = await result(catalog, spec("rogue", check="hangs"))
-    assert (found.passed, found.reason) == (None, "It gave no verdict within 0.05 seconds.")
+    assert (found.passed, found.reason) == (None, "The assertion gave no verdict within 0.05 seconds.")
 
 
 async def test_an_assertion_that_blocks_stops_nothing_else(catalog, monkeypatch):
@@ -127,9 +133,9 @@ async def test_an_assertion_that_blocks_stops_nothing_else(catalog, monkeypatch)
             assert (await result(catalog, spec("contains", value="cat"))).passed
             found = await checking
             assert found.passed is None
-            assert found.reason.startswith("It blocked its event loop for 4 seconds.")
+            assert found.reason.startswith("The assertion blocked its event loop for 4 seconds.")
         found = await result(catalog, spec("rogue", check="chatters"))
-        assert found.reason == "It blocked its event loop 3 times, and is not asked any more."
+        assert found.reason == "The assertion blocked its event loop 3 times, and is not used any more."
     finally:
         UNBLOCKED.set()
 
@@ -201,7 +207,7 @@ async def test_without_an_engine_there_is_no_verdict(catalog):
     ("reply", "reason"),
     [
         (EngineError("big crashed."), "big crashed."),
-        (ValueError("oops"), "It raised an unexpected error (ValueError: oops)."),
+        (ValueError("oops"), "The assertion raised an unexpected error (ValueError: oops)."),
     ],
 )
 async def test_a_judge_that_fails(catalog, reply, reason):
@@ -227,8 +233,8 @@ def test_the_engines_that_judge(catalog):
         (spec("contain"), "There is no assertion 'contain'. Did you mean 'contains'?"),
         (spec("length", minimum=-1), "The option 'minimum' of the assertion 'length' cannot be -1."),
         (spec("length"), "The assertion 'length' has no bound."),
-        (spec("rogue", options=True), "The assertion 'rogue' failed: It raised an unexpected error (Zero"),
-        (spec("rogue", expected=True), "The assertion 'rogue' failed: It raised an unexpected error (System"),
+        (spec("rogue", options=True), "The assertion 'rogue' raised an unexpected error (Zero"),
+        (spec("rogue", expected=True), "The assertion 'rogue' raised an unexpected error (System"),
     ],
 )
 def test_a_spec_that_is_wrong(catalog, one, sentence):

@@ -231,9 +231,9 @@ def test_an_assertion_that_raises_is_named():
         raise SystemExit(3)
 
     _, found = catalog(fail)
-    with pytest.raises(InputError, match="The assertion 'slow' failed: It raised an unexpected error"):
+    with pytest.raises(InputError, match="The assertion 'slow' raised an unexpected error"):
         found.check_spec(AssertionSpec(type="slow"))
-    with pytest.raises(InputError, match="The assertion 'slow' failed: It raised an unexpected error"):
+    with pytest.raises(InputError, match="The assertion 'slow' raised an unexpected error"):
         found.asks_engines(AssertionSpec(type="slow"))
 
 

@@ -319,7 +319,7 @@ DEEP = '{"x": ' + "[" * 100 + "]" * 100 + "}"
 def test_a_record_that_is_nested_too_deeply(read):
     suite = read("s.jsonl", f'{{"prompt": "a", "variables": {DEEP}}}\n{GOOD}')
     assert [problem.sentence for problem in suite.problems] == [
-        "It is not valid JSON: it is nested too deeply."
+        "The text is not valid JSON: it is nested too deeply."
     ]
     assert suite.prompts[-1].text == "good"
 
@@ -389,28 +389,31 @@ GOOD = '{"prompt": "good"}\n'
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("{", "It is not valid JSON: Expecting property name enclosed in double quotes, at character 2."),
-        ("nonsense", "It is not valid JSON"),
-        ('{"prompt": "a"} {"prompt": "b"}', "It is not valid JSON: Extra data"),
-        ('["a"]', 'It must be an object, such as {"prompt": "…"}, on one line.'),
-        ('"a"', "It must be an object"),
-        ('{"prompt": NaN}', "It is not valid JSON: NaN is not a JSON number."),
-        ('{"prompt": "\\ud800"}', "It has half of a surrogate pair, which is not a character."),
-        ('{"prompt": ' + "[" * 100_000, "It is not valid JSON: it is nested too deeply."),
+        (
+            "{",
+            "The text is not valid JSON: Expecting property name enclosed in double quotes, at character 2.",
+        ),
+        ("nonsense", "The text is not valid JSON"),
+        ('{"prompt": "a"} {"prompt": "b"}', "The text is not valid JSON: Extra data"),
+        ('["a"]', 'Each line must be an object, such as {"prompt": "…"}.'),
+        ('"a"', "Each line must be an object"),
+        ('{"prompt": NaN}', "The text is not valid JSON: NaN is not a JSON number."),
+        ('{"prompt": "\\ud800"}', "The text has half of a surrogate pair, which is not a character."),
+        ('{"prompt": ' + "[" * 100_000, "The text is not valid JSON: it is nested too deeply."),
         (
             '{"variables": {"a": ' + "9" * 5000 + '}, "prompt": "a"}',
-            "It is not valid JSON: it has a number of 5,000 digits.",
+            "The text is not valid JSON: it has a number of 5,000 digits.",
         ),
         (
             '{"variables": {"a": 1e999}, "prompt": "a"}',
-            "It is not valid JSON: the number 1e999 is too large.",
+            "The text is not valid JSON: the number 1e999 is too large.",
         ),
-        ("{}", "It has no prompt: give it a 'prompt' or 'messages'."),
-        ('{"prompt": " \\n"}', "It has no prompt"),
-        ('{"prompt": null}', "It has no prompt"),
+        ("{}", "There is no prompt: write a 'prompt' or 'messages'."),
+        ('{"prompt": " \\n"}', "There is no prompt"),
+        ('{"prompt": null}', "There is no prompt"),
         ('{"prompt": 7}', "'prompt' must be text."),
         ('{"promt": "a"}', "There is no key 'promt'. Did you mean 'prompt'?"),
-        ('{"prompt": "a", "messages": []}', "It has both 'prompt' and 'messages': leave one out."),
+        ('{"prompt": "a", "messages": []}', "There are both 'prompt' and 'messages': leave one out."),
         ('{"messages": "a"}', "'messages' must be a list."),
         ('{"messages": []}', "'messages' needs a message with the role 'user'."),
         ('{"messages": ["a"]}', "An item of 'messages' must look like"),
@@ -426,7 +429,7 @@ GOOD = '{"prompt": "good"}\n'
         ),
         (
             '{"system": "s", "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}',
-            "It has both 'system' and a message with the role 'system': leave one out.",
+            "There are both 'system' and a message with the role 'system': leave one out.",
         ),
         ('{"prompt": "a", "system": ["s"]}', "'system' must be text."),
         ('{"prompt": "a", "expected": true}', "'expected' must be text."),
@@ -467,9 +470,9 @@ def test_all_problems_of_a_line_are_collected(read):
         ("a", "The row has 1 cells and the header 3."),
         ('"a"b,,', "The row is not valid CSV: ',' expected after '\"'."),
         ("a,[],", None),
-        ("a,{,", "The column 'assertions': It is not valid JSON"),
+        ("a,{,", "The column 'assertions': The text is not valid JSON"),
         (",,", None),
-        (",,x", "It has no prompt"),
+        (",,x", "There is no prompt"),
         ("{{ y }},,1", "{{ y }} has no value"),
     ],
 )
@@ -555,7 +558,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 def test_a_file_without_a_good_prompt_names_its_problems(refused):
     said = refused("s.jsonl", "{\n" * 100)
-    assert len(re.findall(r"s\.jsonl:\d+: It is not valid JSON", said)) == 20
+    assert len(re.findall(r"s\.jsonl:\d+: The text is not valid JSON", said)) == 20
     assert "and 80 more" in said
 
 

@@ -145,12 +145,12 @@ def prompts_for(margin: float, comparisons: int) -> int:
 
 
 def _quantile(level: float) -> float:
-    """Return the z of a two-sided test at this level."""
+    """Return the number of standard errors z of a two-sided test at this level."""
     return NormalDist().inv_cdf(1 - level / 2)
 
 
 def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:
-    """Yield both directions of each pair of engines if the difference of the pass rates has an interval."""
+    """Yield, for each pair of engines with an interval for the difference in pass rates, a verdict on each engine."""
     for pair in comparisons:
         interval = pair.paired.interval
         if pair.metric != PASS_RATE or interval is None:

@@ -146,7 +146,8 @@ async def _result(
     except ParagoneError as error:
         reason = str(error)
     except PLUGIN_ERRORS as error:
-        reason = f"It gave no verdict within {CHECK_S:g} seconds." if limit.expired() else _unexpected(error)
+        late = f"The assertion gave no verdict within {CHECK_S:g} seconds."
+        reason = late if limit.expired() else _unexpected("The assertion", error)
     else:
         score = verdict.score
         return AssertionResult(
@@ -181,15 +182,15 @@ def _blaming(name: str) -> Iterator[None]:
     except ParagoneError:
         raise
     except CALL_ERRORS as error:
-        raise InputError(f"The assertion {name!r} failed: {_unexpected(error)}") from error
+        raise InputError(_unexpected(f"The assertion {name!r}", error)) from error
 
 
-def _unexpected(error: BaseException) -> str:
+def _unexpected(subject: str, error: BaseException) -> str:
     if isinstance(error, InterfaceViolation):
-        what = f"It breaks the plugin interface: {error}."
+        what = f"{subject} breaks the plugin interface: {error}."
     else:
-        what = f"It raised an unexpected error ({described(error)})."
-    return f"{what} Report it to the author of the assertion."
+        what = f"{subject} raised an unexpected error ({described(error)})."
+    return f"{what} Report the error to the author of the assertion."
 
 
 def _shortened(reason: str) -> str:

@@ -47,7 +47,9 @@ class ForeignChecks:
         """Check an answer, and return the assertion's finding. Raises the assertion's errors, and NoVerdict for blocking."""
         name = assertion.name
         if self._blocked[name] >= MOST_BLOCKED:
-            raise NoVerdict(f"It blocked its event loop {MOST_BLOCKED} times, and is not asked any more.")
+            raise NoVerdict(
+                f"The assertion blocked its event loop {MOST_BLOCKED} times, and is not used any more."
+            )
         if name not in self._loops:
             self._loops[name] = ForeignLoop()
         loop = self._loops[name]
@@ -59,7 +61,7 @@ class ForeignChecks:
                 del self._loops[name]
                 self._blocked[name] += 1
             raise NoVerdict(
-                f"It blocked its event loop for {BLOCKED_S:g} seconds. Report it to the author of the assertion."
+                f"The assertion blocked its event loop for {BLOCKED_S:g} seconds. Report the error to the author of the assertion."
             ) from error
 
     def close(self, assertions: list[AnyAssertion]) -> None:

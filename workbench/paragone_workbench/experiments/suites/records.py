@@ -117,9 +117,9 @@ class RecordReader:
             if prompt is not None and prompt.strip():
                 messages = [Message(role="user", text=prompt)]
             elif prompt is not None or self.record.values.get("prompt") is None:
-                self._wrong("It has no prompt: give it a 'prompt' or 'messages'.")
+                self._wrong("There is no prompt: write a 'prompt' or 'messages'.")
         elif self.record.values.get("prompt") is not None:
-            self._wrong("It has both 'prompt' and 'messages': leave one out.")
+            self._wrong("There are both 'prompt' and 'messages': leave one out.")
         elif isinstance(given, list):
             messages = [message for item in given if (message := self._message(item)) is not None]
             if len(messages) == len(given) and not any(message.role == "user" for message in messages):
@@ -128,7 +128,7 @@ class RecordReader:
             self._wrong("'messages' must be a list.")
         if any(message.role == "system" for message in messages):
             if system is not None:
-                self._wrong("It has both 'system' and a message with the role 'system': leave one out.")
+                self._wrong("There are both 'system' and a message with the role 'system': leave one out.")
             return tuple(messages)
         if system is None:
             system = self.defaults.system
@@ -203,7 +203,7 @@ def parse_json(text: str) -> Json:
         if "\\u" in text:  # an escape may be half of a pair that makes one character
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError("It has half of a surrogate pair, which is not a character.") from error
+        raise InputError("The text has half of a surrogate pair, which is not a character.") from error
     except ValueError as error:
-        raise InputError(f"It is not valid JSON: {error}.") from error
+        raise InputError(f"The text is not valid JSON: {error}.") from error
     return value

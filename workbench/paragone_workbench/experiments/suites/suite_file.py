@@ -98,5 +98,5 @@ def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
     # Not splitlines: it splits at characters that strings in JSON may contain.
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
-            mistake = 'It must be an object, such as {"prompt": "…"}, on one line.'
+            mistake = 'Each line must be an object, such as {"prompt": "…"}.'
             yield record_of(line, partial(parse_json, content), mistake=mistake)

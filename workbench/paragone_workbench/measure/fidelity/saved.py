@@ -1,4 +1,4 @@
-"""Finds the loss of a quantized model among the measurements of fidelity in the history."""
+"""Finds, in the history, how far a quantized model's distributions are from a reference's."""
 
 from __future__ import annotations
 

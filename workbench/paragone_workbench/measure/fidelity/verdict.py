@@ -54,7 +54,7 @@ def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
     found = f"{candidate.name} does not differ from {fidelity.reference.name} at any position"
     if not first.definition.has_model_of(second.definition):
         return (
-            f"{found}, although the models have different names. Their files may hold the same weights: check that the "
+            f"{found}, although the models have different names. The files may hold the same weights: check that the "
             "quantization was done."
         )
     one, other = _load_options(first), _load_options(second)
