@@ -69,7 +69,7 @@ COMMON_CAUSES = (
     CrashCause(
         signals=(signal.SIGPROF,),
         cause="its chat template computes too long",
-        cure="Set another one with the option chat_template.",
+        cure="Set another chat template with the option chat_template.",
     ),
     CrashCause(
         says=r"no kernel image is available|invalid device function",
@@ -91,7 +91,7 @@ COMMON_CAUSES = (
     CrashCause(
         says=r"(cuda|hip|rocm|cublas|vulkan|vk::|metal|gpu).{0,60}(out ?of ?(device ?)?memory|alloc_failed)",
         cause="the memory of the GPU ran out",
-        cure="Close what else uses the GPU, or open the engine with a shorter context, with fewer layers on the "
+        cure="Close other programs that use the GPU, or open the engine with a shorter context, with fewer layers on the "
         f"GPU, or with a smaller quantization: {_SMALLER}",
     ),
     CrashCause(

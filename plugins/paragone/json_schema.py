@@ -46,7 +46,8 @@ def check_inline_schema(value: str | None) -> None:
 def _parsed(text: str) -> dict[str, Json]:
     if len(text) > _LONGEST:
         raise InputError(
-            f"The JSON schema is {len(text):,} characters long.", hint="It may be at most a million."
+            f"The JSON schema is {len(text):,} characters long.",
+            hint="A schema may have at most a million characters.",
         )
     try:
         schema: Json = json.loads(text)

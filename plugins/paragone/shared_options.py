@@ -74,7 +74,7 @@ PRESENCE_PENALTY = SharedOption(
 FREQUENCY_PENALTY = SharedOption(
     "Subtracted from the logit of each recent token once per occurrence.", minimum=-100, maximum=100
 )
-SEED = SharedOption("Random seed; by default a new one for each run.", minimum=0, maximum=2**32 - 2)
+SEED = SharedOption("Random seed; by default a new seed for each run.", minimum=0, maximum=2**32 - 2)
 STOP = SharedOption("Stop sequences: they end the answer and are excluded from it.")
 THINKING = SharedOption("Whether a reasoning model thinks, or with what effort.")
 THINKING_BUDGET = SharedOption(
@@ -97,7 +97,7 @@ IGNORE_EOS = SharedOption(
 LORA_SCALE = SharedOption("Strength of the LoRA adapter.")
 CHAT_TEMPLATE = SharedOption(
     "Jinja chat template to use instead of the model's: the text itself, or @PATH of a file; "
-    "with an empty one the model continues the plain text of the messages.",
+    "with an empty template the model continues the plain text of the messages.",
     metavar="text or @path",
     outside="text or file",
 )

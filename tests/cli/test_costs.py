@@ -57,7 +57,7 @@ def test_the_ledger(runs):
     assert lines[6].split() == ["ENGINE", "groq:llama-3.1-8b-instant", "anthropic:claude-sonnet-5-5"]
     assert all(len(line) <= 80 for line in lines[:10])
     assert "Tokens are missing in 1 of 2 runs" in done.stdout.decode()
-    assert "The energy is known of 1 of 2 runs." in done.stdout.decode()
+    assert "The energy is known for 1 of 2 runs." in done.stdout.decode()
 
 
 def test_the_json_of_a_span_with_another_price(runs):

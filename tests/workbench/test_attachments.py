@@ -115,7 +115,7 @@ def test_a_pattern_stands_for_files(home, monkeypatch):
         (home / name).write_text("x")
     assert files_of("*.py") == ["a.py", "b.py"]
     assert files_of("**/*.py") == ["a.py", "b.py", "sub/c.py"]
-    with pytest.raises(InputError, match=r"No file fits \*\.c\."):
+    with pytest.raises(InputError, match=r"No file matches \*\.c\."):
         files_of("*.c")
 
 

@@ -172,9 +172,9 @@ def test_the_ledger_says_what_its_sums_lack():
         "Tokens are missing in 3 of 10 runs, where the engine did not report them.",
         "Tokens out are estimated in 1 of 10 runs: the engine did not count them, so the pieces that it sent "
         "are counted.",
-        "Energy is that of CPU package-0, GPU 0, with everything that ran there meanwhile.",
-        "The energy is known of 2 of 10 runs.",
-        "In 1 run other runs computed meanwhile (shared): of the energy of that time, each got an equal part.",
+        "The energy is that of CPU package-0, GPU 0, including everything else that ran there.",
+        "The energy is known for 2 of 10 runs.",
+        "In 1 run other runs computed at the same time (shared): each run got an equal part of the energy of that time.",
         "No CPU.",
     ]
     assert list(Ledger(engines=costs_by_engine(RUNS[:1]), prices=None).notes()) == []

@@ -154,7 +154,7 @@ def test_a_column_that_computes_a_text_of_gigabytes(imported, database):
 
 def test_a_database_that_computes_without_end(imported, database, monkeypatch):
     monkeypatch.setattr(databases, "LONGEST_S", 0.0)
-    with pytest.raises(InputError, match="cannot be read: it takes more than 0 seconds of CPU time"):
+    with pytest.raises(InputError, match="cannot be read: reading it takes more than 0 seconds of CPU time"):
         imported(database(LLM.format("") + CROSS))
 
 

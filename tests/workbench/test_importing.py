@@ -159,7 +159,7 @@ async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(sto
     first_prompt = mine.conversation.prompts[0].id
     document = json.loads(path.read_text())
     hijack(document["conversations"][0])
-    with pytest.raises(InputError, match="has the id of a part of another one in the history"):
+    with pytest.raises(InputError, match="has the id of a part of another conversation in the history"):
         imported(store, written(tmp_path, document))
     assert comparable(store.load(mine.conversation.number)) == comparable(mine)
 

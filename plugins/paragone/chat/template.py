@@ -123,7 +123,9 @@ class ChatTemplate:
         except Exception as error:  # an untrusted template can fail in any way
             raise self._failure(f"cannot be rendered: {_message(error)}") from error
 
-    def _failure(self, what: str, hint: str = "Set another one with the option chat_template.") -> InputError:
+    def _failure(
+        self, what: str, hint: str = "Set another chat template with the option chat_template."
+    ) -> InputError:
         return InputError(f"The chat template of {self._owner} {what}.", hint=hint)
 
 

@@ -29,7 +29,7 @@ N_GPU_LAYERS = SharedOption(
     "Number of layers on the GPU: 0 for none, -1 for all.", minimum=-1, maximum=10_000
 )
 N_BATCH = SharedOption(
-    "Number of prompt tokens processed at once. Fewer give finer progress and, on a GPU, a quicker stop.",
+    "Number of prompt tokens processed at once. Fewer tokens give finer progress and, on a GPU, a quicker stop.",
     minimum=1,
     maximum=16384,
     fact="batch size",
@@ -65,12 +65,12 @@ class GgufLoadOptions(Options):
     )
     tensor_split: tuple[float, ...] = option(
         (),
-        "Proportions of the model on each GPU, such as 3,1; by default according to their free memory.",
+        "Proportions of the model on each GPU, such as 3,1; by default in proportion to the GPUs' free memory.",
         minimum=0,
     )
     main_gpu: int | None = option(
         None,
-        "Number of the one GPU to hold the whole model; by default it is spread over all.",
+        "Number of the GPU that holds the whole model; by default the model is spread over all GPUs.",
         minimum=0,
         maximum=1023,
     )

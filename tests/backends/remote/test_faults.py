@@ -148,7 +148,7 @@ SERVER_CRASHES = {  # in the words of Ollama
     "check ollama server logs for details": "Ollama before 0.32.2",
     "an error was encountered while running the model: unexpected EOF": "Ollama before 0.32.2",
     "llama runner process has terminated: signal: killed": "memory ran out",
-    "llama runner process has terminated: CUDA error: out of memory": "Close what else uses the GPU",
+    "llama runner process has terminated: CUDA error: out of memory": "Close other programs that use the GPU",
     "model requires more system memory (9.1 GiB) than is available (5.0 GiB)": "smaller quantization",
     "llama runner process has terminated: exit status 2": "",
 }

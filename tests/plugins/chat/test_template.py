@@ -129,7 +129,7 @@ def test_a_single_call_that_never_ends_ends_its_process():
     cause = find_cause((), says="", number=signal.SIGPROF)
     assert (cause.cause, cause.cure) == (
         "its chat template computes too long",
-        "Set another one with the option chat_template.",
+        "Set another chat template with the option chat_template.",
     )
 
 

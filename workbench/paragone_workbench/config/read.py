@@ -214,7 +214,7 @@ class _Reader:
         for wanted, hint in _HINTS.items():
             if table.get(wanted, "") == "":
                 near = difflib.get_close_matches(wanted, rest, n=1)
-                hint = f"Did you mean {wanted!r} by {near[0]!r}?" if near else hint
+                hint = f"Did you mean {wanted!r} instead of {near[0]!r}?" if near else hint
                 self._note(key, f"The engine {name!r} has no {wanted}.", hint)
         fixed = {name: value for name, value in table.items() if name in own}
         checked = build(EngineTable, self._valid(EngineTable, key, fixed, f"the engine {name!r}"))

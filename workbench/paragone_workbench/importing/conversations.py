@@ -98,7 +98,7 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
         known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
     if store.has_any(new_ids):
         raise InputError(
-            f"A part of the conversation {quoted(saved.title)} has the id of a part of another one in the history.",
+            f"A part of the conversation {quoted(saved.title)} has the id of a part of another conversation in the history.",
             hint="Export the conversation again, where it was written.",
         )
     changes = Changes.of(saved, known)

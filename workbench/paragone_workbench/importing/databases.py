@@ -44,7 +44,7 @@ def database_chats(path: Path) -> Iterator[Chat]:
                 raise InputError(f"{path} is the database of an unknown program.", hint=KNOWN)
     except sqlite3.Error as error:
         is_late = error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
-        reason = f"it takes more than {LONGEST_S:g} seconds of CPU time" if is_late else str(error)
+        reason = f"reading it takes more than {LONGEST_S:g} seconds of CPU time" if is_late else str(error)
         raise InputError(f"{path} cannot be read: {reason}.", hint=KNOWN) from error
 
 

@@ -28,7 +28,9 @@ class Deletions:
     async def delete(self, number: int) -> None:
         """Delete an earlier conversation. Raises StoreError if the deletion fails, InputError for the current conversation."""
         if number == self.present():
-            raise InputError("This conversation is open.", hint="To delete it, start a new one first.")
+            raise InputError(
+                "This conversation is open.", hint="To delete it, start a new conversation first."
+            )
         await self.recorder.delete(number)
         self._numbers.append(number)
 

@@ -57,13 +57,13 @@ class Ledger:
                 "the engine did not count them, so the pieces that it sent are counted."
             )
         if total.measured:
-            yield f"Energy is that of {', '.join(total.devices)}, with everything that ran there meanwhile."
+            yield f"The energy is that of {', '.join(total.devices)}, including everything else that ran there."
             if total.measured < total.runs:
-                yield f"The energy is known of {total.measured:,} {of_all}."
+                yield f"The energy is known for {total.measured:,} {of_all}."
         if total.shared:
             yield (
-                f"In {counted(total.shared, 'run')} other runs computed meanwhile (shared): "
-                "of the energy of that time, each got an equal part."
+                f"In {counted(total.shared, 'run')} other runs computed at the same time (shared): "
+                "each run got an equal part of the energy of that time."
             )
         yield from self.missing
         if self.prices is not None:
@@ -71,7 +71,7 @@ class Ledger:
             yield (
                 f"Prices are those of the list in {PACKAGE} {self.prices.version}"
                 f"{'' if changed is None else f', whose last change took effect on {changed}'}. "
-                "Tokens in are priced as in short prompts of which a provider's cache has nothing."
+                "Tokens in have the price of short prompts that a provider has not cached."
             )
 
     def to_json(self) -> dict[str, Json]:

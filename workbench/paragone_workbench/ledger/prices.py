@@ -132,7 +132,7 @@ def _find(bundled: DataSnapshot, name: str) -> tuple[Provider, ModelInfo]:
 
 def _near(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or sorted(known)[:5]
-    return f"It has, for example: {', '.join(near)}."
+    return f"The list has, for example: {', '.join(near)}."
 
 
 def _changed(bundled: DataSnapshot, today: date) -> date | None:

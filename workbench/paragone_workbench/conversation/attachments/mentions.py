@@ -78,7 +78,7 @@ def files_of(path: str) -> list[str]:
     found = (name for name in glob.iglob(root, recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207
     names = sorted(islice(found, MOST + 1))
     if not names:
-        raise InputError(f"No file fits {visible(path)}.")
+        raise InputError(f"No file matches {visible(path)}.")
     if len(names) > MOST:
-        raise InputError(f"More than {MOST} files fit {visible(path)}.", hint="Write a narrower pattern.")
+        raise InputError(f"More than {MOST} files match {visible(path)}.", hint="Write a narrower pattern.")
     return names

@@ -96,7 +96,7 @@ def read_file(path: str) -> AttachedFile | Image:
         raise MissingFile(f"There is no file {shown}.") from error
     except IsADirectoryError as error:
         raise InputError(
-            f"{shown} is a folder.", hint=f"Name files in it: {shown.rstrip('/')}/* are all of them."
+            f"{shown} is a folder.", hint=f"Name files in the folder: {shown.rstrip('/')}/* names all files."
         ) from error
     except NotRegularFileError as error:
         raise InputError(
