@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from paragone import InputError
 from paragone.key_text import is_key
-from paragone.network.addresses import split_urls
+from paragone.network.addresses import bracketed, split_urls
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
@@ -108,5 +108,4 @@ def _address(url: str) -> str:
 
 
 def _origin(scheme: str, host: str, port: int | None) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}" + (f":{port}" if port else "")
+    return f"{scheme}://{bracketed(host)}" + (f":{port}" if port else "")

@@ -8,6 +8,7 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
+from paragone.network.addresses import bracketed
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL
 
 _PORT = 11434
@@ -63,4 +64,4 @@ def _loopback(host: str) -> str:
         return "127.0.0.1" if address.version == 4 else "[::1]"
     if not address.is_loopback:
         return ""
-    return f"[{host}]" if address.version == 6 else host
+    return bracketed(host)

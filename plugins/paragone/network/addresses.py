@@ -6,7 +6,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-__all__ = ["host_and_port", "is_loopback", "is_numeric", "spelled", "split_urls"]
+__all__ = ["bracketed", "host_and_port", "is_loopback", "is_numeric", "spelled", "split_urls"]
 
 
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z][\w+.-]*://)")
@@ -45,6 +45,11 @@ def spelled(host: str | bytes) -> str:
         return host
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def is_numeric(host: str) -> bool:

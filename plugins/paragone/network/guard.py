@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from paragone.errors import InputError
-from paragone.network.addresses import host_and_port, is_loopback, is_numeric, spelled
+from paragone.network.addresses import bracketed, host_and_port, is_loopback, is_numeric, spelled
 
 __all__ = ["GUARD", "Contact", "ContactRefused", "Guard"]
 
@@ -123,7 +123,7 @@ class Guard:
         for address in addresses:
             with contextlib.suppress(ValueError):
                 host, port = host_and_port(address)
-                self._record(engine, _shown(host, port))
+                self._record(engine, f"{bracketed(host)}:{port}")
 
     def cuts_off(self, engine: str) -> bool:
         """Return whether an engine must be closed, because paragone is offline now and the engine uses the network."""
@@ -174,7 +174,7 @@ class Guard:
     def _check_address(self, host: str, port: int) -> None:
         here = is_loopback(host)
         engines = ", ".join(self._engines_at(host, port)) or (_asker.get() if here else "")
-        shown = _shown(host, port)
+        shown = f"{bracketed(host)}:{port}"
         if self.is_offline and not (here and self.allows_loopback):
             self._refuse(shown, _OFFLINE, engines)
         if not engines:
@@ -211,10 +211,6 @@ GUARD: Final = Guard()
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event in _WATCHED and GUARD.is_watching:
         GUARD.check(event, arguments)
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _offline(what: str, *, may_allow: bool = False) -> InputError:

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from paragone import InputError
+from paragone.network.addresses import bracketed
 from paragone.network.guard import GUARD
 from paragone_workbench.serving.connection import Connection
 
@@ -51,7 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         cause, hint = _CAUSES.get(error.errno or 0, (f"{error.strerror or error}.", ""))
         raise InputError(
-            f"paragone cannot listen at {shown(str(address), port)}: {cause}", hint=hint
+            f"paragone cannot listen at {bracketed(str(address))}:{port}: {cause}", hint=hint
         ) from error
     return listener
 
@@ -63,12 +64,8 @@ def is_private(listener: socket.socket) -> bool:
 
 def address_of(listener: socket.socket) -> str:
     """Return where a socket listens, as `HOST:PORT`."""
-    return shown(*listener.getsockname()[:2])
-
-
-def shown(host: str, port: int) -> str:
-    """Return `HOST:PORT`, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    host, port = listener.getsockname()[:2]
+    return f"{bracketed(host)}:{port}"
 
 
 class Server(uvicorn.Server):

@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 from paragone import InputError
-from paragone.network.addresses import host_and_port
+from paragone.network.addresses import bracketed, host_and_port
 from paragone.network.guard import GUARD
 
 _ANSWER_S = 5.0
@@ -40,7 +40,7 @@ def _host_of(url: str) -> str:
         host, _ = host_and_port(url)
     except ValueError:
         return "HOST"
-    return f"[{host}]" if ":" in host else host
+    return bracketed(host)
 
 
 def check_reachable(address: str) -> None:
