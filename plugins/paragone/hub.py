@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path, PurePath
 
-__all__ = ["folders_below", "repository_of", "snapshot_folders", "stored_file"]
+__all__ = ["folders_below", "is_folder", "repository_of", "snapshot_folders", "stored_file"]
 
 _PREFIX = "models--"
 _SNAPSHOTS = "snapshots"
@@ -37,14 +37,15 @@ def folders_below(folders: Sequence[str]) -> Iterator[tuple[str, list[os.DirEntr
             continue
         files = []
         for entry in entries:
-            if _is_folder(entry):
+            if is_folder(entry):
                 waiting.append(entry.path)
             else:
                 files.append(entry)
         yield folder, files
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself, or into an unreadable folder

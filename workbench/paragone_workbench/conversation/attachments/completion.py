@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import InputError
+from paragone.hub import is_folder
 from paragone_workbench.visible_text import visible
 
 
@@ -43,7 +44,7 @@ def candidates(begun: str) -> tuple[PathCandidate, ...]:
                     continue
                 if set(entry.name) & _NOT_MENTIONED:
                     continue  # a mention cannot contain this name
-                if _is_folder(entry):
+                if is_folder(entry):
                     found.append(PathCandidate(path=f"{folder}{entry.name}/", size=None))
                 else:
                     found.append(PathCandidate(path=folder + entry.name, size=_size(entry)))
@@ -51,13 +52,6 @@ def candidates(begun: str) -> tuple[PathCandidate, ...]:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"{visible(folder) or 'This folder'} cannot be listed: {reason}.") from error
     return tuple(sorted(found, key=lambda one: (one.size is None, one.path.casefold())))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder without permission
-        return False
 
 
 def _size(entry: os.DirEntry[str]) -> int:
