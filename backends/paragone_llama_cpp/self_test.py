@@ -40,15 +40,15 @@ _BLOCK = 32
 _F32, _Q8_0 = 0, 8  # numbers of ggml_type
 
 
-def check_computation(folder: Path | None = None) -> None:
-    """Compute a few tokens with the model, which is written to a temporary file in `folder`.
+def check_computation() -> None:
+    """Compute a few tokens with the model, which is written to a temporary file.
 
     Raises EngineError if the result is wrong, and OSError if the file cannot be written. A broken build may also end
     the process.
     """
     library.load()
     options = with_defaults(LlamaCppLoadOptions(), on_gpu=library.offloads())
-    with tempfile.NamedTemporaryFile(suffix=".gguf", dir=folder) as file:
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
         file.write(tiny_model())
         file.flush()
         model, _ = load_model(Path(file.name), options, lambda _: None, False)

@@ -8,14 +8,14 @@ _LONGEST = 300
 """Largest number of characters of a server's text to quote."""
 
 
-def plain(text: str, longest: int = _LONGEST) -> str:
-    """Return `text` as one line without control characters, truncated to `longest` characters.
+def plain(text: str) -> str:
+    """Return `text` as one line without control characters, truncated to `_LONGEST` characters.
 
     Unprintable characters (control and format characters, lone surrogates) become `�`.
     """
-    line = " ".join(text[: longest * 4].split())
+    line = " ".join(text[: _LONGEST * 4].split())
     clean = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
-    return shortened(clean, longest)
+    return shortened(clean, _LONGEST)
 
 
 def lines(text: str) -> str:
