@@ -279,7 +279,7 @@ async def test_an_edited_prompt_can_be_blind(start):
 async def test_the_current_lane_is_preferred_with_the_names_known(start):
     async with start(*PAIR) as screen:
         await screen.press("escape", "plus")
-        await screen.until(lambda: "There is no answer" in screen.told)
+        await screen.until(lambda: "another lane must first answer" in screen.told)
         await screen.ask("hello")
         await screen.answered()
         await screen.press("tab", "escape", "plus")

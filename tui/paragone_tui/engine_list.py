@@ -103,7 +103,7 @@ class EngineList:
         return kept.name
 
     def remove_preset(self, name: str) -> None:
-        """Remove a preset that was saved on the screen. Raises InputError for any other preset, and ParagoneError."""
+        """Remove a preset that was saved on the screen. Raises InputError for another preset, ParagoneError if saving fails."""
         preset = self.config.presets.get(name)
         if preset is None or self.state.saved.presets.get(name) != preset:
             raise InputError(
@@ -115,12 +115,12 @@ class EngineList:
         self.config = replace(self.config, presets=kept)
 
     def save_template(self, name: str, text: str) -> None:
-        """Save a template. Raises ParagoneError."""
+        """Save a template. Raises ParagoneError if saving fails."""
         self.state.save_template(name, text)
         self.config = replace(self.config, templates={**self.config.templates, name: text})
 
     def remove_template(self, name: str) -> None:
-        """Remove a template that was saved on the screen. Raises ParagoneError."""
+        """Remove a template that was saved on the screen. Raises ParagoneError if saving fails."""
         self.state.remove_template(name)
         kept = {key: text for key, text in self.config.templates.items() if key != name}
         self.config = replace(self.config, templates=kept)

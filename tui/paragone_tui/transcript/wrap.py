@@ -9,8 +9,8 @@ from rich.cells import cell_len, split_graphemes
 
 _SPACES = re.compile(" *")
 _DENSEST = 8
-"""Largest average number of characters per cell of a row. Rows with many combining marks, or with spaces at the end, have
-more than one per cell. Longer rows would make appending text slow."""
+"""Largest average number of characters per cell of a row. Combining marks, and spaces at the end of a row, raise the number
+above 1. Longer rows would make appending text slow."""
 _SLICE = 1_024
 """Number of characters that are wrapped at once. After a row with too many characters, the slice's rest is examined again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")

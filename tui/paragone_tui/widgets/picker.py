@@ -127,7 +127,7 @@ class Picker(Modal[ScreenResultType]):
     def show(self) -> None:
         """List the matching options, and keep the highlighted option highlighted if it still matches.
 
-        If no matching option is offered, highlight the first match if the field has text.
+        If `is_offered` rejects all matches, highlight the first match only if the field has text.
         """
         if self.leaving:
             return  # the list may have been removed

@@ -36,7 +36,7 @@ _FIELDS = (
 
 
 class _EngineBox(Checkbox, inherit_bindings=False):
-    """A check box for an engine. Enter starts the measurements, as in the fields."""
+    """A check box for an engine. Enter starts the measurements, also while a check box has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick", show=False)]
 

@@ -58,7 +58,7 @@ class Lanes(Horizontal, can_focus=True):
         on_layout: Callable[[], None],
         readiness: Readiness,
     ) -> None:
-        """Create the columns. `remember` is called when the lanes have changed, `on_layout` when their names may have."""
+        """Create the columns. `remember` is called when lanes were added or removed, `on_layout` when names may have changed."""
         super().__init__()
         self._session = session
         self._keys = keys

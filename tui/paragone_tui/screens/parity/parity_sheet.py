@@ -33,7 +33,7 @@ class _Remedy:
 
     @property
     def effect(self) -> str:
-        """The settings that the remedy changes, as the end of a sentence."""
+        """A text with the settings that the remedy sets, such as `seed=1 in left`."""
         if self.system:
             return f"the system prompt {self.system!r} in all lanes"
         changes: dict[str, list[str]] = {}

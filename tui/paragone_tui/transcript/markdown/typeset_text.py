@@ -79,7 +79,7 @@ class TypesetText:
         self._fence = ""
         """The first line of a block of code that continues in the rest; empty if there is no such block."""
         self._is_apart = False
-        """Whether a blank row is above the rest."""
+        """Whether a blank row separates the rest from the sections before it."""
         self._number: int | None = None
         """The number of the list item that begins the rest; None if the rest begins with no list item."""
         self._defines = False

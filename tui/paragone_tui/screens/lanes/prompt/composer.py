@@ -84,7 +84,7 @@ class Composer(MentionField):
     ) -> None:
         """Create an empty composer for the lanes of a session.
 
-        `actions` maps keys to Textual actions. `when_empty` maps characters that are commands in an empty composer to actions.
+        `actions` maps keys to Textual actions. `when_empty` maps characters to actions for a composer without text.
         `on_change` is called when `unsent` may have changed. `show_below` is called with a message that does not fit into the
         rule above the prompt, or with an empty message to remove it.
         """
