@@ -1,4 +1,4 @@
-"""A text in one tone, wrapped into rows. A block consists of several such parts."""
+"""A part of a block: a text in one tone, wrapped into rows."""
 
 from __future__ import annotations
 

@@ -37,6 +37,6 @@ def show_columns(columns: Sequence[Column], first: int, count: int) -> int:
 
 
 def set_shown(widget: Widget, shown: bool) -> None:
-    """Show or hide a widget if that changes anything, since Textual would lay out the screen again in any case."""
+    """Show or hide a widget. Do nothing if nothing changes, since Textual would lay out the screen again."""
     if widget.display != shown:
         widget.display = shown

@@ -12,7 +12,7 @@ from paragone_tui.widgets.text_field import is_editable, refuse_paste
 class LineField(Input):
     """Textual's input field, with a limit on the length of pasted texts."""
 
-    cursor_blink = reactive(False, init=False)  # as in `TextField`
+    cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
 
     @property
     def has_text(self) -> bool:

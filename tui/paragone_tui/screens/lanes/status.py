@@ -146,7 +146,7 @@ class LaneStatus(Widget):
         style = self._styles[""]
         tone = "busy" if info.state in _BUSY else "bad" if info.state in _BAD else "figure"
         state_style = self._styles[tone]
-        # The parts with the most important first. Parts that do not fit are left out.
+        # The most important parts come first. Parts that do not fit are left out.
         word = next((words for words in _state_words(info, width) if len(words) <= width - 2), info.state)
         rest: list[Segment] = []
         if info.queued:

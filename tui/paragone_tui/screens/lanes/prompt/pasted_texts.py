@@ -74,7 +74,7 @@ class PastedTexts:
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
-        """The texts by their marks."""
+        """The pasted texts, by their marks."""
         self._count = 0
 
     def fold(self, text: str) -> str:
