@@ -114,6 +114,7 @@ class RunArguments(OpenArguments):
 
 
 A = TypeVar("A", bound=Arguments)
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -131,24 +132,20 @@ def command(arguments: type[A]) -> Callable[[Callable[[A], int]], Command[A]]:
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
     """Return the `type` of an option whose value is a whole number in this range."""
-
-    def read(text: str) -> int:
-        with contextlib.suppress(ValueError):  # the text is no number, or has thousands of digits
-            if least <= (number := int(text)) <= most:
-                return number
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number from {least:,} to {most:,}")
-
-    return read
+    return _in_range(int, least, most, f"a whole number from {least:,} to {most:,}")
 
 
 def number(least: float, most: float) -> Callable[[str], float]:
     """Return the `type` of an option whose value is a number in this range, with or without decimals."""
+    return _in_range(float, least, most, f"a number from {least:g} to {most:g}")
 
-    def read(text: str) -> float:
-        with contextlib.suppress(ValueError):
-            if least <= (value := float(text)) <= most:
+
+def _in_range(kind: Callable[[str], N], least: N, most: N, wanted: str) -> Callable[[str], N]:
+    def read(text: str) -> N:
+        with contextlib.suppress(ValueError):  # the text is no number, or has thousands of digits
+            if least <= (value := kind(text)) <= most:
                 return value
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a number from {least:g} to {most:g}")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {wanted}")
 
     return read
 
