@@ -8,15 +8,10 @@ from paragone import Backend, Json, MemoryEstimate, OpenRequest
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 from paragone_workbench.engines.placement import name_reached_apart
-from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 
 async def estimate_memory(
-    definition: EngineDefinition,
-    backend: Backend,
-    options: Mapping[str, Json] | None = None,
-    *,
-    tell: Tell = tell_nobody,
+    definition: EngineDefinition, backend: Backend, options: Mapping[str, Json] | None = None
 ) -> MemoryEstimate:
     """Return the memory that opening an engine would take, with these load options overriding its own.
 
@@ -30,5 +25,5 @@ async def estimate_memory(
         options={**load, **(options or {})},
         python=interpreter(backend, definition.python),
     )
-    await name_reached_apart(backend, definition.name, request.model, request.options, tell=tell)
-    return await questions.estimate(backend, request, tell=tell)
+    await name_reached_apart(backend, definition.name, request.model, request.options)
+    return await questions.estimate(backend, request)

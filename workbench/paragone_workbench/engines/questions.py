@@ -66,13 +66,13 @@ async def demo(
     )
 
 
-async def estimate(backend: Backend, request: OpenRequest, *, tell: Tell = tell_nobody) -> MemoryEstimate:
+async def estimate(backend: Backend, request: OpenRequest) -> MemoryEstimate:
     """Return the memory that opening a model would take. Raises ParagoneError."""
 
     async def ask() -> MemoryEstimate:
         return check_value(MemoryEstimate, await backend.estimate(request))
 
-    return await _answer(backend, ask, "the memory that a model needs", tell)
+    return await _answer(backend, ask, "the memory that a model needs", tell_nobody)
 
 
 async def endpoint(
