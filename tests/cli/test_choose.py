@@ -162,7 +162,7 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, changes):
     assert (process.returncode, report.exists()) == (130, False), err
     assert out.startswith(b"Nothing is decided.\n")
     assert err.decode().endswith(
-        f"Interrupted. What was measured is kept. To continue, run the same command again{changes}.\n"
+        f"Interrupted. The measurements so far are kept. To continue, run the same command again{changes}.\n"
     )
 
 

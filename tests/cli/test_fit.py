@@ -229,7 +229,7 @@ def test_what_quantizations_lost_is_shown(few_tokens):
     done = paragone(*command)
     assert (done.returncode, said(done)) == (0, "")
     lines = done.stdout.decode().splitlines()
-    start = lines.index("What was lost, by the newest measurements with `paragone fidelity`:")
+    start = lines.index("Losses, by the newest measurements with `paragone fidelity`:")
     assert lines[start + 2].split("  ")[0] == "QUANTIZATION"
     rows = [line.split()[:7] for line in lines[start + 3 : start + 5]]
     reference = few_tokens["F16"].stem

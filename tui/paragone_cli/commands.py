@@ -14,7 +14,7 @@ class CommandEntry(NamedTuple):
     """The module of a command, and a summary for the help text."""
 
     module: str
-    """The module below `paragone_cli` with the command, which has the module's name. It is imported when a user runs the command."""
+    """The module below `paragone_cli` with the command, which has the module's name. The module is imported when a user runs the command."""
     summary: str
 
 

@@ -1,1 +1,1 @@
-"""Commands for what can be opened: engines, models and their options."""
+"""Commands that list engines, models and their options, or download a model."""

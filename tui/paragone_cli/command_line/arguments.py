@@ -60,7 +60,7 @@ def utf8_text(text: str) -> str:
 
 
 def schedule_option(prefix: str = "", *, default: str) -> Any:
-    """Declare the option for the order of runs. `default` says in words what applies without it."""
+    """Declare the option for the order of runs. `default` describes the default in words."""
     from paragone_workbench.config.settings import Mode  # most commands do not need this module
 
     doc = (
@@ -80,7 +80,7 @@ class Arguments:
     offline: bool = switch("--offline", "contact nothing outside this process and its engines' processes")
     trust: bool = switch(
         "--trust",
-        "consent to what the config file, a suite or a document names: addresses, files, commands, interpreters",
+        "allow the addresses, files, commands and interpreters that the config file, a suite or a document names",
     )
 
 

@@ -1,4 +1,4 @@
-"""Asks the user for consent to what config files, suites and documents name."""
+"""Asks the user for consent to the actions of config files, suites and documents beyond their folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
     """Return the consent to the actions of a document. The user is asked if standard input is a terminal."""
 
     def ask(actions: Sequence[str]) -> bool:
-        note(f"{document} may come from somebody else. It names what reaches beyond its folder:")
+        note(f"{document} may come from somebody else. It would do the following beyond its folder:")
         for action in actions:
             print(one_line(f"  {action}"), file=sys.stderr)
         return confirmed("Allow this? A yes is remembered for this file.")
@@ -30,7 +30,7 @@ def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
 
 
 def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:
-    """Raise InputError unless the config file is the user's own, or the user consents to what the file names."""
+    """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its folder."""
     document = config.document.path
     named = Path(os.path.normpath(document.absolute()))  # a link in the folder for settings is the user's own
     if named.is_relative_to(config_file().parent):

@@ -121,7 +121,7 @@ def metrics_text(metrics: RunMetrics) -> str:
 
 
 def problems_json(file: Path, problems: Iterable[ConfigProblem], permission_warning: str) -> dict[str, Json]:
-    """Return the JSON of a config file: whether it exists, and what is wrong with it."""
+    """Return the JSON of a config file: its path, whether it exists, and its problems."""
     return {
         "file": str(file),
         "exists": file.exists(),

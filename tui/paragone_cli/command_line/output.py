@@ -1,6 +1,6 @@
 """Writes to standard output and standard error: exact data to pipes, and no control characters to terminals.
 
-Only this module writes to standard output: what plugins and libraries print goes to standard error.
+Only this module writes to standard output: output of plugins and libraries goes to standard error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _own: TextIO | None = None
 def configure_streams() -> None:
     """Set both streams to UTF-8 unless they are terminals, and to replace characters that cannot be encoded.
 
-    Standard output is moved to another descriptor. What is printed to descriptor 1, or to `sys.stdout`, goes to
+    Standard output is moved to another descriptor. Output to descriptor 1, or to `sys.stdout`, goes to
     standard error from now on.
     """
     global _own

@@ -83,7 +83,7 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
 
 
 def _filled_template(args: PromptArguments, context: CommandContext) -> str:
-    """Return the filled template. Its variable `prompt`, if it has one, is the prompt."""
+    """Return the filled template. If the template has the variable `prompt`, the prompt is its value."""
     from paragone_workbench.config.templates import PROMPT as PROMPT_VARIABLE
     from paragone_workbench.config.templates import fill_template, find_template
     from paragone_workbench.conversation.variables import names_in

@@ -1,4 +1,4 @@
-"""One or more status lines on standard error, if that is a terminal."""
+"""Status lines on standard error, if it is a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`paragone`: opens the screen. It imports little, because `--help` and `--version` load it too."""
+"""`paragone`: opens the screen. This module imports little, because `--help` and `--version` load it too."""
 
 from __future__ import annotations
 

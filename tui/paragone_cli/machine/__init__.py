@@ -1,1 +1,1 @@
-"""Commands for this machine: settings, environments, and what it can run."""
+"""Commands for this machine: settings, environments, addresses contacted, usable backends."""

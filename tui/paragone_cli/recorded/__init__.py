@@ -1,1 +1,1 @@
-"""Commands for what the history has: list it, repeat it, write reports of it."""
+"""Commands for the records of the history: list them, repeat them, write reports of them."""

@@ -78,7 +78,7 @@ class Fork:
 
     @property
     def greedy_sentence(self) -> str:
-        """What the engines would have said at temperature 0, as a sentence; empty if that is unknown."""
+        """The tokens that the engines would have chosen at temperature 0, as a sentence; empty if they are unknown."""
         shown = [side for side in self.sides if side.choices]
         if len(shown) < 2:
             return ""

@@ -1,4 +1,4 @@
-"""The options that every engine has: what happens to a conversation that is longer than the context."""
+"""The options that every engine has, for conversations that are longer than the context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paragone.options import build, describe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextOptions(Options):
-    """Options that the application applies before it sends a prompt. They need an engine that counts tokens."""
+    """Options that the application applies before it sends a prompt. These options need an engine that counts tokens."""
 
     overflow: Literal["error", "drop_oldest", "keep_last"] = option(
         "error",

@@ -51,7 +51,7 @@ RENAME = "Rename the file, or make a link to it that has another name."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDefinition:
-    """A configured engine. Its options are not yet checked against the backend."""
+    """A configured engine. The backend has not yet checked the options."""
 
     name: str
     backend: str

@@ -55,7 +55,7 @@ def _is_presentable(error: ParagoneError) -> bool:
 def notify_observers(
     observers: Iterable[_Observer], call: Callable[[_Observer], None], observed: str
 ) -> None:
-    """Call a method of each observer. An observer's exception is reported. It stops neither the other observers nor the `observed` object."""
+    """Call a method of each observer. An observer's exception is reported, and stops neither the other observers nor the `observed` object."""
     for observer in tuple(observers):
         try:
             call(observer)

@@ -91,7 +91,7 @@ class EngineHandle:
         self.sampling: Mapping[str, Json] = {}
         """The sampling options of the definition."""
         self.context_options = ContextOptions()
-        """What happens to a conversation that is longer than the context."""
+        """The options for conversations that are longer than the context."""
         self._began = 0.0
         self._use: EngineUse | None = None
         self._unkept: tuple[Caution, ...] = ()
@@ -109,7 +109,7 @@ class EngineHandle:
 
     @property
     def state(self) -> EngineState:
-        """What the engine is doing, or why it is not open."""
+        """The state of the engine."""
         if self.is_open:
             return "open"
         if self.is_opening:
@@ -152,7 +152,7 @@ class EngineHandle:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the engine can do. If the engine is not open, what its backend's engines can do."""
+        """The capabilities of the open engine. If the engine is not open, those of its backend."""
         from paragone import Capabilities  # not needed at start
 
         own = self.loaded.capabilities if self.loaded is not None else None

@@ -78,7 +78,7 @@ async def estimate(backend: Backend, request: OpenRequest) -> MemoryEstimate:
 async def endpoint(
     backend: Backend, options: Mapping[str, Json], *, tell: Tell = tell_nobody
 ) -> EndpointReport | None:
-    """Return what the backend reports of the server that these options name. Raises ParagoneError."""
+    """Return the backend's report on the server that these options name. Raises ParagoneError."""
 
     async def ask() -> EndpointReport | None:
         report = await backend.endpoint(options)

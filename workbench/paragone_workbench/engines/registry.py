@@ -31,7 +31,7 @@ _MOST_PLACED = 64
 class Registry:
     """Finds backends by name and caches them. Finding a backend imports no other plugin.
 
-    `tell` shows which plugin the program waits for. It may be called in any thread.
+    `tell` shows which plugin the program waits for, and may be called in any thread.
     """
 
     def __init__(self, tell: Tell = tell_nobody) -> None:

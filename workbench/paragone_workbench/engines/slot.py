@@ -111,7 +111,7 @@ async def _close(engine: OpenEngine) -> Caution | None:
 async def wait_for_end(task: asyncio.Task[None]) -> None:
     """Wait for a task that was asked to end, and cancel it every few seconds until it ends.
 
-    One cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancellation that arrives as it ends.
+    A cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancellation that arrives as it ends.
     """
     while not task.done():
         await asyncio.wait([task], timeout=CANCEL_TIMEOUT)

@@ -25,7 +25,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineView:
-    """An engine: what was loaded, and the options that were set."""
+    """An engine, with its loaded model and the options that were set."""
 
     name: str
     facts: tuple[Fact, ...]
@@ -73,7 +73,7 @@ class ReportVerdict:
 
     Attributes:
         headline: The decision.
-        reasons: Why the engine is chosen, what it costs, and how sure the decision is.
+        reasons: Why the engine is chosen, with its cost and the certainty of the decision.
         not_chosen: Why the other engines are not chosen.
         not_measured: Which figures are unknown, and why.
         cautions: Which figures to read with care.
@@ -109,7 +109,7 @@ class AnswerView:
     Attributes:
         engine: The name of the engine, or of the lane.
         segments: The answer, with the differences from the first engine's.
-        thinking: What a reasoning model wrote before the answer.
+        thinking: The thinking of a reasoning model before the answer.
         left_out: How much of the answer is not shown, as a sentence; empty if the whole answer is shown.
         compared: How the answer differs from the first engine's, as a sentence; empty for the first engine.
         figures: Tokens and speeds, in one line.
@@ -147,11 +147,11 @@ class PromptView:
     """A prompt with the answers to it.
 
     Attributes:
-        number: Its index in the suite, from 0, or its number in the conversation, from 1.
+        number: Index of the prompt in the suite, from 0, or its number in the conversation, from 1.
         title: The heading: `#0` in a suite, as in the terminal, `Prompt 1` in a conversation.
-        messages: What was sent, without earlier turns of a conversation.
+        messages: The messages of the request, without earlier turns of a conversation.
         facts: Expected answer, tags, images.
-        remarks: What is special about the prompt, such as that it was edited.
+        remarks: Special properties of the prompt, such as that it was edited.
         rounds: The answers side by side; one tuple for each repetition.
         left_out: How many repetitions are not shown, as a sentence; empty if all are shown.
         conditions: Whether the engines answered under the same conditions; None if `Report.conditions` says it.
@@ -178,16 +178,16 @@ class PromptView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
-    """A report. Its answers are read from the history one prompt at a time.
+    """A report, whose answers are read from the history one prompt at a time.
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
         title: The name of the suite, or the title of the conversation.
-        summary: What was done, in one line.
+        summary: Numbers of engines or lanes, prompts and repetitions, in one line.
         facts: Date, schedule, machine.
         verdict: Which engine to deploy; None for a conversation.
         overview: A row for each engine.
-        plots: The quality of the engines over what they cost.
+        plots: The quality of the engines over their memory and speed.
         engines: The engines. The others are compared with the first one.
         sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt has its own.

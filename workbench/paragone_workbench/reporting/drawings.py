@@ -17,7 +17,7 @@ class Figure:
         high: The upper end of the interval.
         text: The value with its unit.
         interval: The interval, in words; empty if there is none.
-        count: What the value was measured on, such as `20 prompts`; may be empty.
+        count: The size of the sample, such as `20 prompts`; may be empty.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Chart:
     """Values of several engines, drawn as bars beside a table.
 
     Attributes:
-        title: What the values are.
+        title: The name of the values.
         note: How to read the values, as sentences.
         figures: The rows.
         start: Value at the left end of the axis.
@@ -67,7 +67,7 @@ class TableLine:
     """A row of a table.
 
     Attributes:
-        name: What the row is about.
+        name: The subject of the row, such as an engine.
         note: A word or two on the row, such as `reference` or `20 prompts`.
         cells: The values of the row, one for each column.
         stands_out: Whether the row is highlighted.
@@ -84,7 +84,7 @@ class Table:
     """A table of values.
 
     Attributes:
-        title: What the table shows; may be empty.
+        title: The title of the table; may be empty.
         first: The title of the column with the names of the rows.
         columns: The titles of the other columns.
         lines: The rows.

@@ -14,7 +14,7 @@ from paragone_workbench.serving.protocol.api_error import ApiError
 HEAD_S = 20.0
 """Seconds that a client has to send the head of a request."""
 STALLED_S = 60.0
-"""Seconds for which a client may leave the data that waits for it unread."""
+"""Seconds after which a client that does not read its answer is cut off."""
 MOST_CONNECTIONS = 256
 """Largest number of connections, on a system that allows twice as many open files."""
 
@@ -40,7 +40,7 @@ class Connection(H11Protocol):
             self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Process data from the client."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._end_waiting()

@@ -25,7 +25,7 @@ from paragone_workbench.serving.protocol.given import Given
 async def scored(
     pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, answer_follows: bool
 ) -> tuple[Token, ...]:
-    """Return what the client gave as tokens, with log-probabilities and `top` alternatives, once the engine is free.
+    """Return the given text as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
     The first token has no log-probability, unless the model puts a token before every text. If `answer_follows`,
     the context must have room for an answer, which is checked first. Raises ParagoneError.
@@ -47,7 +47,7 @@ async def scored(
 
 
 async def _check_room(engine: OpenEngine, given: Given) -> None:
-    """Raise ContextOverflow if what the client gave leaves no room for a token in the context."""
+    """Raise ContextOverflow if the given text leaves no room for a token in the context."""
     context, count = engine.loaded.context, len(given)
     if isinstance(given, str):
         count = (await engine.tokenize(TokenizeRequest(text=given, count_only=True))).length

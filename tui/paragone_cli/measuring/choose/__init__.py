@@ -22,7 +22,7 @@ from paragone_cli.command_line.arguments import (
 
 @dataclass(frozen=True, kw_only=True)
 class ChooseArguments(RunArguments, PrintArguments):
-    """The engines to choose from, and what the choice depends on."""
+    """The engines to choose from, and the criteria."""
 
     engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
     reference: str | None = option(

@@ -125,7 +125,7 @@ async def _run(
     number = None if choice.experiment is None else choice.experiment.number
     if interrupts.interrupted:
         force = args.to is not None and number is not None and not args.force  # the report will exist
-        note(f"Interrupted. What was measured is kept. {to_continue(fresh=args.fresh, force=force)}")
+        note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh, force=force)}")
     elif args.fresh and missing:
         note(to_continue(fresh=True))
     return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None), number

@@ -24,7 +24,7 @@ from paragone_workbench.reporting.brief_names import BriefNames
 def put_decision(
     decision: Decision, figures: Sequence[EngineFigures], choice: Choice, missing: Sequence[str]
 ) -> None:
-    """Print the decision: the sentences, a row for each engine, and what was not measured."""
+    """Print the decision: the sentences, a row for each engine, and the missing measurements."""
     brief = BriefNames([engine.engine for engine in figures])
     put_line(brief.within(decision.headline))
     for sentence in decision.reasons:

@@ -1,4 +1,4 @@
-"""A memory plan as text: a table of the devices, what fits, and other quantizations of the model."""
+"""A memory plan as text: a table of the devices, sentences on what fits, and other quantizations of the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def put_quantizations(
     rough: Sequence[Quantization],
     losses: Sequence[tuple[str, SavedFidelity]],
 ) -> None:
-    """Print the other quantizations of the model on this machine, what they lose, and rough figures of others.
+    """Print the other quantizations of the model on this machine, their measured losses, and rough figures of more.
 
     `losses` has the names of quantizations with their measured losses.
     """
@@ -68,7 +68,7 @@ def put_quantizations(
             whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
             put_line(f"{f'Of these, {fitting}' if fitting else 'None of these'} would fit{whole}.")
     if losses:
-        put("\nWhat was lost, by the newest measurements with `paragone fidelity`:\n")
+        put("\nLosses, by the newest measurements with `paragone fidelity`:\n")
         put_table(
             [
                 ("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"),

@@ -11,7 +11,7 @@ from paragone_workbench.store.records import Hit
 
 
 def history_search(args: HistoryArguments) -> int:
-    """Print what was found, newest first. Returns the exit code."""
+    """Print the prompts, answers and titles with these words, the newest first. Returns the exit code."""
     text = " ".join(args.operands)
     if not text.strip():
         raise InputError(

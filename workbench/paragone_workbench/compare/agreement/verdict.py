@@ -1,4 +1,4 @@
-"""What the agreement of answers means, in sentences."""
+"""Sentences that interpret the agreement of answers."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _DRIFTS = "so answers can differ after some tokens, also at temperature 0"
 
 
 def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Return the programs and builds that differ, and add to `unknown` what each side does not report.
+    """Return the programs and builds that differ, and add to `unknown` the properties that each side does not report.
 
     Builds of different programs are not comparable. Engines with one origin have one build.
     """

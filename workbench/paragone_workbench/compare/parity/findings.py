@@ -68,7 +68,7 @@ class Finding:
     values: Mapping[str, Json]
     """The value of each engine by its name; None where the engine does not report it."""
     sentence: str
-    """What differs, and its effect, without advice."""
+    """The difference and its effect, as a sentence without advice."""
     levelling: Levelling = Levelling()
     system: str = ""
     """The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal."""
@@ -104,7 +104,7 @@ class Unknown:
 
     @property
     def sentence(self) -> str:
-        """What is unknown, without advice."""
+        """The unknown conditions, as a sentence without advice."""
         return f"{self.engine} does not report: {', '.join(self.names)}."
 
     @property

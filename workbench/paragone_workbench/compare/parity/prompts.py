@@ -66,7 +66,7 @@ def _finding(
         what, values = "prompt tokens", counts
     else:
         others = joined(side.name for side in different)
-        parts = [f"The prompt in {others} is not the one in {reference.name}."]
+        parts = [f"The prompt in {others} differs from the prompt in {reference.name}."]
         what, values = "prompt", {side.name: side.prompt for side in sides}
     system = ""
     asked = [side for side in different if not _same_messages(reference, side, but="assistant")]

@@ -1,4 +1,4 @@
-"""One engine of a parity check: its model, its run, and the values that are compared."""
+"""An engine in a parity check, with its model, its run and the compared values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SEED = "seed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """An engine, with what is known of its model and run. Lanes with the same engine have different names."""
+    """An engine, with its model and its run as far as they are known. Lanes with the same engine have different names."""
 
     name: str
     definition: EngineDefinition
@@ -86,7 +86,7 @@ class Side:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the engine can do."""
+        """The capabilities of the engine, or else of its backend."""
         if self.loaded is not None and self.loaded.capabilities is not None:
             return self.loaded.capabilities
         return self.backend.capabilities if self.backend is not None else Capabilities()

@@ -1,7 +1,7 @@
 """The Bradley–Terry model, fitted to comparisons of pairs of engines.
 
 P(a beats b) = σ(ln 10·(ξa − ξb + z·β)), where z are differences of style, if these are controlled for. A tie counts
-½ to each side. That is a logistic regression; with a Gaussian prior on ξ and β, the regression has one finite solution for any
+½ to each side. The model is a logistic regression; with a Gaussian prior on ξ and β, the regression has one finite solution for any
 votes. One regression serves ratings with and without style control: the package `choix`, which fits ratings without style,
 has no regressors for style.
 
@@ -41,7 +41,7 @@ _TOLERANCE = 1e-6
 
 
 class Pairing(NamedTuple):
-    """One engine against another.
+    """A comparison of two engines.
 
     `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie. `style` are the differences in style,
     first minus second; empty without style control.

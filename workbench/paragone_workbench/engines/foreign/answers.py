@@ -22,13 +22,13 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
     """Call a method of a plugin, and return its result. Blocks: on the application's event loop, await `answer_apart`.
 
     After `NOTICE_S` seconds, `tell` shows which answer the program waits for. A call that did not return in time is not
-    repeated while it still runs. Raises what the method raises, RuntimeError for a plugin's KeyboardInterrupt, and
+    repeated while it still runs. Raises the method's exception, RuntimeError for a plugin's KeyboardInterrupt, and
     EngineError without an answer within `DEADLINE_S` seconds.
 
     Args:
         call: Calls the method.
         plugin: The plugin in words, such as `the backend ollama`.
-        what: What the method reports, such as `the addresses that it contacts`.
+        what: The answer in words, such as `the addresses that it contacts`.
         tell: Shows which plugin the program waits for.
     """
     late = f"{plugin[0].upper()}{plugin[1:]} did not report {what} within {DEADLINE_S:g} seconds."
@@ -51,7 +51,7 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
 async def answer_apart(ask: Callable[[], _T]) -> _T:
     """Run a blocking call, which may ask plugins, in a daemon thread, and return its result.
 
-    Raises what the call raises. Cancelling abandons the call. The program does not wait for the call when it ends.
+    Raises the exception of the call. Cancelling abandons the call. The program does not wait for the call when it ends.
     """
     return await asyncio.wrap_future(in_daemon_thread(ask))
 

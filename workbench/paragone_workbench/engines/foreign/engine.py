@@ -48,8 +48,8 @@ def computes_in_a_worker(backend: Backend) -> bool:
 async def open_apart(backend: Backend, request: OpenRequest, on_progress: OnProgress) -> object:
     """Let a backend open an engine on a new event loop, which the engine then keeps. Raises what `Backend.open` raises.
 
-    An opening may block its loop for any time: models take long to load. Cancelling abandons the opening. Returns what
-    the backend returned; an engine is wrapped in `ForeignEngine`.
+    An opening may block its loop for any time: models take long to load. Cancelling abandons the opening. Returns the
+    backend's value; an engine is wrapped in `ForeignEngine`.
     """
     loop = ForeignLoop()
     progress = _Progress(on_progress)

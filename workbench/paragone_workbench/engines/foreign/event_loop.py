@@ -41,7 +41,7 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
     """Await a coroutine on a new event loop in a new daemon thread.
 
     Cancelling cancels the coroutine. A coroutine that does not end within `ENDING_S` seconds is abandoned with its thread.
-    Raises what the coroutine raises.
+    Raises the coroutine's exception.
     """
     loop = ForeignLoop()
     try:
@@ -55,7 +55,7 @@ class ForeignLoop:
 
     def __init__(self) -> None:
         self._blocked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the loop is abandoned because its plugin blocks it. Its thread may then run until the program ends."""
+        """Done once the loop is abandoned because its plugin blocks it. The loop's thread may then run until the program ends."""
         self._steps = 0
         """Number of steps that the loop has taken for `_watch`."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
@@ -77,7 +77,7 @@ class ForeignLoop:
         self._thread_id = threading.get_native_id()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(_DaemonThreads())
-        loop.set_exception_handler(lambda loop, context: None)  # the answers report what fails
+        loop.set_exception_handler(lambda loop, context: None)  # each answer has its own error
         self._end = asyncio.Event()
         self._running.set_result(loop)
         await self._end.wait()
@@ -193,7 +193,7 @@ class ForeignLoop:
         """Iterate over an asynchronous generator on the loop.
 
         The generator computes at most `ahead` items in advance; with 1, an item is computed when it is requested. Raises
-        what the generator raises, and Blocked once the loop takes no more steps. Closing closes the generator, too.
+        the generator's exception, and Blocked once the loop takes no more steps. Closing closes the generator, too.
         """
         passage = Passage[_T](ahead)
 

@@ -63,7 +63,7 @@ def _sentences(
         if marks:
             yield (
                 f"{what} were measured at different times, which the table names: the machine may have been busier at some "
-                f"of them. One `{command}` of all engines compares them."
+                f"of them. To compare them, run `{command}` with all engines."
             )
     if windows:
         yield (

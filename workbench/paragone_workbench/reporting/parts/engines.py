@@ -1,4 +1,4 @@
-"""The engines of a report: what was loaded, and the options that were set."""
+"""The engines of a report, with their loaded models and the options that were set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plots of a report: the quality of the engines over what they cost, with the front."""
+"""The plots of a report: the quality of the engines over their memory and speed, with the Pareto front."""
 
 from __future__ import annotations
 

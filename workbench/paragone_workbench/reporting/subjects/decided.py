@@ -46,7 +46,7 @@ class Decided:
     Attributes:
         verdict: Which engine to deploy.
         overview: A row for each engine.
-        plots: The quality of the engines over what they cost.
+        plots: The quality of the engines over their memory and speed.
         comparison: The comparison of the engines.
         about: The names of the reference, and of the engine to deploy if there is one.
     """

@@ -1,4 +1,4 @@
-"""The report of an experiment. Its runs are read from the history prompt by prompt."""
+"""The report of an experiment, whose runs are read from the history prompt by prompt."""
 
 from __future__ import annotations
 

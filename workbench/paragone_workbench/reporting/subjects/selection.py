@@ -56,7 +56,7 @@ class Selection:
 
     @property
     def sound(self) -> int:
-        """Number of chosen prompts at which no run and no assertion failed. They are the last of the selection."""
+        """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
         return sum(not interest.failures for interest in self._best)
 
     @property

@@ -44,7 +44,7 @@ _NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedAnswer:
-    """One answer that a request asks for."""
+    """A requested answer: several can be requested at once."""
 
     run: RunSpec | None
     """The run that computes the answer; None if nothing is to be added to the given text."""
