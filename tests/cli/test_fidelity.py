@@ -78,9 +78,7 @@ def test_the_text_has_a_table_pictures_and_a_verdict(text):
 def test_without_a_text_a_short_one_is_used():
     done = paragone("fidelity", "graded:exact", "twin:rough", "--json", "--window", "700")
     assert done.returncode == 0
-    assert said(done).startswith(
-        "paragone: The text is a short one that comes with paragone, so the uncertai"
-    )
+    assert said(done).startswith("paragone: The text that comes with paragone is short, so the uncertai")
     assert data("fidelity", done)["windows"] == 2
 
 

@@ -123,7 +123,7 @@ def test_an_address_that_cannot_be_used():
         assert taken.returncode == 2
         assert said(taken) == (
             f"paragone: paragone cannot listen at 127.0.0.1:{port}: the port is in use.\n"
-            "Choose another one with --port; 0 takes a free one.\n"
+            "Choose another port with --port; 0 takes a free port.\n"
         )
     foreign = paragone("serve", "rogue:steady", "--host", "192.0.2.1")
     assert foreign.returncode == 2

@@ -95,7 +95,7 @@ def models(args: ModelsArguments) -> int:
         elif not listed and args.backend is not None and not errors:
             name_reached(backends[args.backend], args.backend, "", {})
             report = run(questions.endpoint(backends[args.backend], {}, tell=note))
-            if report is not None and not report.probe.usable:  # its default server lists none
+            if report is not None and not report.probe.usable:  # the backend's default server lists no models
                 note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
             searched = ", ".join((*folders, USUAL_FOLDER))
@@ -121,7 +121,7 @@ async def _found(
 ) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
     """Ask backends and servers for their models. Return each model once, the errors, and the servers of engines.
 
-    With `prints`, print the models. If some backends or servers take long, the models of the others are printed first.
+    With `prints`, print the models. The models of backends and servers that answer quickly are printed first.
     """
     querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
     asked = [

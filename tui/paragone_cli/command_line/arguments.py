@@ -105,7 +105,7 @@ class RunArguments(OpenArguments):
     """The arguments of a command that sends prompts to engines."""
 
     system: str | None = option(
-        "--system TEXT", "system prompt, instead of the one in config.toml", type=utf8_text
+        "--system TEXT", "system prompt, instead of that in config.toml", type=utf8_text
     )
     preset: str | None = option(
         "--preset NAME",

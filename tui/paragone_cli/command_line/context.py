@@ -63,7 +63,7 @@ class CommandContext:
         return terminal_consent(document, self.state, trusted=self._trusted)
 
     def system(self, args: RunArguments) -> str:
-        """Return the system prompt in force: the given one, that of the preset, or that of the settings.
+        """Return the system prompt in force: that of `--system`, of the preset, or of the settings.
 
         Raises InputError if there is no such preset.
         """

@@ -55,7 +55,7 @@ async def interruptible(work: Stoppable) -> AsyncIterator[Interrupts]:
 
 
 class Interrupts:
-    """Stops the engines at the first Ctrl+C, so that partial results can be printed; a second one ends the program."""
+    """Stops the engines at the first Ctrl+C, so that partial results can be printed; a second Ctrl+C ends the program."""
 
     def __init__(self, work: Stoppable) -> None:
         self.interrupted = False

@@ -25,13 +25,13 @@ _LONGEST = 17
 
 
 def short_name(name: str) -> str:
-    """Return a name for a column: of a long one the beginning and the end, where quantizations differ."""
+    """Return a name for a column. A long name is shortened in the middle, because quantizations differ at the end."""
     keep = _LONGEST // 3
     return name if len(name) <= _LONGEST else f"{name[:keep]}…{name[len(name) + keep + 1 - _LONGEST :]}"
 
 
 def short_names(names: Iterable[str]) -> Mapping[str, str]:
-    """Return a short name for each name: of 20 cells at most, or the name itself if short ones were ambiguous."""
+    """Return a short name for each name: of 20 cells at most, or the name itself if the short names were ambiguous."""
     # loads rich, which other commands do not need
     from paragone_tui.terminal.short_names import shortened, shortest
 
@@ -82,7 +82,7 @@ def not_asked_text(backends: Sequence[str]) -> str:
 def to_continue(*, fresh: bool, force: bool = False) -> str:
     """Return the sentence that says which command continues unfinished work.
 
-    `fresh` says whether this command has --fresh, which would begin anew; `force`, whether the next one needs --force.
+    `fresh` says that this command has --fresh, which would begin anew; `force`, that the next command needs --force.
     """
     changes = ["without --fresh"] * fresh + ["with --force for the report"] * force
     return f"{', '.join(['To continue, run the same command again', *changes])}."

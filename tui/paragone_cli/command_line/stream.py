@@ -45,7 +45,7 @@ class Stream:
         self._take(text)
 
     async def end(self) -> None:
-        """Write the rest, and end the line. Returns when all is written or writing failed."""
+        """Write the queued text, and end the last line. Returns when all is written or writing failed."""
         if self.error is None:
             text = visible(self._held)
             if self._in_line or text:

@@ -11,7 +11,7 @@ from paragone_cli.command_line.event_loop import run
 def demo(args: RunArguments) -> int:
     """Open the screen with the demo models."""
     context = CommandContext(args, warns=False)
-    definitions = None  # the screen creates them and shows the progress
+    definitions = None  # the screen creates the models and shows the progress
     if args.settings or args.preset is not None:
         from paragone_workbench.inventory.models import demo_engines
 

@@ -36,7 +36,7 @@ def lanes_screen(args: ScreenArguments) -> int:
         names = context.config.lanes.start
         if not names:
             option = "--set" if args.settings else "--preset"
-            raise InputError(f"{option} needs an engine.", hint=f"Name one: paragone ENGINE {option} …")
+            raise InputError(f"{option} needs an engine.", hint=f"Write: paragone ENGINE {option} …")
     try:
         definitions = context.engines(names, args.settings, args.preset) if names else None
     except InputError as error:

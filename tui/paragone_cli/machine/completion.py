@@ -24,7 +24,7 @@ class CompletionArguments(Arguments):
 @command(CompletionArguments)
 def completion(args: CompletionArguments) -> int:
     """Print the script."""
-    import shtab  # only this command needs it
+    import shtab  # only this command needs shtab
 
     from paragone_cli.program_parser import program_parser
 

@@ -46,7 +46,7 @@ class EnvArguments(PrintArguments):
     action: str = word(
         "ACTION",
         "create: install a backend's library in an environment of its own, after showing its size; "
-        "list: list the environments; check: import the library in an environment; remove: delete one",
+        "list: list the environments; check: import the library in an environment; remove: delete an environment",
         choices=("create", "list", "check", "remove"),
     )
     backend: str | None = word("BACKEND", "the backend of the environment", nargs="?")
@@ -63,7 +63,7 @@ class EnvArguments(PrintArguments):
 
 @command(EnvArguments)
 def env(args: EnvArguments) -> int:
-    """List, create or remove environments. Before one is created, the user is asked."""
+    """List, create, check or remove environments. The user is asked before an environment is created."""
     registry = Registry(note)
     refuse_untaken(args, "env", args.action, _TAKEN_BY)
     if args.action == "list":

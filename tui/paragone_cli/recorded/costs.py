@@ -52,7 +52,7 @@ def costs(args: CostsArguments) -> int:
 
 
 def _prices(names: Sequence[str]) -> PriceList | None:
-    """Return the prices. If the default ones are not known, print why, and return None. Raises InputError."""
+    """Return the prices. If the default prices are not known, print why, and return None. Raises InputError."""
     try:
         return price_list(names or REFERENCES)
     except InputError as error:

@@ -44,7 +44,7 @@ def report(args: ReportArguments) -> int:
     if args.to is None:
         raise InputError(
             "A report needs a file to be written to.",
-            hint=f"Name one: paragone report {args.subject} --to report.html",
+            hint=f"Write: paragone report {args.subject} --to report.html",
         )
     format_of(args.to, replaces=args.force)  # a wrong file name is reported before the history is opened
     begin_collecting()

@@ -65,7 +65,7 @@ def differing(reference: str, text: str) -> tuple[Span, ...]:
     """Return the spans of `text` that differ from `reference`, word by word.
 
     The words outside of the spans are a longest common subsequence of both texts; white space is not
-    compared. Adjacent words that differ are one span, with the white space between them.
+    compared. A span has adjacent different words, with the white space between them.
     """
     return GrowingDiff().update(reference, text) or ()
 

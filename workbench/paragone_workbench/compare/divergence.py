@@ -54,7 +54,7 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
 
 
 def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None]) -> list[Json]:
-    """Return where each run parts from the first one. A value is null if it is unknown or the runs do not part.
+    """Return where each further run parts from the first run. A value is null if it is unknown or the runs do not part.
 
     `vocabularies` are the fingerprints of the engines' vocabularies, None if unknown.
     """

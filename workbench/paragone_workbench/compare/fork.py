@@ -92,7 +92,7 @@ class Fork:
 def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork:
     """Return the fork of answers to one prompt. Each has the name of its lane, and where it parts from the reference.
 
-    The first answer is the reference, the second the candidate whose parting is shown; the others may part elsewhere.
+    The first answer is the reference, and the second is the candidate whose parting is shown. Further answers may part elsewhere.
     """
     place = answers[1][2]
     assert place is not None

@@ -58,7 +58,7 @@ class EngineDefinition:
     model: str
     """A path, or the model's name at an endpoint."""
     python: str | None = None
-    """Interpreter for a native engine's worker; None for the default one."""
+    """Interpreter for a native engine's worker; None for the default interpreter."""
     address: str | None = None
     """URL of the server, or several URLs separated by commas, if the definition comes from an engine spec; otherwise an option
     has the URL."""

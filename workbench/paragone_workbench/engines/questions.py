@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 async def probe(backend: Backend, python: str | None, *, tell: Tell = tell_nobody) -> Probe:
     """Return whether the backend is usable with an interpreter, by default its environment's. Raises ParagoneError."""
-    from paragone_workbench.engines.environments import interpreter  # that module imports this one
+    from paragone_workbench.engines.environments import interpreter  # that module imports this module
 
     async def ask() -> Probe:
         return check_value(Probe, await backend.probe(interpreter(backend, python)))

@@ -82,7 +82,7 @@ class Registry:
         return without_secrets(definition, self.find(definition.backend))
 
     def placement(self, definition: EngineDefinition) -> Placement:
-        """Return where an engine computes. For a backend of another author, the placement that `place` has found."""
+        """Return where an engine computes. For a backend of another author, this is known only after `place`."""
         backend = self.find(definition.backend)
         asked = definition, backend
         known = next((found for key, found in self._placed if key == asked), None)
@@ -94,7 +94,7 @@ class Registry:
         return known
 
     async def place(self, definitions: Iterable[EngineDefinition]) -> None:
-        """Ask where engines compute, without blocking the event loop. Then `placement` returns the answer."""
+        """Ask where engines compute, without blocking the event loop, and keep the answers for `placement`."""
         for definition in definitions:
             backend = self.find(definition.backend)
             for one in at_each_server(definition, backend):

@@ -33,7 +33,7 @@ class EngineView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """A sentence about a result. `stands_out` if it reports a difference or a failure."""
+    """A sentence about a result. `stands_out` says that the sentence reports a difference or a failure."""
 
     text: str
     stands_out: bool = False
@@ -188,7 +188,7 @@ class ReportContent:
         verdict: Which engine to deploy; None for a conversation.
         overview: A row for each engine.
         plots: The quality of the engines over their memory and speed.
-        engines: The engines. The others are compared with the first one.
+        engines: The engines. All are compared with the first.
         sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt has its own.
         prompts: Returns an iterator over the prompts that the report shows.

@@ -183,5 +183,5 @@ class Plot:
 
 
 def place_between(value: float, start: float, end: float) -> float:
-    """Return where a value is between `start` and `end`, from 0 to 100. A value beyond one of them is put there."""
+    """Return where a value is between `start` and `end`, from 0 to 100. A value beyond an end is put at that end."""
     return max(0.0, min(100.0, 100 * (value - start) / (end - start)))

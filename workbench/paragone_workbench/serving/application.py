@@ -168,7 +168,7 @@ async def _first(parts: AsyncGenerator[Part, None]) -> Part:
 
 
 async def _events(first: Part, parts: AsyncGenerator[Part, None], reply: Reply) -> AsyncGenerator[Json, None]:
-    """Yield the events of a stream. An error is the last one."""
+    """Yield the events of a stream. If an error occurs, it is the last event."""
     async with contextlib.aclosing(parts):
         try:
             yield reply.event(first)

@@ -20,7 +20,7 @@ _GRACE_S = 5
 """Seconds that connections have to end with the server."""
 
 _CAUSES = {
-    errno.EADDRINUSE: ("the port is in use.", "Choose another one with --port; 0 takes a free one."),
+    errno.EADDRINUSE: ("the port is in use.", "Choose another port with --port; 0 takes a free port."),
     errno.EADDRNOTAVAIL: ("the address does not belong to this machine.", "Leave out --host for 127.0.0.1."),
     errno.EACCES: ("the system does not allow it.", "Choose a port from 1024 on."),
 }

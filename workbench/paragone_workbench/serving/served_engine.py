@@ -93,7 +93,7 @@ class ServedEngine:
             self._available.release()
 
     async def close(self) -> None:
-        """Close the engine. The next answer opens it again."""
+        """Close the engine, which the next answer opens again."""
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def stop_opening(self) -> None:

@@ -76,7 +76,7 @@ class SuiteArguments(RunArguments, PrintArguments):
     skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
     on: str | None = option(
         "--on CLUSTER",
-        "run: execute the runs on a Ray cluster: `ray` for the one that this machine belongs to, or HOST:PORT of its head",
+        "run: execute the runs on a Ray cluster: `ray` for the cluster of this machine, or HOST:PORT of its head",
     )
     junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
     margin: float | None = option(

@@ -39,7 +39,7 @@ def suite_export(args: SuiteArguments) -> int:
     if args.to is None:
         raise InputError(
             "A batch needs a file to be written to.",
-            hint="Name one: paragone suite export FILE --engines ENGINE --to batch.jsonl",
+            hint="Write: paragone suite export FILE --engines ENGINE --to batch.jsonl",
         )
     found = parse_id(args.names[0]) if len(args.names) == 1 else None
     if found is not None and found.kind == "e" and found.run is None:
@@ -105,7 +105,7 @@ async def _export(
 
 
 def _named(experiment: Experiment, wanted: Sequence[str]) -> list[str]:
-    """Return the names of the wanted engines in the order of the experiment. Raises InputError for an unknown one."""
+    """Return the names of the wanted engines in the order of the experiment. Raises InputError for an unknown engine."""
     names = [engine.name for engine in experiment.engines]
     for name in wanted:
         if name not in names:
@@ -127,7 +127,7 @@ def _on_servers(engines: Sequence[EngineDefinition], registry: Registry) -> list
 
 
 def _report(engine: BatchEngine, file: Path, batch: WrittenBatch) -> None:
-    """Print how much was written, and which settings a batch cannot express."""
+    """Print the number of requests that were written, and the settings that a batch cannot express."""
     name = engine.definition.name
     if not batch.requests:
         note(f"{name} has no unfinished runs; no file is written.")
@@ -140,7 +140,7 @@ def _report(engine: BatchEngine, file: Path, batch: WrittenBatch) -> None:
     if batch.continued:
         warn(
             f"In {counted(batch.continued, 'request')} to {name}, the last message is the assistant's. A batch cannot have an "
-            "answer continued: most models begin a new one."
+            "answer continued: most models begin a new answer."
         )
     if batch.requests > MOST_REQUESTS:
         note(

@@ -50,7 +50,7 @@ async def _run(
 ) -> int:
     one_at_a_time = args.on is None and request.schedule in ("sequential", "swap")
     if one_at_a_time and _has_several_servers(request, registry):
-        note("Of all servers, one is asked at a time: --schedule parallel asks several at once.")
+        note("Only one server is asked at a time: --schedule parallel asks several servers at once.")
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:
         experiment, resumed = await find_or_create(history, request, registry)

@@ -91,7 +91,7 @@ async def _run(
     seconds: float | None,
     vram: Sequence[int],
 ) -> tuple[int, int | None]:
-    """Measure and print. Returns the exit code, and the number of the experiment, None without one."""
+    """Measure and print. Returns the exit code, and the number of the experiment or None."""
     async with opened_history() as history:
         with ChooseProgress() as progress:
             choice = Choice(

@@ -41,7 +41,7 @@ class FidelityArguments(OpenArguments, PrintArguments):
     )
     text: Path | None = option(
         "--text FILE",
-        "the text to measure on, in UTF-8; by default a short one that comes with paragone",
+        "the text to measure on, in UTF-8; by default a short text that comes with paragone",
         type=Path,
     )
     window: int = option(
@@ -85,7 +85,7 @@ def fidelity(args: FidelityArguments) -> int:
         )
     if args.text is None:
         text, name = sample_text(), None
-        note("The text is a short one that comes with paragone, so the uncertainties are wide. See --text.")
+        note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
     else:
         text, name = _read(args.text), args.text.name
     if args.prompts is not None and not args.free_running:

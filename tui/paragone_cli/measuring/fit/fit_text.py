@@ -129,7 +129,7 @@ def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
     elif largest == 0:
         yield "No context fits."
     else:
-        limit = ", the one that the model was trained for" if largest == plan.trained_context else ""
+        limit = ", as many as the model was trained for" if largest == plan.trained_context else ""
         fewer = (
             ", with fewer layers on the GPU"
             if hypothetical and plan.gpu_layers != plan.layers and largest > plan.context

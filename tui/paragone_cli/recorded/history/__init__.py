@@ -53,7 +53,7 @@ class HistoryArguments(PrintArguments):
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and its arguments: list [FILTER…]; show ID; search TEXT; "
         "rename ID TITLE; continue RUN; tag ID [TAG…], which replaces its tags; pin ID; unpin ID; duplicate ID; delete ID…; export ID… --to FILE; import FILE, or e3/17 for "
-        "the prompt of that answer. Without any, the newest conversations are listed",
+        "the prompt of that answer. Without arguments, the newest conversations are listed",
         nargs="*",
     )
     limit: int | None = option(
@@ -88,7 +88,7 @@ class HistoryArguments(PrintArguments):
         return self.words[1:] if self.words and self.words[0] in _ACTIONS else self.words
 
     def only_word(self, wanted: str) -> str:
-        """Return the only word after the action. Raises InputError with `wanted` if there is not exactly one."""
+        """Return the only word after the action. Raises InputError with `wanted` if there is no word or more than one."""
         if len(self.operands) != 1:
             raise InputError(f"`paragone history {self.action}` takes one thing: {wanted}.")
         return self.operands[0]

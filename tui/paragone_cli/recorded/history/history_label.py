@@ -1,4 +1,4 @@
-"""`paragone history rename`, `tag`, `pin`, `unpin` and `duplicate`: change how conversations are listed, and copy one."""
+"""`paragone history rename`, `tag`, `pin`, `unpin` and `duplicate`: change how conversations are listed, and copy a conversation."""
 
 from __future__ import annotations
 

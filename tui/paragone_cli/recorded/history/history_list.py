@@ -1,4 +1,4 @@
-"""`paragone history list` and `show`: conversations, and the prompts and runs of one, with the ids for other commands."""
+"""`paragone history list` and `show`: list conversations, and the prompts and runs of a conversation, with the ids for other commands."""
 
 from __future__ import annotations
 

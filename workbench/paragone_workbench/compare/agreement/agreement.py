@@ -53,7 +53,7 @@ class Agreement:
         prompts: Number of prompts that both answered.
         identical: Number of prompts to which both gave the same text.
         forks: For each other prompt, how many tokens are the same before the first different token, in ascending order. A
-            prompt at which that is unknown is left out, such as one at which an answer was cut before it could differ.
+            prompt at which this is unknown is left out, for example because an answer was cut before the first difference.
         unit: The unit of `forks`: characters, if an engine does not report its tokens.
         length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if there are none.
         sound: Number of prompts at which the reference's answer is not degenerate.

@@ -118,7 +118,7 @@ class Parity:
     """Whether the engines answered under the same conditions, as far as they report the conditions."""
 
     findings: tuple[Finding, ...] = ()
-    """The differences; expected ones come last."""
+    """The differences, the expected ones last."""
     unknown: tuple[Unknown, ...] = ()
 
     @property

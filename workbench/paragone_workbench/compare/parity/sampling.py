@@ -41,7 +41,7 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
         differs = any(not same(known[0], value) for value in known)
         defaults = [info.default for info in options.values() if info is not None]
         if not differs and any(same(default, known[0]) for default in defaults):
-            # Engines without the option behave as the others do at their default.
+            # Engines without the option behave like engines that have it at its default.
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
         levelling = _level(sides, values, options)

@@ -1,7 +1,7 @@
 """The Bradley–Terry model, fitted to comparisons of pairs of engines.
 
-P(a beats b) = σ(ln 10·(ξa − ξb + z·β)), where z are differences of style, if these are controlled for. A tie counts
-½ to each side. The model is a logistic regression; with a Gaussian prior on ξ and β, the regression has one finite solution for any
+P(a beats b) = σ(ln 10·(ξa − ξb + z·β)), where z are differences of style, if these are controlled for. A tie is
+½ of a win for each side. The model is a logistic regression; with a Gaussian prior on ξ and β, the regression has one finite solution for any
 votes. One regression serves ratings with and without style control: the package `choix`, which fits ratings without style,
 has no regressors for style.
 

@@ -160,14 +160,17 @@ def remove(name: str) -> int:
     with _exclusive_lock(name):
         size = 0 if folder.is_symlink() else size_of(folder)
         try:
-            if folder.is_symlink():  # the target is not ours: delete only the link
+            if folder.is_symlink():  # the target may belong to somebody else: delete only the link
                 folder.unlink()
                 return size
             with contextlib.suppress(FileNotFoundError):
                 # first, so that a partly deleted environment is not used
                 (folder / MARKER).unlink()
             shutil.rmtree(folder)
-            for suffix in ("old", "tmp"):  # left behind if the program was killed while creating one
+            for suffix in (
+                "old",
+                "tmp",
+            ):  # left behind by a program that was killed while it created the environment
                 shutil.rmtree(sibling_path(folder, suffix), ignore_errors=True)
         except OSError as error:
             raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error

@@ -62,7 +62,7 @@ def python_in(folder: Path) -> Path:
 
 
 def interpreter(backend: Backend, chosen: str | None) -> str | None:
-    """Return the interpreter for a backend's worker: the chosen one, the environment's, or None for paragone's own."""
+    """Return the interpreter for a backend's worker: `chosen`, or the environment's, or None for paragone's own."""
     if chosen is not None or declared_environment(backend) is None:
         return chosen
     folder = environment_folder(backend.name)

@@ -46,7 +46,7 @@ class EnvironmentPlan:
     free: int
     """Free bytes on the disk of `folder`."""
     replaces: bool
-    """Whether an environment exists, which is deleted once the new one is installed."""
+    """Whether an existing environment is to be deleted once the new environment is installed."""
     warnings: tuple[str, ...] = ()
     """Sentences on what would prevent the use of the environment on this machine."""
 
@@ -87,7 +87,7 @@ async def plan(
     if free < build.disk:
         hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
         if replaces:
-            hint = f"Remove the existing one first: paragone env remove {backend.name}. {hint}"
+            hint = f"Remove the existing environment first: paragone env remove {backend.name}. {hint}"
         raise InputError(
             f"The environment of {backend.title} needs about {size_text(build.disk)}, but {size_text(free)} are free "
             f"in {folder.parent}.",
@@ -197,7 +197,7 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
             return path
     raise InputError(
         f"{title} needs Python {wanted}, and no such interpreter was found.",
-        hint="Name one with --python PATH.",
+        hint="Name an interpreter with --python PATH.",
     )
 
 

@@ -48,7 +48,7 @@ async def run_command(
     scratch: Path | None = None,
     lock: int | None = None,
 ) -> AsyncGenerator[InstallStep, None]:
-    """Run a program, yielding a step for each line that it prints, and at least one a second.
+    """Run a program, yielding a step for each line that it prints, and at least one step a second.
 
     `scratch` is the folder for its temporary files. The program inherits the descriptor `lock`, and so
     holds the lock even if this process ends. Raises CommandFailed.

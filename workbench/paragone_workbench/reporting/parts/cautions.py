@@ -84,7 +84,7 @@ def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
 
 
 def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
-    """Return the number of windows of each candidate that has fewer than another one, or whose measurement was ended early."""
+    """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
     counts = {
         name: windows
         for name, item in found.items()

@@ -25,7 +25,7 @@ def engine_view(
     run: RunResult | None,
     find: BackendLookup,
 ) -> EngineView:
-    """Return an engine for the report. `run` is one of its runs; without a run, the loaded model is unknown."""
+    """Return an engine for the report. `run` is a run of the engine; without a run, the loaded model is unknown."""
     backend = find(definition.backend)
     shown = without_secrets(definition, backend)
     facts = [("Backend", shown.backend), ("Model", shown.model)]

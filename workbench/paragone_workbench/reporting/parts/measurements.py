@@ -27,7 +27,7 @@ SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 
 
 def saved_measurements(store: Store) -> SavedMeasurements:
-    """Return all measurements in the history. A report reads them once."""
+    """Return all measurements in the history, which a report reads once."""
     return {kind: store.measurements.all(kind) for kind in _VIEWS}
 
 

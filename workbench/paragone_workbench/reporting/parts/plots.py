@@ -57,7 +57,7 @@ def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Plot
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points on the Pareto front, where more is better in both values.
 
-    No other point exceeds one of these in one value and at least equals it in the other. The order is that of the first value.
+    No other point exceeds a point of the front in one value and at least equals it in the other. The order is that of the first value.
     """
     return sorted(
         (

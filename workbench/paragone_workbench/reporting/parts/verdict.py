@@ -37,7 +37,7 @@ def verdict_of_one(engine: EngineFigures, not_measured: Sequence[str]) -> Report
 def verdict_of_several(
     decision: Decision, comparison: SuiteComparison, not_measured: Sequence[str], left_out: Sequence[str] = ()
 ) -> ReportVerdict:
-    """Return the verdict on several engines. Without a decision, it names the first differences that the answers show."""
+    """Return the verdict on several engines. Without a decision, the verdict names the first differences that the answers show."""
     reasons = [*decision.reasons]
     if decision.chosen is None:
         shown = (pair.sentence for pair in comparison.comparisons if pair.shown)

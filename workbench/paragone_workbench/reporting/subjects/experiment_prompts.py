@@ -42,7 +42,7 @@ def experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
 
 
 def prompt_view(store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool) -> PromptView:
-    """Return the prompt with this index, with its answers. `sound` says that no run and no assertion failed at it."""
+    """Return the prompt with this index, with its answers. `sound` says that no run and no assertion failed at this prompt."""
     prompt = saved_prompt(store, experiment.number, index)
     rounds: dict[int, list[ExperimentRun]] = {}
     for run in store.experiments.runs_of_prompt(experiment.number, index):

@@ -56,7 +56,7 @@ class Fields:
         return value
 
     def required(self, name: str) -> str:
-        """Return a text. Raises ApiError if it is missing."""
+        """Return a text. Raises ApiError if the field is missing."""
         value = self.text(name)
         if value is None:
             raise self.wrong(name, "given, as a text")

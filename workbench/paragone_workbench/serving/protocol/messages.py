@@ -14,7 +14,7 @@ _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
 def messages_of(body: Fields) -> tuple[Message, ...]:
-    """Return the messages of a request. Raises ApiError if one is wrong or there is none."""
+    """Return the messages of a request. Raises ApiError if a message is wrong or there is no message."""
     messages = tuple(map(_message, body.objects("messages")))
     if not messages:
         raise body.wrong("messages", "a list with at least one message")
