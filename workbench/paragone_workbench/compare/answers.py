@@ -44,7 +44,7 @@ def comparison_json(
 
 
 def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
-    """Return the answer of one engine. `with_tokens` adds its tokens, if the run requested log-probabilities."""
+    """Return the answer of one engine. `with_tokens` adds the tokens of the answer, if the run requested log-probabilities."""
     settings = run.settings or RunSettings()
     answer: dict[str, Json] = {
         "engine": run.definition.name,

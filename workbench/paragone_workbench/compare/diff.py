@@ -57,7 +57,7 @@ class Word:
 
 
 def words(text: str, start: int = 0) -> list[Word]:
-    """Return the words and signs of a text from `start` on. White space separates them."""
+    """Return the words and signs of a text from `start` on. White space is left out."""
     return [Word(match[0], match.start()) for match in _WORD.finditer(text, start)]
 
 

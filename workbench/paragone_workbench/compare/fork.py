@@ -90,7 +90,7 @@ class Fork:
 
 
 def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork:
-    """Return the fork of answers to one prompt. Each has the name of its lane, and where it parts from the reference.
+    """Return the fork of answers to one prompt. Each answer has the name of its lane, and where the answer parts from the reference.
 
     The first answer is the reference, and the second is the candidate whose parting is shown. Further answers may part elsewhere.
     """

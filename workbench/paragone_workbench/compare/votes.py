@@ -69,7 +69,7 @@ def style_of(text: str, tokens: int) -> Style:
     Headings, list items and passages in bold are counted as in Markdown (CommonMark), so that those in code
     are left out.
     """
-    from markdown_it import MarkdownIt  # late: only votes need it
+    from markdown_it import MarkdownIt  # imported late: only votes need this package
 
     blocks = MarkdownIt("commonmark").parse(text)
     inline = [token.type for block in blocks for token in block.children or ()]

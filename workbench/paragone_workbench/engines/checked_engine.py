@@ -1,4 +1,4 @@
-"""An open engine whose answers are checked. Everything that an engine returns to the application passes through it."""
+"""An open engine whose answers are checked. Everything that an engine returns to the application passes through this class."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CheckedEngine(OpenEngine):
 
     @classmethod
     async def of(cls, opened: object, backend: str) -> CheckedEngine:
-        """Return the engine that a backend opened. If it describes its model wrongly, close it and raise EngineError."""
+        """Return the engine that a backend opened. If the engine describes its model wrongly, close it and raise EngineError."""
         if not isinstance(opened, OpenEngine):
             raise as_paragone_error(InterfaceViolation.expected("an OpenEngine", opened), backend)
         try:
@@ -109,7 +109,7 @@ class CheckedEngine(OpenEngine):
         return as_paragone_error(await self.engine.ended(), self._backend)
 
     async def close(self) -> Caution | None:
-        """Free everything the engine holds, and return why a server keeps the model in memory, if it keeps it."""
+        """Free everything the engine holds, and return the reason if a server keeps the model in memory."""
         left = await self.engine.close()
         return None if left is None else self._checked(check_value, Caution, left)
 

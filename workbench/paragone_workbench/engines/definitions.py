@@ -142,7 +142,7 @@ def _without_key(value: Json) -> Json:
 def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
     """Return the definition without its secret options, so that it may be shown or exported.
 
-    The backend declares which options are secret. If it is not installed, all options are removed.
+    The backend declares which options are secret. If the backend is not installed, all options are removed.
     """
     if backend is None:
         return dataclasses.replace(without_literal_keys(definition), options={})
@@ -260,7 +260,7 @@ def apply_settings(
 def settings_of(name: str, settings: Iterable[str], names: Iterable[str]) -> list[str]:
     """Return the settings for one of several engines, as `key=value`.
 
-    A setting is `key=value` for all of them, or `NAME.key=value` for the engine of this name.
+    A setting is `key=value` for all engines, or `NAME.key=value` for the engine of this name.
     """
     own: list[str] = []
     known = set(names)

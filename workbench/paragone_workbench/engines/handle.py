@@ -70,9 +70,9 @@ class EngineUse(Protocol):
 
 
 class EngineHandle:
-    """An engine, open or not. Call its methods on the event loop.
+    """An engine, open or not. Call the methods on the event loop.
 
-    An error of the engine sets `error`. Methods raise it only if their documentation says so.
+    An error of the engine sets `error`. Methods raise this error only if their documentation says so.
     """
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:

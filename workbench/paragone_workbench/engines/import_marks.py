@@ -101,7 +101,7 @@ def _left(path: Path) -> tuple[str, str] | None:
 
 
 def _is_locked(handle: int) -> bool:
-    """Lock a mark, and return whether this process has the lock. The lock ends with its process."""
+    """Lock a mark, and return whether this process has the lock. The lock ends with the process."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -42,7 +42,7 @@ class Placement:
 def placement_of(
     definition: EngineDefinition, backend: Backend | None, *, tell: Tell = tell_nobody
 ) -> Placement:
-    """Return where an engine computes. If the definition is invalid or the backend fails, unknown values have their default.
+    """Return where an engine computes. If the definition is invalid or the backend fails, unknown fields have their default.
 
     Blocks until the backend has answered.
     """
@@ -95,9 +95,9 @@ def reached(
 def name_reached(
     backend: Backend, engine: str, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
 ) -> None:
-    """Let an engine with this name contact the addresses that `reached` returns. Blocks until they are known.
+    """Let an engine with this name contact the addresses that `reached` returns. Blocks until the backend has answered.
 
-    Raises ParagoneError, with InputError if this process is offline and may not contact one of them.
+    Raises ParagoneError, with InputError if this process is offline and may not contact an address.
     """
     from paragone.network.guard import GUARD  # not needed at start
 

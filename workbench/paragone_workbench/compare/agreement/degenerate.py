@@ -14,7 +14,7 @@ _CHARACTERS = 4
 
 
 def is_loop(answer: RunResult) -> bool:
-    """Return whether an answer ends in a loop. If its tokens were not kept, four characters count as a token."""
+    """Return whether an answer ends in a loop. If the answer's tokens were not kept, four characters count as a token."""
     if answer.keeps_tokens:
         return _repeats([token.text if token.id is None else token.id for token in answer.tokens], 1)
     return _repeats(answer.thinking + answer.text, _CHARACTERS)

@@ -19,7 +19,7 @@ def verdict(found: Agreement) -> str:
 
 
 def collapse(found: Agreement) -> str:
-    """Return a sentence that says that an engine has collapsed; empty if it has not."""
+    """Return a sentence that says that an engine has collapsed; empty if the engine has not."""
     if not found.is_collapsed:
         return ""
     return (
@@ -31,7 +31,7 @@ def collapse(found: Agreement) -> str:
 def prompts_needed(found: Agreement) -> int | None:
     """Return the number of prompts, in all, that would show that a candidate loses more answers, at its present rate.
 
-    The power is 80%. None if the prompts so far show it, or if the candidate does not lose more answers than the reference.
+    The power is 80%. None if the prompts so far show a difference, or if the candidate does not lose more answers than the reference.
     """
     if found.lost <= found.regained or found.is_collapsed or _loses_more(found):
         return None

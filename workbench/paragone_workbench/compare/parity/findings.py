@@ -71,9 +71,9 @@ class Finding:
     """The difference and its effect, as a sentence without advice."""
     levelling: Levelling = Levelling()
     system: str = ""
-    """The system prompt that a chat template added in one engine. Giving it to all engines makes the prompts equal."""
+    """The system prompt that a chat template added in one engine. Giving this text to all engines makes the prompts equal."""
     is_expected: bool = False
-    """Whether the difference is not an alarm: the user has set the option for all engines, or while comparing; or it comes from the
+    """Whether the difference is not an alarm: the user has set the option for all engines, or while comparing; or the difference comes from the
     compared models, the earlier answers of each engine, a cache, or a drawn seed."""
 
     @property

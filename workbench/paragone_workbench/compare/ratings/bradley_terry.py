@@ -64,7 +64,7 @@ class Fit:
 
 
 def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
-    """Fit the model to votes. A vote is one or more comparisons of engines, which are given by their indices.
+    """Fit the model to votes. A vote is one or more comparisons of engines. An engine is given by its index.
 
     Equal votes are counted and computed once, so without style the cost hardly depends on the number of votes.
     The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.

@@ -36,7 +36,7 @@ class Tally:
     losses: int = 0
     ties: int = 0
     bad: int = 0
-    """Number of contests in which both candidates were bad. `ties` does not include them."""
+    """Number of contests in which both candidates were bad. `ties` does not include these contests."""
 
     @property
     def contests(self) -> int:

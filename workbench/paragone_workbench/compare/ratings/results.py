@@ -101,7 +101,7 @@ class StyleEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
-    """Ratings, and figures about the votes behind them."""
+    """Ratings, and figures about the votes."""
 
     engines: tuple[EngineRating, ...]
     """Highest rating first."""

@@ -179,7 +179,7 @@ def remove(name: str) -> int:
 
 @contextlib.contextmanager
 def _exclusive_lock(name: str) -> Iterator[int]:
-    """Lock the environment of this name. Raises InputError if another process has locked it, and ParagoneError on other errors.
+    """Lock the environment of this name. Raises InputError if another process has locked the environment, and ParagoneError on other errors.
 
     Yields the lock's file descriptor. A child process that inherits the descriptor holds the lock even if this
     process ends.

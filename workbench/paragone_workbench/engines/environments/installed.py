@@ -15,7 +15,7 @@ from paragone.worker import Environment
 from paragone_workbench.paths import accessible, data_folder
 
 MARKER = "paragone.json"
-"""A file that is written at the end of an installation. An environment without it is incomplete."""
+"""A file that is written at the end of an installation. An environment without this file is incomplete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def is_complete(folder: Path) -> bool:
 def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:
     """Return the environments on this machine, sorted by name, with those of backends that are not installed.
 
-    Reads the sizes of all their files.
+    Reads the sizes of all files in the environments.
     """
     try:
         paths = environment_folder("").iterdir()

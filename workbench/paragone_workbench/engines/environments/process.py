@@ -50,7 +50,7 @@ async def run_command(
 ) -> AsyncGenerator[InstallStep, None]:
     """Run a program, yielding a step for each line that it prints, and at least one step a second.
 
-    `scratch` is the folder for its temporary files. The program inherits the descriptor `lock`, and so
+    `scratch` is the folder for the program's temporary files. The program inherits the descriptor `lock`, and so
     holds the lock even if this process ends. Raises CommandFailed.
     """
     started = time.monotonic()
@@ -63,7 +63,7 @@ async def run_command(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=_environment(folder, scratch),
-            cwd=folder.parent,  # not the current folder: Python would import modules from it
+            cwd=folder.parent,  # not the current folder, from which Python would import modules
             pass_fds=() if lock is None else (lock,),
             start_new_session=True,
             limit=1 << 20,

@@ -51,7 +51,7 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
 async def answer_apart(ask: Callable[[], _T]) -> _T:
     """Run a blocking call, which may ask plugins, in a daemon thread, and return its result.
 
-    Raises the exception of the call. Cancelling abandons the call. The program does not wait for the call when it ends.
+    Raises the exception of the call. Cancelling abandons the call. At its end, the program does not wait for the call.
     """
     return await asyncio.wrap_future(in_daemon_thread(ask))
 

@@ -51,7 +51,7 @@ async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T
 
 
 class ForeignLoop:
-    """An event loop that runs in a daemon thread, from its creation until `end`. Call its methods on the application's event loop."""
+    """An event loop that runs in a daemon thread, from its creation until `end`. Call the methods on the application's event loop."""
 
     def __init__(self) -> None:
         self._blocked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -117,9 +117,9 @@ class ForeignLoop:
         watched: bool = False,
         ending_s: float | None = None,
     ) -> _T:
-        """Await a coroutine on the loop. Raises its errors, and Blocked once a call that is `watched` blocks the loop.
+        """Await a coroutine on the loop. Raises the coroutine's exception, and Blocked once a call that is `watched` blocks the loop.
 
-        Cancelling cancels the coroutine. If it does not end within `ending_s` seconds, by default `ENDING_S`, it is abandoned.
+        Cancelling cancels the coroutine. A coroutine that does not end within `ending_s` seconds, by default `ENDING_S`, is abandoned.
         """
         if self._blocked.done():
             raise Blocked
