@@ -12,7 +12,7 @@ __all__ = ["COMMON_CAUSES", "WITHOUT_AMX", "CrashCause", "amx_miscompiled", "fin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrashCause:
-    """A known cause of a crash, and its cure. `signals`, `says` and `build` must all match, unless they are empty.
+    """A known cause of a crash, and its cure. Each of `signals`, `says` and `build` must match the crash, or be empty.
 
     Attributes:
         cause: The reason, in the words after the colon in "The engine's process was ended by SIGSEGV: …."

@@ -28,8 +28,7 @@ class ChatMessage:
     id: str
     """The message's id, unique in the chat."""
     parent: str | None
-    """The id of the message that this message follows, which comes earlier in the chat. Messages with the same parent are
-    branches."""
+    """The id of the message before this message; None for a first message. Messages with the same parent are branches."""
     role: Role
     text: str
     thinking: str = ""

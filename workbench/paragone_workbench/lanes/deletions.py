@@ -37,14 +37,15 @@ class Deletions:
     async def restore_last(self) -> int | None:
         """Restore the conversation that was deleted last, and return its number; None if none can be restored.
 
-        A deleted conversation that an import has restored is skipped. Raises ParagoneError if the history cannot be changed.
+        Skips a conversation that an import has restored. Raises StoreError, after which the user can try again, and InputError
+        if another program has erased the conversation.
         """
         while self._numbers:
             number = self._numbers.pop()
             try:
                 if await self.recorder.restore(number):
                     return number
-            except StoreError:  # the user may try again
+            except StoreError:  # the user can try again; after an InputError, the conversation is gone
                 self._numbers.append(number)
                 raise
         return None
