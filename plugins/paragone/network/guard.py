@@ -54,7 +54,6 @@ class ContactRefused(PermissionError):
 
     def __init__(self, contact: Contact) -> None:
         super().__init__(errno.EACCES, f"{contact.address} is not contacted: {contact.refused}")
-        self.contact = contact
 
 
 class Guard:
