@@ -247,23 +247,16 @@ class Experiments:
             for engine, kind, rate, prompts in rows
         )
 
-    def save(
-        self,
-        number: int,
-        key: RunKey,
-        result: RunResult,
-        assertions: Sequence[Json] = (),
-        digests: Digests | None = None,
-    ) -> int:
+    def save(self, number: int, key: RunKey, result: RunResult, assertions: Sequence[Json] = ()) -> int:
         """Write an ended run in place of an earlier run with the same key, and return the number of the run.
 
-        Writing the same run again changes nothing. With `digests`, other experiments can find the run by `known`.
+        Writing the same run again changes nothing.
         """
         with self._database.transaction():
-            return self._save(number, EndedRun(key, result, assertions, digests))
+            return self._save(number, EndedRun(key, result, assertions))
 
     def save_all(self, number: int, runs: Iterable[EndedRun]) -> None:
-        """Write ended runs in one transaction, each as `save` does."""
+        """Write ended runs in one transaction, each as `save` does. With `digests`, other experiments find a run by `known`."""
         with self._database.transaction():
             for run in runs:
                 self._save(number, run)
