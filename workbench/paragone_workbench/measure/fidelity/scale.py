@@ -15,20 +15,18 @@ class Band:
     Attributes:
         name: The name, which is shown beside a figure.
         below: The upper limit of the range in nats.
-        meaning: At how many positions the likeliest token differs, by the measurements in docs/fidelity.md.
     """
 
     name: str
     below: float
-    meaning: str
 
 
 SCALE = (
-    Band(name="tiny", below=0.01, meaning="at most about one in twenty"),
-    Band(name="small", below=0.05, meaning="one in twenty to one in eight"),
-    Band(name="noticeable", below=0.2, meaning="one in eight to one in four"),
-    Band(name="large", below=0.5, meaning="one in four to about two in five"),
-    Band(name="another model", below=math.inf, meaning="more than about two in five"),
+    Band(name="tiny", below=0.01),
+    Band(name="small", below=0.05),
+    Band(name="noticeable", below=0.2),
+    Band(name="large", below=0.5),
+    Band(name="another model", below=math.inf),
 )
 """The bands, the best first."""
 
