@@ -112,9 +112,9 @@ class Ratings:
     votes: int
     """Number of votes that the ratings use."""
     ties: int
-    """Number of these votes with the choice `tie`."""
+    """Number of used votes with the choice `tie`."""
     bad: int
-    """Number of these votes with the choice `bad`."""
+    """Number of used votes with the choice `bad`."""
     unblind: int
     """Number of votes that were not blind, used or not."""
     one_engine: int

@@ -27,8 +27,8 @@ ENDING_S = 2.0
 BEAT_S = 1.0
 """Seconds between two checks whether an event loop still takes steps."""
 MOST_MISSED = 4
-"""Number of successive checks without a step of the loop, after which its plugin counts as blocking. The clock is no
-measure, because a suspended program may resume after minutes."""
+"""Number of successive checks without a step of the loop, after which its plugin counts as blocking. Checks are
+counted instead of seconds, because a suspended program may resume after minutes."""
 BLOCKED_S = BEAT_S * MOST_MISSED
 """Seconds without a step of the loop after which its plugin counts as blocking."""
 
