@@ -48,11 +48,11 @@ async def test_without_a_server_there_are_no_models(monkeypatch):
 async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch):
     monkeypatch.setattr("paragone_remote.ollama_api.backend._PATIENCE", 0.2)
 
-    ended = []
+    ended = {}
+    """By the client's address: set when the server has closed the connection."""
 
     async def silent(reader, writer):
-        ended.append(asyncio.Event())
-        mine = ended[-1]
+        mine = ended[writer.get_extra_info("peername")] = asyncio.Event()
         await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -64,5 +64,12 @@ async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch)
         monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
         assert await listens(f"http://127.0.0.1:{port}")
         assert await OllamaBackend().models(()) == ()
-        for event in ended:
-            await event.wait()
+        # A busy server may not have accepted all connections yet. It accepts them in order, so this is the last one.
+        _, last = await asyncio.open_connection("127.0.0.1", port)
+        address = last.get_extra_info("sockname")
+        last.close()
+        async with asyncio.timeout(20):
+            while address not in ended:
+                await asyncio.sleep(0.01)
+            for event in ended.values():
+                await event.wait()
