@@ -211,6 +211,8 @@ async def test_what_an_engine_cannot_do_is_refused(client):
         ({"messages": []}, "messages"),
         ({"messages": ["hi"]}, "messages[0]"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [*HI, {"role": "system", "content": None}]}, "messages[1].content"),
         ({"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content[0].type"),
         (
             {"messages": [{"role": "user", "content": [
@@ -252,6 +254,11 @@ async def test_a_content_of_another_type_is_told_both_types(client):
     asked = {"model": "polite", "messages": [{"role": "user", "content": 7}]}
     error = (await client.post("/v1/chat/completions", json=asked)).json()["error"]
     assert error["message"] == "messages[0].content must be a text or a list of objects."
+
+
+async def test_an_assistants_message_may_have_no_content(client):
+    messages = [*HI, {"role": "assistant", "content": None}, *HI]
+    assert (await chat(client, messages=messages, max_tokens=1)).status_code == 200
 
 
 async def test_what_is_no_request_is_refused_and_the_server_goes_on(client):

@@ -22,9 +22,12 @@ def messages_of(body: Fields) -> tuple[Message, ...]:
 
 
 def _message(fields: Fields) -> Message:
+    role = _role(fields)
+    if role != "assistant" and not fields.has("content"):
+        raise fields.wrong("content", "given, as a text or a list of objects")
     text, images = _content(fields)
     thinking = fields.text("reasoning_content") or ""
-    return Message(role=_role(fields), text=text, images=images, thinking=thinking)
+    return Message(role=role, text=text, images=images, thinking=thinking)
 
 
 def _role(fields: Fields) -> Role:
@@ -38,7 +41,7 @@ def _role(fields: Fields) -> Role:
 
 
 def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
-    """Return the text and the images of a message. Texts of several parts are joined by newlines."""
+    """Return the text and the images of a message; none without content. Texts of several parts are joined by newlines."""
     content = fields.value("content")
     if content is None or isinstance(content, str):
         return content or "", ()
