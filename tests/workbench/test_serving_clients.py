@@ -184,6 +184,20 @@ async def test_what_is_no_http(server, client, nonsense):
     assert await goes_on(client)
 
 
+async def test_a_request_target_may_be_a_whole_url(server):
+    """As RFC 9112, section 3.2.2, asks."""
+    head = b" HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: Bearer sesame\r\n\r\n"
+    for target in (b"/v1/models/polite", b"http://h/v1/models/polite?a=b", b"HTTP://h:1/v1/models/polite"):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"GET " + target + head)
+        response = await reader.read()
+        assert response.startswith(b"HTTP/1.1 200 "), target
+        assert b'"id":"polite"' in response.replace(b" ", b"")
+        writer.close()
+    status, error = await sent(server, b"GET http://h" + head)
+    assert (status, error["message"]) == (404, "GET / is not part of this server.")
+
+
 async def test_nonsense_after_a_refusal_has_begun(server, client, check_nothing_left):
     head = b"POST /nowhere HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sesame\r\ntransfer-encoding: chunked\r\n\r\n"
     reader, writer = await asyncio.open_connection(*server.address)

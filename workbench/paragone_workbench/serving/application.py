@@ -27,7 +27,7 @@ from paragone_workbench.serving.clients import (
 )
 from paragone_workbench.serving.embeddings import embedded
 from paragone_workbench.serving.figures import CONTENT_TYPE, Figures
-from paragone_workbench.serving.gate import CountedRequests, RequiredKey
+from paragone_workbench.serving.gate import CountedRequests, RequiredKey, WholeUrls
 from paragone_workbench.serving.protocol.api_error import ApiError, api_error
 from paragone_workbench.serving.protocol.embeddings import embeddings_reply, embeddings_request
 from paragone_workbench.serving.protocol.fields import Fields
@@ -63,6 +63,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[
+            Middleware(WholeUrls),
             Middleware(CountedRequests, figures=paths.figures, known=known),
             Middleware(RequiredKey, key=key, open_paths=_OPEN_PATHS),
         ],

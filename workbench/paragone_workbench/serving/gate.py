@@ -1,4 +1,4 @@
-"""Middleware for every request: checks the key, and counts requests."""
+"""Middleware for every request: finds its path, checks the key, and counts requests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from paragone_workbench.serving.clients import ClientLeft, JsonResponse, read_body
 from paragone_workbench.serving.figures import Figures
 from paragone_workbench.serving.protocol.api_error import ApiError
+
+
+class WholeUrls:
+    """Passes a request whose target is a whole URL on with the path of the URL, as RFC 9112 asks of servers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        scheme, separator, rest = scope["path"].partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            scope = {**scope, "path": "/" + rest.partition("/")[2]}
+        await self._app(scope, receive, send)
 
 
 class RequiredKey:
