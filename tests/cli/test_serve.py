@@ -108,7 +108,9 @@ def test_a_signal_completes_the_answers_in_progress(monkeypatch, number):
             lines = filter(None, reply.iter_lines())
             assert any("word0" in line for line in lines), "the answer has begun"
             process.send_signal(number)
-            assert [*lines][-1] == "data: [DONE]"
+            *_, error, done = lines
+            assert json.loads(error.removeprefix("data: "))["error"]["message"] == "The server is ending."
+            assert done == "data: [DONE]"
         assert process.wait(60) == 0
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
