@@ -82,6 +82,8 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
                         context_size=4096,
                     )
                 )
+                # Events of the engine that come later leave the picture as it is.
+                monkeypatch.setattr(column.status, "show", lambda info: None)
             await pilot.pause()
 
         return snap_compare(app, run_before=before, terminal_size=size)
