@@ -27,7 +27,8 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory import doctor
 from paragone_workbench.paths import state_file
 
-PATIENCE = 20.0
+PATIENCE = 120.0
+"""Seconds after which a state counts as never reached. On a busy machine, measurements and imports take tens of seconds."""
 
 
 class Screen:

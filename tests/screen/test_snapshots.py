@@ -36,6 +36,8 @@ from paragone_workbench.paths import state_file
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 
+from .conftest import PATIENCE
+
 Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 
 
@@ -92,7 +94,7 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "the state to be photographed was not reached"
         await pilot.pause()

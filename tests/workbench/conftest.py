@@ -150,7 +150,7 @@ def rogue():
 def until():
     """A function that waits for a condition."""
 
-    async def wait(condition, seconds: float = 20.0) -> None:
+    async def wait(condition, seconds: float = 120.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "the condition never became true"
