@@ -115,7 +115,7 @@ def test_a_damaged_record_is_named(history, tmp_path):
     done = paragone("report", "e1", "--to", str(tmp_path / "r.md"))
     assert done.returncode == 1
     assert said(done).startswith(
-        f"paragone: The result of the assertions of run {number} cannot be read: its record in the"
+        f"paragone: The result of the assertions of run {number} cannot be read: the record in the"
     )
     assert not (tmp_path / "r.md").exists()
 

@@ -97,7 +97,7 @@ def test_one_request_at_a_time_is_told(two, prompts):
     done = paragone(
         "suite", "run", prompts, "--engines", engine_of(two), "--filter", "number 7", "--set", "max_tokens=1"
     )
-    assert "--schedule parallel asks several at once" in said(done)
+    assert "--schedule parallel asks several servers at once" in said(done)
 
 
 def test_a_schedule_that_decides_on_parallel_is_not_told_to_be_slow(two, prompts):

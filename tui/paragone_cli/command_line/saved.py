@@ -85,4 +85,4 @@ def newest_experiments() -> str:
         with contextlib.closing(Store.open()) as store:
             return store.experiments.newest()
     except ParagoneError:
-        return "`paragone suite list` lists them."
+        return "`paragone suite list` lists the experiments."

@@ -27,7 +27,7 @@ class ChooseArguments(RunArguments, PrintArguments):
     engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
     reference: str | None = option(
         "--reference ENGINE",
-        "the one of these engines that the quality of the others is compared with; by default the one with the largest file",
+        "the engine among these with whose quality the others are compared; by default that with the largest file",
     )
     suite: Path | None = option(
         "--suite FILE",

@@ -164,7 +164,7 @@ def remove(name: str) -> int:
                 folder.unlink()
                 return size
             with contextlib.suppress(FileNotFoundError):
-                # first, so that a partly deleted environment is not used
+                # delete the marker first, so that a partly deleted environment is not used
                 (folder / MARKER).unlink()
             shutil.rmtree(folder)
             for suffix in (
