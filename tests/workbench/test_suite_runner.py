@@ -14,6 +14,7 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import InputError, Json, WeightsFile
 from paragone_workbench.engines import slot
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.experiments.running import request as running_request
 from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.assertions import load_assertions
@@ -45,6 +46,14 @@ def contains(value: Json, **more) -> AssertionSpec:
 
 def judged(criterion: str = "good", judge: str = "judge") -> AssertionSpec:
     return AssertionSpec(type="judge", options={"engine": judge, "criterion": criterion})
+
+
+class Remarks(SuiteObserver):
+    def __init__(self):
+        self.sentences = []
+
+    def remarked(self, sentence):
+        self.sentences.append(sentence)
 
 
 # ── Order ────────────────────────────────────────────────────────────────────────────────────
@@ -303,6 +312,23 @@ async def test_an_experiment_that_another_instance_runs_is_refused(suites):
         await other.close()
 
 
+async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkeypatch):
+    other = await History.open()
+    describe = running_request.describe_machine
+
+    async def slowly():
+        monkeypatch.setattr(running_request, "describe_machine", describe)
+        await Suites(other).begin(THREE, A)
+        return await describe()
+
+    monkeypatch.setattr(running_request, "describe_machine", slowly)
+    try:
+        with pytest.raises(InputError, match="another instance"):
+            await suites.begin(THREE, A)
+    finally:
+        await other.close()
+
+
 # ── Failures ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -374,9 +400,12 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, 
     assert len(await suites.saved()) == 80
 
 
-async def test_a_lock_that_passes_stops_nothing(suites, until):
+@pytest.mark.parametrize("give_up_s", [retry.GIVE_UP_S, 0])
+async def test_a_lock_that_passes_stops_nothing(suites, monkeypatch, give_up_s):
+    monkeypatch.setattr(retry, "GIVE_UP_S", give_up_s)
+    remarks = Remarks()
     made = suite(*map(str, range(10)))
-    await suites.begin(made, A)
+    await suites.begin(made, A, observer=remarks)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running = asyncio.create_task(suites.runner.run())
@@ -387,6 +416,23 @@ async def test_a_lock_that_passes_stops_nothing(suites, until):
     await suites.runner.close()
     assert suites.runner.failure is None
     assert len(await suites.saved()) == 10
+    assert ["keeps the history locked" in sentence for sentence in remarks.sentences] == [True] * (
+        not give_up_s
+    )
+
+
+async def test_a_stop_ends_the_wait_for_a_lock(suites, until, monkeypatch):
+    monkeypatch.setattr(retry, "GIVE_UP_S", 0)
+    remarks = Remarks()
+    await suites.begin(suite("x"), A, observer=remarks)
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        running = asyncio.create_task(suites.runner.run())
+        await until(lambda: remarks.sentences)
+        await suites.runner.stop()
+        await running
+    await suites.runner.close()
+    assert "another program keeps it locked" in suites.runner.failure.sentence
 
 
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────

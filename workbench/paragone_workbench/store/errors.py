@@ -19,6 +19,10 @@ class StoreError(ParagoneError):
         """Whether the error may be temporary, so that a retry may succeed: a locked file, a full disk …"""
 
 
+class HistoryLocked(StoreError):
+    """Another program keeps the history locked."""
+
+
 class ConversationDeleted(StoreError):
     """The conversation cannot be saved, because another instance of the program deleted it."""
 
@@ -92,7 +96,6 @@ def store_error(path: Path, error: Exception) -> StoreError:
     name = getattr(error, "sqlite_errorname", "")
     for known, (reason, hint, can_pass) in _REASONS.items():
         if name.startswith(known):
-            return StoreError(
-                f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=can_pass
-            )
+            kind = HistoryLocked if known in ("SQLITE_BUSY", "SQLITE_LOCKED") else StoreError
+            return kind(f"The history in {path} cannot be used: {reason}.", hint=hint, can_pass=can_pass)
     return StoreError(f"The history in {path} cannot be used: {error}.", can_pass=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.errors import HistoryLocked, StoreError
 
 if TYPE_CHECKING:
     from paragone_workbench.store.history import History
@@ -49,14 +49,21 @@ def retrying_now(call: Callable[[], T]) -> T:
     raise AssertionError("pauses never end")
 
 
-async def retrying(history: History, call: Callable[[Store], T]) -> T:
-    """Return the result of a call; repeat the call for `GIVE_UP_S` after temporary errors. Raises StoreError."""
+async def retrying(
+    history: History, call: Callable[[Store], T], *, waits: Callable[[], bool] = lambda: False
+) -> T:
+    """Return the result of a call; repeat the call for `GIVE_UP_S` after temporary errors. Raises StoreError.
+
+    After that time, `waits` is asked before each further attempt whether to wait for a program that locks the history.
+    """
     deadline = time.monotonic() + GIVE_UP_S
     for pause in pauses():
         try:
             return await history.call(call)
         except StoreError as error:
-            if not error.can_pass or time.monotonic() >= deadline:
+            if not error.can_pass:
+                raise
+            if time.monotonic() >= deadline and not (isinstance(error, HistoryLocked) and waits()):
                 raise
         await asyncio.sleep(pause)
     raise AssertionError("pauses never end")

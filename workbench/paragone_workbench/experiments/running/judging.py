@@ -187,6 +187,7 @@ class Judging:
         await retrying(
             self.history,
             lambda store: store.experiments.save_judgement(run.number, run.result.id, saved, judge.runs),
+            waits=lambda: not self._stopped,
         )
         self.progress[run.key.engine_index].count_results(new, instead_of=old)
         self.observer.progressed()

@@ -64,6 +64,8 @@ class SuiteRunner:
         """The files of weights of the models that answered, by path."""
         self._digests = CellDigests(self.request, self.registry)
         self._stopped = asyncio.Event()
+        self._is_waiting = False
+        """Whether finished runs wait for a program that locks the history."""
 
     @property
     def stopped(self) -> bool:
@@ -156,7 +158,10 @@ class SuiteRunner:
             EndedRun(cell.key, result, results_json(results), self._digests.of(cell))
             for cell, result, results in kept
         ]
-        await retrying(self.history, lambda store: store.experiments.save_all(number, ended))
+        await retrying(
+            self.history, lambda store: store.experiments.save_all(number, ended), waits=self._waits
+        )
+        self._is_waiting = False
         for cell, result, results in kept:
             if result.loaded is not None and not self._executor.elsewhere:
                 self._weights |= {file.path: file for file in result.loaded.weights}
@@ -164,6 +169,15 @@ class SuiteRunner:
             progress.count(result, results)
             progress.now += 1
         self.observer.progressed()
+
+    def _waits(self) -> bool:
+        """Return whether finished runs wait until the history is no longer locked; report the first time of each wait."""
+        if not self._is_waiting and not self.stopped:
+            self._is_waiting = True
+            self.observer.remarked(
+                "Another program keeps the history locked: the suite waits until it can save its runs."
+            )
+        return not self.stopped
 
     async def _is_the_same(self, index: int, result: RunResult) -> bool:
         """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
