@@ -20,6 +20,7 @@ from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
 from paragone_workbench.experiments.suites.suite_file import read_suite
+from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, retry
 from paragone_workbench.workbench import Workbench
@@ -314,17 +315,17 @@ async def test_an_experiment_that_another_instance_runs_is_refused(suites):
 
 async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkeypatch):
     other = await History.open()
-    describe = running_request.describe_machine
 
     async def slowly():
-        monkeypatch.setattr(running_request, "describe_machine", describe)
+        patch.undo()
         await Suites(other).begin(THREE, A)
-        return await describe()
+        return await describe_machine()
 
-    monkeypatch.setattr(running_request, "describe_machine", slowly)
     try:
-        with pytest.raises(InputError, match="another instance"):
-            await suites.begin(THREE, A)
+        with monkeypatch.context() as patch:
+            patch.setattr(running_request, "describe_machine", slowly)
+            with pytest.raises(InputError, match="another instance"):
+                await suites.begin(THREE, A)
     finally:
         await other.close()
 
@@ -400,25 +401,24 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, 
     assert len(await suites.saved()) == 80
 
 
-@pytest.mark.parametrize("give_up_s", [retry.GIVE_UP_S, 0])
-async def test_a_lock_that_passes_stops_nothing(suites, monkeypatch, give_up_s):
-    monkeypatch.setattr(retry, "GIVE_UP_S", give_up_s)
+async def test_a_lock_that_passes_stops_nothing(suites, until, monkeypatch):
+    monkeypatch.setattr(retry, "GIVE_UP_S", 0)
     remarks = Remarks()
     made = suite(*map(str, range(10)))
     await suites.begin(made, A, observer=remarks)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running = asyncio.create_task(suites.runner.run())
-        await asyncio.sleep(1.5)
+        await until(lambda: remarks.sentences)
+        await asyncio.sleep(0.5)
         assert not running.done()
         other.execute("ROLLBACK")
         await running
     await suites.runner.close()
     assert suites.runner.failure is None
     assert len(await suites.saved()) == 10
-    assert ["keeps the history locked" in sentence for sentence in remarks.sentences] == [True] * (
-        not give_up_s
-    )
+    (remark,) = remarks.sentences
+    assert remark == "Another program keeps the history locked: the suite waits until it can save its runs."
 
 
 async def test_a_stop_ends_the_wait_for_a_lock(suites, until, monkeypatch):

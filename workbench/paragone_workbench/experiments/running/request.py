@@ -81,9 +81,14 @@ async def find_or_create(
 
     def create(store: Store) -> Experiment:
         prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
-        return store.experiments.get(store.experiments.create(new, prompts))
+        number = store.experiments.create(new, prompts, fresh=request.fresh)
+        created = store.experiments.get(number)
+        if created.id != new.id:  # another instance was faster
+            store.experiments.claim(number)
+        return created
 
-    return await retrying(history, create), False
+    experiment = await retrying(history, create)
+    return experiment, experiment.id != new.id
 
 
 def _fingerprint(

@@ -92,9 +92,17 @@ class Experiments:
         self._owner = owner
         self._owner_id = owner_id
 
-    def create(self, experiment: Experiment, prompts: Iterable[tuple[int, Json]]) -> int:
-        """Add an experiment with its prompts and their indices, claim the experiment, and return its number."""
+    def create(
+        self, experiment: Experiment, prompts: Iterable[tuple[int, Json]], *, fresh: bool = True
+    ) -> int:
+        """Add an experiment with its prompts and their indices, claim the experiment, and return its number.
+
+        Without `fresh`, an experiment with the same fingerprint, which another instance may have just added, is left
+        unclaimed, and its number is returned.
+        """
         with self._database.transaction():
+            if not fresh and (found := self.find(experiment.fingerprint)) is not None:
+                return found.number
             number = self._database.run(
                 "INSERT INTO experiment (id, name, fingerprint, schedule, repetitions, engines, machine, prompts,"
                 " created, owner_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
