@@ -47,6 +47,12 @@ async def test_the_real_model_is_served(smol, monkeypatch):
             text = "".join(delta.get("content", "") for delta in deltas)
             assert text == whole["choices"][0]["message"]["content"]
 
+            greedy, narrowed = [
+                (await client.post("/chat/completions", json={**asked, **fields})).json()["choices"]
+                for fields in ({"temperature": 0}, {"temperature": 50, "top_k": 1})
+            ]
+            assert narrowed == greedy
+
             schema = {"name": "colour", "schema": {"enum": ["red", "blue"]}}
             form = {"response_format": {"type": "json_schema", "json_schema": schema}, "max_tokens": 20}
             (choice,) = (await client.post("/chat/completions", json={**asked, **form})).json()["choices"]

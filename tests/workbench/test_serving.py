@@ -19,12 +19,9 @@ from paragone_workbench.runs import execute
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
-from paragone_workbench.serving.protocol.api_error import ApiError
-from paragone_workbench.serving.protocol.fields import Fields
-from paragone_workbench.serving.protocol.requests import chat_request
 from paragone_workbench.serving.served_engine import ServedEngines
 
-from .conftest import Backends, Sampling
+from .conftest import Backends
 from .serving_client import KEY, client_of
 
 HI = [{"role": "user", "content": "Say hello."}]
@@ -93,6 +90,13 @@ async def test_thinking_is_apart_from_the_answer(client):
     (choice,) = (await chat(client, "thinking", max_tokens=4)).json()["choices"]
     assert choice["message"]["reasoning_content"] == "word0 word1 "
     assert choice["message"]["content"] == "word2 word3 "
+
+
+async def test_a_field_with_the_name_of_an_option_sets_the_option(client):
+    (choice,) = (await chat(client, "thinking", max_tokens=4, at=3)).json()["choices"]
+    assert choice["message"]["reasoning_content"] == "word0 word1 word2 "
+    wrong = await chat(client, "thinking", max_tokens=4, at=-1)
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "at")
 
 
 async def test_log_probabilities_of_a_chat(client):
@@ -186,8 +190,9 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     scored_ids = await complete(client, "steady", prompt=[1, 2, 3], echo=True, max_tokens=0)
     tokens = await chat(client, "steady", logprobs=True)
     seed = await chat(client, "steady", seed=1)
+    few = await chat(client, "steady", top_k=40)
     streamed = await complete(client, "steady", stream=True)
-    for response in (scored, plain, ids, scored_ids, tokens, seed, streamed):
+    for response in (scored, plain, ids, scored_ids, tokens, seed, few, streamed):
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "invalid_request_error"
     assert "log-probabilities of a given text" in scored.json()["error"]["message"]
@@ -195,11 +200,11 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert ids.json()["error"]["message"].startswith("steady takes no token ids.")
     assert scored_ids.json()["error"]["message"].startswith("steady takes no token ids.")
     assert (tokens.json()["error"]["param"], seed.json()["error"]["param"]) == ("logprobs", "seed")
+    assert few.json()["error"]["message"] == "The engine has no option top_k."
     # what changes nothing is not refused
-    neutral = await chat(
-        client, "steady", max_tokens=1, top_p=1, presence_penalty=0.0, n=1, tools=[], tool_choice="auto"
-    )
-    assert neutral.status_code == 200
+    neutral = {"top_k": 0, "top_p": 1, "min_p": 0, "repeat_penalty": 1.0, "presence_penalty": 0.0}
+    nothing = await chat(client, "steady", max_tokens=1, n=1, tools=[], tool_choice="auto", **neutral)
+    assert nothing.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -238,16 +243,6 @@ async def test_a_wrong_field_is_named(client, fields, param):
     error = response.json()["error"]
     assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
     assert error["message"].startswith(param) or "no option" in error["message"] or param == "max_tokens"
-
-
-def test_a_field_out_of_an_options_range_is_named():
-    fields = Fields({"messages": HI, "temperature": -1})
-    with pytest.raises(ApiError) as refused:
-        chat_request(fields, Sampling)
-    assert (refused.value.status, refused.value.param) == (400, "temperature")
-    assert (
-        refused.value.message == "The option 'temperature' cannot be -1.0. It takes a number of at least 0."
-    )
 
 
 async def test_a_content_of_another_type_is_told_both_types(client):

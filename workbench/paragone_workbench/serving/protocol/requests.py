@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from paragone import InputError, Json, Options
 from paragone.chat.sampling import SEEDS
 from paragone.key_text import without_keys
-from paragone.options import build, describe
+from paragone.options import OptionInfo, build, describe
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.api_error import ApiError
 from paragone_workbench.serving.protocol.fields import Fields
@@ -26,9 +26,17 @@ _MOST_TOP = 20
 _USUAL_TOKENS = 16
 """Largest number of tokens of a completion whose request sets no limit, as in the OpenAI API."""
 
-_NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
-_NEUTRAL: Mapping[str, float] = {"top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+_NEUTRAL: Mapping[str, float] = {
+    "top_k": 0,
+    "top_p": 1,
+    "min_p": 0,
+    "repeat_penalty": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+}
 """The values at which an option has no effect. Clients send these values also to engines without the option."""
+_NUMBERS = ("temperature", *_NEUTRAL)
+"""The options that are numbers. They are refused for an engine without them."""
 _NOT_SUPPORTED = (
     *("tools", "tool_choice", "functions", "function_call"),
     *("logit_bias", "suffix", "best_of", "audio", "prediction"),
@@ -88,7 +96,7 @@ def completion_request(body: Fields, options: type[Options]) -> AnswerRequest:
     limit = body.whole("max_tokens", 0, _MOST_TOKENS)
     if limit == 0 and not echo:
         raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
-    if limit is None and "max_tokens" in _names(options):
+    if limit is None and any(info.name == "max_tokens" for info in describe(options)):
         limit = _USUAL_TOKENS
     sampling = _sampling(body, options, limit or None)
     logprobs = body.whole("logprobs", 0, _MOST_TOP)
@@ -134,25 +142,28 @@ def _count(body: Fields) -> int:
 
 
 def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[str, Json]:
-    """Return the sampling options that a request sets."""
+    """Return the sampling options that a request sets: each field with the name of an option sets this option."""
     stop = body.texts("stop")
     if stop is not None and len(stop) > _MOST_STOPS:
         raise body.wrong("stop", f"at most {_MOST_STOPS} texts")
+    known = {info.name: info for info in describe(options)}
     wanted: dict[str, Json] = {
+        **{name: body.value(name) for name in known},
         "max_tokens": limit,
         **{name: body.number(name) for name in _NUMBERS},
         "seed": body.whole("seed", 0, SEEDS - 1),
         "stop": stop,
         "json_schema": _schema(body),
     }
-    known = _names(options)
     sampling: dict[str, Json] = {}
     for name, value in wanted.items():
         if value is None or (name not in known and value == _NEUTRAL.get(name)):
             continue
-        param = "response_format" if name == "json_schema" else name
+        param = "response_format" if name == "json_schema" and body.has("response_format") else name
         if name not in known:
             raise ApiError(400, f"The engine has no option {name}.", param=param)
+        if _reaches_out(known[name], value):
+            raise body.wrong(param, "a value that names no file or program: the server uses none for clients")
         try:
             build(options, {name: value})
         except InputError as error:
@@ -161,15 +172,22 @@ def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[s
     return sampling
 
 
-def _names(options: type[Options]) -> set[str]:
-    return {info.name for info in describe(options)}
+def _reaches_out(option: OptionInfo, value: Json) -> bool:
+    """Whether the value of an option names something outside of the request, such as a file on this machine."""
+    if option.outside != "text or file":
+        return bool(option.outside)
+    texts = value if isinstance(value, list) else [value]
+    return any(isinstance(text, str) and text.startswith("@") for text in texts)
 
 
-def _schema(body: Fields) -> str | None:
+def _schema(body: Fields) -> Json:
     """Return the JSON schema that the answer must follow; None for any text."""
     wanted = body.object("response_format")
     if wanted is None:
-        return None
+        return body.value("json_schema")
+    if body.has("json_schema"):
+        sentence = "Only one of response_format and json_schema can be given."
+        raise ApiError(400, sentence, param="json_schema")
     match wanted.required("type"):
         case "text":
             return None
