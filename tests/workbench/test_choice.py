@@ -106,6 +106,23 @@ async def test_a_third_engine_is_measured_alone(choose):
     assert [figure.answers for figure in figures] == [0, 12, 12]
 
 
+async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose, tmp_path, monkeypatch):
+    file = tmp_path / "a.gguf"
+    file.write_bytes(b"x" * 64)
+    opened = scripted_backend.ScriptedBackend.open
+
+    async def with_size(backend, request, on_progress):
+        found = await opened(backend, request, on_progress)
+        found.loaded = dataclasses.replace(found.loaded, size=50)
+        return found
+
+    monkeypatch.setattr(scripted_backend.ScriptedBackend, "open", with_size)
+    choice = choose(words(20), engine(str(file), "a"), engine("b"))
+    await measured(choice)
+    _, figures, _ = await choice.decision(0.03)
+    assert [figure.size for figure in figures] == [50, 50]
+
+
 @pytest.mark.thorough
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose):
     choice = choose(words(400), engine("a", delay_s=0.1), engine("b", delay_s=0.1), seconds=15)

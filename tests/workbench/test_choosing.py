@@ -141,8 +141,8 @@ def test_while_prompts_are_left_the_decision_is_preliminary():
 @pytest.mark.parametrize(
     ("planned", "step"),
     [
-        (60, "The suite has no more: to settle the question for small, name a suite of your own with about 600 prompts (--suite)."),
-        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite of your own with about 600 prompts"),
+        (60, "The suite has no more: to settle the question for small, name a suite with about 600 prompts (--suite)."),
+        (70, "The suite has only 10 prompts left: to settle the question for small, name a suite with about 600 prompts"),
         (2_000, "The suite has 1,940 prompts left, which may settle the question for small: the same command goes on."),
     ],
 )  # fmt: skip

@@ -123,7 +123,7 @@ def test_what_is_open_says_how_many_prompts_would_settle_it(store):
     verdict = report(store, experiment).verdict
     assert verdict.headline == "Deploy large, the safe choice."
     assert re.fullmatch(
-        r"The suite has no more: to settle the question for smol, name a suite of your own with about [\d,]+ prompts \(--suite\)\.",
+        r"The suite has no more: to settle the question for smol, name a suite with about [\d,]+ prompts \(--suite\)\.",
         verdict.reasons[-1],
     )
     assert verdict.not_chosen[0].startswith(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
-from paragone import InputError, Message, ParagoneError, WeightsFile
+from paragone import InputError, Message, ParagoneError
 from paragone.wording import counted
 from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide, only_one
 from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     EngineFigures,
     engine_figures,
-    largest,
+    largest_file,
+    loaded_sizes,
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import REPEAT, TEST, EngineMeasurements
@@ -38,7 +39,7 @@ from paragone_workbench.choosing.timing.time_plan import (
     spread_out,
 )
 from paragone_workbench.compare.parity.findings import joined
-from paragone_workbench.engines.definitions import EngineDefinition, expand_home
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
@@ -46,7 +47,6 @@ from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
-from paragone_workbench.paths import accessible
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 from paragone_workbench.store.retry import retrying
@@ -324,7 +324,12 @@ class Choice:
             checked=self.request.suite.checked,
             is_complete=suite is not None and not (suite.experiment.left or suite.to_judge),
         )
-        figures = self._figures(names, evidence.rates)
+        sizes = (
+            {}
+            if suite is None
+            else await retrying(self.history, partial(loaded_sizes, experiment=suite.experiment))
+        )
+        figures = self._figures(names, evidence.rates, sizes)
         if collected and any(engine.decode_tps is None for engine in figures):
             figures = with_speeds_of_answers(figures, collected)
         if len(names) < 2:
@@ -336,9 +341,8 @@ class Choice:
         return decide(figures, self.reference, evidence, losses, deployable), figures, evidence.comparison
 
     def _figures(
-        self, names: Sequence[str], rates: Mapping[str, tuple[float, int]]
+        self, names: Sequence[str], rates: Mapping[str, tuple[float, int]], sizes: Mapping[str, int]
     ) -> tuple[EngineFigures, ...]:
-        sizes = {engine.name: size for engine in self.request.engines if (size := _size(engine))}
         measured = self._measurements
         found = engine_figures(
             names,
@@ -385,14 +389,3 @@ class Choice:
         assert self.experiment is not None, "the suite comes first"
         found = comparable(store, [self.experiment])
         return collect(found.rows, found.engines)
-
-
-def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the name of the engine with the largest file; of the first engine if a model is not a file."""
-    return largest([engine.name for engine in engines], {engine.name: _size(engine) for engine in engines})
-
-
-def _size(engine: EngineDefinition) -> int:
-    """Return the bytes of the model's file; 0 if the model is not a file. The size of a folder says nothing about the model."""
-    path = Path(expand_home(engine.model))
-    return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0

@@ -181,7 +181,7 @@ def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
         return
     rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
     needed = rounded_up(nearest.prompts + more)
-    yield f"{rest}: to settle the question for {nearest.b}, name a suite of your own with about {needed:,} prompts (--suite)."
+    yield f"{rest}: to settle the question for {nearest.b}, name a suite with about {needed:,} prompts (--suite)."
 
 
 def _why_not(engine: EngineFigures, reference: str, against: Mapping[str, NonInferiority]) -> str:

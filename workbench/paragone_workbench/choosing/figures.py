@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from paragone import Json
+from paragone import Json, WeightsFile
 from paragone.json_fields import count_at, number_at, objects_at
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.experiments.known_measurements import MeasurementJson
+from paragone_workbench.paths import accessible
 from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory
 
 _METRICS = {metric.name: metric for metric in SPEEDS}
@@ -22,7 +26,7 @@ class EngineFigures:
 
     Attributes:
         engine: The engine's name.
-        size: Bytes of the model's weights.
+        size: Bytes of the loaded weights.
         memory: Bytes of memory that the engine takes, estimated.
         context: Context window in tokens for which the memory is estimated.
         decode_tps: Decode rate in tokens per second.
@@ -83,6 +87,29 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
     return max(engines, key=lambda engine: sizes[engine])
 
 
+def largest_file(engines: Sequence[EngineDefinition]) -> str:
+    """Return the name of the engine with the largest file; of the first engine if a model is not a file."""
+    return largest(
+        [engine.name for engine in engines], {engine.name: _file_size(engine) for engine in engines}
+    )
+
+
+def _file_size(engine: EngineDefinition) -> int:
+    """Return the bytes of the model's file; 0 if the model is not a file. The size of a folder says nothing about the model."""
+    path = Path(expand_home(engine.model))
+    return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0
+
+
+def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
+    """Return the bytes of the loaded weights by the engine's name, as the engines reported them with an answer."""
+    loaded = {
+        engine.name: run.result.loaded
+        for index, engine in enumerate(experiment.engines)
+        if (run := store.experiments.last_loaded(experiment.number, index)) is not None
+    }
+    return {name: model.size for name, model in loaded.items() if model is not None and model.size}
+
+
 def engine_figures(
     engines: Sequence[str],
     *,
@@ -101,7 +128,7 @@ def engine_figures(
         compared: The comparisons with the reference by the engine's name, in the JSON of `fidelity`.
         answers: The comparisons of greedy answers by the engine's name, in the JSON of `fidelity --free-running`.
         pass_rates: The pass rate, and over how many prompts, by the engine's name.
-        sizes: The bytes of the model's file by name.
+        sizes: The bytes of the loaded weights by the engine's name.
         memory: The estimates of the memory.
     """
     estimates = {estimate.engine: estimate for estimate in memory}

@@ -10,6 +10,7 @@ from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     engine_figures,
     largest,
+    loaded_sizes,
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
@@ -82,9 +83,7 @@ def decided_of(
     margin are those of the newest `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
     """
     names = [engine.name for engine in experiment.engines]
-    sizes = {
-        names[index]: run.loaded.size for index, run in examples.items() if run.loaded and run.loaded.size
-    }
+    sizes = loaded_sizes(store, experiment)
     choice = store.experiments.choice(experiment.number)
     reference = (
         choice.reference if choice is not None and choice.reference in names else largest(names, sizes)
