@@ -146,9 +146,21 @@ def test_the_report_is_written_and_a_wrong_name_is_told_first(suite, tmp_path):
     wrong = paragone("choose", *ENGINES, "--suite", suite, "--to", str(tmp_path / "report.doc"))
     assert (wrong.returncode, wrong.stdout) == (2, b"")
     assert "the name must end in .html" in said(wrong)
-    again = paragone("choose", *ENGINES, "--suite", suite, "--to", str(report))
-    assert (again.returncode, again.stdout) == (2, b"")
-    assert "report.html exists already." in said(again)
+
+
+def test_only_an_unchanged_report_of_the_same_choice_is_replaced(suite, tmp_path):
+    report = tmp_path / "report.html"
+    argv = ("choose", *ENGINES, "--suite", suite, "--to", str(report))
+    for _ in range(2):
+        done = paragone(*argv)
+        assert done.returncode == 0, said(done)
+        assert f"{report} is written (" in said(done)
+    of_others = paragone("choose", "scripted:a", "scripted:c", "--suite", suite, "--to", str(report))
+    report.write_text(report.read_text() + "<!-- kept -->")
+    for refused in (of_others, paragone(*argv)):
+        assert (refused.returncode, refused.stdout) == (2, b"")
+        assert "report.html exists already." in said(refused)
+    assert report.read_text().endswith("<!-- kept -->")
 
 
 @pytest.mark.parametrize(("more", "changes"), [((), ""), (("--fresh",), ", without --fresh")])
@@ -161,12 +173,14 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, changes):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, report.exists()) == (130, False), err
     assert out.startswith(b"Nothing is decided.\n")
-    assert err.decode().endswith(
+    assert (
         f"Interrupted. The measurements so far are kept. To continue, run the same command again{changes}.\n"
+        in err.decode()
     )
+    assert err.decode().endswith(f"{report} is not written: no prompt of the suite was answered.\n")
 
 
-def test_ctrl_c_in_the_suite_writes_the_report_of_what_was_measured(tmp_path):
+def test_ctrl_c_in_the_suite_writes_a_report_that_the_same_command_replaces(tmp_path):
     log, report, prompts = tmp_path / "log", tmp_path / "report.html", tmp_path / "prompts.jsonl"
     checked = {"assertions": [{"type": "contains", "value": "X"}]}
     prompts.write_text("".join(json.dumps({"prompt": text, **checked}) + "\n" for text in ("x", "endless")))
@@ -176,8 +190,14 @@ def test_ctrl_c_in_the_suite_writes_the_report_of_what_was_measured(tmp_path):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, report.exists()) == (130, True), err
-    assert "To continue, run the same command again, with --force for the report." in err.decode()
+    assert "To continue, run the same command again." in err.decode()
     assert b"Traceback" not in err
+    log.unlink()
+    with running(*argv) as process:
+        until(lambda: log.exists() and ": endless" in log.read_text(), "the second prompt is asked again")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert f"{report} is written (" in err.decode()
 
 
 def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path):

@@ -79,13 +79,12 @@ def not_asked_text(backends: Sequence[str]) -> str:
     return f"{sentence} `paragone models {backends[0]}` asks them; `local_servers = true` under [network] asks them always."
 
 
-def to_continue(*, fresh: bool, force: bool = False) -> str:
+def to_continue(*, fresh: bool) -> str:
     """Return the sentence that says which command continues unfinished work.
 
-    `fresh` says that this command has --fresh, which would begin anew; `force`, that the next command needs --force.
+    `fresh` says that this command has --fresh, which would begin anew.
     """
-    changes = ["without --fresh"] * fresh + ["with --force for the report"] * force
-    return f"{', '.join(['To continue, run the same command again', *changes])}."
+    return f"To continue, run the same command again{', without --fresh' if fresh else ''}."
 
 
 def bar(done: int, total: int) -> str:

@@ -258,6 +258,7 @@ class SavedChoice:
         left_out: Sentences that say why other engines were left out.
         unfit: The names of compared engines that cannot be chosen, because they do not fit in memory.
         checked: Number of prompts whose answers are checked; 0 if unknown.
+        report: The SHA-256 of the report that the command wrote; empty without a report.
     """
 
     reference: str
@@ -266,6 +267,7 @@ class SavedChoice:
     left_out: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
     checked: int = 0
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

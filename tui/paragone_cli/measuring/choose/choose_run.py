@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from paragone import InputError, ParagoneError
-from paragone.wording import size_text
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import to_continue
 from paragone_cli.command_line.judges import consented_judges
 from paragone_cli.command_line.output import note, put_json
-from paragone_cli.command_line.saved import opened_history, opened_store
+from paragone_cli.command_line.saved import opened_history
 from paragone_cli.measuring.choose import ChooseArguments
 from paragone_cli.measuring.choose.choose_progress import ChooseProgress
+from paragone_cli.measuring.choose.choose_report import check_report, write_choice
 from paragone_cli.measuring.choose.choose_text import put_decision
 from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.evidence import too_few_prompts
@@ -25,17 +24,13 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.exporting.report import write_report
 from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
-from paragone_workbench.reporting.file import format_of
 
 
 def choose_run(args: ChooseArguments) -> int:
     """Measure and print. Returns the exit code."""
     seconds = None if args.time is None else parse_duration(args.time)
     vram = () if args.vram is None else parse_sizes(args.vram)
-    if args.to is not None:
-        format_of(args.to, replaces=args.force)  # a wrong file name is reported before hours of measurements
     context = CommandContext(args)
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
@@ -51,14 +46,18 @@ def choose_run(args: ChooseArguments) -> int:
     catalog = load_assertions(note)
     try:
         request = _request(args, context, engines, catalog)
+        if args.to is not None:
+            check_report(args.to, request, force=args.force)
         status, experiment = run(
             _run(args, request, context.registry, catalog, reference=reference, seconds=seconds, vram=vram)
         )
     finally:
         catalog.close()
     if args.to is not None and experiment is not None:
-        _write(args.to, experiment, context.registry, replaces=args.force)
-    elif args.to is not None and status != INTERRUPTED:
+        write_choice(args.to, experiment, context.registry)
+    elif args.to is not None and status == INTERRUPTED:
+        note(f"{args.to} is not written: no prompt of the suite was answered.")
+    elif args.to is not None:
         raise ParagoneError("There is no report: nothing was measured.")
     return status
 
@@ -124,15 +123,7 @@ async def _run(
         put_decision(decision, figures, choice, missing)
     number = None if choice.experiment is None else choice.experiment.number
     if interrupts.interrupted:
-        force = args.to is not None and number is not None and not args.force  # the report will exist
-        note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh, force=force)}")
+        note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:
         note(to_continue(fresh=True))
     return interrupts.exit_code([], nothing_done=False) or int(decision.chosen is None), number
-
-
-def _write(path: Path, experiment: int, registry: Registry, *, replaces: bool) -> None:
-    """Write the report. Raises ParagoneError."""
-    with opened_store() as store:
-        size = write_report(store, f"e{experiment}", path, registry.find, replaces=replaces)
-    note(f"{path} is written ({size_text(size)}).")
