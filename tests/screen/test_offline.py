@@ -18,7 +18,8 @@ def networked():
 
 
 def corner(screen):
-    return screen.text.splitlines()[-1].replace(" LANE ", "").split()[0]
+    foot = screen.app.screen.query_one("#keys").region.y
+    return screen.text.splitlines()[foot].replace(" LANE ", "").split()[0]
 
 
 async def test_the_key_goes_offline_and_the_corner_says_so(start):
@@ -34,6 +35,14 @@ async def test_the_key_goes_offline_and_the_corner_says_so(start):
         await screen.until(lambda: "Online" in screen.told)
         assert not GUARD.is_offline
         assert "offline" not in screen.text.splitlines()[-1]
+
+
+async def test_a_message_at_the_foot_leaves_the_word_in_the_corner(start):
+    async with start(rogue("steady")) as screen:
+        GUARD.is_offline = True
+        screen.app.notify("a long message " * 12 + "finished", timeout=600)
+        await screen.until(lambda: "finished" in screen.text)
+        assert corner(screen) == "offline"
 
 
 async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(start):

@@ -213,7 +213,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def _show_keys(self, width: int | None = None) -> None:
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width)."""
         if self._message:
-            self._foot.update(self._message)
+            self._foot.update(Content("offline  " if GUARD.is_offline else "") + self._message)
             return
         self._foot.update(
             foot_line(
