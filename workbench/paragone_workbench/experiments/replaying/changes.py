@@ -111,7 +111,8 @@ def changes_of_engine(
 def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
     """Yield the differences between two runs in messages, rendered prompt, sampling in force, threads and KV cache."""
     sent, again = before.request.get("messages_sha256"), now.request.get("messages_sha256")
-    yield from _change("messages", sent, again, effect=_PROMPT)
+    if isinstance(sent, str) and isinstance(again, str) and sent != again:
+        yield Change(what="messages", before=_digest(sent), now=_digest(again), effect=_PROMPT)
     reused = before.metrics.cached_tokens if before.metrics is not None else None
     if reused and now.state == "done":
         yield Change(what="KV cache", before=f"{reused} tokens reused", now="none reused", effect=ROUNDING)
@@ -147,8 +148,12 @@ def _shown(value: Json) -> str:
         return text
     import hashlib
 
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{len(text):,} characters, SHA-256 {digest}…"
+    digest = _digest(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
+    return f"{len(text):,} characters, {digest}"
+
+
+def _digest(sha256: str) -> str:
+    return f"SHA-256 {sha256[:8]}…"
 
 
 def _described(file: WeightsFile) -> str:
@@ -156,7 +161,7 @@ def _described(file: WeightsFile) -> str:
     if file.size is not None:
         parts.append(f"{file.size:,} bytes")
     if file.sha256 is not None:
-        parts.append(f"SHA-256 {file.sha256[:8]}…")
+        parts.append(_digest(file.sha256))
     return ", ".join(parts)
 
 
