@@ -174,6 +174,11 @@ def _loader(kind: Any) -> _Loader:
 
 def _dataclass_loader(kind: type) -> _Loader:
     fields: list[tuple[str, _Loader]] = []  # filled at the first use: a class may have fields of its own type
+    required = {
+        field.name: None
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
 
     def load(data: Any) -> object:
         if not isinstance(data, Mapping):
@@ -188,6 +193,9 @@ def _dataclass_loader(kind: type) -> _Loader:
                 except (TypeError, ValueError) as error:
                     kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
                     raise kind_of_error(f"{name}: {error}") from error
+        if not required.keys() <= values.keys():
+            missing = [repr(name) for name in required if name not in values]
+            raise TypeError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
         return kind(**values)
 
     return load

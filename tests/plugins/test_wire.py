@@ -118,7 +118,12 @@ def test_names_from_a_newer_sender_are_ignored():
     ("kind", "data", "says"),
     [
         (Message, [], "Message must be an object, not list"),
-        (Message, {"role": "user"}, "text"),
+        (Message, {"role": "user"}, "^'text' is missing$"),
+        (
+            Message,
+            {"role": "user", "text": "hi", "images": [{}]},
+            "^images: 'data' and 'media_type' are missing$",
+        ),
         (Message, {"role": "king", "text": "hi"}, "'king' is not one of 'system', 'user', 'assistant'"),
         (Message, {"role": "user", "text": 3}, "expected str, not int"),
         (LoadProgress, {"fraction": "1"}, "expected float, not str"),
