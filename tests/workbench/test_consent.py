@@ -1,5 +1,7 @@
 """Consent: what documents name that reaches beyond their folder, and when the user is asked."""
 
+from pathlib import Path
+
 import pytest
 
 from paragone import InputError
@@ -10,6 +12,7 @@ from paragone_workbench.consent.actions import config_actions, engine_actions
 from paragone_workbench.consent.consent import Consent
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import cache_folder
 
 REGISTRY = Registry()
 
@@ -90,6 +93,20 @@ def test_models_in_the_users_folders_need_no_consent(document, home, tmp_path):
     assert actions(document, "llama_cpp", "~/models/m.gguf") == ()
     assert actions(document, "llama_cpp", f"{home}/srv/m.gguf", folders=[f"{home}/srv"]) == ()
     assert actions(document, "llama_cpp", "~/elsewhere/m.gguf") == ("reads ~/elsewhere/m.gguf",)
+
+
+def test_a_link_in_the_cache_is_paragones_own_and_no_other_link(document, home):
+    cache = cache_folder()
+    for folder in (cache, home / "environment", home / "models"):
+        folder.mkdir(parents=True)
+    (home / "environment" / "m.gguf").touch()
+    for folder in (cache, home / "models"):
+        (folder / "link.gguf").symlink_to(home / "environment" / "m.gguf")
+    assert actions(document, "llama_cpp", f"{cache}/link.gguf") == ()
+    assert actions(document, "llama_cpp", "~/models/link.gguf") == ("reads ~/models/link.gguf",)
+    outside = f"{cache}/../../environment/m.gguf"
+    assert Path(outside).exists()
+    assert actions(document, "llama_cpp", outside) == (f"reads {outside}",)
 
 
 def test_a_text_is_no_file(document):

@@ -53,8 +53,10 @@ def engine_actions(
             theirs = answer(
                 lambda: [*backend.model_folders()], f"the backend {backend.name}", "its folders of models"
             )
-            own = (*folders, USUAL_FOLDER, str(cache_folder()), *theirs)
-            if not any(_is_in(definition.model, Path(expand_home(str(folder)))) for folder in own):
+            own = (*folders, USUAL_FOLDER, *theirs)
+            if not _is_in_cache(definition.model) and not any(
+                _is_in(definition.model, Path(expand_home(str(folder)))) for folder in own
+            ):
                 actions += _reading(definition.model, document)
     except CALL_ERRORS as error:
         raise as_paragone_error(error, backend.name) from error
@@ -142,6 +144,12 @@ def _is_beside(path: str, document: Path) -> bool:
     """Return whether a file is in the folder of a document or below; False if this folder contains the user's home folder."""
     folder = document.resolve().parent
     return not Path.home().resolve().is_relative_to(folder) and _is_in(path, folder)
+
+
+def _is_in_cache(path: str) -> bool:
+    """Return whether a path is in paragone's cache by its name. Links there are paragone's own, so they are not followed."""
+    named = Path(expand_home(path))
+    return ".." not in named.parts and named.is_relative_to(cache_folder())
 
 
 def _is_in(path: str, folder: Path) -> bool:
