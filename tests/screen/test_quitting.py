@@ -1,6 +1,7 @@
 """Quitting while something else is about to happen."""
 
 import asyncio
+import contextlib
 import signal
 import threading
 
@@ -13,6 +14,7 @@ from tests.workbench.history_file import rows
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.foreign import leaving
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.store.store import Store
 
 DIALOGS = [
     "app.palette",
@@ -54,6 +56,23 @@ async def test_at_the_end_it_is_said_how_the_conversation_is_opened_again(start,
         await screen.until(lambda: screen.app.is_leaving)
     screen.app.after_screen()
     assert capsys.readouterr().err == f"The conversation is saved as c1: {found}\n"
+
+
+async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(start, capsys):
+    settings = '[engines.steady]\nbackend = "rogue"\nmodel = "steady"\n[lanes]\nstart = ["steady"]\n'
+    with contextlib.closing(Store.open()):
+        async with start(settings=settings, remembered=True) as screen:
+            await screen.ask("hello")
+            await screen.answered()
+        screen.app.after_screen()
+        assert capsys.readouterr().err == "The conversation is saved as c1: ctrl+o in `paragone` lists it.\n"
+        async with start(settings=settings, remembered=True) as screen:
+            await screen.until(
+                lambda: (
+                    "'hello' is not resumed, because another paragone has the history open. ^o lists it."
+                    in screen.told
+                )
+            )
 
 
 @pytest.mark.parametrize("model", ["open", "decode", "stop", "close"])

@@ -63,6 +63,8 @@ class ParagoneApp(ProgramApp):
         self.registry = registry
         self._demo = demo
         self._may_resume = config.chat.resume and definitions is None and not demo
+        self._is_shared = False
+        """Whether another instance of the program had the history open at the end, so that the next one resumes nothing."""
         self._session = Session(
             self.registry,
             system=system,
@@ -206,7 +208,7 @@ class ParagoneApp(ProgramApp):
             key = self.keys["reopen"].first.replace("^", "ctrl+")
             if self._demo:
                 found = f"{key} in `paragone demo` lists it"  # `paragone` opens other lanes
-            elif self.engines.config.chat.resume:
+            elif self.engines.config.chat.resume and not self._is_shared:
                 found = f"`paragone` resumes it with the same engines, and {key} there lists it"
             else:
                 found = f"{key} in `paragone` lists it"
@@ -227,4 +229,6 @@ class ParagoneApp(ProgramApp):
             await self._session.close()
         kill_left_processes()
         if self.history is not None:
+            with contextlib.suppress(StoreError):
+                self._is_shared = await self.history.call(lambda store: store.is_shared)
             await self.history.close()

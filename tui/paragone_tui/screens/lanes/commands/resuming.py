@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 
 async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
     """Reopen the last conversation with its options if the lanes have the same engines. If the lanes have other engines, and
-    the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent, or if
-    another instance of the program is running, which may have the conversation open.
+    the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent. If
+    another instance of the program is running, which may have the conversation open, tell the user that it is not resumed.
     """
     history, session = context.history.history, context.session
     assert history is not None  # the caller waits until the history is open
-    last = await history.call(_last_open)
+    last, is_shared = await history.call(_last_open)
     if last is None or session.prompts:
+        return
+    if is_shared:
+        if may_resume:
+            context.say(
+                f"{quoted(last.title)} is not resumed, because another paragone has the history open. "
+                f"{context.key_of('reopen')} lists it."
+            )
         return
     resumed = None
     if may_resume:
@@ -53,5 +60,6 @@ async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftReco
     return draft
 
 
-def _last_open(store: Store) -> Summary | None:
-    return None if store.is_shared else store.last_open()
+def _last_open(store: Store) -> tuple[Summary | None, bool]:
+    """Return the last conversation, and whether another instance of the program has the history open."""
+    return store.last_open(), store.is_shared
