@@ -46,7 +46,11 @@ def test_the_dataclasses_are_among_them():
 
 @pytest.mark.parametrize(
     "sentence",
-    ["0 for each token's own", "Tokens processed, including those", "What happened, as a full sentence"],
+    [
+        "0 for the log-probability of each token",
+        "Tokens processed, including those",
+        "What happened, as a full sentence",
+    ],
 )
 def test_help_shows_it(sentence):
     assert sentence in pydoc.plain(pydoc.render_doc(paragone))

@@ -27,7 +27,7 @@ class Opened(RogueBackend):
 
 
 async def test_a_frozen_engine_is_ended_and_opened_again(check_nothing_left, rogue, until, monkeypatch):
-    monkeypatch.setattr(client, "LOOK_S", 0.1)
+    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
     backend = Opened()
     history = await History.open()
     suites = Suites(history, Backends(backend))
