@@ -110,7 +110,7 @@ class Flow:
             self._begun = self._written
 
     def end_frame(self) -> None:
-        """End a frame: ask whether the frame has arrived, unless the last question was only a few bytes before."""
+        """End a frame. Ask the terminal whether the frame has arrived, unless it was asked only a few bytes ago."""
         size = self._written - self._begun if self._measures else 0
         asked = self._asked[-1].written if self._asked else self._arrived
         if size >= _LEAST_MEASURED:

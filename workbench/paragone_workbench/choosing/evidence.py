@@ -80,7 +80,7 @@ def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
 
 
 def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
-    """Return the values with only the pass rates and scores of the prompts that all engines answered.
+    """Return the values without the pass rates and scores of prompts that some engine did not answer.
 
     An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
     prompts would otherwise be common to all engines.

@@ -1,4 +1,4 @@
-"""Compare the programs that compute, their builds, and how servers were started."""
+"""Compare the engines' programs, the builds of these programs, and the settings with which servers were started."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Scores(NamedTuple):
     kld: NDArray[np.float64]
     """KL divergence Σ p·(ln p − ln q), in nats."""
     delta_p: NDArray[np.float64]
-    """q − p of the token that really follows."""
+    """The probability under q minus that under p, of the token that really follows."""
     same_top: NDArray[np.bool_]
     """Whether both distributions have the same likeliest token."""
 

@@ -239,7 +239,7 @@ class SaveQueue:
         return unsaved.problem is None or unsaved.is_given_up
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait before another attempt, after `close` only briefly. Returns False if no time is left for the attempt."""
+        """Wait before another attempt; only briefly if `close` was called. Returns False if no time is left for the attempt."""
         if self._closing.is_set():
             await asyncio.sleep(min(seconds, LAST_TRY_S))
         else:

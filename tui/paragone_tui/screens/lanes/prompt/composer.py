@@ -41,7 +41,7 @@ _USUAL_WIDTH = 80
 
 
 class _Content(NamedTuple):
-    """The composer's text before an edit of an earlier prompt, and the files attached to it without a mention."""
+    """A text of the composer, and the attached files and images that the text does not name."""
 
     text: str = ""
     files: tuple[AttachedFile, ...] = ()
