@@ -41,6 +41,22 @@ def test_check_lists_every_problem_with_its_line(settings):
     assert found["problems"][1]["key"] == "engines.odd.rat"
 
 
+def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path):
+    text = "[lane]\nmode = 'parallel'\n\n[engines.odd]\nbackend = 'rouge'\nmodel = 'steady'\n[chat]\nsytem = 'x'\n"
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    done = paragone("--config", str(path), "engines")
+    assert done.returncode == 2
+    assert f"`paragone config check --config {path}` lists all problems in the file." in said(done)
+    checked = paragone("config", "check", "--config", str(path))
+    assert (
+        f"{path}:5: There is no backend 'rouge'. Did you mean 'rogue'?"
+        in checked.stdout.decode().splitlines()
+    )
+    settings(text)
+    assert "`paragone config check` lists all problems in the file." in said(paragone("engines"))
+
+
 def test_check_of_what_is_no_toml(settings):
     path = settings("[lanes\n")
     done = paragone("config", "check")

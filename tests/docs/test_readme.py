@@ -89,7 +89,7 @@ def test_the_two_commands_come_first():
 
 
 def test_the_config_is_valid(home):
-    _, problems = config.load_with_problems(configured(home / "config.toml"), backend=Registry().find)
+    _, problems = config.load_with_problems(configured(home / "config.toml"), backend=Registry().get)
     assert problems == []
 
 

@@ -162,12 +162,13 @@ def test_every_problem_is_reported_with_its_place(write):
         assert words in sentence
 
 
-def test_loading_reports_the_first_problem_and_their_number(write):
+def test_loading_reports_the_first_problem_and_what_lists_all(write):
     with pytest.raises(ConfigError) as caught:
         load(write("[chat]\nsytem = 'x'\n[ui]\nthem = 'y'\n[lanes]\nmod = 'z'"))
     assert re.search(r"my\.toml:2: .*'sytem'", caught.value.sentence)
     assert "Did you mean 'system'?" in caught.value.hint
-    assert "2 more" in caught.value.hint
+    file = caught.value.problems[0].file
+    assert f"`paragone config check --config {file}` lists all problems in the file." in caught.value.hint
     assert caught.value.exit_code == 2
     assert len(caught.value.problems) == 3
 
@@ -203,13 +204,20 @@ def test_options_are_checked_if_the_backend_is_known(write, paper):
         "[engines.b]\nbackend = 'papre'\nmodel = 'x'\nanything = 1\n"
     )
     assert check(path) == []
-    problems = check(path, backend={"paper": paper}.get)
+
+    def backend(name):
+        if name == "paper":
+            return paper
+        raise InputError("There is no such backend.", hint="Did you mean 'paper'?")
+
+    problems = check(path, backend=backend)
     assert [(problem.line, problem.key) for problem in problems] == [
         (4, "engines.a.n_ctx"),
         (5, "engines.a.temprature"),
         (8, "engines.b.backend"),
     ]
     assert problems[1].hint == "Did you mean 'temperature'?"
+    assert (problems[2].sentence, problems[2].hint) == ("There is no such backend.", "Did you mean 'paper'?")
 
 
 def test_remembered_settings_override_the_file(write):

@@ -46,7 +46,7 @@ def _check(args: ConfigArguments) -> int:
     if state.warning:
         warn(state.warning)
     registry = Registry(note)
-    settings, found = load_with_problems(args.config, state, registry.find)
+    settings, found = load_with_problems(args.config, state, registry.get)
     all_found = (*found, *screen_settings.problems(settings), *templates.problems(settings))
     problems = sorted(all_found, key=lambda problem: problem.line)
     exposed = permission_warning(settings.document, registry.find)

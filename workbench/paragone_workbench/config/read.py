@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,7 +26,6 @@ from paragone_workbench.config.state import State
 from paragone_workbench.config.theme_settings import ThemeSettings, is_colour
 from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
-    BackendLookup,
     EngineDefinition,
     at_each_server,
     check_engine,
@@ -38,7 +37,7 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.paths import config_file, exists, private_folder, state_file
 
 if TYPE_CHECKING:
-    from paragone import Json
+    from paragone import Backend, Json
     from paragone_workbench.config.toml_file import Key
 
 
@@ -85,11 +84,11 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
 
 
 def load_with_problems(
-    path: Path | None = None, state: State | None = None, backend: BackendLookup | None = None
+    path: Path | None = None, state: State | None = None, backend: Callable[[str], Backend] | None = None
 ) -> tuple[Config, list[ConfigProblem]]:
     """Return the settings without invalid values, and all problems in the file, in the order of its lines.
 
-    With `backend`, the options of each engine are checked against its backend as well.
+    With `backend`, which returns a backend by its name or raises InputError, the options of each engine are checked as well.
     Raises InputError if the file cannot be read.
     """
     state = State(state_file()) if state is None else state
@@ -180,12 +179,13 @@ class _Reader:
             warnings=warnings,
         )
 
-    def check_options(self, backend: BackendLookup) -> None:
+    def check_options(self, backend: Callable[[str], Backend]) -> None:
         """Check each engine's options against its backend."""
         for name, definition in self._own.items():
-            found = backend(definition.backend)
-            if found is None:
-                self._note(("engines", name, "backend"), f"There is no backend {definition.backend!r}.", "")
+            try:
+                found = backend(definition.backend)
+            except InputError as error:
+                self._note(("engines", name, "backend"), error.sentence, error.hint)
                 continue
             wrong = False
             for key, value in definition.options.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.theme_settings import ThemeSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.paths import config_file
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
 """`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all engines are
@@ -121,6 +123,7 @@ class ConfigError(InputError):
         first = problems[0]
         hint = first.hint
         if len(problems) > 1:
-            hint = f"{hint} `paragone config check` lists this problem and {len(problems) - 1} more.".lstrip()
+            named = "" if first.file == config_file() else f" --config {shlex.quote(str(first.file))}"
+            hint = f"{hint} `paragone config check{named}` lists all problems in the file.".lstrip()
         super().__init__(f"{first.file}:{first.line}: {first.sentence}", hint=hint)
         self.problems = problems

@@ -91,7 +91,7 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
     """
     from importlib.metadata import version
 
-    settings, problems = load_with_problems(config, state, registry.find)
+    settings, problems = load_with_problems(config, state, registry.get)
     backends = registry.all()
     probes = {
         name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values(), registry.tell))
