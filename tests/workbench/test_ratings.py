@@ -67,6 +67,14 @@ def test_five_equal_engines_are_seldom_told_apart():
     assert false_claims(5, 150, trials, resamples=300) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
+@pytest.mark.parametrize("wins", range(4, 10))
+def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown(wins):
+    found = rate(won("a", "b", wins) + won("b", "a", 3))
+    shown = {engine: round(it) for engine, it in rating(found).items()}
+    (pair,) = found.pairs
+    assert f"a is rated above b by {shown['a'] - shown['b']} points" in pair.sentence
+
+
 def test_the_intervals_of_pairs_are_corrected_for_their_number():
     few, many = rate(won("a", "b", 30)), rate(won("a", "b", 30) + won("c", "d", 30) + won("b", "c", 30))
     (alone,) = few.pairs

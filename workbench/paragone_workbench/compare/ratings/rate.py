@@ -136,6 +136,7 @@ def _pairs(
         for members in groups
         for pair in combinations(sorted(members, key=lambda engine: (-fitted.best[place[engine]], engine)), 2)
     ]
+    shown = [round(MEAN + POINTS * best) for best in fitted.best.tolist()]
     one, other = ([place[pair[side]] for pair in pairs] for side in (0, 1))
     best = fitted.best[one] - fitted.best[other]
     margins = _margins(fitted.samples[:, one] - fitted.samples[:, other], best)
@@ -144,6 +145,7 @@ def _pairs(
             a=a,
             b=b,
             difference=POINTS * difference,
+            shown_difference=shown[place[a]] - shown[place[b]],
             interval=Interval(low=POINTS * (difference - margin), high=POINTS * (difference + margin)),
             tally=tally(a, between.get(frozenset((a, b)), ())),
             pairs=len(pairs),

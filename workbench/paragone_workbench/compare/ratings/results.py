@@ -49,6 +49,8 @@ class RatedPair:
     b: str
     difference: float
     """The rating of A minus the rating of B, in points."""
+    shown_difference: int
+    """The difference of the two ratings as they are shown, rounded to whole points."""
     interval: Interval
     """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
@@ -64,12 +66,11 @@ class RatedPair:
     @property
     def sentence(self) -> str:
         """The result in plain words."""
-        points = (self.difference, self.interval.low, self.interval.high)
-        difference, low, high = (decimal(value, 0) for value in points)
+        low, high = (decimal(value, 0) for value in (self.interval.low, self.interval.high))
         corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
         interval = f"(95% interval {low} to {high}{corrected})"
         chance = "" if self.shown else ", which may be chance"
-        return f"{self.a} is rated above {self.b} by {difference} points{chance} {interval}."
+        return f"{self.a} is rated above {self.b} by {self.shown_difference} points{chance} {interval}."
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
