@@ -116,7 +116,7 @@ def test_assertions_make_a_pass_rate(store):
     rate, score = section(found, "Results").charts[:2]
     assert (rate.title, rate.figures[0].name, rate.figures[0].text) == ("Pass rate", "large", "50.0%")
     assert rate.figures[0].low < 0.5 < rate.figures[0].high
-    assert (score.title, score.figures[0].text) == ("Contains", "0.500")
+    assert (score.title, score.figures[0].text) == ("Score of contains", "0.500")
     assert (score.place(0.5), rate.place(0.5)) == (50, 50)
     first, second = found.prompts()
     assert [it.rounds[0][1].verdict for it in (first, second)] == ["failed", "passed"]

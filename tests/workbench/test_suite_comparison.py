@@ -102,6 +102,19 @@ def test_a_score_is_named_whatever_its_name_is():
     assert "in a {b} judge" in result(score_metric("a {b} judge")).sentence
 
 
+def test_a_score_is_told_from_the_pass_rate(capsys):
+    rows = [
+        row(prompt, engine, passed=True, scores={"contains": 0.25} if prompt < 2 else {})
+        for prompt in range(4)
+        for engine in "AB"
+    ]
+    comparison = compare_rows(rows, "AB")
+    (score,) = (it for it in comparison.comparisons if it.metric == score_metric("contains"))
+    assert score.sentence == "B and A do not differ in score of contains at any of 2 prompts with this score."
+    put_comparison(comparison)
+    assert "pass %  score of contains" in capsys.readouterr().out
+
+
 def test_all_prompts_alike():
     rows = [row(prompt, engine, passed=engine == "B") for prompt in range(20) for engine in "AB"]
     (shown,) = compare_rows(rows, "AB").comparisons
@@ -366,7 +379,7 @@ def test_a_score_over_few_prompts_is_not_corrected_for():
     assert (judged.paired.prompts, judged.adjusted_p, judged.shown) == (few, None, False)
     apart = replace(judged, paired=replace(judged.paired, more_b=2, mean_b=0.9))
     assert apart.sentence == (
-        "In judge, B − A = 0.400, which may be chance (no interval below 10 prompts, of which there are 3)."
+        "In score of judge, B − A = 0.400, which may be chance (no interval below 10 prompts, of which there are 3)."
     )
 
 

@@ -21,6 +21,7 @@ class Metric:
         digits: Decimals of a shown value.
         more: A sentence without its full stop, for an engine `b` whose value is larger than that of `a` by `amount`.
         less: The sentence for a smaller value.
+        where: Words after a number of prompts that say which prompts have a value; empty if almost all have one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Metric:
     digits: int = 1
     more: str
     less: str
+    where: str = ""
 
     def shown(self, value: float) -> str:
         """Return the shown number for a value, without a unit."""
@@ -92,11 +94,12 @@ def in_order(metrics: Iterable[Metric]) -> list[Metric]:
 
 
 def score_metric(name: str) -> Metric:
-    """Return the metric of a score, such as a judge's."""
+    """Return the metric of a score: of a judge, or of an assertion that checks a list, such as the share of its values found."""
     return Metric(
         name=f"score {name}",
-        title=name,
+        title=f"score of {name}",
         digits=3,
+        where=" with this score",
         more=f"{{b}} scores {{amount}} higher than {{a}} in {_literal(name)}",
         less=f"{{b}} scores {{amount}} lower than {{a}} in {_literal(name)}",
     )

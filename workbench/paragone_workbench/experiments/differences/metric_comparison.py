@@ -64,7 +64,7 @@ class MetricComparison:
             amount = f"{metric.shown(abs(paired.difference))} {metric.unit}".rstrip()
             return f"{template.format(a=self.a, b=self.b, amount=amount)} ({details})."
         if not (paired.more_a or paired.more_b):
-            return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}."
+            return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}{metric.where}."
         amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()
         if self._is_contradictory:
             return f"In {metric.title}, {amount}; the test and the interval disagree, so no difference is claimed ({details})."
