@@ -70,11 +70,13 @@ def test_no_option_is_printed_for_it_may_be_a_key(settings):
         assert b"sk-secret" not in done.stdout + done.stderr
 
 
-def test_no_engines():
+def test_no_engines(settings):
     done = paragone("engines")
     assert (done.returncode, done.stdout) == (0, b"")
     assert "`paragone config init`" in said(done)
     assert data("engines", paragone("engines", "--json")) == {"engines": []}
+    settings("")
+    assert "config init" not in said(paragone("engines"))
 
 
 @pytest.fixture

@@ -43,8 +43,9 @@ def engines(args: PrintArguments) -> int:
             ]
         )
     else:
+        path = context.config.document.path
+        sample = "" if path.exists() else "`paragone config init` creates a sample, and "
         note(
-            f"No engine is defined in {context.config.document.path}; `paragone config init` creates a sample, "
-            "and `paragone models` lists models that need no definition."
+            f"No engine is defined in {path}; {sample}`paragone models` lists models that need no definition."
         )
     return 0
