@@ -86,6 +86,7 @@ def test_the_text_begins_with_the_answer(suite):
     lines = done.stdout.decode().splitlines()
     assert lines[0] in ("Deploy a.", "Deploy b.")
     (header,) = (line for line in lines if "pass %" in line)
+    assert "TTFT and tokens/s are means over the answers to the suite." in lines
     assert "KLD from b" in header
     assert any(line.startswith("▸") for line in lines)
     assert lines[-1].endswith("paragone report e1 --to report.html")

@@ -8,7 +8,7 @@ from bench.simulate.choices import RULES, false_claims
 
 from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import Evidence, evidence_of
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text
+from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text, ttft_note
 from paragone_workbench.choosing.questions import for_questions
 from paragone_workbench.choosing.tag_losses import TagLoss, tag_losses
 from paragone_workbench.choosing.timing.time_plan import Pace, pace_of
@@ -223,6 +223,23 @@ def test_figures_come_from_what_was_measured():
         pass_rate=0.5,
         prompts=10,
     )
+
+
+def test_the_prompt_of_the_ttft_is_named():
+    tests: list[Any] = [{"prompt_tokens": 256, "decode_tps": {"mean": 80.0}, "ttft_s": {"mean": 0.5}}]
+    figures = engine_figures(
+        ["small"],
+        speeds={"small": {"tests": tests}},
+        compared={},
+        answers={},
+        pass_rates={},
+        sizes={},
+        memory=[],
+    )
+    assert ttft_note(figures) == "TTFT is that of a prompt of 256 tokens."
+    of_answers = [dataclasses.replace(SMALL, ttft_s=0.5)]
+    assert ttft_note(of_answers) == "TTFT and tokens/s are means over the answers to the suite."
+    assert ttft_note([SMALL]) == ""
 
 
 def test_a_speed_is_shown_with_its_spread():

@@ -169,7 +169,7 @@ def test_an_engine_has_a_row_of_what_is_known(store):
     assert (row["memory"].detail, row["pass rate"].detail) == ("at 512", "11.2 to 46.9")
     assert row["KLD"].detail == "large, ± 0.010"
     assert lines(found)["large"]["KLD"].text == "0"
-    assert "are measured by paragone bench" in found.overview.note
+    assert "are measured by paragone bench with a prompt of 512 tokens." in found.overview.note
     (chosen,) = (line for line in found.overview.lines if line.stands_out)
     assert (chosen.name, chosen.note) == ("large", "reference")
     assert [it.title for it in found.plots] == ["Pass rate over memory", "Pass rate over decoding speed"]

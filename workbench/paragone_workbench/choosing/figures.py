@@ -32,6 +32,7 @@ class EngineFigures:
         decode_tps: Decode rate in tokens per second.
         decode_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
         ttft_s: Time to first token in seconds.
+        ttft_prompt: Number of tokens of the prompt with which `ttft_s` is measured; None for a mean over the suite's answers.
         users_tps: Tokens per second of several users at once, all together.
         joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
@@ -49,6 +50,7 @@ class EngineFigures:
     decode_tps: float | None = None
     decode_stdev: float | None = None
     ttft_s: float | None = None
+    ttft_prompt: int | None = None
     users_tps: float | None = None
     joules: float | None = None
     kld: Estimate | None = None
@@ -141,6 +143,7 @@ def engine_figures(
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
             decode_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
+            ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
             joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(compared.get(engine, {})),
             same_answers=count_at(answers, engine, "identical"),
@@ -172,6 +175,7 @@ def with_speeds_of_answers(
             decode_tps=_mean_of(own, _METRICS["decode_tps"]),
             decode_stdev=None,
             ttft_s=_mean_of(own, _METRICS["ttft_s"]),
+            ttft_prompt=None,
         )
         for engine, own in zip(figures, values, strict=True)
     )
@@ -209,6 +213,21 @@ def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
     if any(engine.users_tps for engine in figures):
         notes.append("With users at once, the tokens per second are those of all together.")
     return tuple(notes)
+
+
+def ttft_note(figures: Sequence[EngineFigures]) -> str:
+    """Return a sentence that says with which prompts the TTFT is measured; empty if no TTFT is known."""
+    if all(engine.ttft_s is None for engine in figures):
+        return ""
+    lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
+    if not lengths:
+        return "TTFT and tokens/s are means over the answers to the suite."
+    return f"TTFT is that of a prompt of {' or '.join(f'{length:,}' for length in lengths)} tokens."
+
+
+def _prompt_of_ttft(speeds: MeasurementJson) -> int | None:
+    tests = (test for test in objects_at(speeds, "tests") if number_at(test, "ttft_s", "mean") is not None)
+    return next((count_at(test, "prompt_tokens") for test in tests), None)
 
 
 def _mean_of(values: EngineValues, metric: Metric) -> float | None:

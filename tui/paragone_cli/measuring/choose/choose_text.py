@@ -14,6 +14,7 @@ from paragone_workbench.choosing.figures import (
     notes_of,
     pass_rate_text,
     speed_text,
+    ttft_note,
     users_text,
 )
 from paragone_workbench.choosing.throughput import MOST_USERS
@@ -50,7 +51,7 @@ def put_decision(
                 *(_row(engine, decision, with_users=with_users) for engine in figures),
             ]
         )
-        for sentence in notes_of(figures):
+        for sentence in filter(None, (*notes_of(figures), ttft_note(figures))):
             put_line(sentence)
     _put_list("Not measured:", map(brief.within, missing))
     if choice.taken and choice.experiment is not None:

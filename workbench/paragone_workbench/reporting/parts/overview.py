@@ -44,7 +44,7 @@ def overview_of(
         _Column(
             "speed",
             lambda engine: _marked(_shown(engine.decode_tps, "{:,.1f}/s"), engine, cautions.speeds),
-            f"Speed, in tokens per second, and TTFT are {'measured by paragone bench' if benched else 'means over the answers'}.",
+            f"Speed, in tokens per second, and TTFT are {_measured(figures) if benched else 'means over the answers'}.",
         ),
         _Column(
             counted(users, "user"),
@@ -119,3 +119,10 @@ def _kld(engine: EngineFigures, reference: str | None) -> TableCell:
 
 def _shown(value: float | None, form: str) -> TableCell:
     return TableCell(text="" if value is None else form.format(value))
+
+
+def _measured(figures: Sequence[EngineFigures]) -> str:
+    """Return how the speeds were measured, with the length of the prompt."""
+    lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
+    prompt = f" with a prompt of {lengths[0]:,} tokens" if len(lengths) == 1 else ""
+    return f"measured by paragone bench{prompt}"
