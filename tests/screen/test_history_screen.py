@@ -163,6 +163,20 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
     assert kept.read_text() == "precious"
 
 
+async def test_a_question_may_be_answered_while_the_program_removes_the_list(start):
+    async with start(rogue("steady", max_tokens=1)) as screen:
+        await screen.ask("about whales")
+        await screen.answered()
+        await opened(screen, count=1)
+        history = screen.app.screen
+        await screen.press("tab", "r")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        question = screen.app.screen
+        await history.remove_children()
+        question.dismiss("Renamed.")
+        await screen.until(lambda: screen.app.screen is history)
+
+
 async def test_a_path_that_cannot_be_written_stays_in_its_dialog(start, tmp_path):
     async with start(rogue("steady")) as screen:
         await screen.ask("about whales")

@@ -263,7 +263,7 @@ class HistoryScreen(Picker[Found | None]):
         """Ask for a line of text, pass the line to an action, and list the conversations again."""
 
         def answered(done: str | None) -> None:
-            if done is not None:
+            if done is not None and self.query("Input"):  # the end of the program may have removed the field
                 self.run_worker(self._search(self.words.value.strip(), done), group="act")
 
         self.app.push_screen(
