@@ -55,7 +55,12 @@ def test_offline_an_engine_at_a_server_is_refused_by_name(how, listener, setting
     assert (done.returncode, done.stdout) == (2, b"")
     assert f"paragone is offline: it does not contact {url(listener)}, the address of m." in said(done)
     assert "local_servers = true" in said(done)
+    assert "leave out --offline" in said(done)
     assert untouched(listener)
+    (refused,) = contacts(refused=True)
+    assert (refused["command"], refused["engine"]) == ("ask", "m")
+    assert refused["address"] == f"127.0.0.1:{listener.getsockname()[1]}"
+    assert refused["refused"] == "paragone is offline"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +90,7 @@ def test_offline_an_engine_whose_process_needs_the_network_is_refused_by_name(tm
     )
     assert done.returncode == 2
     assert "paragone is offline: it does not contact 10.0.0.7:50052, the address of m." in said(done)
+    assert [it["address"] for it in contacts(refused=True)] == ["10.0.0.7:50052"]
 
 
 CHILD = """

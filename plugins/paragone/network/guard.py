@@ -18,7 +18,10 @@ from typing import Any, Final, NamedTuple
 from paragone.errors import InputError
 from paragone.network.addresses import bracketed, host_and_port, is_loopback, is_numeric, spelled
 
-__all__ = ["GUARD", "Contact", "ContactRefused", "Guard"]
+__all__ = ["GUARD", "ONLINE_HINT", "Contact", "ContactRefused", "Guard"]
+
+ONLINE_HINT = "Go online first: leave out --offline, or set `offline = false` under [network]."
+"""What to do if something needs the network and paragone is offline."""
 
 _MOST = 1000
 """Number of listed contacts after which no more refusals are listed."""
@@ -105,6 +108,7 @@ class Guard:
                 continue  # an address without a host cannot be contacted
             may_allow = is_loopback(host) and not is_local
             if self.is_offline and not (self.allows_loopback and may_allow):
+                self._record(_engine.get(), f"{bracketed(host)}:{port}", _OFFLINE)
                 raise _offline(f"it does not contact {address}, the address of {owner}", may_allow=may_allow)
             self._named.setdefault((host, port), {})[owner] = None
             if self.is_watching and not is_numeric(host) and host != "localhost":
@@ -115,14 +119,14 @@ class Guard:
 
         Raises InputError if this process is offline: the system cannot allow only loopback to an engine's process.
         """
-        if self.is_offline:
-            raise _offline(f"no engine's process gets the network, and {subject} needs it")
         engine = _engine.get() or subject
-        self._networked.add(engine)
         for address in addresses:
             with contextlib.suppress(ValueError):
                 host, port = host_and_port(address)
-                self._record(engine, f"{bracketed(host)}:{port}")
+                self._record(engine, f"{bracketed(host)}:{port}", _OFFLINE if self.is_offline else "")
+        if self.is_offline:
+            raise _offline(f"no engine's process gets the network, and {subject} needs it")
+        self._networked.add(engine)
 
     def cuts_off(self, engine: str) -> bool:
         """Return whether an engine must be closed, because paragone is offline now and the engine uses the network."""
@@ -213,7 +217,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _offline(what: str, *, may_allow: bool = False) -> InputError:
-    hint = "Go online first."
+    hint = ONLINE_HINT
     if may_allow:
         hint += " Or set `local_servers = true` under [network]: offline, servers on this machine may be used then."
     return InputError(f"paragone is offline: {what}.", hint=hint)

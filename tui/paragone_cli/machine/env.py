@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from paragone import InputError
-from paragone.network.guard import GUARD
+from paragone.network.guard import GUARD, ONLINE_HINT
 from paragone.wording import size_text
 from paragone_cli.command_line.arguments import PrintArguments, command, option, refuse_untaken, switch, word
 from paragone_cli.command_line.event_loop import run
@@ -82,7 +82,7 @@ def env(args: EnvArguments) -> int:
     if GUARD.is_offline and not args.find_links:
         raise InputError(
             "paragone is offline, and an environment is made of packages from the network.",
-            hint="Go online first, or name a folder of wheels with --find-links.",
+            hint=f"{ONLINE_HINT} Or name a folder of wheels with --find-links.",
         )
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
     _print_plan(planned)
