@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import sqlite3
+import time
 
 import pytest
 import scripted_backend
@@ -69,6 +70,14 @@ async def test_every_prompt_is_asked_of_every_engine_as_often_as_repetitions(sui
     assert runs[0].result.text == "X"
     assert not suites.resumed
     assert [(it.done, it.total) for it in suites.runner.progress] == [(6, 6), (6, 6)]
+
+
+async def test_between_answers_the_speed_is_that_of_the_last_answer(suites):
+    steady = EngineDefinition(name="steady", backend="rogue", model="steady")
+    await suites.run(suite("one"), steady)
+    (run,) = await suites.saved()
+    assert suites.runner.progress[0].tokens_per_second(time.monotonic()) == run.result.metrics.decode_tps
+    assert run.result.metrics.decode_tps is not None
 
 
 async def test_swap_runs_one_engine_after_the_other_and_opens_each_once(suites):

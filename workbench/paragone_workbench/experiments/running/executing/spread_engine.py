@@ -101,7 +101,7 @@ class SpreadEngine:
         return " · ".join(filter(None, (f"{len(left)} of {len(self._servers)} servers", doing)))
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock; None if the engine generates no tokens."""
+        """Return the tokens per second at this time on the monotonic clock, or else those of the last answer; None if unknown."""
         rates = [rate for server in self._servers if (rate := server.tokens_per_second(now)) is not None]
         return sum(rates) if rates else None
 

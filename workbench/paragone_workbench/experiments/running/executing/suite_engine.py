@@ -70,6 +70,8 @@ class SuiteEngine(EngineObserver, RunObserver):
         """When the requests of the runs in progress were sent, on the monotonic clock."""
         self._took: dict[Run, float] = {}
         """The duration in seconds of each run that has just ended."""
+        self._last_rate: float | None = None
+        """The decode rate of the last answer, in tokens per second; None before an answer of two tokens."""
         self._crashes = 0
         self._stopped = False
         for handle in self._handles:
@@ -99,10 +101,10 @@ class SuiteEngine(EngineObserver, RunObserver):
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock; None if the engine generates no tokens."""
+        """Return the tokens per second at this time on the monotonic clock, or else those of the last answer; None if unknown."""
         meters = [run.meter for run in self._sent if run.meter is not None]
         rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
-        return sum(rates) if rates else None
+        return sum(rates) if rates else self._last_rate
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
@@ -181,6 +183,8 @@ class SuiteEngine(EngineObserver, RunObserver):
         if run not in self._sent:
             return
         self._took[run] = time.monotonic() - self._sent.pop(run)
+        if (metrics := run.result.metrics) is not None:
+            self._last_rate = metrics.decode_tps or self._last_rate
         error = run.error
         if not isinstance(error, EngineCrashed):
             self._crashes = 0
