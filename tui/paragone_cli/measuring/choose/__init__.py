@@ -12,7 +12,6 @@ from paragone_cli.command_line.arguments import (
     PrintArguments,
     RunArguments,
     command,
-    force_switch,
     number,
     option,
     switch,
@@ -54,7 +53,10 @@ class ChooseArguments(RunArguments, PrintArguments):
         "also write a report; the name of the file ends in .html, .md, .csv or .json",
         type=Path,
     )
-    force: bool = force_switch()
+    force: bool = switch(
+        "--force",
+        "replace the file if it exists; without it, only an unchanged report of the same choice is replaced",
+    )
 
 
 @command(ChooseArguments)
