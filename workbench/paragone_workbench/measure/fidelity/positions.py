@@ -79,9 +79,9 @@ def shares(kld: Values) -> list[float]:
 def ratio_error(many: Values, few: Values) -> float | None:
     """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
-    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is
-    divided by the mean of its group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that both vary by the same share from window to window, so
-    that `few` may be a single window, from which no variance can be estimated.
+    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of its
+    group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that both vary
+    by the same share from window to window, so that `few` may be a single window, from which no variance can be estimated.
     """
     if len(many) < FEWEST_WINDOWS:
         return None
