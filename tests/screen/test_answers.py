@@ -172,11 +172,10 @@ async def test_answer_again_takes_the_place_of_the_answer(start):
 
 
 async def test_in_turn_the_second_lane_waits(start):
-    slow = {"rate": 20, "max_tokens": 8}
+    slow = {"rate": 20, "max_tokens": 40}
     async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow), mode="sequential") as screen:
         await screen.ask("go")
-        await screen.until(lambda: screen.lanes[0].state == "writing")
-        assert screen.lanes[1].state == "waiting"
+        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["writing", "waiting"])
         await screen.answered()
         assert [lane.state for lane in screen.lanes] == ["done", "done"]
 
