@@ -30,6 +30,7 @@ async def test_a_draft_is_written_again_at_the_next_start(start, tmp_path):
         assert composer.prompt == prompt
         await screen.until(lambda: composer.attachments.of(composer.text)[0], "its file is attached again")
         await screen.ask("")
+        await screen.until(lambda: not composer.text, "the prompt is sent")
         await screen.answered()
     with contextlib.closing(Store.open()) as store:
         assert store.take_draft() is None
