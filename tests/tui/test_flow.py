@@ -352,3 +352,14 @@ async def test_what_waits_for_room_is_called_in_the_context_of_who_waits():
     line.flow.call_when_room(lambda: found.append(application.get()))
     Context().run(line.go_on, 100)
     assert found == ["the application"]
+
+
+def test_a_thread_that_writes_after_the_loop_has_ended_wakes_nobody():
+    async def waiting() -> Flow:
+        flow = Flow(lambda text: None)
+        flow.wrote(10**9)
+        flow.call_when_room(lambda: None)
+        return flow
+
+    flow = asyncio.run(waiting())
+    flow.taken(10**9)

@@ -132,7 +132,8 @@ class TerminalDriver(JobControlDriver):
                 for message in parser.feed(data):
                     if isinstance(message, Answered):
                         self._answered_at.put(self._flow.clock())
-                        self._screen_loop.call_soon_threadsafe(self._take_answers)
+                        with contextlib.suppress(RuntimeError):  # the loop is closed
+                            self._screen_loop.call_soon_threadsafe(self._take_answers)
                     else:
                         self.process_message(message)
             for message in parser.tick():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -123,7 +124,8 @@ class Flow:
         """Set how many bytes the operating system has taken so far."""
         self._taken = size
         if self._waiting is not None and not self.answers:
-            self._loop.call_soon_threadsafe(self._call_waiting)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._call_waiting)
 
     def answered(self, at: float) -> None:
         """Take an answer of the terminal, which arrived at the time `at` of the clock."""
