@@ -172,12 +172,14 @@ class SuiteRunner:
 
     def _waits(self) -> bool:
         """Return whether finished runs wait until the history is no longer locked; report the first time of each wait."""
-        if not self._is_waiting and not self.stopped:
+        if self.stopped:
+            return False
+        if not self._is_waiting:
             self._is_waiting = True
             self.observer.remarked(
                 "Another program keeps the history locked: the suite waits until it can save its runs."
             )
-        return not self.stopped
+        return True
 
     async def _is_the_same(self, index: int, result: RunResult) -> bool:
         """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
