@@ -13,9 +13,7 @@ from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.http.http_library import find_http_library, import_http_library
 
 if TYPE_CHECKING:
-    import httpx
-
-    from paragone_remote.endpoints.endpoint import Endpoint
+    from paragone_remote.http.transport import EndpointClient
 
 
 class EndpointBackend(Backend):
@@ -36,7 +34,7 @@ class EndpointBackend(Backend):
             return EndpointReport(address="", probe=probe)
         await import_http_library()
         from paragone_remote.endpoints.endpoint import make_endpoint
-        from paragone_remote.http.transport import make_client
+        from paragone_remote.http.transport import EndpointClient
 
         address = ""
         try:
@@ -44,8 +42,8 @@ class EndpointBackend(Backend):
                 build(self.load_options, options, owner=self.title), path=self.path
             )
             address = endpoint.origin
-            async with make_client(endpoint) as http:
-                facts, models, pulls = await self._described(http, endpoint)
+            async with EndpointClient(endpoint) as http:
+                facts, models, pulls = await self._described(http)
         except ParagoneError as error:
             probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
             return EndpointReport(address=address, probe=probe)
@@ -67,9 +65,7 @@ class EndpointBackend(Backend):
             return ()
 
     @abstractmethod
-    async def _described(
-        self, http: httpx.AsyncClient, endpoint: Endpoint
-    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
+    async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
         """Return facts about a server for the user, the server's models, and whether it downloads models on request.
 
         Raises ParagoneError.

@@ -11,8 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import httpx
-
 from paragone import (
     Caution,
     Embeddings,
@@ -34,10 +32,9 @@ from paragone.options import build
 from paragone_remote.answers.run_settings import AskPrompt, SettingsReport
 from paragone_remote.answers.thinking import InlineThinking
 from paragone_remote.answers.truncation import TruncationAlarm, is_dense
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
 from paragone_remote.http.timeouts import Stopped, Wait
-from paragone_remote.http.transport import Refusal
+from paragone_remote.http.transport import EndpointClient, Refusal
 from paragone_remote.loading.hold import Hold
 from paragone_remote.server_changes import Identity, caution_about
 
@@ -56,9 +53,8 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 class RemoteModel:
     """An open model of a server, with the connection to the server."""
 
-    endpoint: Endpoint
-    http: httpx.AsyncClient
-    """The HTTP client for the endpoint, which the engine closes."""
+    http: EndpointClient
+    """The client, which the engine closes."""
     model: str
     """The server's name of the model."""
     loaded: LoadedModel
@@ -75,8 +71,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
     def __init__(self, model: RemoteModel) -> None:
         self.loaded = model.loaded
-        self._endpoint = model.endpoint
         self._http = model.http
+        self._endpoint = model.http.endpoint
         self._model = model.model
         self._identity = model.identity
         self._hold = model.hold

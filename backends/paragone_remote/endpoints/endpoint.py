@@ -40,6 +40,11 @@ class Endpoint:
     """Path of the Unix socket to connect to instead of host and port."""
 
     @property
+    def root(self) -> str:
+        """The base URL of the server's paths outside of OpenAI's protocol."""
+        return self.url.removesuffix("/v1")
+
+    @property
     def has_key(self) -> bool:
         """Whether requests contain credentials."""
         return "authorization" in self.headers

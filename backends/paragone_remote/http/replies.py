@@ -13,7 +13,7 @@ from paragone.json_fields import JsonObject, object_at
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, ReportedFailure, error_text, explain
 from paragone_remote.http.timeouts import Wait
-from paragone_remote.http.transport import InvalidReply
+from paragone_remote.http.transport import EndpointClient, InvalidReply
 
 T = TypeVar("T")
 
@@ -53,10 +53,10 @@ def data_or_nothing(reply: httpx.Response) -> JsonObject:
         return {}
 
 
-async def optional_data(http: httpx.AsyncClient, endpoint: Endpoint, url: str) -> JsonObject:
+async def optional_data(http: EndpointClient, url: str) -> JsonObject:
     """Return the JSON object at a URL that not every server has; an empty object if the request fails. Never raises."""
     try:
-        return data_or_nothing(await await_reply(endpoint, http.get(url), seconds=_PATIENCE))
+        return data_or_nothing(await await_reply(http.endpoint, http.get(url), seconds=_PATIENCE))
     except ParagoneError:
         return {}
 

@@ -174,32 +174,33 @@ async def _beginning(response: httpx.Response) -> str:
     return text[:_LONGEST_REFUSAL].decode("utf-8", "replace")
 
 
-def make_client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """Return an HTTP client that contacts this endpoint only. Raises InputError for an invalid proxy."""
-    tls = (
-        endpoint.tls if endpoint.tls is not None else False
-    )  # False: without TLS there is no certificate to check
-    inner = httpx.AsyncHTTPTransport(
-        verify=tls,
-        trust_env=False,
-        proxy=_proxy(endpoint),
-        uds=endpoint.socket,
-        limits=httpx.Limits(max_connections=8),
-    )
-    return httpx.AsyncClient(
-        transport=_EndpointTransport(endpoint, inner),
-        base_url=endpoint.url,
-        headers={**_HEADERS, **endpoint.headers},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,
-        follow_redirects=False,
-    )
+class EndpointClient(httpx.AsyncClient):
+    """An HTTP client that contacts one endpoint only. Its requests raise the exceptions in `faults.FAULTS`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Create a client. Raises InputError for an invalid proxy."""
+        inner = httpx.AsyncHTTPTransport(
+            verify=endpoint.tls or False,  # False: without TLS there is no certificate to check
+            trust_env=False,
+            proxy=_proxy(endpoint),
+            uds=endpoint.socket,
+            limits=httpx.Limits(max_connections=8),
+        )
+        super().__init__(
+            transport=_EndpointTransport(endpoint, inner),
+            base_url=endpoint.url,
+            headers={**_HEADERS, **endpoint.headers},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            trust_env=False,
+            follow_redirects=False,
+        )
+        self.endpoint = endpoint
 
 
 @asynccontextmanager
-async def connected(endpoint: Endpoint) -> AsyncIterator[httpx.AsyncClient]:
+async def connected(endpoint: Endpoint) -> AsyncIterator[EndpointClient]:
     """Yield an HTTP client. If the block fails, the client is closed; otherwise the caller must close the client."""
-    http = make_client(endpoint)
+    http = EndpointClient(endpoint)
     try:
         yield http
     except BaseException:

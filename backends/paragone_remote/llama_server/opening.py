@@ -90,10 +90,9 @@ async def _engine(
     weights: tuple[WeightsFile, ...],
 ) -> LlamaServerEngine:
     """Return an engine that uses a share of a server with the loaded model."""
-    endpoint = share.server.endpoint
-    async with connected(endpoint) as http:
-        listed = await find_models(http, endpoint)
-        server = await identify(http, endpoint)
+    async with connected(share.server.endpoint) as http:
+        listed = await find_models(http)
+        server = await identify(http)
         raw = _is_raw(options, header)
         facts = {"server": server.title, "origin": program.name, **server.facts, **await build_of(program)}
         if (parameters := next((info.parameters for info in listed), None)) is not None:
@@ -102,7 +101,6 @@ async def _engine(
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
         embeds = await computes_embeddings(http, server, alias)
         model = RemoteModel(
-            endpoint=endpoint,
             http=http,
             model=alias,
             loaded=_loaded(path, header, server, weights, raw=raw, embeds=embeds, facts=facts),

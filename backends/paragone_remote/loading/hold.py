@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from paragone import Caution, OnProgress, ParagoneError
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.timeouts import ReplyTimeout, Wait
 from paragone_remote.loading.model_loader import ModelLoader
 from paragone_remote.server_text import plain
@@ -45,15 +44,12 @@ _uses: dict[_Key, _Use] = {}
 class Hold:
     """One engine's use of a model that its server loads on demand."""
 
-    def __init__(
-        self, loader: ModelLoader, endpoint: Endpoint, model: str, *, keeps_loaded: bool = False
-    ) -> None:
+    def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
         """Prepare a hold. `keeps_loaded`: whether the user wants the server to keep the model after the engine is closed."""
         self._loader = loader
-        self._endpoint = endpoint
         self._model = model
         self._keeps_loaded = keeps_loaded
-        self._key = asyncio.get_running_loop(), endpoint.url, model
+        self._key = asyncio.get_running_loop(), loader.endpoint.url, model
 
     @contextlib.asynccontextmanager
     async def taken(self, on_progress: OnProgress) -> AsyncIterator[tuple[Caution, ...]]:
@@ -102,14 +98,14 @@ class Hold:
         if not gone:
             return ()
         sentence = (
-            f"To load {plain(self._model)}, the server at {self._endpoint.origin} has unloaded {gone}. "
+            f"To load {plain(self._model)}, the server at {self._loader.endpoint.origin} has unloaded {gone}. "
             "The next request for an unloaded model loads that model again."
         )
         return (Caution(code="others-unloaded", sentence=sentence),)
 
     async def _left(self, use: _Use) -> Caution | None:
         """Unload the model if this program loaded it. Return a caution if the model stays in memory, else None."""
-        name, at = plain(self._model), f"the server at {self._endpoint.origin}"
+        name, at = plain(self._model), f"the server at {self._loader.endpoint.origin}"
         try:
             stays = await Wait().within(UNLOAD_PATIENCE, self._stays(use))
         except ReplyTimeout:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from paragone import OnProgress
+from paragone_remote.http.transport import EndpointClient
 
 
 class ModelLoader(ABC):
@@ -13,6 +14,10 @@ class ModelLoader(ABC):
 
     downloads: ClassVar[bool] = False
     """Whether the server downloads models on request."""
+
+    def __init__(self, http: EndpointClient) -> None:
+        self.http = http
+        self.endpoint = http.endpoint
 
     @abstractmethod
     async def loaded(self) -> frozenset[str]:

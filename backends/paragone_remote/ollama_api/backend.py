@@ -23,9 +23,7 @@ from paragone_remote.http.http_library import import_http_library
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
 
 if TYPE_CHECKING:
-    import httpx
-
-    from paragone_remote.endpoints.endpoint import Endpoint
+    from paragone_remote.http.transport import EndpointClient
 
 
 _PATIENCE = 5.0
@@ -73,12 +71,10 @@ class OllamaBackend(EndpointBackend):
 
         return await open_model(request, on_progress)
 
-    async def _described(
-        self, http: httpx.AsyncClient, endpoint: Endpoint
-    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
+    async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
         from paragone_remote.ollama_api.description import describe
 
-        return *await describe(http, endpoint), True
+        return *await describe(http), True
 
 
 @hookimpl

@@ -60,13 +60,12 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     async with connected(endpoint) as http:
         client = OllamaClient(http)
         version = await await_reply(endpoint, client.version())
-        details = await _details(client, endpoint, request.model)
-        size = await _size(client, endpoint, request.model)
+        details = await _details(client, request.model)
+        size = await _size(client, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         hold = Hold(
-            OllamaLoader(client, endpoint, base),
-            endpoint,
+            OllamaLoader(client, base),
             full_name(request.model),
             keeps_loaded=options.keep_alive is not None,
         )
@@ -75,7 +74,6 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             running = find_model(await await_reply(endpoint, client.running()), request.model)
             loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
             model = RemoteModel(
-                endpoint=endpoint,
                 http=http,
                 model=request.model,
                 loaded=dataclasses.replace(loaded, cautions=(*loaded.cautions, *cautions)),
@@ -90,28 +88,30 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             )
 
 
-async def _size(client: OllamaClient, endpoint: Endpoint, model: str) -> int | None:
+async def _size(client: OllamaClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     try:
-        entry = find_model(await await_reply(endpoint, client.listed()), model)
+        entry = find_model(await await_reply(client.endpoint, client.listed()), model)
     except ParagoneError:  # some proxies pass on chats only
         return None
     return count_at(entry, "size") or None if entry is not None else None
 
 
-async def _details(client: OllamaClient, endpoint: Endpoint, model: str) -> JsonObject:
+async def _details(client: OllamaClient, model: str) -> JsonObject:
     try:
-        details = await await_reply(endpoint, client.details(model), model=model)
+        details = await await_reply(client.endpoint, client.details(model), model=model)
     except InputError as error:
         if "no model" not in error.sentence:
             raise
-        names = [plain(text_at(entry, "model")) for entry in await await_reply(endpoint, client.listed())]
+        names = [
+            plain(text_at(entry, "model")) for entry in await await_reply(client.endpoint, client.listed())
+        ]
         near = difflib.get_close_matches(model, names, n=1)
         if near:
             hint = f"Did you mean {near[0]!r}?"
         else:
             hint = f"The server has: {', '.join(names[:20])}." if names else "The server has no models yet."
-        pull = pull_command(endpoint, model)
+        pull = pull_command(client.endpoint, model)
         raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
     able = texts_at(details, "capabilities")
     if able and "completion" not in able:

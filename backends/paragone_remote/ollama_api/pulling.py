@@ -15,7 +15,7 @@ from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.http.faults import FAULTS, IncompleteAnswer, ReportedFailure, explain
 from paragone_remote.http.timeouts import ReplyTimeout, Wait
-from paragone_remote.http.transport import make_client
+from paragone_remote.http.transport import EndpointClient
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 from paragone_remote.server_text import plain, sentence_of
@@ -39,7 +39,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
     done = total = 0
     begun = False
     async with (
-        make_client(endpoint) as http,
+        EndpointClient(endpoint) as http,
         contextlib.aclosing(OllamaClient(http).pull_parts(model)) as parts,
     ):
         while True:

@@ -13,9 +13,7 @@ from paragone_remote.http.http_library import import_http_library
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions, OpenAISampling
 
 if TYPE_CHECKING:
-    import httpx
-
-    from paragone_remote.endpoints.endpoint import Endpoint
+    from paragone_remote.http.transport import EndpointClient
 
 
 class OpenAIBackend(EndpointBackend):
@@ -57,16 +55,14 @@ class OpenAIBackend(EndpointBackend):
         async for progress in pull(model, options, title=self.title, path=self.path):
             yield progress
 
-    async def _described(
-        self, http: httpx.AsyncClient, endpoint: Endpoint
-    ) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
+    async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
         from paragone_remote.openai_api.loaders.loader_of import loader_of
         from paragone_remote.openai_api.servers.server import find_models, identify
 
-        models = await find_models(http, endpoint)
-        server = await identify(http, endpoint)
-        facts = {"server": endpoint.quote(server.title), "models": str(len(models))}
-        loader = await loader_of(http, endpoint, server)
+        models = await find_models(http)
+        server = await identify(http)
+        facts = {"server": http.endpoint.quote(server.title), "models": str(len(models))}
+        loader = await loader_of(http, server)
         if loader is not None:
             loaded = await loader.loaded()
             models = tuple(replace(model, is_loaded=model.model in loaded) for model in models)

@@ -11,10 +11,10 @@ from paragone.json_fields import count_at, text_at
 from paragone.options import build
 from paragone_remote.endpoints.endpoint import make_endpoint
 from paragone_remote.http.replies import await_data
-from paragone_remote.http.transport import make_client
+from paragone_remote.http.transport import EndpointClient
 from paragone_remote.openai_api.loaders.loader_of import loader_of
 from paragone_remote.openai_api.openai_options import OpenAILoadOptions
-from paragone_remote.openai_api.servers.server import find_models, identify, root_of
+from paragone_remote.openai_api.servers.server import find_models, identify
 from paragone_remote.server_text import plain
 
 _PAUSE_S = 0.5
@@ -27,16 +27,16 @@ async def pull(
     """Yield the progress of the download. LM Studio offers no way to stop a download. Raises InputError and EngineError."""
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner=title), path=path)
     at = f"The server at {endpoint.origin}"
-    async with make_client(endpoint) as http:
-        await find_models(http, endpoint)  # raises if the server does not answer
-        server = await identify(http, endpoint)
-        loader = await loader_of(http, endpoint, server)
+    async with EndpointClient(endpoint) as http:
+        await find_models(http)  # raises if the server does not answer
+        server = await identify(http)
+        loader = await loader_of(http, server)
         if loader is None or not loader.downloads:
             raise InputError(
                 f"{at} downloads no models on request.",
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
             )
-        url = f"{root_of(endpoint)}/api/v1/models/download"
+        url = f"{endpoint.root}/api/v1/models/download"
         job = await await_data(endpoint, http.post(url, json={"model": model}), model=model)
         name = urllib.parse.quote(plain(text_at(job, "job_id")), safe="")
         while (status := plain(text_at(job, "status"))) in ("downloading", "paused"):

@@ -54,7 +54,7 @@ from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
 from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
 from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
-from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify_again, root_of
+from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify_again
 from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
 from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
 from paragone_remote.server_changes import Identity
@@ -82,10 +82,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
-        self._prompts = Prompts(
-            http=self._http, endpoint=self._endpoint, model=self._model, server=server, raw=raw
-        )
-        self._slots = SlotsQuery(self._http, f"{root_of(self._endpoint)}/slots", offered=server.has_slots)
+        self._prompts = Prompts(http=self._http, model=self._model, server=server, raw=raw)
+        self._slots = SlotsQuery(self._http, f"{self._endpoint.root}/slots", offered=server.has_slots)
         self._answered_as = ""
         """The model that the last answer names."""
         self._is_ollama = False
@@ -152,15 +150,15 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def _context(self) -> int | None:
         if self._is_ollama:
-            return await context_in_use(self._http, self._endpoint, self._model)
+            return await context_in_use(self._http, self._model)
         return await super()._context()
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
         return await embeddings_from(self._http, self._model, request)
 
     async def _identify(self) -> Identity:
-        listed = await find_models(self._http, self._endpoint)
-        server = await identify_again(self._http, self._endpoint, self._server)
+        listed = await find_models(self._http)
+        server = await identify_again(self._http, self._server)
         return identity_of(self._model, listed, server, answered_as=self._answered_as)
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
@@ -181,9 +179,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         wait = self._wait = Wait()
         try:
             for end in range(request.start + 1, len(request.ids) + 1):
-                asked = top_tokens_after(
-                    self._http, self._endpoint, self._model, request.ids[:end], request.top
-                )
+                asked = top_tokens_after(self._http, self._model, request.ids[:end], request.top)
                 yield await wait.within(self._endpoint.options.idle_timeout, asked)
         except Stopped:
             return

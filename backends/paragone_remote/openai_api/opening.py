@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 
-import httpx
-
 from paragone import (
     Capabilities,
     Caution,
@@ -25,7 +23,7 @@ from paragone.options import build
 from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import RemoteModel
 from paragone_remote.http.faults import Loading
-from paragone_remote.http.transport import connected
+from paragone_remote.http.transport import EndpointClient, connected
 from paragone_remote.loading.hold import Hold
 from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
@@ -54,21 +52,19 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options, path=OpenAIBackend.path)
     async with connected(endpoint) as http, AsyncExitStack() as loading:
-        listed = await _models(http, endpoint)
+        listed = await _models(http)
         model = _choose(listed, request.model, endpoint)
-        server = await identify(http, endpoint)
-        loader = await loader_of(http, endpoint, server)
-        hold = None if loader is None else Hold(loader, endpoint, request.model)
+        server = await identify(http)
+        loader = await loader_of(http, server)
+        hold = None if loader is None else Hold(loader, request.model)
         evictions: tuple[Caution, ...] = ()
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
-            server = await of_model(http, endpoint, server, request.model)
-            listed = await _models(
-                http, endpoint
-            )  # a router reports the size of a model only after loading it
+            server = await of_model(http, server, request.model)
+            listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind in ("llama-swap", "unknown")
-        launch = await find_launch(http, endpoint, request.model) if starts_others else Launch()
+        launch = await find_launch(http, request.model) if starts_others else Launch()
         raw = options.raw if options.raw is not None else server.has_template is False
         name = plain(request.model)
         embeds = await computes_embeddings(http, server, request.model)
@@ -88,7 +84,6 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         )
         on_progress(LoadProgress(fraction=1.0))
         opened = RemoteModel(
-            endpoint=endpoint,
             http=http,
             model=request.model,
             loaded=loaded,
@@ -150,12 +145,12 @@ def _facts(
     return facts
 
 
-async def _models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+async def _models(http: EndpointClient) -> tuple[ModelInfo, ...]:
     """List the server's models. Waits while a llama-server loads its model, because it lists no models meanwhile."""
-    until = time.monotonic() + endpoint.options.load_timeout
+    until = time.monotonic() + http.endpoint.options.load_timeout
     while True:
         try:
-            return await find_models(http, endpoint)
+            return await find_models(http)
         except Loading:
             if time.monotonic() >= until:
                 raise

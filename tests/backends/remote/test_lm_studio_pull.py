@@ -6,7 +6,7 @@ from loading_servers import LlamaSwap, LmStudio
 
 from paragone import InputError, ParagoneError
 from paragone_remote.endpoints.endpoint import make_endpoint
-from paragone_remote.http.transport import make_client
+from paragone_remote.http.transport import EndpointClient
 from paragone_remote.openai_api import downloading
 from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.loaders.llama_swap import LlamaSwapLoader
@@ -87,7 +87,7 @@ async def test_a_download_without_json_is_an_error_of_the_server(serve):
 async def test_a_list_without_json_is_an_error_of_the_server(serve, loader, path):
     url = (await serve(OPENAI, {path: nonsense})).url
     endpoint = await make_endpoint(OpenAILoadOptions(url=url), path="/v1")
-    async with make_client(endpoint) as http:
+    async with EndpointClient(endpoint) as http:
         with pytest.raises(ParagoneError, match="sent a reply that is not JSON"):
             await loader(http, endpoint, url).loaded()
 

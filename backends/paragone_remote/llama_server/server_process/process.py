@@ -17,7 +17,7 @@ from paragone.worker.program import ProgramProcess
 from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.http.faults import FAULTS
-from paragone_remote.http.transport import make_client
+from paragone_remote.http.transport import EndpointClient
 from paragone_remote.llama_server.executable.printed import child_environment
 from paragone_remote.llama_server.executable.program import LlamaServerProgram
 from paragone_remote.llama_server.server_process.listening import Listening
@@ -89,7 +89,7 @@ class ServerProcess:
         files = [file.path for file in weights]
         size = sum(file.size or 0 for file in weights)
         fraction = 0.0
-        async with make_client(self.endpoint) as http:
+        async with EndpointClient(self.endpoint) as http:
             while not await self._is_ready(http):
                 if await self.process.ended(_POLL_S):
                     raise explain_end(self.error(), self.process.output(), files=files, program=program)
@@ -112,7 +112,7 @@ class ServerProcess:
         finally:
             self.listening.release()
 
-    async def _is_ready(self, http: httpx.AsyncClient) -> bool:
+    async def _is_ready(self, http: EndpointClient) -> bool:
         try:
             async with asyncio.timeout(self.endpoint.options.connect_timeout):
                 reply = await http.get(f"{self.endpoint.origin}/health")

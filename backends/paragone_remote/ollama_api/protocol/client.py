@@ -6,13 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-import httpx
-
 from paragone import Capabilities, Embeddings, Json
 from paragone.json_fields import JsonObject, count_at, object_at, objects_at
 from paragone_remote.answers.vectors import embeddings_of
 from paragone_remote.http.replies import read_object
-from paragone_remote.http.transport import InvalidReply
+from paragone_remote.http.transport import EndpointClient, InvalidReply
 from paragone_remote.server_text import without_surrogates
 
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
@@ -21,8 +19,9 @@ _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 class OllamaClient:
     """Requests to one server. Its methods raise the exceptions in `faults.FAULTS`."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
+    def __init__(self, http: EndpointClient) -> None:
+        self.http = http
+        self.endpoint = http.endpoint
 
     async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the parts of a streamed answer, each with a message."""
@@ -46,7 +45,7 @@ class OllamaClient:
 
     async def embeddings(self, body: Mapping[str, Json], texts: Sequence[str]) -> Embeddings:
         """Return the embeddings of texts."""
-        reply = await self._http.post("/api/embed", json={**body, "input": texts})
+        reply = await self.http.post("/api/embed", json={**body, "input": texts})
 
         def read() -> Embeddings:
             data = read_object(reply.text, invalid=_NOT_OLLAMA)
@@ -86,24 +85,24 @@ class OllamaClient:
 
     async def version(self) -> str:
         """Return the server's version."""
-        reply = read_object((await self._http.get("/api/version")).text, invalid=_NOT_OLLAMA)
+        reply = read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
         version = reply.get("version")
         if not isinstance(version, str):
             raise InvalidReply(_NOT_OLLAMA)
         return version
 
     async def _models(self, path: str) -> tuple[JsonObject, ...]:
-        reply = read_object((await self._http.get(path)).text, invalid=_NOT_OLLAMA)
+        reply = read_object((await self.http.get(path)).text, invalid=_NOT_OLLAMA)
         if not isinstance(reply.get("models"), list):
             raise InvalidReply(_NOT_OLLAMA)
         return tuple(objects_at(reply, "models"))
 
     async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
-        return read_object((await self._http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
+        return read_object((await self.http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
 
     async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the objects of a streamed reply, one in each line."""
-        async with self._http.stream("POST", path, json={**body, "stream": True}) as reply:
+        async with self.http.stream("POST", path, json={**body, "stream": True}) as reply:
             line: list[str] = []
             async for text in reply.aiter_text():
                 # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain

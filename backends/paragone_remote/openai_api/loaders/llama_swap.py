@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-import httpx
-
 from paragone import EngineError, OnProgress
 from paragone.json_fields import JsonObject, objects_at, text_at
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_data, await_reply
 from paragone_remote.http.transport import InvalidReply, Refusal
 from paragone_remote.loading.model_loader import ModelLoader
@@ -17,12 +14,6 @@ from paragone_remote.server_text import plain
 
 class LlamaSwapLoader(ModelLoader):
     """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
-
-    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
-        """Create a loader. `root` is the base URL of llama-swap's own paths."""
-        self._http = http
-        self._endpoint = endpoint
-        self._root = root
 
     async def loaded(self) -> frozenset[str]:
         """Return the models whose servers run."""
@@ -34,26 +25,26 @@ class LlamaSwapLoader(ModelLoader):
         if any(text_at(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
             return
         await await_reply(
-            self._endpoint, self._wake(model), model=model, seconds=self._endpoint.options.load_timeout
+            self.endpoint, self._wake(model), model=model, seconds=self.endpoint.options.load_timeout
         )
         if model not in await self.loaded():
             raise EngineError(
-                f"llama-swap at {self._endpoint.origin} could not start the server of {plain(model)}.",
-                hint=f"llama-swap's log says why: {self._endpoint.origin}/logs",
+                f"llama-swap at {self.endpoint.origin} could not start the server of {plain(model)}.",
+                hint=f"llama-swap's log says why: {self.endpoint.origin}/logs",
             )
 
     async def unload(self, model: str) -> None:
         """End the server of a model."""
-        asked = self._http.post(f"{self._root}/api/models/unload/{quote(model, safe='')}")
-        await await_reply(self._endpoint, asked, model=model)
+        asked = self.http.post(f"{self.endpoint.root}/api/models/unload/{quote(model, safe='')}")
+        await await_reply(self.endpoint, asked, model=model)
 
     async def _running(self) -> list[JsonObject]:
-        found = await await_data(self._endpoint, self._http.get(f"{self._root}/running"))
+        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/running"))
         return objects_at(found, "running")
 
     async def _wake(self, model: str) -> None:
         try:
-            await self._http.get(f"{upstream(self._root, model)}/health")
+            await self.http.get(f"{upstream(self.endpoint.root, model)}/health")
         except InvalidReply:
             pass  # a web page: the server runs
         except Refusal as refusal:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import httpx
-
 from paragone import OnProgress
 from paragone.json_fields import JsonObject, count_at, objects_at, text_at
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_data, await_reply
 from paragone_remote.loading.model_loader import ModelLoader
+
+_MODELS = "/api/v1/models"
 
 
 class LmStudioLoader(ModelLoader):
     """Asks LM Studio to load and unload models. A model can be loaded several times; each instance has an id."""
 
     downloads: ClassVar[bool] = True
-
-    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
-        """Create a loader. `root` is the base URL of LM Studio's own paths."""
-        self._http = http
-        self._endpoint = endpoint
-        self._url = f"{root}/api/v1/models"
 
     async def loaded(self) -> frozenset[str]:
         """Return the models that have an instance, and the ids of the instances: requests can name both."""
@@ -36,7 +29,7 @@ class LmStudioLoader(ModelLoader):
         """Load a model. LM Studio replies once the model is loaded, and reports no progress."""
         del on_progress
         if model not in await self.loaded():  # else the server would load a second instance
-            await self._post("load", {"model": model}, model, seconds=self._endpoint.options.load_timeout)
+            await self._post("load", {"model": model}, model, seconds=self.endpoint.options.load_timeout)
 
     async def unload(self, model: str) -> None:
         """Unload the instance that has the model's name, else the model's first instance."""
@@ -50,14 +43,14 @@ class LmStudioLoader(ModelLoader):
         await self._post("unload", {"instance_id": instance}, model)
 
     async def _models(self) -> list[JsonObject]:
-        found = await await_data(self._endpoint, self._http.get(self._url))
+        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}{_MODELS}"))
         return objects_at(found, "models")
 
     async def _post(
         self, action: str, body: dict[str, str], model: str, *, seconds: float | None = None
     ) -> None:
-        asked = self._http.post(f"{self._url}/{action}", json=body)
-        await await_reply(self._endpoint, asked, model=model, seconds=seconds)
+        asked = self.http.post(f"{self.endpoint.root}{_MODELS}/{action}", json=body)
+        await await_reply(self.endpoint, asked, model=model, seconds=seconds)
 
 
 def _instances(entry: JsonObject) -> tuple[str, ...]:

@@ -8,12 +8,10 @@ import re
 import time
 from collections.abc import AsyncIterator
 
-import httpx
 from httpx_sse import EventSource
 
 from paragone import EngineError, LoadProgress, OnProgress
 from paragone.json_fields import JsonObject, count_at, number_at, object_at, objects_at, text_at, texts_at
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.faults import FAULTS, explain
 from paragone_remote.http.replies import await_data, await_reply, read_object
 from paragone_remote.http.timeouts import Wait
@@ -34,12 +32,6 @@ _RUNNING = ("loading", "loaded", "sleeping")
 class RouterLoader(ModelLoader):
     """Asks the router to load and unload models, also with `--no-models-autoload`."""
 
-    def __init__(self, http: httpx.AsyncClient, endpoint: Endpoint, root: str) -> None:
-        """Create a loader. `root` is the base URL of the router's own paths."""
-        self._http = http
-        self._endpoint = endpoint
-        self._root = root
-
     async def loaded(self) -> frozenset[str]:
         """Return the models that have a process."""
         return frozenset(
@@ -48,7 +40,7 @@ class RouterLoader(ModelLoader):
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
         """Load a model, and report the progress that the router sends."""
-        until = time.monotonic() + self._endpoint.options.load_timeout
+        until = time.monotonic() + self.endpoint.options.load_timeout
         async with self._reported(model, on_progress):
             asked = False
             while True:
@@ -61,38 +53,38 @@ class RouterLoader(ModelLoader):
                     case "unloaded":
                         asked = await self._ask(model, is_last=time.monotonic() >= until)
                     case _ if time.monotonic() >= until:
-                        seconds = self._endpoint.options.load_timeout
-                        sentence = f"The server at {self._endpoint.origin} did not load {plain(model)} within {seconds:g} s."
+                        seconds = self.endpoint.options.load_timeout
+                        sentence = f"The server at {self.endpoint.origin} did not load {plain(model)} within {seconds:g} s."
                         raise EngineError(sentence, hint="load_timeout sets how long to wait.")
                 await asyncio.sleep(_POLL_S)
 
     async def unload(self, model: str) -> None:
         """Ask the router to end the process of a model."""
-        await await_reply(self._endpoint, self._post("unload", model), model=model)
+        await await_reply(self.endpoint, self._post("unload", model), model=model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:
         """Tell the router to load a model. Returns False if the router refused for now and must be asked again."""
-        seconds = self._endpoint.options.load_timeout
+        seconds = self.endpoint.options.load_timeout
         try:
             await Wait().within(seconds, self._post("load", model))
         except FAULTS as error:
             if isinstance(error, Refusal) and _NOT_NOW.search(error.body) and not is_last:
                 return False
-            raise explain(error, self._endpoint, model=model).error from error
+            raise explain(error, self.endpoint, model=model).error from error
         return True
 
     async def _post(self, action: str, model: str) -> None:
-        await self._http.post(f"{self._root}/models/{action}", json={"model": model})
+        await self.http.post(f"{self.endpoint.root}/models/{action}", json={"model": model})
 
     async def _models(self) -> list[JsonObject]:
-        found = await await_data(self._endpoint, self._http.get(f"{self._root}/models"))
+        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/models"))
         return objects_at(found, "data")
 
     def _failure(self, model: str, entry: JsonObject) -> EngineError:
         code = count_at(entry, "status", "exit_code")
         why = f": its process ended with exit code {code}." if code else "."
         return EngineError(
-            f"The server at {self._endpoint.origin} could not load {plain(model)}{why}",
+            f"The server at {self.endpoint.origin} could not load {plain(model)}{why}",
             hint="The server's log says why.",
         )
 
@@ -110,7 +102,7 @@ class RouterLoader(ModelLoader):
         """Report the progress that the router sends. Older routers send no progress, and proxies may delay progress."""
         most = 0.0
         with contextlib.suppress(*FAULTS):
-            async with self._http.stream("GET", f"{self._root}/models/sse") as reply:
+            async with self.http.stream("GET", f"{self.endpoint.root}/models/sse") as reply:
                 async for event in EventSource(reply).aiter_sse():
                     found = read_object(event.data, invalid="an event that is not JSON")
                     fraction = _fraction(object_at(found, "data", "progress"))

@@ -10,12 +10,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import httpx
-
 from paragone.json_fields import objects_at, text_at, texts_at
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import optional_data
-from paragone_remote.openai_api.servers.server import root_of
+from paragone_remote.http.transport import EndpointClient
 from paragone_remote.server_text import plain
 
 _FLAG = re.compile(r"--?[a-zA-Z]")
@@ -33,12 +30,12 @@ class Launch:
     """Whether llama-swap forwards the requests. llama-swap may change requests unnoticed (`setParams`, `stripParams`)."""
 
 
-async def find_launch(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> Launch:
+async def find_launch(http: EndpointClient, model: str) -> Launch:
     """Return how the server of a loaded model was launched. Never raises."""
-    listed = await optional_data(http, endpoint, f"{endpoint.url}/models")
+    listed = await optional_data(http, f"{http.endpoint.url}/models")
     entry = next((item for item in objects_at(listed, "data") if item.get("id") == model), {})
     if plain(text_at(entry, "owned_by")) == "llama-swap":
-        running = await optional_data(http, endpoint, f"{root_of(endpoint)}/running")
+        running = await optional_data(http, f"{http.endpoint.root}/running")
         entry = next((item for item in objects_at(running, "running") if item.get("model") == model), {})
         return Launch(arguments=_shown(_split(text_at(entry, "cmd"))), by_llama_swap=True)
     return Launch(arguments=_shown(texts_at(entry, "status", "args")))

@@ -6,20 +6,17 @@ of the context: https://docs.ollama.com/api/ps.
 
 from __future__ import annotations
 
-import httpx
-
 from paragone.json_fields import count_at, objects_at, text_at
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_or_nothing
-from paragone_remote.openai_api.servers.server import root_of
+from paragone_remote.http.transport import EndpointClient
 
 FINGERPRINT = "fp_ollama"
 """The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
 
 
-async def context_in_use(http: httpx.AsyncClient, endpoint: Endpoint, model: str) -> int | None:
+async def context_in_use(http: EndpointClient, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
-    reply = await http.get(f"{root_of(endpoint)}/api/ps")
+    reply = await http.get(f"{http.endpoint.root}/api/ps")
     found = data_or_nothing(reply)
     wanted = {model, f"{model}:latest"}
     sizes = [

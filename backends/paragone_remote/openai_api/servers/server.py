@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-import httpx
-
 from paragone import Json, ModelInfo
 from paragone.json_fields import JsonObject, count_at, flag_at, object_at, text_at
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import await_reply, data_or_nothing, optional_data
-from paragone_remote.http.transport import InvalidReply
+from paragone_remote.http.transport import EndpointClient, InvalidReply
 from paragone_remote.openai_api.loaders.llama_swap import upstream
 from paragone_remote.openai_api.loaders.lm_studio import context_of
 from paragone_remote.openai_api.servers.server_defaults import (
@@ -76,17 +73,17 @@ class ServerProperties:
         return f"{name} {self.version}".rstrip()
 
 
-async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerProperties:
+async def identify(http: EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
-    root = root_of(endpoint)
+    root = http.endpoint.root
     props, version, info, tabby, studio, swap, described = await asyncio.gather(
-        optional_data(http, endpoint, root + "/props"),  # llama-server
-        optional_data(http, endpoint, root + "/version"),  # vLLM
-        optional_data(http, endpoint, root + "/get_server_info"),  # SGLang
-        optional_data(http, endpoint, root + "/v1/model"),  # TabbyAPI
-        optional_data(http, endpoint, root + "/api/v0/models"),  # LM Studio
-        optional_data(http, endpoint, root + "/running"),  # llama-swap
-        optional_data(http, endpoint, root + "/openapi.json"),
+        optional_data(http, root + "/props"),  # llama-server
+        optional_data(http, root + "/version"),  # vLLM
+        optional_data(http, root + "/get_server_info"),  # SGLang
+        optional_data(http, root + "/v1/model"),  # TabbyAPI
+        optional_data(http, root + "/api/v0/models"),  # LM Studio
+        optional_data(http, root + "/running"),  # llama-swap
+        optional_data(http, root + "/openapi.json"),
     )
     if _is_llama_server(props):
         return _llama_server(props)
@@ -126,28 +123,24 @@ async def identify(http: httpx.AsyncClient, endpoint: Endpoint) -> ServerPropert
     return ServerProperties()
 
 
-async def identify_again(
-    http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties
-) -> ServerProperties:
+async def identify_again(http: EndpointClient, server: ServerProperties) -> ServerProperties:
     """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
     if server.kind != "llama-server" or server.routes:
         return server
-    props = await optional_data(http, endpoint, f"{root_of(endpoint)}/props")
+    props = await optional_data(http, f"{http.endpoint.root}/props")
     return _llama_server(props) if _is_llama_server(props) else ServerProperties()
 
 
-async def of_model(
-    http: httpx.AsyncClient, endpoint: Endpoint, server: ServerProperties, model: str
-) -> ServerProperties:
+async def of_model(http: EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
     """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
     if server.routes:
-        asked = http.get(root_of(endpoint) + "/props", params={"model": model})
+        asked = http.get(f"{http.endpoint.root}/props", params={"model": model})
         props = data_or_nothing(
-            await await_reply(endpoint, asked, model=model, seconds=endpoint.options.load_timeout)
+            await await_reply(http.endpoint, asked, model=model, seconds=http.endpoint.options.load_timeout)
         )
         return dataclasses.replace(_llama_server(props), routes=True)
     if server.kind == "llama-swap":
-        props = await optional_data(http, endpoint, f"{upstream(root_of(endpoint), model)}/props")
+        props = await optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
         if _is_llama_server(props):
             behind = _llama_server(props)
             # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
@@ -161,19 +154,19 @@ async def of_model(
                 model_file=behind.model_file,
             )
     if server.kind == "LM Studio":
-        described = await optional_data(http, endpoint, root_of(endpoint) + "/api/v1/models")
+        described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
         return dataclasses.replace(server, context=context_of(described, model))
     return server
 
 
-async def find_models(http: httpx.AsyncClient, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
+async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
-    listed = await await_reply(endpoint, _listed(http, f"{endpoint.url}/models"))
+    listed = await await_reply(http.endpoint, _listed(http))
     return tuple(_info(entry) for item in listed if text_at(entry := object_at(item), "id").strip())
 
 
-async def _listed(http: httpx.AsyncClient, url: str) -> Sequence[Json]:
-    listed = data_or_nothing(await http.get(url)).get("data")
+async def _listed(http: EndpointClient) -> Sequence[Json]:
+    listed = data_or_nothing(await http.get(f"{http.endpoint.url}/models")).get("data")
     if not isinstance(listed, list):
         raise InvalidReply("a reply that is not a list of models")
     return listed
@@ -248,8 +241,3 @@ def _llama_server(props: JsonObject) -> ServerProperties:
         completion_defaults=defaults,
         facts={**build_in_props(props), **facts_in_props(props)},
     )
-
-
-def root_of(endpoint: Endpoint) -> str:
-    """Return the base URL of the server's paths outside of OpenAI's protocol."""
-    return endpoint.url.removesuffix("/v1")

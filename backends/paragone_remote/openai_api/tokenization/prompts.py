@@ -10,15 +10,12 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import httpx
-
 from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary, fingerprint
 from paragone.json_fields import JsonObject, count_at, object_at, objects_at, text_at
 from paragone_remote.answers.run_settings import RenderedPrompt
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_of
-from paragone_remote.http.transport import InvalidReply
-from paragone_remote.openai_api.servers.server import ServerProperties, root_of
+from paragone_remote.http.transport import EndpointClient, InvalidReply
+from paragone_remote.openai_api.servers.server import ServerProperties
 from paragone_remote.server_text import without_surrogates
 
 _RENDERED = (
@@ -39,8 +36,7 @@ class Prompts:
     The methods raise EngineError or the exceptions in `faults.FAULTS`.
     """
 
-    http: httpx.AsyncClient
-    endpoint: Endpoint
+    http: EndpointClient
     model: str
     server: ServerProperties
     raw: bool
@@ -63,7 +59,9 @@ class Prompts:
         if not request.messages:
             return _answer(request, request.text, await self.ids_of_text(request.text))
         if has_images(request.messages):
-            raise EngineError(f"The server at {self.endpoint.origin} does not report the tokens of images.")
+            raise EngineError(
+                f"The server at {self.http.endpoint.origin} does not report the tokens of images."
+            )
         prompt = await self.of_request(body, ids=True)
         assert prompt.ids is not None
         return _answer(request, prompt.text, prompt.ids)
@@ -72,17 +70,17 @@ class Prompts:
         """Return the reason why the tokens of a prompt are unknown."""
         if self.server.kind == "llama-cpp-python":
             return (
-                f"The server at {self.endpoint.origin} reports the tokens of a text, "
+                f"The server at {self.http.endpoint.origin} reports the tokens of a text, "
                 "but not the text that its chat template renders."
             )
-        return f"The server at {self.endpoint.origin} does not report the tokens of a prompt."
+        return f"The server at {self.http.endpoint.origin} does not report the tokens of a prompt."
 
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary."""
         if self.server.kind != "llama-server":
-            raise EngineError(f"The server at {self.endpoint.origin} does not report its vocabulary.")
-        listed = data_of(await self.http.get(f"{root_of(self.endpoint)}/v1/models"))
-        size = _size_in_models(listed, self.model, self.endpoint.origin)
+            raise EngineError(f"The server at {self.http.endpoint.origin} does not report its vocabulary.")
+        listed = data_of(await self.http.get(f"{self.http.endpoint.root}/v1/models"))
+        size = _size_in_models(listed, self.model, self.http.endpoint.origin)
         every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # accepts token ids
         reply = await self._post("/tokenize", {"model": self.model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
@@ -102,7 +100,7 @@ class Prompts:
         if self.server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise EngineError(
-                    f"vLLM's /tokenize at {self.endpoint.origin} does not take the effort of thinking, which affects the prompt."
+                    f"vLLM's /tokenize at {self.http.endpoint.origin} does not take the effort of thinking, which affects the prompt."
                 )
             return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
         return RenderedPrompt()
@@ -123,7 +121,7 @@ class Prompts:
                 return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
 
     async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
-        reply = await self.http.post(root_of(self.endpoint) + path, json=body)
+        reply = await self.http.post(self.http.endpoint.root + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(data_of, reply)
 

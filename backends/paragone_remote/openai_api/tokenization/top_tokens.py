@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import httpx
-
 from paragone import Alternative, EngineError, Json
-from paragone_remote.endpoints.endpoint import Endpoint
 from paragone_remote.http.replies import data_of
+from paragone_remote.http.transport import EndpointClient
 from paragone_remote.openai_api.completions.stream_parts import scored_tokens
-from paragone_remote.openai_api.servers.server import ServerProperties, root_of
+from paragone_remote.openai_api.servers.server import ServerProperties
 
 
 def reports_top_tokens(server: ServerProperties) -> bool:
@@ -23,7 +21,7 @@ def reports_top_tokens(server: ServerProperties) -> bool:
 
 
 async def top_tokens_after(
-    http: httpx.AsyncClient, endpoint: Endpoint, model: str, ids: Sequence[int], top: int
+    http: EndpointClient, model: str, ids: Sequence[int], top: int
 ) -> tuple[Alternative, ...]:
     """Return the likeliest tokens after `ids`, the likeliest first.
 
@@ -37,9 +35,9 @@ async def top_tokens_after(
         "temperature": 0,
         "cache_prompt": True,
     }
-    reply = await http.post(root_of(endpoint) + "/completion", json=body)
+    reply = await http.post(f"{http.endpoint.root}/completion", json=body)
     found = data_of(reply).get("completion_probabilities")
     generated = next(scored_tokens({"content": found}), None)
     if generated is None or not generated.top:
-        raise EngineError(f"The server at {endpoint.origin} returned no log-probabilities.")
+        raise EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
     return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
