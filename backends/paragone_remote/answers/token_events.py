@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from paragone import Alternative, Token
-from paragone.values.events import Channel
+from paragone import Alternative, Channel, Token
+from paragone.json_fields import JsonObject, count_at, number_at, objects_at, text_at
 from paragone_remote.server_text import without_surrogates
 
 
@@ -21,10 +21,35 @@ class Scored:
     top: Sequence[Alternative] = ()
 
 
+def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
+    """Parse tokens with their log-probabilities. OpenAI's chats and Ollama have the same fields; only llama-server sends ids."""
+    for entry in entries:
+        if (logprob := number_at(entry, "logprob")) is None:
+            continue
+        top = [
+            Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
+            for other in objects_at(entry, "top_logprobs")
+            if (value := number_at(other, "logprob")) is not None
+        ]
+        yield Scored(text=text_at(entry, "token"), id=count_at(entry, "id"), logprob=logprob, top=top)
+
+
 def tokens_of(
-    text: str, scored: Sequence[Scored], *, channel: Channel, top: int, time: float
+    answer: str, scored: Sequence[Scored], *, thinking: str = "", top: int, time: float
 ) -> Iterator[Token]:
-    """Yield the tokens of `text`: one for each entry of `scored`, or a single one if there are no entries.
+    """Yield the tokens of a piece of thinking, and of the answer's text after it.
+
+    `scored` belongs to the answer; without text of the answer, to the thinking. Each entry becomes a token with at most
+    `top` alternatives. A text without entries becomes one token.
+    """
+    if thinking:
+        yield from _tokens(thinking, () if answer else scored, "thinking", top, time)
+    if answer or (scored and not thinking):
+        yield from _tokens(answer, scored, "answer", top, time)
+
+
+def _tokens(text: str, scored: Sequence[Scored], channel: Channel, top: int, time: float) -> Iterator[Token]:
+    """Yield the tokens of a text of one channel.
 
     If the texts of the entries do not add up to `text`, the last token has the whole text, so that the answer
     is always shown exactly.

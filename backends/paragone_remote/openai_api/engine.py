@@ -48,7 +48,7 @@ from paragone_remote.openai_api.completions.requests import (
     continues,
     raw_prompt,
 )
-from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, read_chat, read_completion
+from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, progress_in
 from paragone_remote.openai_api.embeddings import embeddings_from
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
@@ -197,32 +197,28 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Yield the events of one request."""
         state = StreamedAnswer()
         is_raw = self._is_raw(request)
-        path, read = ("/completions", read_completion) if is_raw else ("/chat/completions", read_chat)
+        path = "/completions" if is_raw else "/chat/completions"
         top = request.logprobs or 0
         async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
             try:
                 async for chunk in chunks:
                     now = time.monotonic()
-                    part = read(chunk, now)
-                    state.take(part)
-                    if part.progress is not None:
-                        yield part.progress
+                    part = state.take(chunk, raw=is_raw)
+                    if (progress := progress_in(chunk, now)) is not None:
+                        yield progress
                     scored = (*state.held, *part.scored) if request.logprobs is not None else ()
                     # A token without text belongs to the next text, in whichever channel that is.
                     state.held = () if part.answer or part.thinking else scored
-                    if part.thinking:
-                        alone = () if part.answer else scored
-                        for token in tokens_of(part.thinking, alone, channel="thinking", top=top, time=now):
-                            yield token
-                    if part.answer:
-                        for token in tokens_of(part.answer, scored, channel="answer", top=top, time=now):
+                    if not state.held:
+                        for token in tokens_of(
+                            part.answer, scored, thinking=part.thinking, top=top, time=now
+                        ):
                             yield token
             except httpx.TransportError:
                 if not state.reason:  # with a reason, the answer is complete
                     raise
-        if state.held:
-            for token in tokens_of("", state.held, channel="answer", top=top, time=time.monotonic()):
-                yield token
+        for token in tokens_of("", state.held, top=top, time=time.monotonic()):
+            yield token
         if not state.reason and not state.began:
             # A server may have started the stream before it fails at the first token.
             await self._client.repeat_for_error(path, body)

@@ -89,7 +89,7 @@ async def test_a_list_without_json_is_an_error_of_the_server(serve, loader, path
     endpoint = await make_endpoint(OpenAILoadOptions(url=url), path="/v1")
     async with EndpointClient(endpoint) as http:
         with pytest.raises(ParagoneError, match="sent a reply that is not JSON"):
-            await loader(http, endpoint, url).loaded()
+            await loader(http).loaded()
 
 
 async def test_nothing_is_downloaded_unasked_and_only_lm_studio_offers_it(serve):

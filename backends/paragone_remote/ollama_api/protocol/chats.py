@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from paragone import Alternative, Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
-from paragone.json_fields import JsonObject, count_at, duration_at, number_at, object_at, objects_at, text_at
+from paragone import Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
+from paragone.json_fields import JsonObject, count_at, duration_at, object_at, objects_at, text_at
 from paragone.json_schema import read_schema
 from paragone.options import as_values, describe
-from paragone_remote.answers.token_events import Scored, tokens_of
+from paragone_remote.answers.token_events import scored_tokens, tokens_of
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 
 NANO = 1e-9
@@ -20,28 +20,15 @@ NANO = 1e-9
 
 
 def read_tokens(chunk: JsonObject, logprobs: int | None, now: float) -> Iterator[Token]:
-    """Yield the tokens of a part, with `logprobs` alternatives each."""
+    """Return the tokens of a part, with `logprobs` alternatives each."""
     message = object_at(chunk, "message")
-    thinking, answer = text_at(message, "thinking"), text_at(message, "content")
-    scored = [
-        Scored(
-            text=text_at(entry, "token"),
-            logprob=logprob,
-            top=[
-                Alternative(text=text_at(other, "token"), logprob=value)
-                for other in objects_at(entry, "top_logprobs")
-                if (value := number_at(other, "logprob")) is not None
-            ],
-        )
-        for entry in (objects_at(chunk, "logprobs") if logprobs is not None else ())
-        if (logprob := number_at(entry, "logprob")) is not None
-    ]
-    if thinking:
-        yield from tokens_of(
-            thinking, () if answer else scored, channel="thinking", top=logprobs or 0, time=now
-        )
-    if answer or (scored and not thinking):
-        yield from tokens_of(answer, scored, channel="answer", top=logprobs or 0, time=now)
+    return tokens_of(
+        text_at(message, "content"),
+        [] if logprobs is None else [*scored_tokens(objects_at(chunk, "logprobs"))],
+        thinking=text_at(message, "thinking"),
+        top=logprobs or 0,
+        time=now,
+    )
 
 
 def read_finish(chunk: JsonObject, now: float) -> Finish:

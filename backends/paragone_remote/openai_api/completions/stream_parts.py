@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from paragone import Alternative, PromptProgress, Timings, Usage
 from paragone.json_fields import JsonObject, count_at, duration_at, number_at, object_at, objects_at, text_at
-from paragone_remote.answers.token_events import Scored
+from paragone_remote.answers.token_events import Scored, scored_tokens
 
 
-@dataclass(slots=True, kw_only=True)
-class StreamPart:
-    """The contents of one chunk."""
+class StreamPart(NamedTuple):
+    """The text of one chunk."""
 
-    model: str = ""
-    """The model that answers, as the server names it."""
-    fingerprint: str = ""
-    """The `system_fingerprint` of the protocol."""
-    answer: str = ""
+    answer: str
     thinking: str = ""
     scored: tuple[Scored, ...] = ()
-    reason: str = ""
-    """The `finish_reason` of the protocol; empty while the answer continues."""
-    usage: Mapping[str, int | None] = field(default_factory=dict)
-    """The fields of `Usage` that the chunk has."""
-    timings: Timings | None = None
-    progress: PromptProgress | None = None
 
 
 @dataclass(slots=True)
@@ -34,99 +24,79 @@ class StreamedAnswer:
     """The state of an answer, apart from its text."""
 
     model: str = ""
+    """The model that answers, as the server names it."""
     fingerprint: str = ""
+    """The `system_fingerprint` of the protocol."""
     began: bool = False
     scored: bool = False
     held: tuple[Scored, ...] = ()
     """Log-probabilities whose text has not arrived yet."""
     reason: str = ""
+    """The `finish_reason` of the protocol; empty while the answer continues."""
     timings: Timings = field(default_factory=Timings)
     usage: Usage = field(default_factory=Usage)
 
-    def take(self, part: StreamPart) -> None:
-        """Update the state from a part."""
-        self.model = part.model or self.model
-        self.fingerprint = part.fingerprint or self.fingerprint
+    def take(self, chunk: JsonObject, *, raw: bool) -> StreamPart:
+        """Update the state from a chunk, and return the text of the chunk. `raw`: whether this is a completion of a text.
+
+        `timings` are llama-server's.
+        """
+        choice = next(iter(objects_at(chunk, "choices")), {})
+        part = _completion_part(choice) if raw else _chat_part(choice)
+        self.model = text_at(chunk, "model") or self.model
+        self.fingerprint = text_at(chunk, "system_fingerprint") or self.fingerprint
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
-        self.reason = part.reason or self.reason
-        # The counts of speculative decoding may arrive in another part of the stream than the other counts.
-        if part.usage:
-            self.usage = replace(self.usage, **part.usage)
-        self.timings = part.timings or self.timings
+        self.reason = text_at(choice, "finish_reason") or self.reason
+        if usage := object_at(chunk, "usage"):
+            self.usage = replace(
+                self.usage,
+                prompt_tokens=count_at(usage, "prompt_tokens"),
+                cached_tokens=count_at(usage, "prompt_tokens_details", "cached_tokens"),
+                completion_tokens=count_at(usage, "completion_tokens"),
+            )
+        if timings := object_at(chunk, "timings"):
+            self.timings = Timings(
+                prefill_s=duration_at(timings, "prompt_ms", unit=1e-3),
+                decode_s=duration_at(timings, "predicted_ms", unit=1e-3),
+            )
+            # The counts of speculative decoding may arrive in another chunk than the other counts.
+            if (drafted := count_at(timings, "draft_n")) is not None:
+                accepted = count_at(timings, "draft_n_accepted")
+                self.usage = replace(self.usage, drafted_tokens=drafted, accepted_tokens=accepted)
+        return part
 
 
-def read_chat(chunk: JsonObject, now: float) -> StreamPart:
-    """Parse a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
-    read = _read(chunk, now)
-    for choice in objects_at(chunk, "choices"):
-        delta = object_at(choice, "delta")
-        read.answer = text_at(delta, "content")
+def progress_in(chunk: JsonObject, now: float) -> PromptProgress | None:
+    """Return llama-server's `prompt_progress`; None if the chunk has none."""
+    progress = object_at(chunk, "prompt_progress")
+    done, total = count_at(progress, "processed"), count_at(progress, "total")
+    if done is None or total is None:
+        return None
+    return PromptProgress(done=done, total=total, cached=count_at(progress, "cache") or 0, time=now)
+
+
+def _chat_part(choice: JsonObject) -> StreamPart:
+    """Parse the text of a chat's chunk: https://platform.openai.com/docs/api-reference/chat-streaming."""
+    delta = object_at(choice, "delta")
+    return StreamPart(
+        answer=text_at(delta, "content"),
         # vLLM and SGLang have used both names; llama-server, TabbyAPI and DeepSeek use the first
-        read.thinking = text_at(delta, "reasoning_content") or text_at(delta, "reasoning")
-        read.reason = text_at(choice, "finish_reason")
-        if "logprobs" in choice:
-            read.scored = tuple(scored_tokens(object_at(choice, "logprobs")))
-        break
-    return read
+        thinking=text_at(delta, "reasoning_content") or text_at(delta, "reasoning"),
+        scored=tuple(scored_tokens(objects_at(choice, "logprobs", "content"))),
+    )
 
 
-def read_completion(chunk: JsonObject, now: float) -> StreamPart:
-    """Parse a chunk of a completion: https://platform.openai.com/docs/api-reference/completions."""
-    read = _read(chunk, now)
-    for choice in objects_at(chunk, "choices"):
-        read.answer = text_at(choice, "text")
-        read.reason = text_at(choice, "finish_reason")
-        if "logprobs" in choice:
-            logprobs = object_at(choice, "logprobs")
-            # llama-server uses the format of a chat in completions too
-            scored = scored_tokens if "content" in logprobs else _scored_in_columns
-            read.scored = tuple(scored(logprobs))
-        break
-    return read
-
-
-def _read(chunk: JsonObject, now: float) -> StreamPart:
-    """Parse the fields other than the text.
-
-    `timings` and `prompt_progress` are llama-server's, in milliseconds.
-    """
-    read = StreamPart(model=text_at(chunk, "model"), fingerprint=text_at(chunk, "system_fingerprint"))
-    if usage := object_at(chunk, "usage"):
-        read.usage = {
-            "prompt_tokens": count_at(usage, "prompt_tokens"),
-            "cached_tokens": count_at(usage, "prompt_tokens_details", "cached_tokens"),
-            "completion_tokens": count_at(usage, "completion_tokens"),
-        }
-    if timings := object_at(chunk, "timings"):
-        read.timings = Timings(
-            prefill_s=duration_at(timings, "prompt_ms", unit=1e-3),
-            decode_s=duration_at(timings, "predicted_ms", unit=1e-3),
-        )
-        if (drafted := count_at(timings, "draft_n")) is not None:
-            accepted = count_at(timings, "draft_n_accepted")
-            read.usage = {**read.usage, "drafted_tokens": drafted, "accepted_tokens": accepted}
-    if progress := object_at(chunk, "prompt_progress"):
-        done, total = count_at(progress, "processed"), count_at(progress, "total")
-        if done is not None and total is not None:
-            cached = count_at(progress, "cache") or 0
-            read.progress = PromptProgress(done=done, total=total, cached=cached, time=now)
-    return read
-
-
-def scored_tokens(logprobs: JsonObject) -> Iterator[Scored]:
-    """Parse tokens with their log-probabilities in the format of a chat."""
-    for entry in objects_at(logprobs, "content"):
-        logprob = number_at(entry, "logprob")
-        if logprob is None:
-            continue
-        top = [
-            Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
-            for other in objects_at(entry, "top_logprobs")
-            if (value := number_at(other, "logprob")) is not None
-        ]
-        # only llama-server sends ids
-        yield Scored(text=text_at(entry, "token"), id=count_at(entry, "id"), logprob=logprob, top=top)
+def _completion_part(choice: JsonObject) -> StreamPart:
+    """Parse the text of a completion's chunk: https://platform.openai.com/docs/api-reference/completions."""
+    logprobs = object_at(choice, "logprobs")
+    # llama-server uses the format of a chat in completions too
+    scored = (
+        scored_tokens(objects_at(logprobs, "content"))
+        if "content" in logprobs
+        else _scored_in_columns(logprobs)
+    )
+    return StreamPart(answer=text_at(choice, "text"), scored=tuple(scored))
 
 
 def _scored_in_columns(logprobs: JsonObject) -> Iterator[Scored]:

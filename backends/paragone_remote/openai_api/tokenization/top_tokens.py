@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paragone import Alternative, EngineError, Json
+from paragone.json_fields import objects_at
+from paragone_remote.answers.token_events import scored_tokens
 from paragone_remote.http.replies import data_of
 from paragone_remote.http.transport import EndpointClient
-from paragone_remote.openai_api.completions.stream_parts import scored_tokens
 from paragone_remote.openai_api.servers.server import ServerProperties
 
 
@@ -36,8 +37,7 @@ async def top_tokens_after(
         "cache_prompt": True,
     }
     reply = await http.post(f"{http.endpoint.root}/completion", json=body)
-    found = data_of(reply).get("completion_probabilities")
-    generated = next(scored_tokens({"content": found}), None)
+    generated = next(scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
     if generated is None or not generated.top:
         raise EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
     return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
