@@ -14,64 +14,49 @@ from __future__ import annotations
 from paragone.worker import Build, Environment
 
 _TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
-_NVCC_13 = "cuda-toolkit[cccl,crt,nvcc,nvvm]==13.0.2"
-_TOOLKIT_13 = "nvidia/cu13"
 
-EXLLAMAV2 = Environment(
-    builds=(
-        Build(
-            cuda="13",
-            driver=580,
-            requirements=(
-                "exllamav2==0.3.2",
-                "torch==2.11.0",
-                "numpy==1.26.4",
-                "tokenizers>=0.21.1,<1",
-                _NVCC_13,
-                *_TOOLS,
+
+def _environment(
+    module: str, *requirements: str, torch_of_cuda_12: str, pythons: tuple[str, ...]
+) -> Environment:
+    """Return the environment of the library `module`, which has these requirements besides PyTorch."""
+    return Environment(
+        builds=(
+            Build(
+                cuda="13",
+                driver=580,
+                requirements=(
+                    *requirements,
+                    "torch==2.11.0",
+                    "cuda-toolkit[cccl,crt,nvcc,nvvm]==13.0.2",
+                    *_TOOLS,
+                ),
+                download=2_900_000_000,
+                disk=5_500_000_000,
+                toolkit="nvidia/cu13",
             ),
-            download=2_900_000_000,
-            disk=5_500_000_000,
-            toolkit=_TOOLKIT_13,
-        ),
-        Build(
-            cuda="12",
-            driver=525,
-            requirements=(
-                "exllamav2==0.3.2",
-                "torch==2.8.0",
-                "numpy==1.26.4",
-                "tokenizers>=0.21.1,<1",
-                *_TOOLS,
+            Build(
+                cuda="12",
+                driver=525,
+                requirements=(*requirements, f"torch=={torch_of_cuda_12}", *_TOOLS),
+                download=4_100_000_000,
+                disk=8_500_000_000,
             ),
-            download=4_100_000_000,
-            disk=8_500_000_000,
         ),
-    ),
+        pythons=pythons,
+        modules=("torch", module),
+        compiles=True,
+    )
+
+
+EXLLAMAV2 = _environment(
+    "exllamav2",
+    "exllamav2==0.3.2",
+    "numpy==1.26.4",
+    "tokenizers>=0.21.1,<1",
+    torch_of_cuda_12="2.8.0",
     pythons=("3.12", "3.11"),  # the newest Python for which numpy 1.26 has wheels
-    modules=("torch", "exllamav2"),
-    compiles=True,
 )
-
-EXLLAMAV3 = Environment(
-    builds=(
-        Build(
-            cuda="13",
-            driver=580,
-            requirements=("exllamav3==1.6.5", "torch==2.11.0", _NVCC_13, *_TOOLS),
-            download=2_900_000_000,
-            disk=5_500_000_000,
-            toolkit=_TOOLKIT_13,
-        ),
-        Build(
-            cuda="12",
-            driver=525,
-            requirements=("exllamav3==1.6.5", "torch==2.10.0", *_TOOLS),
-            download=4_100_000_000,
-            disk=8_500_000_000,
-        ),
-    ),
-    pythons=("3.12", "3.13", "3.11"),
-    modules=("torch", "exllamav3"),
-    compiles=True,
+EXLLAMAV3 = _environment(
+    "exllamav3", "exllamav3==1.6.5", torch_of_cuda_12="2.10.0", pythons=("3.12", "3.13", "3.11")
 )
