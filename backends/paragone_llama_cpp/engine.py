@@ -37,8 +37,9 @@ from paragone.thinking import thinking_choice
 from paragone_llama_cpp.build import library
 from paragone_llama_cpp.build.instructions import instructions, other_build
 from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.decoding.distributions import Distributions
-from paragone_llama_cpp.decoding.embedding import Embedder, pooling_of
+from paragone_llama_cpp.decoding.distributions import distributions
+from paragone_llama_cpp.decoding.embedding import embed, pooling_of
+from paragone_llama_cpp.decoding.extra_context import ExtraContext
 from paragone_llama_cpp.decoding.run import run
 from paragone_llama_cpp.decoding.score import score
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
@@ -107,21 +108,13 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             option="n_ctx",
             owner=owner,
         )
-        shortest = self._shortest_equivalent_context()
-        self._distributions = Distributions(
-            make=self._make_distributions_context,
-            size=self._context.size,
-            shortest=shortest,
+        self._extra = ExtraContext(
+            make=self._make_extra_context,
+            shortest=self._shortest_equivalent_context(),
             batch=self._context.n_batch,
             vocab_size=self._vocab.size,
         )
-        self._embedder = Embedder(
-            make=self._make_embeddings_context,
-            pooling=pooling_of(model.header),
-            shortest=shortest,
-            batch=self._context.n_batch,
-            vocab_size=self._vocab.size,
-        )
+        self._pooling = pooling_of(model.header)
         with self._context.aborted_by(cancelled):
             if not self._context.warm_up(self._vocab.bos):
                 raise EngineError(f"Loading {owner} was cancelled.")
@@ -142,8 +135,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self, request: RunRequest, sampling: LlamaCppSampling, cancelled: Cancelled
     ) -> Iterator[Event]:
         """Answer a prompt."""
-        self._distributions.close()  # frees memory for other engines
-        self._embedder.close()
+        self._extra.close()  # frees memory for other engines
         self._vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = AnswerText(sampling.stop, inside=prompt.inside)
@@ -191,17 +183,16 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
         """Compute the logits after the tokens of a sequence."""
         self._vocab.check(request.ids)
-        return self._distributions.blocks(request, cancelled)
+        return distributions(self._extra, request, self._context.size, cancelled)
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
         """Return a vector for each text."""
-        self._distributions.close()
         for tokens in request.ids:
             self._vocab.check(tokens)
         sequences = list(request.ids) or [self._marked_tokens(text) for text in request.texts]
         for tokens in sequences:
             self._prompts.check_length(tokens)
-        return self._embedder.embed(sequences, cancelled)
+        return embed(self._extra, self._pooling, sequences, cancelled)
 
     def _marked_tokens(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a text, with the tokens that the model puts before and after every text."""
@@ -214,8 +205,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     def close(self) -> None:
         """Free the model."""
-        self._distributions.close()
-        self._embedder.close()
+        self._extra.close()
         self._context.close()
         lib.llama_model_free(self._model.pointer)
 
@@ -231,14 +221,10 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                 if options.n_ctx is not None or n_ctx < _SHORTEST:
                     raise
 
-    def _make_distributions_context(self, n_ctx: int, batch: int, outputs: int) -> Context:
-        """Return a context for distributions, with the settings of the engine's own context."""
-        return self._make_context_of(n_ctx, replace(self._model.options, n_batch=batch), outputs)[0]
-
-    def _make_embeddings_context(self, n_ctx: int, batch: int) -> Context:
-        """Return a context for embeddings, with the settings of the engine's own context."""
+    def _make_extra_context(self, n_ctx: int, batch: int, outputs: int, embeddings: bool) -> Context:
+        """Return a context with the settings of the engine's own context, but for the arguments: see `ExtraContext.make`."""
         options = replace(self._model.options, n_batch=batch)
-        return self._make_context_of(n_ctx, options, batch, embeddings=True)[0]
+        return self._make_context_of(n_ctx, options, outputs, embeddings=embeddings)[0]
 
     def _make_context_of(
         self, n_ctx: int, options: LlamaCppLoadOptions, outputs: int, *, embeddings: bool = False

@@ -43,13 +43,13 @@ def test_they_agree_with_the_score(chat):
 def count_contexts(chat, monkeypatch):
     """Return a list to which the shape of each context for distributions is added."""
     made: list[tuple[int, ...]] = []
-    make = chat.engine._distributions.make
+    make = chat.engine._extra.make
 
     def noted(*shape):
         made.append(shape)
         return make(*shape)
 
-    monkeypatch.setattr(chat.engine._distributions, "make", noted)
+    monkeypatch.setattr(chat.engine._extra, "make", noted)
     return made
 
 
@@ -57,40 +57,40 @@ def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
     from paragone_llama_cpp.c_api.functions import lib
 
     made = count_contexts(chat, monkeypatch)
-    chat.engine._distributions.close()
+    chat.engine._extra.close()
     ids = ids_of(chat)[:120] * 4
     for batch, expected in ((None, 128), (1, 1), (300, 300), (10_000, 480)):
         request = DistributionsRequest(ids=ids, start=470, batch=batch)
         blocks = list(chat.engine.distributions(request, make_stop()))
         assert made[-1][1] == expected
         assert sum(block.rows for block in blocks) == 10
-        context = chat.engine._distributions._context
+        context = chat.engine._extra._context
         assert lib.llama_n_ubatch(context.pointer) == context.n_batch == expected
         assert context.size == 512
 
 
 def test_the_context_has_the_size_of_the_window_and_is_reused(chat, monkeypatch):
     made = count_contexts(chat, monkeypatch)
-    chat.engine._distributions.close()
+    chat.engine._extra.close()
     ids = ids_of(chat)
     for _ in range(3):
         chat.rows(ids[:100], start=50)
-    assert made == [(256, 100, 50)]
+    assert made == [(256, 100, 50, False)]
     chat.ask("Hello", max_tokens=1)
-    assert chat.engine._distributions._context is None
+    assert chat.engine._extra._context is None
 
 
 def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
-    from paragone_llama_cpp.decoding import distributions
+    from paragone_llama_cpp.decoding import extra_context
 
     made = count_contexts(chat, monkeypatch)
-    monkeypatch.setattr(distributions, "LOGITS", 16 * 4 * chat.engine.vocabulary().size)
+    monkeypatch.setattr(extra_context, "_LOGITS", 16 * 4 * chat.engine.vocabulary().size)
     ids = ids_of(chat)[:100]
     assert chat.rows(ids, batch=64).shape[0] == 100
-    assert made[-1] == (256, 16, 16)
+    assert made[-1] == (256, 16, 16, False)
     # The batch is not reduced if only a few of its rows are requested.
     assert chat.rows(ids, start=90, batch=64).shape[0] == 10
-    assert made[-1] == (256, 64, 10)
+    assert made[-1] == (256, 64, 10, False)
 
 
 def test_the_conversation_stays_in_the_cache(chat):

@@ -58,9 +58,9 @@ def test_a_long_text_has_several_batches(chat, small, make_stop):
 def test_a_conversation_goes_on_as_if_there_were_no_embeddings(chat, make_stop):
     first = chat.ask("Say hello.", max_tokens=8, temperature=0)[0]
     vectors_of(chat, SEA, stop=make_stop())
-    assert chat.engine._embedder._context is not None
+    assert chat.engine._extra._context is not None
     assert chat.ask("Say hello.", max_tokens=8, temperature=0, cold=True)[0] == first
-    assert chat.engine._embedder._context is None  # its memory is free for other engines
+    assert chat.engine._extra._context is None  # its memory is free for other engines
 
 
 def test_what_cannot_be_embedded(small, make_stop):
@@ -85,7 +85,7 @@ def test_it_can_be_stopped(chat, make_stop):
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])
 def test_the_kinds_of_pooling(chat, make_stop, monkeypatch, pooling):
     """Over one token they are the same; the first state does not depend on later tokens, the last one does."""
-    monkeypatch.setattr(chat.engine._embedder, "pooling", pooling)
+    monkeypatch.setattr(chat.engine, "_pooling", pooling)
     found, _ = vectors_of(chat, ids=[(504,), (504, 3146), (504, 3146, 28)], stop=make_stop())
     same = found[0] @ found[1:].T > 0.9999
     assert same.tolist() == ([True, True] if pooling == "first" else [False, False])

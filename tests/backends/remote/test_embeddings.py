@@ -201,7 +201,7 @@ def last_states(model):
     options = build(engine.load_options, {"n_ctx": 512})
     engine.load(OpenRequest(model=str(model), threads=1), options, lambda fraction: None, Never())
     try:
-        engine._embedder.pooling = "last"
+        engine._pooling = "last"
         found = engine.embed(EmbedRequest(texts=TEXTS), Never())
     finally:
         engine.close()
