@@ -9,30 +9,24 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from paragone import InputError, Json, TokenizeRequest
 from paragone.options import describe
 from paragone_langchain.engine_host import Lease, engine_host
-from paragone_langchain.messages import (
-    PROVIDER,
-    logprobs_of,
-    metadata_of,
-    text_of,
-    to_messages,
-    usage_of,
-)
+from paragone_langchain.messages import PROVIDER, metadata_of, to_messages, usage_of
 from paragone_langchain.streams import read, read_async
 from paragone_langchain.structured_output import structured
-from paragone_langchain.token_counts import tokenized
 from paragone_workbench.config.read import load
 from paragone_workbench.engines.definitions import resolve, with_options
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.serving.protocol.parts import End, Part, Piece
 from paragone_workbench.serving.protocol.requests import RequestedAnswer
+from paragone_workbench.serving.protocol.token_scores import chat_logprobs
 
 _OWN = ("temperature", "max_tokens", "seed")
 """Sampling options that have a field of their own in ChatParagone."""
@@ -106,7 +100,7 @@ class ChatParagone(BaseChatModel):
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text. Raises ParagoneError if the engine does not report tokens."""
-        return list(tokenized(self._lease, TokenizeRequest(text=text)).ids)
+        return list(self._lease.tokenized(TokenizeRequest(text=text)).ids)
 
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
@@ -115,7 +109,7 @@ class ChatParagone(BaseChatModel):
         if tools:
             raise InputError("The engines of paragone take no tools.")
         request = TokenizeRequest(messages=to_messages(messages), count_only=True)
-        return tokenized(self._lease, request).length
+        return self._lease.tokenized(request).length
 
     @property
     def _llm_type(self) -> str:
@@ -142,7 +136,7 @@ class ChatParagone(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return self._result(list(read(self._lease, self._choice(messages, stop, kwargs))))
+        return generate_from_stream(self._stream(messages, stop, **kwargs))
 
     async def _agenerate(
         self,
@@ -151,8 +145,7 @@ class ChatParagone(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        choice = self._choice(messages, stop, kwargs)
-        return self._result([part async for part in read_async(self._lease, choice)])
+        return await agenerate_from_stream(self._astream(messages, stop, **kwargs))
 
     def _stream(
         self,
@@ -202,35 +195,20 @@ class ChatParagone(BaseChatModel):
                 )
         return options
 
-    def _result(self, parts: Sequence[Part]) -> ChatResult:
-        pieces = [part for part in parts if isinstance(part, Piece)]
-        end = parts[-1]
-        assert isinstance(end, End)
-        metadata = metadata_of(end, self.model)
-        message = AIMessage(
-            content=text_of(pieces, "answer"),
-            additional_kwargs=_thinking(text_of(pieces, "thinking")),
-            response_metadata={**metadata, **logprobs_of(pieces)} if self.logprobs else metadata,
-            usage_metadata=usage_of(end),
-        )
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
     def _chunk(self, part: Part) -> ChatGenerationChunk:
+        metadata: dict[str, Json] = {}
+        if self.logprobs:
+            metadata["logprobs"] = chat_logprobs(part.tokens if isinstance(part, Piece) else ())
         if isinstance(part, End):
             message = AIMessageChunk(
                 content="",
-                response_metadata=metadata_of(part, self.model),
+                response_metadata={**metadata, **metadata_of(part, self.model)},
                 usage_metadata=usage_of(part),
                 chunk_position="last",
             )
+        elif part.channel == "thinking":
+            thinking = {"reasoning_content": part.text}
+            message = AIMessageChunk(content="", additional_kwargs=thinking, response_metadata=metadata)
         else:
-            message = AIMessageChunk(
-                content=text_of([part], "answer"),
-                additional_kwargs=_thinking(text_of([part], "thinking")),
-                response_metadata=logprobs_of([part]) if self.logprobs else {},
-            )
+            message = AIMessageChunk(content=part.text, response_metadata=metadata)
         return ChatGenerationChunk(message=message)
-
-
-def _thinking(text: str) -> dict[str, Json]:
-    return {"reasoning_content": text} if text else {}

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from paragone import InputError
+from paragone import EngineError, InputError, TokenizedText, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.scheduling.pool import EnginePool
@@ -94,6 +94,20 @@ class Lease:
         if not self._taken:  # a task, so that simultaneous requests take the engine once
             self._taken.append(asyncio.create_task(self.host.take(self.definition)))
         return await asyncio.shield(self._taken[0])
+
+    def tokenized(self, request: TokenizeRequest) -> TokenizedText:
+        """Return the tokens of a text or of messages. Raises ParagoneError, also if the engine does not report tokens."""
+        return self.host.start(self._tokenized(request)).result()
+
+    async def _tokenized(self, request: TokenizeRequest) -> TokenizedText:
+        shared = await self.engine()
+        async with shared.reserved() as handle, shared.pool.scheduler.turn(handle):
+            engine = handle.engine
+            if engine is None:
+                raise handle.error or EngineError(f"The engine {shared.name} was closed.")
+            if not handle.capabilities.tokenize:
+                raise InputError(f"{shared.name} does not report the tokens of a text.")
+            return await engine.tokenize(request)
 
     def close(self) -> None:
         """End the use of the engine. If no other chat model uses the engine, wait until it is closed."""

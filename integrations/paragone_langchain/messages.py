@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata
 
 from paragone import Image, InputError, Json, Message, Role
-from paragone_workbench.serving.protocol.parts import End, Piece
-from paragone_workbench.serving.protocol.token_scores import chat_logprobs
+from paragone_workbench.serving.protocol.parts import End
 
 PROVIDER = "paragone"
 
@@ -75,17 +74,3 @@ def usage_of(end: End) -> UsageMetadata:
         output_tokens=end.completion_tokens,
         total_tokens=end.prompt_tokens + end.completion_tokens,
     )
-
-
-def logprobs_of(pieces: Sequence[Piece]) -> dict[str, Json]:
-    """Return the log-probabilities of pieces of an answer as response metadata, in the form of the OpenAI API."""
-    return {"logprobs": chat_logprobs([token for piece in pieces for token in piece.tokens])}
-
-
-def text_of(pieces: Sequence[Piece], channel: str) -> str:
-    """Return the text of one channel, `answer` or `thinking`."""
-    return "".join(_texts(pieces, channel))
-
-
-def _texts(pieces: Sequence[Piece], channel: str) -> Iterator[str]:
-    return (piece.text for piece in pieces if piece.channel == channel)
