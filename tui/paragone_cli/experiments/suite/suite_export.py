@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from paragone import InputError, Json
@@ -51,11 +52,8 @@ def suite_export(args: SuiteArguments) -> int:
         return run(_export(args, args.to, CommandContext(args).registry, found.number))
     suite_path(args)
     context = CommandContext(args)
-    catalog = load_assertions(note)
-    try:
+    with closing(load_assertions(note)) as catalog:
         return run(_export(args, args.to, context.registry, suite_request(args, context, catalog), catalog))
-    finally:
-        catalog.close()
 
 
 async def _export(

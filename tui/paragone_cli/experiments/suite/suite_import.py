@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from paragone import InputError
@@ -30,11 +31,8 @@ def suite_import(args: SuiteArguments) -> int:
         )
     number, paths = experiment_id(args.names[0]), [Path(name) for name in args.names[1:]]
     registry = CommandContext(args).registry
-    catalog = load_assertions(note)
-    try:
+    with closing(load_assertions(note)) as catalog:
         return run(_import(number, paths, registry, catalog, as_json=args.json))
-    finally:
-        catalog.close()
 
 
 async def _import(

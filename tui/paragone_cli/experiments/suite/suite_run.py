@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 from paragone import ParagoneError
 from paragone_cli.command_line import INTERRUPTED
@@ -35,11 +36,8 @@ def suite_run(args: SuiteArguments) -> int:
     if args.junit is not None:
         check_target(args.junit, path, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
-    catalog = load_assertions(note)
-    try:
+    with closing(load_assertions(note)) as catalog:
         return run(_run(suite_request(args, context, catalog), context.registry, catalog, args))
-    finally:
-        catalog.close()
 
 
 async def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from paragone import InputError, ParagoneError
 from paragone_cli.command_line import INTERRUPTED
@@ -43,16 +44,13 @@ def choose_run(args: ChooseArguments) -> int:
             f"The reference {reference!r} is none of the engines.",
             hint=f"The engines are: {', '.join(names.values())}.",
         )
-    catalog = load_assertions(note)
-    try:
+    with closing(load_assertions(note)) as catalog:
         request = _request(args, context, engines, catalog)
         if args.to is not None:
             check_report(args.to, request, force=args.force)
         status, experiment = run(
             _run(args, request, context.registry, catalog, reference=reference, seconds=seconds, vram=vram)
         )
-    finally:
-        catalog.close()
     if args.to is not None and experiment is not None:
         write_choice(args.to, experiment, context.registry)
     elif args.to is not None and status == INTERRUPTED:

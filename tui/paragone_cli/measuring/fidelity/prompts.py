@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,8 @@ class PromptFile:
 def read_prompts(path: Path | None) -> PromptFile:
     """Return the prompts of a suite file, or those that come with paragone. Raises InputError."""
     file = path or QUESTIONS
-    catalog = load_assertions(note)
-    try:
+    with closing(load_assertions(note)) as catalog:
         suite = read_suite(file, catalog)
-    finally:
-        catalog.close()
     if suite.problems:
         raise InputError(
             problem_text(str(file), suite.problems), hint="Correct the file; nothing was measured."
