@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import InputError
+from paragone import InputError, Message
 from paragone.regular_file import read_regular_file
 from paragone_cli.command_line.arguments import (
     ENGINE,
@@ -84,21 +84,20 @@ def fidelity(args: FidelityArguments) -> int:
             hint="Name a candidate as well, or types of the KV cache with --kv.",
         )
     if args.text is None:
-        text, name = sample_text(), None
+        text = sample_text()
         note("The text that comes with paragone is short, so the uncertainties are wide. See --text.")
     else:
-        text, name = _read(args.text), args.text.name
+        text = _read(args.text)
     if args.prompts is not None and not args.free_running:
         raise InputError("--prompts needs --free-running: only free-running engines answer prompts.")
-    from paragone_cli.measuring.fidelity.fidelity_run import FidelityRun  # loads NumPy
+    from paragone_cli.measuring.fidelity.fidelity_run import fidelity_run  # loads NumPy
 
-    prompts = None
+    prompts: Sequence[Sequence[Message]] = ()
     if args.free_running:
         from paragone_cli.measuring.fidelity.prompts import read_prompts  # loads the suites
 
         prompts = read_prompts(args.prompts)
-    measured = FidelityRun(context.registry, engines, text, name, window=args.window, prompts=prompts)
-    return measured.run(limit=args.max_kld, as_json=args.json)
+    return fidelity_run(args, context.registry, engines, text, prompts)
 
 
 def _read(path: Path) -> str:
