@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,34 +96,8 @@ class SuiteArguments(RunArguments, PrintArguments):
 
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
-    """Execute the action that the command line names. The modules of other actions are not imported."""
+    """Execute the action that the command line names: a function in a module of the same name, which is imported now."""
     refuse_untaken(args, "suite", args.action, _TAKEN_BY)
-    match args.action:
-        case "run":
-            from paragone_cli.experiments.suite.suite_run import suite_run
-
-            return suite_run(args)
-        case "list":
-            from paragone_cli.experiments.suite.suite_list import suite_list
-
-            return suite_list(args)
-        case "show":
-            from paragone_cli.experiments.suite.suite_show import suite_show
-
-            return suite_show(args)
-        case "new":
-            from paragone_cli.experiments.suite.suite_new import suite_new
-
-            return suite_new(args)
-        case "export":
-            from paragone_cli.experiments.suite.suite_export import suite_export
-
-            return suite_export(args)
-        case "import":
-            from paragone_cli.experiments.suite.suite_import import suite_import
-
-            return suite_import(args)
-        case _:
-            from paragone_cli.experiments.suite.suite_compare import suite_compare
-
-            return suite_compare(args)
+    module = importlib.import_module(f"{__name__}.suite_{args.action}")
+    action: Callable[[SuiteArguments], int] = getattr(module, f"suite_{args.action}")
+    return action(args)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,20 +19,21 @@ from paragone_cli.command_line.arguments import (
     word,
 )
 
-_ACTIONS = (
-    "list",
-    "show",
-    "search",
-    "rename",
-    "continue",
-    "tag",
-    "pin",
-    "unpin",
-    "duplicate",
-    "delete",
-    "export",
-    "import",
-)
+_MODULES = {
+    "list": "history_list",
+    "show": "history_list",
+    "search": "history_search",
+    "rename": "history_label",
+    "continue": "history_continue",
+    "tag": "history_label",
+    "pin": "history_label",
+    "unpin": "history_label",
+    "duplicate": "history_label",
+    "delete": "history_delete",
+    "export": "history_export",
+    "import": "history_import",
+}
+"""Maps an action to its module, which has the function `history_ACTION`."""
 
 _TAKEN_BY = {
     "limit": ("list", "search"),
@@ -80,12 +82,12 @@ class HistoryArguments(PrintArguments):
         """The action: the first word, or by default `list` or `show`."""
         if not self.words:
             return "list"
-        return self.words[0] if self.words[0] in _ACTIONS else "show"
+        return self.words[0] if self.words[0] in _MODULES else "show"
 
     @property
     def operands(self) -> Sequence[str]:
         """The words after the action."""
-        return self.words[1:] if self.words and self.words[0] in _ACTIONS else self.words
+        return self.words[1:] if self.words and self.words[0] in _MODULES else self.words
 
     def only_word(self, wanted: str) -> str:
         """Return the only word after the action. Raises InputError with `wanted` if there is no word or more than one."""
@@ -96,50 +98,8 @@ class HistoryArguments(PrintArguments):
 
 @command(HistoryArguments)
 def history(args: HistoryArguments) -> int:
-    """Execute the action that the command line names. The modules of other actions are not imported."""
+    """Execute the action that the command line names, and import only the module of this action."""
     refuse_untaken(args, "history", args.action, _TAKEN_BY)
-    match args.action:
-        case "list":
-            from paragone_cli.recorded.history.history_list import history_list
-
-            return history_list(args)
-        case "show":
-            from paragone_cli.recorded.history.history_list import history_show
-
-            return history_show(args)
-        case "search":
-            from paragone_cli.recorded.history.history_search import history_search
-
-            return history_search(args)
-        case "rename":
-            from paragone_cli.recorded.history.history_label import history_rename
-
-            return history_rename(args)
-        case "continue":
-            from paragone_cli.recorded.history.history_continue import history_continue
-
-            return history_continue(args)
-        case "tag":
-            from paragone_cli.recorded.history.history_label import history_tag
-
-            return history_tag(args)
-        case "pin" | "unpin":
-            from paragone_cli.recorded.history.history_label import history_pin
-
-            return history_pin(args)
-        case "duplicate":
-            from paragone_cli.recorded.history.history_label import history_duplicate
-
-            return history_duplicate(args)
-        case "delete":
-            from paragone_cli.recorded.history.history_delete import history_delete
-
-            return history_delete(args)
-        case "export":
-            from paragone_cli.recorded.history.history_export import history_export
-
-            return history_export(args)
-        case _:
-            from paragone_cli.recorded.history.history_import import history_import
-
-            return history_import(args)
+    module = importlib.import_module(f"{__name__}.{_MODULES[args.action]}")
+    action: Callable[[HistoryArguments], int] = getattr(module, f"history_{args.action}")
+    return action(args)

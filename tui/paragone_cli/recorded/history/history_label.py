@@ -46,7 +46,7 @@ def history_tag(args: HistoryArguments) -> int:
 
 
 def history_pin(args: HistoryArguments) -> int:
-    """Pin a conversation, so that it is listed before all others, or unpin it. Returns the exit code."""
+    """Pin or unpin a conversation. Pinned conversations are listed before all others. Returns the exit code."""
     number = conversation_id(args.only_word("a conversation, such as c7"))
     is_pinned = args.action == "pin"
     with opened_store() as store:
@@ -56,6 +56,10 @@ def history_pin(args: HistoryArguments) -> int:
     else:
         note(f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}.")
     return 0
+
+
+history_unpin = history_pin
+"""The same function: `args.action` says whether to pin or to unpin."""
 
 
 def history_duplicate(args: HistoryArguments) -> int:
