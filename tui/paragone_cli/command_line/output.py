@@ -105,6 +105,14 @@ def put_json(data: Json) -> None:
     put(_harmless(json_text(data, indent=2)))
 
 
+def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
+    """Print what a command did: the JSON on standard output, or the sentence on standard error."""
+    if as_json:
+        put_json(data)
+    else:
+        note(sentence)
+
+
 def json_line(data: Json) -> str:
     """Return JSON on one line, escaped as in `put_json`."""
     return _harmless(json_text(data))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.wording import counted
-from paragone_cli.command_line.output import note, put_json, warn
+from paragone_cli.command_line.output import put_result, warn
 from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_workbench.exporting.suite import write_suite
@@ -25,8 +25,6 @@ def suite_new(args: SuiteArguments) -> int:
         written = write_suite(store.load(number), path, replaces=args.force)
     if written.with_images:
         warn(f"{counted(written.with_images, 'prompt')} with images left out: a suite has no images.")
-    if args.json:
-        put_json({"file": str(path), "prompts": written.prompts})
-    else:
-        note(f"{path} has {counted(written.prompts, 'prompt')}; `paragone suite run {path}` asks them.")
+    sentence = f"{path} has {counted(written.prompts, 'prompt')}; `paragone suite run {path}` asks them."
+    put_result({"file": str(path), "prompts": written.prompts}, sentence, as_json=args.json)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paragone import InputError
 from paragone.wording import counted
-from paragone_cli.command_line.output import note, put_json
+from paragone_cli.command_line.output import note, put_result
 from paragone_cli.command_line.question import confirmed, require_answer
 from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
@@ -27,8 +27,6 @@ def history_delete(args: HistoryArguments) -> int:
                 return 1
         for number in numbers:
             store.delete_conversation(number)
-    if args.json:
-        put_json({"deleted": [f"c{number}" for number in numbers]})
-    else:
-        note(f"{counted(len(numbers), 'conversation')} deleted.")
+    data = {"deleted": [f"c{number}" for number in numbers]}
+    put_result(data, f"{counted(len(numbers), 'conversation')} deleted.", as_json=args.json)
     return 0

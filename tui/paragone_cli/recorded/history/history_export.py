@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paragone import InputError
-from paragone_cli.command_line.output import note, put_json, warn
+from paragone import InputError, Json
+from paragone_cli.command_line.output import note, put_result, warn
 from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.engines.registry import Registry
@@ -24,14 +24,10 @@ def history_export(args: HistoryArguments) -> int:
         exported = export_conversations(store, args.to, numbers, Registry(note).find, replaces=args.force)
     for sentence in exported.left_out:
         warn(sentence)
-    if args.json:
-        put_json(
-            {
-                "file": str(exported.path),
-                "exported": [f"c{number}" for number in exported.numbers],
-                "bytes": exported.size,
-            }
-        )
-    else:
-        note(str(exported))
+    data: dict[str, Json] = {
+        "file": str(exported.path),
+        "exported": [f"c{number}" for number in exported.numbers],
+        "bytes": exported.size,
+    }
+    put_result(data, str(exported), as_json=args.json)
     return int(bool(exported.left_out))

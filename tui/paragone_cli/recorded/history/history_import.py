@@ -6,7 +6,7 @@ from pathlib import Path
 
 from paragone import Json
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.output import note, put_json, warn
+from paragone_cli.command_line.output import put_result, warn
 from paragone_cli.command_line.saved import opened_store
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.experiments.ids import parse_id
@@ -26,13 +26,10 @@ def history_import(args: HistoryArguments) -> int:
     imported = import_file(
         path, _open, context.registry, context.config.models.folders, context.consent(path).require
     )
-    if args.json:
-        listed: list[Json] = [
-            {"id": f"c{one.added.number}", "title": one.title, "new": one.added.is_new} for one in imported
-        ]
-        put_json({"imported": listed})
-    else:
-        note(import_text(imported))
+    listed: list[Json] = [
+        {"id": f"c{one.added.number}", "title": one.title, "new": one.added.is_new} for one in imported
+    ]
+    put_result({"imported": listed}, import_text(imported), as_json=args.json)
     return 0
 
 
@@ -42,10 +39,9 @@ def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
     with opened_store() as store:
         added = add_prompt(store, experiment, run)
         title = store.summaries([added.number])[added.number].title
-    if args.json:
-        put_json({"imported": [{"id": f"c{added.number}", "title": title, "new": added.is_new}]})
-    else:
-        note(f"The prompt of e{experiment}/{run} is the conversation c{added.number}.")
+    data: dict[str, Json] = {"imported": [{"id": f"c{added.number}", "title": title, "new": added.is_new}]}
+    sentence = f"The prompt of e{experiment}/{run} is the conversation c{added.number}."
+    put_result(data, sentence, as_json=args.json)
     return 0
 
 

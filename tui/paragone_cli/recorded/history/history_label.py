@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paragone import InputError
-from paragone_cli.command_line.output import note, put_json
+from paragone_cli.command_line.output import put_result
 from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.store.recording.whole import duplicate
@@ -21,10 +21,8 @@ def history_rename(args: HistoryArguments) -> int:
     with opened_store() as store:
         store.labels.rename(number, title)
         saved_as = store.summaries([number])[number].title
-    if args.json:
-        put_json({"id": f"c{number}", "title": saved_as})
-    else:
-        note(f"c{number} has the new title.")
+    data = {"id": f"c{number}", "title": saved_as}
+    put_result(data, f"c{number} has the new title.", as_json=args.json)
     return 0
 
 
@@ -38,10 +36,8 @@ def history_tag(args: HistoryArguments) -> int:
     with opened_store() as store:
         store.labels.tag(number, args.operands[1:])
         tags = store.summaries([number])[number].tags
-    if args.json:
-        put_json({"id": f"c{number}", "tags": list(tags)})
-    else:
-        note(f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags.")
+    sentence = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
+    put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
     return 0
 
 
@@ -51,10 +47,8 @@ def history_pin(args: HistoryArguments) -> int:
     is_pinned = args.action == "pin"
     with opened_store() as store:
         store.labels.pin(number, pinned=is_pinned)
-    if args.json:
-        put_json({"id": f"c{number}", "pinned": is_pinned})
-    else:
-        note(f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}.")
+    sentence = f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}."
+    put_result({"id": f"c{number}", "pinned": is_pinned}, sentence, as_json=args.json)
     return 0
 
 
@@ -68,8 +62,6 @@ def history_duplicate(args: HistoryArguments) -> int:
     with opened_store() as store:
         copied = duplicate(store, number)
         title = store.summaries([copied])[copied].title
-    if args.json:
-        put_json({"id": f"c{copied}", "title": title})
-    else:
-        note(f"c{copied} is a copy of c{number}.")
+    data = {"id": f"c{copied}", "title": title}
+    put_result(data, f"c{copied} is a copy of c{number}.", as_json=args.json)
     return 0
