@@ -15,15 +15,6 @@ from paragone.wording import quoted
 if TYPE_CHECKING:
     from paragone.values.embeddings import Embeddings
 
-__all__ = [
-    "MAX_TEXT",
-    "check_alternatives",
-    "check_embeddings",
-    "check_event",
-    "check_logits",
-    "check_value",
-]
-
 MAX_TEXT = 2**20
 """Longest text in characters, such as a token or the name of a model."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["InterfaceViolation"]
-
 
 class InterfaceViolation(Exception):
     """A plugin violates the plugin interface. The message is the end of a sentence that says how.

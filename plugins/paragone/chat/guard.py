@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["GuardError", "bounded"]
-
 SECONDS = 5.0
 CPU_SECONDS = 60.0
 """Seconds of CPU time, of all threads, after which the kernel ends the process."""

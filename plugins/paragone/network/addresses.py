@@ -6,9 +6,6 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-__all__ = ["bracketed", "host_and_port", "is_loopback", "is_numeric", "spelled", "split_urls"]
-
-
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z][\w+.-]*://)")
 """The comma between two URLs."""
 

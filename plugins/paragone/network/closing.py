@@ -11,8 +11,6 @@ from pathlib import Path
 from paragone.network.addresses import is_loopback, spelled
 from paragone.network.guard import GUARD
 
-__all__ = ["close_for_good", "cut_connections", "go_offline"]
-
 _DESCRIPTORS = Path("/dev/fd")
 
 

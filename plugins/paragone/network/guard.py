@@ -18,8 +18,6 @@ from typing import Any, Final, NamedTuple
 from paragone.errors import InputError
 from paragone.network.addresses import bracketed, host_and_port, is_loopback, is_numeric, spelled
 
-__all__ = ["GUARD", "ONLINE_HINT", "Contact", "ContactRefused", "Guard"]
-
 ONLINE_HINT = "Go online first: leave out --offline, or set `offline = false` under [network]."
 """What to do if something needs the network and paragone is offline."""
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from paragone.network.guard import GUARD, ContactRefused
 
-__all__ = ["GuardTrial", "try_guard"]
-
 _HOOK = "audit hook"
 
 

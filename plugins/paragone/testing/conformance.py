@@ -18,8 +18,6 @@ from paragone.testing.checks.scoring import ScoreChecks
 from paragone.testing.checks.stopping import StoppingChecks
 from paragone.testing.checks.top_tokens import TopTokensChecks
 
-__all__ = ["BackendConformance"]
-
 
 @pytest.mark.asyncio(loop_scope="class")
 class BackendConformance(

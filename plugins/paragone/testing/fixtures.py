@@ -14,8 +14,6 @@ from paragone.testing.subject import Subject, has_option
 from paragone.values.events import LoadProgress
 from paragone.values.messages import OpenRequest
 
-__all__ = ["Opened", "ConformanceFixtures"]
-
 
 class Opened:
     """The engine that the tests of a class share.

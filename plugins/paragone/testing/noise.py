@@ -15,8 +15,6 @@ from typing import NamedTuple
 from paragone.backend import OpenEngine
 from paragone.values.messages import DistributionsRequest
 
-__all__ = ["FLOOR", "Noise", "check_agreement", "log_probabilities", "noise_between", "noise_of"]
-
 FACTOR = 4.0
 """The tolerance as a multiple of the measured noise, whose sample is small and whose tail is heavy."""
 

@@ -16,12 +16,6 @@ from paragone.values.events import Caution, Event, Finish, PromptProgress, Queue
 from paragone.values.messages import Message, RunRequest
 from paragone.wire import Json, Value, from_json, to_json
 
-__all__ = [
-    "COUNTING", "Sampling",
-    "asked", "events_of", "finish_of", "needs", "refused", "text_of", "tokens_of", "within", "words",
-    "check_error", "check_events", "check_plain",
-]  # fmt: skip
-
 T = TypeVar("T")
 E = TypeVar("E", bound=ParagoneError)
 

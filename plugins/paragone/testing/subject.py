@@ -28,8 +28,6 @@ from paragone.values.messages import RunRequest, ScoreRequest, TokenizeRequest
 from paragone.values.models import Capabilities
 from paragone.values.tokens import TokenizedText
 
-__all__ = ["CheckedRun", "Subject", "has_option"]
-
 T = TypeVar("T")
 
 ATTEMPTS = 3

@@ -33,8 +33,6 @@ from paragone.worker.protocol import (
 )
 from paragone.worker.sender import Sender
 
-__all__ = ["Update", "Worker"]
-
 R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)
 

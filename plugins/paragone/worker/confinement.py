@@ -9,8 +9,6 @@ from pathlib import Path
 
 from paragone.worker.child_process.confinement import LAYER
 
-__all__ = ["Confinement", "try_confinement"]
-
 _PATIENCE = 30.0
 """Seconds that the trial may take on a busy machine."""
 

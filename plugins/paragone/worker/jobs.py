@@ -23,11 +23,6 @@ if TYPE_CHECKING:  # a worker starts sooner without these imports
     from paragone.values.models import LoadedModel
     from paragone.values.tokens import TokenizedText, Vocabulary
 
-__all__ = [
-    "DISTRIBUTIONS", "EMBED", "ESTIMATE", "LOAD", "PROBE", "RUN", "SCORE", "TOKENIZE", "VOCABULARY",
-    "JobKind", "Nothing", "SharedDistributions",
-]  # fmt: skip
-
 R = TypeVar("R", bound=Value)
 A_co = TypeVar("A_co", bound=Value, covariant=True)
 

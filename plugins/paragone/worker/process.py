@@ -21,8 +21,6 @@ from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneErro
 from paragone.network.guard import GUARD
 from paragone.worker.variables import passed_variables
 
-__all__ = ["GRACE", "EngineProcess", "kill_processes", "network_word", "start_worker"]
-
 GRACE = 2.0
 """Seconds that a process has to stop its job or to end before it is killed."""
 

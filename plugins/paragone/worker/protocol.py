@@ -21,12 +21,6 @@ from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneEr
 from paragone.values.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
 from paragone.wire import Json, from_json, to_json
 
-__all__ = [
-    "VERSION", "Completed", "Events", "Failed", "FilledSlot", "Hello", "Pong", "Progress", "WorkerCommand", "WorkerMessage",
-    "dump_command", "dump_error", "dump_event", "dump_message",
-    "load_command", "load_error", "load_event", "load_message",
-]  # fmt: skip
-
 VERSION = 5
 """Version of the protocol. Increase it with every incompatible change."""
 

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import socket
 
-__all__ = ["Sender"]
-
 
 class Sender:
     """The application's socket for sending.

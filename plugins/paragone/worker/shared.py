@@ -11,8 +11,6 @@ import errno
 import mmap
 import os
 
-__all__ = ["SLOTS", "SLOT_BYTES", "SharedBuffer"]
-
 SLOTS = 2
 SLOT_BYTES = 8 << 20
 """Size of a slot in bytes: 8 rows of a vocabulary of 262,144 tokens."""

@@ -9,8 +9,6 @@ import os
 import re
 from collections.abc import Mapping
 
-__all__ = ["passed_variables"]
-
 _ADDED = "PARAGONE_PASS_ENV"
 """The variable in which users list more variables to inherit, separated by commas; `NAME_*` means all that begin with `NAME_`."""
 

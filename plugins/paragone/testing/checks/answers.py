@@ -15,8 +15,6 @@ from paragone.testing.subject import Subject
 from paragone.values.events import Caution, PromptProgress, RunSettings
 from paragone.values.messages import Message, RunRequest
 
-__all__ = ["AnswerChecks"]
-
 LIMITS = (1, 2, 3, 4)
 """Values of max_tokens to test."""
 

@@ -16,8 +16,6 @@ from paragone.testing.runs import check_plain, within
 from paragone.values.messages import OpenRequest
 from paragone.values.models import Capabilities
 
-__all__ = ["DeclarationChecks"]
-
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+")
 """An address without path and credentials, because the program shows addresses."""
 

@@ -17,8 +17,6 @@ from paragone.testing.runs import check_error, check_plain, needs, refused, toke
 from paragone.testing.subject import Subject
 from paragone.values.messages import DistributionsRequest, ScoreRequest
 
-__all__ = ["DistributionChecks"]
-
 TEXT = "The sea is deep, and the sky is high above it. Nobody knows what lies between the two of them."
 
 

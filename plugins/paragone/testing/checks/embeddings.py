@@ -13,8 +13,6 @@ from paragone.testing.subject import Subject
 from paragone.values.embeddings import Embeddings
 from paragone.values.messages import EmbedRequest
 
-__all__ = ["EmbeddingChecks"]
-
 TEXTS = ("The sea is deep, 海は深い.", "Nobody knows the way home.", "one two three four")
 SAME = 0.999
 """Smallest cosine of two embeddings of the same text, which differ slightly because results may depend on the batch."""

@@ -12,8 +12,6 @@ from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import check_plain, needs, refused, within
 from paragone.values.messages import OpenRequest
 
-__all__ = ["EstimateChecks"]
-
 
 class EstimateChecks(ConformanceFixtures):
     """The method `estimate`."""

@@ -10,8 +10,6 @@ from paragone.testing.fixtures import ConformanceFixtures, Opened
 from paragone.testing.runs import within
 from paragone.values.messages import OpenRequest
 
-__all__ = ["LoadingChecks"]
-
 
 class LoadingChecks(ConformanceFixtures):
     """The capability `loads`. No other program may use the model during these tests."""

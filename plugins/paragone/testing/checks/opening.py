@@ -19,8 +19,6 @@ from paragone.values.events import LoadProgress
 from paragone.values.messages import OpenRequest, TokenizeRequest
 from paragone.values.models import WeightsFile
 
-__all__ = ["OpeningChecks"]
-
 
 class OpeningChecks(ConformanceFixtures):
     """The methods `open` and `close`."""

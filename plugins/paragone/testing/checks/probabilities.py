@@ -16,8 +16,6 @@ from paragone.testing.subject import Subject
 from paragone.values.events import Event, Token
 from paragone.values.messages import Message, RunRequest, ScoreRequest, TokenizeRequest
 
-__all__ = ["ProbabilityChecks", "check_probabilities"]
-
 SLACK = FLOOR
 """Allowed error of a log-probability in nats, because engines compute in single precision."""
 

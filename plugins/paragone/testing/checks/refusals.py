@@ -14,8 +14,6 @@ from paragone.testing.subject import Subject
 from paragone.values.messages import OpenRequest
 from paragone.wire import Json
 
-__all__ = ["RefusalChecks"]
-
 NO_VALUE: Json = {"no": "option"}
 """A value that every option must refuse."""
 

@@ -12,8 +12,6 @@ from paragone.testing.subject import Subject
 from paragone.values.events import Event, RunSettings
 from paragone.values.messages import RunRequest
 
-__all__ = ["ReportChecks"]
-
 
 class ReportChecks(ConformanceFixtures):
     """The RunSettings event, for engines that report it."""

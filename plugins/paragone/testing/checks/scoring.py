@@ -15,8 +15,6 @@ from paragone.testing.subject import Subject
 from paragone.values.events import Event, PromptProgress, Token
 from paragone.values.messages import ScoreRequest
 
-__all__ = ["ScoreChecks"]
-
 TEXT = "The sea is deep, 海は深い, and the sky is high above it."
 
 

@@ -11,8 +11,6 @@ from paragone.testing.runs import COUNTING, Sampling, asked, within, words
 from paragone.testing.subject import CheckedRun, Subject
 from paragone.values.events import Token
 
-__all__ = ["StoppingChecks"]
-
 
 class StoppingChecks(ConformanceFixtures):
     """Calling `stop`, closing the stream, and cancelling the task."""

@@ -12,8 +12,6 @@ from paragone.testing.subject import Subject
 from paragone.values.events import Alternative
 from paragone.values.messages import TopTokensRequest
 
-__all__ = ["TopTokensChecks"]
-
 TEXT = "The sea is deep, and the sky is high above it."
 
 

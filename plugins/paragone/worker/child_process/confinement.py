@@ -13,8 +13,6 @@ import os
 import struct
 import sys
 
-__all__ = ["LAYER", "close_network", "close_network_if", "what_opens"]
-
 LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
 """The means of this system that closes the network; empty if paragone knows none."""
 

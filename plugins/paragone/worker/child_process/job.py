@@ -9,8 +9,6 @@ from paragone.engine import Cancelled
 from paragone.worker.protocol import WorkerCommand
 from paragone.worker.shared import SLOTS
 
-__all__ = ["Job", "Stop"]
-
 
 class Stop(Cancelled):
     """Whether the current job must stop. The thread that reads the pipe sets this flag."""

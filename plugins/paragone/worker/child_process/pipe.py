@@ -29,8 +29,6 @@ from paragone.worker.shared import SLOT_BYTES, SLOTS, SharedBuffer
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["Frames", "Pipe", "Slots"]
-
 FRAME = 0.033
 """Shortest time in seconds between two messages with tokens. The first token, and a token that takes longer, are sent at once."""
 

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from paragone.values.memory import MemoryEstimate
     from paragone.values.models import LoadedModel
 
-__all__ = ["JobRunner", "serve"]
-
 CLOSE_SECONDS = 1.0
 """Seconds that an engine has to close after the application has closed the pipe."""
 
