@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from paragone import InputError, Json
 from paragone.wording import counted, quoted
-from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, metrics_text
 from paragone_cli.command_line.output import note, put, put_json, put_line, put_table, shortened
-from paragone_cli.command_line.saved import conversation_id, opened_history
+from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import History, SavedConversation, Summary
+from paragone_workbench.store import SavedConversation, Store, Summary
 from paragone_workbench.store.query import FILTERS, Query, read_query
 
 _TEXT_WIDTH = 61
@@ -22,19 +21,17 @@ _TEXT_WIDTH = 61
 
 def history_list(args: HistoryArguments) -> int:
     """Print the newest conversations. Returns the exit code."""
-    return run(_history_list(args))
-
-
-async def _history_list(args: HistoryArguments) -> int:
-    async with opened_history() as opened:
-        query = _filters(args.operands)
-        found = await opened.call(lambda store: store.conversations(args.most, query=query))
-        _list(found, as_json=args.json)
-        if not found and not args.json:
-            if args.operands:
-                note("No conversation fits these filters.")
-            else:
-                await _note_empty(opened)
+    query = _filters(args.operands)
+    with opened_store() as store:
+        found = store.conversations(args.most, query=query)
+        if args.json:
+            put_json({"conversations": [_summary(summary) for summary in found]})
+        elif found:
+            put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *map(_row, found)])
+        elif args.operands:
+            note("No conversation fits these filters.")
+        else:
+            _note_empty(store)
     return 0
 
 
@@ -53,38 +50,25 @@ def _filters(words: Sequence[str]) -> Query:
 def history_show(args: HistoryArguments) -> int:
     """Print the prompts and runs of a conversation. Returns the exit code."""
     number = conversation_id(args.only_word("a conversation, such as c7"))
-    return run(_history_show(number, as_json=args.json))
-
-
-async def _history_show(number: int, *, as_json: bool) -> int:
-    async with opened_history() as opened:
-        _show(await opened.load(number), as_json=as_json)
+    with opened_store() as store:
+        _show(store.load(number), as_json=args.json)
     return 0
 
 
-async def _note_empty(opened: History) -> None:
-    count = len(await opened.call(lambda store: store.experiments.all()))
+def _note_empty(store: Store) -> None:
+    count = len(store.experiments.all())
     more = f", but {counted(count, 'experiment')}, which `paragone suite list` lists" if count else ""
     note(f"The history has no conversations yet{more}.")
 
 
-def _list(found: Sequence[Summary], *, as_json: bool) -> None:
-    if as_json:
-        put_json({"conversations": [_summary(summary) for summary in found]})
-        return
-    if not found:
-        return
-    rows = [
-        (
-            f"c{summary.number}",
-            date(summary.updated),
-            str(summary.prompts),
-            ", ".join(summary.engines),
-            _first(" ".join((summary.title, *_labels(summary)))),
-        )
-        for summary in found
-    ]
-    put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *rows])
+def _row(summary: Summary) -> tuple[str, ...]:
+    return (
+        f"c{summary.number}",
+        date(summary.updated),
+        str(summary.prompts),
+        ", ".join(summary.engines),
+        _first(" ".join((summary.title, *_labels(summary)))),
+    )
 
 
 def _labels(summary: Summary) -> list[str]:
