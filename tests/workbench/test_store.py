@@ -410,7 +410,7 @@ def test_large_histories_are_read_by_index(store):
         assert not [line for line in plan(sql, 1) if line.startswith("SCAN")], sql
     assert not [line for line in plan(loading._RUNS, 1) if line.startswith("SCAN")]
     listed = listing._SELECT + listing._LIST.format("1")
-    lines = plan(listed, *listing._FIRST_PLACE, 50)
+    lines = plan(listed, 2, 0.0, 0, 50)
     assert any("INDEX conversation_used ((pinned,used)" in line for line in lines), lines
     assert not any("USE TEMP B-TREE" in line for line in lines), lines
     for select, table in ((search._PROMPTS, "prompt"), (search._ANSWERS, "run")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.query import Query
@@ -43,18 +43,16 @@ _LAST_OPENED = """
 _THESE = "WHERE number IN (SELECT value FROM json_each(?))"
 _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
-_Place: TypeAlias = tuple[int, float, int]
-"""The sort key of a conversation: whether it is pinned, when it was last used, its number."""
-_FIRST_PLACE: _Place = (2, 0.0, 0)
-
 
 def conversations(
     database: Database, limit: int, before: Summary | None, query: Query
 ) -> tuple[Summary, ...]:
-    """Return the conversations with prompts that fit the filters: pinned, then other conversations, each most recently
-    used first. With `before`, the list starts after that conversation."""
-    last = (int(before.is_pinned), before.updated, before.number) if before else _FIRST_PLACE
-    return _listed(database, limit, last, query)
+    """Return conversations as `Store.conversations` describes."""
+    # a sort key: pinned, time of last use, number; without `before`, a key that is greater than all
+    last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
+    fits = of_conversation(query)
+    rows = database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
+    return tuple(_summary(database, row) for row in rows)
 
 
 def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
@@ -72,12 +70,6 @@ def last_open(database: Database) -> Summary | None:
     found += database.rows(_LAST_OPENED)
     number, _ = max(found, key=lambda row: (row[1], -row[0]), default=(None, 0.0))
     return None if number is None else summaries(database, [number])[number]
-
-
-def _listed(database: Database, limit: int, after: _Place, query: Query) -> tuple[Summary, ...]:
-    fits = of_conversation(query)
-    rows = database.rows(_SELECT + _LIST.format(fits.sql), *after, *fits.values, limit)
-    return tuple(_summary(database, row) for row in rows)
 
 
 def _summary(database: Database, row: Row) -> Summary:
