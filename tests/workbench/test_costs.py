@@ -121,7 +121,7 @@ def test_a_result_that_is_no_json_for_sqlite_is_saved_and_counts_nothing(store):
 
 def test_the_sums_read_the_index_alone(store):
     """So they need neither texts nor JSON: a million runs are an index of about 60 MB."""
-    steps = rows(f"EXPLAIN {table._SUMS.replace('?', '0')}")
+    steps = rows(f"EXPLAIN {table._COSTS.replace('?', '0')}")
     opened = {cursor: root for _, step, cursor, root, *_ in steps if step == "OpenRead"}
     read = {opened[cursor] for _, step, cursor, *_ in steps if step == "Column" and cursor in opened}
     assert read == {rows("SELECT rootpage FROM sqlite_master WHERE name = 'run_costs'")[0][0]}

@@ -22,22 +22,24 @@ def _possible(column: str, most: int) -> str:
 
 
 _PROMPT = _possible("prompt_tokens", MOST_TOKENS)
-_CACHED = _possible("cached_tokens", MOST_TOKENS)
 _COMPLETION = _possible("completion_tokens", MOST_TOKENS)
 _JOULES = _possible("joules", MOST_JOULES)
 
-# A row for each engine and set of devices, with the sums of the fields of `Costs.of`. `total` instead of `sum`: whole
-# numbers that a server invents can exceed 64 bits.
-_SUMS = f"""
-    SELECT
-      engine, devices, count(*),
-      total({_PROMPT}), total({_CACHED}), total({_COMPLETION}),
-      total(max(0, ifnull(ended, started) - started - ifnull(waited_s, 0))),
-      total({_JOULES}), count({_JOULES}),
-      count(CASE WHEN shared AND {_JOULES} IS NOT NULL THEN 1 END),
-      count(CASE WHEN estimated THEN 1 END),
-      count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)
-    FROM run INDEXED BY run_costs
+_SUMS = {
+    "runs": "count(*)",
+    "prompt_tokens": f"CAST(total({_PROMPT}) AS INTEGER)",
+    "cached_tokens": f"CAST(total({_possible('cached_tokens', MOST_TOKENS)}) AS INTEGER)",
+    "completion_tokens": f"CAST(total({_COMPLETION}) AS INTEGER)",
+    "seconds": "total(max(0, ifnull(ended, started) - started - ifnull(waited_s, 0)))",
+    "joules": f"total({_JOULES})",
+    "measured": f"count({_JOULES})",
+    "shared": f"count(CASE WHEN shared AND {_JOULES} IS NOT NULL THEN 1 END)",
+    "estimated": "count(CASE WHEN estimated THEN 1 END)",
+    "uncounted": f"count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)",
+}
+"""Fields of `Costs`, each as SQL. `total` instead of `sum`: `sum` fails if whole numbers that a server invents exceed 64 bits."""
+_COSTS = f"""
+    SELECT engine, devices, {", ".join(_SUMS.values())} FROM run INDEXED BY run_costs
     WHERE state != 'running' AND started >= ? AND (waited_s IS NOT NULL OR completion_tokens IS NOT NULL)
     GROUP BY engine, devices
 """  # noqa: S608 (the names of columns)
@@ -46,36 +48,10 @@ _SUMS = f"""
 def costs(database: Database, since: float) -> Mapping[str, Costs]:
     """Return the costs of the runs that were started at `since` (seconds since 1970) or later, by the engines' names."""
     parts: defaultdict[str, list[Costs]] = defaultdict(list)
-    for row in database.stream(_SUMS, since):
-        (
-            engine,
-            devices,
-            runs,
-            prompt,
-            cached,
-            completion,
-            seconds,
-            joules,
-            measured,
-            shared,
-            estimated,
-            uncounted,
-        ) = row
-        parts[engine if isinstance(engine, str) else "?"].append(
-            Costs(
-                runs=runs,
-                prompt_tokens=int(prompt),
-                cached_tokens=int(cached),
-                completion_tokens=int(completion),
-                seconds=seconds,
-                joules=joules,
-                devices=_names_in(devices) if devices and measured else (),
-                measured=measured,
-                shared=shared,
-                estimated=estimated,
-                uncounted=uncounted,
-            )
-        )
+    for engine, devices, *sums in database.stream(_COSTS, since):
+        fields = dict(zip(_SUMS, sums, strict=True))
+        names = _names_in(devices) if devices and fields["measured"] else ()
+        parts[engine if isinstance(engine, str) else "?"].append(Costs(devices=names, **fields))
     return {engine: Costs.total(parts[engine]) for engine in sorted(parts)}
 
 
