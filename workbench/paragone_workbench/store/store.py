@@ -176,8 +176,7 @@ class Store:
     def number_of(self, conversation_id: str) -> int | None:
         """Return the number of the conversation with this UUID, even if it is hidden; else None."""
         for (number,) in self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
-            known: int = number
-            return known
+            return int(number)
         return None
 
     def has_any(self, ids: Iterable[str]) -> bool:
@@ -258,8 +257,7 @@ class Store:
             " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ? AND deleted_by IS NULL",
             run,
         ):
-            known: int = number
-            return known
+            return int(number)
         raise InputError(f"There is no run r{run}.", hint="`paragone history` lists the conversations.")
 
     def costs(self, since: float = 0.0) -> Mapping[str, Costs]:

@@ -277,8 +277,7 @@ class Experiments:
             *run.key,
         ):
             if run_id == run.result.id:
-                known: int = cell
-                return known
+                return int(cell)
         save_run(self._database, run.result)
         return self._put(number, run.key, run.result.id, run.assertions, run.digests)
 

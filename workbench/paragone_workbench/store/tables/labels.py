@@ -46,8 +46,7 @@ class Labels:
     def _update(self, number: int, assignment: str, *values: object) -> str:
         """Change a conversation, and return the UUID of the conversation."""
         for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
-            known: str = conversation_id
-            return known
+            return str(conversation_id)
         raise unknown_conversation(number)
 
 

@@ -72,9 +72,7 @@ def save_run(
     elif not running:
         database.run("UPDATE run SET text = ?, thinking = ? WHERE id = ?", text, thinking, result.id)
         database.run("DELETE FROM piece WHERE run_id = ?", result.id)
-    ((number,),) = rows
-    known: int = number
-    return known
+    return int(rows[0][0])
 
 
 def result_of(row: Row) -> RunResult:

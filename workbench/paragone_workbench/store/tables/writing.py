@@ -76,8 +76,7 @@ def _conversation(database: Database, changes: Changes) -> int:
     for (number,) in database.rows(
         "SELECT number FROM conversation WHERE id = ? AND deleted_by IS NULL", changes.conversation_id
     ):
-        known: int = number
-        return known
+        return int(number)
     raise ConversationDeleted
 
 
