@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from paragone import Json
 from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import role_of, seconds
-from paragone_workbench.importing.tree import in_order
-
-SOURCE = "chatgpt"
+from paragone_workbench.importing.foreign_json import in_order, role_of, seconds
 
 
 def chats(data: Json) -> Iterator[Chat]:
@@ -19,7 +16,7 @@ def chats(data: Json) -> Iterator[Chat]:
         nodes = value_at(listed, "mapping")
         if isinstance(nodes, dict):
             yield Chat(
-                source=SOURCE,
+                source="chatgpt",
                 id=text_at(listed, "conversation_id") or text_at(listed, "id"),
                 title=text_at(listed, "title"),
                 created=seconds(listed, "create_time") or 0.0,

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from paragone import Json
 from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import images, role_of, seconds
-from paragone_workbench.importing.tree import in_order
-
-SOURCE = "llama-web-ui"
+from paragone_workbench.importing.foreign_json import images, in_order, role_of, seconds
 
 
 def chats(data: Json) -> Iterator[Chat]:
@@ -21,7 +18,7 @@ def chats(data: Json) -> Iterator[Chat]:
         if text_at(conversation, "id") and nodes:
             messages = tuple(_messages(nodes))
             yield Chat(
-                source=SOURCE,
+                source="llama-web-ui",
                 id=text_at(conversation, "id"),
                 title=text_at(conversation, "name"),
                 created=min((message.created for message in messages if message.created), default=0.0),

@@ -9,8 +9,6 @@ from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import seconds
 
-SOURCE = "lm-studio"
-
 
 def chats(data: Json) -> Iterator[Chat]:
     """Yield the conversation; nothing if the JSON has another form."""
@@ -20,7 +18,7 @@ def chats(data: Json) -> Iterator[Chat]:
     created = seconds(data, "createdAt") or 0.0
     messages, current = _messages(data, listed)
     yield Chat(
-        source=SOURCE,
+        source="lm-studio",
         id=f"{text_at(data, 'name')} {created}",
         title=text_at(data, "name"),
         created=created,

@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from paragone import Json
 from paragone.json_fields import list_at, text_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
-from paragone_workbench.importing.foreign_json import images, seconds
-from paragone_workbench.importing.tree import in_order
-
-SOURCE = "open-webui"
+from paragone_workbench.importing.foreign_json import images, in_order, seconds
 
 _REASONING = re.compile(
     r'<details type="reasoning"[^>]*>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL
@@ -24,7 +21,7 @@ def chats(data: Json) -> Iterator[Chat]:
         nodes = value_at(listed, "chat", "history", "messages")
         if isinstance(nodes, dict):
             yield Chat(
-                source=SOURCE,
+                source="open-webui",
                 id=text_at(listed, "id"),
                 title=text_at(listed, "title") or text_at(listed, "chat", "title"),
                 created=seconds(listed, "created_at") or seconds(listed, "chat", "timestamp") or 0.0,

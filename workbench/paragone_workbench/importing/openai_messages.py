@@ -11,8 +11,6 @@ from paragone_workbench.identity import derived_id
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import images, role_of, seconds
 
-SOURCE = "openai-messages"
-
 
 def chats(data: Json) -> Iterator[Chat]:
     """Yield the chat; nothing if the JSON has another form."""
@@ -37,7 +35,7 @@ def chats(data: Json) -> Iterator[Chat]:
         )
     if messages:
         yield Chat(
-            source=SOURCE,
+            source="openai-messages",
             id=text_at(data, "id") or derived_id(json.dumps(data, sort_keys=True)),
             title=text_at(data, "title"),
             created=seconds(data, "created") or 0.0,
