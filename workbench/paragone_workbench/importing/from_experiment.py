@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from paragone import Message
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
-from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.identity import derived_id
 from paragone_workbench.importing.conversations import Added
 from paragone_workbench.runs.result import RunResult
@@ -35,7 +34,7 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
         is_restored = store.restore_conversation(known)
         return Added(known, is_new=False, is_completed=False, is_restored=is_restored)
     prompt = saved_prompt(store, experiment_number, index)
-    builder = _Builder(experiment, conversation_id, prompt)
+    builder = _Builder(experiment, conversation_id, prompt.messages)
     for run in store.experiments.runs_of_prompt(experiment_number, index):
         builder.add(run.key.engine_index, run.result)
     title = f"e{experiment_number} #{index}: {prompt.text}"
@@ -43,85 +42,81 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
     return Added(number, is_new=True, is_completed=False)
 
 
-@dataclass(eq=False)
 class _Builder:
-    experiment: Experiment
-    conversation_id: str
-    suite_prompt: SuitePrompt
+    """Builds the conversation of a prompt of an experiment from the messages of the suite and the runs of the engines."""
 
-    def __post_init__(self) -> None:
-        self.conversation = Conversation(created=self.experiment.created, id=self.conversation_id)
+    def __init__(self, experiment: Experiment, conversation_id: str, messages: Iterable[Message]) -> None:
+        self._experiment = experiment
+        self._conversation = Conversation(created=experiment.created, id=conversation_id)
         self._given: list[tuple[Prompt, str]] = []
         """The earlier prompts of the conversation in the suite, each with the suite's answer."""
         self._system: str | None = None
         self._last: Prompt | None = None
-        for message in self.suite_prompt.messages:
+        self._lanes: dict[int, LaneRecord] = {}
+        for message in messages:
             self._add_message(message)
         if self._last is None:
             self._add_message(Message(role="user", text=""))
-        self._lanes: dict[int, LaneRecord] = {}
-        self._runs: list[Run] = []
 
     def _add_message(self, message: Message) -> None:
         if message.role == "system":
             self._system = message.text
         elif message.role == "user":
-            self._last = self.conversation.add(
+            self._last = self._conversation.add(
                 Prompt(
-                    id=self._id("prompt", str(len(self.conversation.prompts))),
+                    id=self._id("prompt", str(len(self._conversation.prompts))),
                     text=message.text,
                     images=message.images,
                     parent=self._last,
                     system=self._system if self._last is None else None,
-                    created=self.experiment.created,
+                    created=self._experiment.created,
                 )
             )
         elif self._last is not None:
             self._given.append((self._last, message.text))
 
     def add(self, engine: int, result: RunResult) -> None:
-        """Add an answer to the lane of its engine."""
+        """Add an answer to the lane of its engine. Answers are added in the order of the engines."""
         lane = self._lanes.get(engine)
         if lane is None:
             lane = self._lanes[engine] = LaneRecord(
                 id=self._id("lane", str(engine)),
-                definition=self.experiment.engines[engine],
+                definition=self._experiment.engines[engine],
                 position=engine,
             )
-            self._add_given(lane, engine)
-        before = (
-            lane.head
-            if not lane.runs or lane.head is None or lane.head.prompt is not self._last
-            else lane.head.continues
-        )
-        self._answer(lane, Run(result, prompt=self._last, continues=before))
+            self._add_given(lane)
+        before = lane.head
+        if before is not None and before.prompt is self._last:  # an earlier repetition
+            before = before.continues
+        _answer(lane, Run(result, prompt=self._last, continues=before))
 
-    def _add_given(self, lane: LaneRecord, engine: int) -> None:
+    def _add_given(self, lane: LaneRecord) -> None:
         for number, (prompt, text) in enumerate(self._given):
             result = RunResult(
-                id=self._id("given", str(engine), str(number)),
+                id=self._id("given", str(lane.position), str(number)),
                 definition=_GIVEN,
-                started=self.experiment.created,
-                ended=self.experiment.created,
+                started=self._experiment.created,
+                ended=self._experiment.created,
                 state="done",
                 text=text,
             )
-            self._answer(lane, Run(result, prompt=prompt, continues=lane.head))
-
-    def _answer(self, lane: LaneRecord, run: Run) -> None:
-        lane.head = run
-        lane.runs.append(run)
-        self._runs.append(run)
+            _answer(lane, Run(result, prompt=prompt, continues=lane.head))
 
     def _id(self, *parts: str) -> str:
-        return derived_id(self.conversation_id, *parts)
+        return derived_id(self._conversation.id, *parts)
 
     def saved(self) -> SavedConversation:
         """Return the conversation."""
+        lanes = tuple(self._lanes.values())
         return SavedConversation(
-            conversation=self.conversation,
+            conversation=self._conversation,
             title="",
-            updated=self.experiment.created,
-            lanes=tuple(self._lanes[engine] for engine in sorted(self._lanes)),
-            runs=tuple(self._runs),
+            updated=self._experiment.created,
+            lanes=lanes,
+            runs=tuple(run for lane in lanes for run in lane.runs),
         )
+
+
+def _answer(lane: LaneRecord, run: Run) -> None:
+    lane.head = run
+    lane.runs.append(run)
