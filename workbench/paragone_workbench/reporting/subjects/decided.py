@@ -38,6 +38,7 @@ from paragone_workbench.reporting.parts.verdict import not_measured, verdict_of_
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store.experiment_records import SavedChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +85,13 @@ def decided_of(
     """
     names = [engine.name for engine in experiment.engines]
     sizes = loaded_sizes(store, experiment)
-    choice = store.experiments.choice(experiment.number)
-    reference = (
-        choice.reference if choice is not None and choice.reference in names else largest(names, sizes)
-    )
+    choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
+    reference = choice.reference if choice.reference in names else largest(names, sizes)
     evidence = evidence_of(
         values,
         reference,
-        MARGIN if choice is None else choice.margin,
-        checked=(choice.checked if choice is not None else 0) or experiment.prompts,
+        choice.margin,
+        checked=choice.checked or experiment.prompts,
         is_complete=not experiment.left,
     )
     comparison = evidence.comparison
@@ -107,7 +106,7 @@ def decided_of(
         answers=fidelity.answers,
         pass_rates=evidence.rates,
         sizes=sizes,
-        memory=() if choice is None else choice.memory,
+        memory=choice.memory,
     )
     benched = all(engine.decode_tps is not None for engine in figures)
     if not benched:
@@ -128,16 +127,15 @@ def decided_of(
     if len(figures) == 1:
         verdict = verdict_of_one(figures[0], unknown)
     else:
-        unfit = () if choice is None else choice.unfit
         decision = decide(
             figures,
             reference,
             evidence,
             tag_losses(evidence.values, reference, tags),
-            [name for name in names if name not in unfit],
+            [name for name in names if name not in choice.unfit],
         )
         chosen = decision.chosen
-        verdict = verdict_of_several(decision, comparison, unknown, () if choice is None else choice.left_out)
+        verdict = verdict_of_several(decision, comparison, unknown, choice.left_out)
     overview = overview_of(
         figures,
         reference=reference if len(figures) > 1 else None,
