@@ -25,8 +25,8 @@ def pass_rate_cell(rate: float, prompts: int) -> TableCell:
     )
 
 
-def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> Table | None:
-    """Return the pass rates at the prompts of each tag that not all prompts have; None without such a tag.
+def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> tuple[Table, ...]:
+    """Return a table of the pass rates at the prompts of each tag that not all prompts have; none without such a tag.
 
     `tags` has the tags of each prompt by its index.
     """
@@ -46,11 +46,13 @@ def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[st
                 for values in known
             )
             lines.append(TableLine(name=public(tag), note=counted(len(prompts), "prompt"), cells=cells))
-    return _table("tag", [engine.engine for engine in engines], lines)
+    return _tables("tag", [engine.engine for engine in engines], lines)
 
 
-def rates_by_assertion(engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]) -> Table | None:
-    """Return the pass rates of each type of assertion; None if there are fewer than two types.
+def rates_by_assertion(
+    engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]
+) -> tuple[Table, ...]:
+    """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
 
     `rates` has the index of an engine, a type, the rate and the number of prompts, ordered by the type.
     """
@@ -63,15 +65,9 @@ def rates_by_assertion(engines: Sequence[str], rates: Iterable[tuple[int, str, f
         )
         most = max(prompts for _, prompts in of_engine.values())
         lines.append(TableLine(name=public(name), note=counted(most, "prompt"), cells=cells))
-    return _table("assertion", engines, lines[:MOST]) if len(lines) > 1 else None
+    return _tables("assertion", engines, lines[:MOST]) if len(lines) > 1 else ()
 
 
-def _table(first: str, engines: Sequence[str], lines: Sequence[TableLine]) -> Table | None:
-    if not lines:
-        return None
-    return Table(
-        title=f"By {first}",
-        first=first,
-        columns=tuple(map(public, engines)),
-        lines=tuple(lines),
-    )
+def _tables(first: str, engines: Sequence[str], lines: Sequence[TableLine]) -> tuple[Table, ...]:
+    columns = tuple(map(public, engines))
+    return (Table(title=f"By {first}", first=first, columns=columns, lines=tuple(lines)),) if lines else ()

@@ -20,7 +20,6 @@ from paragone_workbench.reporting.content import (
     ReportContent,
     Section,
 )
-from paragone_workbench.reporting.drawings import Table
 from paragone_workbench.reporting.parts.charts import charts_of
 from paragone_workbench.reporting.parts.conditions import conditions_of
 from paragone_workbench.reporting.parts.engines import engine_view
@@ -73,10 +72,10 @@ def experiment_report(
             rest=_other_comparisons(decided),
             note=_COMPARED,
         ),
-        Section(title="Pass rates", tables=_tables(rates_by_tag(values, tags))),
+        Section(title="Pass rates", tables=rates_by_tag(values, tags)),
         Section(
             title="Pass rates by type of assertion",
-            tables=_tables(rates_by_assertion(names, store.experiments.assertion_rates(experiment.number))),
+            tables=rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
             folded=True,
         ),
         Section(
@@ -122,10 +121,6 @@ def experiment_report(
         left_out=" ".join(_order(selection)),
         sound=max(0, len(numbers) - first_sound),
     )
-
-
-def _tables(table: Table | None) -> tuple[Table, ...]:
-    return () if table is None else (table,)
 
 
 def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
