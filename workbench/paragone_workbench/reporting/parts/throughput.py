@@ -19,13 +19,14 @@ _NOTE = (
 
 def throughput_tables(engines: Sequence[tuple[str, MeasurementJson]]) -> Iterator[Table]:
     """Yield a table of the speeds with several users at once, if measured, ordered by the number of users."""
+    levels = [(name, level) for name, engine in engines for level in objects_at(engine, "users")]
+    several = len({str(level.get("prompt_tokens")) for _, level in levels}) > 1
     found = [
-        (users, tokens, _line(name, level, several=_lengths(engines) > 1))
-        for name, engine in engines
-        for level in objects_at(engine, "users")
+        (users, tokens, _line(name, level, users, rate, f", prompt {tokens:,}" if several else ""))
+        for name, level in levels
         if isinstance(users := level.get("users"), int)
         and isinstance(tokens := level.get("prompt_tokens"), int)
-        and number_at(level, "tokens_per_s") is not None
+        and (rate := number_at(level, "tokens_per_s")) is not None
     ]
     lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))
     if lines:
@@ -44,24 +45,12 @@ def common_throughput(
     return None if most is None else (most[0], known[most])
 
 
-def _lengths(engines: Sequence[tuple[str, MeasurementJson]]) -> int:
-    """Return the number of prompt lengths."""
-    return len(
-        {str(level.get("prompt_tokens")) for _, engine in engines for level in objects_at(engine, "users")}
-    )
-
-
-def _line(name: str, level: MeasurementJson, *, several: bool) -> TableLine:
-    users, tokens = level.get("users"), level.get("prompt_tokens")
-    note = counted(users, "user") if isinstance(users, int) else ""
-    if several and isinstance(tokens, int):
-        note = f"{note}, prompt {tokens:,}"
-    rate = number_at(level, "tokens_per_s")
+def _line(name: str, level: MeasurementJson, users: int, rate: float, prompt: str) -> TableLine:
     return TableLine(
         name=public(name),
-        note=note,
+        note=f"{counted(users, 'user')}{prompt}",
         cells=(
-            TableCell(text="" if rate is None else f"{rate:,.1f}"),
+            TableCell(text=f"{rate:,.1f}"),
             _spread(level, "user_tps"),
             _percentiles(level, "ttft_s", "s", 2),
             _percentiles(level, "tpot_ms", "ms", 1),
