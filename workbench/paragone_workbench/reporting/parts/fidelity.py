@@ -58,19 +58,12 @@ def _figures(
             continue
         value *= factor
         text = f"{value:.{digits}f}{'' if unit in ('%', '') else ' '}{unit}"
-        if not deviation or windows is None:
-            yield Figure(name=public(name), value=value, text=text)
-            continue
-        interval = t_interval(value, factor * deviation, windows)
-        low, high = max(0.0, interval.low), min(interval.high, largest)
-        yield Figure(
-            name=public(name),
-            value=value,
-            low=low,
-            high=high,
-            text=text,
-            interval=f"{low:.{digits}f} to {high:.{digits}f}",
-        )
+        figure = Figure(name=public(name), value=value, text=text)
+        if deviation and windows is not None:
+            interval = t_interval(value, factor * deviation, windows)
+            low, high = max(0.0, interval.low), min(interval.high, largest)
+            figure = replace(figure, low=low, high=high, interval=f"{low:.{digits}f} to {high:.{digits}f}")
+        yield figure
 
 
 def about_fidelity(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
