@@ -66,20 +66,19 @@ def load(database: Database, number: int) -> SavedConversation:
 def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
     conversation_id, title, created, updated = row
     prompts = _prompts(database, conversation_id)
-    lanes: dict[str, LaneRecord] = {}
-    ends: dict[str, tuple[str | None, str | None]] = {}
-    for lane_id, position, definition, closed, head_id, fork_id in database.rows(_LANES, conversation_id):
-        lanes[lane_id] = LaneRecord(
+    rows = database.rows(_LANES, conversation_id)
+    lanes = {
+        lane_id: LaneRecord(
             id=lane_id,
             position=position,
             definition=from_json(EngineDefinition, object_in(definition)),
             closed=bool(closed),
         )
-        ends[lane_id] = head_id, fork_id
+        for lane_id, position, definition, closed, _, _ in rows
+    }
     runs, running = _runs(database, conversation_id, prompts, lanes)
-    for lane_id, (head_id, fork_id) in ends.items():
-        lanes[lane_id].head = None if head_id is None else runs.get(head_id)
-        lanes[lane_id].fork = None if fork_id is None else runs.get(fork_id)
+    for lane_id, *_, head_id, fork_id in rows:
+        lanes[lane_id].head, lanes[lane_id].fork = runs.get(head_id), runs.get(fork_id)
     return SavedConversation(
         conversation=Conversation(
             prompts=list(prompts.values()), created=created, id=conversation_id, number=number
