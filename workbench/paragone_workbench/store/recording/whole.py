@@ -11,7 +11,7 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.identity import new_id
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.recording.changes import PART, Changes
-from paragone_workbench.store.records import LaneRecord, SavedConversation
+from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.retry import retrying_now
 
 if TYPE_CHECKING:
@@ -59,10 +59,9 @@ def _copy(saved: SavedConversation) -> SavedConversation:
         result = dataclasses.replace(run.result, id=new_id())
         runs[run] = Run(result, prompt=prompts.get(run.prompt), continues=runs.get(run.continues))
     lanes = tuple(
-        LaneRecord(
-            definition=lane.definition,
-            position=lane.position,
-            closed=lane.closed,
+        dataclasses.replace(
+            lane,
+            id=new_id(),
             head=runs.get(lane.head),
             fork=runs.get(lane.fork),
             runs=[runs[run] for run in lane.runs],
