@@ -82,18 +82,13 @@ def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
     for chat_id, name, response_id, model, prompt, system, response, written in _rows(database, _LLM):
         created = _seconds(written)
         messages = chats.setdefault(chat_id, (name, created, []))[2]
-        exchanged: tuple[tuple[Role, str], ...] = (
-            ("system", system),
-            ("user", prompt),
-            ("assistant", response),
-        )
-        for role, content in exchanged:
+        exchanged: dict[Role, str] = {"system": system, "user": prompt, "assistant": response}
+        for role, content in exchanged.items():
             if content or role != "system":
-                parent = messages[-1].id if messages else None
                 messages.append(
                     ChatMessage(
                         id=f"{response_id} {role}",
-                        parent=parent,
+                        parent=messages[-1].id if messages else None,
                         role=role,
                         text=content,
                         model=model,
