@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias, TypeVar
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -26,7 +27,7 @@ from paragone_workbench.serving.clients import (
     unless_left,
 )
 from paragone_workbench.serving.embeddings import embedded
-from paragone_workbench.serving.figures import CONTENT_TYPE, Figures
+from paragone_workbench.serving.figures import Figures
 from paragone_workbench.serving.gate import CountedRequests, RequiredKey, WholeUrls
 from paragone_workbench.serving.protocol.api_error import ApiError, api_error
 from paragone_workbench.serving.protocol.embeddings import embeddings_reply, embeddings_request
@@ -43,8 +44,6 @@ ReadRequest: TypeAlias = Callable[[Fields, type[Options]], _Asked]
 _INTERNAL = "An internal error occurred."
 _SMALL = 1 << 16
 """Largest body, in bytes, that the event loop parses; a thread parses larger ones, so that no stream of tokens waits."""
-_OPEN_PATHS = ("/health",)
-"""Paths that need no key."""
 
 
 def application(engines: ServedEngines, key: str) -> Starlette:
@@ -65,7 +64,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
         middleware=[
             Middleware(WholeUrls),
             Middleware(CountedRequests, figures=paths.figures, known=known),
-            Middleware(RequiredKey, key=key, open_paths=_OPEN_PATHS),
+            Middleware(RequiredKey, key=key, open_paths=["/health"]),
         ],
         exception_handlers={
             ApiError: _refused,
@@ -93,7 +92,7 @@ class _Paths:
 
     async def metrics(self, request: Request) -> Response:
         """Answer the figures of the server."""
-        return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE})
+        return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def models(self, request: Request) -> Response:
         """Answer the list of engines."""

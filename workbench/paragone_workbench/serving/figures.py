@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from paragone import Embeddings
 from paragone_workbench.serving.protocol.parts import End
-from paragone_workbench.serving.served_engine import ServedEngines
+from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+_STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
+    ("paragone_engine_open", "Whether the engine is open.", lambda engine: engine.is_open),
+    ("paragone_answers_computing", "Answers computed now.", lambda engine: engine.computing),
+    ("paragone_answers_waiting", "Answers that wait.", lambda engine: engine.waiting),
+    (
+        "paragone_engine_silent_seconds",
+        "Seconds for which an answer has got no data.",
+        lambda engine: engine.silent_s,
+    ),
+)
+"""The gauges of each engine: name, description, and the function that reads the present value."""
 
 
 class Figures:
@@ -42,7 +51,10 @@ class Figures:
             ["model"],
             registry=registry,
         )
-        registry.register(_EngineStates(engines))
+        for name, about, value in _STATES:
+            gauge = Gauge(name, about, ["model"], registry=registry)
+            for engine in engines.all:
+                gauge.labels(engine.name).set_function(partial(value, engine))
 
     def requested(self, path: str, status: int) -> None:
         """Count a request that is answered. Status 499: the client left before its response."""
@@ -62,24 +74,3 @@ class Figures:
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-class _EngineStates(Collector):
-    """The present state of the engines."""
-
-    def __init__(self, engines: ServedEngines) -> None:
-        self._engines = engines
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        is_open = GaugeMetricFamily("paragone_engine_open", "Whether the engine is open.", labels=["model"])
-        computing = GaugeMetricFamily("paragone_answers_computing", "Answers computed now.", labels=["model"])
-        waiting = GaugeMetricFamily("paragone_answers_waiting", "Answers that wait.", labels=["model"])
-        silent = GaugeMetricFamily(
-            "paragone_engine_silent_seconds", "Seconds for which an answer has got no data.", labels=["model"]
-        )
-        for engine in self._engines.all:
-            silent.add_metric([engine.name], engine.silent_s)
-            is_open.add_metric([engine.name], float(engine.is_open))
-            computing.add_metric([engine.name], engine.computing)
-            waiting.add_metric([engine.name], engine.waiting)
-        return iter((is_open, computing, waiting, silent))
