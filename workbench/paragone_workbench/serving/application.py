@@ -91,27 +91,21 @@ class _Paths:
         return JsonResponse({"status": status, "silent_engines": silent}, 200 if is_open else 503)
 
     async def metrics(self, request: Request) -> Response:
-        """Answer the figures of the server."""
         return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def models(self, request: Request) -> Response:
-        """Answer the list of engines."""
         return JsonResponse({"object": "list", "data": list(map(self._described, self._engines.all))})
 
     async def model(self, request: Request) -> Response:
-        """Answer the description of one engine."""
         return JsonResponse(self._described(self._engines.find(request.path_params["name"])))
 
     async def chat(self, request: Request) -> Response:
-        """Answer the messages of a chat."""
         return await self._answer(request, chat_request)
 
     async def completions(self, request: Request) -> Response:
-        """Complete texts."""
         return await self._answer(request, completion_request)
 
     async def embeddings(self, request: Request) -> Response:
-        """Answer the embeddings of texts."""
         engine, asked = await self._parsed(request, embeddings_request)
         try:
             found = await unless_left(request.receive, embedded(engine, asked.inputs))
