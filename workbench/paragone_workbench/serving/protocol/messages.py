@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import get_args
 
 from paragone import Image, Message, Role
 from paragone_workbench.serving.protocol.api_error import ApiError
@@ -31,13 +30,13 @@ def _message(fields: Fields) -> Message:
 
 
 def _role(fields: Fields) -> Role:
-    role = fields.required("role")
-    if role == "developer":  # OpenAI's newer name of the role
-        return "system"
-    for known in get_args(Role):
-        if role == known:
-            return known  # type: ignore[no-any-return]
-    raise fields.wrong("role", "system, developer, user or assistant: tools are not supported")
+    match fields.required("role"):
+        case "user" | "assistant" | "system" as role:
+            return role
+        case "developer":  # OpenAI's newer name of the role
+            return "system"
+        case _:
+            raise fields.wrong("role", "system, developer, user or assistant: tools are not supported")
 
 
 def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
