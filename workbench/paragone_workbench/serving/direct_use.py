@@ -30,7 +30,7 @@ async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngi
             raise error from failure
         finally:
             handle.end_use(use)
-            use.end()
+            use.over.set()
 
 
 class _Use:
@@ -38,13 +38,10 @@ class _Use:
 
     def __init__(self, engine: OpenEngine) -> None:
         self._engine = engine
-        self._over = asyncio.Event()
+        self.over = asyncio.Event()
 
     async def stop(self) -> None:
         await self._engine.stop()
 
     async def ended(self) -> None:
-        await self._over.wait()
-
-    def end(self) -> None:
-        self._over.set()
+        await self.over.wait()

@@ -130,7 +130,7 @@ class ServedEngines:
 
     async def open(self) -> None:
         """Open all engines. Raises the error of the first that cannot be opened."""
-        await self._pool.registry.load([engine.first.definition.backend for engine in self.all])
+        await self._pool.registry.load([engine.definition.backend for engine in self.all])
         await asyncio.gather(*(engine.open() for engine in self.all))
 
     async def stop(self) -> None:

@@ -92,7 +92,10 @@ def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
 def completion_request(body: Fields, options: type[Options]) -> AnswerRequest:
     """Read a client's request for completions. `options` are the engine's sampling options."""
     prompts, echo = given_in(body, "prompt"), body.flag("echo")
-    _check_count(len(prompts) * _count(body))
+    answers = len(prompts) * _count(body)
+    if answers > _MOST_CHOICES:
+        sentence = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
+        raise ApiError(400, sentence, param="n")
     limit = body.whole("max_tokens", 0, _MOST_TOKENS)
     if limit == 0 and not echo:
         raise ApiError(400, "Without echo, max_tokens must be at least 1.", param="max_tokens")
@@ -124,12 +127,6 @@ def _request(body: Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool)
         stream=body.flag("stream"),
         stream_usage=stream_options is not None and stream_options.flag("include_usage"),
     )
-
-
-def _check_count(answers: int) -> None:
-    if answers > _MOST_CHOICES:
-        sentence = f"The request asks for {answers:,} answers. At most {_MOST_CHOICES:,} are possible."
-        raise ApiError(400, sentence, param="n")
 
 
 def _continuation(prompt: Given, sampling: Mapping[str, Json], logprobs: int | None) -> RunSpec:
