@@ -22,7 +22,7 @@ _BENCH_CHARTS = (
 """The figures that are shown: name in the JSON, title, note, unit, and the factor from the JSON's unit to this one."""
 
 
-def bench_charts(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[Chart]:
+def bench_charts(engines: list[tuple[str, MeasurementJson]]) -> Iterator[Chart]:
     """Yield a chart of each figure that an engine has."""
     tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]

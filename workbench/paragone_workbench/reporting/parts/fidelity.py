@@ -66,7 +66,7 @@ def _figures(
         yield figure
 
 
-def about_fidelity(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
+def about_fidelity(measurement: Measurement) -> Iterator[str]:
     """Yield phrases about how the figures were measured, such as the reference. The report puts these phrases after the date."""
     reference = measurement.engines[0]
     text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias, get_args
 
-from paragone import Json
 from paragone.json_fields import objects_at
 from paragone_workbench.experiments.known_measurements import MeasurementJson, names_now
 from paragone_workbench.reporting.content import Remark, Section
-from paragone_workbench.reporting.drawings import Chart, Table
+from paragone_workbench.reporting.drawings import Table
 from paragone_workbench.reporting.parts.bench import about_bench, bench_charts, bench_notes
 from paragone_workbench.reporting.parts.fidelity import (
     about_fidelity,
@@ -28,7 +27,7 @@ SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 
 def saved_measurements(store: Store) -> SavedMeasurements:
     """Return all measurements in the history, which a report reads once."""
-    return {kind: store.measurements.all(kind) for kind in _VIEWS}
+    return {kind: store.measurements.all(kind) for kind in get_args(MeasurementKind)}
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[Section, ...]:
@@ -60,61 +59,34 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
 
     `names` maps the name that each shown engine had in the measurement to its present name.
     """
-    view = _VIEWS[measurement.kind]
-    engines = [
-        (names[str(engine.get("engine"))], engine)
-        for engine in objects_at(measurement.data, view.engines)
-        if str(engine.get("engine")) in names
-    ]
-    charts = tuple(view.charts(engines, measurement))
-    tables = tuple(view.tables(engines))
+    tables: tuple[Table, ...] = ()
+    findings: Iterable[Remark] = ()
+    if measurement.kind == "fidelity":
+        engines = _shown(objects_at(measurement.data, "candidates"), names)
+        title, charts = "Fidelity", tuple(fidelity_charts(engines, measurement))
+        about, notes = about_fidelity(measurement), fidelity_notes(engines)
+        findings = fidelity_findings(engines, measurement)
+    else:
+        engines = _shown(objects_at(measurement.data, "engines"), names)
+        title, charts = "Bench", tuple(bench_charts(engines))
+        about, notes = about_bench(engines, measurement), bench_notes(engines)
+        tables = tuple(throughput_tables(engines))
     if not (charts or tables):
         return None
-    about = ", ".join(view.about(engines, measurement))
-    remarks = [Remark(text=public(f"Measured on {date_text(measurement.created)} {about}."))]
+    remarks = [Remark(text=public(f"Measured on {date_text(measurement.created)} {', '.join(about)}."))]
     if measurement.data.get("partial"):
         remarks.append(Remark(text="The measurement is incomplete.", stands_out=True))
     remarks += [
         Remark(text=public(f"{subject}: {text}"))
-        for subject, text in dict.fromkeys(note for note in view.notes(engines) if isinstance(note[1], str))
+        for subject, text in dict.fromkeys(note for note in notes if isinstance(note[1], str))
     ]
-    remarks += view.findings(engines, measurement)
-    return Section(title=view.title, tables=tables, charts=charts, remarks=tuple(remarks), folded=True)
+    remarks += findings
+    return Section(title=title, tables=tables, charts=charts, remarks=tuple(remarks), folded=True)
 
 
-class _View(NamedTuple):
-    """How measurements of a kind are shown."""
-
-    title: str
-    engines: str
-    """The name of the list of engines in the JSON."""
-    charts: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterator[Chart]]
-    tables: Callable[[list[tuple[str, MeasurementJson]]], Iterable[Table]]
-    findings: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterable[Remark]]
-    """Yields sentences about the results."""
-    about: Callable[[list[tuple[str, MeasurementJson]], Measurement], Iterator[str]]
-    """Yields phrases about how the figures were measured. The report puts these phrases after the date."""
-    notes: Callable[[list[tuple[str, MeasurementJson]]], Iterator[tuple[str, Json]]]
-    """Yields the name of an engine or of a test, and a text about it; a value that is not a text is not shown."""
-
-
-_VIEWS: Mapping[MeasurementKind, _View] = {
-    "fidelity": _View(
-        title="Fidelity",
-        engines="candidates",
-        charts=fidelity_charts,
-        tables=lambda engines: (),
-        findings=fidelity_findings,
-        about=about_fidelity,
-        notes=fidelity_notes,
-    ),
-    "bench": _View(
-        title="Bench",
-        engines="engines",
-        charts=bench_charts,
-        tables=throughput_tables,
-        findings=lambda engines, measurement: (),
-        about=about_bench,
-        notes=bench_notes,
-    ),
-}
+def _shown(
+    measured: Iterable[MeasurementJson], names: Mapping[str, str]
+) -> list[tuple[str, MeasurementJson]]:
+    """Return the engines that `names` has, each after its present name."""
+    named = ((str(engine.get("engine")), engine) for engine in measured)
+    return [(names[name], engine) for name, engine in named if name in names]
