@@ -18,7 +18,7 @@ from paragone_workbench.experiments.on_ray.cluster_judge import END_S, ClusterJu
 from paragone_workbench.experiments.on_ray.places import Place, PlacedEngine
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
-from paragone_workbench.experiments.running.executing.executor import ExecutedCell, SuiteWork
+from paragone_workbench.experiments.running.executing.executor import ExecutedCell, JudgeEngine, SuiteWork
 from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
 from paragone_workbench.store import RunKey
 
@@ -54,6 +54,7 @@ class RayExecutor:
         self._cluster = cluster
         self._engines = engines
         self._judges = judges
+        self._asked_judges: dict[str, ClusterJudge] = {}
         self._servers = LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
         self._stopped = asyncio.Event()
         self._failure: ParagoneError | None = None
@@ -76,22 +77,37 @@ class RayExecutor:
         if self._failure is not None:
             raise self._failure
 
-    def judge(self, name: str) -> ClusterJudge | None:
-        """Return a judge that is opened on nodes; None if the judge is asked from this machine."""
-        if name not in self._judges:
-            return None
-        recorded = self._work.registry.public(self._work.request.judges[name])
-        return ClusterJudge(self._cluster, self._judges[name], recorded, self._work.observer)
+    async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
+        """Return judges of the request by name: on nodes, or at servers. The judges of an earlier call are closed."""
+        await self._close_judges()
+        public = self._work.registry.public
+        self._asked_judges = {
+            name: ClusterJudge(
+                self._cluster,
+                self._judges[name],
+                public(self._work.request.judges[name]),
+                self._work.observer,
+            )
+            for name in names
+            if name in self._judges
+        }
+        servers = await self._servers.judges([name for name in names if name not in self._judges])
+        return {**self._asked_judges, **servers}
 
     async def stop(self) -> None:
         """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped.set()
-        await self._servers.stop()
+        stopping = [judge.stop() for judge in self._asked_judges.values()]
+        await asyncio.gather(self._servers.stop(), *stopping)
 
     async def close(self) -> None:
-        """Close the connections to servers, and leave the cluster."""
+        """Close the judges and the connections to servers, and leave the cluster."""
+        await self._close_judges()
         await self._servers.close()
         await self._cluster.leave()
+
+    async def _close_judges(self) -> None:
+        await asyncio.gather(*(judge.close() for judge in self._asked_judges.values()))
 
     async def _ask(self, servers: Sequence[int]) -> None:
         try:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
-from paragone_workbench.experiments.running.executing.executor import CellExecutor, JudgeEngine
+from paragone_workbench.experiments.running.executing.executor import CellExecutor, JudgeEngine, SuiteWork
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
-from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
-from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
-from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
+from paragone_workbench.experiments.suites.assertions import evaluate
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
-from paragone_workbench.store import Experiment, ExperimentRun, History
+from paragone_workbench.store import ExperimentRun
 from paragone_workbench.store.retry import retrying
 
 
@@ -45,45 +37,28 @@ class Judging:
     The judges of an assertion are open together; assertions with other judges come afterwards.
     """
 
-    history: History
-    experiment: Experiment
-    request: SuiteRequest
-    registry: Registry
-    catalog: AssertionCatalog
-    progress: Sequence[EngineProgress]
-    observer: SuiteObserver
+    work: SuiteWork
     executor: CellExecutor
-    """Opens judges on other machines. With `elsewhere`, a judge at a server gets up to `MOST_REQUESTS` requests at a time."""
+    """Opens the judges."""
     given_up: list[ParagoneError] = field(default_factory=list)
     """Why some judges were given up."""
     failure: ParagoneError | None = None
     """Why the judging ended early: the history could not be read or written."""
     _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
     """The identities of the judges of saved results, by the judges' names."""
-    _panel: _Panel | None = None
     _stopped: bool = False
 
     async def run(self) -> None:
         """Ask the judges."""
-        asked = (
-            self.catalog.asks_engines(spec)
-            for prompt in self.request.suite.prompts
-            for spec in prompt.assertions
-        )
+        prompts = self.work.request.suite.prompts
+        asked = (self.work.catalog.asks_engines(spec) for prompt in prompts for spec in prompt.assertions)
         for names in dict.fromkeys(names for names in asked if names):
             if not self._stopped:
                 await self._ask(names)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Ask no judge any more. The results so far are kept."""
         self._stopped = True
-        if self._panel is not None:
-            await self._panel.stop()
-
-    async def close(self) -> None:
-        """Close the judges."""
-        if self._panel is not None:
-            await self._panel.close()
 
     async def _ask(self, names: tuple[str, ...]) -> None:
         """Check all assertions that ask these engines."""
@@ -92,34 +67,18 @@ class Judging:
             first = await open_runs.take()
             if first is None or self._stopped:
                 return
-            self.observer.judging(names)
-            await self.registry.place([self.request.judges[name] for name in names])
-            self._panel = panel = self._open_panel(names)
+            self.work.observer.judging(names)
+            panel = _Panel(await self.executor.judges(names))
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._work(open_runs, names, panel, first))
+                tasks.create_task(self._judge_all(open_runs, names, panel, first))
                 for _ in range(panel.width - 1):
-                    tasks.create_task(self._work(open_runs, names, panel, None))
+                    tasks.create_task(self._judge_all(open_runs, names, panel, None))
             if panel.given_up is not None:
                 self.given_up.append(panel.given_up)
         finally:
             await open_runs.close()
-            await self.close()
-            self._panel = None
 
-    def _open_panel(self, names: Sequence[str]) -> _Panel:
-        judges = {name: self.request.judges[name] for name in names}
-        placed = {name: engine for name in names if (engine := self.executor.judge(name)) is not None}
-        here = {name: judge for name, judge in judges.items() if name not in placed}
-        backends = [self.registry.find(judge.backend) for judge in here.values()]
-        if self.executor.elsewhere and not any(
-            backend is None or backend.capabilities.local for backend in backends
-        ):
-            pool = EnginePool(self.registry, mode="parallel", requests_per_server=MOST_REQUESTS)
-            return _Panel(here, placed, pool, self.observer, MOST_REQUESTS)
-        pool = EnginePool(self.registry, mode=self.request.schedule)
-        return _Panel(here, placed, pool, self.observer, REQUESTS_PER_SERVER)
-
-    async def _work(
+    async def _judge_all(
         self,
         open_runs: SharedIterator[_OpenRun],
         names: tuple[str, ...],
@@ -138,19 +97,20 @@ class Judging:
 
     async def _open_runs(self, names: tuple[str, ...]) -> AsyncGenerator[_OpenRun, None]:
         """Yield the runs with assertions that these engines have yet to judge."""
-        prompts = {prompt.index: prompt for prompt in self.request.suite.prompts}
-        async for run in saved_runs(self.history, self.experiment, self.request.chosen):
+        request, catalog = self.work.request, self.work.catalog
+        prompts = {prompt.index: prompt for prompt in request.suite.prompts}
+        async for run in saved_runs(self.work.history, self.work.experiment, request.chosen):
             prompt = prompts[run.key.prompt_index]
             known = {check.index: check.passed for check in run.checks}
             for result in run.checks:
                 spec = prompt.assertions[result.index]
-                if result.judges and self.catalog.asks_engines(spec) == names:
+                if result.judges and catalog.asks_engines(spec) == names:
                     self._identities.setdefault(names, result.judges)
             indices = [
                 index
                 for index, spec in enumerate(prompt.assertions)
-                if (index not in known or (self.request.retry_failed and known[index] is None))
-                and self.catalog.asks_engines(spec) == names
+                if (index not in known or (request.retry_failed and known[index] is None))
+                and catalog.asks_engines(spec) == names
             ]
             if indices and run.result.state == "done":
                 yield _OpenRun(run, prompt, tuple(indices))
@@ -158,12 +118,13 @@ class Judging:
     async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
-        is_foreign = not self.request.foreign_judges.isdisjoint(names)
-        if is_foreign and prompt.index in self.request.suite.given_system:
+        request = self.work.request
+        is_foreign = not request.foreign_judges.isdisjoint(names)
+        if is_foreign and prompt.index in request.suite.given_system:
             shown = tuple(message for message in prompt.messages if message.role != "system")
             prompt = dataclasses.replace(prompt, messages=shown)
         judge = _OneAnswer(panel)
-        found = await evaluate(prompt, answer_of(run.result), self.catalog, judge)
+        found = await evaluate(prompt, answer_of(run.result), self.work.catalog, judge)
         if judge.unanswered:
             return
         identity = "; ".join(judge.identities.values())
@@ -171,7 +132,7 @@ class Judging:
         if known != identity:
             panel.give_up(
                 InputError(
-                    f"The judge is not the one that judged before in e{self.experiment.number}, which was {known}, and is "
+                    f"The judge is not the one that judged before in e{self.work.experiment.number}, which was {known}, and is "
                     f"now {identity}. No verdict of this judge was added.",
                     hint="Begin a new experiment with --fresh, or restore the judge as it was.",
                 )
@@ -185,33 +146,19 @@ class Judging:
         others = [check for check in run.checks if check not in old]
         saved = results_json(sorted((*others, *new), key=lambda result: result.index))
         await retrying(
-            self.history,
+            self.work.history,
             lambda store: store.experiments.save_judgement(run.number, run.result.id, saved, judge.runs),
             waits=lambda: not self._stopped,
         )
-        self.progress[run.key.engine_index].count_results(new, instead_of=old)
-        self.observer.progressed()
+        self.work.progress[run.key.engine_index].count_results(new, instead_of=old)
+        self.work.observer.progressed()
 
 
+@dataclass(frozen=True, slots=True)
 class _Panel:
-    """The judges of an assertion."""
+    """The judges of an assertion, by name."""
 
-    def __init__(
-        self,
-        here: Mapping[str, EngineDefinition],
-        placed: Mapping[str, JudgeEngine],
-        pool: EnginePool,
-        observer: SuiteObserver,
-        most_requests: int,
-    ) -> None:
-        """Add the judges `here` to a pool, without opening engines. The judges `placed` are on other machines."""
-        self._pool = pool
-        self._placed = placed
-        self._here = {
-            name: SpreadEngine(pool, definition, observer, most_requests=most_requests)
-            for name, definition in here.items()
-        }
-        self.engines: Mapping[str, SpreadEngine | JudgeEngine] = {**self._here, **placed}
+    engines: Mapping[str, JudgeEngine]
 
     @property
     def width(self) -> int:
@@ -227,15 +174,6 @@ class _Panel:
         """Stop asking the judges, because of `error`."""
         for engine in self.engines.values():
             engine.give_up(error)
-
-    async def stop(self) -> None:
-        """Stop the judges."""
-        stopping = [engine.stop() for engine in self.engines.values()]
-        await asyncio.gather(self._pool.stop(), *stopping)
-
-    async def close(self) -> None:
-        """Close the judges."""
-        await asyncio.gather(self._pool.close(), *(engine.close() for engine in self._placed.values()))
 
 
 class _OneAnswer:

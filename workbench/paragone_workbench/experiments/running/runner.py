@@ -48,16 +48,7 @@ class SuiteRunner:
     def __post_init__(self) -> None:
         self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
         self._executor = self.executor_of(self)
-        self._judging = Judging(
-            self.history,
-            self.experiment,
-            self.request,
-            self.registry,
-            self.catalog,
-            self.progress,
-            self.observer,
-            self._executor,
-        )
+        self._judging = Judging(self, self._executor)
         self._identities: dict[int, Identity] = {}
         """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
@@ -91,7 +82,6 @@ class SuiteRunner:
                 await self._executor.execute(left)
             if not self._stopped.is_set():
                 await self._digest_weights()
-                self._judging.observer = self.observer  # the observer may have been replaced since
                 await self._judging.run()
                 self.failure = self._judging.failure
         except ParagoneError as error:
@@ -100,11 +90,11 @@ class SuiteRunner:
     async def stop(self) -> None:
         """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped.set()
-        await asyncio.gather(self._executor.stop(), self._judging.stop())
+        self._judging.stop()
+        await self._executor.stop()
 
     async def close(self) -> None:
-        """Close the engines."""
-        await self._judging.close()
+        """Close the engines and the judges."""
         await self._executor.close()
 
     async def _count_finished(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from paragone_workbench.experiments.suites.assertions import AssertionCatalog
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.spec import RunSpec
+    from paragone_workbench.store import Experiment, History
     from paragone_workbench.store.experiment_records import AssertionResult
 
 
@@ -28,27 +29,16 @@ class ExecutedCell(NamedTuple):
 
 
 class SuiteWork(Protocol):
-    """What an executor uses of a suite: the runs to execute, and the method that saves results."""
+    """What an executor and the judging use of a suite: the runs to execute, and the method that saves results."""
 
-    @property
-    def request(self) -> SuiteRequest:
-        """The request for the suite."""
-
-    @property
-    def registry(self) -> Registry:
-        """The installed backends."""
-
-    @property
-    def catalog(self) -> AssertionCatalog:
-        """The installed assertions."""
-
-    @property
-    def observer(self) -> SuiteObserver:
-        """The observer of the progress."""
-
-    @property
-    def progress(self) -> Sequence[EngineProgress]:
-        """The progress of each engine. An executor sets `EngineProgress.engine`."""
+    history: History
+    experiment: Experiment
+    request: SuiteRequest
+    registry: Registry
+    catalog: AssertionCatalog
+    observer: SuiteObserver
+    progress: tuple[EngineProgress, ...]
+    """The progress of each engine. An executor sets `EngineProgress.engine`."""
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
         """Yield the unfinished runs of the engines with these indices. Raises StoreError."""
@@ -61,11 +51,10 @@ class SuiteWork(Protocol):
 
 
 class CellExecutor(Protocol):
-    """Executes the runs of a suite. Use an executor once, on one event loop."""
+    """Executes the runs of a suite, and opens the judges. Use an executor once, on one event loop."""
 
-    @property
-    def elsewhere(self) -> bool:
-        """Whether other machines execute runs. Files there have other paths and times of change."""
+    elsewhere: bool
+    """Whether other machines execute runs. Files there have other paths and times of change."""
 
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of the engines with these indices. Returns early after `stop`.
@@ -73,14 +62,14 @@ class CellExecutor(Protocol):
         Raises ParagoneError if the runs cannot be executed, and StoreError.
         """
 
-    def judge(self, name: str) -> JudgeEngine | None:
-        """Return a judge of the request on other machines, not opened yet; None if this process opens the judge."""
+    async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
+        """Return judges of the request by name. A judge opens for its first run. The judges of an earlier call are closed."""
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no further runs."""
+        """Stop the runs in progress, also those of judges, and start no further runs."""
 
     async def close(self) -> None:
-        """Close the engines."""
+        """Close the engines and the judges."""
 
 
 class JudgeEngine(Protocol):
@@ -103,12 +92,6 @@ class JudgeEngine(Protocol):
 
     def give_up(self, error: ParagoneError) -> None:
         """Give the engine up because of `error`: the engine executes no further runs."""
-
-    async def stop(self) -> None:
-        """Stop executing runs."""
-
-    async def close(self) -> None:
-        """Free what the engine uses."""
 
 
 class EngineActivity(Protocol):

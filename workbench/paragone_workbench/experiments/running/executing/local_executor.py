@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from paragone import ParagoneError
 from paragone_workbench.config.settings import Mode
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
 from paragone_workbench.experiments.running.executing.executor import SuiteWork
@@ -26,11 +27,11 @@ class LocalExecutor:
         self, work: SuiteWork, *, mode: Mode | None = None, most_requests: int = REQUESTS_PER_SERVER
     ) -> None:
         self._work = work
-        self._pool = EnginePool(
-            work.registry, mode=mode or work.request.schedule, requests_per_server=most_requests
-        )
+        self._mode = mode or work.request.schedule
         self._most_requests = most_requests
+        self._pool = self._new_pool()
         self._engines: dict[int, SpreadEngine] = {}
+        self._judges: dict[str, SpreadEngine] = {}
         self._failure: ParagoneError | None = None
         self._stopped = False
 
@@ -38,12 +39,7 @@ class LocalExecutor:
         """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
         await self._work.registry.place([self._work.request.engines[index] for index in engines])
         for index in engines:
-            engine = SpreadEngine(
-                self._pool,
-                self._work.request.engines[index],
-                self._work.observer,
-                most_requests=self._most_requests,
-            )
+            engine = self._engine(self._work.request.engines[index])
             self._work.progress[index].engine = self._engines[index] = engine
         await self._pool.open_all()
         scheduler = self._pool.scheduler
@@ -63,18 +59,30 @@ class LocalExecutor:
             raise self._failure
         await self._pool.close()
 
-    def judge(self, name: str) -> None:
-        """Return None: `Judging` opens the judges itself."""
+    async def judges(self, names: Sequence[str]) -> Mapping[str, SpreadEngine]:
+        """Return judges of the request by name. The judges of an earlier call are closed."""
+        await self._pool.close()
+        self._pool = self._new_pool()
+        judges = {name: self._work.request.judges[name] for name in names}
+        await self._work.registry.place(list(judges.values()))
+        self._judges = {name: self._engine(judge) for name, judge in judges.items()}
+        return self._judges
 
     async def stop(self) -> None:
         """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped = True
-        stopping = [engine.stop() for engine in self._engines.values()]
+        stopping = [engine.stop() for engine in (*self._engines.values(), *self._judges.values())]
         await asyncio.gather(self._pool.stop(), *stopping)
 
     async def close(self) -> None:
-        """Close the engines."""
+        """Close the engines and the judges."""
         await self._pool.close()
+
+    def _new_pool(self) -> EnginePool:
+        return EnginePool(self._work.registry, mode=self._mode, requests_per_server=self._most_requests)
+
+    def _engine(self, definition: EngineDefinition) -> SpreadEngine:
+        return SpreadEngine(self._pool, definition, self._work.observer, most_requests=self._most_requests)
 
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
