@@ -10,15 +10,16 @@ from rogue_assertions import UNBLOCKED, Rogue
 
 from paragone import EngineError, InputError, Message
 from paragone.assertions import Answer
-from paragone.discovery import PluginProblem, discover_assertions
+from paragone.discovery import PluginProblem
 from paragone_workbench.engines.foreign import event_loop
+from paragone_workbench.engines.waiting import tell_nobody
 from paragone_workbench.experiments.suites import assertions as module
 from paragone_workbench.experiments.suites.assertions import (
     AssertionCatalog,
     evaluate,
     load_assertions,
 )
-from paragone_workbench.experiments.suites.foreign_checks import MOST_BLOCKED
+from paragone_workbench.experiments.suites.foreign_assertion import MOST_BLOCKED, ForeignAssertion
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
 
@@ -37,8 +38,8 @@ class Critic:
 
 @pytest.fixture
 def catalog():
-    assertions = {**discover_assertions().assertions, "rhymes": Rhymes(), "rogue": Rogue()}
-    made = AssertionCatalog(assertions=assertions, own=discover_assertions().own)
+    foreign = {one.name: ForeignAssertion(one, tell_nobody) for one in (Rhymes(), Rogue())}
+    made = AssertionCatalog(assertions={**load_assertions().assertions, **foreign})
     yield made
     made.close()
 
@@ -260,11 +261,11 @@ def test_a_missing_assertion_names_the_plugins_that_failed():
     assert "The plugin rhymes of rhyming cannot be used: ModuleNotFoundError" in caught.value.hint
 
 
-def test_closing_reaches_all(catalog):
-    rhymes = catalog.assertions["rhymes"]
+def test_closing_reaches_all():
+    rhymes = Rhymes()
     rhymes.held.append("something")
-    assert list(catalog.assertions).index("rhymes") < list(catalog.assertions).index("rogue")
-    AssertionCatalog(assertions={"rogue": Rogue(), "rhymes": rhymes}).close()
+    foreign = {one.name: ForeignAssertion(one, tell_nobody) for one in (Rogue(), rhymes)}
+    AssertionCatalog(assertions=foreign).close()
     assert rhymes.held == []
 
 

@@ -17,6 +17,7 @@ from paragone_workbench.engines.foreign.answers import answer
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.placement import Placement, placement_of, reached
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.experiments.suites.foreign_assertion import ForeignAssertion
 from paragone_workbench.experiments.suites.suite import AssertionSpec
 from paragone_workbench.inventory.models import find_models
 
@@ -210,7 +211,7 @@ class SlowAssertion:
 def catalog(first, told=None):
     assertion = wrong(SlowAssertion(first))
     tell = (lambda sentence: None) if told is None else told.append
-    return assertion, AssertionCatalog(assertions={"slow": assertion}, tell=tell)
+    return assertion, AssertionCatalog(assertions={"slow": ForeignAssertion(assertion, tell)})
 
 
 @pytest.mark.parametrize("block", BLOCKING)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Message, Options, ParagoneError
 from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
 from paragone.checks import check_value
 from paragone.options import build
+from paragone.threads import in_daemon_thread
 from paragone.violation import InterfaceViolation
 from paragone.wording import shortened
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.engines.error_boundary import CALL_ERRORS, PLUGIN_ERRORS, described
 from paragone_workbench.engines.waiting import Tell, import_watch, tell_nobody
-from paragone_workbench.experiments.suites.foreign_checks import ForeignChecks
+from paragone_workbench.experiments.suites.foreign_assertion import ForeignAssertion
 from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 CHECK_S = 60.0
 """Seconds that an assertion may take, unless the assertion asks an engine."""
+
+CLOSING_S = 2.0
+"""Seconds within which assertions must release their resources."""
 
 REASON_LENGTH = 300
 """Largest number of characters of `AssertionResult.reason`, which may quote an answer."""
@@ -39,29 +44,18 @@ class AssertionCatalog:
 
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...] = ()
-    own: frozenset[str] = frozenset()
-    """The names of paragone's own assertions. Assertions of other authors run on event loops of their own."""
-    foreign: ForeignChecks = field(default_factory=ForeignChecks)
-    tell: Tell = tell_nobody
-    """Shows for which assertion the program waits."""
 
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
         """Check an assertion of a prompt with this expected answer. Raises InputError."""
         assertion, options = self.prepared(spec)
         with _blaming(spec.type):
-            if assertion.name in self.own:
-                assertion.check_expected(expected, options)
-            else:
-                self.foreign.check_expected(assertion, expected, options, tell=self.tell)
+            assertion.check_expected(expected, options)
 
     def asks_engines(self, spec: AssertionSpec) -> tuple[str, ...]:
         """Return the names of the engines that an assertion asks. Raises InputError."""
         assertion, options = self.prepared(spec)
         with _blaming(spec.type):
-            if assertion.name in self.own:
-                names: object = assertion.engines(options)
-            else:
-                names = self.foreign.engines(assertion, options, tell=self.tell)
+            names: object = assertion.engines(options)
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
                 raise TypeError(f"expected a tuple of names of engines, not {names!r}")
         return names
@@ -84,15 +78,8 @@ class AssertionCatalog:
 
     def close(self) -> None:
         """Make all assertions release their resources, such as processes. The assertions can be used again."""
-        for name in self.own & self.assertions.keys():
-            self.assertions[name].close()
-        self.foreign.close([one for name, one in self.assertions.items() if name not in self.own])
-
-    async def check(self, assertion: AnyAssertion, answer: Answer, options: Options, judge: Judge) -> object:
-        """Check an answer, and return the assertion's finding. Raises what the assertion raises, and NoVerdict."""
-        if assertion.name in self.own:
-            return await assertion.check(answer, options, judge)
-        return await self.foreign.check(assertion, answer, options, judge)
+        closings = [in_daemon_thread(assertion.close) for assertion in self.assertions.values()]
+        concurrent.futures.wait(closings, CLOSING_S)
 
 
 def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
@@ -100,7 +87,11 @@ def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
     found = discover_assertions(watch=import_watch(tell))
-    return AssertionCatalog(assertions=found.assertions, problems=found.problems, own=found.own, tell=tell)
+    assertions = {
+        name: assertion if name in found.own else ForeignAssertion(assertion, tell)
+        for name, assertion in found.assertions.items()
+    }
+    return AssertionCatalog(assertions=assertions, problems=found.problems)
 
 
 async def evaluate(
@@ -140,7 +131,7 @@ async def _result(
     try:
         assertion, options = catalog.prepared(spec)
         async with limit:
-            verdict = check_value(Verdict, await catalog.check(assertion, answer, options, judge))
+            verdict = check_value(Verdict, await assertion.check(answer, options, judge))
         if verdict.score is not None and not 0 <= verdict.score <= 1:
             raise InterfaceViolation(f"its score {verdict.score} is not from 0 to 1")
     except ParagoneError as error:
