@@ -193,15 +193,15 @@ async def test_a_fault_of_one_leaves_the_others(catalog):
 async def test_those_with_an_engine_can_be_left_for_later(catalog):
     asking = spec("rhymes", word="hat", critic="big")
     one = prompt(spec("equals", value="cat"), asking, spec("nothing"), asking)
-    now = await evaluate(one, Answer(text="cat"), catalog, leave_judges_out=True)
+    now = await evaluate(one, Answer(text="cat"), catalog)
     assert [each.index for each in now] == [0, 2]
     later = await evaluate(one, Answer(text="cat"), catalog, Critic("yes"))
     assert [(each.index, each.passed) for each in later] == [(0, True), (1, True), (2, None), (3, True)]
 
 
-async def test_without_an_engine_there_is_no_verdict(catalog):
-    found = await result(catalog, spec("rhymes", word="hat", critic="big"))
-    assert (found.passed, found.reason) == (None, "The engine big cannot be asked here.")
+async def test_an_assertion_that_asks_an_engine_it_does_not_name_gets_no_answer(catalog):
+    found = await result(catalog, spec("rogue", check="asks"))
+    assert (found.passed, found.reason) == (None, "The engine critic cannot be asked here.")
 
 
 @pytest.mark.parametrize(

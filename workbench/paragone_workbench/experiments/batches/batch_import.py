@@ -101,7 +101,7 @@ class BatchImport:
                 )
         checks: tuple[AssertionResult, ...] = ()
         if run.state == "done":
-            checks = await evaluate(prompt, answer_of(run), self.catalog, leave_judges_out=True)
+            checks = await evaluate(prompt, answer_of(run), self.catalog)
         number, found = self.experiment.number, results_json(checks)
         await retrying(self.history, lambda store: store.experiments.save(number, place.key, run, found))
         if run.state == "done":

@@ -103,5 +103,5 @@ async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: Asserti
     sent = None if result.waited_s is None else result.started + result.waited_s
     total_s = None if sent is None or result.ended is None else max(0.0, result.ended - sent)
     prompt = cells[run.key].prompt
-    results = await evaluate(prompt, answer_of(result, total_s=total_s), catalog, leave_judges_out=True)
+    results = await evaluate(prompt, answer_of(result, total_s=total_s), catalog)
     return run._replace(result=None, assertions=tuple(results_json(results)))

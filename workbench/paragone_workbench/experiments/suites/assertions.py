@@ -95,12 +95,7 @@ def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
 
 
 async def evaluate(
-    prompt: SuitePrompt,
-    answer: Answer,
-    catalog: AssertionCatalog,
-    judge: Judge | None = None,
-    *,
-    leave_judges_out: bool = False,
+    prompt: SuitePrompt, answer: Answer, catalog: AssertionCatalog, judge: Judge | None = None
 ) -> tuple[AssertionResult, ...]:
     """Check an answer with the assertions of its prompt, and return the results in the order of the assertions.
 
@@ -110,15 +105,14 @@ async def evaluate(
         prompt: The prompt.
         answer: The answer of an engine to the prompt. Messages and expected answer are set from the prompt.
         catalog: The installed assertions.
-        judge: Asks the engines that judge; None if no engine can be asked.
-        leave_judges_out: Whether to leave out the assertions that ask an engine.
+        judge: Asks the engines that judge; None leaves out the assertions that ask an engine.
     """
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(
         [
             await _result(index, spec, answer, catalog, judge or _NoJudge())
             for index, spec in enumerate(prompt.assertions)
-            if not (leave_judges_out and _asks_an_engine(spec, catalog))
+            if judge is not None or not _asks_an_engine(spec, catalog)
         ]
     )
 
@@ -159,7 +153,7 @@ def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
 
 
 class _NoJudge:
-    """A judge that never gives a verdict, for answers that are checked without engines."""
+    """Refuses an assertion that asks an engine although its `engines` names none."""
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
         raise NoVerdict(f"The engine {engine} cannot be asked here.")

@@ -23,5 +23,5 @@ async def execute_cell(
     results: tuple[AssertionResult, ...] = ()
     if not executed.result.error:
         answer = answer_of(executed.result, total_s=executed.total_s)
-        results = await evaluate(cell.prompt, answer, catalog, leave_judges_out=True)
+        results = await evaluate(cell.prompt, answer, catalog)
     return ExecutedCell(cell, executed.result, results)
