@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 
 from paragone_workbench.experiments.running.cells import Cell
+from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
 from paragone_workbench.store import RunKey
 
 
@@ -14,11 +15,10 @@ class CellQueue:
     """Gives each run to one process at a time."""
 
     def __init__(self, cells: AsyncGenerator[Cell, None]) -> None:
-        self._cells = cells
+        self._cells = SharedIterator(cells)
         self._returned: deque[Cell] = deque()
         self._given: dict[RunKey, Cell] = {}
         self._exhausted = False
-        self._taking = asyncio.Lock()  # a generator cannot make two steps at the same time
         self._changed = asyncio.Event()
 
     @property
@@ -29,21 +29,14 @@ class CellQueue:
     async def take(self, most: int) -> list[Cell]:
         """Return up to `most` runs; none if no run waits now. Raises StoreError if the next run cannot be read."""
         taken: list[Cell] = []
-        async with self._taking:
-            while len(taken) < most:
-                if self._returned:
-                    cell = self._returned.popleft()
-                elif self._exhausted:
-                    break
-                else:
-                    found = await anext(self._cells, None)
-                    if found is None:
-                        self._exhausted = True
-                        self._changed.set()
-                        break
-                    cell = found
-                taken.append(cell)
-                self._given[cell.key] = cell
+        while len(taken) < most:
+            cell = self._returned.popleft() if self._returned else await self._cells.take()
+            if cell is None:
+                self._exhausted = True
+                self._changed.set()
+                break
+            taken.append(cell)
+            self._given[cell.key] = cell
         return taken
 
     def end(self, key: RunKey) -> Cell | None:
@@ -65,5 +58,4 @@ class CellQueue:
 
     async def close(self) -> None:
         """Read no more runs."""
-        async with self._taking:
-            await self._cells.aclose()
+        await self._cells.close()
