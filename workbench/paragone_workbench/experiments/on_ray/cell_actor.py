@@ -51,9 +51,9 @@ class CellActor:
     """An engine that executes runs in a process of its own. Call `begin` before the other methods."""
 
     def __init__(self) -> None:
-        self._pool = EnginePool(Registry())
-        self._catalog: AssertionCatalog | None = None
-        self._engine: SuiteEngine | None = None
+        self._pool: EnginePool
+        self._catalog: AssertionCatalog
+        self._engine: SuiteEngine
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[ExecutedCell] = []
         self._left: list[RunKey] = []
@@ -66,9 +66,9 @@ class CellActor:
         self._pool = EnginePool(registry, cores=cores)
         self._catalog = load_assertions()
         await registry.place([definition])
-        self._engine = engine = SuiteEngine(self._pool, definition, lambda: None)
+        self._engine = SuiteEngine(self._pool, definition, lambda: None)
         await self._pool.open_all()
-        await engine.handle.opened()
+        await self._engine.handle.opened()
         return self._shard()
 
     async def exchange(self, cells: Sequence[Cell], within_s: float = REPORT_S) -> Shard:
@@ -87,24 +87,18 @@ class CellActor:
 
     async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
         """Execute a run. Returns the run (None if the run did not end by itself), and `given_up` as in `Shard`."""
-        assert self._engine is not None, "begin comes first"
         return await self._engine.execute(spec), _sentences(self._engine.given_up)
 
     async def end(self) -> Shard:
         """Stop the runs in progress, close the engine, and return the runs that ended since the last exchange."""
-        if self._engine is not None:
-            await asyncio.gather(self._engine.stop(), self._pool.stop())
+        await asyncio.gather(self._engine.stop(), self._pool.stop())
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pool.close()
-        if self._catalog is not None:
-            self._catalog.close()
+        self._catalog.close()
         return self._shard()
 
     async def _execute(self, cell: Cell) -> None:
-        engine, catalog = self._engine, self._catalog
-        assert engine is not None, "begin comes first"
-        assert catalog is not None, "begin comes first"
-        executed = await execute_cell(cell, engine, catalog)
+        executed = await execute_cell(cell, self._engine, self._catalog)
         if executed is None:
             self._left.append(cell.key)
         else:
@@ -116,13 +110,12 @@ class CellActor:
         ended, self._ended = self._ended, []
         left, self._left = self._left, []
         self._something.clear()
-        engine = self._engine
         return Shard(
             ended=tuple((cell.key, result, assertions) for cell, result, assertions in ended),
             left=tuple(left),
-            rate=None if engine is None else engine.tokens_per_second(time.monotonic()),
-            doing="" if engine is None else engine.doing,
-            given_up=None if engine is None else _sentences(engine.given_up),
+            rate=self._engine.tokens_per_second(time.monotonic()),
+            doing=self._engine.doing,
+            given_up=_sentences(self._engine.given_up),
         )
 
 
