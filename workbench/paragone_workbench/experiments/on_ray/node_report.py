@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,10 +88,8 @@ def size_of(path: str) -> int | None:
         return None
 
 
-def placed(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+def placed(engine: EngineDefinition) -> EngineDefinition:
     """Return the engine with the absolute path of its model, since a node has another current folder."""
-    import dataclasses
-
     path = Path(expand_home(engine.model))
     return dataclasses.replace(engine, model=str(path.absolute())) if accessible(path) else engine
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from paragone import InputError
 from paragone.network.guard import GUARD
@@ -18,26 +19,26 @@ from paragone_workbench.experiments.running.executing.executor import SuiteWork
 from paragone_workbench.experiments.running.request import SuiteRequest
 
 
+@dataclass(frozen=True, slots=True)
 class ClusterPlan:
     """Where the engines of a request are opened. `RayExecutor.close` leaves the cluster in the end."""
 
-    def __init__(
-        self, cluster: Cluster, engines: dict[int, PlacedEngine], judges: dict[str, PlacedEngine]
-    ) -> None:
-        self._cluster = cluster
-        self._engines = engines
-        self._judges = judges
+    cluster: Cluster
+    engines: Mapping[int, PlacedEngine]
+    """The engines that are opened on nodes, by index in the request."""
+    judges: Mapping[str, PlacedEngine]
+    """The judges that are opened on nodes, by name."""
 
     def executor(self, work: SuiteWork) -> RayExecutor:
         """Return the executor of the runs."""
-        return RayExecutor(work, self._cluster, self._engines, self._judges)
+        return RayExecutor(work, self.cluster, self.engines, self.judges)
 
     @property
     def sentence(self) -> str:
         """A sentence about where the engines are opened."""
         counts = {
             placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
-            for placed in (*self._engines.values(), *self._judges.values())
+            for placed in (*self.engines.values(), *self.judges.values())
         }
         listed = ", ".join(
             f"{name}: {places} on {nodes} node{'' if nodes == 1 else 's'}"
@@ -69,16 +70,11 @@ async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterP
 
 
 async def _planned(cluster: Cluster, request: SuiteRequest, registry: Registry) -> ClusterPlan:
-    engines = {}
-    judges = {}
-    for index, engine in enumerate(request.engines):
-        backend = registry.get(engine.backend)
-        if backend.capabilities.local:
-            engines[index] = placed(engine, backend)
-    for name, judge in request.judges.items():
-        backend = registry.get(judge.backend)
-        if backend.capabilities.local:
-            judges[name] = placed(judge, backend)
+    def is_local(engine: EngineDefinition) -> bool:
+        return registry.get(engine.backend).capabilities.local
+
+    engines = {index: placed(engine) for index, engine in enumerate(request.engines) if is_local(engine)}
+    judges = {name: placed(judge) for name, judge in request.judges.items() if is_local(judge)}
     if not engines and not judges:
         return ClusterPlan(cluster, {}, {})
     nodes = [node for node in cluster.nodes() if node.cpus]
