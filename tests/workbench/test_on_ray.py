@@ -195,8 +195,8 @@ class ClusterHere:
         self.actors = []
         self.left = False
 
-    def nodes(self):
-        return self.alive
+    def has(self, node):
+        return node in self.alive
 
     def start(self, place):
         self.actors.append(ActorHere(place, self.lives.pop(0) if self.lives else None))

@@ -128,6 +128,10 @@ class Cluster:
                 )
         return sorted(found, key=lambda node: node.id)
 
+    def has(self, node: Node) -> bool:
+        """Return whether a node is still alive."""
+        return any(alive.id == node.id for alive in self.nodes())
+
     async def reports(
         self,
         nodes: Sequence[Node],
@@ -217,12 +221,8 @@ def _no_report(node: Node, error: object) -> str:
 
 
 def _first_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (
-        lines[-1]
-        if lines and lines[0].startswith("\x1b[36mray::")
-        else (lines[0] if lines else type(error).__name__)
-    )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if lines[0].startswith("\x1b[36mray::") else lines[0]
 
 
 def _on_node(ray: Any, node: str) -> object:

@@ -121,7 +121,7 @@ class ClusterJudge:
         if seat.actor is not None:
             seat.actor.kill()
         seat.actor = seat.opening = None
-        is_there = any(node.id == seat.place.node.id for node in self._cluster.nodes())
+        is_there = self._cluster.has(seat.place.node)
         self._observer.remarked(self._state.lose(seat.place, str(lost), seat.asked, is_there=is_there))
         if not is_there:
             self._leave(seat)

@@ -29,9 +29,12 @@ _LEAST_AHEAD, _MOST_AHEAD = 2, 100
 
 @dataclass(eq=False)
 class _Process:
-    """A process on a node, and the unfinished runs of the process."""
+    """A process at a place, and the unfinished runs of the process."""
 
     actor: RemoteActor
+    number: int
+    """The number of the place."""
+    place: Place
     given: dict[RunKey, Cell] = field(default_factory=dict)
     ahead: int = _LEAST_AHEAD
     """Number of runs that the process is given at a time."""
@@ -54,6 +57,7 @@ class RayExecutor:
         self._cluster = cluster
         self._engines = engines
         self._judges = judges
+        self._states: dict[int, ClusterEngine] = {}
         self._asked_judges: dict[str, ClusterJudge] = {}
         self._servers = LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
         self._stopped = asyncio.Event()
@@ -65,7 +69,7 @@ class RayExecutor:
         placed = [index for index in engines if index in self._engines]
         for index in placed:
             engine = ClusterEngine(self._work.request.engines[index].name, len(self._engines[index].places))
-            self._work.progress[index].engine = engine
+            self._work.progress[index].engine = self._states[index] = engine
         async with asyncio.TaskGroup() as tasks:
             if servers:
                 tasks.create_task(self._ask(servers))
@@ -123,55 +127,41 @@ class RayExecutor:
     async def _drain(self, indices: Sequence[int]) -> None:
         """Execute all runs of engines, one engine after the other, each at all places of the engine."""
         for index in indices:
-            engine = self._work.progress[index].engine
-            assert isinstance(engine, ClusterEngine), "execute has set it"
             queue = CellQueue(self._work.unfinished([index]))
             async with asyncio.TaskGroup() as tasks:
                 for number, place in enumerate(self._engines[index].places):
-                    tasks.create_task(self._hold(index, engine, number, place, queue))
+                    tasks.create_task(self._hold(index, number, place, queue))
             await queue.close()
 
-    async def _hold(
-        self, index: int, engine: ClusterEngine, number: int, place: Place, queue: CellQueue
-    ) -> None:
-        """Keep a process at a place, until no run is left."""
+    async def _hold(self, index: int, number: int, place: Place, queue: CellQueue) -> None:
+        """Keep a process of an engine at a place, until no run is left."""
+        engine = self._states[index]
         try:
             while not (self._stopped.is_set() or queue.is_done or engine.given_up):
-                process = _Process(self._cluster.start(place))
+                process = _Process(self._cluster.start(place), number, place)
                 try:
-                    await self._use(index, engine, number, place, process, queue)
+                    await self._use(index, process, queue)
                 except ProcessLost as lost:
                     engine.shards.pop(number, None)
-                    given, process.given = list(process.given.values()), {}
-                    queue.give_back(given)
-                    is_there = any(node.id == place.node.id for node in self._cluster.nodes())
-                    self._work.observer.remarked(engine.lose(place, str(lost), len(given), is_there=is_there))
+                    is_there = self._cluster.has(place.node)
+                    runs = len(process.given)
+                    self._work.observer.remarked(engine.lose(place, str(lost), runs, is_there=is_there))
                     if not is_there:
                         break
                 finally:
                     process.actor.kill()
-                    queue.give_back(
-                        process.given.values()
-                    )  # also after a failure: other places wait for these runs
+                    queue.give_back(process.given.values())  # other places wait for these runs
                 if engine.has_failed(number):
                     break
         except ParagoneError as error:
             await self._fail(error)
         engine.leave(number, is_done=queue.is_done or self._stopped.is_set())
 
-    async def _use(
-        self,
-        index: int,
-        engine: ClusterEngine,
-        number: int,
-        place: Place,
-        process: _Process,
-        queue: CellQueue,
-    ) -> None:
+    async def _use(self, index: int, process: _Process, queue: CellQueue) -> None:
         """Let a process execute runs until none is left. Raises ProcessLost, and StoreError."""
-        actor = process.actor
+        actor, engine = process.actor, self._states[index]
         definition = self._engines[index].definition
-        opening = asyncio.create_task(actor.begin(definition, place.cores, offline=GUARD.is_offline))
+        opening = asyncio.create_task(actor.begin(definition, process.place.cores, offline=GUARD.is_offline))
         while not opening.done():
             if self._stopped.is_set() or queue.is_done or engine.given_up:
                 opening.cancel()
@@ -180,11 +170,10 @@ class RayExecutor:
         shard = await opening
         while True:
             began = time.monotonic()
-            engine.shards[number] = shard
+            engine.shards[process.number] = shard
             await self._merge(index, shard, process, queue)
             if shard.given_up is not None:
-                queue.give_back(process.given.values())
-                engine.fail(number, place, *shard.given_up)
+                engine.fail(process.number, process.place, *shard.given_up)
                 return
             if self._stopped.is_set() or engine.given_up:
                 break
@@ -206,7 +195,6 @@ class RayExecutor:
         except TimeoutError:
             return
         await self._merge(index, shard, process, queue)
-        queue.give_back(process.given.values())
 
     async def _merge(self, index: int, shard: Shard, process: _Process, queue: CellQueue) -> None:
         """Save the runs of a shard. Raises StoreError."""
@@ -221,8 +209,6 @@ class RayExecutor:
         queue.give_back([process.given.pop(key) for key in shard.left if key in process.given])
         if executed:
             await self._work.save(executed)
-            engine = self._work.progress[index].engine
-            assert isinstance(engine, ClusterEngine), "execute has set it"
-            engine.losses = 0
+            self._states[index].losses = 0
         else:
             self._work.observer.progressed()
