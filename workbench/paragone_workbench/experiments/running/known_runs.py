@@ -99,9 +99,5 @@ async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: Asserti
     """Return a known run with the results of this experiment's assertions, except assertions that ask engines."""
     if run.result is None:
         return run
-    result = run.result
-    sent = None if result.waited_s is None else result.started + result.waited_s
-    total_s = None if sent is None or result.ended is None else max(0.0, result.ended - sent)
-    prompt = cells[run.key].prompt
-    results = await evaluate(prompt, answer_of(result, total_s=total_s), catalog)
+    results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
     return run._replace(result=None, assertions=tuple(results_json(results)))

@@ -40,15 +40,16 @@ def results_json(results: Iterable[AssertionResult]) -> list[Json]:
     return [to_json(result) for result in results]
 
 
-def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
+def answer_of(result: RunResult) -> Answer:
     """Return the answer of a run as the value that assertions check, without the prompt."""
     metrics = result.metrics
+    sent = None if result.waited_s is None else result.started + result.waited_s
     return Answer(
         text=result.text,
         thinking=result.thinking,
         finish_reason=result.finish,
         completion_tokens=metrics.completion_tokens if metrics is not None else None,
         ttft_s=metrics.ttft_s if metrics is not None else None,
-        total_s=total_s,
+        total_s=None if sent is None or result.ended is None else max(0.0, result.ended - sent),
         decode_tps=metrics.decode_tps if metrics is not None else None,
     )

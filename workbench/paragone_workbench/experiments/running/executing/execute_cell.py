@@ -22,6 +22,5 @@ async def execute_cell(
         return None
     results: tuple[AssertionResult, ...] = ()
     if not executed.result.error:
-        answer = answer_of(executed.result, total_s=executed.total_s)
-        results = await evaluate(cell.prompt, answer, catalog)
+        results = await evaluate(cell.prompt, answer_of(executed.result), catalog)
     return ExecutedCell(cell, executed.result, results)

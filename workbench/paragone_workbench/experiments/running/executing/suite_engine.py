@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,8 +27,6 @@ class Executed:
     """A run that has ended by itself."""
 
     result: RunResult
-    total_s: float | None
-    """Seconds from sending the request to the end; None if no request was sent."""
     engine_failed: bool
     """Whether the engine failed, though the request was correct."""
 
@@ -66,10 +63,8 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._waiting: dict[Run, Execution] = {}
         """The runs whose request is not sent yet."""
-        self._sent: dict[Run, float] = {}
-        """When the requests of the runs in progress were sent, on the monotonic clock."""
-        self._took: dict[Run, float] = {}
-        """The duration in seconds of each run that has just ended."""
+        self._sent: set[Run] = set()
+        """The runs in progress whose request is sent."""
         self._last_rate: float | None = None
         """The decode rate of the last answer, in tokens per second; None before an answer of two tokens."""
         self._crashes = 0
@@ -148,10 +143,10 @@ class SuiteEngine(EngineObserver, RunObserver):
         await execution.ended()
         await asyncio.sleep(0)  # let the task's callback complete the run
         self._waiting.pop(run, None)
-        total_s = self._took.pop(run, None)
-        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
+        was_sent = run.result.waited_s is not None
+        if run.state not in ("done", "failed") or (not was_sent and self.given_up is not None):
             return None
-        return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
+        return Executed(result=run.result, engine_failed=isinstance(run.error, EngineError))
 
     def give_up(self, error: ParagoneError) -> None:
         """Give the engine up because of `error`: no further runs are executed, and the run in progress ends by itself."""
@@ -170,9 +165,9 @@ class SuiteEngine(EngineObserver, RunObserver):
         self.give_up(error)
 
     def run_started(self, run: Run) -> None:
-        """Note when the request of the run was sent."""
+        """Count the run to those in progress."""
         self._waiting.pop(run, None)
-        self._sent[run] = time.monotonic()
+        self._sent.add(run)
 
     def run_changed(self, run: Run) -> None:
         """Report progress."""
@@ -182,7 +177,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         """Count crashes, and reopen a crashed engine if a run waits."""
         if run not in self._sent:
             return
-        self._took[run] = time.monotonic() - self._sent.pop(run)
+        self._sent.remove(run)
         if (metrics := run.result.metrics) is not None:
             self._last_rate = metrics.decode_tps or self._last_rate
         error = run.error
