@@ -23,7 +23,7 @@ from paragone_workbench.experiments.batches.export import (
     batch_paths,
     write_batch,
 )
-from paragone_workbench.experiments.batches.requests import BatchEngine, batch_engine, runs_here
+from paragone_workbench.experiments.batches.requests import BatchEngine, batch_engine
 from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
@@ -113,7 +113,7 @@ def _named(experiment: Experiment, wanted: Sequence[str]) -> list[str]:
 
 def _on_servers(engines: Sequence[EngineDefinition], registry: Registry) -> list[str]:
     """Return the names of the engines whose models are on servers. Raises InputError without such engines."""
-    here = [engine.name for engine in engines if runs_here(engine, registry)]
+    here = [engine.name for engine in engines if registry.get(engine.backend).capabilities.local]
     if len(here) == len(engines):
         raise InputError(
             "All these engines load their models on this machine; a batch names a model of a server.",

@@ -143,14 +143,8 @@ def _known(
 ) -> tuple[SuitePrompt | None, ExperimentRun | None]:
     """Return the prompt and the saved run; None for a prompt or a run that the history lacks. Raises StoreError."""
     index = place.key.prompt_index
-    prompt = next(
-        (
-            prompt_from(found, content)
-            for found, content in store.experiments.prompts(experiment.number, index, 1)
-            if found == index
-        ),
-        None,
-    )
+    contents = dict(store.experiments.prompts(experiment.number, index, 1))
+    prompt = prompt_from(index, contents[index]) if index in contents else None
     return prompt, store.experiments.run_at(experiment.number, place.key)
 
 

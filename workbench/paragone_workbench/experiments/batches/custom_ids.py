@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from paragone_workbench.store import Experiment, RunKey
+from paragone_workbench.store import RunKey
 
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
 
@@ -21,11 +21,6 @@ class CustomId(NamedTuple):
         """Return experiment, engine, prompt and repetition as a text of at most 64 letters, digits and dashes."""
         prompt, engine, repetition = self.key
         return f"{self.experiment}-{engine}-{prompt}-{repetition}"
-
-
-def custom_id(experiment: Experiment, key: RunKey) -> CustomId:
-    """Return the id of the request for a run."""
-    return CustomId(experiment.id, key)
 
 
 def parse_custom_id(text: str) -> CustomId | None:

@@ -22,7 +22,7 @@ from paragone_workbench.engines.definitions import (
     split_options,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.batches.custom_ids import custom_id
+from paragone_workbench.experiments.batches.custom_ids import CustomId
 from paragone_workbench.experiments.running.cells import Cell, seed_option
 from paragone_workbench.store import Experiment
 
@@ -67,20 +67,12 @@ class BatchEngine:
         seed = seed_option(cell, self.definition, self.backend)
         body: Json = {"model": self.definition.model, "messages": messages, **self.fields, **seed}
         request: Json = {
-            "custom_id": str(custom_id(self.experiment, cell.key)),
+            "custom_id": str(CustomId(self.experiment.id, cell.key)),
             "method": "POST",
             "url": URL,
             "body": body,
         }
         return json_text(request) + "\n"
-
-
-def runs_here(definition: EngineDefinition, registry: Registry) -> bool:
-    """Return whether an engine loads the model on this machine, where no server knows the model by a name.
-
-    Raises InputError if the engine's backend is missing.
-    """
-    return registry.get(definition.backend).capabilities.local
 
 
 def batch_engine(experiment: Experiment, index: int, registry: Registry) -> BatchEngine:
@@ -90,7 +82,7 @@ def batch_engine(experiment: Experiment, index: int, registry: Registry) -> Batc
     """
     definition = experiment.engines[index]
     backend = registry.get(definition.backend)
-    if runs_here(definition, registry):
+    if backend.capabilities.local:  # no server knows the model by a name
         raise InputError(
             f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
             hint=f"Use an engine such as openai:MODEL@URL, or run it: paragone suite run FILE --engines {definition.name}",
