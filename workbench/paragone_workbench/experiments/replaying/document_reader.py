@@ -327,10 +327,6 @@ class _DocumentReader:
 
     def _value(self, kind: type[V], data: Json, what: str) -> V:
         given = self._mapping(data, what)
-        for known in dataclasses.fields(kind):
-            required = known.default is dataclasses.MISSING and known.default_factory is dataclasses.MISSING
-            if required and known.name not in given:
-                self._wrong(f"{what} has no {known.name!r}")
         try:
             value = from_json(kind, given)
         except (TypeError, ValueError) as error:  # the error quotes the value
