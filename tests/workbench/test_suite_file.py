@@ -563,9 +563,9 @@ def test_a_file_without_a_good_prompt_names_its_problems(refused):
 
 
 def test_the_text_of_problems():
-    problems = [SuiteProblem(line=line, sentence="Bad.") for line in (1, 2, 3)]
-    assert problem_text("s.csv", problems) == "s.csv:1: Bad.\ns.csv:2: Bad.\ns.csv:3: Bad."
-    assert problem_text("s.csv", problems, shown=1) == "s.csv:1: Bad.\nand 2 more"
+    problems = [SuiteProblem(line=line, sentence="Bad.") for line in range(1, 23)]
+    assert problem_text("s.csv", problems[:2]) == "s.csv:1: Bad.\ns.csv:2: Bad."
+    assert problem_text("s.csv", problems).endswith("\ns.csv:20: Bad.\nand 2 more")
 
 
 @pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])

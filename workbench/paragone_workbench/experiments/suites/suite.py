@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from paragone import Json, Message
@@ -109,10 +109,9 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
     return dataclasses.replace(suite, prompts=tuple(chosen))
 
 
-def problem_text(name: str, problems: Iterable[SuiteProblem], shown: int = PROBLEMS_SHOWN) -> str:
-    """Return a line `NAME:LINE: SENTENCE` for each of the first `shown` problems, and the number of further problems."""
-    problems = list(problems)
-    lines = [f"{name}:{problem.line}: {problem.sentence}" for problem in problems[:shown]]
-    if len(problems) > shown:
-        lines.append(f"and {len(problems) - shown:,} more")
+def problem_text(name: str, problems: Sequence[SuiteProblem]) -> str:
+    """Return a line `NAME:LINE: SENTENCE` for each of the first problems, and the number of further problems."""
+    lines = [f"{name}:{problem.line}: {problem.sentence}" for problem in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
+        lines.append(f"and {len(problems) - PROBLEMS_SHOWN:,} more")
     return "\n".join(lines)
