@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import engine_identity
 from paragone_workbench.experiments.suites.suite import Suite, SuitePrompt
@@ -52,15 +52,11 @@ async def find_or_create(
 
     Raises InputError if another instance of the program runs the experiment, and StoreError.
     """
-    backends = [registry.find(engine.backend) for engine in request.engines]
-    engines = tuple(map(without_secrets, request.engines, backends))
-    judging = [registry.find(judge.backend) for judge in request.judges.values()]
-    judges = map(without_secrets, request.judges.values(), judging)
     digest = _fingerprint(
         request.suite.prompts,
-        map(engine_identity, engines, backends),
+        [engine_identity(engine, registry.find(engine.backend)) for engine in request.engines],
         request.repetitions,
-        map(engine_identity, judges, judging),
+        [engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()],
     )
     if not request.fresh:
         found = await retrying(history, lambda store: store.experiments.find(digest))
@@ -73,7 +69,7 @@ async def find_or_create(
         fingerprint=digest,
         schedule=request.schedule,
         repetitions=request.repetitions,
-        engines=engines,
+        engines=tuple(map(registry.public, request.engines)),
         machine=await describe_machine(),
         prompts=len(request.suite.prompts),
         created=time.time(),
@@ -92,18 +88,17 @@ async def find_or_create(
 
 
 def _fingerprint(
-    prompts: Iterable[SuitePrompt], engines: Iterable[Json], repetitions: int, judges: Iterable[Json] = ()
+    prompts: Iterable[SuitePrompt], engines: Sequence[Json], repetitions: int, judges: Iterable[Json]
 ) -> str:
     """Return the SHA-256 of everything that the answers of an experiment depend on, in hexadecimal.
 
-    Prompts include the system prompt and the assertions. Engines and judges include options and the identity of weights;
-    pass engines and judges without secrets. The line numbers of the prompts are ignored, so that an added comment
-    begins no new experiment.
+    Prompts include the system prompt and the assertions. `engines` and `judges` are the identities of the engines and the
+    judges. The line numbers of the prompts are ignored, so that an added comment begins no new experiment.
     """
     digest = hashlib.sha256()
     for prompt in prompts:
         digest.update(_line(to_json(dataclasses.replace(prompt, line=0))))
-    digest.update(_line(list(engines)))
+    digest.update(_line(engines))
     digest.update(_line(repetitions))
     for judge in judges:
         digest.update(_line(judge))
