@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -76,7 +77,7 @@ class EngineValues:
         """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
         self.sampled = False
         """Whether an answer was sampled: the temperature was above 0."""
-        self._means: dict[Metric, PromptMeans] = {}
+        self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
 
     def add(self, row: SuiteRow) -> None:
         """Add a run."""
@@ -116,8 +117,7 @@ class EngineValues:
 
     def means(self, metric: Metric) -> tuple[Numbers, Values]:
         """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
-        known = self._means.get(metric)
-        prompts, means = (PromptMeans() if known is None else known).means()
+        prompts, means = self._means.get(metric, PromptMeans()).means()
         if metric in SPEEDS or not self.left_out:
             return prompts, means
         kept = ~np.isin(prompts, list(self.left_out))
@@ -129,12 +129,8 @@ class EngineValues:
         return dict(zip(prompts.tolist(), means.tolist(), strict=True))
 
     def _add(self, metric: Metric, prompt: int, value: float) -> None:
-        if not math.isfinite(value):
-            return
-        means = self._means.get(metric)
-        if means is None:
-            means = self._means[metric] = PromptMeans()
-        means.add(prompt, value)
+        if math.isfinite(value):
+            self._means[metric].add(prompt, value)
 
 
 def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
