@@ -6,9 +6,9 @@ test case `failure` or `error`. An engine is a test suite, a prompt and a repeti
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -63,9 +63,7 @@ async def _write_engine(
     file.write(_opening("testsuite", attributes))
     async for run in saved_runs(history, experiment, chosen):
         if run.key.engine_index == index:
-            read = functools.partial(
-                saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index
-            )
+            read = partial(saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index)
             prompt = await history.call(read)
             file.write(tostring(_case(run, prompt, experiment.repetitions), encoding="unicode") + "\n")
     file.write("</testsuite>\n")

@@ -48,8 +48,9 @@ class EngineProgress:
         return 0 if self.given_up is not None else self.total - self.done
 
     def count(self, run: RunResult, results: Sequence[AssertionResult]) -> None:
-        """Count a finished run."""
+        """Count a run that this command has finished."""
         self.done += 1
+        self.now += 1
         self.failed += run.state == "failed"
         self.count_results(results)
 

@@ -155,9 +155,7 @@ class SuiteRunner:
         for cell, result, results in kept:
             if result.loaded is not None and not self._executor.elsewhere:
                 self._weights |= {file.path: file for file in result.loaded.weights}
-            progress = self.progress[cell.key.engine_index]
-            progress.count(result, results)
-            progress.now += 1
+            self.progress[cell.key.engine_index].count(result, results)
         self.observer.progressed()
 
     def _waits(self) -> bool:
