@@ -77,7 +77,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     for side in sides:
         if side.loaded is not None and any(caution.code == _CHANGES for caution in side.loaded.cautions):
             unknown[side.name].append("changes to requests")
-        if side.run is not None and side.cached_tokens is None:
+        if side.run is not None and side.metrics.cached_tokens is None:
             unknown[side.name].append("cached tokens")
     return Parity(
         findings=tuple(sorted(findings, key=lambda finding: finding.is_expected)),
@@ -120,7 +120,7 @@ def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
 
 def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
     """Yield a finding if the KV cache was reused to a different extent."""
-    values = {side.name: side.cached_tokens for side in sides}
+    values = {side.name: side.metrics.cached_tokens for side in sides}
     known = {value for value in values.values() if value is not None}
     if len(known) > 1:
         silent = [name for name, value in values.items() if value is None]

@@ -40,7 +40,7 @@ def compare_facts(
 
 
 def _value(side: Side, fact: StandardFact) -> str | None:
-    threads = side.threads if fact.name == _THREADS else None
+    threads = side.settings.threads if fact.name == _THREADS else None
     return side.fact(fact) if threads is None else str(threads)
 
 

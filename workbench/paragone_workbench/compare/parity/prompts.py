@@ -33,7 +33,7 @@ def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> 
         if alike is None:
             silent.append(side.name)
             unknown[side.name].append(PROMPT)
-        elif side.prompt is None and side.prompt_ids is None:
+        elif side.settings.prompt is None and side.settings.prompt_ids is None:
             unknown[side.name].append("text of the prompt")
         if alike is False:
             different.append(side)
@@ -41,18 +41,19 @@ def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> 
 
 
 def _evidence(side: Side) -> int:
-    known = (side.prompt_tokens, side.prompt, side.prompt_ids)
+    known = (side.prompt_tokens, side.settings.prompt, side.settings.prompt_ids)
     return sum(bit for bit, value in zip((1, 2, 4), known, strict=True) if value is not None)
 
 
 def _alike(one: Side, other: Side) -> bool | None:
     """Return whether two prompts are equal; None if unknown."""
-    if one.prompt_ids is not None and other.prompt_ids is not None:
-        return one.prompt_ids == other.prompt_ids
+    first, second = one.settings, other.settings
+    if first.prompt_ids is not None and second.prompt_ids is not None:
+        return first.prompt_ids == second.prompt_ids
     counts = one.prompt_tokens, other.prompt_tokens
     equal_counts = None if None in counts else counts[0] == counts[1]
-    if one.prompt is not None and other.prompt is not None:
-        return one.prompt == other.prompt and equal_counts is not False
+    if first.prompt is not None and second.prompt is not None:
+        return first.prompt == second.prompt and equal_counts is not False
     return equal_counts
 
 
@@ -67,7 +68,7 @@ def _finding(
     else:
         others = joined(side.name for side in different)
         parts = [f"The prompt in {others} differs from the prompt in {reference.name}."]
-        what, values = "prompt", {side.name: side.prompt for side in sides}
+        what, values = "prompt", {side.name: side.settings.prompt for side in sides}
     system = ""
     asked = [side for side in different if not _same_messages(reference, side, but="assistant")]
     own = [side for side in different if side not in asked and not _same_messages(reference, side)]
@@ -76,9 +77,9 @@ def _finding(
     if own:
         parts.append("Each lane's history contains its own answers, so the prompts differ.")
     for side in [side for side in different if side not in (*asked, *own)][:3]:
-        if reference.prompt is None or side.prompt is None:
+        if reference.settings.prompt is None or side.settings.prompt is None:
             continue
-        only_reference, only_side = _difference(reference.prompt, side.prompt)
+        only_reference, only_side = _difference(reference.settings.prompt, side.settings.prompt)
         parts.append(_described(reference, side, only_reference, only_side))
         system = system or _default_system(reference, only_reference, only_side)
         if system:
@@ -123,7 +124,7 @@ def _described(reference: Side, side: Side, only_reference: str, only_side: str)
 
 
 def _first_token(reference: Side, side: Side) -> str:
-    ids, others = reference.prompt_ids, side.prompt_ids
+    ids, others = reference.settings.prompt_ids, side.settings.prompt_ids
     if ids is None or others is None:
         return f"The text is the same in {side.name}, the number of its tokens is not: one engine adds special tokens."
     at = common_length(ids, others)

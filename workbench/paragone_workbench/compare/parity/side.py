@@ -52,37 +52,20 @@ class Side:
         )
 
     @property
-    def prompt(self) -> str | None:
-        """The rendered prompt; None if unknown."""
-        return self._settings.prompt
+    def settings(self) -> RunSettings:
+        """The settings in force in the run; without a run, all are unknown."""
+        return (self.run.settings if self.run is not None else None) or RunSettings()
 
     @property
-    def prompt_ids(self) -> tuple[int, ...] | None:
-        """The token ids of the rendered prompt; None if unknown."""
-        return self._settings.prompt_ids
+    def metrics(self) -> RunMetrics:
+        """The metrics of the run; without a run, all are unknown."""
+        return (self.run.metrics if self.run is not None else None) or RunMetrics()
 
     @property
     def prompt_tokens(self) -> int | None:
         """Number of tokens of the rendered prompt; None if unknown."""
-        return self._metrics.prompt_tokens if self.prompt_ids is None else len(self.prompt_ids)
-
-    @property
-    def cached_tokens(self) -> int | None:
-        """Number of prompt tokens that came from the KV cache; None if unknown."""
-        return self._metrics.cached_tokens
-
-    @property
-    def threads(self) -> int | None:
-        """CPU threads that computed the run; None if unknown."""
-        return self._settings.threads
-
-    @property
-    def _settings(self) -> RunSettings:
-        return (self.run.settings if self.run is not None else None) or RunSettings()
-
-    @property
-    def _metrics(self) -> RunMetrics:
-        return (self.run.metrics if self.run is not None else None) or RunMetrics()
+        ids = self.settings.prompt_ids
+        return self.metrics.prompt_tokens if ids is None else len(ids)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -104,7 +87,7 @@ class Side:
         Before a run, these are the options of the definition and the declared defaults. The value None means that the
         option is not set.
         """
-        values = dict(self._settings.sampling or {})
+        values = dict(self.settings.sampling or {})
         if self.run is None and self.backend is not None:
             infos = describe(self.backend.sampling)
             defaults = {info.name: info.default for info in infos if info.default not in (None, [])}
@@ -113,14 +96,6 @@ class Side:
             values = {**defaults, **own}
         standard = {info.name: name for name, info in self.sampling_options().items()}
         return {standard.get(name, name): value for name, value in values.items()}
-
-    def has_chosen(self, option: OptionInfo | None) -> bool:
-        """Whether the user has set an option for this engine alone while comparing."""
-        return option is not None and option.name in self.chosen
-
-    def has_set(self, option: OptionInfo | None) -> bool:
-        """Whether the user has set an option for this engine, in config.toml, on the command line or on the screen."""
-        return option is not None and self.definition.options.get(option.name) is not None
 
     def has_drawn(self, option: OptionInfo | None) -> bool:
         """Whether the engine chose an option's value for this run alone, as engines do with seeds that nobody sets."""
@@ -146,6 +121,8 @@ class Side:
 
 def is_chosen(sides: Sequence[Side], options: Mapping[str, OptionInfo | None]) -> bool:
     """Whether the user set an option for all sides, or for one side while comparing. `options` has each side's option."""
-    return all(side.has_set(options[side.name]) for side in sides) or any(
-        side.has_chosen(options[side.name]) for side in sides
+    named = [(side, option.name) for side in sides if (option := options[side.name]) is not None]
+    for_all = len(named) == len(sides) and all(
+        side.definition.options.get(name) is not None for side, name in named
     )
+    return for_all or any(name in side.chosen for side, name in named)
