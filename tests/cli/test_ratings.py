@@ -5,7 +5,8 @@ from contextlib import closing
 import pytest
 from tests.cli.conftest import data, paragone, said
 
-from paragone_workbench.compare.votes import Style, Vote, VotedAnswer, saved_vote, votes_from
+from paragone.wire import to_json
+from paragone_workbench.compare.votes import Style, Vote, VotedAnswer, votes_from
 from paragone_workbench.store.experiment_records import Experiment, SavedVote
 from paragone_workbench.store.store import Store
 
@@ -17,6 +18,14 @@ def candidate(engine, tokens=10):
 def vote(choice, *, blind=True, engines=("small", "large\x1b[2J")):
     candidates = tuple(candidate(it, 10 + place) for place, it in enumerate(engines))
     return Vote(candidates=candidates, choice=choice, blind=blind, created=1.5)
+
+
+def save(store, vote, **of):
+    candidates = tuple(map(to_json, vote.candidates))
+    saved = SavedVote(
+        candidates=candidates, choice=str(vote.choice), blind=vote.blind, created=vote.created, **of
+    )
+    store.votes.add(saved)
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ def experiment(store):
 def test_votes_are_read_as_they_were_saved(store):
     votes = (vote(0), vote(1, blind=False), vote("tie"), vote("bad"))
     for it in votes:
-        store.votes.add(saved_vote(it, prompt_index=3))
+        save(store, it, prompt_index=3)
     assert votes_from(store.votes.all()) == votes
 
 
@@ -58,7 +67,7 @@ def test_a_damaged_vote_is_named(store, candidates):
 
 def test_ratings_are_printed(store):
     for choice in (0, 0, 0, 1, "tie", "bad"):
-        store.votes.add(saved_vote(vote(choice)))
+        save(store, vote(choice))
     done = paragone("ratings")
     assert done.returncode == 0, said(done)
     out = done.stdout.decode()
@@ -71,8 +80,8 @@ def test_ratings_are_printed(store):
 @pytest.mark.parametrize("options", [(), ("--style",), ("--all",)])
 def test_the_json_has_the_documented_shape(store, options):
     for choice in (0, 1, "tie"):
-        store.votes.add(saved_vote(vote(choice)))
-    store.votes.add(saved_vote(vote(0, blind=False)))
+        save(store, vote(choice))
+    save(store, vote(0, blind=False))
     found = data("ratings", paragone("ratings", "--json", *options))
     assert found["votes"] == (4 if options == ("--all",) else 3)
     assert (found["style"] is not None) == (options == ("--style",))
@@ -81,8 +90,8 @@ def test_the_json_has_the_documented_shape(store, options):
 
 def test_the_votes_of_an_experiment(store):
     number = experiment(store)
-    store.votes.add(saved_vote(vote(0), experiment_id=number))
-    store.votes.add(saved_vote(vote(1)))
+    save(store, vote(0), experiment_id=number)
+    save(store, vote(1))
     assert data("ratings", paragone("ratings", "--json", "--experiment", f"e{number}"))["votes"] == 1
 
 
@@ -93,7 +102,7 @@ def test_no_votes(home):
 
 
 def test_no_blind_votes(store):
-    store.votes.add(saved_vote(vote(0, blind=False)))
+    save(store, vote(0, blind=False))
     done = paragone("ratings")
     assert done.returncode == 1
     assert "was blind" in said(done)
@@ -101,7 +110,7 @@ def test_no_blind_votes(store):
 
 
 def test_votes_between_engines_of_the_same_name(store):
-    store.votes.add(saved_vote(vote(0, engines=("small", "small"))))
+    save(store, vote(0, engines=("small", "small")))
     done = paragone("ratings")
     assert done.returncode == 1
     assert "all engines had the same name" in said(done)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from paragone import ParagoneError
-from paragone.wire import from_json, to_json
+from paragone.wire import from_json
 from paragone_workbench.store.experiment_records import SavedVote
 
 VoteChoice: TypeAlias = int | Literal["tie", "bad"]
@@ -33,7 +33,7 @@ class VotedAnswer:
     """An answer that was voted on."""
 
     engine: str
-    """Name of the engine; ratings put votes with the same name together."""
+    """Name of the engine. Ratings take engines with the same name for one engine."""
     backend: str
     model: str
     run: str
@@ -48,7 +48,6 @@ class Vote:
     candidates: tuple[VotedAnswer, ...]
     """The answers in the order in which they were shown, from left to right."""
     choice: VoteChoice
-    """The index of the best candidate, or `tie`, or `bad`."""
     blind: bool
     """Whether the engines' names were hidden."""
     created: float
@@ -79,25 +78,6 @@ def style_of(text: str, tokens: int) -> Style:
         headers=types.count("heading_open"),
         lists=types.count("list_item_open"),
         bold=inline.count("strong_open"),
-    )
-
-
-def saved_vote(
-    vote: Vote,
-    *,
-    experiment_id: int | None = None,
-    prompt_index: int | None = None,
-    prompt_id: str | None = None,
-) -> SavedVote:
-    """Return a vote as the history saves it: on a prompt of an experiment, or of a conversation."""
-    return SavedVote(
-        candidates=tuple(map(to_json, vote.candidates)),
-        choice=str(vote.choice),
-        blind=vote.blind,
-        created=vote.created,
-        experiment_id=experiment_id,
-        prompt_index=prompt_index,
-        prompt_id=prompt_id,
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone_workbench.compare.votes import Vote, VoteChoice, VotedAnswer, saved_vote, style_of
+from paragone.wire import to_json
+from paragone_workbench.compare.votes import VoteChoice, VotedAnswer, style_of
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.experiments.voting.masking import NameMask, names_of
 from paragone_workbench.runs.run import Run
@@ -68,14 +69,11 @@ class Ballot:
         candidates = self.candidates
         if isinstance(choice, int):
             choice = candidates.index(self.answers[choice])
-        vote = Vote(
-            candidates=tuple(map(self._candidate, candidates)),
-            choice=choice,
+        return SavedVote(
+            candidates=tuple(to_json(self._candidate(run)) for run in candidates),
+            choice=str(choice),
             blind=blind,
             created=time.time(),
-        )
-        return saved_vote(
-            vote,
             experiment_id=self.experiment_id,
             prompt_index=self.prompt_index,
             prompt_id=None if self.asked is None else self.asked.id,
