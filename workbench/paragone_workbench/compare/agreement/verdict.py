@@ -18,16 +18,6 @@ def verdict(found: Agreement) -> str:
     return " ".join(_sentences(found)) if found.prompts else ""
 
 
-def collapse(found: Agreement) -> str:
-    """Return a sentence that says that an engine has collapsed; empty if the engine has not."""
-    if not found.is_collapsed:
-        return ""
-    return (
-        f"{found.candidate} has collapsed: {found.lost:,} of the {counted(found.sound, 'prompt')} that {found.reference} "
-        "answers soundly get a loop or no text."
-    )
-
-
 def prompts_needed(found: Agreement) -> int | None:
     """Return the number of prompts, in all, that would show that a candidate loses more answers, at its present rate.
 
@@ -43,13 +33,14 @@ def prompts_needed(found: Agreement) -> int | None:
 def _sentences(found: Agreement) -> Iterator[str]:
     interval, needed = found.interval, prompts_needed(found)
     assert interval is not None  # there are prompts
+    lost = (
+        f"{found.lost:,} of the {counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or "
+        "no text."
+    )
     if found.is_collapsed:
-        yield collapse(found)
+        yield f"{found.candidate} has collapsed: {lost}"
     elif _loses_more(found):
-        yield (
-            f"{found.candidate} gives degenerate answers more often than {found.reference}: {found.lost:,} of the "
-            f"{counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or no text."
-        )
+        yield f"{found.candidate} gives degenerate answers more often than {found.reference}: {lost}"
     elif needed is not None:
         more = counted(rounded_up(max(1, needed - found.prompts)), "more prompt")
         yield (
