@@ -19,20 +19,16 @@ if TYPE_CHECKING:
 MAX_BYTES = 20 * 2**20
 """Largest size of an image file in bytes, which most servers accept."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-"""File name suffixes of images, for file lists. The type of a file is detected from its first bytes."""
-
 
 def read_image(path: Path) -> Image:
     """Return the image in a file. Raises InputError if the file cannot be read, is not an image, or is too large."""
     try:
         path = path.expanduser()
-        content = _read_prefix(path, MAX_BYTES + 1)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # no home folder: RuntimeError; null byte: ValueError
+        with open_regular_file(path) as file:
+            content = file.read(MAX_BYTES + 1)
+    except NotRegularFileError:
+        content = b""  # a pipe or a device is no image
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown home; ValueError: a null
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise InputError(f"The image {path} cannot be read: {reason}.") from error
     media_type = image_type(content)
@@ -74,15 +70,6 @@ def drop_unsupported_images(
     )
     without = tuple(dataclasses.replace(message, images=()) for message in messages)
     return without, (Caution(code="images-left-out", sentence=sentence),)
-
-
-def _read_prefix(path: Path, count: int) -> bytes:
-    """Return the first `count` bytes of a file; for a pipe or a device, no bytes."""
-    try:
-        with open_regular_file(path) as file:
-            return file.read(count)
-    except NotRegularFileError:
-        return b""
 
 
 def image_type(content: bytes) -> str | None:
