@@ -21,10 +21,6 @@ class PathCandidate:
     """Size in bytes; None for a folder."""
 
 
-_NOT_MENTIONED = frozenset('"\r\n')
-"""Characters that a mention cannot contain, not even in quotation marks."""
-
-
 def candidates(begun: str) -> tuple[PathCandidate, ...]:
     """Return the files and folders whose paths begin with a text, folders last. Blocking.
 
@@ -42,8 +38,8 @@ def candidates(begun: str) -> tuple[PathCandidate, ...]:
                 known = entry.name.casefold()
                 if not known.startswith(name) or (known.startswith(".") and not name):
                     continue
-                if set(entry.name) & _NOT_MENTIONED:
-                    continue  # a mention cannot contain this name
+                if set('"\r\n') & set(entry.name):
+                    continue  # a mention cannot contain these characters, not even in quotation marks
                 if is_folder(entry):
                     found.append(PathCandidate(path=f"{folder}{entry.name}/", size=None))
                 else:
