@@ -47,21 +47,16 @@ MOST_CAUTIONS = 100
 """Number of warnings of an engine that a run keeps."""
 
 
-def execute(
-    run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], *, turns: Turns
-) -> Execution:
-    """Start to execute a run on an engine that is open or being opened.
-
-    If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
-    The run notifies its observers, and stores errors instead of raising them.
-    """
-    return Execution(run, engine, spec if callable(spec) else lambda: spec, turns)
-
-
 class Execution:
-    """A run that is waiting, in progress, or ended."""
+    """A run that is waiting, in progress, or ended. The run notifies its observers, and stores errors instead of raising them."""
 
-    def __init__(self, run: Run, engine: EngineHandle, spec: Callable[[], RunSpec], turns: Turns) -> None:
+    def __init__(
+        self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], turns: Turns
+    ) -> None:
+        """Start to execute a run on an engine that is open or being opened.
+
+        If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
+        """
         self.run = run
         self._handle = engine
         self._spec = spec
@@ -155,7 +150,7 @@ class Execution:
 
     async def _ask(self, engine: OpenEngine, turn: Turn) -> None:
         run, handle = self.run, self._handle
-        spec = run.spec = self._spec()
+        spec = run.spec = self._spec() if callable(self._spec) else self._spec
         if spec.text and not handle.capabilities.plain_text:
             raise InputError(
                 f"{handle.definition.name} answers messages; it cannot continue a plain text.",

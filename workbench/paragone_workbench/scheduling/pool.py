@@ -93,10 +93,12 @@ class EnginePool:
         )
 
     def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
-        """Start to execute a run in its turn: see `runs.execute`. After `stop`, the run is cancelled."""
-        from paragone_workbench.runs.execute import execute  # imported here so that the program starts faster
+        """Start to execute a run in its turn: see `Execution`. After `stop`, the run is cancelled."""
+        from paragone_workbench.runs.execute import (
+            Execution,
+        )  # imported here so that the program starts faster
 
-        execution = execute(run, engine, spec, turns=self.scheduler)
+        execution = Execution(run, engine, spec, self.scheduler)
         self._executions = [other for other in self._executions if other.run.phase != "ended"]
         self._executions.append(execution)
         if self._is_stopped:
