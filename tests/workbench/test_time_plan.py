@@ -1,9 +1,10 @@
 """How the time of a choice is used."""
 
-from paragone_workbench.choosing.timing.time_plan import Pace, TimePlan, plan_time
-from paragone_workbench.measure.bench.plan import BenchTest
+import pytest
 
-TEST = BenchTest(prompt_tokens=100, depth=0, tokens=100)
+from paragone_workbench.choosing.measurements import REPEAT, TEST
+from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS
+from paragone_workbench.choosing.timing.time_plan import Pace, TimePlan, plan_time
 
 
 def planned(seconds: float) -> TimePlan:
@@ -18,16 +19,13 @@ def planned(seconds: float) -> TimePlan:
         runs_left={"a": 100, "b": 100},
         prompts=100,
         fewest=20,
-        prompt_tokens=100,
-        answer_tokens=100,
-        test=TEST,
-        repeat=3,
-        users_test=TEST,
-        requests=21,
+        usual_run=(100, 100),
     )
 
 
 def test_the_time_for_everything_has_what_there_is_no_time_for():
     short, long = planned(60), planned(1000)
-    assert (short.users_s, long.users_s) == (None, 42.0)
-    assert short.all_s == long.all_s == 8 + 42 + 200
+    assert short.users_s is None
+    assert long.users_s == pytest.approx(2 * REQUESTS * USERS_TESTS[0].tokens / 100)
+    bench_s = 2 * (1 + REPEAT) * TEST.tokens / 100
+    assert short.all_s == long.all_s == pytest.approx(bench_s + long.users_s + 200)

@@ -18,19 +18,17 @@ from paragone_workbench.choosing.figures import (
     loaded_sizes,
     with_speeds_of_answers,
 )
-from paragone_workbench.choosing.measurements import REPEAT, TEST, EngineMeasurements
+from paragone_workbench.choosing.measurements import TEST, EngineMeasurements
 from paragone_workbench.choosing.memory import EngineMemory, memory_of
 from paragone_workbench.choosing.not_measured import not_measured
 from paragone_workbench.choosing.observer import ChoiceObserver
-from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_tokens
+from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_run
 from paragone_workbench.choosing.tag_losses import tag_losses
-from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS, Throughputs
+from paragone_workbench.choosing.throughput import USERS_TESTS, Throughputs
 from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.choosing.timing.time_plan import (
-    CHARACTERS,
     GREEDY_PROMPTS,
-    USUAL_ANSWER,
     Pace,
     TimePlan,
     pace_of,
@@ -276,7 +274,6 @@ class Choice:
         suite: SuiteRounds,
         to_compare: Sequence[str],
     ) -> TimePlan:
-        prompt_tokens, answer_tokens = usual_tokens(self.request, CHARACTERS, USUAL_ANSWER)
         return plan_time(
             left,
             paces,
@@ -286,12 +283,7 @@ class Choice:
             runs_left=suite.runs_left,
             prompts=len(suite.left),
             fewest=suite.fewest_left(FEWEST_PROMPTS),
-            prompt_tokens=prompt_tokens,
-            answer_tokens=answer_tokens,
-            test=TEST,
-            repeat=REPEAT,
-            users_test=USERS_TESTS[0],
-            requests=REQUESTS,
+            usual_run=usual_run(self.request),
         )
 
     def _greedy_prompts(self) -> list[tuple[Message, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -23,6 +23,12 @@ from paragone_workbench.scheduling.decision import decide
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.retry import retrying
+
+_CHARACTERS = 4
+"""Approximate number of characters of a token."""
+
+_USUAL_ANSWER = 100
+"""Number of tokens that plans assume for an answer, unless `max_tokens` is smaller."""
 
 OnRound = Callable[[SuiteRunner], SuiteObserver]
 """Called before each round with the round's runner. Returns the observer of the round."""
@@ -173,13 +179,10 @@ class SuiteRounds:
         self.left = sorted(left) if len(names) - len(self.lost) > 1 else []
 
 
-def usual_tokens(request: SuiteRequest, characters: int, usual: int) -> tuple[float, float]:
-    """Return the mean number of tokens of a prompt, by `characters` a token, and the number to assume for an answer."""
+def usual_run(request: SuiteRequest) -> tuple[float, float]:
+    """Return the approximate mean number of tokens of a prompt, and the number to assume for an answer."""
     prompts = request.suite.prompts
     length = sum(len(message.text) for prompt in prompts for message in prompt.messages)
-    limits: Sequence[int] = [
-        limit for engine in request.engines if isinstance(limit := engine.options.get("max_tokens"), int)
-    ]
-    return length / max(1, len(prompts)) / characters, float(
-        min([usual, *(limit for limit in limits if limit > 0)])
-    )
+    limits = (engine.options.get("max_tokens") for engine in request.engines)
+    answer = min([_USUAL_ANSWER, *(limit for limit in limits if isinstance(limit, int) and limit > 0)])
+    return length / max(1, len(prompts)) / _CHARACTERS, answer

@@ -12,14 +12,9 @@ from dataclasses import dataclass
 
 from paragone import Json
 from paragone.json_fields import number_at, objects_at
+from paragone_workbench.choosing.measurements import REPEAT, TEST, WINDOW
+from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS
 from paragone_workbench.choosing.timing.durations import duration_text
-from paragone_workbench.measure.bench.plan import BenchTest
-
-USUAL_ANSWER = 100
-"""Number of tokens that plans assume for an answer, unless `max_tokens` is smaller."""
-
-CHARACTERS = 4
-"""Approximate number of characters of a token."""
 
 _FIDELITY_SHARE = 0.2
 """Share of the time that the fidelity gets while prompts are left out."""
@@ -30,8 +25,8 @@ _SPEED_SHARE = 0.15
 GREEDY_PROMPTS = 12
 """Number of prompts that the engines answer greedily."""
 
-_WINDOWS, _WINDOW = 5, 512
-"""The approximate number of windows of the text that comes with paragone, and the number of tokens of a window."""
+_WINDOWS = 5
+"""The approximate number of windows of the text that comes with paragone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,55 +120,35 @@ def plan_time(
     runs_left: Mapping[str, int],
     prompts: int,
     fewest: int,
-    prompt_tokens: float,
-    answer_tokens: float,
-    test: BenchTest,
-    repeat: int,
-    users_test: BenchTest,
-    requests: int,
+    usual_run: tuple[float, float],
 ) -> TimePlan:
     """Return how the time is shared among the measurements.
 
     Args:
         seconds: Seconds that are left.
         paces: The speeds of the engines, by name.
-        to_bench: The engines whose speed is to be measured, `repeat` times with `test` after a warm-up.
-        with_users: The engines that get `requests` requests from users at once, each like `users_test`. The plan assumes
-            that the requests are sent one after the other.
+        to_bench: The engines whose speed is to be measured.
+        with_users: The engines that get requests from users at once. The plan assumes that the requests are sent one after
+            the other.
         to_compare: The engines whose distributions are to be read, including the reference; empty for no fidelity.
         runs_left: Number of unfinished runs of the suite, by the engine's name.
         prompts: Number of prompts of the suite that are not answered by all engines.
         fewest: Smallest number of these prompts that allows a decision.
-        prompt_tokens: Mean number of tokens of a prompt.
-        answer_tokens: Number of tokens of an answer.
-        test: The test that measures the speed.
-        repeat: Number of measured runs of this test.
-        users_test: A request of users at once.
-        requests: Number of these requests to an engine.
+        usual_run: Mean number of tokens of a prompt, and number of tokens of an answer.
     """
-    bench_s = sum(
-        (repeat + 1) * paces[name].run_s(test.prompt_tokens, test.tokens)
-        for name in to_bench
-        if name in paces
-    )
+    bench_runs = REPEAT + 1  # the first run is a warm-up
+    bench_s = sum(bench_runs * paces[name].run_s(TEST.prompt_tokens, TEST.tokens) for name in to_bench)
     speed_s = bench_s if bench_s <= _SPEED_SHARE * seconds else 0.0
-    suite_s = sum(
-        count * paces[name].run_s(prompt_tokens, answer_tokens)
-        for name, count in runs_left.items()
-        if name in paces
-    )
+    suite_s = sum(count * paces[name].run_s(*usual_run) for name, count in runs_left.items())
     prompt_s = suite_s / prompts if prompts else 0.0
-    noise_s = _WINDOW * max((paces[name].decode_s for name in to_compare if name in paces), default=0.0)
+    noise_s = WINDOW * max((paces[name].decode_s for name in to_compare), default=0.0)
     fidelity_s = noise_s + sum(
-        _WINDOWS * _WINDOW * paces[name].prefill_s
-        + GREEDY_PROMPTS * paces[name].run_s(prompt_tokens, answer_tokens)
+        _WINDOWS * WINDOW * paces[name].prefill_s + GREEDY_PROMPTS * paces[name].run_s(*usual_run)
         for name in to_compare
-        if name in paces
     )
+    request = USERS_TESTS[0]
     all_users_s = sum(
-        requests * paces[name].run_s(users_test.prompt_tokens, users_test.tokens)
-        for name in with_users
-        if name in paces
+        REQUESTS * paces[name].run_s(request.prompt_tokens, request.tokens) for name in with_users
     )
     spare = seconds - speed_s - suite_s - fidelity_s
     users_s = all_users_s if all_users_s <= max(_SPEED_SHARE * seconds, spare) else None
