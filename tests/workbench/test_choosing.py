@@ -17,6 +17,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_workbench.experiments.known_measurements import KnownFidelity
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.store.experiment_records import EstimatedMemory
@@ -203,8 +204,11 @@ def test_figures_come_from_what_was_measured():
     big, small = engine_figures(
         ["big", "small"],
         speeds={"small": {"tests": tests}},
-        compared={"small": {"size": 100, "mean_kld": 0.1, "mean_kld_se": None}},
-        answers={"small": {"identical": 3, "prompts": 9}},
+        fidelity=KnownFidelity(
+            candidates={"small": {"size": 100, "mean_kld": 0.1, "mean_kld_se": None}},
+            answers={"small": {"identical": 3, "prompts": 9}},
+            data={},
+        ),
         pass_rates={"small": (0.5, 10)},
         sizes={"big": 200},
         memory=[EstimatedMemory(engine="small", size=150, context=4096)],
@@ -230,8 +234,7 @@ def test_the_prompt_of_the_ttft_is_named():
     figures = engine_figures(
         ["small"],
         speeds={"small": {"tests": tests}},
-        compared={},
-        answers={},
+        fidelity=KnownFidelity({}, {}, {}),
         pass_rates={},
         sizes={},
         memory=[],

@@ -29,7 +29,6 @@ from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.choosing.timing.time_plan import (
     GREEDY_PROMPTS,
-    Pace,
     TimePlan,
     pace_of,
     plan_text,
@@ -42,7 +41,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import EngineValues, collect
-from paragone_workbench.experiments.known_measurements import MeasurementJson
+from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
 from paragone_workbench.experiments.running.request import SuiteRequest
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
 from paragone_workbench.store import Experiment, History, Store
@@ -254,27 +253,7 @@ class Choice:
                 hint=f"At this speed, {duration_text(least)} are the least: name a longer --time, or none. Without one, you can stop "
                 "with Ctrl+C, and the same command goes on.",
             )
-        plan = self._time_plan(left, paces, measurements, users, suite, to_compare)
-        if not plan.is_enough:
-            raise InputError(
-                f"The time is too short: it is enough for about {plan.prompts} of {counted(plan.left, 'prompt')}, and so few "
-                "decide nothing.",
-                hint=f"For {counted(plan.fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
-                f"measurements about {duration_text(plan.all_s + self.seconds - left)}: name --time.",
-            )
-        self.observer.planned(plan_text(plan, bench=bool(measurements.to_bench), fidelity=bool(to_compare)))
-        return plan
-
-    def _time_plan(
-        self,
-        left: float,
-        paces: Mapping[str, Pace],
-        measurements: EngineMeasurements,
-        users: Throughputs,
-        suite: SuiteRounds,
-        to_compare: Sequence[str],
-    ) -> TimePlan:
-        return plan_time(
+        plan = plan_time(
             left,
             paces,
             to_bench=[engine.name for engine in measurements.to_bench],
@@ -285,6 +264,15 @@ class Choice:
             fewest=suite.fewest_left(FEWEST_PROMPTS),
             usual_run=usual_run(self.request),
         )
+        if not plan.is_enough:
+            raise InputError(
+                f"The time is too short: it is enough for about {plan.prompts} of {counted(plan.left, 'prompt')}, and so few "
+                "decide nothing.",
+                hint=f"For {counted(plan.fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
+                f"measurements about {duration_text(plan.all_s + self.seconds - left)}: name --time.",
+            )
+        self.observer.planned(plan_text(plan, bench=bool(measurements.to_bench), fidelity=bool(to_compare)))
+        return plan
 
     def _greedy_prompts(self) -> list[tuple[Message, ...]]:
         """Return the messages of some prompts, from all parts of the suite."""
@@ -328,9 +316,7 @@ class Choice:
             return only_one(next(iter(names), None)), figures, evidence.comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
         losses = tag_losses(evidence.values, self.reference, tags)
-        unfit = {name for name, known in self.memory.items() if known.misfit}
-        deployable = [name for name in names if name not in unfit]
-        return decide(figures, self.reference, evidence, losses, deployable), figures, evidence.comparison
+        return decide(figures, self.reference, evidence, losses, self._unfit()), figures, evidence.comparison
 
     def _figures(
         self, names: Sequence[str], rates: Mapping[str, tuple[float, int]], sizes: Mapping[str, int]
@@ -339,8 +325,7 @@ class Choice:
         found = engine_figures(
             names,
             speeds={} if measured is None else measured.speeds,
-            compared={} if measured is None else measured.fidelity.candidates,
-            answers={} if measured is None else measured.fidelity.answers,
+            fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
             pass_rates=rates,
             sizes=sizes,
             memory=self._estimates(),
@@ -354,6 +339,10 @@ class Choice:
             for known in self.memory.values()
             if known.needed is not None and known.context is not None
         )
+
+    def _unfit(self) -> tuple[str, ...]:
+        """Return the names of the engines that do not fit in memory."""
+        return tuple(name for name, known in self.memory.items() if known.misfit)
 
     def missing(self) -> tuple[str, ...]:
         """Return what was not measured and why, in sentences."""
@@ -372,7 +361,7 @@ class Choice:
             margin=margin,
             memory=self._estimates(),
             left_out=self.left_out,
-            unfit=tuple(name for name, known in self.memory.items() if known.misfit),
+            unfit=self._unfit(),
             checked=self.request.suite.checked,
         )
         await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))

@@ -82,7 +82,7 @@ def decide(
     reference: str,
     evidence: Evidence,
     losses: Mapping[str, Mapping[str, TagLoss]],
-    deployable: Collection[str] | None = None,
+    unfit: Collection[str] = (),
 ) -> Decision:
     """Return the decision.
 
@@ -91,10 +91,9 @@ def decide(
         reference: The name of the reference, whose quality should be reached.
         evidence: The evidence of the answers.
         losses: The loss of each engine to the reference, by engine and tag.
-        deployable: The names of the engines that may be chosen, with or without the reference; by default all engines.
+        unfit: The names of engines that cannot be chosen, because they do not fit in memory.
     """
     by_name = {engine.engine: engine for engine in figures}
-    allowed = by_name.keys() if deployable is None else deployable
     against = {verdict.b: verdict for verdict in evidence.comparison.not_worse}
     prompts = evidence.prompts
     if prompts < FEWEST_PROMPTS or reference not in evidence.rates or len(evidence.rates) < 2:
@@ -106,7 +105,7 @@ def decide(
             prompts=prompts,
             planned=evidence.planned,
         )
-    allowed = [name for name in allowed if name in by_name and not by_name[name].collapse]
+    allowed = [name for name, engine in by_name.items() if name not in unfit and not engine.collapse]
     able = [by_name[reference]] if reference in allowed else []
     able += [
         by_name[name]

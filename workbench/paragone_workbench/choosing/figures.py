@@ -11,7 +11,7 @@ from paragone.json_fields import count_at, number_at, objects_at
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.experiments.known_measurements import MeasurementJson
+from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
 from paragone_workbench.paths import accessible
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.store import Experiment, Store
@@ -116,8 +116,7 @@ def engine_figures(
     engines: Sequence[str],
     *,
     speeds: Mapping[str, MeasurementJson],
-    compared: Mapping[str, MeasurementJson],
-    answers: Mapping[str, MeasurementJson],
+    fidelity: KnownFidelity,
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
@@ -127,8 +126,7 @@ def engine_figures(
     Args:
         engines: The names of the engines.
         speeds: The speeds by the engine's name, in the JSON of `bench`.
-        compared: The comparisons with the reference by the engine's name, in the JSON of `fidelity`.
-        answers: The comparisons of greedy answers by the engine's name, in the JSON of `fidelity --free-running`.
+        fidelity: The comparisons with the reference.
         pass_rates: The pass rate, and over how many prompts, by the engine's name.
         sizes: The bytes of the loaded weights by the engine's name.
         memory: The estimates of the memory.
@@ -137,7 +135,7 @@ def engine_figures(
     return tuple(
         EngineFigures(
             engine=engine,
-            size=count_at(compared, engine, "size") or sizes.get(engine),
+            size=count_at(fidelity.candidates, engine, "size") or sizes.get(engine),
             memory=estimate.size if (estimate := estimates.get(engine)) else None,
             context=estimate.context if estimate else None,
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
@@ -145,10 +143,10 @@ def engine_figures(
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
             joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
-            kld=_kld(compared.get(engine, {})),
-            same_answers=count_at(answers, engine, "identical"),
-            answers=count_at(answers, engine, "prompts") or 0,
-            collapse=_collapse(answers.get(engine, {})),
+            kld=_kld(fidelity.candidates.get(engine, {})),
+            same_answers=count_at(fidelity.answers, engine, "identical"),
+            answers=count_at(fidelity.answers, engine, "prompts") or 0,
+            collapse=_collapse(fidelity.answers.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],
         )

@@ -102,8 +102,7 @@ def decided_of(
     figures = engine_figures(
         names,
         speeds=speeds,
-        compared=fidelity.candidates,
-        answers=fidelity.answers,
+        fidelity=fidelity,
         pass_rates=evidence.rates,
         sizes=sizes,
         memory=choice.memory,
@@ -132,7 +131,7 @@ def decided_of(
             reference,
             evidence,
             tag_losses(evidence.values, reference, tags),
-            [name for name in names if name not in choice.unfit],
+            choice.unfit,
         )
         chosen = decision.chosen
         verdict = verdict_of_several(decision, comparison, unknown, choice.left_out)
