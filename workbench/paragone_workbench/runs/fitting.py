@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Caution, Json, Message, ParagoneError, TokenizeRequest
@@ -84,18 +84,19 @@ async def fit(
     if options.overflow == "error" or tokens is None or tokens <= limit or len(questions) < 2:
         return whole
     if options.overflow == "keep_last":
-        start = questions[max(0, len(questions) - 1 - options.keep_turns)]
-        return await _counted(_without_before(messages, start), count)
-    # Binary search: a long conversation has hundreds of questions, and each count renders and tokenizes all messages.
-    first, last = 1, len(questions) - 1
-    while first < last:
-        middle = (first + last) // 2
-        tokens = await count(_without_before(messages, questions[middle]).messages)
-        if tokens is None or tokens <= limit:
-            last = middle
-        else:
-            first = middle + 1
-    return await _counted(_without_before(messages, questions[first]), count)
+        first = max(0, len(questions) - 1 - options.keep_turns)
+    else:
+        # Binary search: a long conversation has hundreds of questions, and each count renders and tokenizes all messages.
+        first, last = 1, len(questions) - 1
+        while first < last:
+            middle = (first + last) // 2
+            tokens = await count(_without_before(messages, questions[middle]).messages)
+            if tokens is None or tokens <= limit:
+                last = middle
+            else:
+                first = middle + 1
+    fitted = _without_before(messages, questions[first])
+    return replace(fitted, tokens=await count(fitted.messages))
 
 
 def without_oldest(messages: Sequence[Message], left_out: int) -> Fitted:
@@ -107,8 +108,3 @@ def without_oldest(messages: Sequence[Message], left_out: int) -> Fitted:
 def _without_before(messages: Sequence[Message], start: int) -> Fitted:
     system = [message for message in messages[:start] if message.role == "system"]
     return Fitted(messages=(*system, *messages[start:]), left_out=start - len(system))
-
-
-async def _counted(fitted: Fitted, count: Count) -> Fitted:
-    tokens = await count(fitted.messages)
-    return Fitted(messages=fitted.messages, left_out=fitted.left_out, tokens=tokens)
