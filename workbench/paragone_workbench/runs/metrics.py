@@ -124,8 +124,8 @@ class Meter:
         self._first: float | None = None
         self._recent = array("d")
         """The times of the last tokens."""
-        self._gaps = array("d")
-        """Milliseconds from a token to the next."""
+        self.gaps_ms = array("d")
+        """Milliseconds from each token to the next so far; in a long run, a random sample of these latencies."""
         self._chance = random.Random(0)  # noqa: S311 (it selects a sample)
         self._first_text: float | None = None
         self._first_answer: float | None = None
@@ -166,9 +166,9 @@ class Meter:
             gap, number = 1000 * (time - self._recent[-1]), self._pieces - 1
             # reservoir sampling, Vitter's algorithm R
             if number <= _GAPS:
-                self._gaps.append(gap)
+                self.gaps_ms.append(gap)
             elif (place := self._chance.randrange(number)) < _GAPS:
-                self._gaps[place] = gap
+                self.gaps_ms[place] = gap
         self._recent.append(time)
         if len(self._recent) >= 2 * _RECENT:
             del self._recent[:_RECENT]
@@ -178,11 +178,6 @@ class Meter:
         """Number of tokens generated so far; after the end of the run, the engine's own count, if any."""
         counted = self._usage.completion_tokens
         return self._pieces if counted is None else counted
-
-    @property
-    def gaps_ms(self) -> Sequence[float]:
-        """Milliseconds from each token to the next so far; in a long run, a random sample of these latencies."""
-        return self._gaps
 
     @property
     def ttft_s(self) -> float | None:
@@ -261,7 +256,7 @@ class Meter:
         return (self.tokens - 1) / seconds if seconds and seconds > 0 and self.tokens > 1 else None
 
     def _itl_ms(self) -> Percentiles:
-        gaps = sorted(self._gaps)
+        gaps = sorted(self.gaps_ms)
         if not gaps:
             return Percentiles()
         return Percentiles(p50=percentile(gaps, 50), p95=percentile(gaps, 95), p99=percentile(gaps, 99))

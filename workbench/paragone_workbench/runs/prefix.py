@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,10 +103,8 @@ class Prefix:
     @property
     def result_tokens(self) -> tuple[Token, ...]:
         """The tokens with which the result of the run begins."""
-        return self.tokens or tuple(self._unknown_tokens())
-
-    def _unknown_tokens(self) -> Iterator[Token]:
-        if self.thinking:
-            yield Token(text=self.thinking, channel="thinking", time=0.0)
-        if self.text:
-            yield Token(text=self.text, time=0.0)
+        whole = (
+            Token(text=self.thinking, channel="thinking", time=0.0),
+            Token(text=self.text, time=0.0),
+        )
+        return self.tokens or tuple(token for token in whole if token.text)

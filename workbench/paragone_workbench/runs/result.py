@@ -79,11 +79,8 @@ class RunResult:
             return f"Cut at max_tokens ({limit:,})."
         context = self.loaded.context if self.loaded is not None else None
         if is_full or limit is None:
-            return (
-                f"Cut at the end of the context ({context:,} tokens)."
-                if context
-                else "Cut at the end of the context."
-            )
+            size = f" ({context:,} tokens)" if context else ""
+            return f"Cut at the end of the context{size}."
         return "Cut at the length limit."
 
     @property
