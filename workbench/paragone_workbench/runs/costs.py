@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 from paragone import Json
@@ -81,19 +81,10 @@ class Costs:
     def total(cls, parts: Iterable[Costs]) -> Costs:
         """Return the sum of costs."""
         costs = list(parts)
-        return cls(
-            runs=sum(cost.runs for cost in costs),
-            prompt_tokens=sum(cost.prompt_tokens for cost in costs),
-            cached_tokens=sum(cost.cached_tokens for cost in costs),
-            completion_tokens=sum(cost.completion_tokens for cost in costs),
-            seconds=sum(cost.seconds for cost in costs),
-            joules=sum(cost.joules for cost in costs),
-            devices=tuple(sorted({device for cost in costs for device in cost.devices})),
-            measured=sum(cost.measured for cost in costs),
-            shared=sum(cost.shared for cost in costs),
-            estimated=sum(cost.estimated for cost in costs),
-            uncounted=sum(cost.uncounted for cost in costs),
-        )
+        numbers = [field.name for field in fields(cls) if field.name != "devices"]
+        sums = {name: sum(getattr(cost, name) for cost in costs) for name in numbers}
+        devices = {device for cost in costs for device in cost.devices}
+        return cls(**sums, devices=tuple(sorted(devices)))
 
     def to_json(self) -> dict[str, Json]:
         """Return the costs as `paragone costs --json` prints them."""
