@@ -44,15 +44,10 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             # Engines without the option behave like engines that have it at its default.
             values = {name: value for name, value in values.items() if options[name] is not None}
         silent = [name for name, value in values.items() if value is None]
-        levelling = _level(sides, values, options)
+        settable = {name: None if value == _UNSET else value for name, value in values.items()}
+        levelling = level(sides, settable, options, reloads=False)
         if differs or any(options[name] is None for name in silent):
-            drawn = all(
-                side.has_drawn(options[side.name]) for side in sides if values.get(side.name) is not None
-            )
-            chosen = is_chosen(sides, options)
-            findings.append(
-                _finding(_name(option, options), values, silent, options, levelling, drawn, chosen)
-            )
+            findings.append(_finding(_name(option, options), sides, values, options, levelling))
         else:
             for name in silent:
                 own = tuple(change for change in levelling.changes if change.engine == name)
@@ -73,33 +68,30 @@ def _value(values: Mapping[str, Json], option: str) -> Json | None:
     return _UNSET if _is_unset(value) else value
 
 
-def _level(
-    sides: Sequence[Side], values: Mapping[str, Json | None], options: Mapping[str, OptionInfo | None]
-) -> Levelling:
-    if any(value == _UNSET for value in values.values()):
-        values = {name: None if value == _UNSET else value for name, value in values.items()}
-    return level(sides, values, options, reloads=False)
-
-
 def _name(option: str, options: Mapping[str, OptionInfo | None]) -> str:
     return next((info.name for info in options.values() if info is not None), option)
 
 
 def _finding(
     name: str,
+    sides: Sequence[Side],
     values: Mapping[str, Json | None],
-    silent: Sequence[str],
     options: Mapping[str, OptionInfo | None],
     levelling: Levelling,
-    drawn: bool,
-    chosen: bool,
 ) -> Finding:
-    without = [side for side in silent if options[side] is None]
-    sentence = f"{name} is {enumeration(values, silent=[side for side in silent if side not in without])}."
+    without = [side for side, value in values.items() if value is None and options[side] is None]
+    silent = [side for side, value in values.items() if value is None and options[side] is not None]
+    known = [side for side in sides if values.get(side.name) is not None]
+    drawn = all(side.has_drawn(options[side.name]) for side in known)
+    sentence = f"{name} is {enumeration(values, silent=silent)}."
     if without:
         sentence += f" There is no such option in {' and '.join(without)}."
-    if drawn and len(values) - len(silent) > 1:
+    if drawn and len(known) > 1:
         sentence += " Each engine drew its own value."
     return Finding(
-        what=name, values=values, sentence=sentence, levelling=levelling, is_expected=drawn or chosen
+        what=name,
+        values=values,
+        sentence=sentence,
+        levelling=levelling,
+        is_expected=drawn or is_chosen(sides, options),
     )
