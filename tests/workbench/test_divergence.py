@@ -79,16 +79,14 @@ def test_thinking_counts_as_tokens_but_not_as_text():
     second = run(*tokens("hm", channel="thinking"), "The", " sky")
     found = divergence(first, second, same_vocabulary=True)
     assert found == Divergence(token=2, char=5)
-    place = place_of(second.tokens, found.token)
-    assert (place.channel, second.text[place.start : place.end]) == ("answer", " sky")
-    place = place_of(second.tokens, 0)
-    assert (place.channel, place.start, place.end) == ("thinking", 0, 2)
+    channel, span = place_of(second.tokens, found.token)
+    assert (channel, second.text[slice(*span)]) == ("answer", " sky")
+    assert place_of(second.tokens, 0) == ("thinking", (0, 2))
 
 
 def test_the_place_of_a_token_without_text_is_that_of_the_next_one():
     halves = [*tokens("a"), Token(text="", time=0), Token(text="語", time=0)]
-    place = place_of(halves, 1)
-    assert (place.start, place.end) == (1, 2)
+    assert place_of(halves, 1) == ("answer", (1, 2))
     assert place_of([*tokens("a"), Token(text="", time=0)], 1) is None
     assert place_of(tokens("a"), 1) is None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paragone import Json, Token
-from paragone_workbench.compare.diff import common_length
+from paragone import Channel, Json, Token
+from paragone_workbench.compare.diff import Span, common_length
 from paragone_workbench.runs.result import RunResult
 
 _CONTEXT = 30
@@ -21,15 +21,6 @@ class Divergence:
     """Index of the first token that differs, among all tokens of a run, its thinking included."""
     char: int | None = None
     """Index of the first character that differs, in the text of the answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPlace:
-    """The characters of the answer or of the thinking that a token's text is."""
-
-    channel: str
-    start: int
-    end: int
 
 
 def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: bool) -> Divergence:
@@ -95,17 +86,17 @@ def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
     return f"{parts}it has {candidate_words} instead of {reference_words}."
 
 
-def place_of(tokens: Sequence[Token], index: int) -> TokenPlace | None:
-    """Return where the text of a token is; of a token without text, where the next text of its channel is.
+def place_of(tokens: Sequence[Token], index: int) -> tuple[Channel, Span] | None:
+    """Return the channel of a token, and where its text is in the text of the channel; None if no text follows.
 
-    None if no such text follows.
+    For a token without text, return the place of the next token of the channel that has text.
     """
     following = (token for token in tokens[index:] if token.text)
     shown = next((token for token in following if token.channel == tokens[index].channel), None)
     if shown is None:
         return None
     start = sum(len(token.text) for token in tokens[:index] if token.channel == shown.channel)
-    return TokenPlace(channel=shown.channel, start=start, end=start + len(shown.text))
+    return shown.channel, Span(start, start + len(shown.text))
 
 
 def token_at(tokens: Sequence[Token], char: int) -> int:

@@ -100,9 +100,9 @@ def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork
     sides = tuple(_side(name, answer, parting, place) for name, answer, parting in answers)
     known = next((side for side in sides if side.index is not None and not side.parted_earlier), None)
     if place.token is not None and (found := place_of(reference.tokens, place.token)) is not None:
-        channel: Channel = "thinking" if found.channel == "thinking" else "answer"
+        channel, span = found
         text = reference.thinking if channel == "thinking" else reference.text
-        return Fork(sides=sides, place=place, channel=channel, before=text[: found.start])
+        return Fork(sides=sides, place=place, channel=channel, before=text[: span.start])
     end = place.char if place.char is not None else len(reference.text)
     if known is not None and known.index is not None:  # the character can be in the middle of a token
         end = sum(

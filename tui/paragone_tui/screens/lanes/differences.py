@@ -172,7 +172,8 @@ class Differences(LaneObserver):
         partings = [self.parting(prompt, other.lane) for other in others if other.lane is not self.reference]
         tokens = [parting.token for parting in partings if parting is not None and parting.token is not None]
         if tokens and (place := place_of(run.result.tokens, min(tokens))):
-            return [(place.channel, Mark(place.start, place.end, "diverges"))]
+            channel, span = place
+            return [(channel, Mark(*span, "diverges"))]
         chars = [
             parting.char
             for parting in partings
