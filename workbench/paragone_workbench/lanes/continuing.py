@@ -19,7 +19,15 @@ def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
 
     Raises InputError if the answer is complete or has no text, and for the reasons of `go_on_from`.
     """
-    return go_on_from(session, lane, *_unfinished_answer(lane, run or lane.record.head))
+    from paragone_workbench.runs.prefix import Prefix  # imported here so that the program starts faster
+
+    run = run or lane.record.head
+    if run is None or not (run.text or run.thinking):
+        raise InputError(f"{lane.name} has no answer to go on with.")
+    if not is_unfinished(run.result):
+        raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
+    same_model = run.result.definition.has_model_of(lane.engine.definition)
+    return go_on_from(session, lane, run, Prefix.of_answer(run.result, same_model=same_model))
 
 
 def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
@@ -30,8 +38,13 @@ def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
     """
     if not session.can_answer(lane):
         raise InputError(f"The engine of {lane.name} is not running.")
-    _require_continuing(lane)
-    again = lane.go_on(run, prefix)
+    if not lane.engine.capabilities.continues:
+        raise InputError(
+            f"The engine of {lane.name} cannot go on with an answer: it would begin a new one.",
+            hint="Change the engine, or have the prompt answered again.",
+        )
+    assert run.prompt is not None
+    again = lane.ask(run.prompt, instead_of=run, prefix=prefix)
     session.follow(lane, again)
     return again
 
@@ -40,27 +53,3 @@ def is_unfinished(answer: RunResult) -> bool:
     """Return whether an answer has text, but was cut, stopped or interrupted, or failed."""
     has_text = bool(answer.text or answer.thinking)
     return has_text and answer.state != "running" and answer.finish != "stop"
-
-
-def _unfinished_answer(lane: Lane, run: Run | None) -> tuple[Run, Prefix]:
-    """Return the run, and its answer as the prefix of a new answer.
-
-    Raises InputError if `run` is None, or the answer is complete or has no text.
-    """
-    from paragone_workbench.runs.prefix import Prefix  # imported here so that the program starts faster
-
-    if run is None or not (run.text or run.thinking):
-        raise InputError(f"{lane.name} has no answer to go on with.")
-    if not is_unfinished(run.result):
-        raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
-    same_model = run.result.definition.has_model_of(lane.engine.definition)
-    return run, Prefix.of_answer(run.result, same_model=same_model)
-
-
-def _require_continuing(lane: Lane) -> None:
-    """Raise InputError if a lane's engine cannot continue an answer."""
-    if not lane.engine.capabilities.continues:
-        raise InputError(
-            f"The engine of {lane.name} cannot go on with an answer: it would begin a new one.",
-            hint="Change the engine, or have the prompt answered again.",
-        )

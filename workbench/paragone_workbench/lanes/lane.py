@@ -168,31 +168,40 @@ class Lane(EngineObserver, RunObserver):
 
     # Runs
 
-    def ask(self, prompt: Prompt) -> Run:
-        """Begin a run of a prompt at the end of the path, and return the run. Must not be called while the lane is busy."""
-        return self._begin(prompt, self.record.head)
+    def ask(self, prompt: Prompt, *, instead_of: Run | None = None, prefix: Prefix | None = None) -> Run:
+        """Begin a run of a prompt, and return the run. Must not be called while the lane is busy.
 
-    def answer_again(self, prompt: Prompt) -> Run:
-        """Begin another run of a prompt, as a variant of the earlier answer, if any, and return the run.
-
-        Must not be called while the lane is busy.
+        The run continues the end of the path. With `instead_of`, the run is a variant of this run: both continue the same
+        run. With `prefix`, the engine continues this beginning of an answer.
         """
-        before = self.answer(prompt)
-        return self._begin(prompt, self.record.head if before is None else before.continues)
+        # Imported here so that the program starts faster.
+        from paragone_workbench.runs.run import Run
+        from paragone_workbench.runs.spec import RunSpec
 
-    def ask_instead(self, prompt: Prompt, before: Prompt) -> Run:
-        """Begin a run of a prompt in place of the run of `before`, which must be on the path.
+        assert not self.is_busy
+        self._asked = True
+        self._describe()
+        continues = self.record.head if instead_of is None else instead_of.continues
+        seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.all_runs))
+        run = Run.of(self.record.definition, prompt=prompt, continues=continues, prefix=prefix)
+        self.record.head = run
+        self.record.runs.append(run)
 
-        The old path is kept as a variant. Must not be called while the lane is busy.
-        """
-        replaced = self.answer(before)
-        assert replaced is not None
-        return self._begin(prompt, replaced.continues)
+        def spec() -> RunSpec:
+            return RunSpec(
+                messages=messages_for(prompt, continues, prefix),
+                sampling=prompt.sampling_in_force,
+                logprobs=self.logprobs(self.engine),
+                drawn_seed=seed,
+            )
 
-    def go_on(self, run: Run, prefix: Prefix) -> Run:
-        """Begin a run that continues a prefix of an answer, as a variant of `run`, and return the new run."""
-        assert run.prompt is not None
-        return self._begin(run.prompt, run.continues, prefix)
+        run.subscribe(self)
+        self._idle.clear()
+        self._execution = self._pool.execute(run, self.engine, spec)
+        self.present = run
+        self.changed()
+        self.notify(lambda observer: observer.prompted(self, run))
+        return run
 
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as `run`, including `run`, oldest first."""
@@ -225,35 +234,6 @@ class Lane(EngineObserver, RunObserver):
     async def answered(self) -> None:
         """Wait until no run is in progress or waiting, and no further prompt follows."""
         await self._idle.wait()
-
-    def _begin(self, prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> Run:
-        # Imported here so that the program starts faster.
-        from paragone_workbench.runs.run import Run
-        from paragone_workbench.runs.spec import RunSpec
-
-        assert not self.is_busy
-        self._asked = True
-        self._describe()
-        seed = shared_seed(prompt, sum(run.prompt is prompt for run in self.record.all_runs))
-        run = Run.of(self.record.definition, prompt=prompt, continues=continues, prefix=prefix)
-        self.record.head = run
-        self.record.runs.append(run)
-
-        def spec() -> RunSpec:
-            return RunSpec(
-                messages=messages_for(prompt, continues, prefix),
-                sampling=prompt.sampling_in_force,
-                logprobs=self.logprobs(self.engine),
-                drawn_seed=seed,
-            )
-
-        run.subscribe(self)
-        self._idle.clear()
-        self._execution = self._pool.execute(run, self.engine, spec)
-        self.present = run
-        self.changed()
-        self.notify(lambda observer: observer.prompted(self, run))
-        return run
 
     # The engine
 

@@ -252,7 +252,7 @@ class Session:
             prompt = prompt_to_answer_again(lane, self.prompts)
         if prompt is None or not self.can_answer(lane):
             return None
-        run = lane.answer_again(prompt)
+        run = lane.ask(prompt, instead_of=lane.answer(prompt))
         self.follow(lane, run)
         return run
 
@@ -283,7 +283,7 @@ class Session:
         )
         self.recorder.prompt_added(self.conversation, self.conversation.add(edited))
         for lane in lanes:
-            self.follow(lane, lane.ask_instead(edited, prompt))
+            self.follow(lane, lane.ask(edited, instead_of=lane.answer(prompt)))
         return edited
 
     def step(self, lane: Lane, by: int, at: Run | None = None) -> bool:
