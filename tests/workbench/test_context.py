@@ -67,9 +67,8 @@ def test_the_policy_is_an_option_of_every_engine(paper):
     options: dict[str, Json] = {"overflow": "keep_last", "n_ctx": 8}
     definition = EngineDefinition(name="a", backend="paper", model="m", options=options)
     assert split_options(definition, paper) == ({"n_ctx": 8}, {"overflow": "keep_last"})
-    found = {
-        setting.info.name: setting for setting in lane_settings(definition, paper, configured=definition)
-    }
+    settings = lane_settings(definition, paper, [("config.toml", definition)])
+    found = {setting.info.name: setting for setting in settings}
     assert (found["overflow"].value, found["overflow"].origin, found["overflow"].reloads) == (
         "keep_last",
         "config.toml",

@@ -26,8 +26,8 @@ def with_options(**options):
     return dataclasses.replace(PLAIN, options=options)
 
 
-def settings(definition, **kwargs):
-    return {it.info.name: it for it in lane_settings(definition, BACKEND, **kwargs)}
+def settings(definition, *sources, **kwargs):
+    return {it.info.name: it for it in lane_settings(definition, BACKEND, sources, **kwargs)}
 
 
 def test_every_option_is_a_setting_and_sampling_comes_first():
@@ -45,19 +45,19 @@ def test_where_a_value_comes_from():
     configured = with_options(temperature=0.5, top_k=10)
     first = with_options(temperature=0.5, top_k=20, seed=1)
     now = with_options(temperature=0.5, top_k=20, seed=2)
-    found = settings(now, configured=configured, first=first)
+    found = settings(now, ("config.toml", configured), ("command line", first))
     assert [found[name].origin for name in ("temperature", "top_k", "seed", "top_p")] == [
         "config.toml",
         "command line",
         "here",
         "default",
     ]
-    assert settings(now, first=first, first_origin="conversation")["top_k"].origin == "conversation"
+    assert settings(now, ("conversation", first))["top_k"].origin == "conversation"
 
 
 def test_another_engine_is_not_an_origin():
     first = dataclasses.replace(with_options(seed=1), name="other")
-    assert settings(with_options(seed=1), first=first)["seed"].origin == "here"
+    assert settings(with_options(seed=1), ("command line", first))["seed"].origin == "here"
 
 
 def test_values_in_force_are_shown_beside_the_default():

@@ -45,30 +45,26 @@ class Setting:
 def lane_settings(
     definition: EngineDefinition,
     backend: Backend,
+    sources: Iterable[tuple[Origin, EngineDefinition | None]] = (),
     *,
-    configured: EngineDefinition | None = None,
-    configured_origin: Origin = "config.toml",
-    first: EngineDefinition | None = None,
-    first_origin: Origin = "command line",
     in_force: Mapping[str, Json] | None = None,
 ) -> tuple[Setting, ...]:
     """Return the settings of a lane with this definition: sampling options, then load options, the most used options first.
 
-    `configured` is the engine of this name in config.toml or added on the screen, and `first` the definition with which
-    the lane was created; values from them have the origins `configured_origin` and `first_origin`. `in_force` has the
-    sampling options that the engine reported for the last run.
+    A value has the origin of the first of `sources` that has the same value. None, and sources with another name or
+    backend, are skipped. `in_force` has the sampling options that the engine reported for the last run.
     """
     values = _values(definition, backend)
-    sources: list[tuple[Origin, Mapping[str, Json]]] = []
-    if configured is not None and configured.backend == backend.name:
-        sources.append((configured_origin, _values(configured, backend)))
-    if first is not None and first.is_called_like(definition):
-        sources.append((first_origin, _values(first, backend)))
+    given = [
+        (source, _values(engine, backend))
+        for source, engine in sources
+        if engine is not None and engine.is_called_like(definition)
+    ]
 
     def origin(name: str) -> Origin:
         if name not in values:
             return "default"
-        found = (source for source, given in sources if name in given and given[name] == values[name])
+        found = (source for source, own in given if name in own and own[name] == values[name])
         return next(found, "here")
 
     settings = [

@@ -11,7 +11,7 @@ from paragone.options import describe
 from paragone_workbench.config.presets import preset_of
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.settings import edited, lane_settings
+from paragone_workbench.lanes.settings import Origin, edited, lane_settings
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -33,15 +33,12 @@ def settings(context: LanesContext) -> None:
     config = context.engines.config
     runs = (run for run in reversed(lane.path) if run.result.definition.is_called_like(definition))
     reported = next((run.settings for run in runs if run.settings is not None), None)
-    found = lane_settings(
-        definition,
-        backend,
-        configured=config.engines.get(definition.name),
-        configured_origin="saved" if definition.name in config.added else "config.toml",
-        first=lane.first_definition,
-        first_origin="conversation" if lane.is_reopened else "command line",
-        in_force=reported.sampling if reported is not None else None,
-    )
+    sources: list[tuple[Origin, EngineDefinition | None]] = [
+        ("saved" if definition.name in config.added else "config.toml", config.engines.get(definition.name)),
+        ("conversation" if lane.is_reopened else "command line", lane.first_definition),
+    ]
+    in_force = reported.sampling if reported is not None else None
+    found = lane_settings(definition, backend, sources, in_force=in_force)
 
     def check(edits: Mapping[str, str], all_lanes: bool) -> None:
         for target in _targets(context, lane, all_lanes):
