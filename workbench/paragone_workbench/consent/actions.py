@@ -17,8 +17,7 @@ from paragone_workbench.engines.definitions import (
     resolve,
     split_options,
 )
-from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
-from paragone_workbench.engines.foreign.answers import answer
+from paragone_workbench.engines.foreign.answers import backend_answer
 from paragone_workbench.engines.placement import reached
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.inventory.models import USUAL_FOLDER
@@ -42,24 +41,20 @@ def engine_actions(
     action. Raises InputError if an option is invalid, and EngineError if the backend fails.
     """
     load, sampling = split_options(definition, backend)
-    try:
-        actions = [
-            f"contacts {address}"
-            for one in at_each_server(definition, backend)
-            for address in reached(backend, definition.model, split_options(one, backend)[0])
-        ]
-        # A model that is not a file is a name, which the backend looks up.
-        if backend.capabilities.local and accessible(expand_home(definition.model)):
-            theirs = answer(
-                lambda: [*backend.model_folders()], f"the backend {backend.name}", "its folders of models"
-            )
-            own = (*folders, USUAL_FOLDER, *theirs)
-            if not _is_in_cache(definition.model) and not any(
-                _is_in(definition.model, Path(expand_home(str(folder)))) for folder in own
-            ):
-                actions += _reading(definition.model, document)
-    except CALL_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
+    actions = [
+        f"contacts {address}"
+        for one in at_each_server(definition, backend)
+        for address in reached(backend, definition.model, split_options(one, backend)[0])
+    ]
+    # A model that is not a file is a name, which the backend looks up.
+    if backend.capabilities.local and accessible(expand_home(definition.model)):
+        what = "its folders of models"
+        theirs = backend_answer(backend, lambda: [*map(str, backend.model_folders())], what)
+        own = (*folders, USUAL_FOLDER, *theirs)
+        if not _is_in_cache(definition.model) and not any(
+            _is_in(definition.model, Path(expand_home(folder))) for folder in own
+        ):
+            actions += _reading(definition.model, document)
     if definition.python is not None:
         actions.append(f"starts the interpreter {definition.python}")
     actions += option_actions(backend.load_options, load, document)

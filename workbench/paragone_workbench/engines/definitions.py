@@ -319,19 +319,11 @@ def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell =
     Raises InputError if an option is invalid, and EngineError if the backend itself fails or takes too long.
     """
     # asyncio is not needed to read definitions
-    from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
-    from paragone_workbench.engines.foreign.answers import answer
+    from paragone_workbench.engines.foreign.answers import backend_answer
 
     load, _ = split_options(definition, backend)
-    try:
-        answer(
-            lambda: backend.check(definition.model, load),
-            f"the backend {backend.name}",
-            "whether options fit together",
-            tell=tell,
-        )
-    except CALL_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
+    what = "whether options fit together"
+    backend_answer(backend, lambda: backend.check(definition.model, load), what, tell=tell)
 
 
 def expand_home(path: str) -> str:

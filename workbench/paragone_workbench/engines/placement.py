@@ -5,21 +5,20 @@ No other module asks a backend for these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from paragone import InputError, ParagoneError
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.definitions import split_options
-from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
-from paragone_workbench.engines.foreign.answers import answer, answer_apart
+from paragone_workbench.engines.foreign.answers import answer_apart, backend_answer
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
 if TYPE_CHECKING:  # not needed at start
     from paragone import Backend, Json
     from paragone_workbench.engines.definitions import EngineDefinition
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,29 +47,19 @@ def placement_of(
     """
     if backend is None:
         return Placement()
-    model = definition.model
-
-    def sharing(load: Mapping[str, Json]) -> int:
-        what = "how many engines share a model"
-        shared = answer(lambda: backend.sharing(model, load), f"the backend {backend.name}", what, tell=tell)
-        return max(1, shared)
-
-    return Placement(
-        is_local=backend.capabilities.local,
-        addresses=_reported(definition, backend, lambda load: reached(backend, model, load, tell=tell), ()),
-        sharing=_reported(definition, backend, sharing, 1),
-    )
-
-
-def _reported(
-    definition: EngineDefinition, backend: Backend, ask: Callable[[Mapping[str, Json]], T], otherwise: T
-) -> T:
-    """Return the backend's answer for the load options; `otherwise` if an option is invalid or the backend fails."""
+    model, is_local = definition.model, backend.capabilities.local
+    addresses: tuple[str, ...] = ()
+    sharing = 1
     try:
         load, _ = split_options(definition, backend)
-        return ask(load)
-    except CALL_ERRORS:  # opening the engine reports the error
-        return otherwise
+    except InputError:  # opening the engine reports this error, and errors of the backend
+        return Placement(is_local=is_local)
+    with contextlib.suppress(ParagoneError):
+        addresses = reached(backend, model, load, tell=tell)
+    with contextlib.suppress(ParagoneError):
+        what = "how many engines share a model"
+        sharing = backend_answer(backend, lambda: max(1, backend.sharing(model, load)), what, tell=tell)
+    return Placement(is_local=is_local, addresses=addresses, sharing=sharing)
 
 
 def reached(
@@ -80,16 +69,8 @@ def reached(
 
     Raises ParagoneError that names the backend if the backend fails or returns a wrong value.
     """
-    try:
-        addresses = answer(
-            lambda: backend.reaches(model, options),
-            f"the backend {backend.name}",
-            "the addresses that it contacts",
-            tell=tell,
-        )
-        return _checked(addresses)
-    except CALL_ERRORS as error:
-        raise as_paragone_error(error, backend.name) from error
+    what = "the addresses that it contacts"
+    return backend_answer(backend, lambda: _checked(backend.reaches(model, options)), what, tell=tell)
 
 
 def name_reached(

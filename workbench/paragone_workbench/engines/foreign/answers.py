@@ -6,11 +6,15 @@ import asyncio
 import concurrent.futures
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from paragone import EngineError
 from paragone.threads import in_daemon_thread
+from paragone_workbench.engines.error_boundary import CALL_ERRORS, as_paragone_error
 from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_nobody
+
+if TYPE_CHECKING:  # not needed at start
+    from paragone import Backend
 
 _T = TypeVar("_T")
 
@@ -46,6 +50,14 @@ def answer(call: Callable[[], _T], plugin: str, what: str, *, tell: Tell = tell_
     if isinstance(given.exception(), KeyboardInterrupt):
         raise RuntimeError("KeyboardInterrupt") from given.exception()
     return given.result()
+
+
+def backend_answer(backend: Backend, call: Callable[[], _T], what: str, *, tell: Tell = tell_nobody) -> _T:
+    """Do the same as `answer` for a method of a backend. Raises ParagoneError that names the backend for each error."""
+    try:
+        return answer(call, f"the backend {backend.name}", what, tell=tell)
+    except CALL_ERRORS as error:
+        raise as_paragone_error(error, backend.name) from error
 
 
 async def answer_apart(ask: Callable[[], _T]) -> _T:
