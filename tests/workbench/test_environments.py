@@ -15,8 +15,7 @@ from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench.engines import environments
-from paragone_workbench.engines.environments import process
+from paragone_workbench.engines.environments import installation, installed, planning, process
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -92,13 +91,13 @@ def wheels(tmp_path):
 
 
 async def made(backend, wheels, **options):
-    plan = await environments.plan(backend, find_links=str(wheels), **options)
-    return plan, [step async for step in environments.create(plan)]
+    plan = await planning.plan(backend, find_links=str(wheels), **options)
+    return plan, [step async for step in installation.create(plan)]
 
 
 async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path):
     backend = Tiny()
-    assert environments.interpreter(backend, None) is None
+    assert installed.interpreter(backend, None) is None
     (tmp_path / "own").symlink_to(sys.executable)
     plan, steps = await made(backend, wheels, cuda="13", python="./own" if installer == "pip" else None)
     assert (plan.uv is not None) == (installer == "uv")
@@ -106,22 +105,22 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     assert list(dict.fromkeys(step.stage for step in steps)) == ["create", "install", "check"]
     assert steps[-1].line == "tiny says hello"
 
-    python = environments.interpreter(backend, None)
+    python = installed.interpreter(backend, None)
     assert python == str(data_folder() / "environments" / "tiny" / "bin" / "python")
-    assert environments.interpreter(backend, "/usr/bin/python3") == "/usr/bin/python3"
+    assert installed.interpreter(backend, "/usr/bin/python3") == "/usr/bin/python3"
     process = await asyncio.create_subprocess_exec(
         python, "-c", "import tinyengine; print(tinyengine.VALUE)", stdout=asyncio.subprocess.PIPE
     )
     assert (await process.communicate())[0] == b"tiny says hello\n7\n"
 
-    (found,) = environments.list_installed({"tiny": backend})
+    (found,) = installed.list_installed({"tiny": backend})
     assert (found.name, found.complete, found.cuda, found.outdated) == ("tiny", True, "13", False)
     assert found.size > 1000
-    assert [step.line async for step in environments.check(backend)][-1] == "tiny says hello"
+    assert [step.line async for step in installation.check(backend)][-1] == "tiny says hello"
 
-    assert environments.remove("tiny") == found.size
-    assert environments.list_installed({}) == ()
-    assert environments.interpreter(backend, None) is None
+    assert installation.remove("tiny") == found.size
+    assert installed.list_installed({}) == ()
+    assert installed.interpreter(backend, None) is None
 
 
 async def test_a_library_that_cannot_be_imported_is_an_error_and_the_environment_is_kept(uv, wheels):
@@ -131,10 +130,10 @@ async def test_a_library_that_cannot_be_imported_is_an_error_and_the_environment
         "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
     )
     assert "paragone env check tiny" in caught.value.hint
-    (found,) = environments.list_installed({"tiny": Tiny()})
+    (found,) = installed.list_installed({"tiny": Tiny()})
     assert (found.complete, found.cuda) == (True, "12")
     with pytest.raises(EngineError, match="no GPU"):
-        _ = [step async for step in environments.check(Tiny())]
+        _ = [step async for step in installation.check(Tiny())]
 
 
 async def test_the_backend_reports_why_its_library_cannot_be_imported(uv, wheels):
@@ -166,10 +165,10 @@ async def test_a_failed_installation_is_an_error_and_leaves_nothing(installer, w
         await made(Tiny(), wheels, cuda="13", python=python and str(python))
     assert "tinyengine==1.0" in caught.value.sentence  # as uv and pip say
     assert str(wheels) in caught.value.hint
-    assert environments.interpreter(Tiny(), None) is None
-    assert environments.list_installed({}) == ()
+    assert installed.interpreter(Tiny(), None) is None
+    assert installed.list_installed({}) == ()
     with pytest.raises(InputError, match="or an incomplete one"):
-        _ = [step async for step in environments.check(Tiny())]
+        _ = [step async for step in installation.check(Tiny())]
 
 
 async def test_creating_it_again_replaces_it(uv, wheels):
@@ -186,9 +185,9 @@ async def test_if_a_new_environment_fails_the_old_one_is_kept(uv, wheels):
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match="could not be created"):
         await made(Tiny(), wheels, cuda="13")
-    (found,) = environments.list_installed({})
+    (found,) = installed.list_installed({})
     assert found.complete
-    assert [step.line async for step in environments.check(Tiny())][-1] == "tiny says hello"
+    assert [step.line async for step in installation.check(Tiny())][-1] == "tiny says hello"
     assert left() == ["tiny"]
 
 
@@ -200,18 +199,18 @@ async def test_an_old_environment_is_restored_after_a_kill(uv, wheels):
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match="could not be created"):
         await made(Tiny(), wheels, cuda="13")
-    assert environments.interpreter(Tiny(), None) is not None
+    assert installed.interpreter(Tiny(), None) is not None
     assert left() == ["tiny"]
 
 
 async def test_an_environment_without_its_interpreter_is_incomplete(uv, wheels):
     await made(Tiny(), wheels, cuda="13")
     (data_folder() / "environments" / "tiny" / "bin" / "python").unlink()
-    assert environments.interpreter(Tiny(), None) is None
-    (found,) = environments.list_installed({})
+    assert installed.interpreter(Tiny(), None) is None
+    (found,) = installed.list_installed({})
     assert not found.complete
     with pytest.raises(InputError, match="or an incomplete one"):
-        _ = [step async for step in environments.check(Tiny())]
+        _ = [step async for step in installation.check(Tiny())]
 
 
 def left():
@@ -226,7 +225,7 @@ async def test_an_environment_with_older_requirements_is_outdated(uv, wheels):
     class Newer(Tiny):
         environment = Environment(builds=(build("tinyengine==2.0"),), pythons=(HERE,), modules=())
 
-    (found,) = environments.list_installed({"tiny": Newer()})
+    (found,) = installed.list_installed({"tiny": Newer()})
     assert found.outdated
 
 
@@ -238,24 +237,24 @@ async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path
         f'#!/bin/sh\ntrap "exit 1" INT\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
     )
     slow.chmod(0o755)
-    plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
+    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
     object.__setattr__(plan, "uv", None)
-    steps = environments.create(plan)
+    steps = installation.create(plan)
     async with asyncio.timeout(30):
         while not (child.exists() and child.read_text().strip()):
             await anext(steps)
     pid = int(child.read_text())
     # While it is being created, it cannot be created or removed by others.
     with pytest.raises(InputError, match="is already being created or removed"):
-        await anext(environments.create(plan))
+        await anext(installation.create(plan))
     plan.folder.mkdir()
     with pytest.raises(InputError, match="is already being created or removed"):
-        environments.remove("tiny")
+        installation.remove("tiny")
     await steps.aclose()
     async with asyncio.timeout(10):
         while _alive(pid):
             await asyncio.sleep(0.01)
-    assert environments.interpreter(Tiny(), None) is None
+    assert installed.interpreter(Tiny(), None) is None
     assert left() == []
 
 
@@ -266,7 +265,7 @@ async def test_cancelling_while_a_process_starts_ends_it_too(wheels, tmp_path, m
         f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) setsid sleep 2 & sleep 600 & echo $! > {child}; wait;; esac\n'
     )
     slow.chmod(0o755)
-    plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
+    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
     object.__setattr__(plan, "uv", None)
     start = asyncio.create_subprocess_exec
     started = []
@@ -280,7 +279,7 @@ async def test_cancelling_while_a_process_starts_ends_it_too(wheels, tmp_path, m
     monkeypatch.setattr(process, "_HEARTBEAT", 20.0)  # the program that leaves its group holds the pipe
 
     async def make() -> None:
-        async with contextlib.aclosing(environments.create(plan)) as steps:
+        async with contextlib.aclosing(installation.create(plan)) as steps:
             async for _ in steps:
                 pass
 
@@ -308,9 +307,9 @@ async def test_processes_can_clean_up_and_use_the_disk_whose_space_was_checked(w
         f'case "$*" in *version_info*) echo {HERE};; *) echo "$TMPDIR" > {told}; while :; do sleep 0.1; done;; esac\n'
     )
     slow.chmod(0o755)
-    plan = await environments.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
+    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
     object.__setattr__(plan, "uv", None)
-    steps = environments.create(plan)
+    steps = installation.create(plan)
     async with asyncio.timeout(30):
         while not (told.exists() and told.read_text().strip()):
             await anext(steps)
@@ -330,7 +329,7 @@ def _alive(pid):
 async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     async def refused(backend=None, **options):
         with pytest.raises(InputError) as caught:
-            await environments.plan(backend or Tiny(), **options)
+            await planning.plan(backend or Tiny(), **options)
         return str(caught.value)
 
     assert await refused(Plain()) == (
@@ -380,7 +379,7 @@ def driver(monkeypatch, tmp_path):
 async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version, cuda):
     if version is not None:
         driver(version)
-    plan = await environments.plan(Tiny())
+    plan = await planning.plan(Tiny())
     assert plan.build.cuda == cuda
     said = {
         None: "There is no NVIDIA driver on this machine: Tiny will find no GPU here.",
@@ -391,7 +390,7 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
 
 async def test_a_cuda_too_new_for_the_driver_gets_a_warning(driver):
     driver("535.161.08")
-    plan = await environments.plan(Tiny(), cuda="13")
+    plan = await planning.plan(Tiny(), cuda="13")
     assert plan.warnings == ("CUDA 13 needs NVIDIA driver 580 or newer; this machine has 535.",)
 
 
@@ -429,11 +428,11 @@ async def test_the_installed_compiler_selects_the_cuda_version(
         nvcc = tmp_path / "cuda" / "bin" / "nvcc"
         nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.99'\n")
         nvcc.chmod(0o755)
-    plan = await environments.plan(Compiling(), cuda=asked)
+    plan = await planning.plan(Compiling(), cuda=asked)
     assert plan.build.cuda == cuda
     assert bool(plan.warnings) == bool(said)
     assert all(warning.startswith(said) for warning in plan.warnings)
-    assert (await environments.plan(Tiny())).build.cuda == "13"
+    assert (await planning.plan(Tiny())).build.cuda == "13"
 
 
 class Bringing(Tiny):
@@ -476,7 +475,7 @@ async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
         monkeypatch.delenv("CUDA_PATH", raising=False)
     else:
         monkeypatch.setenv("CUDA_HOME", str(tmp_path / "chosen"))
-    plan = await environments.plan(Bringing(), cuda=asked)
+    plan = await planning.plan(Bringing(), cuda=asked)
     assert plan.build.cuda == cuda
     assert bool(plan.warnings) == bool(said)
     assert all(said in warning for warning in plan.warnings)
@@ -486,16 +485,16 @@ async def test_other_requirements_of_compiling_are_reported(driver, tmp_path, mo
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
     monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
-    _, architectures = (await environments.plan(Bringing())).warnings  # from here on there is no driver
+    _, architectures = (await planning.plan(Bringing())).warnings  # from here on there is no driver
     assert "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs" in architectures
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6+PTX")
     monkeypatch.setenv("PATH", str(tmp_path))
-    _, compiler = (await environments.plan(Bringing())).warnings
+    _, compiler = (await planning.plan(Bringing())).warnings
     assert compiler == (
         "There is no C++ compiler on this machine. Tiny compiles its CUDA extension at its first use: "
         "install g++."
     )
-    assert len((await environments.plan(Tiny())).warnings) == 1
+    assert len((await planning.plan(Tiny())).warnings) == 1
 
 
 async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, tmp_path, monkeypatch):
@@ -506,7 +505,7 @@ async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, t
         wheel.writestr("nvidia/cu13/bin/nvcc", "")
         wheel.writestr("nvidia/cu13/lib/libcudart.so.13", "the runtime")
     await made(Bringing(), wheels, cuda="13")
-    python = environments.interpreter(Bringing(), None)
+    python = installed.interpreter(Bringing(), None)
 
     async def told(**variables):
         process = await asyncio.create_subprocess_exec(
@@ -527,5 +526,5 @@ async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, t
 
 def test_only_environments_can_be_removed(tmp_path):
     with pytest.raises(InputError, match=r"There is no environment .\.\./\.\.."):
-        environments.remove("../..")
+        installation.remove("../..")
     assert tmp_path.exists()

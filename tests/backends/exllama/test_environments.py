@@ -10,8 +10,7 @@ from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench.engines import environments
-from paragone_workbench.engines.environments import installation
+from paragone_workbench.engines.environments import installation, installed, planning
 from paragone_workbench.engines.environments.process import run_command
 from paragone_workbench.paths import data_folder
 
@@ -65,8 +64,8 @@ def without_uv(monkeypatch):
 
 
 async def made(wheels, **options):
-    plan = await environments.plan(Tiny(), find_links=str(wheels), **options)
-    return [step async for step in environments.create(plan)]
+    plan = await planning.plan(Tiny(), find_links=str(wheels), **options)
+    return [step async for step in installation.create(plan)]
 
 
 def folder():
@@ -82,9 +81,9 @@ def test_an_environment_with_an_unreadable_description_is_incomplete(said):
     (folder() / "bin").mkdir(parents=True)
     (folder() / "bin" / "python").touch()
     (folder() / "paragone.json").write_bytes(said.encode("latin-1"))
-    (found,) = environments.list_installed({"tiny": Tiny()})
+    (found,) = installed.list_installed({"tiny": Tiny()})
     assert not found.complete
-    environments.remove("tiny")
+    installation.remove("tiny")
     assert not folder().exists()
 
 
@@ -95,9 +94,9 @@ async def test_the_target_of_a_link_is_not_deleted(wheels, tmp_path):
     folder().parent.mkdir(parents=True)
     folder().symlink_to(other)
     with pytest.raises(InputError, match="is a symbolic link, whose target would be deleted") as caught:
-        await environments.plan(Tiny(), find_links=str(wheels))
+        await planning.plan(Tiny(), find_links=str(wheels))
     assert "`python`" in caught.value.hint
-    assert environments.remove("tiny") == 0
+    assert installation.remove("tiny") == 0
     assert not folder().is_symlink()
     assert (other / "theirs").exists()
 
@@ -122,8 +121,8 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
 async def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypatch):
     # Permissions do not apply to root, so use a name that is too long to be opened.
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 300)))
-    assert environments.interpreter(Tiny(), None) is None
-    assert environments.list_installed({}) == ()
+    assert installed.interpreter(Tiny(), None) is None
+    assert installed.list_installed({}) == ()
     with pytest.raises(ParagoneError, match="cannot be created: File name too long"):
         await made(wheels, cuda="13")
 
@@ -140,7 +139,7 @@ async def test_an_endless_program_is_not_accepted_as_an_interpreter(tmp_path):
     endless.chmod(0o755)
     async with asyncio.timeout(20):
         with pytest.raises(InputError, match="is not a Python interpreter"):
-            await environments.plan(Tiny(), python=str(endless))
+            await planning.plan(Tiny(), python=str(endless))
 
 
 async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, without_uv):
@@ -158,4 +157,4 @@ async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_pat
     debian.chmod(0o755)
     with pytest.raises(EngineError, match="apt install python3-venv"):
         await made(wheels, cuda="13", python=str(debian))
-    assert environments.list_installed({}) == ()
+    assert installed.list_installed({}) == ()

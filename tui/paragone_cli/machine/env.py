@@ -17,16 +17,10 @@ from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_table, warn
 from paragone_cli.command_line.question import confirmed, require_answer
 from paragone_cli.command_line.status_line import StatusLine
-from paragone_workbench.engines.environments import (
-    EnvironmentPlan,
-    InstalledEnvironment,
-    InstallStep,
-    check,
-    create,
-    list_installed,
-    plan,
-    remove,
-)
+from paragone_workbench.engines.environments.installation import check, create, remove
+from paragone_workbench.engines.environments.installed import InstalledEnvironment, list_installed
+from paragone_workbench.engines.environments.planning import EnvironmentPlan, plan
+from paragone_workbench.engines.environments.process import InstallStep
 from paragone_workbench.engines.registry import Registry
 
 _TAKEN_BY = {

@@ -296,7 +296,7 @@ class EngineHandle:
         self._began = time.monotonic()
         from paragone import OpenRequest  # these modules are not needed at start
         from paragone_workbench.engines.checked_engine import CheckedEngine
-        from paragone_workbench.engines.environments import interpreter
+        from paragone_workbench.engines.environments.installed import interpreter
         from paragone_workbench.engines.foreign.engine import computes_in_a_worker, open_apart
 
         definition = self.definition

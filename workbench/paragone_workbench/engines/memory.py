@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from paragone import Backend, Json, MemoryEstimate, OpenRequest
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.engines.environments.installed import interpreter
 from paragone_workbench.engines.placement import name_reached_apart
 
 
@@ -17,8 +18,6 @@ async def estimate_memory(
 
     Raises ParagoneError if the backend fails or returns a wrong value.
     """
-    from paragone_workbench.engines.environments import interpreter
-
     load, _ = split_options(definition, backend)
     request = OpenRequest(
         model=definition.model,

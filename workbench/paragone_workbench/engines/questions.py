@@ -16,6 +16,7 @@ from paragone import Backend, EndpointReport, EngineError, Json, MemoryEstimate,
 from paragone.checks import check_value
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.definitions import RENAME, expand_home
+from paragone_workbench.engines.environments.installed import interpreter
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
 from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_nobody
@@ -33,7 +34,6 @@ _T = TypeVar("_T")
 
 async def probe(backend: Backend, python: str | None, *, tell: Tell = tell_nobody) -> Probe:
     """Return whether the backend is usable with an interpreter, by default its environment's. Raises ParagoneError."""
-    from paragone_workbench.engines.environments import interpreter  # that module imports this module
 
     async def ask() -> Probe:
         return check_value(Probe, await backend.probe(interpreter(backend, python)))
