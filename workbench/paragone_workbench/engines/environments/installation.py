@@ -167,10 +167,8 @@ def remove(name: str) -> int:
                 # delete the marker first, so that a partly deleted environment is not used
                 (folder / MARKER).unlink()
             shutil.rmtree(folder)
-            for suffix in (
-                "old",
-                "tmp",
-            ):  # left behind by a program that was killed while it created the environment
+            # a program that was killed while it created the environment has left these folders behind
+            for suffix in ("old", "tmp"):
                 shutil.rmtree(sibling_path(folder, suffix), ignore_errors=True)
         except OSError as error:
             raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error

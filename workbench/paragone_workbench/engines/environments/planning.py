@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,8 +175,9 @@ async def _compiler() -> str | None:
     """Return the major version of CUDA of this machine's compiler; None if there is no compiler."""
     home = chosen_home() or "/usr/local/cuda"
     nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
-    output = None if nvcc is None else await _output_of(nvcc, "--version")
-    found = re.search(r"release (\d+)\.\d+", output or "")
+    if nvcc is None:
+        return None
+    found = re.search(r"release (\d+)\.\d+", await _output_of(nvcc, "--version"))
     return found[1] if found else None
 
 
@@ -192,7 +193,8 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
         if found not in environment.pythons:
             raise InputError(f"{title} needs Python {wanted}, but {chosen} is Python {found}.")
         return path
-    for path in _candidates(environment):
+    installed = (shutil.which(f"python{version}") for version in environment.pythons)
+    for path in (*filter(None, installed), sys.executable):
         if await _version(path) in environment.pythons:
             return path
     raise InputError(
@@ -201,22 +203,15 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
     )
 
 
-def _candidates(environment: Environment) -> Iterable[str]:
-    for version in environment.pythons:
-        if path := shutil.which(f"python{version}"):
-            yield path
-    yield sys.executable
-
-
 async def _version(python: str) -> str | None:
     """Return the version of a Python interpreter, such as `3.12`; None if the program is no Python interpreter."""
     output = await _output_of(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
-    version = (output or "").strip()
-    return version if re.fullmatch(r"\d+\.\d+", version) else None
+    found = re.fullmatch(r"(\d+\.\d+)\s*", output)
+    return found[1] if found else None
 
 
-async def _output_of(*command: str) -> str | None:
-    """Return the beginning of a program's output; None if it cannot be run or takes half a minute."""
+async def _output_of(*command: str) -> str:
+    """Return the beginning of a program's output; empty if the program cannot be run or takes half a minute."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -226,7 +221,7 @@ async def _output_of(*command: str) -> str | None:
             start_new_session=True,
         )
     except OSError:
-        return None
+        return ""
     assert process.stdout is not None
     output = b""
     try:
@@ -234,11 +229,10 @@ async def _output_of(*command: str) -> str | None:
             while len(output) < _MAX_OUTPUT and (chunk := await process.stdout.read(_MAX_OUTPUT)):
                 output += chunk
     except TimeoutError:
-        return None
+        return ""
     finally:
-        with contextlib.suppress(
-            ProcessLookupError
-        ):  # the user may have named any program, even one that does not end
+        # the user may have named any program, even one that does not end
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     return output.decode(errors="replace")
