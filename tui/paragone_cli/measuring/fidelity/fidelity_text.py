@@ -190,7 +190,7 @@ def _percent(estimate: Estimate | None) -> str:
 
 
 def _band(estimate: Estimate | None) -> str:
-    return "" if estimate is None else band_of(estimate.value).name
+    return "" if estimate is None else band_of(estimate.value)
 
 
 def _plain(value: float | None) -> str:

@@ -124,7 +124,7 @@ def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]
             "log_ppl_ratio": None if ratio is None else mean_error(_excess(candidate, fidelity.reference)),
             **difference_errors(candidate.difference),
         },
-        "band": None if kld is None else band_of(kld.value).name,
+        "band": None if kld is None else band_of(kld.value),
         "warning": unchanged(candidate, fidelity) or None,
         "top_k": None
         if top is None

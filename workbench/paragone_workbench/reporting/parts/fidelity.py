@@ -37,7 +37,7 @@ def fidelity_charts(engines: list[tuple[str, MeasurementJson]], measurement: Mea
 
 def _on_scale(kld: Figure) -> Figure:
     """Return a mean KL divergence with the name of its band."""
-    return replace(kld, text=f"{kld.text}, {band_of(kld.value).name}")
+    return replace(kld, text=f"{kld.text}, {band_of(kld.value)}")
 
 
 def _figures(

@@ -113,7 +113,7 @@ def _kld(engine: EngineFigures, reference: str | None) -> TableCell:
     if engine.kld is None:
         return TableCell()
     value, _, error = number(engine.kld).partition(" ± ")
-    band = band_of(engine.kld.value).name
+    band = band_of(engine.kld.value)
     return TableCell(text=value, detail=f"{band}, ± {error}" if error else band)
 
 
