@@ -50,7 +50,6 @@ MODELS = {
     "collapsed": "differs in nothing, until it answers a prompt: then it repeats one word",
     "silent": "answers without any text",
 }
-FULL = Capabilities(tokenize=True, distributions=True, logprobs=True, local=True)
 TOPS = Capabilities(tokenize=True, top_tokens=True)
 BOS = 9
 
@@ -130,14 +129,14 @@ class GradedEngine(PoliteEngine):
 class GradedBackend(PoliteBackend):
     name = "graded"
     title = "Graded"
-    capabilities = FULL
+    capabilities = Capabilities(tokenize=True, distributions=True, logprobs=True, local=True)
     load_options = GradedLoad
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         model = request.model
         if model not in MODELS:
             raise InputError(f"There is no model {model!r}.")
-        able = TOPS if model in ("tops", "faltering") else Capabilities() if model == "mute" else FULL
+        able = TOPS if model in ("tops", "faltering") else Capabilities() if model == "mute" else None
         loaded = LoadedModel(name=model, context=1024, size=10**6 * (1 + len(model)), capabilities=able)
         options = build(GradedLoad, request.options, owner=self.title)
         return GradedEngine(self, loaded, model, options.cache_type)

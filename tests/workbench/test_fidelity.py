@@ -310,6 +310,7 @@ class Handle:
 
     def __init__(self):
         self.engine, self.loaded, self.turn = Scripted(), Scripted.loaded, asyncio.Lock()
+        self.capabilities = self.loaded.capabilities
         self.definition = type("", (), {"name": "scripted", "backend": "scripted"})
 
     def open(self, threads): ...

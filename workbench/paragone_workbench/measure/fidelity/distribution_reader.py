@@ -9,7 +9,6 @@ from typing import TypeAlias, TypeVar
 
 from paragone import (
     Alternative,
-    Capabilities,
     DistributionsRequest,
     EngineCrashed,
     EngineError,
@@ -44,19 +43,14 @@ class DistributionReader:
     @property
     def is_full(self) -> bool:
         """Whether the open engine reports distributions over the whole vocabulary."""
-        return self._capabilities.distributions
-
-    @property
-    def _capabilities(self) -> Capabilities:
-        loaded = self._handle.loaded
-        return loaded.capabilities if loaded and loaded.capabilities else Capabilities()
+        return self._handle.capabilities.distributions
 
     async def vocabulary(self) -> Vocabulary:
         """Wait until the engine is open, and return the engine's vocabulary."""
         handle = self._handle
         if not await handle.opened():
             raise handle.error or EngineError(f"The engine {self._name} was closed.")
-        if not (self._capabilities.distributions or self._capabilities.top_tokens):
+        if not (handle.capabilities.distributions or handle.capabilities.top_tokens):
             raise InputError(
                 f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
                 "the positions of a given text, so its fidelity cannot be measured.",
