@@ -11,13 +11,15 @@ from paragone_workbench.measure.fidelity.depth import Depth
 from paragone_workbench.measure.fidelity.measured import Candidate, Difference, Measured
 from paragone_workbench.measure.fidelity.measurement import Fidelity
 from paragone_workbench.measure.fidelity.pairs import kld_pairs, neighbours
-from paragone_workbench.measure.fidelity.positions import DECADES, FEWEST_WINDOWS, mean, shares
-from paragone_workbench.measure.fidelity.report import (
-    DifferenceFigures,
-    depths_of,
-    figures_of,
-    log_ratio,
+from paragone_workbench.measure.fidelity.positions import (
+    DECADES,
+    FEWEST_WINDOWS,
+    mean,
+    percentile,
+    root_mean_square,
+    shares,
 )
+from paragone_workbench.measure.fidelity.report import depths_of, log_ratio
 from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.measure.fidelity.top_tokens import TOP, TopAgreement
 from paragone_workbench.measure.fidelity.verdict import verdict
@@ -74,20 +76,17 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
     """Return the table: a column for the reference, one for its noise, and one for each candidate."""
     reference, candidates = fidelity.reference, fidelity.candidates
     engines: list[Measured] = [reference, *candidates]
-    figures = [
-        figures_of(difference)
-        for difference in (fidelity.noise, *(candidate.difference for candidate in candidates))
-    ]
+    differences = [fidelity.noise, *(candidate.difference for candidate in candidates)]
 
     def of_engines(title: str, show: Callable[[Measured], str]) -> list[str]:
         first, *others = map(show, engines)
         return [title, first, "", *others]
 
-    def of_figures(title: str, show: Callable[[DifferenceFigures], str]) -> list[str]:
-        return [title, "", *map(show, figures)]
+    def of_differences(title: str, show: Callable[[Difference], str]) -> list[str]:
+        return [title, "", *map(show, differences)]
 
-    def percentile(title: str, percent: str) -> list[str]:
-        return of_figures(title, lambda difference: _plain(difference.kld_percentiles[percent]))
+    def of_klds(title: str, fraction: float) -> list[str]:
+        return of_differences(title, lambda difference: _plain(percentile(difference.kld, fraction)))
 
     ratios = [log_ratio(candidate, reference) for candidate in candidates]
     return [
@@ -96,15 +95,15 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
         of_engines("perplexity", lambda measured: _shown(measured.perplexity)),
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
         of_engines("bits per byte", lambda measured: _shown(measured.bits_per_byte(fidelity.text_bytes))),
-        of_figures("mean KLD", lambda difference: _shown(difference.kld)),
-        of_figures("on the scale", lambda difference: _band(difference.kld)),
-        percentile("median KLD", "50"),
-        percentile("90% KLD", "90"),
-        percentile("99% KLD", "99"),
-        percentile("maximum KLD", "100"),
-        of_figures("mean Δp", lambda difference: _percent(difference.delta_p)),
-        of_figures("RMS Δp", lambda difference: _percent(difference.rms_delta_p)),
-        of_figures("same top token", lambda difference: _percent(difference.same_top)),
+        of_differences("mean KLD", lambda difference: _shown(mean(difference.kld))),
+        of_differences("on the scale", lambda difference: _band(mean(difference.kld))),
+        of_klds("median KLD", 0.5),
+        of_klds("90% KLD", 0.9),
+        of_klds("99% KLD", 0.99),
+        of_klds("maximum KLD", 1),
+        of_differences("mean Δp", lambda difference: _percent(mean(difference.delta_p))),
+        of_differences("RMS Δp", lambda difference: _percent(root_mean_square(difference.delta_p))),
+        of_differences("same top token", lambda difference: _percent(mean(difference.same_top))),
         *_top_rows([candidate.top for candidate in candidates]),
     ]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
-
 from paragone import Json
 from paragone_workbench.measure.fidelity.depth import Depth, depths
 from paragone_workbench.measure.fidelity.independent_positions import (
@@ -31,42 +28,6 @@ _DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
 
 _INDEPENDENT = "llama_perplexity_se"
 """The name in JSON of the standard errors by llama-perplexity's formulas."""
-
-PercentileValues: TypeAlias = dict[str, float | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DifferenceFigures:
-    """The figures of distributions beside the reference's. A figure is None if no window was compared.
-
-    Δp is the probability of the token that really follows, minus that probability in the reference's distribution.
-    """
-
-    kld: Estimate | None
-    """Mean KL divergence, in nats."""
-    kld_percentiles: PercentileValues
-    """Percentiles of the KL divergence, by percentage; None with fewer than 100 positions."""
-    delta_p: Estimate | None
-    """Mean Δp."""
-    rms_delta_p: Estimate | None
-    """Root mean square of Δp."""
-    delta_p_percentiles: PercentileValues
-    """Percentiles of Δp."""
-    same_top: Estimate | None
-    """Share of the positions at which the likeliest token is the same."""
-
-
-def figures_of(difference: Difference) -> DifferenceFigures:
-    """Return the figures of a difference."""
-    kld, delta_p = difference.kld, difference.delta_p
-    return DifferenceFigures(
-        kld=mean(kld),
-        kld_percentiles=_percentiles(kld, _KLD_PERCENTILES),
-        delta_p=mean(delta_p),
-        rms_delta_p=root_mean_square(delta_p),
-        delta_p_percentiles=_percentiles(delta_p, _DELTA_P_PERCENTILES),
-        same_top=mean(difference.same_top),
-    )
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
@@ -160,20 +121,20 @@ def _loss_errors(measured: Measured) -> dict[str, Json]:
 
 
 def _difference_json(difference: Difference) -> dict[str, Json]:
-    figures = figures_of(difference)
-    percentiles = figures.kld_percentiles
+    kld, delta_p, same_top = difference.kld, difference.delta_p, mean(difference.same_top)
+    percentiles = _percentiles(kld, _KLD_PERCENTILES)
     return {
-        **_estimate_json("mean_kld", figures.kld),
+        **_estimate_json("mean_kld", mean(kld)),
         "median_kld": percentiles["50"],
         "p90_kld": percentiles["90"],
         "p99_kld": percentiles["99"],
         "max_kld": percentiles["100"],
-        "kld_percentiles": {**percentiles},
-        **_estimate_json("mean_dp", figures.delta_p),
-        **_estimate_json("rms_dp", figures.rms_delta_p),
-        "dp_percentiles": {**figures.delta_p_percentiles},
-        "top1_agreement": figures.same_top and figures.same_top.value,
-        "top1_se": figures.same_top and figures.same_top.error,
+        "kld_percentiles": percentiles,
+        **_estimate_json("mean_dp", mean(delta_p)),
+        **_estimate_json("rms_dp", root_mean_square(delta_p)),
+        "dp_percentiles": _percentiles(delta_p, _DELTA_P_PERCENTILES),
+        "top1_agreement": same_top and same_top.value,
+        "top1_se": same_top and same_top.error,
     }
 
 
@@ -181,5 +142,6 @@ def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
     return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
 
 
-def _percentiles(values: Values, wanted: tuple[float, ...]) -> PercentileValues:
+def _percentiles(values: Values, wanted: tuple[float, ...]) -> dict[str, Json]:
+    """Return percentiles by percentage; None with fewer than 100 values."""
     return {f"{percent:g}": percentile(values, percent / 100) for percent in wanted}
