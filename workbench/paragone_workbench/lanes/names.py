@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -43,18 +43,10 @@ def _unique(
 ) -> str:
     taken = {name for name, _ in named}
     namesakes = [other for _, other in named if other.name == definition.name]
-    qualified = _qualified_names(definition, namesakes, find)
-    names = chain([definition.name], qualified, numbered(definition.name))
-    return next(name for name in names if name not in taken)
-
-
-def _qualified_names(
-    definition: EngineDefinition, namesakes: Sequence[EngineDefinition], find: BackendLookup
-) -> Iterator[str]:
+    names = [definition.name]
     if any(other.backend != definition.backend for other in namesakes):
-        yield f"{definition.name} ({definition.backend})"
-    if not namesakes:
-        return
-    server = server_of(definition, find(definition.backend))
+        names.append(f"{definition.name} ({definition.backend})")
+    server = server_of(definition, find(definition.backend)) if namesakes else ""
     if server and any(server_of(other, find(other.backend)) != server for other in namesakes):
-        yield f"{definition.name} ({server})"
+        names.append(f"{definition.name} ({server})")
+    return next(name for name in chain(names, numbered(definition.name)) if name not in taken)
