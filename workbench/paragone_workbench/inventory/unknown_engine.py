@@ -13,6 +13,7 @@ from paragone import Backend, ModelInfo, ParagoneError
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import engine_for_model, expand_home, to_spec
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.models import existing_demo_models, find_models
 from paragone_workbench.paths import accessible
 
@@ -41,7 +42,7 @@ async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str
 async def _hint_for_path(path: Path, registry: Registry) -> str:
     found = await _search(registry, lambda backend: _models_at(backend, path))
     able = [(backend, model) for backend, model in found if not model.problem]
-    usable = [(backend, model) for backend, model in able if await _is_usable(backend)]
+    usable = [(backend, model) for backend, model in able if (await probe(backend)).usable]
     place = "in this folder" if path.is_dir() else "in this file"
     if usable:
         return f"To use the model {place}, write: {_listed(usable)}"
@@ -96,13 +97,6 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
             for model in models
             if Path(model.model).name == path.name
         ]
-
-
-async def _is_usable(backend: Backend) -> bool:
-    try:
-        return (await questions.probe(backend, None)).usable
-    except ParagoneError:
-        return False
 
 
 def _listed(found: Sequence[tuple[Backend, ModelInfo]]) -> str:

@@ -35,12 +35,9 @@ def copies(lanes: Sequence[Lane], run: Run) -> Iterator[Copy]:
     if answer:
         yield Copy(name="the answer", text=answer, detail=counted(len(answer), "character"))
     if run.prompt is not None:
-        turn = turn_text(lanes, run.prompt)
-        yield Copy(
-            name="the turn",
-            text=turn,
-            detail=f"the prompt and {counted(_answers(lanes, run.prompt), 'answer')}",
-        )
+        answers = sum(lane.answer(run.prompt) is not None for lane in lanes)
+        detail = f"the prompt and {counted(answers, 'answer')}"
+        yield Copy(name="the turn", text=turn_text(lanes, run.prompt), detail=detail)
     whole = conversation_text(lanes)
     yield Copy(name="the conversation", text=whole, detail=counted(len(whole), "character"))
 
@@ -72,7 +69,3 @@ def conversation_text(lanes: Sequence[Lane]) -> str:
     return "\n".join(
         turn_text(lanes, prompt) for prompt in sorted(prompts, key=lambda prompt: prompt.created)
     )
-
-
-def _answers(lanes: Sequence[Lane], prompt: Prompt) -> int:
-    return sum(lane.answer(prompt) is not None for lane in lanes)

@@ -53,11 +53,10 @@ def refusal(engine: EngineHandle, users: int) -> str:
     most = engine.placement.most_at_once
     if most is None or users <= most:
         return ""
-    name = engine.definition.name
-    if most == 1:
-        return f"{name} answers one prompt at a time, so {counted(users, 'user')} at once cannot be measured."
+    prompts = "one prompt" if most == 1 else f"{most:,} prompts"
     return (
-        f"{name} answers {most:,} prompts at a time, so {counted(users, 'user')} at once cannot be measured."
+        f"{engine.definition.name} answers {prompts} at a time, so {counted(users, 'user')} at once cannot be "
+        "measured."
     )
 
 
