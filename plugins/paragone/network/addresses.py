@@ -36,12 +36,9 @@ def spelled(host: str | bytes) -> str:
             host = host.encode("idna").decode()
         except UnicodeError:
             return host
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return host
+    found = _ip_address(host)
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    return str(mapped or found or host)
 
 
 def bracketed(host: str) -> str:
@@ -51,19 +48,19 @@ def bracketed(host: str) -> str:
 
 def is_numeric(host: str) -> bool:
     """Return whether a host is an IP address, which needs no lookup."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return _ip_address(host) is not None
 
 
 def is_loopback(host: str) -> bool:
     """Return whether a host, in its usual spelling, is this machine, which unspecified addresses such as 0.0.0.0 also reach."""
-    if host in ("", "localhost"):
-        return True
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return False
+    found = _ip_address(host)
+    if found is None:
+        return host in ("", "localhost")
     return found.is_loopback or found.is_unspecified
+
+
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
