@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,8 +31,11 @@ THINKING_TAGS = (
     Tags("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),  # gpt-oss
 )
 
-_NO_THINKING = "<|channel|>final<|message|>"
-"""The start of a gpt-oss answer without thinking."""
+_OPENINGS: Mapping[str, Tags | None] = {
+    **{tags.open: tags for tags in THINKING_TAGS},
+    "<|channel|>final<|message|>": None,  # a gpt-oss answer without thinking
+}
+"""The texts at the start of an answer that are left out, and the tags of the thinking blocks that they open."""
 
 
 @dataclass(slots=True)
@@ -149,16 +152,12 @@ class AnswerText:
     def _begin(self) -> bool:
         """Find out whether the answer begins with a thinking block. Return False if the text is too short to tell."""
         start = self._text.lstrip()
-        for tags in THINKING_TAGS:
-            if start.startswith(tags.open):
-                self._drop(len(self._text) - len(start) + len(tags.open))
-                self._tags, self._skip_space = tags, True
+        for opening, tags in _OPENINGS.items():
+            if start.startswith(opening):
+                self._drop(len(self._text) - len(start) + len(opening))
+                self._tags, self._skip_space = tags, tags is not None
                 self._begun = True
-        if start.startswith(_NO_THINKING):
-            self._drop(len(self._text) - len(start) + len(_NO_THINKING))
-            self._begun = True
-        openings = (_NO_THINKING, *(tags.open for tags in THINKING_TAGS))
-        self._begun = self._begun or not any(opening.startswith(start) for opening in openings)
+        self._begun = self._begun or not any(opening.startswith(start) for opening in _OPENINGS)
         return self._begun
 
     def _take(self, count: int) -> None:
