@@ -73,10 +73,8 @@ class Number(Assertion[NumberOptions]):
 
 def last_number(text: str) -> Decimal | None:
     """Return the last number in a text, with a point before decimals; None if the text has no number."""
-    found = None
-    for match in _NUMBER.finditer(text):
-        found = match[0]
-    return None if found is None else Decimal(found.replace(",", "").replace("−", "-"))
+    numbers = _NUMBER.findall(text)
+    return Decimal(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
 
 
 def _exact(bound: float) -> Decimal:
