@@ -33,15 +33,13 @@ class LimitedProcess:
     its standard input is closed, so it does not outlive the application.
     """
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        """Set the CPU time in seconds that a job may take. The process is not started yet."""
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
     async def run(self, job: Mapping[str, Json]) -> Mapping[str, Json]:
         """Do a job, and return its result. Raises NoVerdict if the job takes too long or fails."""
-        line = json.dumps({**job, "seconds": self._seconds}).encode() + b"\n"
+        line = json.dumps({**job, "seconds": SECONDS}).encode() + b"\n"
         result = await asyncio.wrap_future(in_daemon_thread(lambda: self._do(line)))
         if isinstance(error := result.get("error"), str):
             raise NoVerdict(error)
@@ -63,9 +61,7 @@ class LimitedProcess:
                 return result
             status = self._end()
         if status == -signal.SIGPROF:
-            return {
-                "error": f"The check took more than {self._seconds:g} seconds of CPU time and was stopped."
-            }
+            return {"error": f"The check took more than {SECONDS:g} seconds of CPU time and was stopped."}
         return {"error": f"The process of the check ended unexpectedly, with status {status}."}
 
     def _started(self) -> subprocess.Popen[bytes]:

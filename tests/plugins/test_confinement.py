@@ -116,7 +116,7 @@ async def test_keys_stay_out_of_the_environment_of_an_engine(monkeypatch):
     assert not {"OPENAI_API_KEY", "HF_TOKEN", "GGML_API_KEY"} & names
 
 
-def test_only_listed_variables_are_passed():
+def test_only_listed_variables_are_passed(monkeypatch):
     variables = {
         "LC_ALL": "C",
         "OMP_NUM_THREADS": "1",
@@ -124,7 +124,8 @@ def test_only_listed_variables_are_passed():
         "AWS_PROFILE": "p",
         "XPATH": "x",
     }
-    assert set(passed_variables(variables)) == {"LC_ALL", "OMP_NUM_THREADS"}
+    monkeypatch.setattr(os, "environ", variables)
+    assert set(passed_variables()) == {"LC_ALL", "OMP_NUM_THREADS"}
 
 
 async def test_that_the_network_is_closed_is_found_out_by_trying():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 
 _ADDED = "PARAGONE_PASS_ENV"
 """The variable in which users list more variables to inherit, separated by commas; `NAME_*` means all that begin with `NAME_`."""
@@ -31,15 +30,14 @@ _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(
 """Names of variables that are excluded even if a wildcard of this list matches."""
 
 
-def passed_variables(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variables that an engine's process inherits, out of `variables` or of this process's own variables."""
-    variables = os.environ if variables is None else variables
+def passed_variables() -> dict[str, str]:
+    """Return those of this process's variables that an engine's process inherits."""
     own = " ".join((_SYSTEM, _COMPUTING, _LIBRARIES, _COMPILING))
     listed = _pattern(own.split())
-    added = _pattern([name for name in re.split(r"[,\s]+", variables.get(_ADDED, "")) if name])
+    added = _pattern([name for name in re.split(r"[,\s]+", os.environ.get(_ADDED, "")) if name])
     return {
         name: value
-        for name, value in variables.items()
+        for name, value in os.environ.items()
         if added.fullmatch(name) or (listed.fullmatch(name) and not _SECRET.search(name))
     }
 

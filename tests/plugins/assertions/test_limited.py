@@ -20,8 +20,9 @@ QUICK = {"job": "search", "pattern": "a", "text": "a"}
 
 
 @pytest.fixture
-def limited():
-    process = LimitedProcess(seconds=0.1)
+def limited(monkeypatch):
+    monkeypatch.setattr("paragone_assertions.limited.SECONDS", 0.1)
+    process = LimitedProcess()
     yield process
     process.close()
 
@@ -96,8 +97,9 @@ async def test_nothing_runs_after_the_end(new_children):
     regex.close()
 
 
-async def test_the_end_does_not_wait_for_a_job(new_children):
-    patient = LimitedProcess(seconds=3600)
+async def test_the_end_does_not_wait_for_a_job(new_children, monkeypatch):
+    monkeypatch.setattr("paragone_assertions.limited.SECONDS", 3600)
+    patient = LimitedProcess()
     job = asyncio.create_task(patient.run(HOPELESS))
     while not new_children():
         await asyncio.sleep(0.01)
