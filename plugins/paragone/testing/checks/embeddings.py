@@ -6,9 +6,10 @@ import asyncio
 import math
 from collections.abc import Sequence
 
+from paragone.checks import check_embeddings
 from paragone.errors import EngineError, ParagoneError
 from paragone.testing.fixtures import ConformanceFixtures
-from paragone.testing.runs import check_error, check_plain, needs, refused, within
+from paragone.testing.runs import check_error, needs, refused, within
 from paragone.testing.subject import Subject
 from paragone.values.embeddings import Embeddings
 from paragone.values.messages import EmbedRequest
@@ -67,12 +68,8 @@ async def embed(subject: Subject, request: EmbedRequest) -> Embeddings:
 
 def check_vectors(found: Embeddings, count: int) -> tuple[tuple[float, ...], ...]:
     """Check the embeddings of `count` texts, and return the vectors."""
-    check_plain(found)
-    assert len(found.vectors) == count, f"{len(found.vectors)} embeddings came instead of {count}"
-    lengths = {len(vector) for vector in found.vectors}
-    assert len(lengths) == 1, f"the embeddings differ in length: {sorted(lengths)}"
-    assert all(map(math.isfinite, (number for vector in found.vectors for number in vector)))
-    assert all(any(vector) for vector in found.vectors), "an embedding is empty, or all zeros"
+    check_embeddings(found, count)
+    assert all(any(vector) for vector in found.vectors), "an embedding is all zeros"
     assert found.prompt_tokens is None or found.prompt_tokens >= count, (
         f"{found.prompt_tokens} tokens of {count} texts"
     )
