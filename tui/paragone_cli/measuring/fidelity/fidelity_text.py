@@ -112,19 +112,13 @@ def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
     """Return the rows for candidates that report only their likeliest tokens; none without such candidates."""
     if not any(tops):
         return []
+
+    def row(title: str, show: Callable[[TopAgreement], Estimate | None]) -> list[str]:
+        return [title, "", "", *("" if top is None else _percent(show(top)) for top in tops)]
+
     return [
-        [
-            f"same first of the top {TOP}",
-            "",
-            "",
-            *("" if top is None else _percent(top.same_top) for top in tops),
-        ],
-        [
-            f"in common of the top {TOP}",
-            "",
-            "",
-            *("" if top is None else _percent(top.common) for top in tops),
-        ],
+        row(f"same first of the top {TOP}", lambda top: top.same_top),
+        row(f"in common of the top {TOP}", lambda top: top.common),
     ]
 
 
