@@ -7,8 +7,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from paragone.errors import InputError
 
@@ -36,7 +36,7 @@ class NotRegularFileError(OSError):
         super().__init__(errno.EINVAL, "Not a regular file")
 
 
-def open_regular_file(path: str | Path) -> BinaryIO:
+def open_regular_file(path: str | Path) -> BufferedReader:
     """Open a file for reading.
 
     Raises NotRegularFileError, another OSError, or ValueError if the path has a null character.
@@ -59,7 +59,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def reading(path: Path, *, hint: str) -> Iterator[BinaryIO]:
+def reading(path: Path, *, hint: str) -> Iterator[BufferedReader]:
     """Open a file for reading, and close it at the end of the block. `hint` is the hint of the error for a path of no regular file.
 
     Raises InputError if the file cannot be opened or read, or is not a regular file.

@@ -54,8 +54,5 @@ def _is_own(path: Path, request: SuiteRequest) -> bool:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     with reading(path, hint="Name another file.") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
