@@ -37,10 +37,10 @@ __all__ = [
 ]
 
 NOTICE_S = 2.0
-"""Seconds that a third-party plugin may take to be imported and to return its backends, if all are wanted."""
+"""Seconds that a third-party plugin may take to be imported and to return its backends, if the caller wants all backends."""
 
 LOADING_S = 20.0
-"""Seconds that a plugin may take if one backend is wanted, or assertions, or if the plugin is paragone's own."""
+"""Seconds that a plugin may take if the caller wants one backend or the assertions, or if the plugin is paragone's own."""
 
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""

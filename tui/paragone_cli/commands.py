@@ -118,7 +118,7 @@ _VALUED = ("--config", "--system", "--set")
 
 
 def _named(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the name of the command and the other arguments; an empty name if the first is not a command.
+    """Return the name of the command and the other arguments; an empty name if no command is named.
 
     Options may precede the command's name. After `--`, no argument is taken as a command.
     """

@@ -24,7 +24,7 @@ def go_offline(*, allows_loopback: bool) -> None:
 def close_for_good() -> None:
     """Make the system refuse this process and its children every socket except Unix sockets.
 
-    This cannot be undone. Raises OSError where the system has no such restriction.
+    The process cannot undo the restriction. Raises OSError where the system has no such restriction.
     """
     # ctypes takes as long to import as a small command runs
     from paragone.worker.child_process.confinement import LAYER, close_network

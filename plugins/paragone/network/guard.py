@@ -91,7 +91,7 @@ class Guard:
     def name(self, addresses: Iterable[str], engine: str = "", *, is_local: bool = False) -> None:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
-        An engine that learns an address while it is opened names this address without `engine`. An engine that computes on
+        An engine that learns an address while it is opened calls this method without the argument `engine`. An engine that computes on
         this machine (`is_local`) contacts the addresses from its own process, which may never use the network offline.
 
         Raises InputError if this process is offline and may not contact one of the addresses.
@@ -143,7 +143,7 @@ class Guard:
 
     @contextlib.contextmanager
     def unlisted(self) -> Iterator[None]:
-        """List no contacts within the block. For a trial."""
+        """Within the block, list no contacts: `try_guard` makes one that must be refused."""
         self._is_listing = False
         try:
             yield

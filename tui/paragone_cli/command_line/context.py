@@ -1,4 +1,4 @@
-"""The context of a command: settings, backends, the engines named on the command line, and the screen for them."""
+"""The context of a command: settings, backends, the engines that the command line names, and the screen that opens engines."""
 
 from __future__ import annotations
 

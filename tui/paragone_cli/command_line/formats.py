@@ -31,7 +31,7 @@ def short_name(name: str) -> str:
 
 
 def short_names(names: Iterable[str]) -> Mapping[str, str]:
-    """Return a short name for each name: of 20 cells at most, or the name itself if the short names were ambiguous."""
+    """Return a short name for each name: of 20 cells at most, or whole names if two short names would be equal."""
     # loads rich, which other commands do not need
     from paragone_tui.terminal.short_names import shortened, shortest
 

@@ -24,7 +24,7 @@ from paragone_workbench.conversation.attachments.reading import read_files
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.visible_text import is_utf8
 
-PROMPT = "the prompt; if omitted or `-`, standard input; if both are given, piped input is appended to it"
+PROMPT = "the prompt; if omitted or `-`, standard input. Piped input is appended to a prompt that is given"
 """The help text of an argument for the prompt."""
 
 

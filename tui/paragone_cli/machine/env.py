@@ -35,7 +35,7 @@ _TAKEN_BY = {
 
 @dataclass(frozen=True, kw_only=True)
 class EnvArguments(PrintArguments):
-    """The action of `paragone env`, and the backend whose environment it concerns."""
+    """The action of `paragone env`, and the backend of the environment."""
 
     action: str = word(
         "ACTION",

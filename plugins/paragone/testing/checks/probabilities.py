@@ -85,7 +85,7 @@ class ProbabilityChecks(ConformanceFixtures):
     async def test_a_score_agrees_with_the_run(self, subject: Subject) -> None:
         """The score of an answer has the log-probabilities that the run reported.
 
-        This shows that masks, caches and the positions of logits are right. The allowed difference is the
+        Equal log-probabilities show that masks, caches and the positions of logits are right. The allowed difference is the
         engine's own noise.
         """
         able = subject.able

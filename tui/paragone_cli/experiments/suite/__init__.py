@@ -48,9 +48,9 @@ class SuiteArguments(RunArguments, PrintArguments):
     action: str = word(
         "ACTION",
         "run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
-        "the experiments; show: show the results of one; compare: compare the engines of one or more; new: write a file "
-        "with the prompts of a conversation; export: write unfinished runs into a batch file for another machine; import: "
-        "import the results of one",
+        "the experiments; show: show the results of an experiment; compare: compare the engines of experiments; new: "
+        "write a file with the prompts of a conversation; export: write unfinished runs into a batch file for another "
+        "machine; import: import the results of a batch file",
         choices=("run", "list", "show", "compare", "new", "export", "import"),
     )
     names: Sequence[str] = word(

@@ -90,7 +90,7 @@ class _Progress(StatusLine, ImportObserver):
         if self._refused <= PROBLEMS_SHOWN:
             warn(problem_text(path.name, [problem]))
         elif self._refused == PROBLEMS_SHOWN + 1:
-            warn("Further lines that are not imported are counted only.")
+            warn("Further lines that are not imported are only counted.")
 
     def taken(self, lines: int) -> None:
         """Show the number of lines."""

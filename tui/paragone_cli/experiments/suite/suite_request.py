@@ -1,4 +1,4 @@
-"""What `paragone suite run` and `paragone suite export` are asked for: a file of prompts, engines, settings."""
+"""Makes a suite request of the arguments of `paragone suite run` and `paragone suite export`."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.store import Experiment, ExperimentRun, History
 
 SHOWN = 20
-"""Prompts that are shown on a terminal."""
+"""Largest number of prompts that are shown on a terminal."""
 
 
 def suite_show(args: SuiteArguments) -> int:
