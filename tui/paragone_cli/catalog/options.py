@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from paragone import Json
-from paragone.options import OptionInfo, Options, describe
+from paragone.options import OptionInfo, Options, describe, value_text
 from paragone_cli.command_line.arguments import PrintArguments, command, word
 from paragone_cli.command_line.output import note, one_line, put, put_json, put_line, terminal_width
 from paragone_workbench.engines.context_options import ContextOptions
@@ -49,7 +49,7 @@ def options(args: OptionsArguments) -> int:
 
 
 def _describe(info: OptionInfo) -> Iterator[str]:
-    default = "" if info.default is None or info.default == [] else f", default {_toml_value(info.default)}"
+    default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
     yield one_line(f"  {info.name}: {info.accepted}{default}")
     width = min(terminal_width(), _WIDEST)
     yield from textwrap.wrap(
@@ -59,11 +59,6 @@ def _describe(info: OptionInfo) -> Iterator[str]:
         subsequent_indent=" " * 6,
         break_on_hyphens=False,  # names such as llama-server and --no-kv-offload stay whole
     )
-
-
-def _toml_value(value: Json) -> str:
-    """Return a value in the form of config.toml, without quotes."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _json(kind: type[Options]) -> list[Json]:
