@@ -31,8 +31,9 @@ class Stream:
         self._held = ""  # a CR whose LF may be in the next chunk
         self._in_line = False
         self._pending = bytearray()
-        self._scheduled = False
         self._written = asyncio.Event()
+        """Set while no text is queued."""
+        self._written.set()
 
     def write(self, text: str) -> None:
         """Queue a chunk of text. The chunk is written in the next iteration of the event loop."""
@@ -50,15 +51,13 @@ class Stream:
             text = visible(self._held)
             if self._in_line or text:
                 self._take(f"{text}\n")
-        if self._scheduled:
-            await self._written.wait()
+        await self._written.wait()
 
     def _take(self, text: str) -> None:
         if text:
             self._in_line = not text.endswith("\n")
             self._pending += text.encode(self._encoding, "replace")
-            if not self._scheduled:
-                self._scheduled = True
+            if self._written.is_set():
                 self._written.clear()
                 self._loop.call_soon(self._write)
 
@@ -72,9 +71,7 @@ class Stream:
             self.error = error
             self._pending.clear()
             self._on_broken()
-        waits = bool(self._pending)
-        self._scheduled = waits
-        if waits:
+        if self._pending:
             self._loop.add_writer(self._descriptor, self._resume)
         else:
             self._written.set()
