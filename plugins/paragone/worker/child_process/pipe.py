@@ -99,14 +99,13 @@ class Frames:
         self._open = True
         self._watched = False
         """Whether the thread will check the waiting events without a notification."""
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
+        self._condition = threading.Condition()
         self._thread = threading.Thread(target=self._send_late, daemon=True)
         self._thread.start()
 
     def add(self, event: Event) -> None:
         """Send an event, now or together with the next events."""
-        with self._lock:
+        with self._condition:
             self._waiting.append(event)
             is_first = not self._has_begun and isinstance(event, Token)
             self._has_begun = self._has_begun or is_first
