@@ -40,6 +40,7 @@ class EnginePool:
         `cores` is the number of CPU cores that all engines together may use; None for all cores of this machine.
         """
         self.registry = registry
+        self.requests_per_server = requests_per_server
         self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
         self.engines: list[EngineHandle] = []
         self._leaving: set[EngineHandle] = set()

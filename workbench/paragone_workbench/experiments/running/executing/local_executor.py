@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from paragone import ParagoneError
 from paragone_workbench.config.settings import Mode
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
 from paragone_workbench.experiments.running.executing.executor import SuiteWork
@@ -27,8 +27,12 @@ class LocalExecutor:
         self, work: SuiteWork, *, mode: Mode | None = None, most_requests: int = REQUESTS_PER_SERVER
     ) -> None:
         self._work = work
-        self._mode = mode or work.request.schedule
-        self._most_requests = most_requests
+        self._new_pool = partial(
+            EnginePool,
+            work.registry,
+            mode=mode or work.request.schedule,
+            requests_per_server=most_requests,
+        )
         self._pool = self._new_pool()
         self._engines: dict[int, SpreadEngine] = {}
         self._judges: dict[str, SpreadEngine] = {}
@@ -39,7 +43,7 @@ class LocalExecutor:
         """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
         await self._work.registry.place([self._work.request.engines[index] for index in engines])
         for index in engines:
-            engine = self._engine(self._work.request.engines[index])
+            engine = SpreadEngine(self._pool, self._work.request.engines[index], self._work.observer)
             self._work.progress[index].engine = self._engines[index] = engine
         await self._pool.open_all()
         scheduler = self._pool.scheduler
@@ -65,7 +69,9 @@ class LocalExecutor:
         self._pool = self._new_pool()
         judges = {name: self._work.request.judges[name] for name in names}
         await self._work.registry.place(list(judges.values()))
-        self._judges = {name: self._engine(judge) for name, judge in judges.items()}
+        self._judges = {
+            name: SpreadEngine(self._pool, judge, self._work.observer) for name, judge in judges.items()
+        }
         return self._judges
 
     async def stop(self) -> None:
@@ -78,12 +84,6 @@ class LocalExecutor:
         """Close the engines and the judges."""
         await self._pool.close()
 
-    def _new_pool(self) -> EnginePool:
-        return EnginePool(self._work.registry, mode=self._mode, requests_per_server=self._most_requests)
-
-    def _engine(self, definition: EngineDefinition) -> SpreadEngine:
-        return SpreadEngine(self._pool, definition, self._work.observer, most_requests=self._most_requests)
-
     async def _drain(self, engines: Sequence[int]) -> None:
         """Execute all runs of these engines."""
         cells = SharedIterator(self._work.unfinished(engines))
@@ -95,16 +95,13 @@ class LocalExecutor:
     async def _take(self, cells: SharedIterator[Cell]) -> None:
         try:
             while not self._stopped and (cell := await cells.take()) is not None:
-                await self._do(cell)
+                index = cell.key.engine_index
+                progress = self._work.progress[index]
+                progress.began = progress.began or time.monotonic()
+                executed = await execute_cell(cell, self._engines[index], self._work.catalog)
+                if executed is not None:
+                    await self._work.save([executed])
         except ParagoneError as error:
             if self._failure is None:
                 self._failure = error
                 await self.stop()
-
-    async def _do(self, cell: Cell) -> None:
-        work, index = self._work, cell.key.engine_index
-        progress = work.progress[index]
-        progress.began = progress.began or time.monotonic()
-        executed = await execute_cell(cell, self._engines[index], work.catalog)
-        if executed is not None:
-            await work.save([executed])

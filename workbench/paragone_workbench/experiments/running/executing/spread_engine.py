@@ -15,7 +15,6 @@ from paragone_workbench.experiments.running.executing.suite_engine import Execut
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 FAILURES = 3
 """Number of failed runs in a row after which one of several servers counts as lost."""
@@ -52,23 +51,15 @@ class SpreadEngine:
     only if all servers failed. A lost server is tried again later, with one run at first.
     """
 
-    def __init__(
-        self,
-        pool: EnginePool,
-        definition: EngineDefinition,
-        observer: SuiteObserver,
-        *,
-        most_requests: int = REQUESTS_PER_SERVER,
-    ) -> None:
-        """Add the engine to a pool, without opening it. A server gets at most `most_requests` requests at a time."""
+    def __init__(self, pool: EnginePool, definition: EngineDefinition, observer: SuiteObserver) -> None:
+        """Add the engine to a pool, without opening it."""
         self.definition = definition
         self._observer = observer
         self._recorded = pool.registry.public(definition)
         """The definition in results, which names all servers, whichever server answers."""
         self._backend = pool.registry.find(definition.backend)
         self._servers = [
-            SuiteEngine(pool, one, observer.progressed, most_requests=most_requests)
-            for one in at_each_server(definition, self._backend)
+            SuiteEngine(pool, one, observer.progressed) for one in at_each_server(definition, self._backend)
         ]
         self._standings = {server: Standing() for server in self._servers}
         self._given_up: ParagoneError | None = None
@@ -94,7 +85,7 @@ class SpreadEngine:
     @property
     def doing(self) -> str:
         """How many servers answer, if not all do, and how much of the model is loaded, as text; may be empty."""
-        left = [server for server, standing in self._standings.items() if standing.lost is None]
+        left = self._working()
         doing = next((server.doing for server in left if server.doing), "")
         if len(left) == len(self._servers):
             return doing
@@ -155,7 +146,7 @@ class SpreadEngine:
                 self._standings[due].on_trial = True
                 await due.take_again()
                 return due
-            left = [server for server in self._asked() if server not in failed_at]
+            left = [server for server in self._working() if server not in failed_at]
             chosen = min(left, key=lambda server: server.load, default=None)
             if chosen is None and not any(standing.on_trial for standing in self._standings.values()):
                 return None
@@ -174,7 +165,7 @@ class SpreadEngine:
 
     def _let_next(self) -> None:
         """Let the run that has waited longest look for a server, if one has room."""
-        if any(server.load < 1 for server in self._asked()) or any(map(self._is_due, self._servers)):
+        if any(server.load < 1 for server in self._working()) or any(map(self._is_due, self._servers)):
             self._wake(1)
 
     def _wake(self, most: int | None = None) -> None:
@@ -185,7 +176,7 @@ class SpreadEngine:
                 may_look.set_result(None)
                 most = None if most is None else most - 1
 
-    def _asked(self) -> list[SuiteEngine]:
+    def _working(self) -> list[SuiteEngine]:
         """Return the servers that are not lost."""
         return [server for server, standing in self._standings.items() if standing.lost is None]
 

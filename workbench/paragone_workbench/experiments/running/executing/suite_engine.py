@@ -39,21 +39,16 @@ class SuiteEngine(EngineObserver, RunObserver):
     """
 
     def __init__(
-        self,
-        pool: EnginePool,
-        definition: EngineDefinition,
-        on_progress: Callable[[], None],
-        *,
-        most_requests: int = REQUESTS_PER_SERVER,
+        self, pool: EnginePool, definition: EngineDefinition, on_progress: Callable[[], None]
     ) -> None:
-        """Add the engine to a pool, without opening it. A server gets at most `most_requests` requests at a time."""
+        """Add the engine to a pool, without opening it."""
         self.definition = definition
         self.given_up: ParagoneError | None = None
         """Why the engine was given up; None as long as the engine executes runs."""
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
-        many = first.placement.most_at_once or most_requests
+        many = first.placement.most_at_once or pool.requests_per_server
         if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
             many = 1
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
