@@ -42,11 +42,8 @@ class Sharing:
 
 def resources_of(engine: EngineHandle) -> frozenset[str]:
     """Return the resources that a run of an engine uses: its servers, and this machine if the engine computes here."""
-    addresses = engine.addresses
-    found = set(map(_canonical, addresses))
-    if engine.is_local or any(map(_is_loopback, addresses)):
-        found.add(THIS_MACHINE)
-    return frozenset(found)
+    here = {THIS_MACHINE} if engine.is_local or servers_here(engine) else set()
+    return servers_of(engine) | here
 
 
 def memory_of(engine: EngineHandle) -> frozenset[str]:
