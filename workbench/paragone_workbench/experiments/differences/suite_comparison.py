@@ -97,42 +97,29 @@ class SuiteComparison:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the values that the figures leave out."""
-        failed = [
-            f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. Failed runs are left out of all figures."
-            for engine in self.engines
-            if engine.failed
-        ]
-        shared = [
-            f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server with other "
-            "runs. Their times are left out."
-            for engine in self.engines
-            if engine.shared
-        ]
-        return (
-            *self._left_out_note(self.undecided, lambda engine: engine.undecided, _UNDECIDED),
-            *self._left_out_note(self.unjudged, lambda engine: engine.unjudged, _UNJUDGED),
-            *failed,
-            *shared,
-            *self._apart_note(),
-            *self._drift_notes(),
-        )
+        return tuple(self._notes())
 
-    def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
-        """Yield the note on prompts that pass rates and scores leave out. `why` has `{who}` for the engines."""
-        if count:
-            who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
-            prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
-            yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
-
-    def _apart_note(self) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
+        yield from self._left_out_note(self.undecided, lambda engine: engine.undecided, _UNDECIDED)
+        yield from self._left_out_note(self.unjudged, lambda engine: engine.unjudged, _UNJUDGED)
+        for engine in self.engines:
+            if engine.failed:
+                yield (
+                    f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. "
+                    "Failed runs are left out of all figures."
+                )
+        for engine in self.engines:
+            if engine.shared:
+                yield (
+                    f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server "
+                    "with other runs. The times of these runs are left out."
+                )
         if self.apart:
             pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
             yield (
                 f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
                 "speed would look like a difference. In one experiment with `--schedule sequential` they alternate."
             )
-
-    def _drift_notes(self) -> Iterator[str]:
         for engine in self.engines:
             if engine.drift is not None:
                 verb = "fell" if engine.drift < 0 else "rose"
@@ -141,6 +128,13 @@ class SuiteComparison:
                     "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: its "
                     "speeds are uncertain."
                 )
+
+    def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
+        """Yield the note on prompts that pass rates and scores leave out. `why` has `{who}` for the engines."""
+        if count:
+            who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
+            prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
+            yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
 
 
 def compare_suite(
@@ -161,16 +155,12 @@ def compare_suite(
         for one, other in combinations(collected, 2)
         if not any(one.engine in group and other.engine in group for group in groups)
     ]
-    apart = {
-        (one.engine, other.engine)
-        for one, other in pairs
-        if not alternate(*one.columns.common_starts(other.columns))
-    }
+    apart = [(one, other) for one, other in pairs if not alternate(*one.columns.common_starts(other.columns))]
     found = [
         (one, other, metric, paired)
         for one, other in pairs
         for metric in metrics
-        if not (metric.timed and (one.engine, other.engine) in apart)
+        if not (metric.timed and (one, other) in apart)
         and (paired := _paired(one, other, metric)) is not None
     ]
     ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
@@ -196,8 +186,8 @@ def compare_suite(
         unjudged=len(set(chain.from_iterable(values.unjudged for values in collected))),
         apart=tuple(
             (one.engine, other.engine)
-            for one, other in pairs
-            if (one.engine, other.engine) in apart and one.columns.has_starts and other.columns.has_starts
+            for one, other in apart
+            if one.columns.has_starts and other.columns.has_starts
         ),
     )
 
