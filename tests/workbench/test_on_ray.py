@@ -97,7 +97,7 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
 
 
 def test_nodes_that_have_everything_pass():
-    ours = NodeReport(paragone=own_version(), python="3.11.7", cores=2, files={"/m": 5})
+    ours = NodeReport(paragone=own_version(), files={"/m": 5})
     check_nodes({"a": ours, "b": ours}, {"/m": 5})
     check_nodes({"a": ours, "b": ours}, {"/m": None})
 
@@ -112,7 +112,7 @@ def test_nodes_that_have_everything_pass():
     ],
 )
 def test_what_a_node_lacks_is_named(changes, expected):
-    ours = NodeReport(paragone=own_version(), python="3.11.7", cores=2, files={"/m": 5})
+    ours = NodeReport(paragone=own_version(), files={"/m": 5})
     with pytest.raises(InputError, match="Nothing was run") as failed:
         check_nodes({"a": ours, "b": dataclasses.replace(ours, **changes)}, {"/m": 5})
     assert expected in failed.value.sentence

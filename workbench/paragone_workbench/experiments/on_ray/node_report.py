@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from paragone import Backend, MemoryEstimate, ParagoneError
-from paragone.cores import physical_cores
 from paragone.network.guard import GUARD
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
@@ -26,20 +24,16 @@ from paragone_workbench.paths import accessible
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """The software, cores, files and memory of a node.
+    """What a suite needs of a node.
 
     Attributes:
         paragone: The version of paragone.
-        python: The version of Python.
-        cores: Number of CPU cores.
         files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
         estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate it.
         problems: Why engines cannot be opened on the node, by the engines' names.
     """
 
     paragone: str
-    python: str
-    cores: int
     files: dict[str, int | None] = field(default_factory=dict)
     estimates: dict[str, MemoryEstimate | None] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -51,14 +45,9 @@ def own_version() -> str:
 
 
 def report(engines: Sequence[EngineDefinition], files: Sequence[str], *, offline: bool) -> NodeReport:
-    """Return the report of this machine: its software, cores and files, and the memory that the engines would take. Blocks."""
+    """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
     GUARD.is_offline = GUARD.is_offline or offline
-    found = NodeReport(
-        paragone=own_version(),
-        python=platform.python_version(),
-        cores=physical_cores(),
-        files={path: size_of(path) for path in files},
-    )
+    found = NodeReport(paragone=own_version(), files={path: size_of(path) for path in files})
     if None not in found.files.values():
         asyncio.run(_estimate(engines, found))
     return found
