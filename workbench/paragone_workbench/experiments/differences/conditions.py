@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from paragone import Json
 from paragone_workbench.compare.parity.check import check_parity
@@ -33,48 +33,41 @@ def different_conditions(
     if len(experiments) < 2:
         return ()
     prompts = [tuple(saved_prompts(store, experiment.number)) for experiment in experiments]
-    runs = _runs_of_one_prompt(store, experiments, prompts)
-    sides = {
-        ident: [
+    sides = [
+        [
             Side.of_run(run, find(run.definition.backend), name=name)
             for name, run in of_engines.items()
             if run.loaded is not None and run.settings is not None
         ]
-        for ident, of_engines in runs.items()
-    }
-    parity = check_parity([side for of_experiment in sides.values() for side in of_experiment])
+        for of_engines in _runs_of_one_prompt(store, experiments, prompts)
+    ]
+    parity = check_parity([side for of_experiment in sides for side in of_experiment])
     findings = [
         finding.sentence
         for finding in parity.findings
         if finding.what not in _NOT_SET
-        and _differ(
-            {
-                ident: [finding.values.get(side.name) for side in of_experiment]
-                for ident, of_experiment in sides.items()
-            }
-        )
+        and _differ([finding.values.get(side.name) for side in of_experiment] for of_experiment in sides)
     ]
     return (*findings, *_of_experiments(store, experiments, prompts))
 
 
 def _runs_of_one_prompt(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
-) -> dict[str, dict[str, RunResult]]:
-    """Return the first runs of a prompt that all experiments have, by the experiment's id and the engine's name."""
+) -> Iterator[dict[str, RunResult]]:
+    """Yield for each experiment the first runs, by the engines' names, of a prompt that all experiments have."""
     numbers: dict[str, int] = {}
     indices = [
         {number: prompt.index for number, prompt in numbered_prompts(of_experiment, numbers)}
         for of_experiment in prompts
     ]
     common = set.intersection(*map(set, indices))
-    found: dict[str, dict[str, RunResult]] = {}
+    if not common:
+        return
     for experiment, by_number in zip(experiments, indices, strict=True):
-        first = found.setdefault(f"e{experiment.number}", {})
-        if common:
-            for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
-                name = engine_name(experiment, run.result.definition.name, several=True)
-                first.setdefault(name, run.result)
-    return found
+        first: dict[str, RunResult] = {}
+        for run in store.experiments.runs_of_prompt(experiment.number, by_number[min(common)]):
+            first.setdefault(engine_name(experiment, run.result.definition.name, several=True), run.result)
+        yield first
 
 
 def _of_experiments(
@@ -83,7 +76,7 @@ def _of_experiments(
     """Yield the differences between experiments as a whole."""
     by_id = {f"e{experiment.number}": experiment for experiment in experiments}
     systems = {ident: _systems(of_one) for ident, of_one in zip(by_id, prompts, strict=True)}
-    if _differ({ident: list(texts) for ident, texts in systems.items()}):
+    if _differ(systems.values()):
         named = {
             ident: " or ".join(quoted(text) if text else "none" for text in sorted(texts))
             for ident, texts in systems.items()
@@ -103,9 +96,9 @@ def _of_experiments(
             yield f"The machine's {part}: {enumeration(shown)}. Speeds are not comparable, and rounding can differ."
 
 
-def _differ(values: Mapping[str, Sequence[Json]]) -> bool:
-    """Whether experiments have different values. An unknown value counts as equal to every value."""
-    known = [{json.dumps(value, sort_keys=True) for value in of_one} - {"null"} for of_one in values.values()]
+def _differ(values: Iterable[Iterable[Json]]) -> bool:
+    """Return whether experiments have different values. An unknown value counts as equal to every value."""
+    known = [{json.dumps(value, sort_keys=True) for value in of_one} - {"null"} for of_one in values]
     return any(one != other for one in known for other in known if one and other)
 
 
