@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 
 from paragone import InputError
@@ -48,8 +47,7 @@ def check_reachable(address: str) -> None:
     host, port = host_and_port(address)
     GUARD.name([address], "the cluster")
     try:
-        with contextlib.closing(socket.create_connection((host, port), timeout=_ANSWER_S)):
-            pass
+        socket.create_connection((host, port), timeout=_ANSWER_S).close()
     except OSError as error:
         raise InputError(
             f"There is no cluster at {address}: {error.strerror or error}.",

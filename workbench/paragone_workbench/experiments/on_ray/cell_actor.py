@@ -71,14 +71,14 @@ class CellActor:
         await self._engine.handle.opened()
         return self._shard()
 
-    async def exchange(self, cells: Sequence[Cell], within_s: float = REPORT_S) -> Shard:
-        """Start runs, wait at most `within_s` seconds for runs that end, and return the ended runs."""
+    async def exchange(self, cells: Sequence[Cell]) -> Shard:
+        """Start runs, wait at most `REPORT_S` seconds for runs that end, and return the ended runs."""
         for cell in cells:
             task = asyncio.create_task(self._execute(cell))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(REPORT_S):
                 await self._something.wait()
             await asyncio.sleep(GATHER_S)
         except TimeoutError:

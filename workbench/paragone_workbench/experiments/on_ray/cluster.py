@@ -24,7 +24,7 @@ from paragone_workbench.runs.spec import RunSpec
 T = TypeVar("T")
 
 CONNECT_S = 40.0
-"""Seconds within which this process must have joined the cluster."""
+"""Seconds within which this process must have joined or left the cluster."""
 REPORT_S = 180.0
 """Seconds within which a node must report. The node may have to import paragone from a cold disk."""
 
@@ -104,7 +104,7 @@ class Cluster:
         """Join the cluster that `--on` names. Raises InputError if there is no cluster, or if the versions differ."""
         address = cluster_address(text)
         try:
-            return await _in_thread(lambda: _joined(address), CONNECT_S)
+            return await _in_thread(lambda: _joined(address))
         except TimeoutError as error:
             raise InputError(
                 f"The cluster {text} did not answer within {CONNECT_S:.0f} seconds.",
@@ -113,19 +113,17 @@ class Cluster:
 
     def nodes(self) -> Sequence[Node]:
         """Return the nodes that are alive."""
-        found = []
-        for node in self._ray.nodes():
-            if node["Alive"]:
-                resources = node["Resources"]
-                found.append(
-                    Node(
-                        id=str(node["NodeID"]),
-                        name=f"{node['NodeManagerAddress']} ({str(node['NodeID'])[:8]})",
-                        cpus=float(resources.get("CPU", 0)),
-                        gpus=float(resources.get("GPU", 0)),
-                        memory=int(resources.get("memory", 0)),
-                    )
-                )
+        found = [
+            Node(
+                id=str(node["NodeID"]),
+                name=f"{node['NodeManagerAddress']} ({str(node['NodeID'])[:8]})",
+                cpus=float(node["Resources"].get("CPU", 0)),
+                gpus=float(node["Resources"].get("GPU", 0)),
+                memory=int(node["Resources"].get("memory", 0)),
+            )
+            for node in self._ray.nodes()
+            if node["Alive"]
+        ]
         return sorted(found, key=lambda node: node.id)
 
     def has(self, node: Node) -> bool:
@@ -167,7 +165,7 @@ class Cluster:
     async def leave(self) -> None:
         """Leave the cluster, which ends the processes that this program has started on the nodes."""
         with contextlib.suppress(TimeoutError):  # the connection ends with this program at the latest
-            await _in_thread(self._ray.shutdown, CONNECT_S)
+            await _in_thread(self._ray.shutdown)
 
 
 def _joined(address: str) -> Cluster:
@@ -231,6 +229,6 @@ def _on_node(ray: Any, node: str) -> object:
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
-async def _in_thread(call: Callable[[], T], seconds: float) -> T:
-    """Run a blocking call in a thread, and return the result. Raises TimeoutError if the call takes longer than `seconds`."""
-    return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), seconds)
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Run a blocking call in a thread, and return the result. Raises TimeoutError after `CONNECT_S` seconds."""
+    return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), CONNECT_S)
