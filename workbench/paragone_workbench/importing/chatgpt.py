@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paragone import Json
-from paragone.json_fields import list_at, text_at, value_at
+from paragone.json_fields import list_at, text_at, texts_at, value_at
 from paragone_workbench.importing.chat import Chat, ChatMessage
 from paragone_workbench.importing.foreign_json import in_order, role_of, seconds
 
@@ -32,7 +32,7 @@ def _messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
         parent = shown.get(before)
         message = value_at(node, "message")
         role = text_at(message, "author", "role")
-        content = "\n".join(part for part in list_at(message, "content", "parts") if isinstance(part, str))
+        content = "\n".join(texts_at(message, "content", "parts"))
         content = content or text_at(message, "content", "text")
         hidden = value_at(message, "metadata", "is_visually_hidden_from_conversation") is True
         if role not in ("system", "user", "assistant") or not content or hidden:

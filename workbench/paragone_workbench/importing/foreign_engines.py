@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from paragone import Json
+from paragone.json_fields import object_at
 from paragone.key_text import without_key_words
 from paragone.options import OptionInfo, describe
 from paragone.wire import from_json, to_json
@@ -66,8 +67,7 @@ def _definitions(saved: SavedConversation) -> Iterator[EngineDefinition]:
 def _samplings(saved: SavedConversation) -> Iterator[Mapping[str, Json]]:
     yield from (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
     for run in saved.runs:
-        sampling = run.result.request.get("sampling")
-        if isinstance(sampling, Mapping) and sampling:
+        if sampling := object_at(run.result.request, "sampling"):
             yield sampling
 
 

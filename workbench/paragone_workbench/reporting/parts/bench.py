@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from paragone import Json
-from paragone.json_fields import list_at, number_at, objects_at
+from paragone.json_fields import count_at, list_at, number_at, objects_at
 from paragone.wording import counted
 from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.reporting.drawings import Chart, Figure
@@ -51,18 +51,18 @@ def _bench_figure(name: str, test: Mapping[str, Json], key: str, unit: str, fact
 
 def _test(test: Mapping[str, Json]) -> str:
     """Return the sizes of a test, such as `prompt 512, depth 2,048`, in tokens."""
-    prompt, depth = test.get("prompt_tokens"), test.get("depth")
-    text = f"prompt {prompt:,}" if isinstance(prompt, int) else ""
-    return f"{text}, depth {depth:,}" if isinstance(depth, int) and depth else text
+    prompt, depth = count_at(test, "prompt_tokens"), count_at(test, "depth")
+    text = "" if prompt is None else f"prompt {prompt:,}"
+    return f"{text}, depth {depth:,}" if depth else text
 
 
 def about_bench(engines: list[tuple[str, MeasurementJson]], measurement: Measurement) -> Iterator[str]:
     """Yield phrases about how the figures were measured. The report puts these phrases after the date."""
     yield "by paragone bench"
-    if isinstance(repeat := measurement.data.get("repeat"), int):
+    if repeat := count_at(measurement.data, "repeat"):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"
     tests = (test for _, engine in engines for test in objects_at(engine, "tests"))
-    if isinstance(tokens := next(tests, {}).get("tokens"), int):
+    if tokens := count_at(next(tests, {}), "tokens"):
         yield f"{tokens:,} tokens generated in each"
 
 

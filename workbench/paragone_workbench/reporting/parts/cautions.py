@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from paragone import LoadedModel
+from paragone.json_fields import count_at
 from paragone.wording import counted
 from paragone_workbench.dates import local_date
 from paragone_workbench.experiments.known_measurements import MeasurementJson
@@ -85,11 +86,7 @@ def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
 
 def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
     """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
-    counts = {
-        name: windows
-        for name, item in found.items()
-        if isinstance(windows := item.get("windows"), int) and windows
-    }
+    counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
     most = max(counts.values(), default=0)
     return {
         name: counted(windows, "window")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from paragone import Json
-from paragone.json_fields import count_at, number_at, object_at, objects_at
+from paragone.json_fields import count_at, number_at, object_at, objects_at, text_at
 from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.measure.fidelity.scale import band_of, scale_text
 from paragone_workbench.reporting.content import Remark
@@ -69,10 +69,9 @@ def _figures(
 def about_fidelity(measurement: Measurement) -> Iterator[str]:
     """Yield phrases about how the figures were measured, such as the reference. The report puts these phrases after the date."""
     reference = measurement.engines[0]
-    text, tokens = measurement.data.get("text"), measurement.data.get("tokens_scored")
     yield f"against {reference.name} ({reference.backend}:{reference.model})"
-    yield f"over {text if isinstance(text, str) else 'the text that comes with paragone'}"
-    if isinstance(tokens, int):
+    yield f"over {text_at(measurement.data, 'text') or 'the text that comes with paragone'}"
+    if tokens := count_at(measurement.data, "tokens_scored"):
         yield f"with {tokens:,} tokens scored"
 
 
@@ -81,7 +80,7 @@ def fidelity_findings(
 ) -> Iterator[Remark]:
     """Yield remarks: where the divergence grows, which engine is closer, and how free-running answers agree."""
     for name, engine in engines:
-        if isinstance(warning := engine.get("warning"), str):
+        if warning := text_at(engine, "warning"):
             yield Remark(text=public(warning), stands_out=True)
         depth = object_at(engine, "by_depth")
         if depth.get("grows") is True:
@@ -95,7 +94,7 @@ def fidelity_findings(
         *((pair, {str(pair.get("a")), str(pair.get("b"))}) for pair in objects_at(measurement.data, "pairs")),
         *((answer, {str(answer.get("candidate"))}) for answer in answers),
     ):
-        if who <= measured and isinstance(sentence := item.get("sentence"), str):
+        if who <= measured and (sentence := text_at(item, "sentence")):
             stands_out = item.get("collapsed") is True or item.get("shown") is True
             yield Remark(text=public(sentence), stands_out=stands_out)
 

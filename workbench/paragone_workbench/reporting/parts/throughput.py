@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from paragone.json_fields import number_at, objects_at
+from paragone.json_fields import count_at, number_at, objects_at
 from paragone.wording import counted
 from paragone_workbench.experiments.known_measurements import MeasurementJson
 from paragone_workbench.reporting.drawings import Table, TableCell, TableLine
@@ -20,12 +20,12 @@ _NOTE = (
 def throughput_tables(engines: Sequence[tuple[str, MeasurementJson]]) -> Iterator[Table]:
     """Yield a table of the speeds with several users at once, if measured, ordered by the number of users."""
     levels = [(name, level) for name, engine in engines for level in objects_at(engine, "users")]
-    several = len({str(level.get("prompt_tokens")) for _, level in levels}) > 1
+    several = len({count_at(level, "prompt_tokens") for _, level in levels}) > 1
     found = [
         (users, tokens, _line(name, level, users, rate, f", prompt {tokens:,}" if several else ""))
         for name, level in levels
-        if isinstance(users := level.get("users"), int)
-        and isinstance(tokens := level.get("prompt_tokens"), int)
+        if (users := count_at(level, "users")) is not None
+        and (tokens := count_at(level, "prompt_tokens")) is not None
         and (rate := number_at(level, "tokens_per_s")) is not None
     ]
     lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))

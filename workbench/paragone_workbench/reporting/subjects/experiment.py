@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from paragone import Json, WeightsFile
+from paragone.json_fields import count_at, objects_at, text_at
 from paragone.wording import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.differences.comparable import comparable
@@ -170,15 +171,12 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
 
 def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
     """Yield the known parts of a description by `describe_machine`."""
-    memory, gpus = machine.get("memory"), machine.get("gpus")
-    names = (
-        [str(gpu.get("name")) for gpu in gpus if isinstance(gpu, Mapping)] if isinstance(gpus, list) else []
-    )
+    memory = count_at(machine, "memory")
     values = {
         "Processor": machine.get("cpu"),
         "Cores": machine.get("cores"),
-        "Memory": size_text(memory) if isinstance(memory, int) else None,
-        "GPUs": ", ".join(names),
+        "Memory": None if memory is None else size_text(memory),
+        "GPUs": ", ".join(text_at(gpu, "name") for gpu in objects_at(machine, "gpus")),
         "System": machine.get("os"),
     }
     for name, value in values.items():
