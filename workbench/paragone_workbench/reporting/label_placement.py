@@ -130,11 +130,8 @@ def _ems(character: str) -> float:
 
 def _fitting(name: str, most: float) -> str:
     """Return a name shortened in the middle to `most` pixels: models differ at the beginning, quantizations at the end."""
-    if width_of(name) <= most:
-        return name
-    kept = len(name) - 1
-    while True:
-        shown = f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}"
-        if width_of(shown) <= most:
-            return shown
+    shown, kept = name, len(name)
+    while width_of(shown) > most:
         kept -= 1
+        shown = f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}"
+    return shown
