@@ -36,21 +36,18 @@ def answers_side_by_side(
     `checks` and `remarks` have the checks and remarks of each answer.
     """
     views: list[AnswerView] = []
-    reference = ""
-    for index, (name, run) in enumerate(answers):
-        text = visible(run.text)
-        if index == 0:
-            reference = text
+    texts = [visible(run.text) for _, run in answers]
+    for index, ((name, run), text) in enumerate(zip(answers, texts, strict=True)):
+        is_compared = index > 0 and texts[0] != ""
         shown = text[:SHOWN]
-        first = answers[0][0]
-        spans = differing(reference[:SHOWN], shown) if index and reference else ()
+        spans = differing(texts[0][:SHOWN], shown) if is_compared else ()
         views.append(
             AnswerView(
                 engine=visible(name),
                 segments=tuple(_segments(shown, spans)),
                 thinking=visible(run.thinking)[:SHOWN],
                 left_out=_left_out(len(text)) or _left_out(len(run.thinking)),
-                compared=_compared(reference, text, visible(first)) if index and reference and text else "",
+                compared=_compared(texts[0], text, visible(answers[0][0])) if is_compared and text else "",
                 figures=_figures(run.metrics),
                 remarks=(*(remarks[index] if remarks else ()), *_remarks(run)),
                 checks=checks[index] if checks else (),

@@ -55,19 +55,18 @@ def conversation_report(
     ]
     others = len(saved.conversation.prompts) - len(prompts)
     closed = sum(lane.closed for lane in saved.lanes)
-    count = len(prompts)
     values = _values(lanes, [prompt for _, prompt in prompts])
     charts = charts_of(values)
     return ReportContent(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
-        summary=f"{counted(len(lanes), 'lane')} · {counted(count, 'prompt')}",
+        summary=f"{counted(len(lanes), 'lane')} · {counted(len(prompts), 'prompt')}",
         facts=(
             Fact(name="Begun", value=date_text(saved.conversation.created)),
             Fact(name="Last used", value=date_text(saved.updated)),
             *(
                 [Fact(name="Closed lanes", value=f"{closed}, not shown")]
-                if closed < len(saved.lanes) and closed
+                if 0 < closed < len(saved.lanes)
                 else []
             ),
         ),
@@ -175,7 +174,9 @@ def _prompts(
             remarks=tuple(_remarks(prompt, saved, everywhere=len(answering) == len(lanes))),
             rounds=(
                 answers_side_by_side(
-                    answers, remarks=[_variant(lane, run) for lane, run in answering], with_settings=True
+                    answers,
+                    remarks=[tuple(_variant(lane, run)) for lane, run in answering],
+                    with_settings=True,
                 ),
             ),
             conditions=conditions_of(answers, find),
@@ -202,21 +203,15 @@ def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> I
         )
 
 
-def _variant(lane: _Lane, run: Run) -> tuple[Remark, ...]:
-    """Return which variant an answer is, and its engine if the lane has another engine now."""
-    remarks = []
+def _variant(lane: _Lane, run: Run) -> Iterator[Remark]:
+    """Yield which variant an answer is, and its engine if the lane has another engine now."""
     variants = [
         other
         for other in lane.record.all_runs
         if other.continues is run.continues and other.prompt is run.prompt
     ]
     if len(variants) > 1:
-        remarks.append(
-            Remark(text=f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
-        )
+        yield Remark(text=f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
     if run.result.definition.name != lane.record.definition.name:
         engine = run.result.definition
-        remarks.append(
-            Remark(text=public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
-        )
-    return tuple(remarks)
+        yield Remark(text=public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
