@@ -15,7 +15,7 @@ from paragone_workbench.reporting.content import (
     ReportVerdict,
     Section,
 )
-from paragone_workbench.reporting.drawings import Chart, Table, TableLine
+from paragone_workbench.reporting.drawings import Chart, Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import date_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
@@ -110,16 +110,7 @@ def _chart(chart: Chart) -> str:
 def _table(table: Table) -> str:
     rows = [
         (_inline(table.first), *map(_inline, table.columns)),
-        *(
-            (
-                _name(line),
-                *(
-                    _inline(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
-                    for cell in line.cells
-                ),
-            )
-            for line in table.lines
-        ),
+        *((_name(line), *map(_cell, line.cells)) for line in table.lines),
     ]
     title = f"**{_inline(table.title)}.**\n\n" if table.title else ""
     note = f"{_inline(table.note)}\n\n" if table.note else ""
@@ -129,6 +120,10 @@ def _table(table: Table) -> str:
 def _name(line: TableLine) -> str:
     name = f"**{_inline(line.name)}**" if line.stands_out else _inline(line.name)
     return f"{name}, {_inline(line.note)}" if line.note else name
+
+
+def _cell(cell: TableCell) -> str:
+    return _inline(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:
