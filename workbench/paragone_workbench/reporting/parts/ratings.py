@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import EngineRating
@@ -17,15 +17,14 @@ _STEP = 100
 """Rating points to which the ends of the axis are rounded."""
 
 
-def ratings_section(votes: Sequence[SavedVote]) -> Section | None:
-    """Return the ratings by blind votes; None if there are no votes."""
+def ratings_sections(votes: Sequence[SavedVote]) -> Iterator[Section]:
+    """Yield the section with the ratings by blind votes; nothing if there are no votes."""
     ratings = rate(votes_from(votes))
     if not ratings.votes:
-        if not ratings.unblind:
-            return None
-        return Section(
-            title="Ratings", remarks=(Remark(text="No vote was blind, so there is nothing to rate."),)
-        )
+        if ratings.unblind:
+            remark = Remark(text="No vote was blind, so there is nothing to rate.")
+            yield Section(title="Ratings", remarks=(remark,))
+        return
     ends = [
         end
         for engine in ratings.engines
@@ -40,7 +39,7 @@ def ratings_section(votes: Sequence[SavedVote]) -> Section | None:
         mark="dot",
     )
     pairs = sorted(ratings.pairs, key=lambda pair: not pair.shown)
-    return Section(
+    yield Section(
         title="Ratings",
         charts=(chart,),
         remarks=(

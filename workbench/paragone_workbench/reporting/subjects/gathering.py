@@ -10,7 +10,7 @@ from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.content import ReportContent, Section
 from paragone_workbench.reporting.parts.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.parts.ratings import ratings_section
+from paragone_workbench.reporting.parts.ratings import ratings_sections
 from paragone_workbench.reporting.subjects.conversation import conversation_report
 from paragone_workbench.reporting.subjects.experiment import experiment_report
 from paragone_workbench.store.experiment_records import Experiment, SavedVote
@@ -39,6 +39,4 @@ def report_of(store: Store, subject: Experiment | SavedConversation, find: Backe
                 for lane in subject.lanes
             },
         )
-    ratings = ratings_section(votes)
-    sections = (*([] if ratings is None else [ratings]), *measured)
-    return dataclasses.replace(report, sections=(*report.sections, *sections))
+    return dataclasses.replace(report, sections=(*report.sections, *ratings_sections(votes), *measured))
