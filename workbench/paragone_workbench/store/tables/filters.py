@@ -18,6 +18,7 @@ _ANSWERED = """
 """
 _TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
 
+GRAM = 3  # characters; the trigram index cannot find shorter words
 _MOST_PATTERNS = 8
 _LONGEST = 1000  # characters of a pattern; SQLite refuses very long ones
 
@@ -92,6 +93,11 @@ def all_of(*parts: Condition) -> Condition:
 def either(one: Condition, other: Condition) -> Condition:
     """Return the condition that at least one of two conditions holds."""
     return Condition(f"(({one.sql}) OR ({other.sql}))", one.values + other.values)
+
+
+def phrase(word: str) -> str:
+    """Return a word as a literal phrase in a query of the trigram index."""
+    return '"' + word.replace('"', '""') + '"'
 
 
 def _like(column: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from paragone_workbench.store.errors import decoding
 from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.records import DraftRecord
+from paragone_workbench.store.tables.filters import GRAM, phrase
 from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from paragone_workbench.store.file.database import Database, Row
 
-_GRAM = 3  # characters; the trigram index cannot find shorter words
 _READ = 5_000
 """Largest number of prompts to read, since many of them may be the same."""
 _WRITTEN = """
@@ -38,11 +38,8 @@ def prompts(database: Database, words: str, limit: int) -> tuple[str, ...]:
 
 
 def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
-    indexed = [term for term in terms[:1] if len(term) >= _GRAM]
-    quoted = [
-        '"' + term.replace('"', '""') + '"' for term in indexed
-    ]  # a literal phrase in a query of the index
-    rows = database.stream(_WITH_WORD if indexed else _ALL, *quoted)
+    indexed = [phrase(term) for term in terms[:1] if len(term) >= GRAM]
+    rows = database.stream(_WITH_WORD if indexed else _ALL, *indexed)
     seen: set[str] = set()
     for (text,) in islice(rows, _READ):
         # A damaged record may have another type than text.

@@ -12,6 +12,7 @@ from paragone_workbench.store.file.database import clean
 from paragone_workbench.store.records import Hit
 from paragone_workbench.store.snippet import any_of, snippet_of
 from paragone_workbench.store.tables.filters import (
+    GRAM,
     Condition,
     all_of,
     either,
@@ -20,14 +21,13 @@ from paragone_workbench.store.tables.filters import (
     of_conversation,
     of_run,
     of_text,
+    phrase,
 )
 
 if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database, Row
     from paragone_workbench.store.query import Query
 
-
-_GRAM = 3  # characters; the trigram index cannot find shorter terms
 
 _PROMPTS = """
     SELECT 'c', conversation.number, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created
@@ -128,11 +128,10 @@ def _found(
 
 def _rare(database: Database, table: str, term: str) -> Condition | None:
     """Return the condition that finds a term by the index of a table; None for a short term and for a frequent one."""
-    if len(term) < _GRAM:
+    if len(term) < GRAM:
         return None
-    phrase = '"' + term.replace('"', '""') + '"'  # in quotes, the term is a literal phrase for the index
-    ((rows,),) = database.rows(_COUNT.format(table), phrase, _RARE + 1)
-    return Condition(_MATCH.format(table), (phrase,)) if rows <= _RARE else None
+    ((rows,),) = database.rows(_COUNT.format(table), phrase(term), _RARE + 1)
+    return Condition(_MATCH.format(table), (phrase(term),)) if rows <= _RARE else None
 
 
 def _is_whole(row: Row) -> bool:
