@@ -58,7 +58,7 @@ def export_conversations(
         numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
         if not numbers:
             raise InputError("The history has no conversations yet.")
-    pieces = _documents(numbers, find) if file_format == "json" else _markdown(store, numbers, find)
+    pieces = documents(numbers, find) if file_format == "json" else _markdown(store, numbers, find)
     return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
 
 
@@ -89,7 +89,7 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
         yield from markdown_pieces(report_of(store, store.load(number), find), time.time())
 
 
-def _documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
+def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     """Return one document with all these conversations, in pieces."""
     from paragone_workbench.experiments.replaying.document import (
         document_of_conversation,

@@ -45,14 +45,10 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
 
 def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
     """Return the portable document, in pieces."""
-    from paragone_workbench.experiments.replaying.document import (
-        document_of_conversation,
-        document_of_experiment,
-    )
-    from paragone_workbench.exporting.conversations import document_pieces
+    from paragone_workbench.experiments.replaying.document import document_of_experiment
+    from paragone_workbench.exporting.conversations import document_pieces, documents
 
     if isinstance(subject, Experiment):
         return document_pieces(lambda history: document_of_experiment(history, subject.number))
-    number = subject.conversation.number
-    assert number is not None  # the conversation is saved
-    return document_pieces(lambda history: document_of_conversation(history, number, find))
+    assert subject.conversation.number is not None  # the conversation is saved
+    return documents([subject.conversation.number], find)
