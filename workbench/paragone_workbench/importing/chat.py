@@ -100,11 +100,10 @@ class _Lanes:
         self.beside[self._place(lane, run)] = run.result.definition
 
     def _free(self, run: Run) -> LaneRecord | None:
-        own = self.of_run[run.continues.id] if run.continues is not None else None
-        candidates = [own] if own is not None else []
-        candidates += [lane for lane in self.all if lane is not own]
-        for lane in candidates:
-            if self.beside.get(self._place(lane, run), run.result.definition) == run.result.definition:
+        engine = run.result.definition
+        preferred = [] if run.continues is None else [self.of_run[run.continues.id]]
+        for lane in (*preferred, *self.all):
+            if self.beside.get(self._place(lane, run), engine) == engine:
                 return lane
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -37,11 +38,8 @@ def import_file(
     for saved in read:
         remove_secrets(saved, registry)
     require_consent(conversation_actions(read, path, registry, folders))
-    store = open_store()
-    try:
+    with contextlib.closing(open_store()) as store:
         return tuple(Imported(saved.title, add_conversation(store, saved)) for saved in read)
-    finally:
-        store.close()
 
 
 def import_text(imported: Iterable[Imported]) -> str:
