@@ -185,8 +185,6 @@ class ExperimentRun:
     def scores(self) -> dict[str, float]:
         """The scores of the assertions by type. The second assertion of a type has the suffix `-2`, and so on."""
         scores: dict[str, float] = {}
-        if all(check.score is None for check in self.checks):
-            return scores
         count: Counter[str] = Counter()
         for check in self.checks:
             count[check.type] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,14 +176,11 @@ class Store:
 
     def number_of(self, conversation_id: str) -> int | None:
         """Return the number of the conversation with this UUID, even if it is hidden; else None."""
-        for (number,) in self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id):
-            return int(number)
-        return None
+        rows = self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id)
+        return int(rows[0][0]) if rows else None
 
     def has_any(self, ids: Iterable[str]) -> bool:
         """Return whether a prompt, a lane or a run has one of these UUIDs."""
-        import json
-
         rows = self._database.rows(
             "SELECT 1 FROM json_each(?) WHERE value IN (SELECT id FROM prompt) OR value IN (SELECT id FROM lane)"
             " OR value IN (SELECT id FROM run) LIMIT 1",

@@ -29,8 +29,7 @@ def engine_view(
     backend = find(definition.backend)
     shown = without_secrets(definition, backend)
     facts = [("Backend", shown.backend), ("Model", shown.model)]
-    address = address_of(shown, backend)
-    if address:
+    if address := address_of(shown, backend):
         facts.append(("Server", address))
     if run is not None and run.loaded is not None:
         facts += _loaded(run.loaded)

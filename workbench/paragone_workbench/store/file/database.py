@@ -114,7 +114,7 @@ def clean(text: str) -> str:
 def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
-        version = _version(connection)
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         scripts = _scripts(schema)
         newest = max(scripts)
         if version < 0:
@@ -142,11 +142,6 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
 
 
 def _scripts(folder: Path) -> dict[int, str]:

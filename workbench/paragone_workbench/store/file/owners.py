@@ -46,11 +46,8 @@ class Owner:
 
         Deletes the lock files of instances that have ended.
         """
-        alive = {self.lock}
-        for path in self._path.parent.iterdir():
-            if path.name != self.lock and _held(path):
-                alive.add(path.name)
-        return alive
+        names = (path.name for path in self._path.parent.iterdir() if path != self._path and _held(path))
+        return {self.lock, *names}
 
     def release(self) -> None:
         """Delete the lock file and release the lock."""
