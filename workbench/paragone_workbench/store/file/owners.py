@@ -13,13 +13,9 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paragone_workbench.store.errors import StoreError
-
-if TYPE_CHECKING:
-    from paragone_workbench.store.file.database import Database
-
+from paragone_workbench.store.file.database import Database
 
 OPENING_S = 5.0
 """Seconds to wait while another instance of the program opens, and perhaps migrates, the history."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.identity import new_id
@@ -13,9 +12,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store.recording.changes import PART, Changes
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.retry import retrying_now
-
-if TYPE_CHECKING:
-    from paragone_workbench.store.store import Store
+from paragone_workbench.store.store import Store
 
 _PAUSE_S = 0.03
 """Seconds between two parts, in which another program can lock the file: SQLite has no queue of waiting programs."""

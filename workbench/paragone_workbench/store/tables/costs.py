@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from paragone_workbench.runs.costs import MOST_JOULES, MOST_TOKENS, Costs
 from paragone_workbench.store.errors import DAMAGED
+from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables.json_columns import list_in
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from paragone_workbench.store.file.database import Database
 
 
 def _possible(column: str, most: int) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from paragone_workbench.store.query import Query
+from paragone_workbench.store.query import Query
 
 _ANSWERED = """
     EXISTS (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from paragone import Json
+from paragone import Json
 
 
 def object_in(text: str) -> dict[str, Json]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from paragone_workbench.store.errors import DAMAGED
+from paragone_workbench.store.file.database import Database, Row
 from paragone_workbench.store.query import Query
 from paragone_workbench.store.records import Summary
 from paragone_workbench.store.tables.filters import of_conversation
 from paragone_workbench.store.tables.json_columns import object_in
-
-if TYPE_CHECKING:
-    from paragone_workbench.store.file.database import Database, Row
 
 _SELECT = """
     SELECT number, id, title, used, pinned, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id),

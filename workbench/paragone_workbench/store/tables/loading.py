@@ -5,24 +5,20 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from paragone import Image, InputError
 from paragone.wire import from_json
 from paragone_workbench.conversation.attachments.attached_file import AttachedFile, files_in
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import decoding
+from paragone_workbench.store.file.database import Database, Row
 from paragone_workbench.store.file.owners import saved_text
 from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
 from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
-
-if TYPE_CHECKING:
-    from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.store.file.database import Database, Row
-
 
 _PROMPTS = """
     SELECT id, parent_id, text, system, sampling, for_all, created FROM prompt

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from paragone_workbench.store.errors import decoding
-from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.records import DraftRecord
 from paragone_workbench.store.tables.filters import GRAM, phrase
 from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from paragone_workbench.store.file.database import Database, Row
 
 _READ = 5_000
 """Largest number of prompts to read, since many of them may be the same."""

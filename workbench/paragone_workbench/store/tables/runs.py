@@ -7,20 +7,16 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from paragone import Json
 from paragone.key_text import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.file.database import Database, Row, clean
 from paragone_workbench.store.tables.json_columns import object_in
 from paragone_workbench.store.tables.tokens import pack, unpack
-
-if TYPE_CHECKING:
-    from paragone import Json
-    from paragone_workbench.store.file.database import Database, Row
-
 
 Purpose: TypeAlias = Literal["answer", "judge", "replay"]
 

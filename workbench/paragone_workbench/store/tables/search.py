@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.file.database import Database, Row, clean
+from paragone_workbench.store.query import Query
 from paragone_workbench.store.records import Hit
 from paragone_workbench.store.snippet import any_of, snippet_of
 from paragone_workbench.store.tables.filters import (
@@ -23,11 +23,6 @@ from paragone_workbench.store.tables.filters import (
     of_text,
     phrase,
 )
-
-if TYPE_CHECKING:
-    from paragone_workbench.store.file.database import Database, Row
-    from paragone_workbench.store.query import Query
-
 
 _PROMPTS = """
     SELECT 'c', conversation.number, conversation.title, prompt.id, NULL, '', prompt.text, prompt.created

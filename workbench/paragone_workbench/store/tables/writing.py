@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
 
 from paragone.wire import to_json
 from paragone.wording import shortened
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.errors import ConversationDeleted
-from paragone_workbench.store.file.database import clean
+from paragone_workbench.store.file.database import Database, clean
+from paragone_workbench.store.recording.changes import Changes, LaneRow
+from paragone_workbench.store.records import QueuedRecord
 from paragone_workbench.store.tables.runs import save_run
-
-if TYPE_CHECKING:
-    from paragone_workbench.conversation.tree import Prompt
-    from paragone_workbench.store.file.database import Database
-    from paragone_workbench.store.recording.changes import Changes, LaneRow
-    from paragone_workbench.store.records import QueuedRecord
-
 
 _TITLE = 80  # characters
 
