@@ -114,17 +114,9 @@ async def test_a_seed_that_llama_server_was_started_with_stands(serve, open_lane
 
 
 async def test_llama_cpp_pythons_defaults_are_those_of_its_schema(serve, open_lane):
-    def schema(**defaults):
-        return {
-            "properties": {name: {"type": "number", "default": value} for name, value in defaults.items()}
-        }
-
-    schemas = {
-        "CreateChatCompletionRequest": schema(
-            temperature=0.8, repeat_penalty=1.1, top_k=40, top_logprobs=None
-        ),
-        "CreateCompletionRequest": schema(temperature=0.7, max_tokens=16),
-    }
+    defaults = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 40, "top_logprobs": None}
+    fields = {name: {"type": "number", "default": value} for name, value in defaults.items()}
+    schemas = {"CreateChatCompletionRequest": {"properties": fields}}
     described = {"info": {"title": "llama.cpp Python API"}, "components": {"schemas": schemas}}
     server = await serve(OPENAI, {"/openapi.json": described})
     events, _ = await (await open_lane(server)).ask(seed=1, top_k=2)
@@ -133,7 +125,7 @@ async def test_llama_cpp_pythons_defaults_are_those_of_its_schema(serve, open_la
     lane = await open_lane(server, raw=True)
     events, _ = await lane.ask(seed=1, thinking="low")
     # no limit is sent in so many words, or it would be 16; thinking is of chats
-    assert settings_of(events).sampling == {"temperature": 0.7, "max_tokens": None, "seed": 1, "stop": []}
+    assert settings_of(events).sampling == {**chat, "top_k": 40, "max_tokens": None}
 
 
 async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_lane):

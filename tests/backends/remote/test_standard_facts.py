@@ -6,31 +6,33 @@ from hostile_server import OLLAMA, OPENAI
 from paragone import Json
 from paragone_remote.llama_server.executable.devices import build_in_version
 from paragone_remote.llama_server.server_process.server_log import facts_in_log
-from paragone_remote.openai_api.servers.server_defaults import build_in_props, facts_in_props, facts_in_schema
-
-
-def params(**told):
-    return {"default_generation_settings": {"n_ctx": 64, "params": told}}
+from paragone_remote.openai_api.servers.server_defaults import (
+    build_in_props,
+    sampling_facts,
+    values_in_schema,
+)
 
 
 def test_samplers_that_no_option_sets():
     off = {"mirostat": 0, "dry_multiplier": 0.0, "typical_p": 1.0, "top_n_sigma": -1.0}
-    assert facts_in_props(params(**off)) == {"other samplers": "none"}
+    assert sampling_facts(off) == {"other samplers": "none"}
     on = {**off, "mirostat": 2, "typical_p": 0.5}
-    assert facts_in_props(params(**on)) == {"other samplers": "mirostat 2, typical_p 0.5"}
-    assert facts_in_props({}) == facts_in_props(params(mirostat="2")) == {}
+    assert sampling_facts(on) == {"other samplers": "mirostat 2, typical_p 0.5"}
+    assert sampling_facts({}) == sampling_facts({"mirostat": "2"}) == {}
 
 
 def test_adapters():
-    assert facts_in_props(params(lora=[])) == {"LoRA adapter": "none"}
-    assert facts_in_props(params(lora=[{"id": 0, "scale": 1.0}])) == {"LoRA adapter": "1 of the server's"}
+    assert sampling_facts({"lora": []}) == {"LoRA adapter": "none"}
+    assert sampling_facts({"lora": [{"id": 0, "scale": 1.0}]}) == {"LoRA adapter": "1 of the server's"}
 
 
 def test_samplers_in_a_schema():
     fields: dict[str, Json] = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
-    described: dict[str, Json] = {"components": {"schemas": {"Chat": {"properties": fields}}}}
-    assert facts_in_schema(described, "Chat") == {"other samplers": "none"}
-    assert facts_in_schema(described, "Other") == {}
+    described: dict[str, Json] = {
+        "components": {"schemas": {"CreateChatCompletionRequest": {"properties": fields}}}
+    }
+    assert sampling_facts(values_in_schema(described)) == {"other samplers": "none"}
+    assert sampling_facts(values_in_schema({})) == {}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,10 @@ def test_samplers_in_a_schema():
 )
 async def test_quantizations_have_their_standard_names(serve, open_lane, told, standard):
     meta = {"n_params": 134515008, "ftype": told}
-    replies = {"/props": params(), "/v1/models": {"data": [{"id": "m", "meta": meta}]}}
+    replies = {
+        "/props": {"default_generation_settings": {"n_ctx": 64}},
+        "/v1/models": {"data": [{"id": "m", "meta": meta}]},
+    }
     loaded = (await open_lane(await serve(OPENAI, replies))).engine.loaded
     assert loaded.quantization == standard
     assert loaded.facts["parameters"] == "134515008"

@@ -32,13 +32,13 @@ def settings_of(
 
     `raw` says whether the run uses the completions endpoint.
     """
-    sent = {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
+    sent: dict[str, Json] = {
+        name: value for name, value in as_values(sampling).items() if value is not None and value != []
+    }
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
         sent.pop(name, None)
-    defaults = server.completion_defaults if raw else server.chat_defaults
-    always: dict[str, Json] = {}
     if raw:
-        always["max_tokens"] = None  # sent as null, which means as many tokens as fit
+        sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit
         sent.pop("thinking", None)  # this option applies to chats only
     seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
-    return RunSettings(seed=seed, sampling={**defaults, **always, **sent} or None)
+    return RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)

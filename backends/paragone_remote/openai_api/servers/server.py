@@ -16,11 +16,11 @@ from paragone_remote.openai_api.loaders.llama_swap import upstream
 from paragone_remote.openai_api.loaders.lm_studio import context_of
 from paragone_remote.openai_api.servers.server_defaults import (
     build_in_props,
-    defaults_in_props,
-    defaults_in_schema,
-    facts_in_props,
-    facts_in_schema,
-    seed_in_props,
+    sampling_defaults,
+    sampling_facts,
+    seed_in,
+    values_in_props,
+    values_in_schema,
 )
 from paragone_remote.server_text import plain
 
@@ -59,10 +59,8 @@ class ServerProperties:
     """Whether the server reports the state of its slots."""
     seed: int | None = None
     """The server's own seed for requests without a seed; None if the server reports none."""
-    chat_defaults: Mapping[str, Json] = field(default_factory=dict)
-    """Default sampling parameters of chat requests, as far as known, by paragone's option names."""
-    completion_defaults: Mapping[str, Json] = field(default_factory=dict)
-    """Default sampling parameters of completion requests, as far as known, by paragone's option names."""
+    defaults: Mapping[str, Json] = field(default_factory=dict)
+    """The server's default sampling options, as far as known, by paragone's option names."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Standard facts (`paragone.facts`) that the server reports about itself."""
 
@@ -97,15 +95,12 @@ async def identify(http: EndpointClient) -> ServerProperties:
         )
     about = object_at(described, "info")
     if "llama.cpp Python API" in text_at(about, "title"):
+        values = values_in_schema(described)
         return ServerProperties(
             kind="llama-cpp-python",
             version=plain(text_at(about, "version")),
-            chat_defaults=defaults_in_schema(described, "CreateChatCompletionRequest"),
-            completion_defaults=defaults_in_schema(described, "CreateCompletionRequest"),
-            facts={
-                "program": "llama.cpp",
-                **facts_in_schema(described, "CreateChatCompletionRequest"),
-            },
+            defaults=sampling_defaults(values),
+            facts={"program": "llama.cpp", **sampling_facts(values)},
         )
     if "TabbyAPI" in text_at(about, "title") or "parameters" in tabby:
         parameters = object_at(tabby, "parameters")
@@ -224,7 +219,7 @@ def _is_llama_server(props: JsonObject) -> bool:
 
 def _llama_server(props: JsonObject) -> ServerProperties:
     settings = object_at(props, "default_generation_settings")
-    defaults = defaults_in_props(props)
+    values = values_in_props(props)
     return ServerProperties(
         kind="llama-server",
         version=plain(text_at(props, "build_info")),
@@ -236,8 +231,7 @@ def _llama_server(props: JsonObject) -> ServerProperties:
         template=text_at(props, "chat_template"),
         model_file=plain(text_at(props, "model_path")),
         has_slots=flag_at(props, "endpoint_slots") is not False,
-        seed=seed_in_props(props),
-        chat_defaults=defaults,
-        completion_defaults=defaults,
-        facts={**build_in_props(props), **facts_in_props(props)},
+        seed=seed_in(values),
+        defaults=sampling_defaults(values),
+        facts={**build_in_props(props), **sampling_facts(values)},
     )

@@ -30,70 +30,50 @@ _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new seed for each request."""
 
 
-def defaults_in_props(props: JsonObject) -> dict[str, Json]:
-    """Return llama-server's defaults from `/props`, without the token limit: the one in `/props` is not that of `-n`."""
-    params = object_at(props, "default_generation_settings", "params")
-    found = _numbers(params)
-    top_k = number_at(params, "top_k")
-    if top_k is not None:
+def values_in_props(props: JsonObject) -> JsonObject:
+    """Return llama-server's values for requests that set none, from `/props`. Its token limit is not that of `-n`."""
+    return object_at(props, "default_generation_settings", "params")
+
+
+def values_in_schema(described: JsonObject) -> JsonObject:
+    """Return the values of llama-cpp-python's server for requests that set none, from `/openapi.json`.
+
+    Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
+    """
+    fields = object_at(described, "components", "schemas", "CreateChatCompletionRequest", "properties")
+    return {name: object_at(fields, name).get("default") for name in fields}
+
+
+def sampling_defaults(values: JsonObject) -> dict[str, Json]:
+    """Return the sampling options among a server's values, without the token limit."""
+    # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
+    found: dict[str, Json] = {
+        name: float(f"{value:.7g}") for name in _NUMBERS if (value := number_at(values, name)) is not None
+    }
+    if (top_k := number_at(values, "top_k")) is not None:
         found["top_k"] = max(int(top_k), 0)
-    if params:
-        found["stop"] = []  # the server adds no stop sequences of its own
+    if values:
+        found["stop"] = []  # these servers add no stop sequences of their own
     return found
 
 
-def seed_in_props(props: JsonObject) -> int | None:
+def sampling_facts(values: JsonObject) -> dict[str, str]:
+    """Return the standard facts (`paragone.facts`) among a server's values."""
+    known = {name: value for name in _OTHERS if (value := number_at(values, name)) is not None}
+    active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
+    facts = {"other samplers": ", ".join(active) or "none"} if known else {}
+    if isinstance(lora := values.get("lora"), list):
+        facts["LoRA adapter"] = f"{len(lora)} of the server's" if lora else "none"
+    return facts
+
+
+def seed_in(values: JsonObject) -> int | None:
     """Return the seed that llama-server was started with; None if the server draws a seed for each request."""
-    seed = count_at(props, "default_generation_settings", "params", "seed")
+    seed = count_at(values, "seed")
     return None if seed is None or seed >= _RANDOM else seed
-
-
-def defaults_in_schema(described: JsonObject, request: str) -> dict[str, Json]:
-    """Return the defaults of llama-cpp-python's server from the schema of a `request` in `/openapi.json`."""
-    fields = _fields(described, request)
-    values = {name: object_at(fields, name).get("default") for name in (*_NUMBERS, "top_k")}
-    found = _numbers(values)
-    top_k = count_at(values, "top_k")
-    if top_k is not None:
-        found["top_k"] = top_k
-    if fields:
-        found["stop"] = []  # the server adds no stop sequences of its own
-    return found
 
 
 def build_in_props(props: JsonObject) -> dict[str, str]:
     """Return the standard facts of llama-server's build in `/props`."""
     build = _BUILD.fullmatch(plain(text_at(props, "build_info")))
     return {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
-
-
-def facts_in_props(props: JsonObject) -> dict[str, str]:
-    """Return the standard facts that llama-server reports in `/props`."""
-    params = object_at(props, "default_generation_settings", "params")
-    facts = _others(params)
-    if isinstance(lora := params.get("lora"), list):
-        facts["LoRA adapter"] = f"{len(lora)} of the server's" if lora else "none"
-    return facts
-
-
-def facts_in_schema(described: JsonObject, request: str) -> dict[str, str]:
-    """Return the standard facts that follow from the schema of a `request` in `/openapi.json`."""
-    fields = _fields(described, request)
-    return _others({name: object_at(fields, name).get("default") for name in fields})
-
-
-def _others(values: JsonObject) -> dict[str, str]:
-    known = {name: value for name in _OTHERS if (value := number_at(values, name)) is not None}
-    active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
-    return {"other samplers": ", ".join(active) or "none"} if known else {}
-
-
-def _fields(described: JsonObject, request: str) -> JsonObject:
-    return object_at(described, "components", "schemas", request, "properties")
-
-
-def _numbers(values: JsonObject) -> dict[str, Json]:
-    # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
-    return {
-        name: float(f"{value:.7g}") for name in _NUMBERS if (value := number_at(values, name)) is not None
-    }
