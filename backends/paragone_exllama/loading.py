@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Cancelled, EngineError, InputError, OpenRequest, ParagoneError, Report, WeightsFile
+from paragone.wording import size_text
 from paragone_exllama.exllama_options import ExLlamaLoadOptions
-from paragone_exllama.gpu.memory import choose_context, free_vram, out_of_vram
+from paragone_exllama.gpu.memory import RESERVED, cache_bytes, choose_context, free_vram
 from paragone_exllama.model_folder.folders import ModelFolder, check_folder
 from paragone_exllama.model_folder.formats import StorageFormat
 
@@ -132,11 +133,32 @@ def translate_failures(title: str, request: Request) -> Iterator[None]:
         raise EngineError(f"The machine ran out of memory while loading {name}.") from error
     except Exception as error:
         if is_out_of_memory(error):
-            raise out_of_vram(request.model, request.draft, request.options, request.context, free) from error
+            raise _out_of_vram(request, free) from error
         if isinstance(error, RuntimeError):
             raise EngineError(f"{title} could not load {name}: {_message(error)}.") from error
         # Assertions, missing keys and similar errors: the files are not in the expected format.
         raise InputError(f"{title} cannot load {name}: {_message(error)}.") from error
+
+
+def _out_of_vram(request: Request, free: Sequence[int]) -> EngineError:
+    """Return the error for a model that did not fit. `free`: the free bytes of each GPU before loading."""
+    model, draft = request.model, request.draft
+    cache = cache_bytes(model, request.options.cache_type, request.context)
+    drafts = draft.size + cache_bytes(draft, "fp16", request.context) if draft else 0
+    parts = [
+        f"{size_text(model.size)} for its weights",
+        f"{size_text(cache)} for a KV cache of {request.context:,} tokens",
+    ]
+    if drafts:
+        parts.append(f"{size_text(drafts)} for the draft model")
+    needed = model.size + cache + drafts + RESERVED
+    there = " and ".join(size_text(bytes_) for bytes_ in free)
+    found = f", and {there} {'was' if len(free) == 1 else 'were'} free" if free else ""
+    return EngineError(
+        f"{model.name} does not fit in the VRAM: it needs about {size_text(needed)} ({', '.join(parts)}, and "
+        f"{size_text(RESERVED)} for computation){found}.",
+        hint="Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight.",
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
