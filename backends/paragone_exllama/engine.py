@@ -184,7 +184,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
-        return self._vocab.vocabulary()
+        return self._vocab.vocabulary
 
     @classmethod
     def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:

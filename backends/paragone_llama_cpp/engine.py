@@ -95,8 +95,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._model = model = open_model(request, options, report, cancelled)
         self._vocab = model.vocab
         self._schemas = JsonSchemas(model.vocab)
-        self._own_threads = options.n_threads
-        self._threads = self._usual_threads = model.threads
+        self._threads = model.threads
         self._lora = load_lora(model.pointer, model.options)
         self._context, flash_attn = self._make_context()
         owner = model.path.name
@@ -201,7 +200,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
     def vocabulary(self) -> Vocabulary:
         """Return the size and the fingerprint of the vocabulary."""
-        return self._vocab.described()
+        return self._vocab.described
 
     def close(self) -> None:
         """Free the model."""
@@ -252,7 +251,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return first + 1 if isinstance(first, int) and first < self._context.size else 1
 
     def _share_cores(self, threads: int | None) -> None:
-        wanted = self._own_threads or threads or self._usual_threads
+        wanted = self._model.options.n_threads or threads or self._model.threads
         if wanted != self._threads:
             lib.llama_set_n_threads(self._context.pointer, wanted, wanted)
             self._threads = wanted

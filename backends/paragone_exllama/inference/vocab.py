@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from paragone import Alternative, EngineError, Vocabulary, fingerprint
 from paragone.chat.text import THINKING_TAGS
@@ -28,7 +29,6 @@ class ExllamaVocab:
         Otherwise the library's texts of the tokens, encoded as UTF-8, approximate these bytes.
         """
         self._owner = owner
-        self._vocabulary: Vocabulary | None = None
         shown = library.pieces(special=False)
         tokens = files.tokens or _from_texts(library.pieces(special=True), shown, files.added)
         self._bytes = [tokens.pieces.get(token, b"") for token in range(self.size)]
@@ -85,16 +85,15 @@ class ExllamaVocab:
             for value, index in zip(values.tolist(), ids.tolist(), strict=True)
         )
 
+    @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the tokens' bytes are unknown."""
+        """The size and the fingerprint of the vocabulary. Raises EngineError if the tokens' bytes are unknown."""
         if not self.exact:
             raise EngineError(
                 f"The bytes of the tokens of {self._owner} are unknown: its tokenizer.json describes neither "
                 "byte-level BPE nor SentencePiece."
             )
-        if self._vocabulary is None:
-            self._vocabulary = Vocabulary(size=self.size, fingerprint=fingerprint(self._bytes))
-        return self._vocabulary
+        return Vocabulary(size=self.size, fingerprint=fingerprint(self._bytes))
 
 
 def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:

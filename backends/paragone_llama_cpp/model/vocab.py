@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from paragone import Alternative, InputError, Vocabulary, fingerprint
@@ -30,7 +31,6 @@ class Vocab:
         """The token that begins a text and the token that ends a text; -1 for a token that the model lacks."""
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
         self.adds_eos: bool = lib.llama_vocab_get_add_eos(self.pointer)
-        self._described: Vocabulary | None = None
         self._pieces: dict[int, bytes] = {}
         self._ends: dict[int, bool] = {}
         self._visible = {
@@ -100,12 +100,11 @@ class Vocab:
         """Return the text of a single token, or the name of a control token. Incomplete characters become `�`."""
         return self.written(token).decode("utf-8", "replace")
 
+    @cached_property
     def described(self) -> Vocabulary:
-        """Return the size and the fingerprint. The first call takes some tenths of a second."""
-        if self._described is None:
-            pieces = (self.written(token) for token in range(self.size))
-            self._described = Vocabulary(size=self.size, fingerprint=fingerprint(pieces))
-        return self._described
+        """The size and the fingerprint, which takes some tenths of a second to compute."""
+        pieces = (self.written(token) for token in range(self.size))
+        return Vocabulary(size=self.size, fingerprint=fingerprint(pieces))
 
     def ends(self, token: int) -> bool:
         """Whether the token ends the answer."""
