@@ -85,7 +85,7 @@ class Plan:
 
 
 def weights_by_device(
-    tensors: Iterable[tuple[str, int]], places: dict[int, str], *, cpu_moe: int = 0
+    tensors: Mapping[str, int], places: Mapping[int, str], *, cpu_moe: int = 0
 ) -> Counter[str]:
     """Return the bytes of the weights by device.
 
@@ -96,22 +96,21 @@ def weights_by_device(
     """
     found: Counter[str] = Counter({_CPU: 0})
     last = max(places, default=0)
-    sizes = dict(tensors)
     output = places.get(last, _CPU)
-    for name, size in sizes.items():
+    for name, size in tensors.items():
         block = _BLOCK.match(name)
         if block:
             stays = int(block[1]) < cpu_moe and is_expert(name)
             found[_CPU if stays else places.get(int(block[1]), _CPU)] += size
         else:
             found[output if name.startswith("output") else _CPU] += size
-    if "output.weight" not in sizes and output != _CPU:
-        found[output] += sizes.get("token_embd.weight", 0)
+    if "output.weight" not in tensors and output != _CPU:
+        found[output] += tensors.get("token_embd.weight", 0)
     return found
 
 
 def layout(
-    tensors: Iterable[tuple[str, int]],
+    tensors: Mapping[str, int],
     kv_by_layer: Mapping[int, int],
     layers: int,
     *,
@@ -122,12 +121,10 @@ def layout(
 
     `extra` are further bytes in main memory, `compute` are bytes for intermediate results on a GPU.
     """
-    sizes = dict(tensors)
-    each = weights_by_device(sizes.items(), {at: str(at) for at in range(layers + 1)})
-    embeddings = sizes.get("token_embd.weight", 0)
-    tied = embeddings if "output.weight" not in sizes else 0
+    each = weights_by_device(tensors, {at: str(at) for at in range(layers + 1)})
+    tied = 0 if "output.weight" in tensors else tensors.get("token_embd.weight", 0)
     experts: Counter[int] = Counter()
-    for name, size in sizes.items():
+    for name, size in tensors.items():
         if is_expert(name) and (block := _BLOCK.match(name)):
             experts[int(block[1])] += size
     blocks = [
@@ -154,14 +151,13 @@ def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
     return context, plan
 
 
-def _tensors(model: OpenModel) -> list[tuple[str, int]]:
-    """Return the names of all tensors, and their sizes in bytes."""
-    tensors = [tensor for part in parts(model.path) for tensor in read_tensors(str(part))]
-    return [(tensor.name, _bytes(tensor)) for tensor in tensors]
+def _tensors(model: OpenModel) -> dict[str, int]:
+    """Return the sizes in bytes of all tensors, by name."""
+    return {tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))}
 
 
 def _weights(
-    model: OpenModel, tensors: Iterable[tuple[str, int]], places: dict[int, str], cpu_moe: int
+    model: OpenModel, tensors: Mapping[str, int], places: Mapping[int, str], cpu_moe: int
 ) -> Counter[str]:
     if set(places.values()) <= {_CPU}:
         return Counter({_CPU: int(lib.llama_model_size(model.pointer))})

@@ -145,8 +145,8 @@ async def test_the_library_keeps_experts_in_main_memory(tmp_path):
 def test_experts_of_the_first_layers_lie_in_main_memory():
     from paragone_llama_cpp.model.estimate import weights_by_device
 
-    tensors = [(f"blk.{layer}.ffn_{name}_exps.weight", 100) for layer in range(3) for name in ("up", "down")]
-    tensors += [("blk.0.ffn_gate_inp.weight", 1), ("blk.0.ffn_up_shexp.weight", 10), ("output.weight", 5)]
+    tensors = {f"blk.{layer}.ffn_{name}_exps.weight": 100 for layer in range(3) for name in ("up", "down")}
+    tensors |= {"blk.0.ffn_gate_inp.weight": 1, "blk.0.ffn_up_shexp.weight": 10, "output.weight": 5}
     places = dict.fromkeys(range(4), "CUDA0")
     assert weights_by_device(tensors, places, cpu_moe=2) == {"CPU": 400, "CUDA0": 216}
     assert weights_by_device(tensors, places) == {"CPU": 0, "CUDA0": 616}
@@ -272,13 +272,13 @@ def test_a_plan_over_several_devices_is_read():
 def test_weights_lie_where_their_layers_do():
     from paragone_llama_cpp.model.estimate import weights_by_device
 
-    tensors = [("token_embd.weight", 1000), ("blk.0.attn_q.weight", 10), ("blk.1.attn_q.weight", 20)]
+    tensors = {"token_embd.weight": 1000, "blk.0.attn_q.weight": 10, "blk.1.attn_q.weight": 20}
+    tensors["output_norm.weight"] = 1
     places = {0: "CPU", 1: "CUDA0", 2: "CUDA0"}
-    norm = ("output_norm.weight", 1)
-    assert weights_by_device([*tensors, norm, ("output.weight", 500)], places) == {"CPU": 1010, "CUDA0": 521}
+    assert weights_by_device({**tensors, "output.weight": 500}, places) == {"CPU": 1010, "CUDA0": 521}
     # Embeddings that are also the output weights are copied to the device of the output.
-    assert weights_by_device([*tensors, norm], places) == {"CPU": 1010, "CUDA0": 1021}
-    assert weights_by_device([*tensors, norm], {0: "CPU", 1: "CPU", 2: "CPU"}) == {"CPU": 1031}
+    assert weights_by_device(tensors, places) == {"CPU": 1010, "CUDA0": 1021}
+    assert weights_by_device(tensors, {0: "CPU", 1: "CPU", 2: "CPU"}) == {"CPU": 1031}
 
 
 def test_the_tensors_of_a_header_add_up(whole_model_path):
