@@ -21,7 +21,7 @@ from paragone_llama_cpp.c_api.structures import (
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model.mapped_file import release_pages
 
-_CACHE_TYPES: dict[CacheType, int] = {
+CACHE_TYPES: dict[CacheType, int] = {
     "f32": 0,
     "f16": 1,
     "bf16": 30,
@@ -114,7 +114,7 @@ def make_context(
     params.n_outputs_max = params.n_outputs_max_per_seq = min(outputs, n_batch)
     params.n_threads = params.n_threads_batch = threads
     params.flash_attn_type = _FLASH_ATTN[options.flash_attn]
-    params.type_k, params.type_v = _CACHE_TYPES[options.type_k], _CACHE_TYPES[options.type_v]
+    params.type_k, params.type_v = CACHE_TYPES[options.type_k], CACHE_TYPES[options.type_v]
     params.rope_scaling_type = _ROPE_SCALING[options.rope_scaling]
     params.rope_freq_base = options.rope_freq_base or 0.0  # 0 means the model's own value
     params.rope_freq_scale = options.rope_freq_scale or 0.0

@@ -9,14 +9,9 @@ from pathlib import Path
 from paragone.gguf.header import Header
 from paragone.gguf.options import CacheType
 from paragone_llama_cpp.build import library
-from paragone_llama_cpp.c_api.functions import Pointer, lib
+from paragone_llama_cpp.c_api.functions import Int64, Pointer, lib
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
-
-_BYTES: dict[CacheType, float] = {
-    "f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32,
-    "q4_0": 18 / 32, "iq4_nl": 18 / 32,
-}  # fmt: skip
-"""Size of one number in the KV cache in bytes."""
+from paragone_llama_cpp.model.loading import CACHE_TYPES
 
 _SHARE = 4
 """A KV cache gets 1/_SHARE of the free memory.
@@ -25,6 +20,8 @@ The rest is for computation, and for other engines that load at the same time.
 """
 
 _STEP = 256
+_BLOCK = 32
+"""How many numbers the quantized types of a KV cache store together."""
 
 
 def longest_context(
@@ -65,12 +62,13 @@ def _bytes_per_token(model: Pointer, options: LlamaCppLoadOptions, header: Heade
     """Return the bytes of one token in the KV cache and in the attention scores of a batch."""
     head = lib.llama_model_n_embd(model) // max(1, lib.llama_model_n_head(model))
 
-    def length(half: str) -> int:
-        value = header.values.get(f"{header.architecture}.attention.{half}_length", head)
-        return value if isinstance(value, int) else head
+    def half_of_head(name: str, kind: CacheType) -> float:
+        value = header.values.get(f"{header.architecture}.attention.{name}_length", head)
+        numbers = value if isinstance(value, int) else head
+        return numbers * lib.ggml_row_size(CACHE_TYPES[kind], Int64(_BLOCK)) / _BLOCK
 
-    numbers = length("key") * _BYTES[options.type_k] + length("value") * _BYTES[options.type_v]
-    cache = lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * numbers
+    whole_head = half_of_head("key", options.type_k) + half_of_head("value", options.type_v)
+    cache = lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * whole_head
     scores = lib.llama_model_n_head(model) * (options.n_batch or 0) * 4
     return float(cache + scores if cache and options.flash_attn == "off" else cache)
 
@@ -89,7 +87,7 @@ def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
     """Return the free bytes within the limits of a control group and its parents."""
     left = sys.maxsize
     own = groups / path.lstrip("/")
-    # In a container, the path may be that of the host's file system, of which only the root is visible.
+    # In a container, `path` can be a path of the host, although the container sees only the root of `groups`.
     for group in (own, *own.parents):
         if not group.is_relative_to(groups):
             break
