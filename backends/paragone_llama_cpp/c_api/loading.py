@@ -20,11 +20,14 @@ from paragone_llama_cpp.c_api.functions import lib
 
 BuildName: TypeAlias = Literal["native", "prebuilt"]
 
-_PACKAGES: dict[BuildName, tuple[str, str, Sequence[str]]] = {
+_PACKAGES: Final[dict[BuildName, tuple[str, str, Sequence[str]]]] = {
     "native": ("llama-cpp-python", "llama_cpp", ("lib/libllama.so", "lib/libllama.dylib", "lib/llama.dll")),
     "prebuilt": ("xllamacpp", "xllamacpp", ("xllamacpp*.so", "xllamacpp*.pyd")),
 }
 """For each build: its distribution, its package, and patterns of its library's file. The preferred build is first."""
+
+_EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llama-cpp-prebuilt"}
+"""paragone's extra that installs each build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,14 @@ class InstalledBuild:
 
 def installed_builds() -> list[InstalledBuild]:
     """Return the builds that this interpreter has, the preferred one first. Imports none of their packages."""
-    return list(_installed())
-
-
-def _installed() -> Iterator[InstalledBuild]:
+    found = []
     for name, (distribution, package, patterns) in _PACKAGES.items():
         spec = PathFinder.find_spec(package, sys.path)
         folders = (spec and spec.submodule_search_locations) or ()
         files = (file for folder in folders for pattern in patterns for file in Path(folder).glob(pattern))
         if (file := next(files, None)) is not None:
-            yield InstalledBuild(name, distribution, file)
+            found.append(InstalledBuild(name, distribution, file))
+    return found
 
 
 _MODEL: Final = {
@@ -92,7 +93,11 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
     global _loaded
     if _loaded is not None and name in (None, _loaded.name):
         return _loaded
-    build = _pick(installed_builds(), name)
+    build = next((build for build in installed_builds() if name in (None, build.name)), None)
+    if build is None:
+        what = f"The {name} build of llama.cpp" if name else "llama.cpp"
+        command = install_command(_EXTRAS[name or "prebuilt"])
+        raise InputError(f"{what} is not installed.", hint=f"Install it with: {command}")
     if _loaded is not None:
         raise EngineError(f"This process has already loaded {_loaded}, so it cannot load {build}.")
     try:
@@ -110,21 +115,6 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
         )
     _loaded = build
     return build
-
-
-_EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llama-cpp-prebuilt"}
-
-
-def _pick(builds: Sequence[InstalledBuild], name: BuildName | None) -> InstalledBuild:
-    found = next((build for build in builds if name in (None, build.name)), None)
-    if found is None:
-        what = f"The {name} build of llama.cpp" if name else "llama.cpp"
-        raise InputError(f"{what} is not installed.", hint=_hint(name or "prebuilt"))
-    return found
-
-
-def _hint(name: BuildName) -> str:
-    return f"Install it with: {install_command(_EXTRAS[name])}"
 
 
 def _differences() -> Iterator[str]:

@@ -27,9 +27,10 @@ def make_sampler(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas, 
     Raises InputError.
     """
     constraint = _constraint(options, vocab, schemas)
-    if constraint is None:
-        return GreedySampler(options, vocab) if _is_greedy(options) else Sampler(options, vocab)
-    return ConstrainedSampler(options, vocab, constraint, text)
+    if constraint is not None:
+        return ConstrainedSampler(options, vocab, constraint, text)
+    is_greedy = options.temperature == 0 and not _penalizes(options)
+    return GreedySampler(options, vocab) if is_greedy else Sampler(options, vocab)
 
 
 class Sampler:
@@ -56,11 +57,6 @@ class GreedySampler(Sampler):
     def pick(self, context: Context) -> int:
         """Return the next token after the last computation."""
         return int(context.logits().argmax())
-
-
-def _is_greedy(options: LlamaCppSampling) -> bool:
-    """Whether the options select the most likely token, without penalties."""
-    return options.temperature == 0 and not _penalizes(options)
 
 
 def _penalizes(options: LlamaCppSampling) -> bool:
