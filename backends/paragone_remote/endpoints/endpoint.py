@@ -67,10 +67,10 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
 
     Raises InputError.
     """
-    shown, origin = check_url(url_of(options), path)
+    shown, origin = check_options(options, path)
     base, secrets = fill_path(shown)
     headers = make_headers(options.headers)
-    key = await find_key(options.key_env, options.key_keyring, options.key_command)
+    key = await find_key(options)
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
     tls = _make_tls(options) if base.startswith("https:") else None
@@ -85,16 +85,16 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
     )
 
 
-def check_options(options: EndpointOptions) -> None:
-    """Check these options without reading the environment, files or the network. Raises InputError."""
-    check_url(url_of(options))
+def check_options(options: EndpointOptions, path: str = "") -> tuple[str, str]:
+    """Check these options without reading the environment, files or the network. Returns the same as `check_url`.
+
+    Raises InputError.
+    """
     check_headers(options.headers)
-    check_key(options.key_env, options.key_keyring, options.key_command)
+    check_key(options)
     if options.client_key is not None and options.client_cert is None:
-        raise InputError(_NO_CERTIFICATE)
-
-
-_NO_CERTIFICATE = "client_key is set, but not client_cert."
+        raise InputError("client_key is set, but not client_cert.")
+    return check_url(url_of(options), path)
 
 
 def check_url(url: str, path: str = "") -> tuple[str, str]:
@@ -132,8 +132,6 @@ def _make_tls(options: EndpointOptions) -> ssl.SSLContext:
             ) from error
         except OSError as error:
             raise _unreadable("client_cert", cert, error) from error
-    elif options.client_key is not None:
-        raise InputError(_NO_CERTIFICATE)
     return context
 
 

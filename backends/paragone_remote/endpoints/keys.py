@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from paragone import EngineError, InputError
 from paragone.key_text import is_key
 from paragone.worker.program import closed_offline
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
@@ -40,29 +41,29 @@ _WITHOUT_SECRETS = {
 """Headers, in small letters, whose values are not secret. The value of any other header may be a secret."""
 
 
-async def find_key(variable: str | None, entry: str | None, command: str | None) -> str | None:
-    """Return the key in an environment variable, in an entry of the keyring or in a command's output.
+async def find_key(options: EndpointOptions) -> str | None:
+    """Return the key that the options name, as `check_key` has accepted them; None if the options name no key.
 
-    None if all three arguments are None. Raises InputError. The message never contains the key.
+    Raises InputError. The message never contains the key.
     """
-    check_key(variable, entry, command)
-    if variable is not None:
-        return _fit(_variable(variable), f"The environment variable {variable}")
-    if entry is not None:
-        return _fit(await key_in_keyring(entry), "The key in the keyring")
-    if command is not None:
-        return _fit(await _printed(command), "What key_command printed")
+    if options.key_env is not None:
+        return _fit(_variable(options.key_env), f"The environment variable {options.key_env}")
+    if options.key_keyring is not None:
+        return _fit(await key_in_keyring(options.key_keyring), "The key in the keyring")
+    if options.key_command is not None:
+        return _fit(await _printed(options.key_command), "What key_command printed")
     return None
 
 
-def check_key(variable: str | None, entry: str | None, command: str | None) -> None:
+def check_key(options: EndpointOptions) -> None:
     """Check that at most one source of the key is set, and that no option contains the key itself. Raises InputError."""
-    sources = {"key_env": variable, "key_keyring": entry, "key_command": command}
-    named = [name for name, value in sources.items() if value is not None]
+    sources = ("key_env", "key_keyring", "key_command")
+    named = [name for name in sources if getattr(options, name) is not None]
     if len(named) > 1:
         raise InputError(f"Both {named[0]} and {named[1]} are set.", hint="Set one of them only.")
-    if entry is not None:
-        check_entry(entry)
+    if options.key_keyring is not None:
+        check_entry(options.key_keyring)
+    variable = options.key_env
     if variable is not None and (is_key(variable) or not _NAME.fullmatch(variable)):
         raise InputError(
             "key_env is not the name of an environment variable.",
@@ -185,9 +186,8 @@ async def _output(process: asyncio.subprocess.Process, pipe: BinaryIO) -> bytes:
 
     async def drain() -> None:
         while chunk := await reader.read(2**16):
-            out.extend(
-                chunk[: _LONGEST - len(out)]
-            )  # the rest of the output is read and dropped, so that the command can end
+            # The rest of the output is read and dropped, so that the command can end.
+            out.extend(chunk[: _LONGEST - len(out)])
 
     draining = asyncio.create_task(drain())
     try:

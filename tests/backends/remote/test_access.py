@@ -21,6 +21,7 @@ from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
 from paragone.network.guard import GUARD
+from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.endpoints.keys import find_key
 from paragone_workbench.engines.registry import Registry
 
@@ -578,4 +579,5 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
 async def test_offline_a_key_command_has_no_network(offline, monkeypatch):
     monkeypatch.setattr(GUARD, "is_offline", offline)
     look = "from paragone.worker.child_process.confinement import what_opens; print(what_opens() == ())"
-    assert await find_key(None, None, shlex.join([sys.executable, "-c", look])) == str(offline)
+    options = EndpointOptions(key_command=shlex.join([sys.executable, "-c", look]))
+    assert await find_key(options) == str(offline)
