@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from paragone.network.addresses import bracketed
+from paragone.network.addresses import bracketed, is_loopback, spelled
 from paragone_remote.ollama_api.ollama_options import DEFAULT_URL
 
 _PORT = 11434
 _PORTS = {"http": 80, "https": 443}
+_SYNONYMS = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (nothing listens there)
+"""Loopback addresses of hosts that stand for this machine."""
 _PATIENCE = 1.0
 """Seconds to wait for a connection to this machine."""
 
@@ -54,14 +55,7 @@ async def listens(url: str) -> bool:
 
 def _loopback(host: str) -> str:
     """Return the loopback address that a host stands for; empty if the host is another machine."""
-    if host.casefold() == "localhost":
-        return "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return ""
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    if not address.is_loopback:
-        return ""
-    return bracketed(host)
+    host = spelled(host)
+    if host in _SYNONYMS:
+        return _SYNONYMS[host]
+    return bracketed(host) if is_loopback(host) else ""
