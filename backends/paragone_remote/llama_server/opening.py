@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,12 +98,22 @@ async def _engine(
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
         facts |= _facts(options, server, raw=raw, threads=share.server.threads)
-        embeds = await computes_embeddings(http, server, alias)
+        name = header.name or path.stem
+        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
+        loaded = LoadedModel(
+            name=name,
+            context=server.context,
+            size=sum(file.size or 0 for file in weights[: len(parts(path))]) or None,
+            quantization=header.quantization,
+            architecture=header.architecture,
+            vision=bool(server.vision) and not raw,
+            cautions=(Caution(code="no-chat-template", sentence=sentence),) if raw else (),
+            capabilities=replace(CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)),
+            facts=facts,
+            weights=weights,
+        )
         model = RemoteModel(
-            http=http,
-            model=alias,
-            loaded=_loaded(path, header, server, weights, raw=raw, embeds=embeds, facts=facts),
-            identity=identity_of(alias, listed, server),
+            http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
         )
         return LlamaServerEngine(model, share, server=server, raw=raw)
 
@@ -114,35 +123,6 @@ def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
     if options.chat_template is not None:
         return not options.chat_template
     return not header.values.get("tokenizer.chat_template")
-
-
-def _loaded(
-    path: Path,
-    header: Header,
-    server: ServerProperties,
-    weights: tuple[WeightsFile, ...],
-    *,
-    raw: bool,
-    embeds: bool,
-    facts: Mapping[str, str],
-) -> LoadedModel:
-    name = header.name or path.stem
-    cautions: tuple[Caution, ...] = ()
-    if raw:
-        sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
-        cautions = (Caution(code="no-chat-template", sentence=sentence),)
-    return LoadedModel(
-        name=name,
-        context=server.context,
-        size=sum(file.size or 0 for file in weights[: len(parts(path))]) or None,
-        quantization=header.quantization,
-        architecture=header.architecture,
-        vision=bool(server.vision) and not raw,
-        cautions=cautions,
-        capabilities=replace(CAPABILITIES, embeddings=embeds),
-        facts=facts,
-        weights=weights,
-    )
 
 
 def _facts(

@@ -27,11 +27,11 @@ _OURS = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 """Environment variables that would change a server's arguments."""
 
 
-async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> str:
-    """Return the output of a program that is called with these arguments. Raises InputError or EngineError."""
+async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
+    """Return the output of a program that is called with an argument. Raises InputError or EngineError."""
     try:
         process = await asyncio.create_subprocess_exec(
-            *closed_offline([*command, *arguments]),
+            *closed_offline([*command, argument]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -51,7 +51,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
             status = await process.wait()
     except TimeoutError as error:
         raise EngineError(
-            f"{name} did not answer {' '.join(arguments)} within {_PATIENCE:.0f} seconds.",
+            f"{name} did not answer {argument} within {_PATIENCE:.0f} seconds.",
             hint="Is it a llama-server?",
         ) from error
     finally:
@@ -61,7 +61,7 @@ async def printed_by(command: tuple[str, ...], name: str, *arguments: str) -> st
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _ENDING)
     if status != 0:
-        raise _failed(name, " ".join(arguments), status, printed)
+        raise _failed(name, argument, status, printed)
     return printed
 
 
