@@ -17,9 +17,8 @@ def structured(
     model: BaseChatModel, schema: dict[str, Any] | type, *, include_raw: bool
 ) -> Runnable[LanguageModelInput, Any]:
     """Return a model whose engine must follow a schema, followed by a parser of the answers."""
-    strict = convert_to_json_schema(
-        schema, strict=True
-    )  # forbids further properties, which small models invent
+    # A strict schema forbids further properties, which small models invent.
+    strict = convert_to_json_schema(schema, strict=True)
     traced = {"kwargs": {"method": "json_schema"}, "schema": convert_to_json_schema(schema)}
     bound = model.bind(json_schema=json.dumps(strict), ls_structured_output_format=traced)
     parser: BaseOutputParser[Any] = (

@@ -37,13 +37,13 @@ class InlineThinking:
 
     def take(self, event: Event) -> Iterator[Event]:
         """Add the next event, and yield the events whose text is final, in order."""
-        for settled in self._settled(event):
-            if isinstance(settled, Token):
-                self._answered.append(settled.text)
-                self._thought = self._thought or settled.channel == "thinking"
-            yield settled
+        for final in self._final_events(event):
+            if isinstance(final, Token):
+                self._answered.append(final.text)
+                self._thought = self._thought or final.channel == "thinking"
+            yield final
 
-    def _settled(self, event: Event) -> Iterator[Event]:
+    def _final_events(self, event: Event) -> Iterator[Event]:
         if isinstance(event, Finish):
             yield from self.flush()
         if not isinstance(event, Token):

@@ -64,7 +64,7 @@ class TruncationAlarm:
     context: int | None = None
     """Size of the context window in tokens, if known."""
     _known: list[tuple[tuple[Message, ...], int]] = field(default_factory=list, init=False)
-    """The prompts of the present conversation, each continuing the one before, and their least numbers of tokens."""
+    """Prompts of the present conversation, each with its least number of tokens. A prompt continues the prompt before it."""
     _answers: dict[str, int] = field(default_factory=dict, init=False)
     """Least number of tokens of each answer, by its text."""
 

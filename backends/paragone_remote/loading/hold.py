@@ -79,7 +79,7 @@ class Hold:
         async with use.changing:
             if not use.is_over():  # meanwhile another engine has opened the model
                 return None
-            caution = None if self._keeps_loaded else await self._left(use)
+            caution = None if self._keeps_loaded else await self._unload(use)
             if use.is_over():
                 _uses.pop(self._key, None)
         return caution
@@ -90,10 +90,8 @@ class Hold:
         use.is_ours = use.is_ours or self._model not in before
         await self._loader.load(self._model, on_progress)
         after = await self._loader.loaded()
-        if (
-            self._model not in after
-        ):  # the server lists the model under another name, so who loaded it is unknown
-            use.is_ours = False
+        if self._model not in after:
+            use.is_ours = False  # the server lists the model under another name, so who loaded it is unknown
         gone = ", ".join(sorted(plain(name) for name in before - after - {self._model}))
         if not gone:
             return ()
@@ -103,7 +101,7 @@ class Hold:
         )
         return (Caution(code="others-unloaded", sentence=sentence),)
 
-    async def _left(self, use: _Use) -> Caution | None:
+    async def _unload(self, use: _Use) -> Caution | None:
         """Unload the model if this program loaded it. Return a caution if the model stays in memory, else None."""
         name, at = plain(self._model), f"the server at {self._loader.endpoint.origin}"
         try:

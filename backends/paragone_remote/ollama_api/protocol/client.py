@@ -122,7 +122,7 @@ _HAS_LOGPROBS = (0, 12, 11)
 """The first version that supports `logprobs` in a chat."""
 
 _EMBEDS = (0, 3)
-"""A version that has `/api/embed`, as all later versions."""
+"""A version that has `/api/embed`. All later versions have this path, too."""
 
 RENDERS = (0, 12, 11)
 """The oldest version whose source is known to have `_debug_render_only`; no release notes mention it."""

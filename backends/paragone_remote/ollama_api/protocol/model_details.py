@@ -43,7 +43,10 @@ def parameters(details: JsonObject) -> int | None:
 
 
 def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
-    """Return the digest by which the server identifies a loaded model: the digest of the model's list of layers."""
+    """Return one entry with the digest of the loaded model's list of layers, by which the server identifies the model.
+
+    Empty if the server reports no digest.
+    """
     digest = text_at(running, "digest").lower() if running is not None else ""
     if running is None or not re.fullmatch(r"[0-9a-f]{64}", digest):
         return ()

@@ -91,7 +91,7 @@ async def identify(http: EndpointClient) -> ServerProperties:
             kind="SGLang",
             version=number,
             context=count_at(info, "context_length") or None,
-            facts=_build("SGLang", number),
+            facts=_program_facts("SGLang", number),
         )
     about = object_at(described, "info")
     if "llama.cpp Python API" in text_at(about, "title"):
@@ -110,11 +110,11 @@ async def identify(http: EndpointClient) -> ServerProperties:
             vision=flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
-        return ServerProperties(kind="LM Studio", facts=_build("LM Studio"))
+        return ServerProperties(kind="LM Studio", facts=_program_facts("LM Studio"))
     if isinstance(swap.get("running"), list):
         return ServerProperties(kind="llama-swap")
     if number := plain(text_at(version, "version")):
-        return ServerProperties(kind="vLLM", version=number, facts=_build("vLLM", number))
+        return ServerProperties(kind="vLLM", version=number, facts=_program_facts("vLLM", number))
     return ServerProperties()
 
 
@@ -209,7 +209,7 @@ def _file_type(named: str) -> str:
     return "" if name.startswith("unknown") else name
 
 
-def _build(program: str, version: str = "") -> dict[str, str]:
+def _program_facts(program: str, version: str = "") -> dict[str, str]:
     return {"program": program} | ({"version": version} if version else {})
 
 
