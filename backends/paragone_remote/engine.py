@@ -83,8 +83,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
     def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
         """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
-    def _settled(self, sampling: S, drawn_seed: int | None) -> S:
-        """Return the sampling options of a run, with an added seed if the server would otherwise use an unknown seed.
+    def _with_seed(self, sampling: S, drawn_seed: int | None) -> S:
+        """Return the sampling options of a run, with a seed if the server would otherwise draw a seed without reporting it.
 
         `drawn_seed` is the seed to add; with None, a seed is drawn.
         """
@@ -147,7 +147,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
         Waits up to load_timeout for a server that is loading its model.
         """
-        sampling = self._settled(
+        sampling = self._with_seed(
             build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
         )
         self._require_open()
@@ -180,7 +180,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                                     yield settings
                             for settled in thinking.take(event):
                                 if isinstance(settled, Finish) and not request.bare:
-                                    checks = self._checked(request, sampling, settled, thinking.answer)
+                                    checks = self._final_cautions(request, sampling, settled, thinking.answer)
                                     for caution in await checks:
                                         yield caution
                                 yield settled
@@ -194,7 +194,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         tries += not loading
                         again = time.monotonic() < until if loading else tries < _TRIES
                         if begun or fault.pause is None or not again:
-                            for held in self._left(report, thinking):
+                            for held in self._remaining_events(report, thinking):
                                 yield held
                             if has_images and not begun and isinstance(error, Refusal):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
@@ -205,13 +205,13 @@ class RemoteEngine(OpenEngine, Generic[S]):
                 left = until - time.monotonic()
                 await wait.within(None, asyncio.sleep(min(fault.pause, left) if loading else fault.pause))
         except Stopped:
-            for held in self._left(report, thinking):
+            for held in self._remaining_events(report, thinking):
                 yield held
             yield Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
 
-    async def _checked(
+    async def _final_cautions(
         self, request: RunRequest, sampling: S, finish: Finish, answer: str | None
     ) -> list[Caution]:
         """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
@@ -255,7 +255,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
             raise EngineError("This engine is closed.", hint="Open it again.")
 
     @staticmethod
-    def _left(report: SettingsReport, thinking: InlineThinking) -> Iterator[Event]:
+    def _remaining_events(report: SettingsReport, thinking: InlineThinking) -> Iterator[Event]:
         """Yield the remaining events of a run that ends early."""
         if (settings := report.rest()) is not None:
             yield settings

@@ -6,12 +6,18 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
-from paragone import ParagoneError, RunSettings
+from paragone import Json, Options, ParagoneError, RunSettings
+from paragone.options import as_values
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Stopped, Wait
 
 _PATIENCE = 2.0
 """Seconds that the end of a run waits for the rendered prompt."""
+
+
+def set_options(sampling: Options) -> dict[str, Json]:
+    """Return the values of the options that are set. Other options are not sent: the server has defaults of its own."""
+    return {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
 
 
 class RenderedPrompt(NamedTuple):

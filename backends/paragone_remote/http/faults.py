@@ -97,7 +97,8 @@ def explain(
             sentence = "The request has half of a surrogate pair, which is not a character."
             return Fault(InputError(sentence, hint="Remove the surrogate from the prompt and the options."))
         case InvalidReply():
-            return Fault(_invalid(error, endpoint))
+            hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
+            return Fault(EngineError(f"{_at(endpoint)} sent {error}.", hint=hint))
         case IncompleteAnswer():
             sentence = f"{_at(endpoint)} ended the answer before it was complete."
             return Fault(EngineError(sentence, hint=str(error) or (_PARTIAL_KEPT if begun else "")))
@@ -255,11 +256,6 @@ def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError
         error.seconds
     )
     return EngineError(sentence, hint=f"{option_name} sets how long to wait." if option_name else "")
-
-
-def _invalid(error: InvalidReply, endpoint: Endpoint) -> ParagoneError:
-    hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
-    return EngineError(f"{_at(endpoint)} sent {error}.", hint=hint)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

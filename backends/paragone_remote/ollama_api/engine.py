@@ -21,13 +21,12 @@ from paragone import (
 )
 from paragone.chat.sampling import draw_seed
 from paragone.json_fields import JsonObject, count_at, duration_at
-from paragone.options import as_values
 from paragone_remote.answers.continued import (
     MAY_NOT_CONTINUE,
     continues_answer,
     refuse_unfinished_thinking,
 )
-from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
+from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt, set_options
 from paragone_remote.engine import RemoteEngine, RemoteModel
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
@@ -102,15 +101,13 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 yield read_finish(chunk, now)
                 return
 
-    def _settled(self, sampling: OllamaSampling, drawn_seed: int | None) -> OllamaSampling:
+    def _with_seed(self, sampling: OllamaSampling, drawn_seed: int | None) -> OllamaSampling:
         if sampling.seed is not None or "seed" in self._parameters:
             return sampling
         return dataclasses.replace(sampling, seed=draw_seed() if drawn_seed is None else drawn_seed)
 
     def _settings(self, request: RunRequest, sampling: OllamaSampling) -> RunSettings:
-        values = as_values(sampling)
-        sent = {name: value for name, value in values.items() if value is not None and value != []}
-        in_force = {**self._parameters, **sent}
+        in_force = {**self._parameters, **set_options(sampling)}
         return RunSettings(seed=count_at(in_force.get("seed")), sampling=in_force)
 
     def _ask_prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:

@@ -1,4 +1,1 @@
-"""OpenAI-compatible servers.
-
-Protocol: https://platform.openai.com/docs/api-reference.
-"""
+"""OpenAI-compatible servers. Protocol: https://platform.openai.com/docs/api-reference."""

@@ -39,7 +39,6 @@ from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
 from paragone_remote.http.replies import await_reply
 from paragone_remote.http.timeouts import Stopped, Wait
 from paragone_remote.http.transport import Refusal
-from paragone_remote.openai_api.completions.client import OpenAIClient
 from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import (
@@ -49,6 +48,7 @@ from paragone_remote.openai_api.completions.requests import (
     raw_prompt,
 )
 from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, progress_in
+from paragone_remote.openai_api.completions.streams import repeat_for_error, streamed
 from paragone_remote.openai_api.embeddings import embeddings_from
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.identity import identity_of
@@ -75,10 +75,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> None:
         """Create an engine.
 
-        `raw` says whether chats use the completions endpoint too. `refused_fields` are what the server has refused before.
+        `raw` says whether chats use the completions endpoint too. `refused_fields` are the fields that the server has refused before.
         """
         super().__init__(model)
-        self._client = OpenAIClient(self._http, hangs_up=server.kind == "llama-server")
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
@@ -91,7 +90,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
         if self._server.kind != "llama-server":
             refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
-        for caution in self._before(request):
+        for caution in self._cautions_before(request):
             yield caution
         wanted = self._body(request, sampling)
         while True:
@@ -102,7 +101,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 async with contextlib.aclosing(answer), contextlib.aclosing(watched) as events:
                     async for event in events:
                         if isinstance(event, Finish):
-                            for caution in self._left_out(wanted, request):
+                            for caution in self._cautions_of_refused(wanted, request):
                                 yield caution
                         yield event
             except Refusal as refusal:
@@ -124,7 +123,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Return the body of a request without the fields that the server has refused."""
         return self._refused_fields.without_refused(self._body(request, sampling))
 
-    def _settled(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
+    def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
         return with_seed(sampling, drawn_seed, self._server, self._refused_fields)
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
@@ -199,7 +198,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         is_raw = self._is_raw(request)
         path = "/completions" if is_raw else "/chat/completions"
         top = request.logprobs or 0
-        async with contextlib.aclosing(self._client.stream(path, body)) as chunks:
+        stream = streamed(self._http, path, body, hangs_up=self._server.kind == "llama-server")
+        async with contextlib.aclosing(stream) as chunks:
             try:
                 async for chunk in chunks:
                     now = time.monotonic()
@@ -221,16 +221,16 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             yield token
         if not state.reason and not state.began:
             # A server may have started the stream before it fails at the first token.
-            await self._client.repeat_for_error(path, body)
+            await repeat_for_error(self._http, path, body)
         if not state.reason:
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
-        for caution in self._afterwards(request, state):
+        for caution in self._cautions_after(request, state):
             yield caution
         self._answered_as, self._is_ollama = state.model, state.fingerprint == FINGERPRINT
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
-    def _before(self, request: RunRequest) -> Iterator[Caution]:
+    def _cautions_before(self, request: RunRequest) -> Iterator[Caution]:
         """Yield cautions about requested features that a server of this kind does not support."""
         kind = self._server.kind
         if request.cold and kind != "llama-server":
@@ -241,7 +241,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if continues_answer(request) and not continues(kind, raw=self._raw):
             yield MAY_NOT_CONTINUE
 
-    def _left_out(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
+    def _cautions_of_refused(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._refused_fields.left_out(wanted):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
@@ -254,12 +254,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                 )
                 yield Caution(code="option-refused", sentence=sentence)
 
-    def _afterwards(self, request: RunRequest, state: StreamedAnswer) -> Iterator[Caution]:
+    def _cautions_after(self, request: RunRequest, state: StreamedAnswer) -> Iterator[Caution]:
         if (
             request.logprobs is not None
             and state.began
             and not state.scored
-            and not self._refused_fields.has_refused("logprobs")
+            and "logprobs" not in self._refused_fields
         ):
             sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
             yield Caution(code="no-logprobs", sentence=sentence)

@@ -98,14 +98,13 @@ def _capabilities(
 ) -> Capabilities:
     return Capabilities(
         # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
-        logprobs=not refused_fields.has_refused("logprobs"),
+        logprobs="logprobs" not in refused_fields,
         plain_text=True,
         token_ids=server.kind in TAKE_IDS,
         tokenize=tokenizes(server, raw=raw),
         top_tokens=reports_top_tokens(server),
-        continues=continues(server.kind, raw=raw)
-        and not refused_fields.has_refused("continue_final_message"),
-        seed=server.kind in HONOUR_SEEDS and not refused_fields.has_refused("seed"),
+        continues=continues(server.kind, raw=raw) and "continue_final_message" not in refused_fields,
+        seed=server.kind in HONOUR_SEEDS and "seed" not in refused_fields,
         loads=loads,
         embeddings=embeds,
     )

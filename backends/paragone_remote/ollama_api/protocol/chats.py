@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from paragone import Finish, FinishReason, Json, RunRequest, Timings, Token, Usage
 from paragone.json_fields import JsonObject, count_at, duration_at, object_at, objects_at, text_at
 from paragone.json_schema import read_schema
-from paragone.options import as_values, describe
+from paragone.options import describe
+from paragone_remote.answers.run_settings import set_options
 from paragone_remote.answers.token_events import scored_tokens, tokens_of
 from paragone_remote.ollama_api.ollama_options import OllamaSampling
 
@@ -93,8 +94,8 @@ def _sent_parameters(sampling: OllamaSampling) -> dict[str, Json]:
     """Return the parameters of a request: the options that are set."""
     return {
         _NAMES.get(name, name): value
-        for name, value in as_values(sampling).items()
-        if name not in _NO_PARAMETERS and value is not None and value != []
+        for name, value in set_options(sampling).items()
+        if name not in _NO_PARAMETERS
     }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from paragone import Json, RunSettings
+from paragone import RunSettings
 from paragone.chat.sampling import draw_seed
-from paragone.options import as_values
+from paragone_remote.answers.run_settings import set_options
 from paragone_remote.openai_api.completions.refused_fields import EXTRAS, RefusedFields
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import ServerKind, ServerProperties
@@ -19,7 +19,7 @@ def with_seed(
     sampling: OpenAISampling, drawn: int | None, server: ServerProperties, refused_fields: RefusedFields
 ) -> OpenAISampling:
     """Return the options, with a seed if the server honours seeds: the given one, the server's, `drawn` or a random one."""
-    if sampling.seed is not None or server.kind not in HONOUR_SEEDS or refused_fields.has_refused("seed"):
+    if sampling.seed is not None or server.kind not in HONOUR_SEEDS or "seed" in refused_fields:
         return sampling
     drawn = draw_seed() if drawn is None else drawn
     return dataclasses.replace(sampling, seed=drawn if server.seed is None else server.seed)
@@ -32,9 +32,7 @@ def settings_of(
 
     `raw` says whether the run uses the completions endpoint.
     """
-    sent: dict[str, Json] = {
-        name: value for name, value in as_values(sampling).items() if value is not None and value != []
-    }
+    sent = set_options(sampling)
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
         sent.pop(name, None)
     if raw:

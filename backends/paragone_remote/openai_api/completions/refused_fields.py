@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from paragone import Json
 from paragone.options import describe
@@ -42,34 +41,24 @@ llama-cpp-python sends 500 if it was started without support for log-probabiliti
 _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
-@dataclass(slots=True)
-class RefusedFields:
-    """The fields that one endpoint has refused."""
-
-    refused: set[str] = field(default_factory=set)
-
-    def has_refused(self, name: str) -> bool:
-        """Whether a field was refused before."""
-        return name in self.refused
+class RefusedFields(set[str]):
+    """The names of the fields that one endpoint has refused."""
 
     def without_refused(self, body: Mapping[str, Json]) -> dict[str, Json]:
-        """Return a request's body without the fields that were refused before."""
-        return {name: value for name, value in body.items() if name not in self.refused}
+        """Return a request's body without the refused fields."""
+        return {name: value for name, value in body.items() if name not in self}
 
     def learn(self, refusal: Refusal, body: Mapping[str, Json]) -> bool:
-        """Record the extra fields of `body` that a refusal names.
-
-        Returns whether the refusal names any.
-        """
+        """Add the extra fields of `body` that a refusal names. Returns whether the refusal names any."""
         if refusal.status not in _LEARNS_FROM:
             return False
         sent = [name for name in EXTRAS if name in body]
         named = {name for name in sent if re.search(rf"\b{name}\b", refusal.body)}
         for name in tuple(named):
             named |= _TOGETHER.get(name, set())
-        self.refused |= named
+        self.update(named)
         return bool(named)
 
     def left_out(self, body: Mapping[str, Json]) -> list[str]:
         """Return the user-visible names of the fields in `body` that the server refuses."""
-        return sorted({EXTRAS[name] for name in body if name in self.refused} - {""})
+        return sorted({EXTRAS[name] for name in body if name in self} - {""})

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from paragone import InputError, Json, Message, RunRequest
 from paragone.json_schema import read_schema
-from paragone.options import as_values
 from paragone.thinking import thinking_choice
 from paragone_remote.answers.continued import continues_answer, unfinished_text
+from paragone_remote.answers.run_settings import set_options
 from paragone_remote.openai_api.openai_options import OpenAISampling
 from paragone_remote.openai_api.servers.server import ServerKind
 
@@ -166,9 +166,7 @@ def _alternatives(wanted: int, kind: ServerKind) -> int:
 
 def _sampling(sampling: OpenAISampling, request: RunRequest, kind: ServerKind) -> dict[str, Json]:
     """Return the fields of the sampling options that are set, and the fields for the stream."""
-    body: dict[str, Json] = {
-        name: value for name, value in as_values(sampling).items() if value is not None and value != []
-    }
+    body = set_options(sampling)
     for name in _DIFFERENT_IN_COMPLETIONS:
         body.pop(name, None)
     if "repeat_penalty" in body and kind in ("vLLM", "SGLang", "TabbyAPI"):
