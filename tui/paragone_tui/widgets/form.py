@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
@@ -92,11 +93,11 @@ class Form(Modal[ScreenResultType]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        self.submit()
+        self.action_submit()
 
-    def submit(self) -> None:
-        """Use the values of the fields. Each form must define this method."""
-        raise NotImplementedError
+    @abstractmethod
+    def action_submit(self) -> None:
+        """Use the values of the fields."""
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Show a text below the fields. An empty text hides the line."""

@@ -21,7 +21,6 @@ from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.form import Form, FormField
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.choose.choice_request import ChoiceRequest
     from paragone_workbench.choosing.choice import Choice
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
@@ -51,7 +50,7 @@ class ChooseScreen(Form[None]):
 
     AUTO_FOCUS = "Checkbox"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "start", "Measure"),
+        Binding("enter", "submit", "Measure"),
         Binding("r", "report", "Write the report"),
     ]
     DEFAULT_CSS = """
@@ -100,11 +99,7 @@ class ChooseScreen(Form[None]):
 
     # The form
 
-    def action_start(self) -> None:
-        """Begin to measure, as Enter in a field does."""
-        self.submit()
-
-    def submit(self) -> None:
+    def action_submit(self) -> None:
         """Begin to measure, or continue with the measurements that are missing."""
         if not self._is_measuring:
             self._is_measuring = True
@@ -117,7 +112,7 @@ class ChooseScreen(Form[None]):
         del parameters
         if action == "report":
             return self._choice is not None and not self._is_measuring
-        return not (action == "start" and (self._is_measuring or self._is_complete))
+        return not (action == "submit" and (self._is_measuring or self._is_complete))
 
     @property
     def _is_complete(self) -> bool:
@@ -132,14 +127,18 @@ class ChooseScreen(Form[None]):
         else:
             super().action_cancel()
 
-    def _checked_request(self) -> ChoiceRequest:
-        """Return the checked values of the form. Raises InputError."""
-        from paragone_tui.screens.choose.choice_request import ChoiceRequest
+    def _checked_choice(self) -> tuple[Choice, float]:
+        """Return a choice with the values of the form, and the margin as a share. Blocks. Raises InputError."""
+        from paragone_tui.screens.choose.checked_choice import checked_choice
 
         boxes = zip(self._engines, self.query(_EngineBox), strict=True)
-        values = {name: value.strip() for name, value in self.values.items()}
-        return ChoiceRequest.of(
-            [engine for engine, box in boxes if box.value], self._registry, self._system, **values
+        return checked_choice(
+            [engine for engine, box in boxes if box.value],
+            history=self._history,
+            registry=self._registry,
+            system=self._system,
+            observer=ProgressText(self.say),
+            **{name: value.strip() for name, value in self.values.items()},
         )
 
     # The measurements
@@ -149,36 +148,25 @@ class ChooseScreen(Form[None]):
         try:
             self.say("One moment.")
             await asyncio.wrap_future(self._imported)
-            chosen = await asyncio.wrap_future(in_daemon_thread(self._checked_request))
+            choice, margin = await asyncio.wrap_future(in_daemon_thread(self._checked_choice))
         except ParagoneError as error:
             self._is_measuring = False
             self.form.display = True
             self.say(str(error), error=True)
             return
-        from paragone_workbench.choosing.choice import Choice
-
         self.form.display = False
-        progress = ProgressText(self.say)
-        choice = self._choice = Choice(
-            history=self._history,
-            registry=self._registry,
-            catalog=chosen.catalog,
-            request=chosen.request,
-            seconds=chosen.seconds,
-            vram=chosen.vram,
-            observer=progress,
-        )
+        self._choice = choice
         self._show_keys()
         try:
             await choice.measure()
-            await self._show_decision(choice, chosen.margin)
+            await self._show_decision(choice, margin)
         except ParagoneError as error:
             self._choice = None
             self.form.display = True
             self.say(str(error), error=True)
         finally:
             await choice.close()
-            chosen.catalog.close()
+            choice.catalog.close()
             self._is_measuring = False
             self._show_keys()
 

@@ -25,7 +25,7 @@ class VariablesForm(Form[str | None]):
         """Show the keys at the lower edge."""
         self.show_keys([("enter", "into the prompt"), ("esc", "cancel")])
 
-    def submit(self) -> None:
+    def action_submit(self) -> None:
         """Close the form with the prompt, or show which value is missing."""
         try:
             self.dismiss(self._fill({name: value for name, value in self.values.items() if value}))
