@@ -64,13 +64,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
     ]
     DEFAULT_CSS = "EnginePicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(
-        self,
-        engines: EngineList,
-        *,
-        single: bool = False,
-        advice: str = "",
-    ) -> None:
+    def __init__(self, engines: EngineList, *, single: bool = False, advice: str = "") -> None:
         super().__init__()
         self._engines = engines
         self._registry = engines.session.registry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone_tui.screens.lanes.commands.prompts import send
@@ -25,6 +25,7 @@ def add_lane(context: LanesContext) -> None:
     """Let the user pick engines, and add a lane for each engine at the right."""
     if not has_room(context):
         return
+    from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
         engines = [(one.definition, one.is_new) for one in picked if one.definition is not None]
@@ -40,7 +41,7 @@ def add_lane(context: LanesContext) -> None:
         "Pick an engine to chat with: enter opens it. tab ticks several, to compare their answers; "
         f"{context.key_of('add-lane')} adds others later."
     )
-    _pick(context, chosen, advice="" if context.session.lanes else advice)
+    context.show(EnginePicker(context.engines, advice="" if context.session.lanes else advice), chosen)
 
 
 def has_room(context: LanesContext) -> bool:
@@ -49,24 +50,6 @@ def has_room(context: LanesContext) -> bool:
         return True
     context.say(f"There are {MOST_LANES} lanes already; {context.key_of('close-lane')} closes one.")
     return False
-
-
-def _pick(
-    context: LanesContext,
-    then: Callable[[Sequence[Picked]], None],
-    *,
-    single: bool = False,
-    advice: str = "",
-) -> None:
-    """Show the engine picker. If the user picks engines, `then` is called with these engines."""
-    from paragone_tui.screens.engine_picker import EnginePicker
-
-    picker = EnginePicker(
-        context.engines,
-        single=single,
-        advice=advice,
-    )
-    context.show(picker, then)
 
 
 async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
@@ -127,17 +110,12 @@ async def _close(context: LanesContext, lane: Lane) -> None:
     await context.lanes.rebuild()
 
 
-def _say_why_model_stays(context: LanesContext, lane: Lane) -> None:
-    """If a server keeps the model of a closed engine in memory, show why."""
-    if (left := lane.engine.left) is not None:
-        context.say(left.sentence)
-
-
 def swap_engine(context: LanesContext) -> None:
     """Let the user pick another engine for the current lane. The options that the user set are kept."""
     column = context.current_or_say()
     if column is None:
         return
+    from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
         definition = picked[0].definition
@@ -148,7 +126,7 @@ def swap_engine(context: LanesContext) -> None:
             _show_option_changes(context, carried)
             context.do(lambda: _swap(context, column, carried.definition))
 
-    _pick(context, chosen, single=True)
+    context.show(EnginePicker(context.engines, single=True), chosen)
 
 
 def _show_option_changes(context: LanesContext, carried: Carried) -> None:
@@ -160,7 +138,8 @@ def _show_option_changes(context: LanesContext, carried: Carried) -> None:
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
     column.show_swap(definition.name, definition.backend)
     await context.session.swap(column.lane, definition)
-    _say_why_model_stays(context, column.lane)
+    if (left := column.lane.engine.left) is not None:
+        context.say(left.sentence)
     column.show_history()  # earlier answers now show that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()
