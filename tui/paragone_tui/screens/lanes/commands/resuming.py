@@ -9,8 +9,7 @@ from paragone.wording import quoted
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.store.recording.drafts import DraftSaving
-    from paragone_workbench.store.records import DraftRecord, Summary
-    from paragone_workbench.store.store import Store
+    from paragone_workbench.store.records import DraftRecord
 
 
 async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
@@ -20,7 +19,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
     """
     history, session = context.history.history, context.session
     assert history is not None  # the caller waits until the history is open
-    last, is_shared = await history.call(_last_open)
+    last, is_shared = await history.call(lambda store: (store.last_open(), store.is_shared))
     if last is None or session.prompts:
         return
     if is_shared:
@@ -58,8 +57,3 @@ async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftReco
     if (draft := await drafts.open(history)) is not None:
         context.composer.restore(draft)
     return draft
-
-
-def _last_open(store: Store) -> tuple[Summary | None, bool]:
-    """Return the last conversation, and whether another instance of the program has the history open."""
-    return store.last_open(), store.is_shared
