@@ -126,7 +126,6 @@ class LanesScreen(ChangedRowsScreen[None]):
             engines=engine_list,
             history=history,
             markdown=markdown,
-            quit_key=keys["quit"].first,
             do=self.do,
             show_keys=self._show_keys,
             other_mode="parallel" if session.pool.scheduler.mode == "sequential" else "sequential",

@@ -35,8 +35,6 @@ class LanesContext:
     history: HistoryOpening
     markdown: bool
     """Whether answers are typeset."""
-    quit_key: str
-    """The key that quits the program, in short notation."""
     do: Do
     show_keys: Callable[[], None]
     """Shows the line of key hints again, after the hints have changed."""

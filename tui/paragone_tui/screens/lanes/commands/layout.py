@@ -19,7 +19,7 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 
 def stop(context: LanesContext) -> None:
     """Stop all answers. Without answers, stop loading engines, or else cancel editing a prompt. Show the key that quits."""
-    session, quits = context.session, f"{context.quit_key} quits."
+    session, quits = context.session, f"{context.key_of('quit')} quits."
     if session.is_busy:
         context.do(session.stop)
         loads = (
