@@ -47,7 +47,7 @@ class HistoryOpening:
         if self.history is not None:
             return ""
         if self._task is not None and self._task.done():
-            return "The history could not be opened: there is nothing to reopen."
+            return "The history could not be opened."
         problem = self.session.recorder.problem
         if problem is None:
             return "The history is still being opened. Try again in a moment."

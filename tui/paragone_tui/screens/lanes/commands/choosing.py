@@ -10,25 +10,16 @@ if TYPE_CHECKING:
 
 def choose(context: LanesContext) -> None:
     """Show the form in which the user measures engines to decide which of them to deploy."""
-    history, session = context.history.history, context.session
-    if history is None:
-        context.say(
-            "Measurements can be saved once the history is open. Try again in a moment.", warning=True
-        )
-        return
-    if context.is_answering(session.lanes):
+    history, session = context.history_or_say(), context.session
+    if history is None or context.is_answering(session.lanes):
         return
     from paragone_tui.screens.choose.choose_screen import ChooseScreen
 
     in_lanes = {lane.engine.definition.name: lane.engine.definition for lane in session.lanes}
-    engines = {definition.name: definition for definition in context.engines.config.engines.values()}
+    defined = {definition.name: definition for definition in context.engines.config.engines.values()}
     context.show(
         ChooseScreen(
-            tuple(
-                (
-                    in_lanes | {name: engine for name, engine in engines.items() if name not in in_lanes}
-                ).values()
-            ),
+            tuple((in_lanes | defined | in_lanes).values()),  # an engine of a lane has the lane's options
             frozenset(in_lanes),
             history=history,
             registry=session.registry,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
+    from paragone_workbench.store.history import History
 
 
 Result = TypeVar("Result")
@@ -72,6 +73,12 @@ class LanesContext:
         if self.lanes.current is None:
             self.say(f"There is no lane; {self.key_of('add-lane')} adds one.")
         return self.lanes.current
+
+    def history_or_say(self) -> History | None:
+        """Return the history. If the history is not open, show why and return None."""
+        if self.history.history is None:
+            self.say(self.history.problem, warning=True)
+        return self.history.history
 
     def is_answering(self, lanes: Iterable[Lane]) -> bool:
         """Return whether one of these lanes is busy, and show a message if a lane is busy."""

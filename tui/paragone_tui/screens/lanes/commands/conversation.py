@@ -61,8 +61,8 @@ def reopen(context: LanesContext) -> None:
 
     When the user picks a conversation, answers in progress stop, and their text is kept.
     """
-    if context.history.history is None:
-        context.say(context.history.problem, warning=True)
+    history = context.history_or_say()
+    if history is None:
         return
     from paragone_tui.screens.history.files import ConversationFiles
     from paragone_tui.screens.history.history_screen import HistoryScreen
@@ -70,7 +70,7 @@ def reopen(context: LanesContext) -> None:
     engines = context.engines
     files = ConversationFiles(context.session.registry, engines.state, engines.config.models.folders)
     context.show(
-        HistoryScreen(context.history.history, context.session, files),
+        HistoryScreen(history, context.session, files),
         lambda found: context.do(lambda: _show(context, *found)),
     )
 

@@ -44,14 +44,7 @@ def can_vote(context: LanesContext, edited: Prompt | None) -> bool:
             f"{context.key_of('blind-vote')} ends blind voting, {context.key_of('add-lane')} adds a lane."
         )
         return False
-    return _history_or_say(context) is not None and not context.is_answering(lanes)
-
-
-def _history_or_say(context: LanesContext) -> History | None:
-    """Return the history, in which votes are saved. If the history is not open yet, show a message and return None."""
-    if context.history.history is None:
-        context.say("Votes can be saved once the history is open. Try again in a moment.", warning=True)
-    return context.history.history
+    return context.history_or_say() is not None and not context.is_answering(lanes)
 
 
 def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None:
@@ -89,7 +82,7 @@ def prefer_answer(context: LanesContext) -> None:
     )
     if prompt is None or lane not in lanes or len(lanes) < 2:
         context.say("This lane and another lane must first answer the same prompt.")
-    elif (history := _history_or_say(context)) is not None and not context.is_answering(lanes):
+    elif (history := context.history_or_say()) is not None and not context.is_answering(lanes):
         program = context.program
         program.save(program.reported(lambda: _prefer(context, history, lane, lanes, prompt)))
 
@@ -109,7 +102,7 @@ async def _prefer(
 
 def undo_vote(context: LanesContext) -> None:
     """Take back the last vote in this conversation."""
-    if (history := _history_or_say(context)) is not None:
+    if (history := context.history_or_say()) is not None:
         program = context.program
         program.save(program.reported(lambda: _undo(context, history)))
 
