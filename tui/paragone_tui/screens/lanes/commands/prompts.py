@@ -206,12 +206,6 @@ def write(context: LanesContext) -> None:
     context.composer.screen.set_focus(context.composer)
 
 
-def newline(context: LanesContext) -> None:
-    """Insert a line break into the prompt."""
-    write(context)
-    context.composer.insert("\n")
-
-
 def attach_file(context: LanesContext) -> None:
     """Write `@` into the prompt, which begins the mention of a file."""
     write(context)
@@ -221,24 +215,6 @@ def attach_file(context: LanesContext) -> None:
     if before and not before[-1].isspace():
         composer.insert(" ")
     composer.insert("@")
-
-
-def word_back(context: LanesContext) -> None:
-    """Move a word back in the prompt."""
-    write(context)
-    context.composer.action_cursor_word_left()
-
-
-def word_forward(context: LanesContext) -> None:
-    """Move a word forward in the prompt."""
-    write(context)
-    context.composer.action_cursor_word_right()
-
-
-def delete_word(context: LanesContext) -> None:
-    """Delete the next word of the prompt."""
-    write(context)
-    context.composer.action_delete_word_right()
 
 
 def search_prompts(context: LanesContext) -> None:

@@ -13,17 +13,11 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
-def previous_turn(context: LanesContext) -> None:
-    """Select the turn before the selected turn. If no turn is selected, select the last turn."""
-    _select(context, -1)
+def select(context: LanesContext, step: int) -> None:
+    """Select the turn before (-1) or after (1) the selected turn.
 
-
-def next_turn(context: LanesContext) -> None:
-    """Select the turn after the selected turn. After the last turn, select no turn."""
-    _select(context, 1)
-
-
-def _select(context: LanesContext, step: int) -> None:
+    If no turn is selected, the last turn is before; no turn is after the last turn.
+    """
     column = context.current_or_say()
     if column is None:
         return
