@@ -29,7 +29,7 @@ def stop(context: LanesContext) -> None:
     elif session.is_opening:
         session.stop_opening()
         context.say(f"Loading stops. {quits}")
-    elif context.composer.edited is not None or context.composer.queued is not None:
+    elif context.composer.editing is not None:
         context.composer.end_edit()
     else:
         context.say(quits)

@@ -62,8 +62,8 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
     if refusal := _refusal(context, lanes):
         composer.refuse(refusal)
         return
-    if composer.queued is not None and composer.queued in session.queue.prompts:
-        queued = composer.queued
+    queued = next((prompt for prompt in session.queue.prompts if prompt is composer.editing), None)
+    if queued is not None:
         draft = composer.take()
         session.queue.edit(queued, draft.text, draft.images, draft.files)
         _send_again(context, [queued])
@@ -132,7 +132,7 @@ def queue(context: LanesContext) -> None:
             return
         context.session.queue.keep([queued])  # so that no lane begins the prompt meanwhile
         write(context)
-        context.composer.edit_queued(
+        context.composer.edit_prompt(
             queued, lambda: f"Editing a prompt that waits · {_end_of_edit(context, 'keeps it as it was')}"
         )
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.threads import in_daemon_thread
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
     from paragone_workbench.conversation.attachments.reading import FileState
-
-
-class HasFiles(Protocol):
-    """A prompt with attachments: an earlier prompt, or a prompt of the queue."""
-
-    @property
-    def files(self) -> tuple[AttachedFile, ...]:
-        """The text files that are attached to the prompt."""
-
-    @property
-    def images(self) -> tuple[Image, ...]:
-        """The images that are attached to the prompt."""
 
 
 _LISTED = 3
@@ -87,9 +75,9 @@ class Attachments:
     _is_awaited: bool = False
     """Whether `settle` is waiting for the files, before the prompt is sent."""
 
-    def take_over(self, prompt: HasFiles) -> None:
-        """Attach the files of an earlier or a queued prompt, without mentions."""
-        self.files, self.images = prompt.files, prompt.images
+    def take_over(self, files: tuple[AttachedFile, ...], images: tuple[Image, ...]) -> None:
+        """Attach the files and images of an earlier or a queued prompt, without mentions."""
+        self.files, self.images = files, images
         self.on_change()
 
     def keep(self, text: str) -> None:

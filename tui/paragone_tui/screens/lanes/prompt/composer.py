@@ -48,9 +48,6 @@ class _Content(NamedTuple):
     images: tuple[Image, ...] = ()
 
 
-_NOTHING = _Content()
-
-
 class Composer(MentionField):
     """A text field that grows with its text, has attachments, and recalls earlier prompts.
 
@@ -109,12 +106,10 @@ class Composer(MentionField):
         self.gauge = ContextGauge(session, self._show_title)
         self._note = ""
         self._message = Content()
-        self.edited: Prompt | None = None
-        """The earlier prompt that is being edited; None for a new prompt."""
-        self.queued: QueuedPrompt | None = None
-        """The prompt of the queue that is being edited; None for a new prompt."""
+        self.editing: Prompt | QueuedPrompt | None = None
+        """The earlier prompt, or the prompt of the queue, that is being edited; None for a new prompt."""
         self._edit_title: Callable[[], str] = str
-        self._before_edit = _NOTHING
+        self._before_edit = _Content()
         """The composer's content before an edit of an earlier or a queued prompt."""
         self._unedited = ""
         """The composer's text when the edit of a prompt began."""
@@ -148,47 +143,41 @@ class Composer(MentionField):
                 whom = f"all {len(self._lanes)} lanes "
         self.placeholder = f"Ask {whom}…"
 
-    def edit_prompt(self, prompt: Prompt, title: Callable[[], str]) -> None:
-        """Edit an earlier prompt, with its files and images. `title` returns a text on the edit and on how to end the edit."""
-        self._begin_edit(title, prompt.written, prompt)
-        self.edited, self.queued = prompt, None
-        self._show_title()
+    @property
+    def edited(self) -> Prompt | None:
+        """The earlier prompt that is being edited; None for a new prompt or a prompt of the queue."""
+        return self.editing if isinstance(self.editing, Prompt) else None
 
-    def edit_queued(self, queued: QueuedPrompt, title: Callable[[], str]) -> None:
-        """Edit a prompt of the queue, with its files and images. `title` returns a text on the edit, and how to end it."""
-        self._begin_edit(title, queued.text, queued)
-        self.edited, self.queued = None, queued
-        self._show_title()
-
-    def _begin_edit(self, title: Callable[[], str], text: str, prompt: Prompt | QueuedPrompt) -> None:
-        if self.edited is None and self.queued is None:
+    def edit_prompt(self, prompt: Prompt | QueuedPrompt, title: Callable[[], str]) -> None:
+        """Edit a prompt, with its files and images. `title` returns a text on the edit and on how to end the edit."""
+        if self.editing is None:
             attached = self.attachments
             self._before_edit = _Content(self.text, attached.files, attached.images)
-        self._edit_title = title
-        self.load(text)
+        self.editing, self._edit_title = prompt, title
+        self.load(_written(prompt))
         self._unedited = self.text
-        self.attachments.take_over(prompt)
+        self.attachments.take_over(prompt.files, prompt.images)
 
     def resume_edit(self, prompt: Prompt, title: Callable[[], str]) -> None:
         """Treat the restored text as an edit of an earlier prompt, which the end of the program interrupted."""
-        self._before_edit = _NOTHING
+        self._before_edit = _Content()
         self._edit_title, self._unedited = title, prompt.written
-        self.edited, self.queued = prompt, None
-        self.attachments.take_over(prompt)
+        self.editing = prompt
+        self.attachments.take_over(prompt.files, prompt.images)
         self._on_change()
 
     def end_edit(self) -> None:
         """Stop editing an earlier prompt, and restore the composer's content from before the edit."""
         before = self._before_edit
-        self.edited = self.queued = None
+        self.editing = None
         self.attachments.keep(before.text)
         self.put(before.text)
-        self.attachments.take_over(before)
+        self.attachments.take_over(before.files, before.images)
 
     def leave_conversation(self) -> None:
         """End the edit of a prompt, whose conversation is being closed, and keep the text as a new prompt."""
-        self.edited = self.queued = None
-        self._before_edit = _NOTHING
+        self.editing = None
+        self._before_edit = _Content()
         self._recalled = None
         self._show_title()
 
@@ -197,8 +186,7 @@ class Composer(MentionField):
         super().action_undo()
         if self.text and self.text == self._sent:
             self.attach_mentions()
-        edited = self.edited.written if self.edited is not None else self.queued and self.queued.text
-        if edited is not None and self.text == self._before_edit.text != edited:
+        if self.editing is not None and self.text == self._before_edit.text != _written(self.editing):
             self.end_edit()
 
     @property
@@ -225,7 +213,7 @@ class Composer(MentionField):
     def unsent(self) -> tuple[DraftRecord, ...]:
         """The unsent texts to save, the newest last. The edit of a prompt is saved only if it has changed the prompt."""
         texts = [(self.text, "")]
-        if self.edited is not None or self.queued is not None:
+        if self.editing is not None:
             edit = "" if self.text == self._unedited else self.text
             texts = [(self._before_edit.text, ""), (edit, "" if self.edited is None else self.edited.id)]
         return tuple(
@@ -251,7 +239,7 @@ class Composer(MentionField):
         """The text in the rule above the prompt: the edit, the attachments, a note and the gauge."""
         names = visible(self.attachments.described(self.text))
         parts = (
-            Content(self._edit_title() if self.edited is not None or self.queued is not None else ""),
+            Content(self._edit_title() if self.editing is not None else ""),
             Content(f"with {names}" if names else ""),
             Content(self._note),
             self.gauge.content,
@@ -372,10 +360,10 @@ class Composer(MentionField):
         """Return the draft to send, and show the text from before an edit. Without an edit, empty the composer."""
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
-        if self.edited is None and self.queued is None:
-            self._before_edit = _NOTHING
+        if self.editing is None:
+            self._before_edit = _Content()
         self.end_edit()
-        self._before_edit = _NOTHING
+        self._before_edit = _Content()
         self._recalled = None
         self._show_title()
         return taken
@@ -392,3 +380,8 @@ class Composer(MentionField):
         self._recalled = None if place == len(prompts) else place
         self.load(self._draft if self._recalled is None else prompts[place])
         self._recalled_text = self.text
+
+
+def _written(prompt: Prompt | QueuedPrompt) -> str:
+    """Return the text that the user wrote, without the attached files."""
+    return prompt.written if isinstance(prompt, Prompt) else prompt.text
