@@ -212,7 +212,7 @@ async def test_a_resize_and_folding_keep_the_turns_aligned(pair):
         assert pair.starts(pair.lanes[0]) == pair.starts(pair.lanes[1])
     for fold in (True, False):
         for lane in pair.lanes:
-            lane.fold_thinking = fold
+            lane.fold(thinking=fold, logs=True)
         await pair.settle()
         assert pair.starts(pair.lanes[0]) == pair.starts(pair.lanes[1])
 

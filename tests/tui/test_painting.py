@@ -386,7 +386,7 @@ async def test_random_changes_look_like_those_painted_by_textual(steps):
                 case ("rewind", lane):
                     lanes[lane].rewind()
                 case ("fold", lane, fold):
-                    lanes[lane].fold_thinking = fold
+                    lanes[lane].fold(thinking=fold, logs=True)
                 case ("scroll", lane, rows):
                     lanes[lane].scroll_rows(rows)
                 case ("resize", width, height):

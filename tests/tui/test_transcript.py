@@ -119,16 +119,16 @@ async def test_thinking_folded_and_shown(pilot):
     lane.write("So.")
     await settle(pilot)
     assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
-    lane.fold_thinking = False
+    lane.fold(thinking=False, logs=True)
     await settle(pilot)
     assert shown(pilot.app) == "┊ One two three\n┊ four\n\n  So."
-    lane.fold_thinking = True
+    lane.fold(thinking=True, logs=True)
     await settle(pilot)
     assert shown(pilot.app) == "▸ thinking · 4 words\n\n  So."
     lane.set_hint(lane.blocks[0], "5 tokens · 0.2 s")
     await settle(pilot)
     assert shown(pilot.app) == "▸ thinking · 5 tokens · 0.2 s\n\n  So."
-    lane.fold_thinking = False
+    lane.fold(thinking=False, logs=True)
     await settle(pilot)
     assert shown(pilot.app) == "┊ One two three\n┊ four\n· 5 tokens · 0.2 s\n\n  So."
 
@@ -139,7 +139,7 @@ async def test_empty_thinking_takes_no_space(pilot):
     lane.write("\n\nSo.")
     await settle(pilot)
     assert shown(pilot.app) == "  So."
-    lane.fold_thinking = True
+    lane.fold(thinking=True, logs=True)
     await settle(pilot)
     assert shown(pilot.app) == "  So."
 

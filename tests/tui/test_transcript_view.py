@@ -356,7 +356,7 @@ async def test_folding_above_keeps_the_position(lane):
     first = lane.numbers[0]
     assert first < 100
     for fold in (True, False):
-        lane.widget.fold_thinking = fold
+        lane.widget.fold(thinking=fold, logs=True)
         await lane.settle()
         assert lane.numbers[0] == first
 

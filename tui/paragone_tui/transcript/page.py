@@ -59,9 +59,9 @@ class Page:
 
     def __init__(self, fold_thinking: bool = False, fold_logs: bool = False) -> None:
         self.fold_thinking = fold_thinking
-        """Whether thinking is shown as one line. Call `fold` after a change."""
+        """Whether thinking is shown as one line."""
         self.fold_logs = fold_logs
-        """Whether a log that has a title is shown as its title. Call `fold` after a change."""
+        """Whether a log that has a title is shown as its title."""
         self.blocks: list[Block] = []
         self.height = 0
         self.width = 0
@@ -77,8 +77,9 @@ class Page:
             block.wrap(SLICE)
             self._arrange(len(self.blocks) - 1)
 
-    def fold(self) -> None:
-        """Fold or unfold the blocks according to `fold_thinking` and `fold_logs`."""
+    def fold(self, thinking: bool, logs: bool) -> None:
+        """Fold or unfold all thinking, and all logs that have a title."""
+        self.fold_thinking, self.fold_logs = thinking, logs
         for block in self.blocks:
             self._fold(block)
 

@@ -81,7 +81,7 @@ class Transcript(ScrolledText):
         """Append a complete block and return it.
 
         Below the text are the `hint`, which says what the user can do, and the `log` lines, such as those of a crash. While
-        `fold_logs` is set, a log shows only its title if it has one. The rest of a long prompt is its log. After a prompt, the
+        logs are folded, a log shows only its title if it has one. The rest of a long prompt is its log. After a prompt, the
         view scrolls to the end. `turn` identifies the turn that the block begins; linked transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
@@ -134,7 +134,7 @@ class Transcript(ScrolledText):
     def clear(self) -> None:
         """Remove all blocks."""
         self._open = self._changed = self._reveal_target = None
-        self._page = Page(self.fold_thinking, self.fold_logs)
+        self._page = Page(self._page.fold_thinking, self._page.fold_logs)
         self._mark_link_stale()
         self._top = 0
         self._following = True
@@ -162,25 +162,9 @@ class Transcript(ScrolledText):
 
     # Options
 
-    @property
-    def fold_thinking(self) -> bool:
-        """Whether thinking is shown as one line instead of in full."""
-        return self._page.fold_thinking
-
-    @fold_thinking.setter
-    def fold_thinking(self, fold: bool) -> None:
-        self._page.fold_thinking = fold
-        self._rearrange(self._page.fold)
-
-    @property
-    def fold_logs(self) -> bool:
-        """Whether logs that have a title are shown as the title instead of in full."""
-        return self._page.fold_logs
-
-    @fold_logs.setter
-    def fold_logs(self, fold: bool) -> None:
-        self._page.fold_logs = fold
-        self._rearrange(self._page.fold)
+    def fold(self, *, thinking: bool, logs: bool) -> None:
+        """Show thinking as one line, and logs that have a title as the title, or show them in full."""
+        self._rearrange(lambda: self._page.fold(thinking, logs))
 
     def _restyle(self) -> None:
         for block in self.blocks:

@@ -166,15 +166,17 @@ class Lanes(Horizontal, can_focus=True):
     def toggle_thinking(self) -> None:
         """Switch between showing thinking in full and as one line."""
         self._fold_thinking = not self._fold_thinking
-        for column in self.columns:
-            column.transcript.fold_thinking = self._fold_thinking
+        self._fold()
 
     def toggle_logs(self) -> bool:
         """Fold or unfold long prompts and the logs of crashed engines. Returns whether long texts are folded now."""
         self._fold_logs = not self._fold_logs
-        for column in self.columns:
-            column.transcript.fold_logs = self._fold_logs
+        self._fold()
         return self._fold_logs
+
+    def _fold(self) -> None:
+        for column in self.columns:
+            column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
 
     def show_history(self) -> None:
         """Show the runs on the paths of all lanes again."""
