@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from paragone_tui.transcript.block import Block
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
+    from paragone_workbench.lanes.session import Session
     from paragone_workbench.runs.metrics import RunMetrics
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import Hit
@@ -63,26 +64,23 @@ class LaneColumn(Column, LaneObserver):
     def __init__(
         self,
         lane: Lane,
+        session: Session,
         *,
         is_first: bool,
         markdown: bool,
         fold_thinking: bool,
         fold_logs: bool,
         keys: Mapping[str, Keys],
-        is_unsaved: Callable[[], bool],
-        waiting: Callable[[], int],
         on_history: Callable[[], None],
     ) -> None:
-        """Create the column of a lane.
+        """Create the column of a lane of a session.
 
         `is_first` is whether the column is the leftmost. Changing the leftmost column makes Textual compute all styles again.
-        `is_unsaved` returns whether the history cannot be written now. `waiting` returns how many prompts wait for the lane.
         `on_history` is called when the column has shown all answers of the lane again.
         """
         super().__init__(classes="-first" if is_first else None)
         self._on_history = on_history
-        self._is_unsaved = is_unsaved
-        self._waiting = waiting
+        self._session = session
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
@@ -352,8 +350,8 @@ class LaneColumn(Column, LaneObserver):
                 silent_s=silent_s,
                 is_local=bool(silent_s) and lane.engine.is_local,
                 stop_key=self._keys["stop"].first,
-                queued=self._waiting(),
-                unsaved=self._is_unsaved(),
+                queued=self._session.queue.waiting(lane),
+                unsaved=self._session.recorder.problem is not None,
                 differences=self._differences,
                 loaded=lane.engine.load_fraction,
                 prompt_done=progress.done if progress else 0,

@@ -235,13 +235,12 @@ class Lanes(Horizontal, can_focus=True):
     def _column(self, lane: Lane, *, is_first: bool = False) -> LaneColumn:
         column = LaneColumn(
             lane,
+            self._session,
             is_first=is_first,
             markdown=self._markdown,
             fold_thinking=self._fold_thinking,
             fold_logs=self._fold_logs,
             keys=self._keys,
-            is_unsaved=lambda: self._session.recorder.problem is not None,
-            waiting=lambda: self._session.queue.waiting(lane),
             on_history=self._history_shown,
         )
         lane.observers += (self.marks, self._readiness, self.guide)
