@@ -17,13 +17,11 @@ class Widget(MessagePump):
     """A test double of a field that has text: it has handled each message as soon as it gets it."""
 
     has_text = True
+    own_keys = ()
 
     @property
     def ancestors_with_self(self):
         return [self]
-
-    def takes(self, key: str) -> bool:
-        return False
 
     def call_later(self, callback, *args, **kwargs) -> bool:
         callback()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Protocol, runtime_checkable
 
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
 
-from paragone_tui.keys import sign, without_alt
+from paragone_tui.keys import sign, with_alt, without_alt
 
 LONGEST_S = 1.0
 """Seconds that the effect of a key may take before the keys that wait for this effect are handled at once."""
@@ -32,8 +32,9 @@ class Field(Protocol):
     def has_text(self) -> bool:
         """Whether the field has text. In a field with text, characters are text, not commands."""
 
-    def takes(self, key: str) -> bool:
-        """Return whether the field itself uses this key of a character with Alt."""
+    @property
+    def own_keys(self) -> Container[str]:
+        """The keys of characters with Alt that the field itself uses, such as `alt+Q`."""
 
 
 class KeyOrder:
@@ -78,7 +79,9 @@ class KeyOrder:
         while self._waiting:
             event = self._waiting.popleft()
             target = self._app.focused or self._app.screen
-            if isinstance(event, events.Key) and not (isinstance(target, Field) and target.takes(event.key)):
+            if isinstance(event, events.Key) and not (
+                isinstance(target, Field) and with_alt(event.key) in target.own_keys
+            ):
                 event, *then = _without_alt(event)
                 self._waiting.extendleft(then)
             is_text = isinstance(target, Field) and target.has_text and _is_text(event)

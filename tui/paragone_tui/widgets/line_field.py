@@ -13,16 +13,13 @@ class LineField(Input):
     """Textual's input field, with a limit on the length of pasted texts."""
 
     cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
+    own_keys = ()
+    """The keys of characters with Alt that the field itself uses: none."""
 
     @property
     def has_text(self) -> bool:
         """Whether the field has text."""
         return bool(self.value)
-
-    def takes(self, key: str) -> bool:
-        """Return whether the field itself uses this key of a character with Alt: never."""
-        del key
-        return False
 
     async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""

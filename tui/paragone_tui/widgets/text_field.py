@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import ClassVar
 
 from textual import events
@@ -66,6 +66,8 @@ class TextField(TextArea):
     ]
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 
+    own_keys: Container[str] = ()
+    """The keys of characters with Alt that the field itself uses."""
     _killed = ""
     """The text that `ctrl+y` inserts: the last deleted text."""
     _removed = ""
@@ -78,11 +80,6 @@ class TextField(TextArea):
     def on_unmount(self) -> None:
         """Drop the application's reference to the field, so that Python can free the field."""
         stop_watching(self)
-
-    def takes(self, key: str) -> bool:
-        """Return whether the field itself uses this key of a character with Alt: never."""
-        del key
-        return False
 
     def put(self, text: str) -> None:
         """Replace the text. Undo restores the old text."""

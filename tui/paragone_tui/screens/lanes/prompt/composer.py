@@ -86,7 +86,7 @@ class Composer(MentionField):
         rule above the prompt, or with an empty message to remove it.
         """
         super().__init__(program)
-        self._actions = actions
+        self.own_keys = self._actions = actions
         self._when_empty = when_empty
         self._program = program
         self._on_change = on_change
@@ -313,10 +313,6 @@ class Composer(MentionField):
         if (start, end) != (left, right):
             edit = Edit(edit.text, (top, start), (bottom, end), edit.maintain_selection_offset)
         return super().edit(edit)
-
-    def takes(self, key: str) -> bool:
-        """Return whether a key of a character with Alt is a command that keeps the focus in the composer."""
-        return with_alt(key) in self._actions
 
     def _action(self, event: events.Key) -> str | None:
         if event.key == "ctrl+c" and self.selected_text:
