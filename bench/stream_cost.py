@@ -45,6 +45,7 @@ def run_app(kind: str) -> None:
     from textual.widget import Widget
     from textual.widgets import Markdown, Static
 
+    from paragone_tui.painting.cadence import Cadence
     from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
     from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
     from paragone_tui.transcript import Transcript
@@ -103,24 +104,33 @@ def run_app(kind: str) -> None:
         async def _ours(self, transcript: Transcript, status: LaneStatus) -> None:
             transcript.add("prompt", "Why is the sky blue?")
 
-            def info(number: int, state: LaneState) -> LaneStatusInfo:
-                return LaneStatusInfo(
-                    engine="smol-q4",
-                    state=state,
-                    tokens=number,
-                    tokens_per_s=49.6 + number % 7 / 10,
-                    ttft_s=0.12,
-                    context_used=900 + number,
-                    context_size=8192,
+            written = 0
+
+            def show_status(state: LaneState = "writing") -> None:
+                status.show(
+                    LaneStatusInfo(
+                        engine="smol-q4",
+                        state=state,
+                        tokens=written,
+                        tokens_per_s=49.6 + written % 7 / 10,
+                        ttft_s=0.12,
+                        context_used=900 + written,
+                        context_size=8192,
+                    )
                 )
 
+            figures = Cadence(show_status, 0.5)  # as in the column of a lane
+
             def write(token: str, number: int) -> None:
+                nonlocal written
+                written = number
                 transcript.write(token)
-                status.show(info(number, "writing"))
+                figures.ask()
 
             await stream(write)
+            figures.stop()
             transcript.end()
-            status.show(info(TOKENS, "done"))
+            show_status("done")
 
     Bench().run()
 

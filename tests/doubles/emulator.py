@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import chain
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pyte
 from pyte.screens import Char
@@ -16,7 +15,6 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
-from paragone_tui.screens.lanes.status import LaneStatus
 from paragone_tui.transcript import Transcript
 
 
@@ -131,7 +129,7 @@ class Watched(App[None]):
 async def settle(pilot: Pilot[None]) -> None:
     """Wait until everything is painted: no update, typesetting or message is pending."""
     app = pilot.app
-    cadences = [widget._cadence for widget in find(app, (Transcript, LaneStatus))]
+    cadences = [widget._cadence for widget in app.screen.walk_children(Transcript)]
     for cadence in cadences:
         cadence._every = 0.01  # speeds up all later updates
     while True:
@@ -142,10 +140,3 @@ async def settle(pilot: Pilot[None]) -> None:
         await pilot.pause(0)
         if not waiting:
             return
-
-
-def find(app: App[None], kinds: tuple[type[Widget], ...]) -> Iterable[Transcript | LaneStatus]:
-    return cast(
-        "Iterable[Transcript | LaneStatus]",
-        [widget for widget in app.screen.walk_children() if isinstance(widget, kinds)],
-    )

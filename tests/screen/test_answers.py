@@ -7,6 +7,7 @@ import pytest
 from rogue_backend.definitions import rogue
 
 from paragone import Image
+from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_workbench.paths import history_file
 
 
@@ -212,6 +213,21 @@ async def test_the_status_line_has_the_figures(start):
         assert "tok/s" in status
         assert "/4,096" in status
         assert "20 tokens" in status
+
+
+async def test_a_new_state_is_shown_immediately_and_new_figures_later(start):
+    async with start(rogue("steady")) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        column, shown = screen.columns[0], list[LaneStatusInfo]()
+        column.status.show = shown.append
+        column._figures.stop()
+        column.state_changed(column.lane)
+        assert column._figures.waiting
+        assert not shown
+        column._shown_state = "writing", 0
+        column.state_changed(column.lane)
+        assert [info.state for info in shown] == ["done"]
 
 
 async def test_cautions_of_a_model_are_shown(start):

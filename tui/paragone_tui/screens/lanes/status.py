@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -13,17 +12,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone.wording import counted
-from paragone_tui.painting.cadence import Cadence
 from paragone_tui.painting.changed_rows_screen import paint
 from paragone_tui.painting.looks import Look, styles_of
 from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 
-_state_parts = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
-"""Returns the parts of the content whose changes are painted at once."""
-_EVERY = 0.5
-"""Seconds between two updates of the figures, because nobody can read faster changes."""
 _WORDS: dict[LaneState, str] = {
     "empty": "no engine",
     "queued": "waiting for the server",
@@ -92,7 +86,7 @@ class LaneStatusInfo:
 
 
 class LaneStatus(Widget):
-    """A line that shows a new state at once, and new figures at most every `_EVERY` seconds."""
+    """A line with the engine of a lane, its state and its figures."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -109,7 +103,6 @@ class LaneStatus(Widget):
         super().__init__()
         self._info = LaneStatusInfo()
         self._styles: dict[str, Style] = {}
-        self._cadence = Cadence(lambda: paint(self), _EVERY)
 
     @property
     def text(self) -> str:
@@ -117,14 +110,10 @@ class LaneStatus(Widget):
         return self._strip().text.rstrip()
 
     def show(self, info: LaneStatusInfo) -> None:
-        """Set the content. A new state is painted at once, new figures with the next update."""
+        """Set the content, and paint new content."""
         before, self._info = self._info, info
-        if not self.is_mounted or info == before:
-            return
-        if _state_parts(info) == _state_parts(before):
-            self._cadence.ask()
-        else:
-            self.refresh()
+        if info != before:
+            paint(self)
 
     def render_line(self, y: int) -> Strip:
         """Return the line; `y` is ignored."""
@@ -134,10 +123,6 @@ class LaneStatus(Widget):
         """Apply the colours of the theme."""
         super().notify_style_update()
         self._styles = {}
-
-    def on_unmount(self) -> None:
-        """Stop painting."""
-        self._cadence.stop()
 
     def _strip(self) -> Strip:
         info, width = self._info, self.size.width
