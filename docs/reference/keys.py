@@ -38,7 +38,7 @@ def _elsewhere() -> Iterator[str]:
         yield f"\n## {place}\n"
         yield "| keys | what the keys do |"
         yield "| --- | --- |"
-        for keys, _, what in rows:
+        for keys, what in rows:
             yield f"| {_cell([keys])} | {what} |"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 CommandGroup: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]
-GROUPS: tuple[CommandGroup, ...] = ("Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode")
+GROUPS: tuple[CommandGroup, ...] = get_args(CommandGroup)
 """The groups in the order of the help. Commands of `Lane mode` have keys in that mode only."""
 
 

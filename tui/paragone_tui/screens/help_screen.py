@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -13,64 +12,57 @@ from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import Keys, readable
 from paragone_tui.widgets.sheet import Sheet
 
-HelpRow: TypeAlias = tuple[str, str, str]
-"""A row of the help: keys, the command's id, and the effect."""
-
 _KEYS_CELLS = 16
 
-ELSEWHERE: Mapping[str, Sequence[HelpRow]] = {
+ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
     "Editing": [
-        ("^a ^e ^left ^right", "", "Go to the start or the end of the line, or to the next word."),
-        ("^k ^u ^w", "", "Delete to the end or the start of the line, or the word before."),
-        ("^y", "", "Insert what these keys and alt+d have deleted."),
-        ("^_ ^/", "", "Undo the last change of the prompt, also a recalled prompt."),
-        ("^x ^v", "", "Cut what is selected; insert it."),
-        ("/", "", "In an empty prompt: list the commands."),
+        ("^a ^e ^left ^right", "Go to the start or the end of the line, or to the next word."),
+        ("^k ^u ^w", "Delete to the end or the start of the line, or the word before."),
+        ("^y", "Insert what these keys and alt+d have deleted."),
+        ("^_ ^/", "Undo the last change of the prompt, also a recalled prompt."),
+        ("^x ^v", "Cut what is selected; insert it."),
+        ("/", "In an empty prompt: list the commands."),
     ],
     "Dialogs": [
-        ("enter", "", "Pick the highlighted line."),
-        ("^j ^k down up", "", "Move the highlight."),
-        ("esc ^c", "", "Close the dialog."),
-        ("tab", "", "Tick the highlighted engine, to open several side by side."),
-        ("^x", "", "Remove the highlighted engine, or delete the conversation."),
-        ("< >", "", "In the view of where answers part: show the previous or the next fork."),
-        ("1 … 9", "", "In the list of conditions: level the difference with this number."),
+        ("enter", "Pick the highlighted line."),
+        ("^j ^k down up", "Move the highlight."),
+        ("esc ^c", "Close the dialog."),
+        ("tab", "Tick the highlighted engine, to open several side by side."),
+        ("^x", "Remove the highlighted engine, or delete the conversation."),
+        ("< >", "In the view of where answers part: show the previous or the next fork."),
+        ("1 … 9", "In the list of conditions: level the difference with this number."),
         (
             "^underscore super+z",
-            "",
             "Undo the last change of a text. Most terminals send ctrl+/ as the first key.",
         ),
-        ("j k d u g G q", "", "Scroll and close a page of text, such as this one."),
+        ("j k d u g G q", "Scroll and close a page of text, such as this one."),
     ],
     "Conversations": [
         (
             "tab shift+tab slash",
-            "",
             "Go from the search to the list, and back. In the list, letters are commands.",
         ),
-        ("p r t d", "", "Pin, rename, tag or duplicate the conversation."),
-        ("x u", "", "Delete the conversation; restore the conversation that was deleted last."),
-        ("e E i", "", "Export the conversation, or all; import conversations."),
-        ("y n", "", "Allow the actions of an imported file, or do not import the file."),
+        ("p r t d", "Pin, rename, tag or duplicate the conversation."),
+        ("x u", "Delete the conversation; restore the conversation that was deleted last."),
+        ("e E i", "Export the conversation, or all; import conversations."),
+        ("y n", "Allow the actions of an imported file, or do not import the file."),
     ],
     "Votes": [
-        ("a … f 1 … 6", "", "Vote for this answer."),
-        ("t x", "", "Vote that the answers are equally good, or all bad."),
-        ("s u", "", "Skip without a vote; take back the last vote."),
-        ("j k h l g G J K", "", "Scroll the answers; show more of them; scroll the prompt."),
-        ("r", "", "Over an experiment: show the names of the last vote."),
+        ("a … f 1 … 6", "Vote for this answer."),
+        ("t x", "Vote that the answers are equally good, or all bad."),
+        ("s u", "Skip without a vote; take back the last vote."),
+        ("j k h l g G J K", "Scroll the answers; show more of them; scroll the prompt."),
+        ("r", "Over an experiment: show the names of the last vote."),
     ],
     "Signs": [
-        ("▸ ◆", "", "The current lane; the reference, with which the other lanes are compared."),
-        ("≠", "", "Number of conditions that differed between the lanes."),
-        ("▎ ┊", "", "A prompt; the model's thinking."),
-        ("· ! ✗ →", "", "A remark, a warning, an error, and what to do."),
+        ("▸ ◆", "The current lane; the reference, with which the other lanes are compared."),
+        ("≠", "Number of conditions that differed between the lanes."),
+        ("▎ ┊", "A prompt; the model's thinking."),
+        ("· ! ✗ →", "A remark, a warning, an error, and what to do."),
     ],
-    "Mouse": [
-        ("wheel", "", "Scroll the lane under it. Shift and the mouse select text, as in any terminal.")
-    ],
+    "Mouse": [("wheel", "Scroll the lane under it. Shift and the mouse select text, as in any terminal.")],
 }
-"""The sections of the help on keys that cannot be changed, and on the signs on the screen."""
+"""The sections of the help on keys that cannot be changed, and on the signs on the screen: keys or signs, and their meaning."""
 
 
 class HelpScreen(Sheet):
@@ -103,15 +95,14 @@ class HelpScreen(Sheet):
         table.add_column(max_width=_KEYS_CELLS, style="bold")
         table.add_column(no_wrap=True, style="dim")
         table.add_column()
-        sections: dict[str, Sequence[HelpRow]] = {
+        sections = {
             group: [
                 (readable(self._keys[command.id].all), command.id, command.help)
                 for command in COMMANDS
                 if command.group == group
             ]
             for group in GROUPS
-        }
-        sections |= ELSEWHERE
+        } | {title: [(keys, "", effect) for keys, effect in rows] for title, rows in ELSEWHERE.items()}
         for title in sorted(sections, key=lambda title: title != self._first):  # the rest stays in order
             table.add_row(Text(title, style="bold italic"))
             for row in sections[title]:
