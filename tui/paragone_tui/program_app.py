@@ -36,7 +36,6 @@ from paragone_workbench.config.state import State
 
 if TYPE_CHECKING:
     from rich.text import Text
-    from textual.notifications import Notification
 
     from paragone_tui.widgets.sheet import Sheet
 
@@ -328,11 +327,6 @@ class ProgramApp(OwnErrorsApp):
             timeout=10 if warning else 4,
             markup=False,
         )
-
-    def shows_message(self, message: Notification | None) -> bool:
-        """Show a message in the screen's row for messages, and return whether the screen has such a row."""
-        screen = self.screen_stack[-1] if self.screen_stack else None
-        return isinstance(screen, ChangedRowsScreen) and screen.shows_message(message)
 
     def say_from_thread(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message. May be called in any thread."""

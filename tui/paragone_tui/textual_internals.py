@@ -12,7 +12,7 @@ import signal
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import RenderableType
 from rich.style import Style
@@ -94,10 +94,6 @@ class OwnErrorsApp(App[None]):
         """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has the focus."""
         self.screen._update_auto_focus()
 
-    @abstractmethod
-    def shows_message(self, message: Notification | None) -> bool:
-        """Show the newest message, or none, in the screen's row for messages. Return whether the screen has such a row."""
-
     def withdraw(self, sentence: str) -> None:
         """Remove a message from the screen."""
         for notification in [*self._notifications]:
@@ -105,22 +101,23 @@ class OwnErrorsApp(App[None]):
                 self._unnotify(notification)
 
     def _refresh_notifications(self) -> None:
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        if not isinstance(screen, CompositorScreen):
+            return
         newest = next(reversed([*self._notifications]), None)
-        if not self.shows_message(newest):
-            self._show_toasts()
+        if not screen.shows_message(newest):
+            self._show_toasts(screen)
         elif newest is not None:
             self.set_timer(max(_SOON_S, newest.time_left), self._refresh_notifications)
 
-    def _show_toasts(self) -> None:
+    def _show_toasts(self, screen: CompositorScreen[Any]) -> None:
         """Show messages that are newer than the screen. The user has seen earlier messages, which would cover the screen."""
-        screen = self.screen_stack[-1] if self.screen_stack else None
         shown = Notifications()
         for notification in self._notifications:
-            if not isinstance(screen, CompositorScreen) or notification.raised_at >= screen.opened_at:
+            if notification.raised_at >= screen.opened_at:
                 shown.add(notification)
         with contextlib.suppress(NoMatches):
-            if screen is not None:
-                self.call_later(screen.get_child_by_type(ToastRack).show, shown)
+            self.call_later(screen.get_child_by_type(ToastRack).show, shown)
 
     def _handle_exception(self, error: Exception) -> None:
         if not self.continues_after(error):
@@ -139,6 +136,10 @@ class CompositorScreen(Screen[ScreenResultType]):
         self._compositor = compositor
         self.opened_at = time.time()
         """When the screen was created, in seconds since 1970."""
+
+    def shows_message(self, message: Notification | None) -> bool:
+        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
+        return False
 
     @property
     @abstractmethod

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rich.console import Console, RenderableType
 from textual.geometry import Region, Size
-from textual.notifications import Notification
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
@@ -67,10 +66,6 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
 
     def network_changed(self) -> None:
         """Show that the program went offline, or online again. By default, a screen shows nothing."""
-
-    def shows_message(self, message: Notification | None) -> bool:
-        """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
-        return False
 
     @property
     def painted_size(self) -> Size:
