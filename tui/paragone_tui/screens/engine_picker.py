@@ -183,8 +183,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
 
     @property
     def _highlighted(self) -> CatalogEntry | None:
-        option = self.options.highlighted_option
-        return self._entries.get(option.id or "") if option is not None else None
+        return self._entries.get(self.highlighted)
 
     def describe(self) -> None:
         """Show a problem, the remedy for the highlighted entry, or advice, and the entry's memory."""

@@ -112,8 +112,7 @@ class Palette(Picker[Callable[[], object] | None]):
 
     def describe(self) -> None:
         """Show the whole help of the highlighted entry, or that no entry matches."""
-        option = self.options.highlighted_option
-        self.say(self._entries[int(option.id)].about if option and option.id else "Nothing found.")
+        self.say(self._entries[int(self.highlighted)].about if self.highlighted else "Nothing found.")
 
     def pick(self, option_id: str) -> None:
         """Close the palette, and run the command of the entry."""

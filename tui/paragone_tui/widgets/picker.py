@@ -70,6 +70,12 @@ class Picker(Modal[ScreenResultType]):
     options = query_one(OptionList)
     remark = query_one("#remark", Static)
 
+    @property
+    def highlighted(self) -> str:
+        """The id of the highlighted option; empty if no option that can be picked is highlighted."""
+        option = self.options.highlighted_option
+        return "" if option is None or option.disabled else option.id or ""
+
     @abstractmethod
     def fitting(self, text: str) -> Sequence[Option]:
         """Return the options that match the text in the field. Options that cannot be picked are disabled."""
@@ -133,7 +139,7 @@ class Picker(Modal[ScreenResultType]):
             return  # the list may have been removed
         text = self.words.value.strip()
         options = self.fitting(text)
-        kept = self.options.highlighted_option.id if self.options.highlighted_option else None
+        kept = self.highlighted
         self.options.clear_options()
         self.options.add_options(options)
         enabled = {
@@ -161,9 +167,8 @@ class Picker(Modal[ScreenResultType]):
     @on(Input.Submitted)
     def _submitted(self) -> None:
         # Not through the list's own message: typing may change the list before the message arrives.
-        option = self.options.highlighted_option
-        if option is not None and option.id is not None and not option.disabled:
-            self._pick(option.id)
+        if self.highlighted:
+            self._pick(self.highlighted)
         else:
             self._is_pick_pending = self.is_looking or self.is_outdated
             self.pick_nothing()

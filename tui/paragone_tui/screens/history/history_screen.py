@@ -112,8 +112,7 @@ class HistoryScreen(Picker[Found | None]):
     @property
     def _entry(self) -> HistoryEntry | None:
         """The highlighted entry."""
-        option = self.options.highlighted_option
-        return None if option is None or option.id is None else self._entries.get(option.id)
+        return self._entries.get(self.highlighted)
 
     def pick(self, option_id: str) -> None:
         """Close the screen with the conversation. For an answer of a suite, first make a conversation of its prompt."""

@@ -87,9 +87,8 @@ class TemplatePicker(Picker[str | None]):
     @property
     def _removable(self) -> str | None:
         """The name of the highlighted template if it was saved on the screen, else None."""
-        option = self.options.highlighted_option
-        if option is None or option.id is None or option.id == _SAVE:
+        if self.highlighted in ("", _SAVE):
             return None
-        name = self._names[int(option.id)]
+        name = self._names[int(self.highlighted)]
         is_saved = self._engines.state.saved.templates.get(name) == self._engines.config.templates[name]
         return name if is_saved else None

@@ -47,6 +47,5 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
 
     def action_to_file(self) -> None:
         """Close the picker, and write the highlighted text to a file."""
-        option = self.options.highlighted_option
-        if option is not None and option.id is not None:
-            self.dismiss((self._copies[int(option.id)], True))
+        if self.highlighted:
+            self.dismiss((self._copies[int(self.highlighted)], True))

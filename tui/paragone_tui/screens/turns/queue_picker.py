@@ -73,8 +73,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
 
     @property
     def _highlighted(self) -> QueuedPrompt | None:
-        option = self.options.highlighted_option
-        return self._shown.get(option.id) if option is not None and option.id is not None else None
+        return self._shown.get(self.highlighted)
 
     def _show_or_close(self) -> None:
         if self._session.queue.prompts:
