@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.widgets.option_list import Option
@@ -21,7 +21,7 @@ from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.experiments.output_file import FileExists
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.history import History
-from paragone_workbench.store.query import Query, read_query
+from paragone_workbench.store.query import read_query
 from paragone_workbench.store.records import Hit, Summary
 from paragone_workbench.store.retry import retrying
 from paragone_workbench.store.store import Store
@@ -36,9 +36,6 @@ _ACTING = (
     ("d", "copy"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
 """Key hints while the list has the focus."""
-
-
-T = TypeVar("T")
 
 
 class HistoryScreen(Picker[Found | None]):
@@ -93,14 +90,11 @@ class HistoryScreen(Picker[Found | None]):
             self._options = ()
             self.say(str(error))
         else:
-            self._list(found, query)
+            self._entries = {entry.id: entry for entry in found}
+            self._options = [option_of(entry, query) for entry in self._entries.values()]
             self.say(remark or self._incomplete_remark(found, text))
         self.is_outdated = False
         self.show()
-
-    def _list(self, found: Sequence[HistoryEntry], query: Query) -> None:
-        self._entries = {entry.id: entry for entry in found}
-        self._options = [option_of(entry, query) for entry in self._entries.values()]
 
     def _incomplete_remark(self, found: Sequence[HistoryEntry], text: str) -> str:
         if len(found) == _SHOWN:
@@ -150,15 +144,11 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _delete(self, summary: Summary) -> str:
         await self._session.deletions.delete(summary.number)
-        self._move_highlight(summary)
+        if self._entry is not None and self._entry.summary == summary:
+            is_last = self.options.highlighted == self.options.option_count - 1
+            self.action_move(-1 if is_last else 1)  # the search then keeps the highlight there
         undo = "u" if self.focused is self.options else "tab, then u"
         return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
-
-    def _move_highlight(self, summary: Summary) -> None:
-        """Move the highlight from a deleted conversation to the next, or from the last to the previous."""
-        if (entry := self._entry) is None or entry.summary != summary:
-            return
-        self.action_move(1 if self.options.highlighted != self.options.option_count - 1 else -1)
 
     def action_undo(self) -> None:
         """Restore the conversation that was deleted last."""
@@ -172,7 +162,7 @@ class HistoryScreen(Picker[Found | None]):
         """Pin or unpin the conversation."""
         if (summary := self._conversation()) is not None:
             number, pinned = summary.number, not summary.is_pinned
-            self._change(lambda store: store.labels.pin(number, pinned=pinned))
+            self._do(lambda: self._changed(lambda store: store.labels.pin(number, pinned=pinned)))
 
     def action_rename(self) -> None:
         """Ask for a new title of the conversation."""
@@ -198,10 +188,12 @@ class HistoryScreen(Picker[Found | None]):
     def action_duplicate(self) -> None:
         """Save a copy of the conversation."""
         if (summary := self._conversation()) is not None:
-            from paragone_workbench.store.recording.whole import duplicate
+            self._do(lambda: self._duplicate(summary.number))
 
-            number = summary.number
-            self._change(lambda store: duplicate(store, number), lambda copied: f"c{copied} is the copy.")
+    async def _duplicate(self, number: int) -> str:
+        from paragone_workbench.store.recording.whole import duplicate
+
+        return f"c{await retrying(self._history, lambda store: duplicate(store, number))} is the copy."
 
     def action_export(self) -> None:
         """Ask for the file to write the conversation to."""
@@ -269,15 +261,10 @@ class HistoryScreen(Picker[Found | None]):
             Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
         )
 
-    def _change(self, change: Callable[[Store], T], sentence: Callable[[T], str] = lambda _: "") -> None:
-        """Change the history, list the conversations again, and show the `sentence` on the result."""
-        self._do(lambda: self._changed(change, sentence))
-
-    async def _changed(
-        self, change: Callable[[Store], T], sentence: Callable[[T], str] = lambda _: ""
-    ) -> str:
-        """Change the history, and return the `sentence` on the result."""
-        return sentence(await retrying(self._history, change))
+    async def _changed(self, change: Callable[[Store], object]) -> str:
+        """Change the history. The result is the sentence on the change: none, because the list shows the change."""
+        await retrying(self._history, change)
+        return ""
 
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:
         """Execute an action on the history, list the conversations again, and show the action's sentence or error."""
