@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -17,9 +17,7 @@ from paragone_workbench.ledger.ledger import Ledger
 from paragone_workbench.ledger.wording import energy_text, usd_text
 from paragone_workbench.runs.costs import Costs
 
-_Figure: TypeAlias = Callable[[Costs], str]
-
-_FIGURES: dict[str, _Figure] = {
+_FIGURES: dict[str, Callable[[Costs], str]] = {
     "answers": lambda costs: f"{costs.runs:,}",
     "tokens in": lambda costs: f"{costs.prompt_tokens:,}",
     "from the cache": lambda costs: f"{costs.cached_tokens:,}",

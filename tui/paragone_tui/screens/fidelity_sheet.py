@@ -39,6 +39,7 @@ class FidelitySheet(Sheet):
     """Shows a measurement of fidelity. During the measurement, the keys that close the sheet stop the measurement first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("fidelity")]
+    key_hints = (("j k", "scroll"), ("esc", "stop, and keep what was measured"))
 
     content = query_one("#sheet Static", Static)
 
@@ -57,8 +58,6 @@ class FidelitySheet(Sheet):
 
     def on_mount(self) -> None:
         """Begin to measure."""
-        super().on_mount()
-        self._show()
         self._do(self._measure)
 
     def dismiss(self, result: None = None) -> AwaitComplete:
@@ -86,18 +85,17 @@ class FidelitySheet(Sheet):
             self._problem = str(error)
         finally:
             self._measures = False
-            if self.is_attached:
-                self._show()
+            self._show()
 
     def _begin(self, step: FidelityStep) -> None:
         self._step = step
-        if self.is_attached:
-            self._show()
+        self._show()
 
     def _show(self) -> None:
-        close = "stop, and keep what was measured" if self._measures else "close"
-        self.scroll.border_subtitle = hints([("j k", "scroll"), ("esc", close)])
-        self.content.update(self._text())
+        if self.is_attached:
+            keys = self.key_hints if self._measures else (("j k", "scroll"), ("esc", "close"))
+            self.scroll.border_subtitle = hints(keys)
+            self.content.update(self._text())
 
     def _text(self) -> RenderableType:
         fidelity = self._fidelity
