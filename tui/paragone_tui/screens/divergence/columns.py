@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import zip_longest
 from math import exp
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.style import Style
@@ -29,8 +29,7 @@ _CONSOLE = Console(width=1000, color_system=None)
 """Wraps texts. Nothing is written to this console."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """The selected token: its column and its row."""
 
     column: int

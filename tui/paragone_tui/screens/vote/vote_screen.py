@@ -74,7 +74,10 @@ class AnswerColumn(Column):
 
 
 class VoteScreen(Modal[ScreenResultType]):
-    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no engine's name is visible."""
+    """Shows a ballot, and takes the vote. The screen covers the whole terminal, so that no engine's name is visible.
+
+    A subclass must define the actions `skip`, `undo` and `leave`.
+    """
 
     AUTO_FOCUS = ""
     HELP = "Votes"
@@ -236,18 +239,6 @@ class VoteScreen(Modal[ScreenResultType]):
     @abstractmethod
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
         """Save a vote, and show the outcome. Raises ParagoneError."""
-
-    @abstractmethod
-    def action_skip(self) -> None:
-        """Continue without a vote."""
-
-    @abstractmethod
-    def action_undo(self) -> None:
-        """Take the last vote back."""
-
-    @abstractmethod
-    def action_leave(self) -> None:
-        """Quit voting."""
 
     def action_go_on(self) -> None:
         """Continue after a vote. By default, do nothing."""
