@@ -28,7 +28,8 @@ class ScrolledText(Widget):
         """The link between this transcript and others; None if this transcript scrolls alone."""
         self._page = Page()
         self._top = 0
-        self._following = True
+        self.following = True
+        """Whether the view scrolls with new text."""
         self._laid_out = NOWHERE
         """The size of the view for which the text was wrapped; `NOWHERE` before the first wrapping."""
         self._reveal_target: tuple[Block, str] | None = None
@@ -54,11 +55,6 @@ class ScrolledText(Widget):
         """Repaint the rows that changed."""
 
     @property
-    def following(self) -> bool:
-        """Whether the view scrolls with new text."""
-        return self._following
-
-    @property
     def _end(self) -> int:
         """Index of the view's top row if the page's last row is at the bottom of the view."""
         return max(0, self._page.height - self.size.height)
@@ -70,7 +66,7 @@ class ScrolledText(Widget):
             lane._flush()
         tops = [*(lane._top for lane in lanes), *(lane._end for lane in lanes)]
         for lane in lanes:
-            lane._following = True
+            lane.following = True
             lane._show(lane._nearest_end(tops))
 
     def to_start(self) -> None:
@@ -91,7 +87,7 @@ class ScrolledText(Widget):
             self._flush()
             self._seek()
         else:
-            self._following = False
+            self.following = False
 
     def select(self, turn: object) -> None:
         """Mark the prompt of a turn as selected, and scroll to the prompt if it is not in view. None selects no turn."""
@@ -116,7 +112,7 @@ class ScrolledText(Widget):
         end = max(lane._end for lane in self._linked)
         top = max(0, self._page.row_of(block, text) - self.size.height // 3)
         for lane in self._linked:
-            lane._following = top >= end
+            lane.following = top >= end
             lane._show(min(top, end))
 
     def scroll_rows(self, rows: int) -> None:
@@ -131,7 +127,7 @@ class ScrolledText(Widget):
         top = max(0, min(self._top + rows, max(end, self._top)))
         following = top >= end and top >= self._top
         for lane in lanes:
-            lane._following = following
+            lane.following = following
             lane._show(top)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -165,7 +161,7 @@ class ScrolledText(Widget):
     @property
     def _followers(self) -> Iterable[ScrolledText]:
         """The other linked transcripts that follow their own ends."""
-        return (lane for lane in self._linked if lane is not self and lane._following)
+        return (lane for lane in self._linked if lane is not self and lane.following)
 
     def _shared_top(self, top: int) -> int:
         """Return the top row of a linked transcript that also shows this transcript's end, else `top`.

@@ -91,7 +91,7 @@ class Transcript(ScrolledText):
         self._append(block)
         self._finish(block)
         if kind == "prompt":
-            self._following = True
+            self.following = True
         return block
 
     def set_hint(self, block: Block, hint: str) -> None:
@@ -127,7 +127,7 @@ class Transcript(ScrolledText):
         prompt = self._page.last_prompt
         self._page.cut(prompt)
         self._changed = None
-        self._following = True
+        self.following = True
         start = prompt.start if prompt else 0
         self._show(max(self._end, min(self._top, start)))
 
@@ -137,7 +137,7 @@ class Transcript(ScrolledText):
         self._page = Page(self._page.fold_thinking, self._page.fold_logs)
         self._mark_link_stale()
         self._top = 0
-        self._following = True
+        self.following = True
         self._laid_out = NOWHERE
         self._is_placed = False
         self.refresh()
@@ -220,7 +220,7 @@ class Transcript(ScrolledText):
             self.link.align_if_stale()
         streams = self._open is not None
         is_in_view = self._end <= self._top < max(1, self._page.height)
-        if self._following and (streams or not is_in_view):
+        if self.following and (streams or not is_in_view):
             top = self._top if is_in_view else self._top_with_space(streams=streams)
             self._top = self._top_further_down(top)
         self._repaint()
@@ -259,7 +259,7 @@ class Transcript(ScrolledText):
     def _rows(self) -> list[Strip]:
         top, height = self._top, self.size.height
         rows = self._page.strips(top, height, self._palette)
-        if self._page.height > top + height and not self._following and height > 1:
+        if self._page.height > top + height and not self.following and height > 1:
             start = max(0, self.size.width - len(_MORE))
             last = rows[-1].adjust_cell_length(start, self._palette["answer"].background_style)
             rows[-1] = Strip([*last, Segment(_MORE, self._palette["more"])])
@@ -294,7 +294,7 @@ class Transcript(ScrolledText):
         """Wrap all text to the current size. Call `place` to show the wrapped text."""
         if not self._palette:
             self._palette = palette_of(self)
-        self._place = None if self._following else self._page.place(self._top)
+        self._place = None if self.following else self._page.place(self._top)
         self._laid_out = self.size
         self._is_placed = False
         self._page.trim()
@@ -351,11 +351,11 @@ class Transcript(ScrolledText):
         below = page.height - self._top
         change()
         page.arrange()
-        if self._following and place and place.row > 0 and place.block.height != place.height:
+        if self.following and place and place.row > 0 and place.block.height != place.height:
             top = page.height - below  # the start of the changed block is out of view: the user reads the end
         else:
             top = page.find(place) if place else 0
-        if self._following:
+        if self.following:
             self._show(self._shared_top(max(0, top, self._end)))
         else:
             self._show(max(0, min(top, max(lane._end for lane in self._linked))))
