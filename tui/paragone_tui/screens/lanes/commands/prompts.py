@@ -22,30 +22,34 @@ _RECALLED = 100
 
 def send(context: LanesContext) -> None:
     """Send the prompt to all lanes, where busy lanes queue it. If the user edits an earlier prompt, send the edited prompt."""
-    _send_with_files(context, context.session.lanes, to_all=True)
+    _send_with_files(context)
 
 
 def send_to_lane(context: LanesContext) -> None:
     """Send the prompt to the current lane only. An edited prompt goes to all lanes that answered the earlier prompt."""
     if column := context.current_or_say():
-        _send_with_files(context, [column.lane], to_all=False)
+        _send_with_files(context, column.lane)
 
 
-def _send_with_files(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
-    """Read the files that the prompt mentions, then send the prompt. If a file cannot be read, do not send the prompt."""
+def _send_with_files(context: LanesContext, lane: Lane | None = None) -> None:
+    """Read the files that the prompt mentions, then send the prompt to one lane, or without `lane` to all lanes.
+
+    If a file cannot be read, do not send the prompt.
+    """
     if context.composer.is_settled:
-        _send(context, lanes, to_all=to_all)
+        _send(context, lane)
         return
 
     async def settle_and_send() -> None:
         if await context.composer.settle():
-            _send(context, lanes, to_all=to_all)
+            _send(context, lane)
 
     context.do(settle_and_send)
 
 
-def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None:
+def _send(context: LanesContext, lane: Lane | None) -> None:
     session, composer = context.session, context.composer
+    lanes = session.lanes if lane is None else [lane]
     if not composer.prompt.strip():
         _send_again(context, session.queue.kept)
         return
@@ -53,7 +57,7 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
         context.sends_after_demo = True
         context.say("The prompt is sent once the demo's engines are there.")
         return
-    if not any(context.session.can_answer(lane) for lane in lanes):
+    if not any(map(session.can_answer, lanes)):
         context.say(
             f"No engine is running; {context.key_of('restart-engine')} starts one again, "
             f"{context.key_of('add-lane')} adds another."
@@ -68,11 +72,10 @@ def _send(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> None
         session.queue.edit(queued, draft.text, draft.images, draft.files)
         _send_again(context, [queued])
         return
-    edited = composer.edited
-    if not context.is_blind or (edited is None and not to_all):
-        _ask(context, lanes, to_all=to_all)
-    elif can_vote(context, edited):
-        open_ballot(context, lambda: _ask(context, lanes, to_all=to_all))
+    if not context.is_blind or (composer.edited is None and lane is not None):
+        _ask(context, lane)
+    elif can_vote(context, composer.edited):
+        open_ballot(context, lambda: _ask(context, lane))
 
 
 def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
@@ -86,13 +89,14 @@ def _refusal(context: LanesContext, lanes: Sequence[Lane]) -> str:
     return ""
 
 
-def _ask(context: LanesContext, lanes: Sequence[Lane], *, to_all: bool) -> Prompt | None:
+def _ask(context: LanesContext, lane: Lane | None) -> Prompt | None:
     """Send the text and the files in the composer, and return the sent prompt; None if it was not sent."""
     if context.composer.edited is not None:
         return _send_edited(context, context.composer.edited)
     draft = context.composer.take()
     context.lanes.select_turn(None)
-    return context.session.send(draft.text, draft.images, files=draft.files, lanes=None if to_all else lanes)
+    lanes = None if lane is None else [lane]
+    return context.session.send(draft.text, draft.images, files=draft.files, lanes=lanes)
 
 
 def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
@@ -113,7 +117,7 @@ def _send_edited(context: LanesContext, prompt: Prompt) -> Prompt | None:
 def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
     session = context.session
     session.send_again(prompts)
-    if prompts and not any(session.can_answer(lane) for lane in session.lanes):
+    if prompts and not any(map(session.can_answer, session.lanes)):
         context.say(f"No engine is running; {context.key_of('restart-engine')} starts one again.")
 
 
