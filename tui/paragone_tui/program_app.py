@@ -149,8 +149,6 @@ class ProgramApp(OwnErrorsApp):
         for screen in self.screen_stack:
             if isinstance(screen, ChangedRowsScreen):
                 screen.repaint()
-            else:
-                screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
         """Hand typed keys to the screen's field in their order. Keep the keys until the screen has a field."""

@@ -7,11 +7,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from paragone import InputError, ParagoneError
-from paragone.wording import counted, size_text
+from paragone.wording import counted, quoted, size_text
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.output_file import FileExists, check_target
@@ -71,7 +71,9 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
     if suffix not in (".json", ".md"):
         raise InputError(f"The name of {path} must end in .json or .md.")
     check_target(path, replaces=replaces)
-    return write(path, _markdown(conversation, find) if suffix == ".md" else _document(conversation, find))
+    return write(
+        path, _markdown(conversation, find) if suffix == ".md" else asyncio.run(_document(conversation, find))
+    )
 
 
 def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
@@ -81,20 +83,17 @@ def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[
     return markdown_pieces(conversation_report(conversation, find), time.time())
 
 
-def _document(conversation: SavedConversation, find: BackendLookup) -> Iterable[str]:
+async def _document(conversation: SavedConversation, find: BackendLookup) -> list[str]:
     from paragone_workbench.experiments.replaying.document import document_of_unsaved
 
-    async def pieces() -> list[str]:
-        return [piece async for piece in document_of_unsaved(conversation, find)]
-
-    return asyncio.run(pieces())
+    return [piece async for piece in document_of_unsaved(conversation, find)]
 
 
 def _described(conversation: SavedConversation) -> str:
-    title = one_line(conversation.title)
     prompts, answers = len(conversation.conversation.prompts), len(conversation.runs)
-    shown = title if len(title) <= 40 else f"{title[:39]}…"
-    return f"{shown!r} ({counted(prompts, 'prompt')}, {counted(answers, 'answer')})"
+    return (
+        f"{quoted(one_line(conversation.title))} ({counted(prompts, 'prompt')}, {counted(answers, 'answer')})"
+    )
 
 
 def _proposed(number: int) -> Path:
