@@ -46,6 +46,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("r")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
         await answer(screen, "The sea")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         await screen.until(lambda: "The sea" in screen.text)
         await screen.press("t")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
