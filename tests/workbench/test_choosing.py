@@ -82,9 +82,7 @@ def test_an_engine_that_has_collapsed_is_not_chosen():
 def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *OPEN))
     losses = {
-        "middle": {
-            tag: TagLoss(tag=tag, loss=loss, prompts=8) for tag, loss in (("json", 0.09), ("sums", 0.02))
-        }
+        "middle": [TagLoss(tag=tag, loss=loss, prompts=8) for tag, loss in (("json", 0.09), ("sums", 0.02))]
     }
     decision = decide([BIG, MIDDLE, SMALL], "big", verdicts, losses)
     assert decision.reasons[:4] == (
@@ -181,7 +179,7 @@ def test_an_engine_that_hardly_answered_leaves_the_prompts_to_the_others():
 
 
 def test_a_tag_of_few_prompts_says_nothing():
-    losses = {"small": {"json": TagLoss(tag="json", loss=0.5, prompts=4)}}
+    losses = {"small": [TagLoss(tag="json", loss=0.5, prompts=4)]}
     assert "json" not in str(
         decide([BIG, SMALL], "big", evidence(verdict("small", *NOT_WORSE)), losses).reasons
     )
@@ -196,7 +194,7 @@ def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
     losses = tag_losses(
         collect(rows, ["big", "small"]), "big", {0: ["json"], 1: ["json"], 2: ["json", "sums"]}
     )
-    assert losses["small"] == {"json": TagLoss(tag="json", loss=0.5, prompts=2)}
+    assert losses["small"] == [TagLoss(tag="json", loss=0.5, prompts=2)]
 
 
 def test_figures_come_from_what_was_measured():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from paragone import Json
 from paragone.wording import counted
@@ -44,7 +44,7 @@ class Decision:
     chosen: str | None
     reference: str
     reasons: tuple[str, ...]
-    others: tuple[str, ...]
+    others: tuple[str, ...] = ()
     prompts: int = 0
     planned: int = 0
     is_safe: bool = False
@@ -60,28 +60,23 @@ class Decision:
         return f"Deploy {chosen}."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
-        return {
-            "chosen": self.chosen,
-            "reference": self.reference,
-            "reasons": list(self.reasons),
-            "others": list(self.others),
-            "prompts": self.prompts,
-            "planned": self.planned,
-        }
+        """Return the fields as JSON, without `is_safe`."""
+        fields = asdict(self)
+        del fields["is_safe"]
+        return fields
 
 
 def only_one(name: str | None) -> Decision:
     """Return the decision for the case that only the engine `name` fits, or none."""
     reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
-    return Decision(chosen=name, reference=name or "", reasons=(reason,), others=())
+    return Decision(chosen=name, reference=name or "", reasons=(reason,))
 
 
 def decide(
     figures: Sequence[EngineFigures],
     reference: str,
     evidence: Evidence,
-    losses: Mapping[str, Mapping[str, TagLoss]],
+    losses: Mapping[str, Sequence[TagLoss]],
     unfit: Collection[str] = (),
 ) -> Decision:
     """Return the decision.
@@ -90,7 +85,7 @@ def decide(
         figures: The figures of the engines.
         reference: The name of the reference, whose quality should be reached.
         evidence: The evidence of the answers.
-        losses: The loss of each engine to the reference, by engine and tag.
+        losses: The losses of each engine by tags, by the engine's name.
         unfit: The names of engines that cannot be chosen, because they do not fit in memory.
     """
     by_name = {engine.engine: engine for engine in figures}
@@ -101,7 +96,6 @@ def decide(
             chosen=None,
             reference=reference,
             reasons=tuple(_too_few(evidence, reference)),
-            others=(),
             prompts=prompts,
             planned=evidence.planned,
         )
@@ -124,7 +118,7 @@ def decide(
     else:
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
-        reasons += worst_loss(chosen.engine, losses.get(chosen.engine, {}).values())
+        reasons += worst_loss(chosen.engine, losses.get(chosen.engine, ()))
     is_open = [
         verdict
         for engine in smaller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,35 +16,31 @@ FEWEST_OF_TAG = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagLoss:
-    """How much less often an engine passes than the reference at the prompts with a tag.
-
-    Attributes:
-        tag: The tag.
-        loss: The pass rate of the reference minus that of the engine, from −1 to 1.
-        prompts: Number of prompts with this tag that both engines answered.
-    """
+    """How much less often an engine passes than the reference at the prompts with a tag."""
 
     tag: str
     loss: float
+    """The pass rate of the reference minus that of the engine, from −1 to 1."""
     prompts: int
+    """Number of prompts with this tag that both engines answered."""
 
 
 def tag_losses(
     collected: Sequence[EngineValues], reference: str, tags: Mapping[int, Sequence[str]]
-) -> dict[str, dict[str, TagLoss]]:
-    """Return the losses by engine and tag. `tags` has the tags of each prompt, by the prompt's index."""
+) -> dict[str, list[TagLoss]]:
+    """Return the losses of each engine, by its name. `tags` has the tags of each prompt, by the prompt's index."""
     rates = {values.engine: values.values(PASS_RATE) for values in collected}
     wanted = rates.get(reference, {})
-    found: dict[str, dict[str, TagLoss]] = {}
+    found: dict[str, list[TagLoss]] = {}
     for engine, own in rates.items():
         by_tag: dict[str, list[float]] = {}
         for prompt in own.keys() & wanted.keys():
             for tag in tags.get(prompt, ()):
                 by_tag.setdefault(tag, []).append(wanted[prompt] - own[prompt])
-        found[engine] = {
-            tag: TagLoss(tag=tag, loss=math.fsum(values) / len(values), prompts=len(values))
+        found[engine] = [
+            TagLoss(tag=tag, loss=statistics.fmean(values), prompts=len(values))
             for tag, values in by_tag.items()
-        }
+        ]
     return found
 
 
