@@ -30,14 +30,9 @@ class EngineRating:
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON."""
-        return {
-            "engine": self.engine,
-            "models": list(self.models),
-            "rating": self.rating,
-            "interval": self.interval.to_json(),
-            "contests": self.tally.contests,
-            **self.tally.to_json(),
-        }
+        fields = asdict(self)
+        del fields["tally"]
+        return {**fields, "contests": self.tally.contests, **self.tally.to_json()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
