@@ -15,8 +15,7 @@ _HIDDEN = (
 _SUSPECT = re.compile(f"\r\n|[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_HIDDEN}]")
 
 _KNOWN = 50_000
-_TAB = " " * 4
-_HIDDEN_SIGN = "\N{SYMBOL FOR SUBSTITUTE FORM TWO}"
+"""Largest number of characters whose signs are cached."""
 
 
 def visible(text: str) -> str:
@@ -54,7 +53,7 @@ def _sign(code: int) -> str:
     if code in (0x2028, 0x2029):
         return "\n"
     if code == 0x09:
-        return _TAB
+        return " " * 4
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
@@ -63,4 +62,4 @@ def _sign(code: int) -> str:
         return "\N{SYMBOL FOR ESCAPE}" + chr(code - 0x40)
     if 0xD800 <= code < 0xE000:
         return "\N{REPLACEMENT CHARACTER}"
-    return _HIDDEN_SIGN
+    return "\N{SYMBOL FOR SUBSTITUTE FORM TWO}"
