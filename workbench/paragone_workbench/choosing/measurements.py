@@ -123,7 +123,7 @@ class EngineMeasurements:
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
         """Measure the unknown speeds, for at most twice `seconds` if these are given. Raises StoreError."""
         unknown = [engine for engine in self.to_bench if engine.name not in self.errors]
-        if unknown and seconds != 0 and not self.limit.is_over:
+        if unknown and not self.limit.is_over:
             most = None if seconds is None else 2 * seconds
             self.speeds |= await self._bench(TEST, REPEAT, most, on_step, unknown)
 

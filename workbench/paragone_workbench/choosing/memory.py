@@ -61,16 +61,12 @@ async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence
     )
 
 
-def _rest(free: int) -> str:
-    return f"GPUs of this size leave {size_text(free)}" if free else "GPUs of this size leave nothing"
-
-
 def _misfit(name: str, plan: MemoryPlan) -> str:
     gpus = [device for device in plan.devices if device.device.startswith(HYPOTHETICAL)]
     limits = gpus or [device for device in plan.devices if device.fits is False]
     free = sum(device.free or 0 for device in limits)
     where = (
-        f"{_rest(free)} for a model: of each GPU, {size_text(KEPT_FREE)} stay free for the driver and as a margin"
+        f"GPUs of this size leave {size_text(free) if free else 'nothing'} for a model: of each GPU, {size_text(KEPT_FREE)} stay free for the driver and as a margin"
         if gpus
         else f"{size_text(free)} are free on {' and '.join(device.device for device in limits)}"
     )

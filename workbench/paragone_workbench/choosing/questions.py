@@ -41,10 +41,9 @@ def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) ->
 
 def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
     """Return the engines with the options of `SAMPLING` that the engine's backend has and that the user did not set."""
-    return tuple(_for_questions(engine, registry) for engine in engines)
-
-
-def _for_questions(engine: EngineDefinition, registry: Registry) -> EngineDefinition:
-    known = {info.name for info in describe(registry.get(engine.backend).sampling)}
-    options = {name: value for name, value in SAMPLING.items() if name in known}
-    return replace(engine, options={**options, **engine.options})
+    found = []
+    for engine in engines:
+        known = {info.name for info in describe(registry.get(engine.backend).sampling)}
+        options = {name: value for name, value in SAMPLING.items() if name in known}
+        found.append(replace(engine, options={**options, **engine.options}))
+    return tuple(found)
