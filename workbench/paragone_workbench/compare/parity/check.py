@@ -15,7 +15,7 @@ from paragone_workbench.compare.parity.findings import (
     joined,
 )
 from paragone_workbench.compare.parity.prompts import PROMPT, compare_prompts
-from paragone_workbench.compare.parity.sampling import Undeclared, compare_sampling
+from paragone_workbench.compare.parity.sampling import compare_sampling
 from paragone_workbench.compare.parity.side import Side
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.runs.run import Run
@@ -61,13 +61,11 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     unknown: dict[str, list[str]] = {side.name: [] for side in sides}
     prompts = compare_prompts(sides, unknown)
     without_prompt = [name for name, untold in unknown.items() if PROMPT in untold]
-    sampling, undeclared = compare_sampling(sides)
-    for name, options in undeclared.items():
-        unknown[name] += options
+    sampling, levellings = compare_sampling(sides, unknown)
     findings = [
         *prompts,
         *sampling,
-        *_seeds(sides, sampling),
+        *_seeds(sides),
         *_changed(sides),
         *compare_facts(sides, unknown, without_prompt=without_prompt),
         *compare_builds(sides, unknown),
@@ -82,20 +80,19 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     return Parity(
         findings=tuple(sorted(findings, key=lambda finding: finding.is_expected)),
         unknown=tuple(
-            Unknown(engine=name, names=tuple(untold), levelling=_known_by(undeclared, name))
+            Unknown(engine=name, names=tuple(untold), levelling=_together(levellings.get(name, ())))
             for name, untold in unknown.items()
             if untold
         ),
     )
 
 
-def _known_by(undeclared: Undeclared, name: str) -> Levelling:
-    own = undeclared.get(name, {}).values()
-    changes = tuple(change for levelling in own for change in levelling.changes)
-    return Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in own))
+def _together(levellings: Sequence[Levelling]) -> Levelling:
+    changes = tuple(change for levelling in levellings for change in levelling.changes)
+    return Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in levellings))
 
 
-def _seeds(sides: Sequence[Side], sampling: Sequence[Finding]) -> Iterator[Finding]:
+def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
     """Yield a finding if random choices can be repeated in some engines only."""
     random = any(side.sampling().get("temperature") != 0 for side in sides)
     able = {side.name: side.capabilities.seed for side in sides}

@@ -11,22 +11,22 @@ from paragone_workbench.compare.parity.findings import Finding, Levelling, enume
 from paragone_workbench.compare.parity.levelling import level, same
 from paragone_workbench.compare.parity.side import Side, is_chosen
 
-Undeclared = dict[str, dict[str, Levelling]]
-"""The options with unknown values, by the names of side and option, with the changes that make the values known."""
-
 _UNSET = "none"
 
 
-def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
-    """Return the options that differ, and the options whose values some sides do not report.
+def compare_sampling(
+    sides: Sequence[Side], unknown: Mapping[str, list[str]]
+) -> tuple[list[Finding], dict[str, list[Levelling]]]:
+    """Return the options that differ, and how to set the options whose values a side does not report, by the side's name.
 
-    Options that have no effect in all sides that report them are left out, such as `top_k` at temperature 0.
+    Adds the names of these unreported options to `unknown`. Options that have no effect in all sides that report them are
+    left out, such as `top_k` at temperature 0.
     """
     reported = {side.name: side.sampling() for side in sides}
     idle = {name: without_effect(values) for name, values in reported.items()}
     declared = {side.name: side.sampling_options() for side in sides}
     findings: list[Finding] = []
-    unknown: Undeclared = {}
+    levellings: dict[str, list[Levelling]] = {}
     for option in dict.fromkeys(option for values in reported.values() for option in values):
         in_effect = [
             name
@@ -50,10 +50,12 @@ def compare_sampling(sides: Sequence[Side]) -> tuple[list[Finding], Undeclared]:
             findings.append(_finding(_name(option, options), sides, values, options, levelling))
         else:
             for name in silent:
+                unknown[name].append(_name(option, {name: options[name]}))
                 own = tuple(change for change in levelling.changes if change.engine == name)
-                own_levelling = Levelling(changes=own, everywhere=levelling.everywhere)
-                unknown.setdefault(name, {})[_name(option, {name: options[name]})] = own_levelling
-    return findings, unknown
+                levellings.setdefault(name, []).append(
+                    Levelling(changes=own, everywhere=levelling.everywhere)
+                )
+    return findings, levellings
 
 
 def _is_unset(value: Json) -> bool:
