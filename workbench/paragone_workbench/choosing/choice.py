@@ -334,11 +334,7 @@ class Choice:
         return tuple(dataclasses.replace(engine, users_tps=users.get(engine.engine)) for engine in found)
 
     def _estimates(self) -> tuple[EstimatedMemory, ...]:
-        return tuple(
-            EstimatedMemory(engine=known.engine, size=known.needed, context=known.context)
-            for known in self.memory.values()
-            if known.needed is not None and known.context is not None
-        )
+        return tuple(known.estimate for known in self.memory.values() if known.estimate is not None)
 
     def _unfit(self) -> tuple[str, ...]:
         """Return the names of the engines that do not fit in memory."""

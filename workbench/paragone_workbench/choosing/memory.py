@@ -12,6 +12,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fit.division import KEPT_FREE, Division
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
+from paragone_workbench.store.experiment_records import EstimatedMemory
 
 _SLOWER = 10
 """The factor by which a CPU is slower than a GPU for a layer, in the example that the message gives."""
@@ -22,17 +23,14 @@ class EngineMemory:
     """The memory that an engine takes.
 
     Attributes:
-        engine: The engine's name.
-        needed: Bytes on all devices; None if unknown.
-        context: The context window in tokens for which the memory is estimated; None if unknown.
+        estimate: The bytes on all devices; None if unknown.
         misfit: A sentence that says why the engine does not fit; empty if it fits, or if that is unknown.
         unknown: A sentence that says why the memory is unknown; empty if it is known.
         error: Why the engine cannot be opened, such as a missing file; None if no obstacle is known.
     """
 
     engine: str
-    needed: int | None = None
-    context: int | None = None
+    estimate: EstimatedMemory | None = None
     misfit: str = ""
     unknown: str = ""
     error: InputError | None = None
@@ -55,8 +53,7 @@ async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence
     fits = plan.fits_whole if vram else plan.fits is not False
     return EngineMemory(
         engine=engine.name,
-        needed=plan.needed,
-        context=plan.context,
+        estimate=EstimatedMemory(engine=engine.name, size=plan.needed, context=plan.context),
         misfit="" if fits else _misfit(engine.name, plan),
     )
 
