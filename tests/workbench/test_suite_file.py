@@ -290,7 +290,9 @@ def test_a_text_that_grows_to_gigabytes_is_refused_while_it_grows(refused):
     said = refused("s.jsonl", json.dumps(record))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert said.startswith("s.jsonl:1: With its variables filled in it is longer than 16,777,216 characters.")
+    assert said.startswith(
+        "s.jsonl:1: The text with its variables filled in is longer than 16,777,216 characters."
+    )
     assert peak < 2**26
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 
-UNKNOWN = "?"
-"""The text that is shown for an invalid date."""
-
 _END = 253_402_214_400
 """The start of 31 December 9999 in seconds since 1970. This day is excluded, because it lies in the year 10000 in some time zones."""
 
@@ -18,4 +15,4 @@ def is_date(seconds: object) -> bool:
 
 def local_date(seconds: float, form: str) -> str:
     """Return a date in local time, in this format of `time.strftime`; `?` for an invalid date."""
-    return time.strftime(form, time.localtime(seconds)) if is_date(seconds) else UNKNOWN
+    return time.strftime(form, time.localtime(seconds)) if is_date(seconds) else "?"

@@ -12,7 +12,7 @@ _NAMESPACE = "5d0f7c1e-6f0a-4a55-9d3c-0b6c1d2e7a41"
 def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
     """Return a UUID of version 7 (RFC 9562, section 5.7). Such ids sort by the time of their creation.
 
-    `seconds` is the time of creation since 1970, by default now; `random` has ten bytes that replace the random part.
+    `seconds` is the time of creation in seconds since 1970, by default now. `random` has ten bytes that replace the random part.
     """
     milliseconds = int((time.time() if seconds is None else seconds) * 1000)
     tail = int.from_bytes(os.urandom(10) if random is None else random)

@@ -54,7 +54,7 @@ def log_folder() -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Return whether a file or folder exists. Raises OSError if that cannot be found out, which `Path.exists` hides in Python 3.14."""
+    """Return whether a file or folder exists. Raises any other OSError, which `Path.exists` of Python 3.14 hides."""
     try:
         path.stat()
     except OSError as error:

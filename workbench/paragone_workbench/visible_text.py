@@ -31,7 +31,7 @@ def visible(text: str) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether a text was valid UTF-8; arguments and file names can contain other bytes, as lone surrogates."""
+    """Return whether a text was valid UTF-8. Python reads invalid bytes of arguments and file names as lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

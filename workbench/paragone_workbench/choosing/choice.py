@@ -58,13 +58,10 @@ class Choice:
 
     Attributes:
         history: The history, which has earlier measurements and runs, and gets the new results.
-        registry: The installed backends.
-        catalog: The installed assertions.
         request: The engines to choose from, and the suite.
         wanted: The name of the reference, whose quality should be reached; None for the engine with the largest file.
         seconds: Seconds for all measurements; None for no limit.
         vram: Bytes of the GPUs on which the engine is to be deployed; empty for this machine.
-        observer: The observer of the events.
     """
 
     history: History

@@ -82,9 +82,7 @@ def decide(
     """Return the decision.
 
     Args:
-        figures: The figures of the engines.
         reference: The name of the reference, whose quality should be reached.
-        evidence: The evidence of the answers.
         losses: The losses of each engine by tags, by the engine's name.
         unfit: The names of engines that cannot be chosen, because they do not fit in memory.
     """

@@ -42,7 +42,6 @@ def evidence_of(
     """Compare the pass rates of the engines, and return the evidence for a decision.
 
     Args:
-        collected: The values of all engines.
         reference: The name of the reference, with which the other engines are compared.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         checked: Number of prompts whose answers are checked.

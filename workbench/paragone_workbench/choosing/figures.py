@@ -25,7 +25,6 @@ class EngineFigures:
     """The figures of an engine, each None if unknown.
 
     Attributes:
-        engine: The engine's name.
         size: Bytes of the loaded weights.
         memory: Bytes of memory that the engine takes, estimated.
         context: Context window in tokens for which the memory is estimated.
@@ -124,9 +123,7 @@ def engine_figures(
     """Return the figures of each engine.
 
     Args:
-        engines: The names of the engines.
         speeds: The speeds by the engine's name, in the JSON of `bench`.
-        fidelity: The comparisons with the reference.
         pass_rates: The pass rate, and over how many prompts, by the engine's name.
         sizes: The bytes of the loaded weights by the engine's name.
         memory: The estimates of the memory.
@@ -233,9 +230,9 @@ def _mean_of(values: EngineValues, metric: Metric) -> float | None:
     return sum(known.values()) / len(known) if known else None
 
 
-def _mean(speeds: MeasurementJson, figure: str, of: str = "mean") -> float | None:
-    """Return the value `of` of a figure, by default the mean, from the first test that has the value."""
-    means = (number_at(test, figure, of) for test in objects_at(speeds, "tests"))
+def _mean(speeds: MeasurementJson, figure: str, field: str = "mean") -> float | None:
+    """Return the mean of a figure, or another field such as `stdev`, from the first test that has the field."""
+    means = (number_at(test, figure, field) for test in objects_at(speeds, "tests"))
     return next((float(mean) for mean in means if mean is not None), None)
 
 

@@ -40,7 +40,7 @@ REPEAT = 3
 """Number of measured runs of the test on each engine."""
 
 PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=16)
-"""The test that shows how long measurements take, if the time is limited. It runs twice, in case of a short disturbance."""
+"""The test that shows how long measurements take, if the time is limited. The test runs twice, because a short disturbance can delay a run."""
 
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
@@ -117,7 +117,7 @@ class EngineMeasurements:
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
     async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, MeasurementJson]:
-        """Measure, for at most `seconds`, the unknown speeds roughly, and return the speeds by engine name."""
+        """Measure the unknown speeds roughly, for at most `seconds`, and return the speeds by the engine's name."""
         return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
@@ -160,7 +160,7 @@ class EngineMeasurements:
         on_step: Callable[[FidelityStep], None],
         on_answer: Callable[[FreeRunningStep], None],
     ) -> None:
-        """Compare with the reference the engines whose fidelity is unknown. Raises StoreError."""
+        """Compare the engines whose fidelity is unknown with the reference. Raises StoreError."""
         engines = self.to_compare(reference)
         if not engines or self.limit.is_over:
             return

@@ -24,7 +24,7 @@ class EngineMemory:
 
     Attributes:
         estimate: The bytes on all devices; None if unknown.
-        misfit: A sentence that says why the engine does not fit; empty if it fits, or if that is unknown.
+        misfit: A sentence that says why the engine does not fit; empty if the engine fits, or if the memory is unknown.
         unknown: A sentence that says why the memory is unknown; empty if it is known.
         error: Why the engine cannot be opened, such as a missing file; None if no obstacle is known.
     """

@@ -126,7 +126,7 @@ class SuiteRounds:
     async def forget_if_empty(self) -> bool:
         """Delete an experiment without answers, and return whether it was deleted. Raises StoreError."""
         number = self.experiment.number
-        # Read again: a round that failed or was cancelled may have saved answers that were not counted.
+        # `_count` may not have read the answers of a round that failed or was cancelled.
         self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
         if self.experiment.done or self.experiment.failed:
             return False

@@ -13,7 +13,7 @@ LONGEST = 100_000
 """Number of characters of a text that are compared. The rest of the text is never marked."""
 _SHARE = 50
 """Growing texts are compared again when they have grown by 1/`_SHARE` of their words, so that the cost of a word
-does not depend on their length."""
+does not depend on the length of the texts."""
 
 _IN_A_ROW = 4
 """Fewest words and signs in a row that are shown as shared by two texts."""
@@ -86,8 +86,8 @@ class GrowingDiff:
     ) -> tuple[Span, ...] | None:
         """Return the spans of `text` that differ from `reference`, or None if both have hardly grown.
 
-        Both texts must have grown at their ends only since the last call. A span has no words that may still grow, and no words
-        at the end of `text` that may still be added to a growing `reference`.
+        Since the last call, both texts must have changed by growth at their ends only. The spans leave out words that may
+        still grow, and words at the end of `text` that a growing `reference` may still reach.
         """
         reference_grows = reference_grows or len(reference) > LONGEST  # the last word may be cut
         text_grows = text_grows or len(text) > LONGEST

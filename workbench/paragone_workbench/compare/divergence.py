@@ -27,9 +27,9 @@ def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: b
     """Return where two runs part.
 
     Tokens are compared by their ids if both engines have the same vocabulary and report the ids, else by
-    their texts. Ids and texts are unknown if one of the runs has not kept its tokens. An answer that is the
-    beginning of the other one parts from it at its own end, but only if the model or a stop sequence ended
-    the shorter answer: if it was cut, stopped or failed, the rest is not known.
+    their texts. Ids and texts are unknown if one of the runs has not kept its tokens. If one answer is the
+    beginning of the other, both part at the end of the shorter answer, provided that the model or a stop
+    sequence ended the shorter answer. The rest of an answer that was cut, stopped or failed is unknown.
     """
     runs = reference, candidate
     ended = [run.finish == "stop" for run in runs]

@@ -65,7 +65,9 @@ def fill(text: str, variables: Mapping[str, Json]) -> str:
     for piece in _filled(text, variables):
         length += len(piece)
         if length > LONGEST_TEXT:
-            raise InputError(f"With its variables filled in it is longer than {LONGEST_TEXT:,} characters.")
+            raise InputError(
+                f"The text with its variables filled in is longer than {LONGEST_TEXT:,} characters."
+            )
         pieces.append(piece)
     return "".join(pieces)
 
@@ -79,7 +81,7 @@ def names_in(text: str) -> list[str]:
     for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
         expressions[found[0]] = None
         if len(expressions) > MOST_EXPRESSIONS:
-            raise InputError(f"It has more than {MOST_EXPRESSIONS} variables.", hint="Divide it.")
+            raise InputError(f"The text has more than {MOST_EXPRESSIONS} variables.", hint="Divide the text.")
     return list(dict.fromkeys(name for expression in expressions for name in _parsed(expression).names))
 
 

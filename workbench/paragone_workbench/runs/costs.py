@@ -41,7 +41,7 @@ class Costs:
     measured: int = 0
     """Number of runs whose energy is known."""
     shared: int = 0
-    """Number of the measured runs during which another run computed. Of the energy of that time, each run got an equal part."""
+    """Number of the measured runs during which another run computed. Simultaneous runs share the energy equally."""
     estimated: int = 0
     """Number of runs whose generated tokens the engine did not count: `completion_tokens` has the number of pieces instead."""
     uncounted: int = 0

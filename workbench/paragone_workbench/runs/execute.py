@@ -66,7 +66,7 @@ class Execution:
         self._stop_requested = asyncio.Event()
         turns.join(engine)
         self._task = asyncio.create_task(self._execute())
-        # Not in the task itself: a task that is cancelled before its first step executes nothing.
+        # A callback, because a task that is cancelled before its first step executes none of its own code.
         self._task.add_done_callback(self._end)
 
     def cancel_if_waiting(self) -> bool:

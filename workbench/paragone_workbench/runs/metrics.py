@@ -102,22 +102,22 @@ class RunMetrics:
 _GAPS = 65_536
 """Largest number of inter-token latencies that are kept."""
 _RECENT = 10_000
-"""The times of at least this many of the last tokens are kept."""
+"""Smallest number of the last tokens whose times are kept."""
 
 
 class Meter:
     """Computes the metrics of a run from its events, also while the run is in progress.
 
     Events may arrive late and in batches, because the metrics depend only on their timestamps. A meter takes at most
-    1 MB: it keeps `_GAPS` latencies, which are a random sample in longer runs.
+    1 MB, because a meter keeps `_GAPS` latencies, which are a random sample in longer runs.
     """
 
     def __init__(self, *, sent: float, load_s: float | None = None) -> None:
         """Create a meter for a prompt that was sent at the time `sent`, on the monotonic clock of the events."""
         self.shared: bool | None = None
-        """Whether another run used the same server or this machine; set at the end of the run."""
+        """Whether another run used the same server or this machine. `Execution` sets this at the end of the run."""
         self.energy = Energy()
-        """The energy that the run used; set at the end of the run."""
+        """The energy that the run used. `Execution` sets this at the end of the run."""
         self._sent = sent
         self._load_s = load_s
         self._pieces = 0
@@ -126,7 +126,7 @@ class Meter:
         """The times of the last tokens."""
         self.gaps_ms = array("d")
         """Milliseconds from each token to the next so far; in a long run, a random sample of these latencies."""
-        self._chance = random.Random(0)  # noqa: S311 (it selects a sample)
+        self._chance = random.Random(0)  # noqa: S311 (the numbers select a sample)
         self._first_text: float | None = None
         self._first_answer: float | None = None
         self.thinking_tokens = 0

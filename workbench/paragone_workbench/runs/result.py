@@ -22,7 +22,7 @@ EndState: TypeAlias = Literal["done", "stopped", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """The answer of a run so far, its request and its figures, in memory, the history, documents and reports alike.
+    """The answer of a run so far, its request and its figures. The program, the history, documents and reports use this type.
 
     `paragone.wire` converts a result to JSON. A new field needs a default, which results of earlier versions then have.
     """

@@ -31,7 +31,7 @@ class TimeLimit:
         return self.stopped or self.left == 0
 
     def end(self) -> None:
-        """Let the time be over from now on."""
+        """Set the end of the time to now."""
         self._ends = time.monotonic()
 
     @contextlib.asynccontextmanager

@@ -27,8 +27,6 @@ class Conduct:
     """The lengths and the faults of an engine's answers.
 
     Attributes:
-        engine: The engine's name.
-        answers: Number of answers.
         loops: Number of answers that end in a loop.
         empty: Number of answers without text.
         cut: Number of answers that a limit ended.
@@ -48,12 +46,10 @@ class Agreement:
     """How the answers of `candidate` agree with those of `reference`.
 
     Attributes:
-        reference: The name of the reference.
-        candidate: The name of the other engine.
         prompts: Number of prompts that both answered.
         identical: Number of prompts to which both gave the same text.
         forks: For each other prompt, how many tokens are the same before the first different token, in ascending order. A
-            prompt at which this is unknown is left out, for example because an answer was cut before the first difference.
+            prompt with an unknown number is left out, for example because an answer was cut before the first difference.
         unit: The unit of `forks`: characters, if an engine does not report its tokens.
         length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if there are none.
         sound: Number of prompts at which the reference's answer is not degenerate.

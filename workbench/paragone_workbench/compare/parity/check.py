@@ -30,7 +30,7 @@ _CHANGED = {
     "schema-ignored": "ignored the JSON schema",
     "filtered": "filtered its answer",
 }
-"""The codes, in docs/plugins.md, of warnings that an answer was not computed as requested."""
+"""The codes of warnings that an answer was not computed as requested, and what the engine did. docs/plugins.md lists the codes."""
 
 _CHANGES = "may-change-requests"
 """The code of the warning that an engine's server can change requests without notice."""
@@ -60,7 +60,7 @@ def check_parity(sides: Sequence[Side]) -> Parity:
         return Parity()
     unknown: dict[str, list[str]] = {side.name: [] for side in sides}
     prompts = compare_prompts(sides, unknown)
-    without_prompt = [name for name, untold in unknown.items() if PROMPT in untold]
+    without_prompt = [name for name, names in unknown.items() if PROMPT in names]
     sampling, levellings = compare_sampling(sides, unknown)
     findings = [
         *prompts,
@@ -80,9 +80,9 @@ def check_parity(sides: Sequence[Side]) -> Parity:
     return Parity(
         findings=tuple(sorted(findings, key=lambda finding: finding.is_expected)),
         unknown=tuple(
-            Unknown(engine=name, names=tuple(untold), levelling=_together(levellings.get(name, ())))
-            for name, untold in unknown.items()
-            if untold
+            Unknown(engine=name, names=tuple(names), levelling=_together(levellings.get(name, ())))
+            for name, names in unknown.items()
+            if names
         ),
     )
 

@@ -129,9 +129,9 @@ class Parity:
     @property
     def remark(self) -> str:
         """What unreported facts mean for rounding, as a sentence; empty if all engines report these facts."""
-        untold = {name for unknown in self.unknown for name in unknown.names}
+        unreported = {name for unknown in self.unknown for name in unknown.names}
         facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
-        rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in untold]
+        rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in unreported]
         if not rounding:
             return ""
         return (

@@ -32,7 +32,7 @@ def level(
 
     `values` and `options` have the value and the option of each side by its name; None if it is unknown, or there is no
     option. All sides get the value of a side that cannot change it, else the most frequent value. A value that a side has
-    drawn, such as a seed, is for one run only: the option is set there, too.
+    drawn, such as a seed, is for one run only, so that the option is set for this side, too.
     """
     able = [side for side in sides if options.get(side.name) is not None]
     drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()
