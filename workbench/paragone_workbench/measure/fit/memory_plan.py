@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from paragone import DeviceMemory, EngineError, MemoryEstimate, ModelLayout
 from paragone_workbench.machine.memory import MARGIN
@@ -17,26 +17,22 @@ _MAIN = "CPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """The memory that an engine would take."""
+class MemoryPlan(MemoryEstimate):
+    """The estimate of an engine's memory, as the memory is divided between the devices.
 
-    context: int
-    """Context window in tokens."""
-    trained_context: int | None
-    """Context window that the model was trained for; None if unknown."""
-    devices: tuple[DeviceMemory, ...]
-    """The memory that the engine needs on each device, and the free memory there. Hypothetical GPUs come first, with a
-    free memory that excludes `KEPT_FREE`."""
-    layers: int | None
-    """Number of layers; None if unknown. In a plan for hypothetical GPUs, the output counts as a layer."""
-    gpu_layers: int | None
-    """Number of the layers that are on a GPU; None if unknown."""
+    In a plan for hypothetical GPUs, these come first in `devices`, with a free memory that excludes `KEPT_FREE`, and the
+    output counts as a layer.
+    """
+
     hypothetical: Division | None = None
     """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
     offload: Division | None = None
     """The best division between the machine's GPUs and main memory, if not all layers fit on the GPUs; else None."""
-    experts_option: str = ""
-    """The load option for the number of first layers whose experts stay in main memory."""
+
+    @property
+    def experts_option(self) -> str:
+        """The load option for the number of first layers whose experts stay in main memory; empty if unknown."""
+        return self.layout.experts_option if self.layout is not None else ""
 
     @property
     def fits(self) -> bool | None:
@@ -69,14 +65,7 @@ def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division
     `division` is the division to use on hypothetical GPUs, whether or not the parts fit; by default the best division.
     Raises EngineError if hypothetical GPUs are given and the estimate has no layout.
     """
-    plan = MemoryPlan(
-        context=found.context,
-        trained_context=found.trained_context,
-        devices=found.devices,
-        layers=found.layers,
-        gpu_layers=found.gpu_layers,
-        experts_option=found.layout.experts_option if found.layout is not None else "",
-    )
+    plan = MemoryPlan(**{field.name: getattr(found, field.name) for field in fields(MemoryEstimate)})
     if not vram:
         return replace(plan, offload=_offload(found))
     if found.layout is None:
