@@ -23,6 +23,8 @@ _DEEPEST = 100
 _LONGEST = 1000
 """Largest number of characters of a number, and of a name without quotes."""
 
+_NEEDLESS = "No setting needs that."
+
 _TOKEN = re.compile(
     r'''
     (?P<string> """ (?:\\.|[^\\])*? "{3,5} | \'\'\' .*? \'{3,5} | "(?:\\.|[^"\\\n])*" | '[^'\n]*' )
@@ -44,14 +46,6 @@ class TomlError(InputError):
         """The line at which parsing failed, from 1."""
         self.what = what
         """The error message without the position."""
-
-
-class _ExcessError(Exception):
-    """A TOML file has a very long number or a path of very many names, which would take long to parse."""
-
-    def __init__(self, line: int, what: str) -> None:
-        super().__init__(what)
-        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +84,8 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
     import tomllib
 
     try:
-        scanner = _Scanner(text)
+        scanner = _Scanner(path, text)
         return TomlDocument(path, tomllib.loads(text), scanner.run())
-    except _ExcessError as error:
-        raise TomlError(path, error.line, f"{error}.", hint="No setting needs that.") from error
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
@@ -104,23 +96,25 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
         hint = "Strings need quotes, and a table begins with [its.name]."
         raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
     except RecursionError as error:
-        raise TomlError(path, 1, "The file is nested too deeply.", hint="No setting needs that.") from error
+        raise TomlError(path, 1, "The file is nested too deeply.", hint=_NEEDLESS) from error
 
 
 class _Scanner:
     """Scans the tokens of a TOML text once and records the line of each key."""
 
-    def __init__(self, text: str) -> None:
-        """Raise _ExcessError if a number or a key is too long to be parsed."""
+    def __init__(self, path: Path, text: str) -> None:
+        """Raise TomlError if a number or a key is so long that parsing would take too long."""
+        self._path = path
         self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether the text is a quoted string
         line, end, dots = 1, 0, 0
         for match in _TOKEN.finditer(text):
             line += text.count("\n", end, match.start())
             if match.lastgroup == "mark":
                 dots = dots + 1 if match[0] == "." else 0
-                _check_depth(dots, line)
+                self._check_depth(dots, line)
             elif match.lastgroup == "bare" and len(match[0]) > _LONGEST:
-                raise _ExcessError(line, f"A number or a name is longer than {_LONGEST:,} characters")
+                what = f"A number or a name is longer than {_LONGEST:,} characters."
+                raise TomlError(path, line, what, hint=_NEEDLESS)
             if match.lastgroup != "comment":
                 self._tokens.append((match[0], line, match.lastgroup == "string"))
             line += match[0].count("\n")
@@ -203,8 +197,13 @@ class _Scanner:
         return names
 
     def _record(self, key: Key, line: int) -> None:
-        _check_depth(len(key), line)
+        self._check_depth(len(key), line)
         self._lines.setdefault(key, line)
+
+    def _check_depth(self, names: int, line: int) -> None:
+        if names > _DEEPEST:
+            what = f"A value is nested in more than {_DEEPEST} levels."
+            raise TomlError(self._path, line, what, hint=_NEEDLESS)
 
     def _line(self) -> int:
         return self._tokens[self._at][1]
@@ -219,11 +218,6 @@ class _Scanner:
             self._at += 1
             return True
         return False
-
-
-def _check_depth(names: int, line: int) -> None:
-    if names > _DEEPEST:
-        raise _ExcessError(line, f"A value is nested in more than {_DEEPEST} levels")
 
 
 def _unquote(text: str) -> str:
