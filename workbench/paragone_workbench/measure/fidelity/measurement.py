@@ -203,7 +203,9 @@ class Fidelity:
     async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
         """Measure a window of a candidate, and compare the rows with the reference's if both have the same tokens."""
         if candidate.top is not None:
-            await self._measure_top(candidate, candidate.top, window, kept)
+            tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
+            if tokens is not None:
+                candidate.top.add(await asyncio.to_thread(top_of, kept), tokens)
         elif candidate.reason:
 
             def loss(block: LogitsBlock, part: slice) -> Values:
@@ -215,12 +217,6 @@ class Fidelity:
             scores = joined(found)
             candidate.add(scores.loss)
             candidate.difference.add(scores)
-
-    async def _measure_top(self, candidate: Candidate, top: TopAgreement, window: Window, kept: Rows) -> None:
-        """Compare the likeliest tokens of a window with the reference's."""
-        found = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
-        if found is not None:
-            top.add(await asyncio.to_thread(top_of, kept), found)
 
     async def _read(
         self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from paragone import InputError, Json
+from paragone import Json
 from paragone_workbench.engines.definitions import split_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.measure.fidelity.measured import Candidate, Measured
@@ -78,13 +78,8 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
 
 def _load_options(engine: EngineHandle) -> dict[str, Json]:
     """Return the load options that an engine was opened with."""
-    definition, backend = engine.definition, engine.backend
-    if backend is None:
-        return dict(definition.options)
-    try:
-        return split_options(definition, backend)[0]
-    except InputError:  # impossible for an engine that was open, and without effect on the figures
-        return dict(definition.options)
+    assert engine.backend is not None
+    return split_options(engine.definition, engine.backend)[0]
 
 
 def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -> str:
