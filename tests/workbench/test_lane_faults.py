@@ -138,7 +138,7 @@ async def test_a_backend_that_fails_to_open(faulty):
     assert lane.state == "failed"
     assert str(lane.error) == (
         "The backend faulty raised an unexpected error (KeyError: 'config.json'). "
-        "Report it to the backend's author; other engines are not affected."
+        "Report the error to the backend's author; other engines are not affected."
     )
     await lane.close()
 

@@ -85,7 +85,7 @@ def test_a_broken_plugin_is_reported_by_name_and_does_no_harm(install):
     assert str(caught.value) == (
         "The plugin broken of stranger-broken cannot be used: "
         "ModuleNotFoundError: No module named 'surely_not_installed'. "
-        "Repair or remove it; the other backends are not affected."
+        "Repair or remove the plugin; the other backends are not affected."
     )
     assert registry.get("fine").name == "fine"
     assert registry.get("rogue").name == "rogue"

@@ -29,7 +29,7 @@ _WORDS = {
     "arguments": "starts its program with the argument {value}",
     "sent": "sends to its server: {name} = {value}",
 }
-"""The action for the value of an option, by the kind of thing that the option names. `_reading` is the rule for files."""
+"""The actions by `OptionInfo.outside`, which says what an option names. `_reading` gives the action for files."""
 
 
 def engine_actions(

@@ -31,7 +31,8 @@ def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:
         sentence = f"The backend {backend} breaks the plugin interface: {str(error).rstrip('.')}."
     else:
         sentence = f"The backend {backend} raised an unexpected error ({described(error)})."
-    wrapped = EngineError(sentence, hint="Report it to the backend's author; other engines are not affected.")
+    hint = "Report the error to the backend's author; other engines are not affected."
+    wrapped = EngineError(sentence, hint=hint)
     wrapped.__cause__ = error
     return wrapped
 

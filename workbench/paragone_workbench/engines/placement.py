@@ -1,6 +1,6 @@
-"""Where an engine computes: the addresses that it contacts, and how many engines share a model. The backend declares both.
+"""Where an engine computes: the addresses that the engine contacts, and how many engines share a model.
 
-No other module asks a backend for these.
+The backend declares both. No other module asks a backend for them.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Registry:
         for problem in self._problems:
             if problem.plugin == name:
                 raise InputError(
-                    problem.sentence, hint="Repair or remove it; the other backends are not affected."
+                    problem.sentence, hint="Repair or remove the plugin; the other backends are not affected."
                 )
         hint = suggest(name, self._found) if self._found else "No plugin with a backend is installed."
         raise InputError(f"There is no backend {name!r}.", hint=hint)

@@ -74,7 +74,7 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
                 for model in models[:2]
             ]
     raise failure or InputError(
-        "No backend has demo models.", hint="Install a backend that has some, such as that of llama.cpp."
+        "No backend has demo models.", hint="Install a backend with demo models, such as llama.cpp."
     )
 
 

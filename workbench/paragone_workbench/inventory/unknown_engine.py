@@ -47,7 +47,7 @@ async def _hint_for_path(path: Path, registry: Registry) -> str:
     if usable:
         return f"To use the model {place}, write: {_listed(usable)}"
     if able:
-        return f"Repair its backend, as `paragone doctor` says. Then, to use the model {place}, write: {_listed(able)}"
+        return f"Repair the backend, as `paragone doctor` says. Then, to use the model {place}, write: {_listed(able)}"
     if found:
         return f"The model {place} cannot be used: {found[0][1].problem.rstrip('.')}."
     if path.is_dir():

@@ -103,7 +103,7 @@ class Lane(EngineObserver, RunObserver):
         self.present: Run | None = None
         """The current run, until its end."""
         self._asked = False
-        """Whether the engine has executed the last run of the path since it was opened."""
+        """Whether the engine has executed the last run of the path since the engine was opened."""
         self._was_open = False
         self._pool = pool
         self.logprobs: Callable[[EngineHandle], int | None] = lambda _: None

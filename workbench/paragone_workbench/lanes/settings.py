@@ -104,7 +104,7 @@ def edited(definition: EngineDefinition, backend: Backend, edits: Mapping[str, s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """An engine that has taken over the options of another."""
+    """An engine that has taken over the options of another engine."""
 
     definition: EngineDefinition
     renamed: Mapping[str, str]

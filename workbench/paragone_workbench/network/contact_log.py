@@ -70,7 +70,7 @@ def read_contacts() -> list[LoggedContact]:
     from paragone.wire import from_json
 
     try:
-        lines = read_regular_file(contact_log(), hint="Move it away; a new one is made.").splitlines()
+        lines = read_regular_file(contact_log(), hint="Move the file away; a new log is made.").splitlines()
     except InputError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return []

@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class Passage(Generic[_T]):
-    """A queue between two event loops, which wakes a loop only if it waits. Create the queue on the receiver's loop.
+    """A queue between two event loops, which wakes only a loop that waits. Create the queue on the receiver's loop.
 
     The sender is at most `ahead` items ahead of those that the receiver has processed.
     """

@@ -18,10 +18,10 @@ _MAIN = "CPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan(MemoryEstimate):
-    """The estimate of an engine's memory, as the memory is divided between the devices.
+    """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
 
-    In a plan for hypothetical GPUs, these come first in `devices`, with a free memory that excludes `KEPT_FREE`, and the
-    output counts as a layer.
+    Hypothetical GPUs come first in `devices`, with a free memory that excludes `KEPT_FREE`. In their plans, the output
+    counts as a layer.
     """
 
     hypothetical: Division | None = None
