@@ -75,11 +75,9 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
     if it exists. Without `state`, the default state file is read.
     Raises ConfigError if the file has errors, and InputError if the file cannot be read.
     """
-    state = State(state_file()) if state is None else state
-    reader = _Reader(_document(path))
-    config = reader.config(state)
-    if reader.problems:
-        raise ConfigError(tuple(sorted(reader.problems, key=lambda problem: problem.line)))
+    config, problems = load_with_problems(path, state)
+    if problems:
+        raise ConfigError(tuple(problems))
     return config
 
 

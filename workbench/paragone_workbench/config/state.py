@@ -119,13 +119,10 @@ class State:
             aside = self.path.with_name(self.path.name + ".bad")
             try:
                 self.path.replace(aside)
+                outcome = f"could not be read and was moved to {aside}"
             except OSError:
-                aside = self.path
-            self.warning = (
-                f"The program's saved state could not be read and was moved to {aside}: {error}"
-                if aside != self.path
-                else f"The program's saved state cannot be read: {error}"
-            )
+                outcome = "cannot be read"
+            self.warning = f"The program's saved state {outcome}: {error}"
 
     def _write(self, saved: Saved) -> None:
         import tempfile
