@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import stat
 
@@ -15,8 +14,6 @@ def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
 
     `find` returns the backend of a given name. The backend declares which of its options are secret.
     """
-    if os.name == "nt":  # file modes have no meaning on Windows
-        return ""
     try:
         mode = stat.S_IMODE(document.path.stat().st_mode)
     except OSError:  # the file was deleted after it was read
