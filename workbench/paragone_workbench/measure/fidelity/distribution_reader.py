@@ -78,15 +78,13 @@ class DistributionReader:
         request = DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
         taken: list[T] = []
         rows = 0
-        async with self._turn():
-            with self._errors() as engine:
-                async with contextlib.aclosing(engine.distributions(request)) as blocks:
-                    async for block in blocks:
-                        part = slice(rows, rows + block.rows)
-                        if block.start != window.start + rows or block.vocab_size != self._width:
-                            raise EngineError(f"{self._name} returned distributions of an unexpected shape.")
-                        taken.append(await asyncio.to_thread(take, block, part))
-                        rows += block.rows
+        async with self._turn() as engine, contextlib.aclosing(engine.distributions(request)) as blocks:
+            async for block in blocks:
+                part = slice(rows, rows + block.rows)
+                if block.start != window.start + rows or block.vocab_size != self._width:
+                    raise EngineError(f"{self._name} returned distributions of an unexpected shape.")
+                taken.append(await asyncio.to_thread(take, block, part))
+                rows += block.rows
         if self._stopped.is_set():
             return None
         self._check_count(rows, window)
@@ -97,10 +95,8 @@ class DistributionReader:
         if self._stopped.is_set():
             return None
         request = TopTokensRequest(ids=window.ids, start=window.start, top=top)
-        async with self._turn():
-            with self._errors() as engine:
-                async with contextlib.aclosing(engine.top_tokens(request)) as positions:
-                    found = [tokens async for tokens in positions]
+        async with self._turn() as engine, contextlib.aclosing(engine.top_tokens(request)) as positions:
+            found = [tokens async for tokens in positions]
         if self._stopped.is_set():
             return None
         self._check_count(len(found), window)
@@ -115,12 +111,13 @@ class DistributionReader:
             await self._handle.engine.stop()
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait until no run uses the engine, and reserve the engine during the context."""
+    async def _turn(self) -> AsyncIterator[OpenEngine]:
+        """Wait until no run uses the engine, and yield the engine, which is reserved during the context."""
         async with self._handle.turn:
             self._reads = True
             try:
-                yield
+                with self._errors() as engine:
+                    yield engine
             finally:
                 self._reads = False
 
