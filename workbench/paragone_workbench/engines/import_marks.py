@@ -76,7 +76,7 @@ def _reason(path: Path) -> str:
 
 
 def _left(path: Path) -> tuple[str, str] | None:
-    """Return the plugin and the package that a mark names; None without a mark of a process that has ended.
+    """Return the plugin and the package that a mark names; None if there is no mark, or its process still runs.
 
     Deletes the mark if another version of the package is installed.
     """

@@ -23,7 +23,7 @@ from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_
 from paragone_workbench.visible_text import is_utf8
 
 LOCAL_DEADLINE_S = 60.0
-"""Seconds that a backend of this machine has for an answer: it may import gigabytes, or search large folders."""
+"""Seconds that a backend of this machine has for an answer: such a backend may import gigabytes, or search large folders."""
 DEMO_DEADLINE_S = 300.0
 """Seconds that a backend has to create the models of its demo."""
 MAX_MODELS = 10_000

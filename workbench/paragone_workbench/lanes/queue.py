@@ -180,9 +180,7 @@ class PromptQueue:
             )
             for record in records
         ]
-        for queued in self.prompts:
-            queued.keep()
-        self._on_change()
+        self.keep(self.prompts)
 
     def _go_on(self, lanes: Iterable[Lane]) -> None:
         """Let free lanes begin their next prompts."""

@@ -44,7 +44,7 @@ def lanes_of(
     spare = list(current)
     shown = [record for record in records if not record.closed]
     kept: dict[str, Lane] = {}
-    # exact matches first, so that no other saved lane takes their lanes
+    # equal engines first, so that their lanes are not configured for other saved lanes
     for find in (_find_equal, _find_and_configure):
         for record in shown:
             if record.id not in kept and (lane := find(record.definition, spare, registry)) is not None:

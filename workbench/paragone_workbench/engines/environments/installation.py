@@ -93,7 +93,7 @@ def _replacing(folder: Path) -> Iterator[None]:
     if is_complete(folder):
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    else:  # `old` may exist: a killed program had moved it away
+    else:  # `old` may exist: a program that was killed had moved the environment there
         shutil.rmtree(folder, ignore_errors=True)
     try:
         yield

@@ -125,7 +125,7 @@ def _build(
 
 
 def _has_compiler(build: Build, compiler: str | None) -> bool:
-    """Whether a build has a CUDA compiler: one of version `compiler`, or its own if the user has chosen no toolkit."""
+    """Whether there is a CUDA compiler for a build: this machine's, of version `compiler`, or the build's own if the user has chosen no toolkit."""
     return compiler == build.cuda or (bool(build.toolkit) and chosen_home() is None)
 
 

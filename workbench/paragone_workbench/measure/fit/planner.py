@@ -78,7 +78,7 @@ class MemoryPlanner:
         """
         trained = plan.trained_context
         kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
-        # Free memory on GPUs that are filled with layers limits no context.
+        # GPUs that are filled with layers limit no context: with a larger context, fewer layers are put there.
         filled = plan.hypothetical is not None and kept is None
         limits = [
             device.device
