@@ -100,10 +100,11 @@ async def engines_to_replay(
     for group in groups:
         recorded = group[0].result.definition
         replacement = replacements.get(recorded.name)
-        backend = _backend(recorded, replacement, registry)
         if replacement is not None:
+            backend = registry.get(replacement.backend)
             definition = _replaced(recorded, replacement, backend)
         else:
+            backend = _recorded_backend(recorded, registry)
             definition = without_secrets(recorded, backend)
             if choices.consent is not None:
                 definition = _foreign(definition, backend)
@@ -145,9 +146,7 @@ def _replacements(texts: Iterable[str], names: Sequence[str], config: Config) ->
     return found
 
 
-def _backend(recorded: EngineDefinition, replacement: EngineDefinition | None, registry: Registry) -> Backend:
-    if replacement is not None:
-        return registry.get(replacement.backend)
+def _recorded_backend(recorded: EngineDefinition, registry: Registry) -> Backend:
     backend = registry.find(recorded.backend)
     if backend is None:
         raise InputError(
