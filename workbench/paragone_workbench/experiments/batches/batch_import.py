@@ -8,13 +8,14 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone.regular_file import reading
+from paragone.wire import to_json
 from paragone.wording import quoted, size_text
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches.custom_ids import CustomId, parse_custom_id
 from paragone_workbench.experiments.batches.requests import BatchEngine, batch_engine
 from paragone_workbench.experiments.batches.results import BatchLineError, read_result, run_result
 from paragone_workbench.experiments.running.cells import Cell
-from paragone_workbench.experiments.running.saved_runs import answer_of, results_json
+from paragone_workbench.experiments.running.saved_runs import answer_of
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.suites.saved_prompts import prompt_from
 from paragone_workbench.experiments.suites.suite import SuiteProblem, SuitePrompt
@@ -102,7 +103,7 @@ class BatchImport:
         checks: tuple[AssertionResult, ...] = ()
         if run.state == "done":
             checks = await evaluate(prompt, answer_of(run), self.catalog)
-        number, found = self.experiment.number, results_json(checks)
+        number, found = self.experiment.number, [to_json(check) for check in checks]
         await retrying(self.history, lambda store: store.experiments.save(number, place.key, run, found))
         if run.state == "done":
             self.answers += 1

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
+from paragone.wire import to_json
 from paragone_workbench.experiments.running.executing.executor import CellExecutor, JudgeEngine, SuiteWork
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
 from paragone_workbench.experiments.running.identity import identity_of, identity_text
-from paragone_workbench.experiments.running.saved_runs import answer_of, results_json, saved_runs
+from paragone_workbench.experiments.running.saved_runs import answer_of, saved_runs
 from paragone_workbench.experiments.suites.assertions import evaluate
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.runs.result import RunResult
@@ -144,7 +145,8 @@ class Judging:
         ]
         old = [check for check in run.checks if check.index in indices]
         others = [check for check in run.checks if check not in old]
-        saved = results_json(sorted((*others, *new), key=lambda result: result.index))
+        checks = sorted((*others, *new), key=lambda result: result.index)
+        saved = [to_json(check) for check in checks]
         await retrying(
             self.work.history,
             lambda store: store.experiments.save_judgement(run.number, run.result.id, saved, judge.runs),

@@ -16,7 +16,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import engine_identity, identity_digest
 from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
-from paragone_workbench.experiments.running.saved_runs import answer_of, results_json
+from paragone_workbench.experiments.running.saved_runs import answer_of
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.experiment_records import Digests, KnownRun
@@ -100,4 +100,4 @@ async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: Asserti
     if run.result is None:
         return run
     results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
-    return run._replace(result=None, assertions=tuple(results_json(results)))
+    return run._replace(result=None, assertions=tuple(to_json(result) for result in results))

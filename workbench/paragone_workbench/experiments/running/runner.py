@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from paragone import InputError, ParagoneError, WeightsFile
+from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.cells import Cell, unfinished_cells
 from paragone_workbench.experiments.running.executing.executor import CellExecutor, ExecutedCell, SuiteWork
@@ -16,9 +17,8 @@ from paragone_workbench.experiments.running.judging import Judging
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
 from paragone_workbench.experiments.running.progress import EngineProgress, SuiteObserver
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.saved_runs import results_json
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog
-from paragone_workbench.experiments.weights import digest_until, known_weights, weights_in
+from paragone_workbench.experiments.weights import digest_until, known_weights
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, History
 from paragone_workbench.store.experiment_records import EndedRun
@@ -117,7 +117,7 @@ class SuiteRunner:
         number = self.experiment.number
         saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
-            weights = await known_weights(self.history, weights_in(saved.result.manifest))
+            weights = await known_weights(self.history, loaded.weights)
             self._identities[index] = identity_of(loaded, weights)
 
     async def _digest_weights(self) -> None:
@@ -145,7 +145,7 @@ class SuiteRunner:
         kept = [one for one in executed if await self._is_the_same(one.cell.key.engine_index, one.result)]
         number = self.experiment.number
         ended = [
-            EndedRun(cell.key, result, results_json(results), self._digests.of(cell))
+            EndedRun(cell.key, result, [to_json(one) for one in results], self._digests.of(cell))
             for cell, result, results in kept
         ]
         await retrying(

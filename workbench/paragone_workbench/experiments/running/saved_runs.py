@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 
-from paragone import Json
 from paragone.assertions import Answer
-from paragone.wire import to_json
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
-from paragone_workbench.store.experiment_records import AssertionResult
 from paragone_workbench.store.retry import retrying
 
 PAGE = 100
@@ -33,11 +30,6 @@ async def saved_runs(
             if chosen is None or run.key.prompt_index in chosen:
                 yield run
         last = page[-1].key
-
-
-def results_json(results: Iterable[AssertionResult]) -> list[Json]:
-    """Return results of assertions as JSON for the history."""
-    return [to_json(result) for result in results]
 
 
 def answer_of(result: RunResult) -> Answer:
