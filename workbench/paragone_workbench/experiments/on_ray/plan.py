@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from paragone import InputError
 from paragone.network.guard import GUARD
+from paragone.wording import counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.on_ray.cluster import Cluster
@@ -41,8 +42,7 @@ class ClusterPlan:
             for placed in (*self.engines.values(), *self.judges.values())
         }
         listed = ", ".join(
-            f"{name}: {places} on {nodes} node{'' if nodes == 1 else 's'}"
-            for name, (places, nodes) in counts.items()
+            f"{name}: {places} on {counted(nodes, 'node')}" for name, (places, nodes) in counts.items()
         )
         return (
             f"Places on the cluster: {listed}."

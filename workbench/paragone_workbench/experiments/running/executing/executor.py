@@ -75,9 +75,7 @@ class CellExecutor(Protocol):
 class JudgeEngine(Protocol):
     """The engine of a judge."""
 
-    @property
-    def definition(self) -> EngineDefinition:
-        """The definition of the engine."""
+    definition: EngineDefinition
 
     @property
     def given_up(self) -> ParagoneError | None:
