@@ -87,7 +87,7 @@ def test_one_of_two_servers_is_killed_in_the_middle(two, prompts, tmp_path):
     assert len(runs) == 160
     assert {(run["engine"], run["error"], run["text"]) for run in runs} == {("m", None, 20 * " word")}
     assert f"The server {url.removeprefix('http://')} of m is asked no more for now: " in told()
-    assert "Its runs go to the others." in told()
+    assert "Its runs go to the other servers." in told()
     # the same command has nothing left to do, while the server is away
     again = data("suite run", paragone(*command))
     assert (again["resumed"], again["runs"]) == (True, runs)

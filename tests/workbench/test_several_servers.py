@@ -117,7 +117,7 @@ async def test_the_runs_of_a_server_that_dies_go_to_the_others(suites, servers):
     assert remark.startswith(
         f"The server 127.0.0.1:{servers[1].port} of m is asked no more for now: 3 runs in a row failed there"
     )
-    assert remark.endswith("Its runs go to the others.")
+    assert remark.endswith("Its runs go to the other servers.")
     assert suites.runner.progress[0].engine.doing == "1 of 2 servers"
 
 

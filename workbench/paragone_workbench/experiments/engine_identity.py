@@ -1,4 +1,4 @@
-"""The identity of engines: two engines are the same if definitions and the files named there are the same."""
+"""The identity of engines: two engines are the same if their definitions, and the files that these name, are the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from paragone_workbench.store.experiment_records import Measurement, Measurement
 def engine_identity(
     engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> Json:
-    """Return an engine's definition without secrets, with path, size and time of change of each file.
+    """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
 
     In another folder, the same relative path is another model, and a replaced file has other weights. Of a model on a
     server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity

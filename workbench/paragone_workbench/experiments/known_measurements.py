@@ -25,7 +25,7 @@ FEWEST_WINDOWS = 4
 def known_speeds(
     measurements: Iterable[Measurement], identities: Mapping[str, str], test: BenchTest
 ) -> dict[str, MeasurementJson]:
-    """Return the newest speeds by engine, all from one test: `test`, or another test if only that covers all engines.
+    """Return the newest speeds by engine, all from one test: `test`, or another test if only the other test covers all engines.
 
     `measurements` are in order, newest first. `identities` has the identity of each engine by the engine's name.
     """
@@ -117,7 +117,7 @@ def known_fidelity(
 
 
 def is_enough(fidelity: MeasurementJson) -> bool:
-    """Return whether the fidelity of a candidate can be used: whether there are enough windows, or a reason for none."""
+    """Return whether the fidelity of a candidate can be used: whether it has enough windows, or a reason why it has none."""
     windows = fidelity.get("windows")
     whole = isinstance(windows, int) and windows >= FEWEST_WINDOWS
     return whole or fidelity.get("reason") is not None
@@ -165,5 +165,5 @@ def _items(
 
 
 def by_engine(items: Json, field: str) -> dict[str, MeasurementJson]:
-    """Return the objects in a list, by the name of the engine in the field `field` of each."""
+    """Return the objects in a list, by the name of an engine that each object has in the field `field`."""
     return {str(item[field]): item for item in objects_at(items) if field in item}

@@ -58,8 +58,9 @@ def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
 def replacing(path: Path) -> Iterator[TextIO]:
     """Open a text file in UTF-8 that takes the place of `path` at the end of the block.
 
-    After an error, an earlier file is unchanged. A symbolic link stays a link. Raises InputError if permissions forbid
-    writing the file, and ParagoneError if the file cannot be written for another reason.
+    After an error, an earlier file is unchanged. If `path` is a symbolic link, the file that it leads to is replaced.
+    Raises InputError if permissions forbid writing the file, and ParagoneError if the file cannot be written for another
+    reason.
     """
     target = _target(path)
     new = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -77,7 +77,8 @@ class EnginePool:
     async def open_all(self) -> None:
         """Start to open all closed engines.
 
-        First find their backends in a thread, ask the backends where the engines compute, and let `auto` decide on the order.
+        Before that, the backends are imported in a thread, the backends say where the engines compute, and the schedule `auto`
+        decides on the order.
         """
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.registry.place([engine.definition for engine in self.engines])

@@ -47,8 +47,8 @@ class Scheduler(Turns):
         self.decision: ScheduleDecision | None = None
         """The decision of the mode `auto`; None before the first decision."""
         self._cores = cores
-        self._coming = asyncio.Lock()
-        """Held while a backend is asked where an engine computes. With `swap` and `auto`, later runs wait for the answer."""
+        self._placing = asyncio.Lock()
+        """Held while a backend says where an engine computes. With `swap` and `auto`, later runs wait for the answer."""
         self._one = asyncio.Lock()
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
@@ -106,7 +106,7 @@ class Scheduler(Turns):
         async with engine.turn, contextlib.AsyncExitStack() as held:
             # With other modes, engines stay open, and a run need not wait for the backend of another engine.
             may_swap = self.mode in ("swap", "auto")
-            async with self._coming if may_swap else contextlib.nullcontext():
+            async with self._placing if may_swap else contextlib.nullcontext():
                 await engine.place()
                 await self.decide_order()
             order = self.order

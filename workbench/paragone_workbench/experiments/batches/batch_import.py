@@ -57,7 +57,7 @@ class BatchImport:
     errors: int = 0
     """Number of failed requests that were imported."""
     known: int = 0
-    """Number of skipped results: those imported before, and errors of requests that have an answer by now."""
+    """Number of skipped results: results that were imported before, and errors of requests that have an answer now."""
     to_judge: int = 0
     """Number of imported answers that judges have yet to check. `SuiteRunner` asks these judges."""
     refused: int = 0

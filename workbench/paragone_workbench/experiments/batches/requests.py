@@ -2,8 +2,8 @@
 
 A line of the file is an object with `custom_id`, `method`, `url` and `body`, the body of a chat request. Sources:
 https://platform.openai.com/docs/api-reference/batch/request-input, and `BatchRequestInput` in vLLM's
-`vllm/entrypoints/openai/run_batch.py`. All lines of a file name one model: hosted services refuse other files, and
-`vllm run-batch` has one model.
+`vllm/entrypoints/openai/run_batch.py`. All lines of a file name one model: hosted services refuse a file with
+several models, and `vllm run-batch` serves one model.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from paragone_workbench.store import Experiment
 URL = "/v1/chat/completions"
 
 _SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"}
-"""Options for which the body has fields of the same names."""
+"""Options that have the same name in the body of a request."""
 
 _OF_ACCESS = {"sent", "file", "command"}
-"""The values of `outside` of the options that say how a server is reached, such as the option for an API key."""
+"""The values of `OptionInfo.outside` for options that say how to reach a server, such as the option for an API key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,11 @@ class BatchEngine:
     """The engine's index in `Experiment.engines`."""
     backend: Backend
     sampling: Mapping[str, Json]
-    """The sampling options for which the body has fields, without the seed of each run."""
+    """The sampling options that a request of a batch can express, without the seed, which each run has."""
     fields: Mapping[str, Json]
-    """The fields of the body for these options."""
+    """The fields of a request's body that express `sampling`."""
     left_out: tuple[str, ...]
-    """The names of the options for which the body has no fields."""
+    """The names of the options that a request of a batch cannot express."""
 
     @property
     def definition(self) -> EngineDefinition:
@@ -56,7 +56,7 @@ class BatchEngine:
         return self.experiment.engines[self.index]
 
     def sampling_of(self, cell: Cell) -> dict[str, Json]:
-        """Return the sampling options of a run for which the body has fields."""
+        """Return the sampling options of a run that a request of a batch can express."""
         return {**self.sampling, **seed_option(cell, self.definition, self.backend)}
 
     def line(self, cell: Cell) -> str:
@@ -82,7 +82,7 @@ def batch_engine(experiment: Experiment, index: int, registry: Registry) -> Batc
     """
     definition = experiment.engines[index]
     backend = registry.get(definition.backend)
-    if backend.capabilities.local:  # no server knows the model by a name
+    if backend.capabilities.local:  # the name of the model means nothing to a server
         raise InputError(
             f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
             hint=f"Use an engine such as openai:MODEL@URL, or run it: paragone suite run FILE --engines {definition.name}",
@@ -117,7 +117,7 @@ def _fields(name: str, value: Json, *, is_openai: bool) -> dict[str, Json]:
         return {}
     if name in _SAME:
         return {name: value}
-    if name == "max_tokens":  # OpenAI's reasoning models refuse the older name, which other servers all know
+    if name == "max_tokens":  # OpenAI's reasoning models refuse `max_tokens`, which all other servers know
         return {"max_completion_tokens" if is_openai else name: value}
     if name == "json_schema" and isinstance(value, str):
         named: Json = {"name": "answer", "schema": read_schema(value), "strict": True}

@@ -1,10 +1,10 @@
 """Turns the results of a batch, in the form of OpenAI's batch API, into runs.
 
 A line of the file is an object with `custom_id`, `response` and `error`. `response` has `status_code` and `body`: the
-body of a chat's response, or an object with `error` if the request failed.
-`error` is null, an object with `message`, or (vLLM) a text
-or an object with such an object under `error`. Sources: https://platform.openai.com/docs/api-reference/batch/request-output,
-and `BatchRequestOutput` in vLLM's `vllm/entrypoints/openai/run_batch.py`.
+body of a chat's response, or an object with `error` if the request failed. `error` is null or an object with `message`.
+From vLLM, `error` can also be a text, or an object whose `error` is an object with `message`. Sources:
+https://platform.openai.com/docs/api-reference/batch/request-output, and `BatchRequestOutput` in vLLM's
+`vllm/entrypoints/openai/run_batch.py`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def run_result(result: BatchResult, place: CustomId, engine: BatchEngine, cell: 
     """
     request = RunRequest(messages=cell.prompt.messages, sampling=engine.sampling_of(cell))
     loaded = LoadedModel(name=result.model or engine.definition.model)
-    # as ASCII: texts of JSON may have half a surrogate pair
+    # written as ASCII, because a text from JSON may have half a surrogate pair
     content = json.dumps([result.error, result.text, result.thinking])
     return RunResult(
         id=derived_id("batch", str(place), content),

@@ -60,7 +60,7 @@ class RunColumns:
         started: float | None = None,
         rate: float | None = None,
     ) -> None:
-        """Add a run, with its start in seconds since 1970 and decode rate in tokens per second if times are used."""
+        """Add a run. `started` is in seconds since 1970, `rate` in tokens per second; None for times that are not compared."""
         self.repeated = self.repeated or repetition > 0
         self._keys.append(prompt << 32 | repetition)
         digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()

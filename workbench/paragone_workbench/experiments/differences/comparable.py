@@ -25,8 +25,8 @@ class Comparable:
     Attributes:
         engines: The names of all engines.
         rows: All runs. Iterating raises StoreError.
-        groups: With several experiments, the names of the engines of each. Engines of one experiment are not
-            compared with each other.
+        groups: The names of the engines of each experiment, if there are several experiments. Engines of one
+            experiment are then not compared with each other.
     """
 
     engines: tuple[str, ...]
@@ -38,7 +38,7 @@ def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
     """Return the engines and runs of the experiments.
 
     With several experiments, the experiment's id follows the name of an engine, and prompts with the same messages
-    and the same expected answer count as the same prompt.
+    and the same expected answer are the same prompt.
     """
     several = len(experiments) > 1
     groups = tuple(

@@ -19,9 +19,9 @@ class Metric:
         unit: The unit of a shown value; empty for a number without a unit.
         factor: The factor from a value to the shown number.
         digits: Decimals of a shown value.
-        more: A sentence without its full stop, for an engine `b` whose value is larger than that of `a` by `amount`.
+        more: A sentence without its full stop, for an engine `b` whose value is larger than the value of `a` by `amount`.
         less: The sentence for a smaller value.
-        where: Words after a number of prompts that say which prompts have a value; empty if almost all have one.
+        where: Words that follow a number of prompts, and say which prompts have a value; empty if almost all prompts have one.
     """
 
     name: str

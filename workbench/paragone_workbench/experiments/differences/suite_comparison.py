@@ -34,8 +34,8 @@ class EngineSummary:
     Attributes:
         engine: The engine's name.
         runs: Number of runs.
-        failed: Number of runs that failed. All other figures leave failed runs out, which say something about a server or
-            a machine, not about answers.
+        failed: Number of runs that failed. All other figures leave failed runs out, because a failure says something
+            about a server or a machine, not about answers.
         shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
             of these runs.
         undecided: Number of prompts with an answer about which an assertion gave no verdict.
@@ -77,8 +77,8 @@ class SuiteComparison:
 
     Attributes:
         engines: The figures of each engine.
-        comparisons: The comparisons of each pair of engines by each metric that both have values of at a common prompt.
-        not_worse: For each pair of engines, whether the pass rate of one is lower than the other's by more than a margin.
+        comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
+        not_worse: For each pair of engines and each of the two, whether its pass rate is lower by more than a margin.
         same: How often the texts of a pair are equal, for each pair that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
@@ -130,7 +130,7 @@ class SuiteComparison:
                 )
 
     def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
-        """Yield the note on prompts that pass rates and scores leave out. `why` has `{who}` for the engines."""
+        """Yield the note on prompts that pass rates and scores leave out. `why` has `{who}` where the engines are named."""
         if count:
             who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
@@ -142,8 +142,8 @@ def compare_suite(
 ) -> SuiteComparison:
     """Compare engines over the prompts of a suite, by the values of runs.
 
-    A pair of engines is compared over the prompts that have a value of both. Pass rates and scores leave out the prompts
-    that are undecided for any engine. Times are compared only if the runs of both alternated. The p-values of all
+    A pair of engines is compared over the prompts for which both engines have a value. Pass rates and scores leave out the prompts
+    that are undecided for any engine. Times are compared only if the runs of the two engines alternated. The p-values of all
     comparisons over `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's
     method: if no engines differ, at most 5% of suites show any difference. Engines of the same group in `groups` are
     not compared with each other. `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as

@@ -45,7 +45,7 @@ class ClusterEngine:
         self.given_up = self.given_up or error
 
     def lose(self, place: Place, why: str, runs: int, *, is_there: bool) -> str:
-        """Count a lost process, and return what happened. After `LOSSES` lost processes in a row, give the engine up."""
+        """Count a lost process, and return a sentence about it. After `LOSSES` lost processes in a row, give the engine up."""
         self.losses += 1
         node = place.node.name
         what = (
@@ -60,7 +60,7 @@ class ClusterEngine:
                 )
             )
         again = (
-            f" {counted(runs, 'run')} that it had been given {'is' if runs == 1 else 'are'} asked again."
+            f" {counted(runs, 'run')} of the process {'is' if runs == 1 else 'are'} executed again."
             if runs
             else ""
         )

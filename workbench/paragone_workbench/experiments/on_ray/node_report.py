@@ -78,7 +78,7 @@ def size_of(path: str) -> int | None:
 
 
 def placed(engine: EngineDefinition) -> EngineDefinition:
-    """Return the engine with the absolute path of its model, since a node has another current folder."""
+    """Return the engine with the absolute path of its model, because a node has another current folder."""
     path = Path(expand_home(engine.model))
     return dataclasses.replace(engine, model=str(path.absolute())) if accessible(path) else engine
 

@@ -265,7 +265,7 @@ class _DocumentReader:
         if result.metrics is not None:
             figures |= dataclasses.asdict(result.metrics)
         for name, figure in _figures(figures):
-            if not abs(figure) < _LIMIT:  # the condition holds for NaN too
+            if not abs(figure) < _LIMIT:  # NaN is refused too
                 self._wrong(f"{what} has a figure, {name!r}, that is no possible measurement")
         return result
 
@@ -329,7 +329,7 @@ class _DocumentReader:
         given = self._mapping(data, what)
         try:
             value = from_json(kind, given)
-        except (TypeError, ValueError) as error:  # the error quotes the value
+        except (TypeError, ValueError) as error:  # shortened, because the error quotes the value
             self._wrong(f"{what} cannot be read: {shortened(str(error), _LONGEST_REASON)}")
         for name in _DATES:
             date = getattr(value, name, None)

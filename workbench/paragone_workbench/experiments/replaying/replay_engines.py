@@ -44,7 +44,7 @@ class ReplayChoices:
     replacements: Sequence[str] = ()
     """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
     consent: Consent | None = None
-    """The consent to what the document of the runs names; None for runs of the user's own history."""
+    """The user's consent to the actions that the document names; None for runs of the user's own history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class ReplayEngine:
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
     def left_out_of(self, run: RecordedRun) -> int | None:
-        """Return how many of the oldest messages a run did not send; None if unknown, or if the user set a context option."""
+        """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
         is_chosen = any(info.name in self.overridden for info in describe(ContextOptions))
         return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None

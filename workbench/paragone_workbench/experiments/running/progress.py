@@ -83,7 +83,7 @@ class SuiteObserver:
         """The order of the runs is decided."""
 
     def counted(self, taken: int, total: int) -> None:
-        """The finished runs were counted. `taken` of the `total` runs were just taken over from other experiments."""
+        """The finished runs were counted. `taken` of `total` runs were just taken over from other experiments."""
 
     def progressed(self) -> None:
         """An engine or a run has progressed. Called often."""

@@ -20,7 +20,7 @@ class SpeedTotals:
     """
 
     alone: array[float] = field(default_factory=lambda: array("d"))
-    """The values of the runs that shared nothing."""
+    """The values of the runs that shared neither the machine nor a server."""
     shared: array[float] = field(default_factory=lambda: array("d"))
     """The values of the runs that shared the machine or their server."""
 
@@ -31,7 +31,7 @@ class SpeedTotals:
 
     @property
     def median(self) -> float | None:
-        """Median of the runs that shared nothing, or of all runs if all shared; None without values."""
+        """Median of `alone`, or of `shared` if all runs shared the machine or a server; None without values."""
         values = self.alone or self.shared
         return statistics.median(values) if values else None
 

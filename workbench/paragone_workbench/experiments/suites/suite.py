@@ -94,7 +94,7 @@ def filter_prompts(suite: Suite, expression: str) -> Suite:
     """Return the suite with only the prompts that match an expression. The indices of prompts stay the same.
 
     `tag:NAME` chooses the prompts with this tag. Any other text chooses the prompts with a message that contains the
-    text, in upper or lower case.
+    text, whether in upper or lower case.
     """
     key, _, tag = expression.partition(":")
     if key == "tag":

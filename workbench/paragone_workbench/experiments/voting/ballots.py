@@ -62,7 +62,7 @@ class Ballot:
         return len({run.result.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: VoteChoice, *, blind: bool) -> SavedVote:
-        """Return the vote for the answer with an index in `answers`, or for `tie` or `bad`.
+        """Return a vote. `choice` is the index of an answer in `answers`, or `tie` or `bad`.
 
         Failed answers are left out.
         """

@@ -54,7 +54,7 @@ class CellExecutor(Protocol):
     """Executes the runs of a suite, and opens the judges. Use an executor once, on one event loop."""
 
     elsewhere: bool
-    """Whether other machines execute runs. Files there have other paths and times of change."""
+    """Whether other machines execute runs. On these machines, files have other paths and times of change."""
 
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of the engines with these indices. Returns early after `stop`.
@@ -66,7 +66,7 @@ class CellExecutor(Protocol):
         """Return judges of the request by name. A judge opens for its first run. The judges of an earlier call are closed."""
 
     async def stop(self) -> None:
-        """Stop the runs in progress, also those of judges, and start no further runs."""
+        """Stop the runs in progress, including the runs of judges, and start no further runs."""
 
     async def close(self) -> None:
         """Close the engines and the judges."""

@@ -45,7 +45,7 @@ class Standing:
 
 
 class SpreadEngine:
-    """An engine of a suite, with a `SuiteEngine` for each of its servers, or a single one for an engine without servers.
+    """An engine of a suite, with a `SuiteEngine` for each of its servers, or a single `SuiteEngine` if the engine has no servers.
 
     A run goes to the server with the smallest load. A run that fails there goes to another server, and counts as failed
     only if all servers failed. A lost server is tried again later, with one run at first.
@@ -164,7 +164,7 @@ class SpreadEngine:
         return None
 
     def _let_next(self) -> None:
-        """Let the run that has waited longest look for a server, if one has room."""
+        """Let the run that has waited longest look for a server, if a server has room or may be tried again."""
         if any(server.load < 1 for server in self._working()) or any(map(self._is_due, self._servers)):
             self._wake(1)
 
@@ -227,7 +227,7 @@ class SpreadEngine:
                 address = server_of(server.definition, self._backend)
                 self._observer.remarked(
                     f"The server {address} of {self.definition.name} is asked no more for now: {error.sentence} "
-                    "Its runs go to the others."
+                    "Its runs go to the other servers."
                 )
 
     def _recorded_as_one(self, executed: Executed) -> Executed:

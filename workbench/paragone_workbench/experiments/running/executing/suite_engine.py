@@ -160,7 +160,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         self.give_up(error)
 
     def run_started(self, run: Run) -> None:
-        """Count the run to those in progress."""
+        """Note that the run is in progress."""
         self._waiting.pop(run, None)
         self._sent.add(run)
 
