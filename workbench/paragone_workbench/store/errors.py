@@ -59,7 +59,7 @@ _LOCKED = _Reason("another program keeps it locked", "Close the program that has
 _PERMISSIONS = "Check the permissions of the file and its folder."
 
 # Keys are the names of SQLite's primary error codes; the name of an extended code starts with its primary code.
-# An error that is not listed counts as temporary: a useless retry costs little, a missing retry loses a conversation.
+# An error that is not listed is treated as temporary: a useless retry costs little, a missing retry loses a conversation.
 _REASONS = {
     "SQLITE_FULL": _Reason("the disk is full", "Free some space; until then answers are not saved.", True),
     "SQLITE_READONLY": _Reason("it may not be written to", _PERMISSIONS, True),

@@ -27,7 +27,7 @@ class Experiment:
     name: str
     """The name of the file with the prompts."""
     fingerprint: str
-    """A digest of the prompts, engines and settings. Repeating a command gives the same digest."""
+    """A digest of the prompts, engines and settings. The same command gives the same digest."""
     schedule: str
     repetitions: int
     engines: tuple[EngineDefinition, ...]
@@ -115,9 +115,9 @@ class KnownRun(NamedTuple):
     Attributes:
         key: The key of the run in this experiment.
         digests: The digests of the run in this experiment.
-        result: The result of the run; None if the answer need not be checked again.
+        result: The result of the run, if this experiment has other assertions for the answer; else None.
         run_id: The id of the run.
-        assertions: The saved results of the assertions. If `result` is not None, this experiment has other assertions.
+        assertions: The results of the assertions of the experiment that executed the run.
     """
 
     key: RunKey
@@ -136,8 +136,8 @@ class AssertionResult:
         type: The name of the assertion. The name of a negated assertion begins with `not `.
         passed: Whether the assertion passed; None if it gave no verdict.
         reason: One sentence with the reason for the verdict, or for the missing verdict.
-        score: How well the assertion, or the negation of a negated one, holds, from 0 to 1; None if the assertion
-            has no scores.
+        score: How well the assertion holds, from 0 to 1; None if the assertion has no scores. The score of a negated
+            assertion says how well the negation holds.
         judges: An identification of the judges by definition, version and weights; empty if no judge was asked.
     """
 
@@ -194,7 +194,7 @@ class ExperimentRun:
         return scores
 
     def reasons(self, *, passed: bool | None) -> list[str]:
-        """Return the type and the reason of each assertion with this result; None: of each assertion without a verdict."""
+        """Return the type and the reason of each assertion with this result; with None, of each assertion without a verdict."""
         return [f"{check.type}: {check.reason}" for check in self.checks if check.passed is passed]
 
     @property

@@ -24,7 +24,7 @@ class Query:
     engines: tuple[str, ...] = ()
     """Parts of the names of engines that have answered in the conversation."""
     models: tuple[str, ...] = ()
-    """Parts of the names of models that have answered."""
+    """Parts of the names of models that have answered in the conversation."""
     tags: tuple[str, ...] = ()
     """Complete tags of the conversation, in lower case."""
     since: float | None = None

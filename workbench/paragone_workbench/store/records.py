@@ -61,7 +61,7 @@ class QueuedRecord:
     lanes: tuple[str, ...]
     """The ids of the lanes that have not begun to answer the prompt."""
     prompt_id: str | None = None
-    """The id of the prompt in the conversation, once a lane has begun to answer; before, None."""
+    """The id of the prompt in the conversation, None before a lane has begun to answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class DraftRecord:
     text: str
     """What the user wrote, with a mark for each text that was pasted and folded."""
     pasted: Mapping[str, str] = field(default_factory=dict)
-    """The pasted texts, by the mark of each."""
+    """The pasted texts by their marks."""
     named: tuple[str, ...] = ()
     """The paths of the files that the user mentioned."""
     edits: str = ""
@@ -107,7 +107,7 @@ class Summary:
     """Names of the engines of all lanes that are not closed, each once, in the order of the lanes."""
     prompts: int
     updated: float
-    """When the conversation was last used, in seconds since 1970; 0 if that record is damaged."""
+    """When the conversation was last used, in seconds since 1970; 0 if the record is damaged."""
     tags: tuple[str, ...] = ()
     """The tags of the conversation, in alphabetical order."""
     is_pinned: bool = False

@@ -54,7 +54,7 @@ async def retrying(
 ) -> T:
     """Return the result of a call; repeat the call for `GIVE_UP_S` after temporary errors. Raises StoreError.
 
-    After that time, `waits` is asked before each further attempt whether to wait for a program that locks the history.
+    After `GIVE_UP_S`, the call is repeated only if a program locks the history, and as long as `waits` returns true.
     """
     deadline = time.monotonic() + GIVE_UP_S
     for pause in pauses():

@@ -122,7 +122,7 @@ class Store:
         """Write changes atomically. Returns the numbers of the conversation and of new runs, by id.
 
         `drafts` replace the saved drafts, as with `keep_drafts`; None keeps the saved drafts.
-        To write the same changes again is safe. Raises ConversationDeleted if the conversation was saved earlier, but
+        The same changes may be written again. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
         from paragone_workbench.store.tables.prompts import keep_drafts
@@ -147,7 +147,7 @@ class Store:
             save_run(self._database, result, purpose=purpose, about_id=about_id)
 
     def _keep_owner(self) -> None:
-        """Add this instance's row again, if another instance deleted it because it could not see this instance's lock."""
+        """Add this instance's row again, if another instance that cannot see this instance's lock has deleted the row."""
         self._database.run(
             "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
         )

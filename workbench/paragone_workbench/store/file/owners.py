@@ -34,7 +34,7 @@ class Owner:
             fcntl.flock(self._handle, fcntl.LOCK_EX)
             if self._path.exists():
                 break
-            # Another instance deleted the file before this one locked it: unlocked files belong to ended instances.
+            # Another instance deleted the file before this instance locked it, since only files of ended instances are unlocked.
             os.close(self._handle)
 
     def alive(self) -> set[str]:

@@ -30,9 +30,9 @@ class LaneRow:
     position: int
     closed: bool
     head_id: str | None
-    """The id of a run that is already saved, or is saved with these changes; None to keep the saved head."""
+    """The id of the last run of the lane's path, which is saved already or with these changes; None to keep the saved id."""
     fork_id: str | None = None
-    """The id of the run after which the lane was forked, saved likewise; None to keep the saved id."""
+    """The id of the run after which the lane was forked, saved already or with these changes; None to keep the saved id."""
 
     @classmethod
     def of(cls, lane: LaneRecord, head_id: str | None, fork_id: str | None = None) -> LaneRow:
@@ -54,7 +54,7 @@ class TurnRow:
     lane_id: str
     prompt_id: str
     continues_id: str | None
-    """The id of a run that is already saved, or that comes before this run in the same changes."""
+    """The id of the run before this run on the path, saved already or earlier in these changes; None for a first run."""
     result: RunResult
 
 

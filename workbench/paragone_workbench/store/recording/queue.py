@@ -120,7 +120,7 @@ class SaveQueue:
         return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
 
     def left(self, conversation: Conversation) -> None:
-        """Note that the session has left a conversation, which only runs in progress still change."""
+        """Note that the session has left a conversation. Only runs in progress still change the conversation."""
         unsaved = self._unsaved.get(conversation.id)
         if unsaved is not None:
             unsaved.is_left = True
@@ -150,7 +150,7 @@ class SaveQueue:
         return unsaved.problem
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancel."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancellation."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -199,7 +199,7 @@ class SaveQueue:
             if all(unsaved.problem is None for unsaved in pending):
                 await _wait(self._urgent, EVERY_S)
             self._urgent.clear()
-            is_last = self._closing.is_set()  # nothing is added after `close`
+            is_last = self._closing.is_set()  # no change is added after `close`
             for unsaved in self._pending():
                 if not await self._save_one(history, unsaved, is_last=is_last):
                     if not await self._pause(next(waits)):
@@ -260,7 +260,7 @@ class SaveQueue:
         unsaved.problem = error
         unsaved.is_being_saved = False
         del self._unsaved[unsaved.conversation.id]
-        self._unsaved[unsaved.conversation.id] = unsaved  # the other conversations come first
+        self._unsaved[unsaved.conversation.id] = unsaved  # so that the other conversations are saved first
         if isinstance(error, ConversationDeleted):
             unsaved.clear()
         if not is_known:

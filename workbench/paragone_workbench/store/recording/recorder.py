@@ -106,7 +106,7 @@ class Recorder(SaveQueue, RunObserver):
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of the conversation are saved.
 
-        The conversation is hidden, and is erased when the program ends. Raises StoreError if that fails, or if the last
+        The conversation is hidden, and is erased when the program ends. Raises StoreError if the deletion fails, or if the last
         changes cannot be saved at present.
         """
         assert self.history is not None  # without a history there is nothing to delete

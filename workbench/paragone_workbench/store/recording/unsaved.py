@@ -159,7 +159,7 @@ class Unsaved:
         self._turns.clear()
 
     def take(self) -> Changes:
-        """Return the unsaved changes. Lanes and rows of runs count as saved from now on, prompts and text after `was_saved`."""
+        """Return the unsaved changes. From now on, lanes and rows of runs are treated as saved; prompts and text from `was_saved` on."""
         turns: dict[str, TurnRow] = {}
         for run, turn in self._turns.items():
             if turn.is_changed:
@@ -245,7 +245,7 @@ class Unsaved:
     def loss(self) -> str:
         """Return how much is not saved, as the subject of a sentence; empty if everything is saved.
 
-        An unsaved time of opening the conversation is no loss.
+        The text is also empty if only the time of opening the conversation is not saved.
         """
         if not self:
             return ""

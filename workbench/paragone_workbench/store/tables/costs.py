@@ -33,7 +33,7 @@ _SUMS = {
     "estimated": "count(CASE WHEN estimated THEN 1 END)",
     "uncounted": f"count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)",
 }
-"""Fields of `Costs`, each as SQL. `total` instead of `sum`: `sum` fails if whole numbers that a server invents exceed 64 bits."""
+"""The fields of `Costs`, each as SQL. SQLite's `sum` would fail if a sum of whole numbers exceeded 64 bits; `total` does not."""
 _COSTS = f"""
     SELECT engine, devices, {", ".join(_SUMS.values())} FROM run INDEXED BY run_costs
     WHERE state != 'running' AND started >= ? AND (waited_s IS NOT NULL OR completion_tokens IS NOT NULL)

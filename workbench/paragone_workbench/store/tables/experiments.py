@@ -70,7 +70,7 @@ _UNFINISHED = f"""
     ) < ?, content, NULL)
     FROM experiment_prompt AS prompt WHERE experiment_id = {_ID} AND position >= ? ORDER BY position LIMIT ?
 """  # noqa: S608 (the names of columns)
-# Each cell has one row whose key is 0 (its first result) or NULL (no results).
+# To count the cells, this counts the rows whose key is 0 (a cell's first result) or NULL (a cell without results).
 _COUNTS = f"""
     SELECT engine_index, state, sum(place IS NULL OR place = 0),
       sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
@@ -187,7 +187,7 @@ class Experiments:
     ) -> tuple[tuple[int, Json | None], ...]:
         """Return up to `limit` prompts with their indices, in order, from index `first` on.
 
-        In place of a prompt for which these engines have at least `runs` runs in a `finished` state, there is None.
+        None replaces a prompt for which these engines have at least `runs` runs in a `finished` state.
         """
         states = json.dumps([*finished])
         rows = self._database.rows(_UNFINISHED, json.dumps([*engines]), states, runs, number, first, limit)
@@ -233,8 +233,8 @@ class Experiments:
     def assertion_rates(self, number: int) -> tuple[tuple[int, str, float, int], ...]:
         """Return how often the answers of an experiment pass each type of assertion.
 
-        Each tuple has the index of the engine, the type, the mean over the prompts of the share of their assertions of
-        this type that pass, and the number of these prompts. Assertions without a verdict are left out.
+        Each tuple has the index of the engine, the type, the pass rate, and the number of prompts with this type. The pass
+        rate is the mean over these prompts, so that each prompt has the same weight. Assertions without a verdict are left out.
         """
         rows = self._database.rows(
             f"""

@@ -18,7 +18,7 @@ _TAGGED = "conversation.id IN (SELECT conversation_id FROM tag WHERE name = ?)"
 
 GRAM = 3  # characters; the trigram index cannot find shorter words
 _MOST_PATTERNS = 8
-_LONGEST = 1000  # characters of a pattern; SQLite refuses very long ones
+_LONGEST = 1000  # characters of a word; SQLite refuses very long patterns
 
 
 @dataclass(frozen=True, slots=True)

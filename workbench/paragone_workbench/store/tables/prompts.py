@@ -13,7 +13,7 @@ from paragone_workbench.store.tables.filters import GRAM, phrase
 from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
 
 _READ = 5_000
-"""Largest number of prompts to read, since many of them may be the same."""
+"""Largest number of prompts that a search reads: many prompts may have the same text."""
 _WRITTEN = """
     substr(text, 1, length(text)
         - (SELECT coalesce(sum(length + 2), 0) FROM attached_file WHERE prompt_id = prompt.id))

@@ -50,7 +50,7 @@ _INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
 _MATCH = "{}_search MATCH ?"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM {0}_search WHERE {0}_search MATCH ? LIMIT ?)"
 _RARE = 2000
-"""Largest number of rows with a word that counts as rare."""
+"""Largest number of rows that contain a rare word."""
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
@@ -130,7 +130,7 @@ def _rare(database: Database, table: str, term: str) -> Condition | None:
 
 
 def _is_whole(row: Row) -> bool:
-    """Whether the texts and the date of a record have the right types. A damaged record may have others."""
+    """Whether the texts and the date of a record have the right types. A damaged record may have other types."""
     _, _, title, _, _, engine, text, time = row
     return all(isinstance(value, str) for value in (title, engine, text)) and isinstance(time, int | float)
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from paragone import Alternative, Token
 
-_LINE = 200  # tokens; a call of the JSON encoder or decoder blocks all other threads, so each must be short
+_LINE = (
+    200  # tokens; a call of the JSON encoder or decoder blocks all other threads, so each call must be short
+)
 
 
 def pack(tokens: Sequence[Token]) -> bytes:

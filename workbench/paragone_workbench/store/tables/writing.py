@@ -35,7 +35,7 @@ _TEXT = """
 def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]:
     """Write changes, and return the numbers of the conversation and of the runs, by id.
 
-    Must be called in a transaction. Raises ConversationDeleted if the conversation was saved, but is not there any more.
+    Must be called in a transaction. Raises ConversationDeleted if the conversation was saved, but the history no longer has it.
     """
     conversation_id = changes.conversation_id
     numbers = {conversation_id: _conversation(database, changes)}
