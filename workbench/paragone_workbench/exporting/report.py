@@ -44,7 +44,6 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
 
 
 def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
-    """Return the portable document, in pieces."""
     from paragone_workbench.experiments.replaying.document import document_of_experiment
     from paragone_workbench.exporting.conversations import document_pieces, documents
 

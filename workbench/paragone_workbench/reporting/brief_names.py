@@ -17,7 +17,6 @@ class BriefNames:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Find the brief names of these engines."""
         self._brief = _brief(names)
         longest_first = sorted(self._brief, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))

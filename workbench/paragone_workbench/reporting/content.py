@@ -96,7 +96,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A part of an answer. `differs` says that the first engine's answer lacks it."""
+    """A part of an answer. `differs` says that the first engine's answer lacks this part."""
 
     text: str
     differs: bool = False
@@ -154,7 +154,7 @@ class PromptView:
         remarks: Special properties of the prompt, such as that it was edited.
         rounds: The answers side by side; one tuple for each repetition.
         left_out: How many repetitions are not shown, as a sentence; empty if all are shown.
-        conditions: Whether the engines answered under the same conditions; None if `Report.conditions` says it.
+        conditions: Whether the engines answered under the same conditions; None if `ReportContent.conditions` is set.
         folded: Whether only the beginning of the prompt is shown until the reader unfolds it.
         sound: Whether no run and no assertion failed. All sound prompts are folded together.
     """
@@ -190,7 +190,7 @@ class ReportContent:
         plots: The quality of the engines over their memory and speed.
         engines: The engines. All are compared with the first.
         sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
-        conditions: Whether the engines answered under the same conditions; None if each prompt has its own.
+        conditions: Whether the engines answered under the same conditions; None if each prompt has its own conditions.
         prompts: Returns an iterator over the prompts that the report shows.
         left_out: How many prompts are not shown, as a sentence; empty if all are shown.
         sound: Number of prompts at which nothing failed, and which are folded together.

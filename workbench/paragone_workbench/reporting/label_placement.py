@@ -1,4 +1,4 @@
-"""Places the names of points in a plot, so that no two overlap at any width of the page.
+"""Places the names of points in a plot, so that no two names overlap at any width of the page.
 
 Only the width of a plot changes, so the x of a point is a share of the width, and its y a number of pixels. The names are placed
 for the narrowest plot: in a wider plot, names and points that are side by side only move apart.
@@ -43,7 +43,7 @@ class Spot(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """The rectangle of a point, or of its name, in pixels. `x` is that of the point."""
+    """The rectangle of a point, or of its name, in pixels. `x` is the x of the point."""
 
     x: float
     left: float
@@ -64,7 +64,7 @@ class _Box(NamedTuple):
 def placed(points: Sequence[tuple[str, Spot]], line: Sequence[Spot]) -> list[Label | None]:
     """Return the label of each point with its name; None if there is no room for the name. Earlier points have precedence.
 
-    `line` goes from spot to spot. Names avoid the line where they can.
+    `line` goes from spot to spot. Names stay off the line where there is room.
     """
     taken = [_around(spot) for _, spot in points]
     crossed = list(_along(line))
@@ -100,7 +100,7 @@ def _free(text: str, spot: Spot, taken: Sequence[_Box]) -> Iterator[tuple[Label,
 
 
 def _along(line: Sequence[Spot]) -> Iterator[_Box]:
-    """Yield boxes that cover a line, without its ends at the spots."""
+    """Yield small boxes along a line, except at its spots."""
     for (x1, y1), (x2, y2) in pairwise(line):
         for part in range(1, _PARTS):
             share = part / _PARTS
@@ -114,7 +114,7 @@ def _around(spot: Spot) -> _Box:
 
 
 def width_of(text: str) -> float:
-    """Return the pixels that a name takes at most. DejaVu Sans Bold is the widest of the usual fonts."""
+    """Return the largest width of a name in pixels: that in DejaVu Sans Bold, the widest of the usual fonts."""
     return FONT * sum(map(_ems, text))
 
 

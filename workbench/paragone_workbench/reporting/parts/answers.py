@@ -31,7 +31,7 @@ def answers_side_by_side(
     remarks: Sequence[tuple[Remark, ...]] | None = None,
     with_settings: bool = False,
 ) -> tuple[AnswerView, ...]:
-    """Return the answers to one prompt. All answers are compared with the first answer, unless that is empty.
+    """Return the answers to one prompt. All answers are compared with the first answer, unless the first answer is empty.
 
     `checks` and `remarks` have the checks and remarks of each answer.
     """

@@ -31,7 +31,7 @@ def saved_measurements(store: Store) -> SavedMeasurements:
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[Section, ...]:
-    """Return the newest measurement of each kind and engine. A measurement of fidelity is one of its candidates, not of its reference.
+    """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
 
     `identities` has the identity of each engine by its name. Engines of the report that differ in sampling options only
     have the same identity, and share a measurement.
@@ -40,7 +40,7 @@ def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> 
 
 
 def _newest(measured: Iterable[Measurement], identities: Mapping[str, str]) -> Iterator[Section]:
-    """Yield the newest measurement of each engine."""
+    """Yield sections with the newest measurement of each engine."""
     shown: set[str] = set()
     for measurement in measured:
         named = names_now(measurement, identities)
@@ -87,6 +87,6 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
 def _shown(
     measured: Iterable[MeasurementJson], names: Mapping[str, str]
 ) -> list[tuple[str, MeasurementJson]]:
-    """Return the engines that `names` has, each after its present name."""
+    """Return the figures of the engines that `names` has, each after the engine's present name."""
     named = ((str(engine.get("engine")), engine) for engine in measured)
     return [(names[name], engine) for name, engine in named if name in names]

@@ -13,7 +13,7 @@ from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import share_interval
 
 MOST = 24
-"""Largest number of tags, and of types of assertions, that are shown: those with the most prompts first."""
+"""Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
 
 
 def pass_rate_cell(rate: float, prompts: int) -> TableCell:

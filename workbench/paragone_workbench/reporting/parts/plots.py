@@ -18,7 +18,7 @@ _STEPS = (1, 2, 2.5, 5, 10)
 _TICKS = 4
 """The largest number of intervals between the ticks of an axis."""
 _AIR = 0.12
-"""The share of an axis before its first value and after its last."""
+"""The space on an axis before the first value and after the last, as a share of the range of the values."""
 
 
 class _Engine(NamedTuple):
@@ -57,7 +57,7 @@ def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Plot
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points on the Pareto front, where more is better in both values.
 
-    No other point exceeds a point of the front in one value and at least equals it in the other. The order is that of the first value.
+    No other point exceeds a point of the front in one value and at least equals it in the other. The indices are ordered by the first value.
     """
     return sorted(
         (

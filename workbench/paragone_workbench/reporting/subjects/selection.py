@@ -1,4 +1,4 @@
-"""Which prompts of an experiment a report shows: those with failures first, then those that differ most."""
+"""Which prompts of an experiment a report shows: prompts with failures first, then prompts whose answers differ most."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS = 2_000
 
 
 class _Interest(NamedTuple):
-    """The rank of a prompt: by the first field, then by the next ones."""
+    """The rank of a prompt. Ranks are compared by their first field; equal ones by the next fields."""
 
     failures: float
     """Share of the runs that failed, or whose assertions do not hold."""
