@@ -139,7 +139,7 @@ def conversation_of(chat: Chat) -> SavedConversation:
                 text, continues = f"{before.run.text}\n\n{text}", before.run.continues
                 if following[message.parent] == 1:
                     del runs[before.run.id]
-                    before.run = None  # the longer answer contains its text, and no other message follows it
+                    before.run = None  # the longer answer contains the text of this run, and no other message follows the run
                 joined += len(text)
                 if joined > MOST_JOINED:
                     raise InputError(

@@ -122,7 +122,7 @@ def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[s
             try:
                 found[name] = to_json(_without_secrets(from_json(EngineDefinition, value), registry))
             except (TypeError, ValueError):
-                continue  # another program wrote it
+                continue  # another program wrote this definition
         elif name == "request" and isinstance(value, Mapping):
             sampling = value.get("sampling")
             rest = _public({key: part for key, part in value.items() if key != "sampling"})

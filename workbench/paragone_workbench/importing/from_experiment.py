@@ -17,7 +17,7 @@ from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import save_whole
 
 _GIVEN = EngineDefinition(name="suite", backend=IMPORTED, model="suite")
-"""The engine of answers that the suite itself has before the prompt."""
+"""The engine of the answers that the suite itself gives to earlier prompts."""
 
 
 def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
@@ -106,7 +106,6 @@ class _Builder:
         return derived_id(self._conversation.id, *parts)
 
     def saved(self) -> SavedConversation:
-        """Return the conversation."""
         lanes = tuple(self._lanes.values())
         return SavedConversation(
             conversation=self._conversation,

@@ -28,7 +28,7 @@ def chats(data: Json) -> Iterator[Chat]:
 
 
 def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
-    """Return the messages, one for each version, and the id of the last selected version. Messages follow the selected version."""
+    """Return a message for each version, and the id of the last selected version. The next messages follow the selected version."""
     messages: list[ChatMessage] = []
     parent: str | None = None
     if system := text_at(data, "systemPrompt"):

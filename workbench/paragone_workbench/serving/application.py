@@ -162,7 +162,7 @@ async def _first(parts: AsyncGenerator[Part, None]) -> Part:
 
 
 async def _events(first: Part, parts: AsyncGenerator[Part, None], reply: Reply) -> AsyncGenerator[Json, None]:
-    """Yield the events of a stream. If an error occurs, it is the last event."""
+    """Yield the events of a stream. If an error occurs, the last event is this error."""
     async with contextlib.aclosing(parts):
         try:
             yield reply.event(first)

@@ -57,7 +57,7 @@ class Figures:
                 gauge.labels(engine.name).set_function(partial(value, engine))
 
     def requested(self, path: str, status: int) -> None:
-        """Count a request that is answered. Status 499: the client left before its response."""
+        """Count a request by the status of its response; 499 if the client left before the response."""
         self._requests.labels(path, str(status)).inc()
 
     def answered(self, model: str, end: End) -> None:

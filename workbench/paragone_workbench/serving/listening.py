@@ -17,7 +17,7 @@ from paragone.network.guard import GUARD
 from paragone_workbench.serving.connection import Connection
 
 _GRACE_S = 5
-"""Seconds that connections have to end with the server."""
+"""Seconds that connections have to end after the server begins to stop."""
 
 _CAUSES = {
     errno.EADDRINUSE: ("the port is in use.", "Choose another port with --port; 0 takes a free port."),

@@ -73,7 +73,7 @@ async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
 
 
 def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:
-    """Return the tokens of the whole text: a token for the text before the scored ones, and the scored ones."""
+    """Return the tokens of the whole text: a token for the text before the scored tokens, and the scored tokens."""
     data = text.encode("utf-8", "replace")
     missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
     if missing <= 0:  # the scored tokens cover the whole text; some tokenizers add a space before it

@@ -63,7 +63,7 @@ class Fields:
         return value
 
     def flag(self, name: str) -> bool:
-        """Return true or false; False if it is missing."""
+        """Return true or false; False if the field is missing."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, bool):
             raise self.wrong(name, "true or false")

@@ -10,7 +10,7 @@ from paragone import Channel, Token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A piece of an answer, or of the text before it that the client gave."""
+    """A piece of an answer, or of the prompt that the client wants repeated before the answer."""
 
     index: int
     """The index of the answer among those of the request."""

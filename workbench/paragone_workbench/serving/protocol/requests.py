@@ -36,7 +36,7 @@ _NEUTRAL: Mapping[str, float] = {
 }
 """The values at which an option has no effect. Clients send these values also to engines without the option."""
 _NUMBERS = ("temperature", *_NEUTRAL)
-"""The options that are numbers. They are refused for an engine without them."""
+"""The options that are numbers. A request that sets such an option is refused if the engine lacks the option."""
 _NOT_SUPPORTED = (
     *("tools", "tool_choice", "functions", "function_call"),
     *("logit_bias", "suffix", "best_of", "audio", "prediction"),
@@ -52,7 +52,7 @@ _NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedAnswer:
-    """A requested answer: several can be requested at once."""
+    """One of the answers that a request asks for."""
 
     run: RunSpec | None
     """The run that computes the answer; None if nothing is to be added to the given text."""

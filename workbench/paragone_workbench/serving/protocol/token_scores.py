@@ -8,7 +8,7 @@ from paragone import Json, Token
 
 
 def chat_logprobs(tokens: Sequence[Token]) -> Json:
-    """Return the form of chats: a list of tokens, each with its alternatives. Thinking is left out."""
+    """Return the log-probabilities of a chat: a list of tokens, each with its alternatives. Thinking is left out."""
     content = [
         {
             **_entry(token.text, token.logprob),
@@ -21,7 +21,7 @@ def chat_logprobs(tokens: Sequence[Token]) -> Json:
 
 
 def completion_logprobs(tokens: Sequence[Token], offset: int) -> Json:
-    """Return the form of completions: parallel lists. `offset` is the index of the first token in the whole text."""
+    """Return the log-probabilities of a completion: parallel lists. `offset` is the index of the first token in the whole text."""
     offsets: list[int] = []
     for token in tokens:
         offsets.append(offset)
@@ -39,7 +39,7 @@ def _entry(text: str, logprob: float | None) -> dict[str, Json]:
 
 
 def _table(token: Token) -> Json:
-    """Return the likeliest tokens with their log-probabilities, and the token itself; null if the token has no log-probability, as the first of a text.
+    """Return the likeliest tokens and the token itself with log-probabilities; null for a token that has none.
 
     The token's text is the same as in the list of tokens, so that a client sees whether the token is the likeliest.
     """
