@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeAlias, TypeVar
 
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.records import SavedConversation
-
-if TYPE_CHECKING:  # imported late to keep the start fast
-    from concurrent.futures import Future
-    from queue import SimpleQueue
-
-    from paragone_workbench.store.store import Store
-
-    Jobs: TypeAlias = SimpleQueue[Callable[[Store], None] | None]
-
+from paragone_workbench.store.store import Store
 
 T = TypeVar("T")
+Jobs: TypeAlias = SimpleQueue[Callable[[Store], None] | None]
 
 CLOSE_S = 3.0
 """Seconds that `close` waits for the thread; longer than SQLite waits for a lock."""
@@ -44,11 +41,6 @@ class History:
         Raises InputError if a newer version of the program wrote the file, and ParagoneError if the file cannot be
         used or another instance of the program does not finish opening it in time.
         """
-        import asyncio
-        from concurrent.futures import Future
-        from queue import SimpleQueue
-        from threading import Thread
-
         jobs: Jobs = SimpleQueue()
         opened: Future[str] = Future()
         closed: Future[None] = Future()
@@ -70,8 +62,6 @@ class History:
 
         Raises no StoreError, returns after `CLOSE_S` at most, and may be called twice.
         """
-        import asyncio
-
         if not self._is_closing:
             self._is_closing = True
             self._jobs.put(None)
@@ -79,9 +69,6 @@ class History:
 
     def call(self, call: Callable[[Store], T]) -> Awaitable[T]:
         """Execute a call of the store in the store's thread, after all earlier calls, and return the result of the call."""
-        import asyncio
-        from concurrent.futures import Future
-
         if self._is_closing:
             raise StoreError("The history is closed.")
         result: Future[T] = Future()
@@ -100,8 +87,6 @@ class History:
 
 def _serve(path: Path | None, jobs: Jobs, opened: Future[str], closed: Future[None]) -> None:
     """Open the store and execute jobs until a None arrives. This is the main function of the thread."""
-    from paragone_workbench.store.store import Store
-
     try:
         store = Store.open(path)
     except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)

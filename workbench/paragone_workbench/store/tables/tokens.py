@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 
 from paragone import Alternative, Token
@@ -14,8 +15,6 @@ _LINE = (
 
 def pack(tokens: Sequence[Token]) -> bytes:
     """Return the tokens as bytes. `_row` defines the order of a token's fields."""
-    import zlib
-
     lines = (tokens[start : start + _LINE] for start in range(0, len(tokens), _LINE))
     text = "\n".join(json.dumps(list(map(_row, line)), separators=(",", ":")) for line in lines)
     return zlib.compress(text.encode("ascii"))
@@ -23,8 +22,6 @@ def pack(tokens: Sequence[Token]) -> bytes:
 
 def unpack(data: bytes) -> tuple[Token, ...]:
     """Return the tokens that `pack` has packed. Raises ValueError, among others, if the data is damaged."""
-    import zlib
-
     try:
         text = zlib.decompress(data)
     except zlib.error as error:
