@@ -138,7 +138,7 @@ class _Paths:
         if not asked.stream:
             return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
         # An error before the first part can still set the status of the response.
-        first = await unless_left(request.receive, _first(parts))
+        first = await unless_left(request.receive, anext(parts))
         return EventStream(_events(first, parts, reply))
 
     async def _counted(self, engine: ServedEngine, asked: AnswerRequest) -> AsyncGenerator[Part, None]:
@@ -155,10 +155,6 @@ class _Paths:
 async def _all(parts: AsyncGenerator[Part, None]) -> list[Part]:
     async with contextlib.aclosing(parts):
         return [part async for part in parts]
-
-
-async def _first(parts: AsyncGenerator[Part, None]) -> Part:
-    return await anext(parts)
 
 
 async def _events(first: Part, parts: AsyncGenerator[Part, None], reply: Reply) -> AsyncGenerator[Json, None]:

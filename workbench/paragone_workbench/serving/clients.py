@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable
 from typing import TypeVar
 
 from starlette.responses import Response
@@ -100,9 +100,9 @@ async def _read_body(receive: Receive, largest: int) -> bytes:
     return b"".join(parts)
 
 
-async def unless_left(receive: Receive, work: Coroutine[None, None, T]) -> T:
+async def unless_left(receive: Receive, work: Awaitable[T]) -> T:
     """Return the result of some work. If the client leaves meanwhile, cancel the work and raise ClientLeft."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_left(receive))
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
