@@ -24,13 +24,17 @@ ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL
 
 def word(metavar: str, doc: str, **settings: Any) -> Any:
     """Declare a positional argument. `settings` are those of `ArgumentParser.add_argument`."""
-    return _field(metavar=metavar, help=doc, **settings)
+    return _field(doc, metavar=metavar, **settings)
 
 
-def option(flag: str, doc: str, **settings: Any) -> Any:
-    """Declare an option with a value, such as `--text FILE`. `settings` are those of `ArgumentParser.add_argument`."""
+def option(flag: str, doc: str, *, actions: Sequence[str] = (), **settings: Any) -> Any:
+    """Declare an option with a value, such as `--text FILE`.
+
+    `actions` are the actions of the command that take the option; empty if all do. `settings` are those of
+    `ArgumentParser.add_argument`.
+    """
     name, metavar = flag.split()
-    return _field(name, metavar=metavar, help=doc, **settings)
+    return _field(doc, name, actions=actions, metavar=metavar, **settings)
 
 
 def repeated(flag: str, doc: str, **settings: Any) -> Any:
@@ -38,18 +42,20 @@ def repeated(flag: str, doc: str, **settings: Any) -> Any:
     return option(flag, doc, **{"action": "append", "default": [], **settings})
 
 
-def switch(flag: str, doc: str) -> Any:
+def switch(flag: str, doc: str, *, actions: Sequence[str] = ()) -> Any:
     """Declare an option without a value."""
-    return _field(flag, help=doc, action="store_true")
+    return _field(doc, flag, actions=actions, action="store_true")
 
 
-def force_switch(prefix: str = "") -> Any:
+def force_switch(*actions: str) -> Any:
     """Declare the option that lets a command replace an existing file."""
-    return switch("--force", f"{prefix}replace the file if it exists; without it, no file is replaced")
+    doc = "replace the file if it exists; without it, no file is replaced"
+    return switch("--force", doc, actions=actions)
 
 
-def _field(*flags: str, **settings: Any) -> Any:
-    return dataclasses.field(metadata={"flags": flags, "settings": settings})
+def _field(doc: str, *flags: str, actions: Sequence[str] = (), **settings: Any) -> Any:
+    settings["help"] = f"{', '.join(actions)}: {doc}" if actions else doc
+    return dataclasses.field(metadata={"flags": flags, "settings": settings, "actions": actions})
 
 
 def utf8_text(text: str) -> str:
@@ -59,15 +65,15 @@ def utf8_text(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{quoted(visible(text))} is not UTF-8 text")
 
 
-def schedule_option(prefix: str = "", *, default: str) -> Any:
+def schedule_option(*actions: str, default: str) -> Any:
     """Declare the option for the order of runs. `default` describes the default in words."""
     from paragone_workbench.config.settings import Mode  # most commands do not need this module
 
     doc = (
-        f"{prefix}parallel: all engines at once; sequential: one at a time, for comparable speeds; swap: one engine in "
+        "parallel: all engines at once; sequential: one at a time, for comparable speeds; swap: one engine in "
         f"memory at a time; auto: parallel if all fit in memory, else swap. Default: {default}"
     )
-    return option("--schedule MODE", doc, choices=get_args(Mode))
+    return option("--schedule MODE", doc, actions=actions, choices=get_args(Mode))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +170,18 @@ def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], M
         yield field.name, field.metadata["flags"], field.metadata["settings"]
 
 
-def refuse_untaken(args: Arguments, command: str, action: str, taken_by: Mapping[str, Sequence[str]]) -> None:
+def refuse_untaken(args: Arguments, command: str, action: str, **inherited: Sequence[str]) -> None:
     """Raise InputError if an option was given that this action of a command does not take.
 
-    `taken_by` maps the field of an option to the actions that take the option. All actions take the other options.
+    `inherited` has the actions that take an option which other commands have, too, by the name of its field.
     """
-    for name, flags, _ in declared(type(args)):
-        actions = taken_by.get(name, (action,))
-        if action not in actions and getattr(args, name) not in (None, False, ()):
+    for field in fields(args):
+        actions = inherited.get(field.name, field.metadata["actions"])
+        if actions and action not in actions and getattr(args, field.name) not in (None, False, ()):
+            flag, *_ = field.metadata["flags"]
             takers = ", ".join(f"`{command} {other}`" for other in actions)
             verb = "does" if len(actions) == 1 else "do"
-            raise InputError(f"`paragone {command} {action}` does not take {flags[0]}; {takers} {verb}.")
+            raise InputError(f"`paragone {command} {action}` does not take {flag}; {takers} {verb}.")
 
 
 class _Parser(argparse.ArgumentParser):

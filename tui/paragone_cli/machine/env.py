@@ -23,15 +23,6 @@ from paragone_workbench.engines.environments.planning import EnvironmentPlan, pl
 from paragone_workbench.engines.environments.process import InstallStep
 from paragone_workbench.engines.registry import Registry
 
-_TAKEN_BY = {
-    "cuda": ("create",),
-    "python": ("create",),
-    "find_links": ("create",),
-    "yes": ("create",),
-    "json": ("list",),
-}
-"""Maps the field of an option to the actions that take the option."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class EnvArguments(PrintArguments):
@@ -46,20 +37,21 @@ class EnvArguments(PrintArguments):
     backend: str | None = word("BACKEND", "the backend of the environment", nargs="?")
     cuda: str | None = option(
         "--cuda VERSION",
-        "create: for this major version of CUDA; default: the newest that the driver supports",
+        "for this major version of CUDA; default: the newest that the driver supports",
+        actions=("create",),
     )
-    python: str | None = option("--python PATH", "create: with this interpreter")
+    python: str | None = option("--python PATH", "with this interpreter", actions=("create",))
     find_links: str | None = option(
-        "--find-links FOLDER", "create: from the wheels in this folder, without a network"
+        "--find-links FOLDER", "from the wheels in this folder, without a network", actions=("create",)
     )
-    yes: bool = switch("--yes", "create: without confirmation")
+    yes: bool = switch("--yes", "without confirmation", actions=("create",))
 
 
 @command(EnvArguments)
 def env(args: EnvArguments) -> int:
     """List, create, check or remove environments. The user is asked before an environment is created."""
     registry = Registry(note)
-    refuse_untaken(args, "env", args.action, _TAKEN_BY)
+    refuse_untaken(args, "env", args.action, json=("list",))
     if args.action == "list":
         return _list(registry, as_json=args.json)
     if args.backend is None:

@@ -24,21 +24,8 @@ from paragone_cli.command_line.arguments import (
 )
 from paragone_workbench.config.settings import Mode
 
-_TAKEN_BY = {
-    **dict.fromkeys(
-        ("engines", "settings", "repetitions", "system", "preset", "fresh", "retry_failed", "filter", "skip_invalid"),
-        ("run", "export"),
-    ),
-    "schedule": ("run",),
-    "junit": ("run",),
-    "on": ("run",),
-    "to": ("export",),
-    "force": ("export", "new"),
-    "source": ("new",),
-    "margin": ("compare",),
-    "failed": ("show",),
-}  # fmt: skip
-"""Maps the field of an option to the actions that take the option."""
+_RUNNING = ("run", "export")
+"""The actions that take the options of runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,45 +46,59 @@ class SuiteArguments(RunArguments, PrintArguments):
         "experiments such as e3",
         nargs="*",
     )
-    source: str | None = option("--from ID", "new: the conversation, such as c7")
+    source: str | None = option("--from ID", "the conversation, such as c7", actions=("new",))
     engines: Sequence[str] = repeated(
-        "--engines ENGINE", f"run and export: {ENGINE}", nargs="+", action="extend"
+        "--engines ENGINE", ENGINE, actions=_RUNNING, nargs="+", action="extend"
     )
     repetitions: int | None = option(
         "--repeat N",
-        "run: number of runs of each prompt on each engine; default: 1",
+        "number of runs of each prompt on each engine; default: 1",
+        actions=_RUNNING,
         type=whole_number(1, 1000),
     )
-    schedule: Mode | None = schedule_option(
-        "run: ", default="swap; `sequential` lets their speeds be compared"
+    schedule: Mode | None = schedule_option("run", default="swap; `sequential` lets their speeds be compared")
+    filter: str | None = option(
+        "--filter TEXT", "only the prompts that contain this text, or tag:NAME", actions=_RUNNING
     )
-    filter: str | None = option("--filter TEXT", "run: only the prompts that contain this text, or tag:NAME")
-    retry_failed: bool = switch("--retry-failed", "run: run failed runs again; old results stay until then")
-    fresh: bool = switch("--fresh", "run: ask all prompts again, even if earlier experiments asked the same")
-    skip_invalid: bool = switch("--skip-invalid", "run: leave out prompts with mistakes in the file")
+    retry_failed: bool = switch(
+        "--retry-failed", "include failed runs; their old results stay until then", actions=_RUNNING
+    )
+    fresh: bool = switch(
+        "--fresh", "ask all prompts again, even if earlier experiments asked the same", actions=_RUNNING
+    )
+    skip_invalid: bool = switch(
+        "--skip-invalid", "leave out prompts with mistakes in the file", actions=_RUNNING
+    )
     on: str | None = option(
         "--on CLUSTER",
-        "run: execute the runs on a Ray cluster: `ray` for the cluster of this machine, or HOST:PORT of its head",
+        "execute the runs on a Ray cluster: `ray` for the cluster of this machine, or HOST:PORT of its head",
+        actions=("run",),
     )
-    junit: Path | None = option("--junit FILE", "run: write the results to FILE as JUnit XML", type=Path)
+    junit: Path | None = option(
+        "--junit FILE", "write the results to FILE as JUnit XML", actions=("run",), type=Path
+    )
     margin: float | None = option(
         "--margin POINTS",
-        "compare: the largest loss of the pass rate with which an engine is still not worse than another; default: 3 points",
+        "the largest loss of the pass rate with which an engine is still not worse than another; default: 3 points",
+        actions=("compare",),
         type=number(0.1, 99.0),
     )
     to: Path | None = option(
         "--to FILE",
-        "export: the batch file, such as batch.jsonl; of several engines, each gets a file with its name",
+        "the batch file, such as batch.jsonl; of several engines, each gets a file with its name",
+        actions=("export",),
         type=Path,
     )
-    force: bool = force_switch("export and new: ")
-    failed: bool = switch("--failed", "show: only runs that failed, or that an assertion did not pass")
+    force: bool = force_switch("export", "new")
+    failed: bool = switch(
+        "--failed", "only runs that failed, or that an assertion did not pass", actions=("show",)
+    )
 
 
 @command(SuiteArguments)
 def suite(args: SuiteArguments) -> int:
     """Execute the action that the command line names: a function in a module of the same name, which is imported now."""
-    refuse_untaken(args, "suite", args.action, _TAKEN_BY)
+    refuse_untaken(args, "suite", args.action, settings=_RUNNING, system=_RUNNING, preset=_RUNNING)
     module = importlib.import_module(f"{__name__}.suite_{args.action}")
     action: Callable[[SuiteArguments], int] = getattr(module, f"suite_{args.action}")
     return action(args)

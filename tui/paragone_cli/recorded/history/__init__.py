@@ -35,15 +35,6 @@ _MODULES = {
 }
 """Maps an action to its module, which has the function `history_ACTION`."""
 
-_TAKEN_BY = {
-    "limit": ("list", "search"),
-    "all": ("export",),
-    "to": ("export",),
-    "force": ("export",),
-    "yes": ("delete",),
-}
-"""Maps the field of an option to the actions that take the option."""
-
 _LIMIT = 20
 
 
@@ -60,17 +51,19 @@ class HistoryArguments(PrintArguments):
     )
     limit: int | None = option(
         "--limit N",
-        f"list, search: number of conversations or matches; by default {_LIMIT}",
+        f"number of conversations or matches; by default {_LIMIT}",
+        actions=("list", "search"),
         type=whole_number(1, 1_000_000),
     )
-    all: bool = switch("--all", "export: all conversations")
-    yes: bool = switch("--yes", "delete: without confirmation")
+    all: bool = switch("--all", "all conversations", actions=("export",))
+    yes: bool = switch("--yes", "without confirmation", actions=("delete",))
     to: Path | None = option(
         "--to FILE",
-        "export: the file; its name ends in .json (everything; `paragone history import` reads it) or .md (to read)",
+        "the file; its name ends in .json (everything; `paragone history import` reads it) or .md (to read)",
+        actions=("export",),
         type=Path,
     )
-    force: bool = force_switch("export: ")
+    force: bool = force_switch("export")
 
     @property
     def most(self) -> int:
@@ -99,7 +92,7 @@ class HistoryArguments(PrintArguments):
 @command(HistoryArguments)
 def history(args: HistoryArguments) -> int:
     """Execute the action that the command line names, and import only the module of this action."""
-    refuse_untaken(args, "history", args.action, _TAKEN_BY)
+    refuse_untaken(args, "history", args.action)
     module = importlib.import_module(f"{__name__}.{_MODULES[args.action]}")
     action: Callable[[HistoryArguments], int] = getattr(module, f"history_{args.action}")
     return action(args)
