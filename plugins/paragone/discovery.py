@@ -32,6 +32,7 @@ __all__ = [
     "Discovery",
     "PluginProblem",
     "Watch",
+    "checked_backend",
     "discover",
     "discover_assertions",
 ]
@@ -116,7 +117,7 @@ WATCH = Watch()
 def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
     backends, problems, own = _discover(
-        ENTRY_POINTS, "backend", _checked_backend, only, watch, patient=only is not None
+        ENTRY_POINTS, "backend", checked_backend, only, watch, patient=only is not None
     )
     return Discovery(backends=backends, problems=problems, own=own)
 
@@ -225,7 +226,8 @@ def _load(plugin: _Plugin, noun: str, check: Callable[[object], T], watch: Watch
     return found
 
 
-def _checked_backend(backend: object) -> Backend:
+def checked_backend(backend: object) -> Backend:
+    """Return a backend whose name, title, version and options the program accepts. Raises InterfaceViolation."""
     if not isinstance(backend, Backend):
         raise InterfaceViolation(f"{backend!r} is not a paragone.Backend")
     _check_name(backend.name, "backend")

@@ -56,12 +56,12 @@ class TwoOptionsForOneThing(PoliteBackend):
         most: int = option(100, "Words to answer with.", minimum=1, fact="max_tokens")
 
 
-@found_by("it has names")
+@found_by("the program accepts it")
 class NoTitle(PoliteBackend):
     title = ""
 
 
-@found_by("it has names")
+@found_by("the program accepts it")
 class NameWithBlanks(PoliteBackend):
     name = "not quite"
 
@@ -100,7 +100,7 @@ class ServerCannotBeDescribed(PoliteBackend):
         raise ConnectionRefusedError
 
 
-@found_by("the interface version is supported")
+@found_by("the program accepts it")
 class WrittenForTheFirstVersion(PoliteBackend):
     api_version = 1
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from paragone.backend import API_VERSION, Backend, Probe
+from paragone.backend import Backend, Probe
+from paragone.discovery import checked_backend
 from paragone.facts import STANDARD_FACTS
 from paragone.options import Options, build, describe
 from paragone.testing.fixtures import ConformanceFixtures
 from paragone.testing.runs import check_plain, within
 from paragone.values.messages import OpenRequest
-from paragone.values.models import Capabilities
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+")
 """An address without path and credentials, because the program shows addresses."""
@@ -23,11 +23,10 @@ ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+
 class DeclarationChecks(ConformanceFixtures):
     """Names, options, capabilities, the probe and the list of models."""
 
-    async def test_it_has_names(self, backend: Backend) -> None:
-        """A backend has a name that is an identifier, and a title."""
-        assert backend.name.isidentifier(), f"{backend.name!r} is not an identifier"
+    async def test_the_program_accepts_it(self, backend: Backend) -> None:
+        """A backend has a name, a title and classes of options, and declares the current version of the plugin interface."""
+        checked_backend(backend)
         assert backend.title.strip(), "the title is empty"
-        assert isinstance(backend.capabilities, Capabilities)
 
     async def test_quantizations_have_plausible_sizes(self, backend: Backend) -> None:
         """Each usual quantization has a name, and between 0 and 32 bits per weight."""
@@ -46,12 +45,6 @@ class DeclarationChecks(ConformanceFixtures):
             assert info.doc.strip(), f"the option {info.name!r} has no doc"
             built = build(options, {info.name: info.default})
             assert built == options(), f"the default of {info.name!r} changes when it is checked"
-
-    async def test_the_interface_version_is_supported(self, backend: Backend) -> None:
-        """A backend declares the current version of the plugin interface."""
-        assert backend.api_version == API_VERSION, (
-            f"api_version is {backend.api_version}, but this interface has version {API_VERSION}"
-        )
 
     async def test_reached_addresses_are_valid(self, backend: Backend, opening: OpenRequest) -> None:
         """`reaches` returns valid addresses, and none for a local engine without options."""
