@@ -14,8 +14,9 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import InputError, OpenRequest
 from paragone.network.guard import GUARD
+from paragone.network.trial import Confinement
 from paragone.worker.child_process.confinement import close_network, what_opens
-from paragone.worker.confinement import Confinement, try_confinement
+from paragone.worker.confinement import try_confinement
 from paragone.worker.program import ProgramProcess
 from paragone.worker.variables import passed_variables
 

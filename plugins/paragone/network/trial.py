@@ -11,17 +11,23 @@ _HOOK = "audit hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardTrial:
-    """The restriction that keeps this process from the network, and whether the restriction works."""
+class Confinement:
+    """A restriction that keeps a process from the network, and whether the restriction works."""
+
+    layer: str
+    """`seccomp` or `sandbox_init`, restrictions of the system; `audit hook`, a guard in Python; empty for no restriction."""
+    holds: bool
+    """Whether the restriction refused what the trial attempted."""
+    reason: str = ""
+    """Why the restriction does not work, as a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardTrial(Confinement):
+    """The restriction of this process."""
 
     offline: bool
     """Whether the process is offline. An online process contacts the addresses that engines name."""
-    layer: str
-    """`audit hook`, a guard in Python; offline `seccomp` or `sandbox_init`, restrictions of the system."""
-    holds: bool
-    """Whether the trial's forbidden contact was refused."""
-    reason: str = ""
-    """Why the restriction does not work, as a sentence."""
 
 
 def try_guard() -> GuardTrial:

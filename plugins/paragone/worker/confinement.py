@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from paragone.network.trial import Confinement
 from paragone.worker.child_process.confinement import LAYER
 
 _PATIENCE = 30.0
 """Seconds that the trial may take on a busy machine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confinement:
-    """The restriction that keeps the processes of local engines from the network, and whether the restriction works."""
-
-    layer: str
-    """`seccomp` or `sandbox_init`; empty if paragone knows none for this system."""
-    holds: bool
-    """Whether the process of the trial could open none of the sockets that reach other machines."""
-    reason: str = ""
-    """Why the restriction does not work, as a sentence."""
 
 
 async def try_confinement() -> Confinement:

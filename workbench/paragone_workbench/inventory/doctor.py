@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
-from paragone.network.trial import GuardTrial, try_guard
-from paragone.worker.confinement import Confinement, try_confinement
+from paragone.network.trial import Confinement, GuardTrial, try_guard
+from paragone.worker.confinement import try_confinement
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import ConfigProblem
