@@ -121,7 +121,6 @@ class _Items(Generic[T]):
             yield item
 
     def end(self) -> None:
-        """Record that the call has ended."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -58,7 +58,6 @@ def to_json(value: Value, *, complete: bool = False) -> dict[str, Json]:
 
 @functools.cache
 def _fields(kind: type[Value]) -> tuple[tuple[str, object], ...]:
-    """Return the names and default values of a dataclass's fields."""
     return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 

@@ -28,7 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_reporting_errors(argv: Sequence[str]) -> int:
-    """Run a command line and print errors on standard error."""
     from paragone import ParagoneError
     from paragone_cli.command_line.output import (
         OutputError,

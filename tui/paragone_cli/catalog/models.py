@@ -147,7 +147,6 @@ async def _found(
 
 
 async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _Answer:
-    """Return the models at the servers of engines."""
     listed: list[_Listed] = []
     errors: list[tuple[str, ParagoneError]] = []
     for endpoint in await querying:
@@ -161,7 +160,6 @@ async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _An
 
 
 async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
-    """Return the models that a backend finds."""
     try:
         found = await find_models(backend, folders, asks_servers=asks_servers, tell=note) or ()
     except ParagoneError as error:

@@ -16,7 +16,6 @@ class BenchProgress(StatusLine):
     """A bar on a status line, with the time left."""
 
     def __init__(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
-        """Create the line, with the names of the engines and the tests of the bench."""
         super().__init__()
         self._engines = engines
         self._tests = tests

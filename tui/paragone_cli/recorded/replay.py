@@ -121,7 +121,6 @@ class _Progress(StatusLine):
         self._update()
 
     def repeated(self) -> None:
-        """Count a repeated run."""
         self._runs.done += 1
         self._runs.now += 1
         percent = 100 * self._runs.done // self._runs.total

@@ -98,7 +98,6 @@ def put_comparison(comparison: SuiteComparison) -> None:
 
 
 def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
-    """Return the comparison with other names of the engines."""
     return replace(
         comparison,
         engines=tuple(replace(summary, engine=names[summary.engine]) for summary in comparison.engines),

@@ -93,6 +93,5 @@ class _Progress(StatusLine, ImportObserver):
             warn("Further lines that are not imported are only counted.")
 
     def taken(self, lines: int) -> None:
-        """Show the number of lines."""
         if self.due:
             self.show(f"{counted(lines, 'line')} read")
