@@ -65,7 +65,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind in ("llama-swap", "unknown")
         launch = await find_launch(http, request.model) if starts_others else Launch()
-        raw = options.raw if options.raw is not None else server.has_template is False
+        raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
         embeds = await computes_embeddings(http, server, request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())

@@ -43,16 +43,12 @@ class ServerProperties:
     version: str = ""
     context: int | None = None
     """Size of the context window in tokens, if the server reports it without naming a model."""
-    has_template: bool | None = None
-    """Whether the model has a chat template; None if unknown."""
     routes: bool = False
     """Whether the server has several models and describes each only on request (llama-server's router)."""
-    assumes_template: bool = False
-    """Whether the chat template is the server's default for models without a chat template."""
     vision: bool | None = None
     """Whether the model accepts images; None if unknown."""
-    template: str = ""
-    """The chat template; empty if unknown."""
+    template: str | None = None
+    """The chat template; empty if the model has none, None if unknown."""
     model_file: str = ""
     """Path of the model's file; empty if unknown."""
     has_slots: bool = False
@@ -69,6 +65,11 @@ class ServerProperties:
         """The server's display name."""
         name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
         return f"{name} {self.version}".rstrip()
+
+    @property
+    def assumes_template(self) -> bool:
+        """Whether the chat template is the server's default for models without a chat template."""
+        return "".join((self.template or "").split()) == _CHATML
 
 
 async def identify(http: EndpointClient) -> ServerProperties:
@@ -142,8 +143,6 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
             return dataclasses.replace(
                 server,
                 context=behind.context,
-                has_template=behind.has_template,
-                assumes_template=behind.assumes_template,
                 vision=behind.vision,
                 template=behind.template,
                 model_file=behind.model_file,
@@ -225,10 +224,8 @@ def _llama_server(props: JsonObject) -> ServerProperties:
         version=plain(text_at(props, "build_info")),
         context=count_at(settings, "n_ctx") or count_at(props, "n_ctx") or None,
         routes=text_at(props, "role") == "router",
-        has_template=bool(props["chat_template"]) if "chat_template" in props else None,
-        assumes_template="".join(text_at(props, "chat_template").split()) == _CHATML,
         vision=flag_at(props, "modalities", "vision"),
-        template=text_at(props, "chat_template"),
+        template=text_at(props, "chat_template") if "chat_template" in props else None,
         model_file=plain(text_at(props, "model_path")),
         has_slots=flag_at(props, "endpoint_slots") is not False,
         seed=seed_in(values),
