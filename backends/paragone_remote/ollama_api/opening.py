@@ -94,7 +94,7 @@ async def _size(client: OllamaClient, model: str) -> int | None:
         entry = find_model(await await_reply(client.endpoint, client.listed()), model)
     except ParagoneError:  # some proxies pass on chats only
         return None
-    return count_at(entry, "size") or None if entry is not None else None
+    return count_at(entry, "size") or None
 
 
 async def _details(client: OllamaClient, model: str) -> JsonObject:
@@ -173,13 +173,10 @@ def _loaded(
         facts["threads"] = str(options.num_thread)
     if options.num_batch is not None:
         facts["batch size"] = str(options.num_batch)
-    if running is not None:
-        in_memory, in_vram = count_at(running, "size"), count_at(running, "size_vram")
-        if in_memory and in_vram is not None:
-            facts["in memory"] = (
-                f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
-            )
-    in_force = count_at(running, "context_length") if running is not None else None
+    in_memory, in_vram = count_at(running, "size"), count_at(running, "size_vram")
+    if in_memory and in_vram is not None:
+        facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
+    in_force = count_at(running, "context_length")
     return LoadedModel(
         name=plain(model),
         context=in_force or context,

@@ -60,9 +60,7 @@ def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSam
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, Json] = {**base, "messages": messages}
-    options = base["options"]
-    assert isinstance(options, Mapping)
-    body["options"] = {**options, **_sent_parameters(sampling)}
+    body["options"] = {**object_at(base, "options"), **_sent_parameters(sampling)}
     if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from paragone import Capabilities, Embeddings, Json
-from paragone.json_fields import JsonObject, count_at, object_at, objects_at
+from paragone.json_fields import JsonObject, count_at, list_at, object_at, objects_at, text_at
 from paragone_remote.answers.vectors import embeddings_of
 from paragone_remote.http.replies import read_object
 from paragone_remote.http.transport import EndpointClient, InvalidReply
@@ -49,8 +49,7 @@ class OllamaClient:
 
         def read() -> Embeddings:
             data = read_object(reply.text, invalid=_NOT_OLLAMA)
-            found = data.get("embeddings")
-            vectors = found if isinstance(found, list) else []
+            vectors = list_at(data, "embeddings")
             return embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
 
         return await asyncio.to_thread(read)
@@ -61,8 +60,7 @@ class OllamaClient:
         `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that does not
         know this field answers the request, so the answer is limited to one token.
         """
-        options = body.get("options")
-        options = {**options, "num_predict": 1} if isinstance(options, Mapping) else {}
+        options = {**object_at(body, "options"), "num_predict": 1}
         body = {**body, "options": options, "stream": False, "_debug_render_only": True}
         found = object_at(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
         return without_surrogates(found) if isinstance(found, str) else None
@@ -86,8 +84,7 @@ class OllamaClient:
     async def version(self) -> str:
         """Return the server's version."""
         reply = read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
-        version = reply.get("version")
-        if not isinstance(version, str):
+        if not (version := text_at(reply, "version")):
             raise InvalidReply(_NOT_OLLAMA)
         return version
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paragone import Json, Message
+from paragone.json_fields import list_at
 from paragone_remote.answers.continued import unfinished_text
 from paragone_remote.ollama_api.protocol.client import OllamaClient
 
@@ -18,9 +19,7 @@ async def raw_prompt(client: OllamaClient, body: Mapping[str, Json], answer: Mes
 
     Returns None if the server does not render prompts. Raises the exceptions in `faults.FAULTS`.
     """
-    turns = body["messages"]
-    assert isinstance(turns, list)
-    before = await client.rendered({**body, "messages": turns[:-1]})
+    before = await client.rendered({**body, "messages": list_at(body, "messages")[:-1]})
     return None if before is None else before + unfinished_text(answer, before)
 
 

@@ -18,7 +18,7 @@ def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
 
 def identity_of(version: str, running: JsonObject | None) -> dict[str, str]:
     """Return what identifies a server of this version and its loaded model: Ollama's digest of the model."""
-    digest = text_at(running, "digest") if running is not None else ""
+    digest = text_at(running, "digest")
     return {"server": f"Ollama {version}"} | ({"model digest": digest[:12]} if digest else {})
 
 
@@ -47,7 +47,7 @@ def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
 
     Empty if the server reports no digest.
     """
-    digest = text_at(running, "digest").lower() if running is not None else ""
-    if running is None or not re.fullmatch(r"[0-9a-f]{64}", digest):
+    digest = text_at(running, "digest").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
         return ()
     return (WeightsFile(path=plain(text_at(running, "model")), sha256=digest),)

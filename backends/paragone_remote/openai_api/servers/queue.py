@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import httpx
 
 from paragone import Event, Queued
-from paragone.json_fields import flag_at, object_at
+from paragone.json_fields import flag_at, objects_at
 from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import Refusal
 
@@ -43,7 +43,7 @@ class SlotsQuery:
             return False
         except (ValueError, RecursionError):
             return False
-        slots = [object_at(slot) for slot in found] if isinstance(found, list) else []
+        slots = objects_at(found)
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
 

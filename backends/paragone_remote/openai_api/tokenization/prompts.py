@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from paragone import EngineError, Json, Message, TokenizedText, TokenizeRequest, Vocabulary, fingerprint
-from paragone.json_fields import JsonObject, count_at, object_at, objects_at, text_at
+from paragone.json_fields import JsonObject, count_at, list_at, object_at, objects_at, text_at
 from paragone_remote.answers.run_settings import RenderedPrompt
 from paragone_remote.http.replies import data_of
 from paragone_remote.http.transport import EndpointClient, InvalidReply
@@ -143,11 +143,10 @@ def has_images(messages: Sequence[Message]) -> bool:
 
 
 def _ids(reply: JsonObject) -> tuple[int, ...]:
-    found = reply.get("tokens")
-    ids = [count_at(item) for item in found] if isinstance(found, list) else [None]
-    if None in ids:
+    ids = tuple(count for item in list_at(reply, "tokens") if (count := count_at(item)) is not None)
+    if reply.get("tokens") != list(ids):
         raise InvalidReply("a reply that is not a list of tokens")
-    return tuple(item for item in ids if item is not None)
+    return ids
 
 
 def _size_in_models(listed: JsonObject, model: str, where: str) -> int:
@@ -160,8 +159,8 @@ def _size_in_models(listed: JsonObject, model: str, where: str) -> int:
 
 def _vocabulary_of(reply: JsonObject, size: int) -> Vocabulary:
     """Return the vocabulary in a reply."""
-    found = reply.get("tokens")
-    if not isinstance(found, list) or len(found) != size:
+    found = list_at(reply, "tokens")
+    if len(found) != size:
         raise InvalidReply("a reply that is not its whole vocabulary")
     return Vocabulary(size=size, fingerprint=fingerprint(_pieces(found)))
 
