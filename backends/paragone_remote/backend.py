@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
@@ -21,8 +21,6 @@ class EndpointBackend(Backend):
 
     api_version = 2
     load_options: type[EndpointOptions]
-    path: ClassVar[str] = ""
-    """The path that is appended to a URL without a path."""
 
     async def probe(self, python: str | None = None) -> Probe:
         """Find out whether the HTTP library is installed. The method `endpoint` describes a server."""
@@ -38,9 +36,7 @@ class EndpointBackend(Backend):
 
         address = ""
         try:
-            endpoint = await make_endpoint(
-                build(self.load_options, options, owner=self.title), path=self.path
-            )
+            endpoint = await make_endpoint(build(self.load_options, options, owner=self.title))
             address = endpoint.origin
             async with EndpointClient(endpoint) as http:
                 facts, models, pulls = await self._described(http)

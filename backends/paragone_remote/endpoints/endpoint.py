@@ -62,12 +62,9 @@ class Endpoint:
         return self.quote(without_key_words(text[:_LONGEST_ERROR]))
 
 
-async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint:
-    """Return the endpoint that these options name. `path` is appended to a URL without a path.
-
-    Raises InputError.
-    """
-    shown, origin = check_options(options, path)
+async def make_endpoint(options: EndpointOptions) -> Endpoint:
+    """Return the endpoint that these options name. Raises InputError."""
+    shown, origin = check_options(options)
     base, secrets = fill_path(shown)
     headers = make_headers(options.headers)
     key = await find_key(options)
@@ -85,7 +82,7 @@ async def make_endpoint(options: EndpointOptions, *, path: str = "") -> Endpoint
     )
 
 
-def check_options(options: EndpointOptions, path: str = "") -> tuple[str, str]:
+def check_options(options: EndpointOptions) -> tuple[str, str]:
     """Check these options without reading the environment, files or the network. Returns the same as `check_url`.
 
     Raises InputError.
@@ -94,7 +91,7 @@ def check_options(options: EndpointOptions, path: str = "") -> tuple[str, str]:
     check_key(options)
     if options.client_key is not None and options.client_cert is None:
         raise InputError("client_key is set, but not client_cert.")
-    return check_url(url_of(options), path)
+    return check_url(url_of(options), options.default_path)
 
 
 def check_url(url: str, path: str = "") -> tuple[str, str]:

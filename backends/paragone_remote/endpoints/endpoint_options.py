@@ -7,6 +7,7 @@ the system's keyring or a command each time an engine is opened.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from paragone import Options, option
 
@@ -14,6 +15,9 @@ from paragone import Options, option
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions(Options):
     """Options that take effect when a model at an endpoint is opened."""
+
+    default_path: ClassVar[str] = ""
+    """The path that is appended to a URL without a path."""
 
     url: str | None = option(
         None,

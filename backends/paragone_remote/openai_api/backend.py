@@ -21,7 +21,6 @@ class OpenAIBackend(EndpointBackend):
 
     name = "openai"
     title = "OpenAI-compatible"
-    path = "/v1"
     load_options = OpenAILoadOptions
     sampling = OpenAISampling
     capabilities = Capabilities(
@@ -52,7 +51,7 @@ class OpenAIBackend(EndpointBackend):
         await import_http_library()
         from paragone_remote.openai_api.downloading import pull
 
-        async for progress in pull(model, options, title=self.title, path=self.path):
+        async for progress in pull(model, options):
             yield progress
 
     async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:

@@ -21,11 +21,9 @@ _PAUSE_S = 0.5
 """Seconds between two requests for the progress of the download."""
 
 
-async def pull(
-    model: str, options: Mapping[str, Json], *, title: str, path: str
-) -> AsyncGenerator[PullProgress, None]:
+async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
     """Yield the progress of the download. LM Studio offers no way to stop a download. Raises InputError and EngineError."""
-    endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner=title), path=path)
+    endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = f"The server at {endpoint.origin}"
     async with EndpointClient(endpoint) as http:
         await find_models(http)  # raises if the server does not answer

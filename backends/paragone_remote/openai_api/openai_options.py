@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from paragone import Options, option
 from paragone import shared_options as shared
@@ -17,6 +17,7 @@ _EXTRA = "Not every server supports this option."
 class OpenAILoadOptions(EndpointOptions):
     """Options that take effect when a model at an endpoint is opened."""
 
+    default_path: ClassVar[str] = "/v1"
     raw: bool | None = option(
         None,
         "Continue the plain text of the messages, for models without a chat template; by default on if the "

@@ -25,7 +25,6 @@ from paragone_remote.engine import RemoteModel
 from paragone_remote.http.faults import Loading
 from paragone_remote.http.transport import EndpointClient, connected
 from paragone_remote.loading.hold import Hold
-from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
 from paragone_remote.openai_api.completions.refused_fields import RefusedFields
 from paragone_remote.openai_api.completions.requests import TAKE_IDS, continues
@@ -50,7 +49,7 @@ _refused_fields: dict[str, RefusedFields] = {}
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
     """Open a model at a server. A server that loads models on demand loads the model first."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
-    endpoint = await make_endpoint(options, path=OpenAIBackend.path)
+    endpoint = await make_endpoint(options)
     async with connected(endpoint) as http, AsyncExitStack() as loading:
         listed = await _models(http)
         model = _choose(listed, request.model, endpoint)

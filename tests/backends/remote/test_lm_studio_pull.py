@@ -86,7 +86,7 @@ async def test_a_download_without_json_is_an_error_of_the_server(serve):
 )
 async def test_a_list_without_json_is_an_error_of_the_server(serve, loader, path):
     url = (await serve(OPENAI, {path: nonsense})).url
-    endpoint = await make_endpoint(OpenAILoadOptions(url=url), path="/v1")
+    endpoint = await make_endpoint(OpenAILoadOptions(url=url))
     async with EndpointClient(endpoint) as http:
         with pytest.raises(ParagoneError, match="sent a reply that is not JSON"):
             await loader(http).loaded()
