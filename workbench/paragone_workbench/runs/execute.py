@@ -18,7 +18,6 @@ from paragone import (
     InputError,
     PromptProgress,
     Queued,
-    RunRequest,
     RunSettings,
     Token,
 )
@@ -169,17 +168,12 @@ class Execution:
         else:
             fitted = Fitted(messages=messages)
         cautions = (*cautions, *fitted.cautions(engine.loaded.context))
-        request = RunRequest(
+        request = dataclasses.replace(
+            spec,
             messages=fitted.messages,
-            text=spec.text,
-            ids=spec.ids,
             sampling=sampling,
-            logprobs=spec.logprobs,
             threads=turn.threads if spec.threads is None else spec.threads,
-            cold=spec.cold,
-            bare=spec.bare,
-            prompt_ids=spec.prompt_ids,
-            drawn_seed=spec.drawn_seed,
+            left_out=None,
         )
         from paragone_workbench.machine.description import describe_machine  # not needed at start
 
