@@ -10,7 +10,7 @@ from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import Evidence, evidence_of
 from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text, ttft_note
 from paragone_workbench.choosing.questions import for_questions
-from paragone_workbench.choosing.tag_losses import TagLoss, tag_losses
+from paragone_workbench.choosing.tag_losses import worst_loss
 from paragone_workbench.choosing.timing.time_plan import Pace, pace_of
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -81,16 +81,15 @@ def test_an_engine_that_has_collapsed_is_not_chosen():
 
 def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *OPEN))
-    losses = {
-        "middle": [TagLoss(tag=tag, loss=loss, prompts=8) for tag, loss in (("json", 0.09), ("sums", 0.02))]
-    }
-    decision = decide([BIG, MIDDLE, SMALL], "big", verdicts, losses)
+    values = collect(rows(big="ABCDEFGHIJ", middle="abCDEfGHIJ"), ["big", "middle"])
+    tags = {ord(letter): ["json"] if letter < "f" else ["sums"] for letter in "abcdefghij"}
+    decision = decide([BIG, MIDDLE, SMALL], "big", dataclasses.replace(verdicts, values=values), tags)
     assert decision.reasons[:4] == (
         "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
         "Its mean KLD from big is 0.0200 ± 0.0010 (small).",
         "middle is not worse than big by more than 3.0 points: at worst, middle passes 1.8 points less often. "
         "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
-        "middle loses most on `json`: 9.0 points over 8 prompts, which may be chance.",
+        "middle loses most on `json`: 40.0 points over 5 prompts, which may be chance.",
     )
     assert "If you can bear" not in str(decision.reasons), "an engine is shown to be as good"
     (other,) = decision.others
@@ -179,22 +178,18 @@ def test_an_engine_that_hardly_answered_leaves_the_prompts_to_the_others():
 
 
 def test_a_tag_of_few_prompts_says_nothing():
-    losses = {"small": [TagLoss(tag="json", loss=0.5, prompts=4)]}
-    assert "json" not in str(
-        decide([BIG, SMALL], "big", evidence(verdict("small", *NOT_WORSE)), losses).reasons
-    )
+    tags = {ord(letter): ["json"] for letter in "abcdef"}
+    few = collect(rows(big="ABCD", small="abcd"), ["big", "small"])
+    assert list(worst_loss(few, "big", "small", tags)) == []
 
 
 def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
-    rows = [
-        SuiteRow(engine=engine, prompt_index=prompt, repetition=0, passed=passed)
-        for engine, values in {"big": (True, True, False), "small": (False, True)}.items()
-        for prompt, passed in enumerate(values)
+    tags = {ord(letter): ["json"] for letter in "abcdefg"}
+    values = collect(rows(big="ABCDEF", small="abCDEG"), ["big", "small"])
+    assert list(worst_loss(values, "big", "small", tags)) == [
+        "small loses most on `json`: 40.0 points over 5 prompts, which may be chance."
     ]
-    losses = tag_losses(
-        collect(rows, ["big", "small"]), "big", {0: ["json"], 1: ["json"], 2: ["json", "sums"]}
-    )
-    assert losses["small"] == [TagLoss(tag="json", loss=0.5, prompts=2)]
+    assert list(worst_loss(values, "small", "big", tags)) == [], "big loses nothing"
 
 
 def test_figures_come_from_what_was_measured():

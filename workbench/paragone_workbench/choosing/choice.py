@@ -23,7 +23,6 @@ from paragone_workbench.choosing.memory import EngineMemory, memory_of
 from paragone_workbench.choosing.not_measured import not_measured
 from paragone_workbench.choosing.observer import ChoiceObserver
 from paragone_workbench.choosing.suite_rounds import SuiteRounds, usual_run
-from paragone_workbench.choosing.tag_losses import tag_losses
 from paragone_workbench.choosing.throughput import USERS_TESTS, Throughputs
 from paragone_workbench.choosing.timing.durations import duration_text
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
@@ -312,8 +311,7 @@ class Choice:
         if len(names) < 2:
             return only_one(next(iter(names), None)), figures, evidence.comparison
         tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
-        losses = tag_losses(evidence.values, self.reference, tags)
-        return decide(figures, self.reference, evidence, losses, self._unfit()), figures, evidence.comparison
+        return decide(figures, self.reference, evidence, tags, self._unfit()), figures, evidence.comparison
 
     def _figures(
         self, names: Sequence[str], rates: Mapping[str, tuple[float, int]], sizes: Mapping[str, int]

@@ -17,7 +17,7 @@ from paragone import Json
 from paragone.wording import counted
 from paragone_workbench.choosing.evidence import Evidence
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.choosing.tag_losses import TagLoss, worst_loss
+from paragone_workbench.choosing.tag_losses import worst_loss
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
 from paragone_workbench.measure.fidelity.scale import kld_text
@@ -76,14 +76,14 @@ def decide(
     figures: Sequence[EngineFigures],
     reference: str,
     evidence: Evidence,
-    losses: Mapping[str, Sequence[TagLoss]],
+    tags: Mapping[int, Sequence[str]],
     unfit: Collection[str] = (),
 ) -> Decision:
     """Return the decision.
 
     Args:
         reference: The name of the reference, whose quality should be reached.
-        losses: The losses of each engine by tags, by the engine's name.
+        tags: The tags of each prompt, by the prompt's index.
         unfit: The names of engines that cannot be chosen, because they do not fit in memory.
     """
     by_name = {engine.engine: engine for engine in figures}
@@ -116,7 +116,7 @@ def decide(
     else:
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
-        reasons += worst_loss(chosen.engine, losses.get(chosen.engine, ()))
+        reasons += worst_loss(evidence.values, reference, chosen.engine, tags)
     is_open = [
         verdict
         for engine in smaller

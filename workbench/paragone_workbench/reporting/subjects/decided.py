@@ -14,7 +14,6 @@ from paragone_workbench.choosing.figures import (
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
-from paragone_workbench.choosing.tag_losses import tag_losses
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.non_inferiority import MARGIN
@@ -126,13 +125,7 @@ def decided_of(
     if len(figures) == 1:
         verdict = verdict_of_one(figures[0], unknown)
     else:
-        decision = decide(
-            figures,
-            reference,
-            evidence,
-            tag_losses(evidence.values, reference, tags),
-            choice.unfit,
-        )
+        decision = decide(figures, reference, evidence, tags, choice.unfit)
         chosen = decision.chosen
         verdict = verdict_of_several(decision, comparison, unknown, choice.left_out)
     overview = overview_of(
