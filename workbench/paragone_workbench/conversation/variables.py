@@ -77,11 +77,9 @@ def names_in(text: str) -> list[str]:
 
     Raises InputError for bad syntax, and if the text has more than `MOST_EXPRESSIONS` expressions.
     """
-    expressions: dict[str, None] = {}
-    for found in _EXPRESSION.finditer(text, 0, text.rfind("}}") + 2):
-        expressions[found[0]] = None
-        if len(expressions) > MOST_EXPRESSIONS:
-            raise InputError(f"The text has more than {MOST_EXPRESSIONS} variables.", hint="Divide the text.")
+    expressions = dict.fromkeys(_EXPRESSION.findall(text, 0, text.rfind("}}") + 2))
+    if len(expressions) > MOST_EXPRESSIONS:
+        raise InputError(f"The text has more than {MOST_EXPRESSIONS} variables.", hint="Divide the text.")
     return list(dict.fromkeys(name for expression in expressions for name in _parsed(expression).names))
 
 
