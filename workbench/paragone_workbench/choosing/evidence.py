@@ -45,7 +45,7 @@ def evidence_of(
         reference: The name of the reference, with which the other engines are compared.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         checked: Number of prompts whose answers are checked.
-        is_complete: Whether all answers and verdicts of judges are there.
+        is_complete: Whether no answer and no verdict of a judge is missing.
     """
     values = _on_common_prompts(collected)
     comparison = compare_suite(values, margin=margin)

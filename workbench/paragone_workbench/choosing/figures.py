@@ -102,7 +102,7 @@ def _file_size(engine: EngineDefinition) -> int:
 
 
 def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
-    """Return the bytes of the loaded weights by the engine's name, as the engines reported them with an answer."""
+    """Return the bytes of the loaded weights, which an engine reports with an answer, by the engine's name."""
     loaded = {
         engine.name: run.result.loaded
         for index, engine in enumerate(experiment.engines)
@@ -124,7 +124,7 @@ def engine_figures(
 
     Args:
         speeds: The speeds by the engine's name, in the JSON of `bench`.
-        pass_rates: The pass rate, and over how many prompts, by the engine's name.
+        pass_rates: The pass rate and the number of prompts, by the engine's name.
         sizes: The bytes of the loaded weights by the engine's name.
         memory: The estimates of the memory.
     """

@@ -43,7 +43,7 @@ class ChoiceObserver:
         """The fidelity is measured now."""
 
     def fidelity_step(self, step: FidelityStep) -> None:
-        """A step of the fidelity begins."""
+        """A step of the measurement of fidelity begins."""
 
     def answer_step(self, step: FreeRunningStep) -> None:
         """A greedy answer begins."""

@@ -17,7 +17,7 @@ FEWEST_OF_TAG = 5
 def worst_loss(
     collected: Sequence[EngineValues], reference: str, engine: str, tags: Mapping[int, Sequence[str]]
 ) -> Iterator[str]:
-    """Yield a sentence about the tag with whose prompts an engine loses most against the reference, if it loses.
+    """Yield a sentence about the tag with an engine's largest loss against the reference, if the engine loses at any tag.
 
     `tags` has the tags of each prompt, by the prompt's index. Prompts that only one of both engines answered are left out.
     """

@@ -113,7 +113,7 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
     """Return the first index where two sequences differ; None if they do not differ so far.
 
-    If one sequence is the beginning of the other, they differ at its end once it has `ended`.
+    If one sequence is the beginning of the other, the two differ at the end of the shorter sequence, once that has `ended`.
     """
     at = common_length(first, second)
     if at < min(len(first), len(second)):

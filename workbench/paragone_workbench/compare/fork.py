@@ -104,7 +104,7 @@ def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork
         text = reference.thinking if channel == "thinking" else reference.text
         return Fork(sides=sides, place=place, channel=channel, before=text[: span.start])
     end = place.char if place.char is not None else len(reference.text)
-    if known is not None and known.index is not None:  # the character can be in the middle of a token
+    if known is not None and known.index is not None:  # the token begins before the character
         end = sum(
             len(token.text) for token in known.answer.tokens[: known.index] if token.channel == "answer"
         )

@@ -102,7 +102,7 @@ class SystemPrompt:
         self._changed = text
 
     def begin_after(self, prompt: Prompt | None) -> None:
-        """Begin a new conversation with the system prompt that applied after `prompt`, in the last conversation, else the default."""
+        """Begin a new conversation. The system prompt that applied after `prompt` stays; without one, the default applies."""
         if self._changed is None and prompt is not None:
             self._changed = prompt.system_in_force or None
         self._first = self._default

@@ -97,7 +97,7 @@ def _filled(text: str, variables: Mapping[str, Json]) -> Iterator[str]:
 def _value(expression: str, variables: Mapping[str, Json]) -> str:
     shown = shortened(expression, 100)
     template = _parsed(expression).template
-    from jinja2 import UndefinedError  # after `_parsed`, which reports if jinja2 is missing
+    from jinja2 import UndefinedError  # imported after `_parsed`, which reports if jinja2 is missing
 
     try:
         return template.render(variables)
@@ -121,7 +121,7 @@ def _parsed(expression: str) -> _Expression:
     if len(expression) > LONGEST_EXPRESSION:
         raise InputError(f"{shortened(expression, 100)} is longer than {LONGEST_EXPRESSION:,} characters.")
     environment = _environment()
-    from jinja2 import TemplateError  # after `_environment`, which reports if jinja2 is missing
+    from jinja2 import TemplateError  # imported after `_environment`, which reports if jinja2 is missing
     from jinja2.nodes import Name, Node
 
     try:
@@ -144,7 +144,7 @@ def _parsed(expression: str) -> _Expression:
 def _environment() -> SandboxedEnvironment:
     """Return Jinja's environment for all expressions. Raises InputError if jinja2 is missing."""
     try:
-        from jinja2 import StrictUndefined  # not at the top: only suites with variables need it
+        from jinja2 import StrictUndefined  # imported here, because only suites with variables need jinja2
         from jinja2.exceptions import SecurityError
         from jinja2.sandbox import SandboxedEnvironment
     except ModuleNotFoundError as error:

@@ -71,7 +71,7 @@ class RunMetrics:
     The speeds of a shared run are not comparable. None if unknown.
     """
     energy: Energy = field(default_factory=Energy)
-    """The energy that the devices of this machine used for the run. While several runs compute, each run gets an equal part."""
+    """The energy that the devices of this machine used for the run. Runs that compute simultaneously get equal parts of the energy."""
 
     @property
     def is_in_pieces(self) -> bool:

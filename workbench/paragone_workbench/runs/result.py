@@ -56,7 +56,7 @@ class RunResult:
     metrics: RunMetrics | None = None
     """The durations, rates, token counts and energy of the run; None before its end."""
     manifest: Mapping[str, Json] = field(default_factory=dict)
-    """The data needed to reproduce the run. The item `request` is the run's own; runs have the other items in common."""
+    """The data needed to reproduce the run. The item `request` describes this run alone; runs can share the other items."""
     tokens: tuple[Token, ...] = ()
     """The tokens with their log-probabilities and times, if the request asks for log-probabilities."""
 

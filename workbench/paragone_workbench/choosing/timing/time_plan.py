@@ -100,7 +100,7 @@ class TimePlan:
         return self.fewest * self.prompt_s / rest
 
     def suite_ends(self) -> float:
-        """Return the seconds from now after which the suite has to leave the rest to the fidelity."""
+        """Return the seconds from now after which the suite must end, so that the fidelity gets its time."""
         return self.seconds - min(self.fidelity_s, _FIDELITY_SHARE * self.seconds)
 
     @property

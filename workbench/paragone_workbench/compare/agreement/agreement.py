@@ -51,7 +51,7 @@ class Agreement:
         forks: For each other prompt, how many tokens are the same before the first different token, in ascending order. A
             prompt with an unknown number is left out, for example because an answer was cut before the first difference.
         unit: The unit of `forks`: characters, if an engine does not report its tokens.
-        length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if there are none.
+        length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if the reference generated no tokens.
         sound: Number of prompts at which the reference's answer is not degenerate.
         lost: Number of these prompts at which the candidate's answer is degenerate.
         regained: Number of prompts at which only the reference's answer is degenerate.

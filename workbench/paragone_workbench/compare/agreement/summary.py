@@ -38,7 +38,7 @@ class AnswerSummary:
 def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> AnswerSummary:
     """Summarize greedy answers: for each engine its name, and its answers by the number of the prompt.
 
-    The first engine is the reference. The answers may be those of a suite, if they were greedy.
+    The first engine is the reference. Greedy answers of a suite can be summarized, too.
     """
     (reference, first), *others = answers
     return AnswerSummary(

@@ -19,7 +19,7 @@ def verdict(found: Agreement) -> str:
 
 
 def prompts_needed(found: Agreement) -> int | None:
-    """Return the number of prompts, in all, that would show that a candidate loses more answers, at its present rate.
+    """Return how many prompts in all would show that a candidate loses more answers than the reference, at the present rates.
 
     The power is 80%. None if the prompts so far show a difference, or if the candidate does not lose more answers than the reference.
     """

@@ -116,7 +116,7 @@ def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
 
 
 def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
-    """Yield a finding if the KV cache was reused to a different extent."""
+    """Yield a finding if engines took different numbers of prompt tokens from the KV cache."""
     values = {side.name: side.metrics.cached_tokens for side in sides}
     known = {value for value in values.values() if value is not None}
     if len(known) > 1:

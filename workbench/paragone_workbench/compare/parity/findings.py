@@ -64,7 +64,7 @@ class Finding:
     """A condition that differs between the engines."""
 
     what: str
-    """The name of the condition; that of the option if an option sets it."""
+    """The name of the option that sets the condition; without such an option, the name of the condition."""
     values: Mapping[str, Json]
     """The value of each engine by its name; None where the engine does not report it."""
     sentence: str
@@ -109,7 +109,7 @@ class Unknown:
 
     @property
     def advice(self) -> str:
-        """How to set the unknown property on the command line; empty if no option can."""
+        """How to set the unknown property on the command line; empty if no option sets the property."""
         return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
 
 

@@ -63,7 +63,7 @@ def _is_unset(value: Json) -> bool:
 
 
 def _value(values: Mapping[str, Json], option: str) -> Json | None:
-    """Return the value in force; `none` if it is known that the option is not set, None if nothing is known."""
+    """Return the value in force: `none` for an option that is known to be unset, None for an unknown value."""
     if option not in values:
         return None
     value = values[option]
