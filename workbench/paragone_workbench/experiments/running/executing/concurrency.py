@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 MOST_REQUESTS = 64
 """Largest number of requests in progress at one server, for suites whose engines are on other machines."""
@@ -16,14 +14,6 @@ _STEP = 1.5
 """The factor by which the limit grows."""
 _BETTER = 1.1
 """The factor by which the rate must rise for the limit to grow further."""
-
-
-@dataclass(slots=True)
-class RequestTurn:
-    """A request in progress."""
-
-    succeeded: bool = True
-    """Set this to False if the request failed or was not sent."""
 
 
 class Concurrency:
@@ -55,8 +45,8 @@ class Concurrency:
         return (self._now + len(self._waiting)) / self.limit
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[RequestTurn]:
-        """Wait until a request may begin. The request ends at the end of the context."""
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until a request may begin. Call `ended` with the result, before the end of the context."""
         if self._now < self.limit:
             self._now += 1
         else:
@@ -68,15 +58,9 @@ class Concurrency:
                 if may_begin.done() and not may_begin.cancelled():
                     self._leave()
                 raise
-        turn = RequestTurn()
         try:
-            yield turn
-        except BaseException:
-            turn.succeeded = False
-            raise
+            yield
         finally:
-            if self._least < self._most:
-                self.ended(time.monotonic(), succeeded=turn.succeeded)
             self._leave()
 
     def _leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -98,10 +99,9 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
-        async with self._concurrency.turn() as turn:
-            handle = (
-                self._free.pop()
-            )  # the handle that was used last, so that few requests open few connections
+        async with self._concurrency.turn():
+            # the handle that was used last, so that few requests open few connections
+            handle = self._free.pop()
             try:
                 async with self._starting:
                     if not await self._is_ready(handle):
@@ -109,7 +109,8 @@ class SuiteEngine(EngineObserver, RunObserver):
                     execution = self._pool.run(handle, spec, self)
                     self._waiting[execution.run] = execution
                 executed = await self._result(execution)
-                turn.succeeded = executed is not None and not executed.result.error
+                succeeded = executed is not None and not executed.result.error
+                self._concurrency.ended(time.monotonic(), succeeded=succeeded)
                 return executed
             finally:
                 self._free.append(handle)
