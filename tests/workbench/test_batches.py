@@ -10,7 +10,7 @@ from paragone import InputError, Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.batches import batch_import
-from paragone_workbench.experiments.batches.batch_import import BatchImport, ImportObserver
+from paragone_workbench.experiments.batches.batch_import import BatchImport
 from paragone_workbench.experiments.batches.custom_ids import CustomId, parse_custom_id
 from paragone_workbench.experiments.batches.export import batch_paths, write_batch
 from paragone_workbench.experiments.batches.requests import batch_engine
@@ -76,23 +76,11 @@ async def export(suites, path, index=0, **more):
     return await write_batch(suites.history, found, path, **more)
 
 
-class Told(ImportObserver):
-    """What an import tells of lines that it leaves out, as `LINE: SENTENCE`."""
-
-    def __init__(self):
-        self.lines = []
-
-    def refused(self, path, problem):
-        self.lines.append(f"{problem.line}: {problem.sentence}")
-
-
 async def imported(suites, *paths):
-    """Import files; return the import and what it tells."""
-    told = Told()
-    batch = BatchImport(suites.history, suites.experiment, suites.registry, load_assertions(), told)
-    for path in paths:
-        await batch.read(path)
-    return batch, told.lines
+    """Import files; return the import and the lines that it leaves out, as `LINE: SENTENCE`."""
+    batch = BatchImport(suites.history, suites.experiment, suites.registry, load_assertions())
+    problems = [problem for path in paths async for problem in batch.read(path) if problem is not None]
+    return batch, [f"{problem.line}: {problem.sentence}" for problem in problems]
 
 
 def compared(runs):

@@ -15,7 +15,7 @@ from paragone_cli.command_line.status_line import StatusLine
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_totals
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.batches.batch_import import BatchImport, ImportObserver
+from paragone_workbench.experiments.batches.batch_import import BatchImport
 from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.suites.suite import PROBLEMS_SHOWN, SuiteProblem, problem_text
@@ -41,10 +41,15 @@ async def _import(
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         await retrying(history, lambda store: store.experiments.claim(number))
-        with _Progress() as progress:
-            batch = BatchImport(history, experiment, registry, catalog, progress)
+        batch = BatchImport(history, experiment, registry, catalog)
+        with StatusLine() as progress:
             for path in paths:
-                await batch.read(path)
+                async for problem in batch.read(path):
+                    if problem is not None:
+                        progress.clear()
+                        _warn(path, problem, batch.refused)
+                    if progress.due:
+                        progress.show(f"{counted(batch.lines, 'line')} read")
         totals = await engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
     if as_json:
@@ -76,22 +81,9 @@ async def _import(
     return 1 if batch.refused else 0
 
 
-class _Progress(StatusLine, ImportObserver):
-    """The number of lines that were read, on a terminal, and the first lines that are not imported."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._refused = 0
-
-    def refused(self, path: Path, problem: SuiteProblem) -> None:
-        """Print the problem of a line, for the first few. The summary has the number of all."""
-        self.clear()
-        self._refused += 1
-        if self._refused <= PROBLEMS_SHOWN:
-            warn(problem_text(path.name, [problem]))
-        elif self._refused == PROBLEMS_SHOWN + 1:
-            warn("Further lines that are not imported are only counted.")
-
-    def taken(self, lines: int) -> None:
-        if self.due:
-            self.show(f"{counted(lines, 'line')} read")
+def _warn(path: Path, problem: SuiteProblem, refused: int) -> None:
+    """Print the problem of a line, the `refused`th line that is not imported, if it is one of the first."""
+    if refused <= PROBLEMS_SHOWN:
+        warn(problem_text(path.name, [problem]))
+    elif refused == PROBLEMS_SHOWN + 1:
+        warn("Further lines that are not imported are only counted.")

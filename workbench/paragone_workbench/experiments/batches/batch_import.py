@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,16 +27,6 @@ LONGEST_LINE = 2**26
 """Largest number of bytes of a line. One line is in memory at a time, so the file may have any size."""
 
 
-class ImportObserver:
-    """Gets the events of an import. Override the methods of interest."""
-
-    def refused(self, path: Path, problem: SuiteProblem) -> None:
-        """A line of the file `path` is not imported, because of `problem`."""
-
-    def taken(self, lines: int) -> None:
-        """`lines` lines of all files have been read. Called after each line."""
-
-
 @dataclass(eq=False)
 class BatchImport:
     """Imports files of results into one experiment, line by line. Each result is saved at once.
@@ -49,7 +39,6 @@ class BatchImport:
     experiment: Experiment
     registry: Registry
     catalog: AssertionCatalog
-    observer: ImportObserver = field(default_factory=ImportObserver)
     lines: int = 0
     """Number of lines that were read."""
     answers: int = 0
@@ -66,16 +55,20 @@ class BatchImport:
     _numbers: dict[str, int] = field(default_factory=dict)
     """The numbers of all experiments, by id; empty until a result of another experiment is read."""
 
-    async def read(self, path: Path) -> None:
-        """Import the results in a file. Raises InputError if the file cannot be read, and StoreError."""
+    async def read(self, path: Path) -> AsyncGenerator[SuiteProblem | None, None]:
+        """Import the results in a file. Yield after each line why the line is not imported; None if it is imported.
+
+        Raises InputError if the file cannot be read, and StoreError.
+        """
         for number, line in enumerate(_lines(path), start=1):
+            problem = None
             try:
                 await self._take(line)
             except (BatchLineError, InputError) as error:
                 self.refused += 1
-                self.observer.refused(path, SuiteProblem(line=number, sentence=str(error)))
+                problem = SuiteProblem(line=number, sentence=str(error))
             self.lines += 1
-            self.observer.taken(self.lines)
+            yield problem
 
     async def _take(self, line: bytes) -> None:
         """Import the result in a line. Raises BatchLineError, InputError and StoreError."""
