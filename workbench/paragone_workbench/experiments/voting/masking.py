@@ -166,14 +166,9 @@ def _lower(text: str) -> str:
 
 def _has_word(text: str, name: str) -> bool:
     """Return whether a text contains a name as a word. Digits may follow the name, as a version."""
-    at = text.find(name)
-    while at >= 0:
-        before, after = text[at - 1 : at] if at else "", text[at + len(name) : at + len(name) + 1]
-        joined = _is_latin(before) and _is_latin(name[0])
-        if not joined and not (_is_latin(after) and not after.isdigit() and _is_latin(name[-1])):
-            return True
-        at = text.find(name, at + 1)
-    return False
+    before = "(?<![A-Za-z0-9])" if _is_latin(name[0]) else ""
+    after = "(?![A-Za-z])" if _is_latin(name[-1]) else ""
+    return name in text and re.search(f"{before}{re.escape(name)}{after}", text) is not None
 
 
 def _is_latin(character: str) -> bool:
