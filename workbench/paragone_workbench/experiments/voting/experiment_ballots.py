@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -53,21 +53,18 @@ class ExperimentBallots:
         """Number of ballots, without ballots whose answers turned out to be identical."""
 
     def _find_ballots(self) -> None:
-        voted: Counter[tuple[frozenset[str], int | None]] = Counter(
-            (engines_of(vote.candidates), vote.prompt_index)
-            for vote in self._store.votes.all(self.experiment.number)
-            if vote.blind
-        )
-        answered: dict[int, set[int]] = {}
+        votes = self._store.votes.all(self.experiment.number)
+        voted = {(engines_of(vote.candidates), vote.prompt_index) for vote in votes if vote.blind}
+        answered: defaultdict[int, set[int]] = defaultdict(set)
         for key, state in self._store.experiments.states(self.experiment.number, 0, _BEYOND).items():
             if state == "done":
-                answered.setdefault(key.prompt_index, set()).add(key.engine_index)
+                answered[key.prompt_index].add(key.engine_index)
         for pair in self._pairs:
             both = self._engines(pair)
             for prompt, engines in answered.items():
                 if not engines.issuperset(pair.engines):
                     continue
-                if voted[both, prompt]:
+                if (both, prompt) in voted:
                     pair.votes += 1
                 else:
                     pair.prompts.append(prompt)
