@@ -69,28 +69,24 @@ class Judging:
             if first is None or self._stopped:
                 return
             self.work.observer.judging(names)
-            panel = _Panel(await self.executor.judges(names))
+            panel = _Panel(names, await self.executor.judges(names))
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._judge_all(open_runs, names, panel, first))
+                tasks.create_task(self._judge_all(open_runs, panel, first))
                 for _ in range(panel.width - 1):
-                    tasks.create_task(self._judge_all(open_runs, names, panel, None))
+                    tasks.create_task(self._judge_all(open_runs, panel, None))
             if panel.given_up is not None:
                 self.given_up.append(panel.given_up)
         finally:
             await open_runs.close()
 
     async def _judge_all(
-        self,
-        open_runs: SharedIterator[_OpenRun],
-        names: tuple[str, ...],
-        panel: _Panel,
-        first: _OpenRun | None,
+        self, open_runs: SharedIterator[_OpenRun], panel: _Panel, first: _OpenRun | None
     ) -> None:
         """Judge answers until none is left. The first failure ends the work of all tasks."""
         try:
             run = first or await open_runs.take()
             while run is not None and not self._stopped and panel.given_up is None:
-                await self._judge(run, names, panel)
+                await self._judge(run, panel)
                 run = await open_runs.take()
         except ParagoneError as error:
             self.failure = self.failure or error
@@ -116,11 +112,11 @@ class Judging:
             if indices and run.result.state == "done":
                 yield _OpenRun(run, prompt, tuple(indices))
 
-    async def _judge(self, open_run: _OpenRun, names: tuple[str, ...], panel: _Panel) -> None:
+    async def _judge(self, open_run: _OpenRun, panel: _Panel) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
-        is_foreign = not request.foreign_judges.isdisjoint(names)
+        is_foreign = not request.foreign_judges.isdisjoint(panel.names)
         if is_foreign and prompt.index in request.suite.given_system:
             shown = tuple(message for message in prompt.messages if message.role != "system")
             prompt = dataclasses.replace(prompt, messages=shown)
@@ -129,7 +125,7 @@ class Judging:
         if judge.unanswered:
             return
         identity = "; ".join(judge.identities.values())
-        known = self._identities.setdefault(names, identity)
+        known = self._identities.setdefault(panel.names, identity)
         if known != identity:
             panel.give_up(
                 InputError(
@@ -158,9 +154,11 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
-    """The judges of an assertion, by name."""
+    """The judges of an assertion."""
 
+    names: tuple[str, ...]
     engines: Mapping[str, JudgeEngine]
+    """The engines of the judges, by name."""
 
     @property
     def width(self) -> int:
