@@ -128,7 +128,7 @@ def _parameters(folder: ModelFolder) -> int | None:
 
 
 def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[ModelPart]:
-    """Yield a part for each layer, with its weights and its cache, and one for the weights after the layers."""
+    """Yield a part for each layer, with its weights and its cache, and a part for the weights after the layers."""
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):

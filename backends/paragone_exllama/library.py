@@ -35,7 +35,7 @@ class GeneratorJob(Protocol):
     accepted_draft_tokens: int
     rejected_draft_tokens: int
     kept: list[Logits] | None
-    """The model's logits for the generated tokens, before any sampler; None if they were not requested."""
+    """The model's logits for the generated tokens, before any sampler; None if no logits were requested."""
 
 
 class Library(ABC):

@@ -188,7 +188,7 @@ def _own_nvcc(build: Build) -> Path:
 
 
 def _another(library: str, cuda: int) -> str:
-    """Return the advice to create an environment for a major version of CUDA, if there is a build for it."""
+    """Return the advice to create an environment for a major version of CUDA, if there is a build for this version."""
     there = {build.cuda for build in _builds(library)}
     return f", or run: paragone env create {library} --cuda {cuda}" if str(cuda) in there else ""
 

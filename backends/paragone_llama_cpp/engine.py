@@ -258,7 +258,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
 
 def _weights(request: OpenRequest, options: LlamaCppLoadOptions) -> tuple[WeightsFile, ...]:
-    """Return the files that will be loaded; empty if one cannot be read. Loading reports the reason."""
+    """Return the files that will be loaded; empty if a file cannot be read. Loading reports the reason."""
     paths = [*parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
     try:
         return tuple(map(WeightsFile.of, paths))

@@ -34,7 +34,7 @@ _F32 = 0
 def requantize(source: str, target: str, type_name: str) -> None:
     """Write a copy of a GGUF file in which the matrices of all layers have the type `type_name`.
 
-    The token embeddings and the output matter most for the quality, so they keep their types. The other matrices lose
+    The token embeddings and the output matter most for the quality, so both keep their types. The other matrices lose
     quality twice: in the source and here. Raises InputError if the source cannot be read, and EngineError or OSError
     if the target cannot be written.
     """

@@ -27,7 +27,7 @@ class EndpointBackend(Backend):
         return find_http_library()
 
     async def endpoint(self, options: Mapping[str, Json]) -> EndpointReport:
-        """Describe a server: its kind, its version, its models, and which of them are loaded if the server reports that."""
+        """Describe a server: its kind, its version, its models, and the loaded models if the server reports which models are loaded."""
         if not (probe := find_http_library()).usable:
             return EndpointReport(address="", probe=probe)
         await import_http_library()
@@ -62,7 +62,7 @@ class EndpointBackend(Backend):
 
     @abstractmethod
     async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        """Return facts about a server for the user, the server's models, and whether it downloads models on request.
+        """Return facts about a server for the user, the server's models, and whether the server downloads models on request.
 
         Raises ParagoneError.
         """

@@ -93,7 +93,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
     @abstractmethod
     def _settings(self, request: RunRequest, sampling: S) -> RunSettings:
-        """Return the settings of an accepted run, as far as they are known without another request."""
+        """Return the settings of an accepted run, as far as known without another request."""
 
     def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
         """Return a function that requests the rendered prompt; None if the server renders no prompts on request."""

@@ -35,7 +35,7 @@ _OWN = ("temperature", "max_tokens", "seed")
 class ChatParagone(BaseChatModel):
     """Any engine of paragone: a native engine, which computes in a process of its own, or a model on a server.
 
-    The first request opens the engine. Chat models with the same engine and the same load options share it. Closing the
+    The first request opens the engine. Chat models with the same engine and the same load options share the engine. Closing the
     last of these chat models closes the engine: by `close`, at the end of a `with` block, or by garbage collection.
     Requests wait for each other if the engine computes one answer at a time.
 
@@ -49,7 +49,7 @@ class ChatParagone(BaseChatModel):
     config: Path | None = None
     """The config file; None for the user's config.toml."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further options of the engine, which override those in the config. `paragone options BACKEND` lists all options."""
+    """Further options of the engine, which override the options in the config. `paragone options BACKEND` lists all options."""
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
@@ -63,7 +63,7 @@ class ChatParagone(BaseChatModel):
 
     _lease: Lease = PrivateAttr()
     _sampling: dict[str, Json] = PrivateAttr()
-    """The sampling options among `options`. Chat models that differ only in these share an engine."""
+    """The sampling options among `options`. Chat models that differ only in these options share an engine."""
     _sampling_names: frozenset[str] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
@@ -89,7 +89,7 @@ class ChatParagone(BaseChatModel):
         return structured(self, schema, include_raw=include_raw)
 
     def close(self) -> None:
-        """Stop using the engine, and close it if no other chat model uses it. Further requests fail."""
+        """Stop using the engine, and close the engine if no other chat model uses it. Further requests fail."""
         self._lease.close()
 
     def __enter__(self) -> ChatParagone:

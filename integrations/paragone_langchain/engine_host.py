@@ -1,7 +1,7 @@
 """The engines of all chat models of this program, on one event loop in a thread of its own.
 
 LangChain calls a model in any thread and on any event loop, but an engine belongs to one event loop. Chat models with
-equal definitions share an engine: the first request opens the engine, and closing the last chat model closes it.
+equal definitions share an engine: the first request opens the engine, and closing the last chat model closes the engine.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Lease:
             return await engine.tokenize(request)
 
     def close(self) -> None:
-        """End the use of the engine. If no other chat model uses the engine, wait until it is closed."""
+        """End the use of the engine. If no other chat model uses the engine, wait until the engine is closed."""
         if (ending := self._end()) is not None:
             ending.result()
 

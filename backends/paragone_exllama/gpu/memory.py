@@ -93,7 +93,7 @@ def v3_buffers(folder: ModelFolder, options: ExLlamaLoadOptions, context: int) -
 
     ExLlamaV3 allocates these bytes during computation. The bound is what the MLP or the head takes, whichever
     is more. The MLP takes the hidden state in 32 bits and two intermediate states in 16 bits, for a chunk of the
-    prompt; the head takes the logits in 16 bits. With quantized weights, each also takes one matrix in 16 bits.
+    prompt; the head takes the logits in 16 bits. With quantized weights, MLP and head also take one matrix in 16 bits each.
     """
     hidden, wide, _, _ = _widths(folder)
     chunk = min(options.chunk_size or CHUNK, context)

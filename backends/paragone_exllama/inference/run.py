@@ -138,7 +138,7 @@ def run(
 
 
 class _Answer:
-    """Counts the tokens of one answer, records the times of the first and the last, and makes events of them."""
+    """Counts the tokens of one answer, records when the first and the last token came, and makes events of the tokens."""
 
     def __init__(self, library: Library, vocab: ExllamaVocab, text: AnswerText, logprobs: int | None) -> None:
         self._library = library

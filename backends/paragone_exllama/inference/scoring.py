@@ -39,7 +39,7 @@ def score(
 ) -> Iterator[Event]:
     """Yield the tokens from `start` on, each with its log-probability given the previous tokens, then a Finish."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    total = max(len(tokens) - 1, 0)  # no token follows the last one, so the logits after it are not needed
+    total = max(len(tokens) - 1, 0)  # no token follows the last token, so its logits are not computed
     done = 0
     reason: FinishReason = "stop"
     started = time.monotonic()

@@ -26,7 +26,7 @@ class ExllamaVocab:
         self.exact = files.tokens is not None
         """Whether the tokens' bytes are known.
 
-        Otherwise the library's texts of the tokens, encoded as UTF-8, approximate these bytes.
+        If the bytes are unknown, the library's texts of the tokens, encoded as UTF-8, approximate the bytes.
         """
         self._owner = owner
         shown = library.pieces(special=False)

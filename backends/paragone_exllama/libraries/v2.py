@@ -40,7 +40,7 @@ _CACHES: dict[
 
 
 class _Job(ExLlamaV2DynamicJob):
-    """A job that keeps a copy of the model's logits, because the samplers change them in place."""
+    """A job that keeps a copy of the model's logits, because the samplers change the logits in place."""
 
     kept: list[torch.Tensor] | None = None
 
@@ -117,7 +117,7 @@ class V2(Library):
         """Compute the next chunk of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
         for result in results:
-            # At the token limit, the generator returns the tokens of a character one by one, although all are known.
+            # At the token limit, the generator returns the tokens of a character one by one, although all tokens are known.
             if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
                 result["text"] = self._tokenizer.decode(result["token_ids"])[0]
         return results

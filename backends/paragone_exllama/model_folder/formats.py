@@ -26,7 +26,7 @@ class Stored(NamedTuple):
     name: str
     """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
     bits: float | None = None
-    """Bits per weight of the linear layers without the head; None if they are not quantized."""
+    """Bits per weight of the linear layers without the head; None for unquantized weights."""
 
 
 def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor]) -> Stored:

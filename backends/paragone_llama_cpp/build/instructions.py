@@ -41,7 +41,7 @@ def other_build(build: InstalledBuild, used: list[str], cpuinfo: Path = Path("/p
     flags = _cpu_flags(cpuinfo)
     more = [name for flag, name in _FLAGS.items() if flag in flags and name not in used]
     gain = f"with {', '.join(more)}, faster on the CPU" if more else "not faster on this processor"
-    if others:  # the option `build` was set
+    if others:  # this build is in use because the option `build` names it
         return f"native: {others[0]}, {gain}; choose it with the option build=native"
     return f"native: compiled for this machine, {gain}; needs a C++ compiler. {_native_command(flags)}"
 

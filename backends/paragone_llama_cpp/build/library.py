@@ -47,7 +47,7 @@ _callback = LogCallback(_log)  # kept here, because the library keeps no referen
 def load(name: BuildName | None = None) -> InstalledBuild:
     """Load the named build of llama.cpp, or the preferred build if none is loaded. Returns the loaded build.
 
-    Raises InputError if the build is not installed, and EngineError if it cannot be used.
+    Raises InputError if the build is not installed, and EngineError if the build cannot be used.
     """
     build = load_build(name)
     lib.llama_log_set(_callback, None)

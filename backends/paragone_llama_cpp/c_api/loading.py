@@ -88,7 +88,7 @@ _loaded: InstalledBuild | None = None
 def load_build(name: BuildName | None = None) -> InstalledBuild:
     """Load the named build, or the preferred build, into this process, where it stays loaded. Returns the build.
 
-    Raises InputError if the build is not installed, and EngineError if it cannot be used.
+    Raises InputError if the build is not installed, and EngineError if the build cannot be used.
     """
     global _loaded
     if _loaded is not None and name in (None, _loaded.name):

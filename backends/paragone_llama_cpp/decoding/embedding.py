@@ -39,7 +39,7 @@ def embed(
         raise InputError("This model ranks texts: it has no embeddings.")
     if not all(sequences):
         raise InputError("A text without tokens has no embedding.")
-    # All tokens are outputs, so that llama.cpp keeps the hidden states of all of them. It also computes their logits.
+    # All tokens are outputs, so that llama.cpp keeps the hidden states of all tokens. llama.cpp also computes their logits.
     batch = min(extra.batch, extra.most_logits)
     longest = max(map(len, sequences), default=1)
     context = extra.context_for(longest, batch=batch, outputs=batch, embeddings=True)

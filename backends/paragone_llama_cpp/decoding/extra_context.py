@@ -52,7 +52,7 @@ class ExtraContext:
         return self._context
 
     def close(self) -> None:
-        """Free the context. The next request makes a new one."""
+        """Free the context. The next request makes a new context."""
         if self._context is not None:
             self._context.close()
             self._context = None

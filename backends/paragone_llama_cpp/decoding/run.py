@@ -49,7 +49,7 @@ def run(
     first = last = None
     thought = 0
     ending = deque[int]()
-    """Tokens that end the thinking, used in place of those that the model would choose."""
+    """Tokens that end the thinking, used in place of the tokens that the model would choose."""
 
     started = time.monotonic()
     with context.aborted_by(cancelled):

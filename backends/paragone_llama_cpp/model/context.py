@@ -77,7 +77,7 @@ class Context:
         """Remove all but the first `length` tokens from the cache, or all tokens if the model cannot keep a part."""
         if length == len(self.tokens):
             return
-        # Recurrent models keep one state for the whole sequence and cannot remove a part of it.
+        # Recurrent models keep one state for the whole sequence and cannot remove a part of this state.
         if length == 0 or not lib.llama_memory_seq_rm(self._memory, 0, length, -1):
             lib.llama_memory_clear(self._memory, True)
             length = 0

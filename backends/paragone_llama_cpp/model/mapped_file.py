@@ -10,7 +10,7 @@ _MADV_DONTNEED = 4
 
 
 def release_pages(files: Collection[Path], maps: Path = Path("/proc/self/maps")) -> None:
-    """Release the mapped pages of these files from this process. The system reads a page again when it is accessed.
+    """Release the mapped pages of these files from this process. The system reads a page again when the page is accessed.
 
     On a CPU, llama.cpp copies the weights of some quantizations, such as Q4_0, into a layout that makes computing
     faster. Without the release, the mapped file, which llama.cpp reads no more, would stay in memory beside the

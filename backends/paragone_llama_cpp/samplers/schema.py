@@ -99,7 +99,7 @@ class _Tokens:
     """A vocabulary in the form that llguidance reads."""
 
     def __init__(self, vocab: Vocab) -> None:
-        # Control tokens have no text, so the schema allows none of them but those that end an answer.
+        # Control tokens have no text, so the schema allows only the control tokens that end an answer.
         self.tokens = [vocab.written(token, special=False) for token in range(vocab.size)]
         self.ends = [token for token in range(vocab.size) if vocab.ends(token)]
         self.eos_token_id = self.ends[0] if self.ends else None

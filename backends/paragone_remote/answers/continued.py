@@ -28,7 +28,7 @@ def refuse_unfinished_thinking(request: RunRequest, server: str) -> None:
 def unfinished_text(answer: Message, before: str = "") -> str:
     """Return the text of an unfinished answer, with its thinking, for a server that continues plain text.
 
-    `before` is the rendered prompt, if it is known: a chat template can open the thinking at the end.
+    `before` is the rendered prompt, if known: a chat template can open the thinking at the end.
     """
     opened = next((tags for tags in THINKING_TAGS if before.rstrip().endswith(tags.open)), None)
     if opened is None and not answer.thinking:

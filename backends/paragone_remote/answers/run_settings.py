@@ -35,8 +35,8 @@ class SettingsReport:
     """Reports the settings of one run.
 
     The settings are reported with the server's first event. A separate request for the prompt is sent after the
-    answer, because earlier it would delay the tokens (with a cached prompt, such a request delayed the first
-    token by 7 ms on llama-server, and by 60 ms on Ollama).
+    answer, because an earlier request would delay the tokens: with a cached prompt, it delayed the
+    first token by 7 ms on llama-server, and by 60 ms on Ollama.
     """
 
     def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
@@ -65,7 +65,7 @@ class SettingsReport:
         return self.rest()
 
     def rest(self) -> RunSettings | None:
-        """Return the settings of a run that ends now; None if they were reported or the run was never accepted."""
+        """Return the settings of a run that ends now; None if the settings were reported, or if the server never accepted the run."""
         if self._is_reported:
             return None
         self._is_reported = self._accepted is not None
@@ -73,7 +73,7 @@ class SettingsReport:
 
     @staticmethod
     async def _asked(ask: AskPrompt, wait: Wait) -> RenderedPrompt:
-        """Return the prompt, or an empty one if the request fails: the answer is complete without it."""
+        """Return the prompt, or an empty prompt if the request fails: the answer is complete without the prompt."""
         try:
             return await wait.within(_PATIENCE, ask())
         except (*FAULTS, Stopped, ParagoneError):

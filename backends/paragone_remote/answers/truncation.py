@@ -79,8 +79,8 @@ class TruncationAlarm:
     ) -> Caution | None:
         """Return a caution if the `read` tokens cannot be the whole prompt.
 
-        `answer` is the text of the `written` tokens; None if they contain thinking. `sent_tokens` is the exact
-        number of tokens of the prompt, if the server reports it.
+        `answer` is the text of the `written` tokens; None if these tokens contain thinking. `sent_tokens` is the exact
+        number of tokens of the prompt, if the server reports this number.
         """
         if not read:  # some servers do not count and report 0
             return None

@@ -98,7 +98,7 @@ def reached(options: EndpointOptions) -> tuple[str, ...]:
 
 
 def _address(url: str) -> str:
-    """Return only scheme, host and port of a URL; empty if it has no host."""
+    """Return only scheme, host and port of a URL; empty if the URL has no host."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

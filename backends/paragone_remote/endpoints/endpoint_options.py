@@ -1,6 +1,6 @@
 """The options of every endpoint: address, credentials, certificates and timeouts.
 
-Options are recorded in histories, exports and manifests, so none of them is a key. A key is read from an environment variable,
+Options are recorded in histories, exports and manifests, so no option is a key. A key is read from an environment variable,
 the system's keyring or a command each time an engine is opened.
 """
 

@@ -10,7 +10,7 @@ from paragone.threads import in_daemon_thread
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
-"""Seconds that the keyring may take: it may ask for its password in a window."""
+"""Seconds that the keyring may take, which may ask for a password in a window."""
 
 
 def check_entry(entry: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
-"""Seconds that the command for a key may take: it may ask for a passphrase in a window."""
+"""Seconds that the command for a key may take, which may ask for a passphrase in a window."""
 
 _LEFT = 0.2
 """Seconds to read the output of a command that has ended: a child process of the command may keep the pipe open."""

@@ -1,1 +1,1 @@
-"""Models that servers load on demand: who loaded a model, and when it is unloaded."""
+"""Models that servers load on demand: who loaded a model, and when the model is unloaded."""

@@ -42,7 +42,7 @@ class OllamaBackend(EndpointBackend):
     )
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models of the server on this machine; empty if there is no server, or if it does not answer."""
+        """List the models of the server on this machine; empty if there is no server, or if the server does not answer."""
         from paragone_remote.ollama_api.local_server import listens, local_url
 
         url = local_url()

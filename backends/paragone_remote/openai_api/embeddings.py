@@ -22,7 +22,7 @@ _UNFIT = ("llama-cpp-python", "TabbyAPI")
 """Kinds of servers whose embeddings are not used.
 
 llama-cpp-python silently cuts a text that is longer than a batch, and with most models returns a vector for each token.
-TabbyAPI computes embeddings with another model than the one that answers.
+TabbyAPI computes embeddings with another model than the model that answers.
 """
 
 

@@ -188,7 +188,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             self._wait = None
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the vocabulary. llama-server reports it token by token."""
+        """Return the vocabulary. llama-server reports a vocabulary token by token."""
         self._require_open()
         return await await_reply(self._endpoint, self._prompts.vocabulary(), model=self._model)
 

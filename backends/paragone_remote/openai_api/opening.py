@@ -144,7 +144,7 @@ def _facts(
 
 
 async def _models(http: EndpointClient) -> tuple[ModelInfo, ...]:
-    """List the server's models. Waits while a llama-server loads its model, because it lists no models meanwhile."""
+    """List the server's models. Waits while a llama-server loads its model, because such a server lists no models meanwhile."""
     until = time.monotonic() + http.endpoint.options.load_timeout
     while True:
         try:

@@ -25,14 +25,14 @@ _known: dict[tuple[object, ...], str] = {}
 
 
 async def devices_of(program: LlamaServerProgram) -> tuple[str, ...]:
-    """Return the names of the devices that `--list-devices` prints; none if the program does not list them."""
+    """Return the names of the devices that `--list-devices` prints; none if the program lists no devices."""
     if "--list-devices" not in program.flags:
         return ()
     return _devices_in(await _printed(program, "--list-devices"))
 
 
 async def build_of(program: LlamaServerProgram) -> dict[str, str]:
-    """Return the standard facts of the build that `--version` prints; none if the program does not print them."""
+    """Return the standard facts of the build that `--version` prints; none if the program prints no version."""
     return build_in_version(await _printed(program, "--version"))
 
 
@@ -48,7 +48,7 @@ async def _printed(program: LlamaServerProgram, argument: str) -> str:
 
 
 def build_in_version(printed: str) -> dict[str, str]:
-    """Return those of version, commit and compiler that the output of `llama-server --version` has."""
+    """Return version, commit and compiler from the output of `llama-server --version`, as far as the output has them."""
     matches = {name: pattern.search(printed) for name, pattern in _BUILD.items()}
     return {name: plain(match[1]) for name, match in matches.items() if match}
 

@@ -64,7 +64,7 @@ class LlamaServerProgram:
     """The command, and the date and size of its file: a program with the same key is the same program."""
 
     def known(self, *names: str) -> str | None:
-        """Return the first of these arguments that the program knows; None if it knows none."""
+        """Return the first of these arguments that the program knows; None if the program knows none of them."""
         return next((name for name in names if name in self.flags), None)
 
 

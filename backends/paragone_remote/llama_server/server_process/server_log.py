@@ -1,7 +1,7 @@
 """Reads the log of a llama-server: the settings in force, and why the server did not start.
 
 The lines are llama.cpp's own, from src/llama-context.cpp, src/llama-kv-cache.cpp and src/llama-model.cpp. llama.cpp
-may change them: a value that is not found is left out.
+may change these lines: a value that is not found is left out.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def telling_lines(log: str) -> tuple[str, ...]:
         if (level := _LEVEL.match(line)) is None:
             unmarked.append(line)
             continue
-        unmarked = []  # lines without a level belong to the entry before them
+        unmarked = []  # a line without a level belongs to the entry before it
         if level[1] != "I":
             kept.append(line)
     kept += (line for line in unmarked if line and not line[0].isspace())
@@ -73,7 +73,7 @@ def facts_in_log(log: str) -> dict[str, str]:
 
 
 def draft_problem(log: str) -> str:
-    """Return why a server that has loaded its model does not use the draft model; empty if the server uses it."""
+    """Return why a server that has loaded its model does not use the draft model; empty if the server uses the draft model."""
     if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
         return "its vocabulary differs"
     failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)

@@ -1,4 +1,4 @@
-"""The sampling parameters in force in a run: those of the request, and the server's defaults if it reports them."""
+"""The sampling parameters in force in a run: those of the request, and the server's defaults if the server reports any."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from paragone_remote.openai_api.completions.requests import BUDGETS
 from paragone_remote.openai_api.openai_options import OpenAISampling
 
 _ALWAYS_SENT = {"max_tokens", "temperature", "top_p", "stop", "ignore_eos", "json_schema"}
-"""Options that change the answer too much to be left out: if a server refuses one of them, the run fails."""
+"""Options that change the answer too much to be left out: if a server refuses such an option, the run fails."""
 
 EXTRAS = {
     **{info.name: info.name for info in describe(OpenAISampling) if info.name not in _ALWAYS_SENT},
@@ -30,7 +30,7 @@ EXTRAS = {
     "add_generation_prompt": "",
     "response_prefix": "continuing an answer",
 }
-"""Fields that a server may refuse, with their option names; empty for fields that this program adds."""
+"""Fields that a server may refuse, with the names of their options. The name is empty for a field that this program adds."""
 
 _LEARNS_FROM = {400, 422, 500, 501}
 """HTTP statuses with which servers refuse a field.

@@ -17,7 +17,7 @@ from paragone_remote.openai_api.servers.server import ServerKind
 _MOST_ALTERNATIVES = 20
 
 _CONTINUE: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang", "TabbyAPI"})
-"""Servers that continue the last message if it is the assistant's. Other servers may begin a new answer."""
+"""Servers that continue the last message if that message is the assistant's. Other servers may begin a new answer."""
 
 TAKE_IDS: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang"})
 """Servers whose completions can continue token ids. Other servers accept only texts, or do not document this."""
@@ -88,7 +88,7 @@ def continues(kind: ServerKind, *, raw: bool) -> bool:
 
 
 def _content(message: Message) -> Json:
-    """Return the content of a message: text, or a list of parts if it has images.
+    """Return the content of a message: text, or a list of parts for a message with images.
 
     https://platform.openai.com/docs/guides/images-vision
     """

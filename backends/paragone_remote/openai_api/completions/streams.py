@@ -25,7 +25,7 @@ async def streamed(
 ) -> AsyncGenerator[JsonObject, None]:
     """Yield the parts of a streamed answer, each a JSON object. Raises the exceptions in `faults.FAULTS`.
 
-    `hangs_up` says that the server closes the connection after a stream, although it announces keep-alive.
+    `hangs_up` says that the server closes the connection after a stream, although the server announces keep-alive.
     """
     # A request on such a connection is lost if it is sent before the close is noticed.
     headers = {"Connection": "close"} if hangs_up else {}

@@ -1,4 +1,4 @@
-"""llama-swap, which starts a model's server at the first request for it. Source: internal/server/api.go of llama-swap."""
+"""llama-swap, which starts a model's server at the first request for the model. Source: internal/server/api.go of llama-swap."""
 
 from __future__ import annotations
 
