@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
+from paragone_workbench.runs.context import path_to
 
 if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from collections.abc import Mapping
@@ -41,12 +42,7 @@ class LaneRecord:
     @property
     def all_runs(self) -> tuple[Run, ...]:
         """The runs that a forked lane took over from the original lane, then the lane's own runs; oldest first."""
-        before: list[Run] = []
-        run = self.fork
-        while run is not None:
-            before.append(run)
-            run = run.continues
-        return (*reversed(before), *self.runs)
+        return (*path_to(self.fork), *self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +129,7 @@ class Hit:
     """Name of the engine that gave the answer; empty for a prompt and a title."""
     snippet: str
     """The text around the first match of a term, on one line."""
-    marks: tuple[tuple[int, int], ...] = field(default=())
+    marks: tuple[tuple[int, int], ...] = ()
     """Start and end index of each match in the snippet."""
     time: float
     """When the prompt was created, the run started, or the conversation of the title was used, in seconds since 1970."""
