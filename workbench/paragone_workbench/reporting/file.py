@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from paragone import InputError
 from paragone_workbench.experiments.output_file import check_target, replacing
@@ -18,15 +18,14 @@ def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
 
     `replaces` says that an existing file may be replaced.
     """
-    formats = {name: name for name in get_args(ReportFormat)}
     check_target(path, replaces=replaces)
-    found: ReportFormat | None = formats.get(path.suffix[1:].lower())
-    if found is None:
-        raise InputError(
-            f"The format of {path} is unknown: the name must end in .html, .md, .csv or .json.",
-            hint="For a page to read in a browser, write --to report.html.",
-        )
-    return found
+    match path.suffix[1:].lower():
+        case "html" | "md" | "csv" | "json" as found:
+            return found
+    raise InputError(
+        f"The format of {path} is unknown: the name must end in .html, .md, .csv or .json.",
+        hint="For a page to read in a browser, write --to report.html.",
+    )
 
 
 def write(path: Path, pieces: Iterable[str]) -> int:
