@@ -57,16 +57,13 @@ def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Plot
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points on the Pareto front, where more is better in both values.
 
-    No other point exceeds a point of the front in one value and at least equals it in the other. The indices are ordered by the first value.
+    No other point exceeds a point of the front in one value and at least equals it in the other.
     """
-    return sorted(
-        (
-            index
-            for index, (x, y) in enumerate(points)
-            if not any(ox >= x and oy >= y and (ox, oy) != (x, y) for ox, oy in points)
-        ),
-        key=lambda index: points[index],
-    )
+    return [
+        index
+        for index, (x, y) in enumerate(points)
+        if not any(ox >= x and oy >= y and (ox, oy) != (x, y) for ox, oy in points)
+    ]
 
 
 def _plot(known: Sequence[EngineFigures], across: _Horizontal, chosen: str | None) -> Plot | None:
