@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.public_text import public
-from paragone_workbench.statistics.intervals import Interval, mean_interval, share_interval
+from paragone_workbench.statistics.intervals import mean_interval, share_interval
 
 _NOTES = {
     "pass_rate": "Share of the prompts whose assertions all hold.",
@@ -52,18 +53,17 @@ def _chart(metric: Metric, engines: Sequence[EngineValues]) -> Chart:
 def figure_of(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
     """Return the mean of an engine's values, one of each prompt, as a row of a chart."""
     mean = math.fsum(values) / len(values)
-    interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
-    if interval is not None:  # no value is negative, and no score is above 1
-        most = math.inf if metric in SPEEDS else 1.0
-        interval = Interval(low=max(0.0, interval.low), high=min(interval.high, most))
     unit = "%" if metric == PASS_RATE else metric.unit
     space = "" if unit in ("%", "") else " "
-    return Figure(
+    figure = Figure(
         name=public(engine),
         value=mean,
-        low=None if interval is None else interval.low,
-        high=None if interval is None else interval.high,
         text=f"{metric.shown(mean)}{space}{unit}",
-        interval="" if interval is None else f"{metric.shown(interval.low)} to {metric.shown(interval.high)}",
         count=counted(len(values), "prompt"),
     )
+    interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
+    if interval is None:
+        return figure
+    # no value is negative, and no score is above 1
+    low, high = max(0.0, interval.low), min(interval.high, math.inf if metric in SPEEDS else 1.0)
+    return replace(figure, low=low, high=high, interval=f"{metric.shown(low)} to {metric.shown(high)}")
