@@ -117,7 +117,7 @@ class KnownRun(NamedTuple):
         digests: The digests of the run in this experiment.
         result: The result of the run, if this experiment has other assertions for the answer; else None.
         run_id: The id of the run.
-        assertions: The results of the assertions of the experiment that executed the run.
+        assertions: The results of this experiment's assertions; of the other experiment's, if `result` is not None.
     """
 
     key: RunKey
