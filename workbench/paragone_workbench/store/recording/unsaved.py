@@ -164,11 +164,10 @@ class Unsaved:
         for run, turn in self._turns.items():
             if turn.is_changed:
                 assert run.prompt is not None  # `Recorder.follow` ignores runs without a prompt
-                continues = self._nearest_saved(run.continues, turns)
                 turns[run.id] = TurnRow(
                     lane_id=turn.lane.id,
                     prompt_id=run.prompt.id,
-                    continues_id=continues,
+                    continues_id=self._nearest_saved(run.continues, turns),
                     result=run.result,
                 )
                 turn.is_changed = False

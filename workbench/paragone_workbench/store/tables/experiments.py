@@ -298,7 +298,7 @@ class Experiments:
                 continue
             row, checked, assertions = max(able, key=lambda row: row[1] == digests.checked)
             taken.add(row[0])
-            with contextlib.suppress(StoreError), decoding("A run of an earlier experiment"):
+            with contextlib.suppress(*DAMAGED):
                 result = None if checked == digests.checked else result_of(row)
                 answers.append(KnownRun(key, digests, result, row[0], tuple(list_in(assertions))))
         return answers
