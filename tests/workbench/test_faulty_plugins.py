@@ -15,7 +15,6 @@ from paragone_workbench.consent.actions import engine_actions
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.inventory.catalog import catalog_entries
 from paragone_workbench.inventory.doctor import probe
 from paragone_workbench.inventory.endpoints import query_endpoints
@@ -132,7 +131,7 @@ async def test_addresses_that_are_none(answer, reason, tmp_path):
         engine_actions(definition, backend, tmp_path / "config.toml")
     assert reason in caught.value.sentence
     with pytest.raises(EngineError) as caught:
-        await estimate_memory(definition, backend)
+        await questions.estimate(backend, definition)
     assert reason in caught.value.sentence
     assert not has_server_here(backend)
     (endpoint,) = await query_endpoints([definition], lambda name: backend)

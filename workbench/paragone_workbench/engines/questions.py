@@ -15,10 +15,11 @@ from typing import TypeVar
 from paragone import Backend, EndpointReport, EngineError, Json, MemoryEstimate, ModelInfo, OpenRequest, Probe
 from paragone.checks import check_value
 from paragone.violation import InterfaceViolation
-from paragone_workbench.engines.definitions import RENAME, expand_home
+from paragone_workbench.engines.definitions import RENAME, EngineDefinition, expand_home, split_options
 from paragone_workbench.engines.environments.installed import interpreter
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
+from paragone_workbench.engines.placement import name_reached_apart
 from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_nobody
 from paragone_workbench.visible_text import is_utf8
 
@@ -66,8 +67,17 @@ async def demo(
     )
 
 
-async def estimate(backend: Backend, request: OpenRequest) -> MemoryEstimate:
-    """Return the memory that opening a model would take. Raises ParagoneError."""
+async def estimate(
+    backend: Backend, definition: EngineDefinition, options: Mapping[str, Json] | None = None
+) -> MemoryEstimate:
+    """Return the memory that opening an engine would take, with these load options overriding its own. Raises ParagoneError."""
+    load, _ = split_options(definition, backend)
+    request = OpenRequest(
+        model=definition.model,
+        options={**load, **(options or {})},
+        python=interpreter(backend, definition.python),
+    )
+    await name_reached_apart(backend, definition.name, request.model, request.options)
 
     async def ask() -> MemoryEstimate:
         return check_value(MemoryEstimate, await backend.estimate(request))

@@ -10,8 +10,8 @@ from typing import Literal
 
 from paragone import EngineError, MemoryEstimate, ParagoneError
 from paragone.wording import size_text
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.machine.memory import MARGIN
 
 
@@ -59,6 +59,6 @@ async def _estimate(engine: EngineHandle) -> MemoryEstimate | ParagoneError:
     if engine.backend is None:
         return EngineError(f"There is no backend {engine.definition.backend!r}.")
     try:
-        return await estimate_memory(engine.definition, engine.backend)
+        return await questions.estimate(engine.backend, engine.definition)
     except ParagoneError as error:
         return error

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from paragone import Backend, MemoryEstimate, ParagoneError
 from paragone.network.guard import GUARD
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     check_engine,
     declared_options,
     expand_home,
 )
-from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import accessible
 
@@ -60,7 +60,7 @@ async def _estimate(engines: Sequence[EngineDefinition], found: NodeReport) -> N
             backend = registry.get(engine.backend)
             check_engine(engine, backend)
             found.estimates[engine.name] = (
-                await estimate_memory(engine, backend) if backend.capabilities.estimate else None
+                await questions.estimate(backend, engine) if backend.capabilities.estimate else None
             )
         except ParagoneError as error:
             found.problems[engine.name] = error.sentence

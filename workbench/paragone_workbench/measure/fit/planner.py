@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from paragone import Backend, InputError, Json, MemoryEstimate
 from paragone.options import describe
+from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.memory import estimate_memory
 from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL, MemoryPlan, place, scaled
 
 _CONTEXT = 4096
@@ -105,7 +105,7 @@ class MemoryPlanner:
                 if self._option is None:
                     raise InputError(f"{self._backend.title} has no option for the context window.")
                 options[self._option] = context
-            found = await estimate_memory(self._definition, self._backend, options)
+            found = await questions.estimate(self._backend, self._definition, options)
             for device in found.devices:
                 self._free.setdefault(device.device, device.free)
             devices = tuple(replace(device, free=self._free[device.device]) for device in found.devices)
