@@ -3,7 +3,7 @@
 from tests.workbench.lane_helpers import answers, opened
 
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.seeds import shared_seed
+from paragone_workbench.lanes.lane import shared_seed
 
 
 async def test_lanes_share_the_drawn_seed(session, rogue):

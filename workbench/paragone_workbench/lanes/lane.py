@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.engines.handle import EngineObserver
-from paragone_workbench.lanes.seeds import shared_seed
 from paragone_workbench.runs.context import messages_for, path_to
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
@@ -329,3 +328,16 @@ def _progress_of(run: Run, *, is_local: bool) -> LaneState:
         return "writing"
     unheard = run.silent_s > 0 and run.progress is None and not is_local
     return "queued" if run.phase == "queued" or unheard else "reading"
+
+
+def shared_seed(prompt: Prompt, earlier: int) -> int:
+    """Return the seed for a lane's next answer to a prompt that has `earlier` answers in the lane.
+
+    The seed is the same in all lanes: all first answers have one seed, all second answers another seed. The seed is derived
+    from the prompt's id, which is random.
+    """
+    from hashlib import sha256  # imported here so that the program starts faster
+
+    from paragone.chat.sampling import SEEDS
+
+    return int.from_bytes(sha256(f"{prompt.id} {earlier}".encode()).digest()[:8], "big") % SEEDS
