@@ -130,11 +130,8 @@ def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointRe
 def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     """Return the URL in an engine's options; None for the URL of the backend's default server."""
     option = address_option(backend.load_options)
-    url = options.get(option.name) if option is not None else None
-    default = option.default if option is not None else None
-    if not isinstance(url, str) or (
-        isinstance(default, str) and normalize_url(url) == normalize_url(default)
-    ):
+    url = None if option is None else options.get(option.name)
+    if option is None or not isinstance(url, str) or normalize_url(url) == normalize_url(str(option.default)):
         return None
     return url
 
