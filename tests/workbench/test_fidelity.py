@@ -314,6 +314,9 @@ class Handle:
 
     def open(self, threads): ...
 
+    def require_open(self):
+        return self.engine
+
     async def opened(self):
         return True
 

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from paragone import EngineCrashed, EngineError, ParagoneError
 from paragone_workbench.engines.context_options import ContextOptions, split_context_options
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
 
-
-_T = TypeVar("_T")
 
 EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed", "crashed"]
 """`stopped`: the user stopped the opening; `failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
@@ -87,7 +85,7 @@ class EngineHandle:
         self.turn = asyncio.Lock()
         """The run that uses the engine holds this lock: one run at a time, in the order of arrival."""
         self._registry = registry
-        self._slot = Slot(self._opened, self._open_failed)
+        self._slot = Slot(self._opened, self._failed)
         self.sampling: Mapping[str, Json] = {}
         """The sampling options of the definition."""
         self.context_options = ContextOptions()
@@ -98,7 +96,7 @@ class EngineHandle:
         """A caution that says why there is no log; empty if there is a log."""
         self._watch: asyncio.Task[None] | None = None
         """Waits for the end of the open engine."""
-        self._vocabulary: tuple[EngineDefinition, Vocabulary | None] | None = None
+        self._vocabulary: tuple[EngineDefinition | None, Vocabulary | None] = None, None
         self._placed: tuple[EngineDefinition, Placement] | None = None
         """The cached placement, with its definition: each run asks for the placement of each waiting engine."""
 
@@ -114,11 +112,11 @@ class EngineHandle:
             return "open"
         if self.is_opening:
             return "opening"
-        if self.error is not None:
-            if isinstance(self.error, OpeningStopped):
-                return "stopped"
-            return "crashed" if isinstance(self.error, EngineCrashed) else "failed"
-        return "closed"
+        if self.error is None:
+            return "closed"
+        if isinstance(self.error, OpeningStopped):
+            return "stopped"
+        return "crashed" if isinstance(self.error, EngineCrashed) else "failed"
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -198,7 +196,13 @@ class EngineHandle:
         """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
         if self.is_opening:
             self._free()
-            self._report(OpeningStopped("Loading the model was stopped."))
+            self._failed(OpeningStopped("Loading the model was stopped."))
+
+    def require_open(self) -> OpenEngine:
+        """Return the open engine. Raises the reason if the engine is not open."""
+        if self.engine is None:
+            raise self.error or EngineError(f"The engine {self.definition.name} is not open.")
+        return self.engine
 
     async def opened(self) -> bool:
         """Wait while the engine is being opened. Returns whether the engine is open after that."""
@@ -272,7 +276,7 @@ class EngineHandle:
     async def vocabulary(self) -> Vocabulary | None:
         """Return the vocabulary of the open engine, once no run uses it; None if the engine does not report it."""
         async with self.turn:
-            known = self._vocabulary is not None and self._vocabulary[0] == self.definition
+            known = self._vocabulary[0] == self.definition
             if not known and (engine := self.engine) is not None and self.capabilities.distributions:
                 self._vocabulary = self.definition, await self._ask_vocabulary(engine)
         return self.known_vocabulary
@@ -280,9 +284,8 @@ class EngineHandle:
     @property
     def known_vocabulary(self) -> Vocabulary | None:
         """The vocabulary, if a call of `vocabulary` has found it; else None."""
-        if self._vocabulary is None or self._vocabulary[0] != self.definition:
-            return None
-        return self._vocabulary[1]
+        definition, vocabulary = self._vocabulary
+        return vocabulary if definition == self.definition else None
 
     async def _ask_vocabulary(self, engine: OpenEngine) -> Vocabulary | None:
         try:
@@ -341,8 +344,7 @@ class EngineHandle:
         self.load_s = time.monotonic() - self._began
         self._watch = asyncio.create_task(self._notice_end(engine))
         self._changed()
-        loaded = self.loaded
-        if loaded is not None:
+        if (loaded := self.loaded) is not None:
             self._notify(lambda observer: observer.engine_opened(self, loaded))
 
     async def _notice_end(self, engine: OpenEngine) -> None:
@@ -365,14 +367,11 @@ class EngineHandle:
         watch.cancel()
         return watch
 
-    def _open_failed(self, error: BaseException) -> None:
-        self._report(as_paragone_error(error, self.definition.backend))
-
-    def _report(self, error: ParagoneError) -> None:
+    def _failed(self, error: BaseException) -> None:
         """Record why the engine is not open."""
-        self.error = error
+        self.error = reason = as_paragone_error(error, self.definition.backend)
         self._changed()
-        self._notify(lambda observer: observer.engine_failed(self, error))
+        self._notify(lambda observer: observer.engine_failed(self, reason))
 
     def _free(self) -> asyncio.Task[None]:
         """Start to close the engine, whatever its state, and return the task."""

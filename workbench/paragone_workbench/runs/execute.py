@@ -132,12 +132,9 @@ class Execution:
         # The engine may have been configured again while the run waited.
         definition = without_secrets(handle.definition, handle.backend)
         run.result = dataclasses.replace(run.result, definition=definition)
-        engine = handle.engine
         handle.begin_use(self)
         try:
-            if engine is None:
-                raise handle.error or EngineError(f"The engine {handle.definition.name} is not open.")
-            await self._ask(engine, turn)
+            await self._ask(handle.require_open(), turn)
         except asyncio.CancelledError:
             self._cancelled()
             raise

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from paragone import EngineCrashed, EngineError, OpenEngine
+from paragone import EngineCrashed, OpenEngine
 from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.scheduling.pool import EnginePool
@@ -16,9 +16,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngine]:
     """Wait until an engine is free, and lend it for one computation. The engine's exceptions become ParagoneErrors."""
     async with pool.scheduler.turn(handle):
-        engine = handle.engine
-        if engine is None:
-            raise handle.error or EngineError(f"The engine {handle.definition.name} was closed.")
+        engine = handle.require_open()
         use = _Use(engine)
         handle.begin_use(use)
         try:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from paragone import EngineError, Options
+from paragone import Options
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.run import Run
@@ -103,8 +103,8 @@ class ServedEngine:
 
     async def _opened(self, handle: EngineHandle) -> None:
         self.pool.start(handle)
-        if not await handle.opened():
-            raise handle.error or EngineError(f"The engine {self.name} was closed.")
+        await handle.opened()
+        handle.require_open()
 
 
 class ServedEngines:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from paragone import EngineError, Message, ParagoneError
+from paragone import Message, ParagoneError
 from paragone.cores import physical_cores
 from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
 from paragone_workbench.measure.bench.energy import EnergyWatch, idle_watts
@@ -175,17 +175,16 @@ class Bench:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
         async with self._pool.scheduler.turn(handle):
-            if handle.engine is None:
-                raise handle.error or EngineError(f"The engine {benched.name} is not open.")
-            context = handle.engine.loaded.context
+            engine = handle.require_open()
+            context = engine.loaded.context
             if context is not None and test.total > context:
                 benched.skipped[test] = (
                     f"{benched.name}: depth {test.depth:,}, a prompt of {test.prompt_tokens:,} and {test.tokens:,} "
                     f"generated tokens exceed the context of {context:,} tokens."
                 )
                 return None
-            engine = handle.engine if handle.capabilities.tokenize else None
-            return await self._prompts[benched].fit(test, engine, handle.sampling)
+            tokenizer = engine if handle.capabilities.tokenize else None
+            return await self._prompts[benched].fit(test, tokenizer, handle.sampling)
 
     async def _run(
         self,

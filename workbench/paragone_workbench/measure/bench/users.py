@@ -7,7 +7,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable
 
-from paragone import EngineError, ParagoneError
+from paragone import ParagoneError
 from paragone.cores import physical_cores
 from paragone.options import slots_option
 from paragone.wording import counted
@@ -122,11 +122,10 @@ class Users:
         handles = self._handles[:count]
         for handle in handles:
             handle.open(physical_cores())
-        if not all(await asyncio.gather(*(handle.opened() for handle in handles))) and not self._stopped:
-            raise next(
-                (handle.error for handle in handles if handle.error is not None),
-                EngineError(f"The engine {definition.name} is not open."),
-            )
+        await asyncio.gather(*(handle.opened() for handle in handles))
+        if not self._stopped:
+            for handle in handles:
+                handle.require_open()
         return handles
 
 

@@ -48,8 +48,8 @@ class DistributionReader:
     async def vocabulary(self) -> Vocabulary:
         """Wait until the engine is open, and return the engine's vocabulary."""
         handle = self._handle
-        if not await handle.opened():
-            raise handle.error or EngineError(f"The engine {self._name} was closed.")
+        await handle.opened()
+        handle.require_open()
         if not (handle.capabilities.distributions or handle.capabilities.top_tokens):
             raise InputError(
                 f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
@@ -129,9 +129,7 @@ class DistributionReader:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[OpenEngine]:
         """Yield the open engine. Any exception of the engine becomes a ParagoneError."""
-        engine = self._handle.engine
-        if engine is None:
-            raise self._handle.error or EngineError(f"The engine {self._name} was closed.")
+        engine = self._handle.require_open()
         try:
             yield engine
         except EngineCrashed as error:
