@@ -100,7 +100,7 @@ class Assertion(ABC, Generic[OptionsT]):
     def check_expected(self, expected: str | None, options: OptionsT) -> None:
         """Raise InputError if answers to a prompt with this expected answer cannot be checked.
 
-        None means that the prompt has no expected answer. The application calls this when it reads a suite.
+        None means that the prompt has no expected answer. The application calls this method when it reads a suite.
         """
         return
 

@@ -69,7 +69,7 @@ def _parsed(text: str) -> dict[str, Json]:
 
 def _faults(schema: Json, path: str) -> Iterator[str]:
     """Yield the faults of a JSON schema: types that do not exist, and values of the wrong kind."""
-    if isinstance(schema, bool):  # the schema that every value matches, or none
+    if isinstance(schema, bool):  # every value matches the schema `true`, and no value matches `false`
         return
     if not isinstance(schema, dict):
         yield f"{path or 'it'} must be an object"

@@ -93,9 +93,9 @@ def option(
         minimum: Smallest allowed number; by default -999,999,999,999,999 for whole numbers.
         maximum: Largest allowed number; by default 999,999,999,999,999 for whole numbers.
         metavar: Placeholder for a value in help texts, such as `path`.
-        address: Whether the value is the server's URL. At most one load option has this set.
+        address: Whether the value is the server's URL. At most one load option sets this argument.
         slots: Whether the value is the number of engines that share one loaded model, which `Backend.sharing` returns.
-            At most one load option has this set.
+            At most one load option sets this argument.
         secret: Whether the value is a secret, or a command that prints a secret. The value is never shown,
             exported or logged.
         fact: The standard name under which engines of different backends are compared. For a load option: the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class InterfaceViolation(Exception):
-    """A plugin violates the plugin interface. The message is the end of a sentence that says how.
+    """A plugin violates the plugin interface. The message completes a sentence: `The backend NAME breaks the plugin interface: …`.
 
     The application raises this error, and shows the user a sentence that names the plugin.
     """

@@ -116,7 +116,7 @@ def _finite(text: str) -> float:
 
 def json_text(data: Json, *, indent: int | None = None) -> str:
     """Return data as JSON text, with null for NaN and infinity, which JSON does not have."""
-    import json  # not needed to declare values
+    import json  # imported here because declarations of values need no JSON
 
     try:
         return json.dumps(data, ensure_ascii=False, indent=indent, allow_nan=False)

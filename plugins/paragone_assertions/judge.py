@@ -62,7 +62,7 @@ class JudgeAssertion(Assertion[JudgeOptions]):
         if len(verdicts) != 1 or not _VERDICT.fullmatch(lines[-1].strip()):
             raise NoVerdict(
                 f"The judge {options.engine} gave no clear verdict: its answer ends with {quoted(verdict_text[-50:])}.",
-                hint="It must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may do so.",
+                hint="The answer must end with one line VERDICT: PASS or VERDICT: FAIL. A larger model may follow this rule.",
             )
         passed = verdicts[0]["verdict"] == "PASS"
         relation = "meets" if passed else "does not meet"

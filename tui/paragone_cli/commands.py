@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
     if args is None:
         put(help_of(name).rstrip("\n"))
         return 0
-    from paragone_workbench.network.start import watch  # the help needs no guard
+    from paragone_workbench.network.start import watch  # not for the help text, which needs no guard
 
     if warning := watch(name, offline=args.offline, config=args.config):
         warn(warning)
@@ -94,7 +94,7 @@ def _entry(name: str) -> CommandEntry:
 
 def _show_refusals() -> None:
     """From now on, print each address that the guard refuses to contact."""
-    from paragone.network.guard import GUARD, Contact  # the help needs no guard
+    from paragone.network.guard import GUARD, Contact  # not for the help text, which needs no guard
 
     def show(contact: Contact) -> None:
         if contact.refused:

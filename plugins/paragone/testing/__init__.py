@@ -1,6 +1,6 @@
 """The conformance suite: tests of what every backend must do. The author of a backend runs these tests.
 
-Needs pytest and pytest-asyncio, in either of its modes. Derive a class from `BackendConformance` in a test module
+Needs pytest, and pytest-asyncio in either of its modes. Derive a class from `BackendConformance` in a test module
 of the backend; docs/plugins.md has an example.
 
 The tests of such a class share one open engine and one event loop: declare your asynchronous

@@ -124,7 +124,7 @@ class Subject:
     async def ended(
         self, stream: AsyncGenerator[T, None], *, stop: bool, size: Callable[[T], int] = lambda item: 1
     ) -> int:
-        """End a stream after its first item, by `stop` or by closing the stream. Return the total size of its items."""
+        """End a stream after its first item, by `stop` or by closing the stream. Return the total size of the items."""
         total = 0
         async with contextlib.aclosing(stream):
             async for item in stream:

@@ -16,7 +16,7 @@ from paragone_cli.commands import COMMANDS
 class ScreenArguments(RunArguments):
     """The engines to open, each in a lane, and their settings."""
 
-    engines: Sequence[str] = word("ENGINE", f"opened in a lane: {ENGINE}", nargs="*")
+    engines: Sequence[str] = word("ENGINE", f"an engine to open in a lane: {ENGINE}", nargs="*")
     version: bool = switch("--version", "show the version and exit")
 
 

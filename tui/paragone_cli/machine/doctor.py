@@ -195,7 +195,7 @@ def _print_machine(version: str, machine: Machine) -> None:
     if guard.holds:
         put(f"  ✓ {refused} ({guard.layer}; tested)")
     else:
-        put_line(f"  ✗ {refused}, but the {guard.layer} does not hold it: {guard.reason}")
+        put_line(f"  ✗ {refused}, but the {guard.layer} does not enforce it: {guard.reason}")
 
 
 def _memory(size: int | None, free: int | None) -> str:

@@ -32,7 +32,7 @@ KEY = "PARAGONE_SERVE_KEY"
 class ServeArguments(OpenArguments):
     """The engines to serve, and the address to listen at."""
 
-    engines: Sequence[str] = word("ENGINE", f"served under its name: {ENGINE}", nargs="+")
+    engines: Sequence[str] = word("ENGINE", f"an engine to serve under its name: {ENGINE}", nargs="+")
     host: str = option(
         "--host ADDRESS",
         "IP address of this machine to listen at; 0.0.0.0 for all. Default: 127.0.0.1, for this machine alone",

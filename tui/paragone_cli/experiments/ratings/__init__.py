@@ -18,7 +18,7 @@ class RatingsArguments(PrintArguments):
     experiment: str | None = option(
         "--experiment ID", "only votes on the answers of this experiment, such as e3"
     )
-    all: bool = switch("--all", "count votes that were not blind too")
+    all: bool = switch("--all", "also count votes that were not blind")
     style: bool = switch("--style", "control for style: the length of answers, headings, lists and bold")
 
 

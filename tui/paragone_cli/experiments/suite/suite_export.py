@@ -137,8 +137,8 @@ def _report(engine: BatchEngine, file: Path, batch: WrittenBatch) -> None:
         )
     if batch.continued:
         warn(
-            f"In {counted(batch.continued, 'request')} to {name}, the last message is the assistant's. A batch cannot have an "
-            "answer continued: most models begin a new answer."
+            f"In {counted(batch.continued, 'request')} to {name}, the last message is the assistant's. In a batch, most models "
+            "begin a new answer instead of continuing this message."
         )
     if batch.requests > MOST_REQUESTS:
         note(

@@ -46,7 +46,7 @@ class FidelityArguments(OpenArguments, PrintArguments):
     )
     window: int = option(
         "--window N",
-        "size of the windows of the text in tokens, of which the second half is scored; by default 512",
+        "size in tokens of the windows of the text; the second half of each window is scored; by default 512",
         type=whole_number(8, MOST_TOKENS),
         default=512,
     )

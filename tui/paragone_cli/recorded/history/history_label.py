@@ -53,7 +53,7 @@ def history_pin(args: HistoryArguments) -> int:
 
 
 history_unpin = history_pin
-"""The same function: `args.action` says whether to pin or to unpin."""
+"""`history_pin` reads in `args.action` whether to pin or to unpin."""
 
 
 def history_duplicate(args: HistoryArguments) -> int:
