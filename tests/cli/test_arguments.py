@@ -112,9 +112,12 @@ def test_the_engines_of_a_suite(argv):
     assert parse(["suite", "run", "f.jsonl"]).engines == ()
 
 
-def test_a_value_is_no_command():
-    args = parse(["--system", "ask", "smol"])
-    assert (args.command, args.system, args.engines) == ("", "ask", ("smol",))
+@pytest.mark.parametrize("name", ["system", "preset"])
+def test_a_value_is_no_command(name):
+    args = parse([f"--{name}", "ask", "smol"])
+    assert (args.command, getattr(args, name), args.engines) == ("", "ask", ("smol",))
+    args = parse([f"--{name}", "terse", "ask", "smol"])
+    assert (args.command, getattr(args, name), args.engine) == ("ask", "terse", "smol")
 
 
 def test_an_engine_that_is_called_as_a_command():

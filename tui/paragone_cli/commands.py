@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from paragone_cli.command_line.arguments import Arguments, Command, CommandParser
+from paragone_cli.command_line.arguments import Arguments, Command, CommandParser, RunArguments, declared
 from paragone_cli.command_line.output import note, put, warn
 
 
@@ -113,7 +113,7 @@ def _list() -> str:
     return "\n".join(["commands:", *lines, "", last])
 
 
-_VALUED = ("--config", "--system", "--set")
+_VALUED = [flag for _, flags, settings in declared(RunArguments) for flag in flags if "metavar" in settings]
 """Options with a value that may precede the command's name."""
 
 
