@@ -11,8 +11,6 @@ from pathlib import Path
 from paragone.network.addresses import is_loopback, spelled
 from paragone.network.guard import GUARD
 
-_DESCRIPTORS = Path("/dev/fd")
-
 
 def go_offline(*, allows_loopback: bool) -> None:
     """Make the guard refuse all addresses from now on, except for loopback if allowed, and cut connections to them."""
@@ -35,7 +33,7 @@ def close_for_good() -> None:
 
 def cut_connections(*, spares_loopback: bool) -> None:
     """Shut down the internet connections of this process, those of native code included."""
-    for name in [entry.name for entry in _DESCRIPTORS.iterdir()]:
+    for name in [entry.name for entry in Path("/dev/fd").iterdir()]:
         with contextlib.suppress(OSError):  # the descriptor may have been closed
             if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 continue

@@ -25,8 +25,7 @@ _MOST = 1000
 """Number of listed contacts after which no more refusals are listed."""
 
 _LOOKUPS = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"}
-_SENDING = {"socket.connect", "socket.sendto", "socket.sendmsg"}
-_WATCHED = _LOOKUPS | _SENDING
+_WATCHED = _LOOKUPS | {"socket.connect", "socket.sendto", "socket.sendmsg"}
 
 _OFFLINE = "paragone is offline"
 _UNNAMED = "no engine names this address"

@@ -33,8 +33,6 @@ T = TypeVar("T")
 ATTEMPTS = 3
 """Number of attempts with a model that ends its answers too early."""
 
-TOO_SHORT = "the answer ended before it could be stopped: set `long_sampling` so that answers are longer"
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -162,7 +160,9 @@ class Subject:
                 if await run.begin(self.patience) and await interrupt(run):
                     break
         else:
-            pytest.fail(TOO_SHORT)
+            pytest.fail(
+                "every answer ended before it could be stopped: set `long_sampling` for longer answers"
+            )
         await self.still_answers()
 
 
