@@ -82,6 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Add the automatic marks, and keep tests of one file, or of one server, in one process.
 
     A server that tests share is started once then. Tests that are marked `server` by hand choose theirs at run time.
+    Tests marked `alone` are together in one process, and separate from the other tests of their files.
     """
     first: dict[str, int] = {}
     groups: dict[pytest.Item, str] = {}
@@ -95,10 +96,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marks & {"alone", "gpu"}.union(*LONG_TESTS) and "timeout" not in marks:
             item.add_marker(pytest.mark.timeout(LONG_LIMIT))
         servers = sorted(fixtures & MARKS_BY_FIXTURE["server"]) or sorted(marks & {"server"})
-        group = groups[item] = servers[0] if servers else item.nodeid.partition("::")[0]
+        group = "alone" if "alone" in marks else servers[0] if servers else item.nodeid.partition("::")[0]
+        groups[item] = group
         item.add_marker(pytest.mark.xdist_group(group))
         place = next((place for place, long in enumerate(LONG_TESTS) if marks & long), len(LONG_TESTS))
-        place = len(LONG_TESTS) + 1 if "alone" in marks else place
+        place = len(LONG_TESTS) + 1 if group == "alone" else place
         first[group] = min(place, first.get(group, place))
     items.sort(key=lambda item: first[groups[item]])
 

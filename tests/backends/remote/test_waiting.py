@@ -17,8 +17,8 @@ from paragone_workbench.runs.silence import NOTICE_S
 from paragone_workbench.scheduling.pool import EnginePool
 
 STORY = "Write a very long story, with many chapters."
-LONG = {"max_tokens": 900, "ignore_eos": True}
-"""Settings of an answer that lasts longer than the second after which the slots are requested."""
+LONG = {"max_tokens": 30000, "ignore_eos": True}
+"""Settings of an answer that lasts longer than the second after which the slots are requested, also on a busy machine."""
 
 
 @contextlib.asynccontextmanager
@@ -93,7 +93,7 @@ async def test_nothing_is_told_while_data_comes(hostile, protocol):
 
 @pytest.fixture
 def one_slot(run_llama_server):
-    with run_llama_server("-c", "1024", "-np", "1") as url:
+    with run_llama_server("-c", "32768", "-np", "1") as url:
         yield url
 
 
