@@ -1,11 +1,14 @@
-"""Access to the history's file as by another program."""
+"""Access to the history's file as by another program, or by an earlier version of this one."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
+from pathlib import Path
 
 from paragone_workbench.paths import history_file
+from paragone_workbench.store.file.database import SCHEMA
 
 
 def rows(sql: str) -> list[tuple]:
@@ -21,3 +24,12 @@ def locked():
         connection.execute("BEGIN EXCLUSIVE")
         yield
         connection.execute("ROLLBACK")
+
+
+def schema_of(version: int, folder: Path) -> Path:
+    """Copy the scripts of the schema up to this version to a new folder, for `Database`."""
+    shutil.copytree(SCHEMA, folder)
+    for script in folder.glob("*.sql"):
+        if int(script.name.removeprefix("whole_")[:4]) > version:
+            script.unlink()
+    return folder

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from tests.workbench.history_file import rows
+from tests.workbench.history_file import rows, schema_of
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -21,7 +21,7 @@ from paragone_workbench.runs.costs import MOST_TOKENS, Costs
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Store
-from paragone_workbench.store.file.database import SCHEMA
+from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables import costs as table
 
 GPU = ("GPU 0",)
@@ -128,39 +128,19 @@ def test_the_sums_read_the_index_alone(store):
     assert not [step for step in steps if "json" in str(step)]
 
 
-def test_a_file_of_an_earlier_version_has_its_costs(home):
-    with closing(Store.open()) as store:
+def test_a_file_of_an_earlier_version_has_its_costs(home, tmp_path):
+    with closing(Store.open(tmp_path / "new.db")) as store:
         save(store, *RUNS)
-    with closing(sqlite3.connect(history_file())) as raw, closing(sqlite3.connect(":memory:")) as first:
-        first.executescript(SCHEMA.joinpath("0006_first.sql").read_text())
-        make_alike(raw, first)
-        raw.execute("PRAGMA user_version = 6")
+    history_file().parent.mkdir(parents=True)
+    Database(history_file(), schema_of(6, tmp_path / "schema")).close()
+    with closing(sqlite3.connect(history_file())) as raw:
+        raw.execute("ATTACH ? AS new", (str(tmp_path / "new.db"),))
+        for table in ("conversation", "prompt", "lane", "manifest", "run", "turn"):
+            columns = ", ".join(row[1] for row in raw.execute(f"PRAGMA table_info({table})"))
+            raw.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
         raw.commit()
     with closing(Store.open()) as store:
         assert store.costs() == costs_by_engine(RUNS)
-
-
-def make_alike(raw: sqlite3.Connection, first: sqlite3.Connection) -> None:
-    """Give a file the tables, columns and indexes of a first one: those that later migrations added are dropped."""
-
-    def named(database, kind):
-        query = "SELECT name, sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL"
-        return dict(database.execute(query, (kind,)))
-
-    def columns(database, table):
-        return [row[1] for row in database.execute(f"PRAGMA table_xinfo({table})")]
-
-    wanted = named(first, "index")
-    for index in named(raw, "index"):
-        raw.execute(f"DROP INDEX {index}")
-    for name in named(raw, "table"):
-        if name not in named(first, "table"):
-            raw.execute(f"DROP TABLE {name}")
-        else:
-            for column in sorted(set(columns(raw, name)) - set(columns(first, name))):
-                raw.execute(f"ALTER TABLE {name} DROP COLUMN {column}")
-    for statement in wanted.values():
-        raw.execute(statement)
 
 
 # ── The ledger ──

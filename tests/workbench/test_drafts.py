@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import shutil
 import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
+from tests.workbench.history_file import schema_of
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store, StoreError
-from paragone_workbench.store.file.database import SCHEMA, Database
+from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.recording.drafts import DraftSaving
 from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import DraftRecord
@@ -77,13 +77,9 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
 
 
 def test_a_file_without_drafts_is_migrated(home, tmp_path):
-    schema = shutil.copytree(SCHEMA, tmp_path / "schema")
-    for file in schema.glob("*.sql"):
-        if int(file.name[:4]) > 10:
-            file.unlink()
     path = history_file()
     path.parent.mkdir(parents=True)
-    Database(path, schema).close()
+    Database(path, schema_of(10, tmp_path / "schema")).close()
     raw = sqlite3.connect(path)
     assert raw.execute("PRAGMA user_version").fetchone() == (10,)
     raw.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")

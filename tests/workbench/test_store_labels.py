@@ -6,14 +6,14 @@ import time
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
-from tests.workbench.history_file import rows
+from tests.workbench.history_file import rows, schema_of
 
 from paragone import InputError
 from paragone_workbench.importing.conversations import Added, add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
 from paragone_workbench.store.experiment_records import SavedVote
-from paragone_workbench.store.file.database import SCHEMA
+from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.query import read_query
 from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import duplicate
@@ -223,14 +223,12 @@ def test_a_damaged_date_hides_no_conversation(store):
 
 def test_a_history_of_the_version_before_gets_the_labels(tmp_path):
     path = tmp_path / "history.db"
+    Database(path, schema_of(7, tmp_path / "schema")).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
-        for script in sorted(SCHEMA.glob("*.sql"))[:2]:
-            database.executescript(script.read_text())
         database.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
         database.execute(
             "INSERT INTO prompt (id, conversation_id, text, created) VALUES ('p', 'x', 'old', 1)"
         )
-        database.execute("PRAGMA user_version = 7")
         database.commit()
     with contextlib.closing(Store.open(path)) as store:
         store.labels.pin(1, pinned=True)

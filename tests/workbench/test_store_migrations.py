@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
+import re
 import shutil
 import sqlite3
 import stat
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, facts
+from tests.workbench.history_file import schema_of
 
 from paragone import Caution, LoadedModel, ParagoneError, RunSettings, Token, WeightsFile
 from paragone.wire import to_json
@@ -20,7 +23,8 @@ from paragone_workbench.store.experiment_records import Digests, KnownRun
 from paragone_workbench.store.file.database import SCHEMA, Database
 from paragone_workbench.store.tables.tokens import pack
 
-NEWEST = max(int(path.name[:4]) for path in SCHEMA.glob("*.sql"))
+NEWEST = max(int(path.name[:4]) for path in SCHEMA.glob("0*.sql"))
+WHOLE = sorted(int(path.name[6:10]) for path in SCHEMA.glob("whole_*.sql"))
 FIRST = Path(__file__).parent / "old_histories/0001_first.sql"
 
 
@@ -50,8 +54,26 @@ def version(path):
 def test_numbers_have_no_gaps():
     older = sorted(path.name[:5] for path in (SCHEMA / "older").iterdir())
     assert older == [f"{number:04}_" for number in range(2, 7)]
-    newer = sorted(path.name[:5] for path in SCHEMA.glob("*.sql"))
-    assert newer == [f"{number:04}_" for number in range(6, 6 + len(newer))]
+    newer = sorted(path.name[:5] for path in SCHEMA.glob("0*.sql"))
+    assert newer == [f"{number:04}_" for number in range(7, 7 + len(newer))]
+
+
+@pytest.mark.parametrize(("earlier", "version"), itertools.pairwise(WHOLE))
+def test_a_whole_schema_is_what_the_steps_from_the_earlier_one_lead_to(tmp_path, earlier, version):
+    whole = schema_of(version, tmp_path / "whole")
+    steps = shutil.copytree(whole, tmp_path / "steps")
+    (steps / f"whole_{version:04}.sql").unlink()
+    Database(tmp_path / "new.db", whole).close()
+    Database(tmp_path / "migrated.db", steps).close()
+    assert earlier < version
+    assert schema_in(tmp_path / "new.db") == schema_in(tmp_path / "migrated.db")
+
+
+def schema_in(path: Path) -> dict[str, str]:
+    """The statements that create what is in the file, by its name, without comments, quotes and spaces."""
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        statements = raw.execute("SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master")
+        return {name: re.sub(r"--.*|[\s\"]", "", sql) for name, sql in statements}
 
 
 def test_a_new_file_gets_all_migrations(tmp_path, schema):
@@ -565,12 +587,9 @@ def merge(store: Store) -> None:
 # ── Later versions ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_conversation_of_version_14_was_never_opened(tmp_path, schema):
-    for script in schema.glob("*.sql"):
-        if int(script.name[:4]) > 14:
-            script.unlink()
+def test_a_conversation_of_version_14_was_never_opened(tmp_path):
     path = tmp_path / "history.db"
-    old = Database(path, schema)
+    old = Database(path, schema_of(14, tmp_path / "schema"))
     for number, title in enumerate(("older", "newer"), 1):
         old.run(
             "INSERT INTO conversation (id, title, created, updated) VALUES (?, ?, 1, ?)", title, title, number
@@ -587,12 +606,9 @@ def test_a_conversation_of_version_14_was_never_opened(tmp_path, schema):
         assert (last.title, last.updated) == ("newer", 2.0)
 
 
-def test_the_cells_of_version_10_keep_their_numbers_and_share_runs_from_then_on(tmp_path, schema):
-    for script in schema.glob("*.sql"):
-        if int(script.name[:4]) > 10:
-            script.unlink()
+def test_the_cells_of_version_10_keep_their_numbers_and_share_runs_from_then_on(tmp_path):
     path = tmp_path / "history.db"
-    old = Database(path, schema)
+    old = Database(path, schema_of(10, tmp_path / "schema"))
     old.run(
         "INSERT INTO experiment (id, name, fingerprint, schedule, repetitions, engines, machine, prompts, created)"
         " VALUES ('e', 'colours', 'f', 'swap', 1, '[]', '{}', 2, 1)"

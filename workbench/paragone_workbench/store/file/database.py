@@ -16,7 +16,7 @@ from paragone_workbench.store.file.older import FIRST, migrate_older
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")
-"""The folder with the SQL scripts that create the schema of a new file and update older schemas."""
+"""The folder with the SQL scripts that create the schema of a new file, and with those that update older schemas."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
@@ -115,8 +115,7 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        scripts = _scripts(schema)
-        newest = max(scripts)
+        newest = max(_scripts(schema))
         if version < 0:
             raise InputError(
                 f"The history in {path} has the version {version}, which no version of paragone writes: "
@@ -144,9 +143,12 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     return connection
 
 
-def _scripts(folder: Path) -> dict[int, str]:
-    """Return the scripts of a folder by the version of the schema that each one leads to."""
-    matches = ((re.match(r"(\d{4})_", path.name), path) for path in folder.glob("*.sql"))
+def _scripts(folder: Path, prefix: str = "") -> dict[int, str]:
+    """Return the scripts of a folder by the version of the schema that each one leads to.
+
+    With the prefix `whole_`, return the scripts that create a whole schema in an empty file.
+    """
+    matches = ((re.match(rf"{prefix}(\d{{4}})", path.name), path) for path in folder.glob("*.sql"))
     return {int(match[1]): path.read_text(encoding="utf-8") for match, path in matches if match}
 
 
@@ -157,10 +159,13 @@ def _migrate(connection: sqlite3.Connection, version: int, schema: Path) -> None
         for statement in _statements(script):
             connection.execute(statement)
 
-    scripts = _scripts(schema)
+    scripts, whole = _scripts(schema), _scripts(schema, "whole_")
     with _transaction(connection):
-        if 0 < version < FIRST:
-            migrate_older(connection, version, _scripts(schema / "older"), scripts[FIRST], execute)
+        if version == 0:
+            version = max(whole)
+            execute(whole[version])
+        elif version < FIRST:
+            migrate_older(connection, version, _scripts(schema / "older"), whole[FIRST], execute)
             version = FIRST
         for number in sorted(number for number in scripts if number > version):
             execute(scripts[number])

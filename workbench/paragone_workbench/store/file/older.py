@@ -11,7 +11,7 @@ from typing import Any
 from paragone_workbench.identity import new_id
 
 FIRST = 6
-"""The version that `0006_first.sql` creates, with which each new file begins."""
+"""The version that `whole_0006.sql` creates."""
 
 
 def migrate_older(

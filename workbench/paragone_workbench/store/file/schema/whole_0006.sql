@@ -1,4 +1,4 @@
--- The schema of a new file. Later versions add scripts beside this one: 0007_subject.sql, and so on.
+-- The schema of version 6, to which files of versions 1 to 5 are migrated. 0007_subject.sql and later scripts change it.
 --
 -- Every row that can be in the files of two machines has an id that the program made, a UUID of version 7, and rows refer
 -- to each other by these ids. `number` is what people type (c7, r45, e3). With AUTOINCREMENT, the number of a deleted
