@@ -260,7 +260,7 @@ class Choice:
             fewest=suite.fewest_left(FEWEST_PROMPTS),
             usual_run=usual_run(self.request),
         )
-        if not plan.is_enough:
+        if plan.prompts < plan.fewest:
             raise InputError(
                 f"The time is too short: it is enough for about {plan.prompts} of {counted(plan.left, 'prompt')}, and so few "
                 "decide nothing.",

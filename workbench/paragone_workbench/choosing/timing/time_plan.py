@@ -89,11 +89,6 @@ class TimePlan:
     all_s: float
 
     @property
-    def is_enough(self) -> bool:
-        """Whether the time suffices for a decision."""
-        return self.prompts >= self.fewest
-
-    @property
     def fewest_s(self) -> float:
         """Seconds below which nothing can be decided."""
         rest = 1 - 2 * _SPEED_SHARE - _FIDELITY_SHARE

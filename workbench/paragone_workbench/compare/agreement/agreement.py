@@ -15,6 +15,7 @@ from paragone import Json
 from paragone.wire import to_json
 from paragone_workbench.compare.agreement.degenerate import is_degenerate, is_empty, is_loop
 from paragone_workbench.compare.divergence import divergence
+from paragone_workbench.runs.metrics import percentile
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.statistics.intervals import Interval, share_interval
 
@@ -78,10 +79,7 @@ class Agreement:
         """The lower quartile, the median and the upper quartile of `forks`; None without any."""
         if not self.forks:
             return None
-        if len(self.forks) == 1:
-            return (float(self.forks[0]),) * 3
-        low, middle, high = statistics.quantiles(self.forks, n=4, method="inclusive")
-        return low, middle, high
+        return percentile(self.forks, 25), percentile(self.forks, 50), percentile(self.forks, 75)
 
     @property
     def is_collapsed(self) -> bool:

@@ -40,9 +40,10 @@ def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> 
     return [_finding(sides, reference, different, silent)] if different else []
 
 
-def _evidence(side: Side) -> int:
-    known = (side.prompt_tokens, side.settings.prompt, side.settings.prompt_ids)
-    return sum(bit for bit, value in zip((1, 2, 4), known, strict=True) if value is not None)
+def _evidence(side: Side) -> list[bool]:
+    """Return which properties of the prompt are known, starting with the one that says most."""
+    known = (side.settings.prompt_ids, side.settings.prompt, side.prompt_tokens)
+    return [value is not None for value in known]
 
 
 def _alike(one: Side, other: Side) -> bool | None:
@@ -114,16 +115,12 @@ def _difference(one: str, other: str) -> tuple[str, str]:
 
 
 def _described(reference: Side, side: Side, only_reference: str, only_side: str) -> str:
-    if not only_reference and not only_side:
-        return _first_token(reference, side)
-    if not only_side:
+    if only_reference and only_side:
+        return f"{side.name} has {quoted(only_side)} in place of {quoted(only_reference)}."
+    if only_reference:
         return f"{side.name} leaves out {quoted(only_reference)}."
-    if not only_reference:
+    if only_side:
         return f"{side.name} adds {quoted(only_side)}."
-    return f"{side.name} has {quoted(only_side)} in place of {quoted(only_reference)}."
-
-
-def _first_token(reference: Side, side: Side) -> str:
     ids, others = reference.settings.prompt_ids, side.settings.prompt_ids
     if ids is None or others is None:
         return f"The text is the same in {side.name}, the number of its tokens is not: one engine adds special tokens."
