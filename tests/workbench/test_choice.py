@@ -103,7 +103,7 @@ async def test_a_third_engine_is_measured_alone(choose):
     assert {it.partition(":")[0] for it in await measured(choice)} == {"a", "c"}, "a is the reference"
     _, figures, _ = await choice.decision(0.03)
     assert all(figure.ttft_s for figure in figures)
-    assert [figure.answers for figure in figures] == [0, 12, 12]
+    assert [figure.greedy_answers for figure in figures] == [0, 12, 12]
 
 
 async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose, tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     after = await measured(again)
     decision, figures, _ = await again.decision(0.03)
     assert (decision.prompts, decision.planned, decision.chosen) == (20, 20, "a")
-    assert figures[1].answers >= 10
+    assert figures[1].greedy_answers >= 10
     assert again.missing() == ("The fidelity: a does not report distributions over its whole vocabulary.",)
     verdicts = [question for question in before + after if question.startswith("judge: ")]
     assert len(set(verdicts)) == 20

@@ -213,10 +213,10 @@ def test_figures_come_from_what_was_measured():
         memory=150,
         context=4096,
         decode_tps=80.0,
-        decode_stdev=4.0,
+        decode_tps_stdev=4.0,
         kld=Estimate(0.1, None),
         same_answers=3,
-        answers=9,
+        greedy_answers=9,
         pass_rate=0.5,
         prompts=10,
     )
@@ -239,7 +239,7 @@ def test_the_prompt_of_the_ttft_is_named():
 
 
 def test_a_speed_is_shown_with_its_spread():
-    assert speed_text(dataclasses.replace(SMALL, decode_stdev=4.0)) == "80.0 ± 4.0"
+    assert speed_text(dataclasses.replace(SMALL, decode_tps_stdev=4.0)) == "80.0 ± 4.0"
     assert speed_text(SMALL) == "80.0"
     assert speed_text(EngineFigures(engine="small")) == ""
 

@@ -241,7 +241,7 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
     if chosen.kld is not None:
         yield f"Its mean KLD from {reference.engine} is {kld_text(chosen.kld)}."
     if chosen.same_answers is not None:
-        yield f"It gives the same greedy answer as {reference.engine} to {chosen.same_answers} of {counted(chosen.answers, 'prompt')}."
+        yield f"It gives the same greedy answer as {reference.engine} to {chosen.same_answers} of {counted(chosen.greedy_answers, 'prompt')}."
 
 
 def _shown(verdict: NonInferiority) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from paragone import Json, WeightsFile
@@ -29,14 +29,14 @@ class EngineFigures:
         memory: Bytes of memory that the engine takes, estimated.
         context: Context window in tokens for which the memory is estimated.
         decode_tps: Decode rate in tokens per second.
-        decode_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
+        decode_tps_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
         ttft_s: Time to first token in seconds.
         ttft_prompt: Number of tokens of the prompt with which `ttft_s` is measured; None for a mean over the suite's answers.
         users_tps: Tokens per second of several users at once, all together.
         joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
-        answers: Number of prompts that both engines answered greedily; 0 if unknown.
+        greedy_answers: Number of prompts that both engines answered greedily; 0 if unknown.
         collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
         pass_rate: Share of the prompts whose assertions passed.
         prompts: Number of prompts over which the pass rate is computed.
@@ -47,37 +47,27 @@ class EngineFigures:
     memory: int | None = None
     context: int | None = None
     decode_tps: float | None = None
-    decode_stdev: float | None = None
+    decode_tps_stdev: float | None = None
     ttft_s: float | None = None
     ttft_prompt: int | None = None
     users_tps: float | None = None
     joules: float | None = None
     kld: Estimate | None = None
     same_answers: int | None = None
-    answers: int = 0
+    greedy_answers: int = 0
     collapse: str = ""
     pass_rate: float | None = None
     prompts: int = 0
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
+        """Return the fields as JSON, with two numbers for `kld`, and whether the engine has collapsed."""
+        fields = asdict(self)
+        del fields["kld"], fields["collapse"], fields["ttft_prompt"]
         return {
-            "engine": self.engine,
-            "size": self.size,
-            "memory": self.memory,
-            "context": self.context,
-            "decode_tps": self.decode_tps,
-            "decode_tps_stdev": self.decode_stdev,
-            "ttft_s": self.ttft_s,
-            "users_tps": self.users_tps,
-            "joules": self.joules,
+            **fields,
             "mean_kld": None if self.kld is None else self.kld.value,
             "mean_kld_se": None if self.kld is None else self.kld.error,
-            "same_answers": self.same_answers,
-            "greedy_answers": self.answers,
             "collapsed": bool(self.collapse),
-            "pass_rate": self.pass_rate,
-            "prompts": self.prompts,
         }
 
 
@@ -136,13 +126,13 @@ def engine_figures(
             memory=estimate.size if (estimate := estimates.get(engine)) else None,
             context=estimate.context if estimate else None,
             decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
-            decode_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
+            decode_tps_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
             joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(fidelity.candidates.get(engine, {})),
             same_answers=count_at(fidelity.answers, engine, "identical"),
-            answers=count_at(fidelity.answers, engine, "prompts") or 0,
+            greedy_answers=count_at(fidelity.answers, engine, "prompts") or 0,
             collapse=_collapse(fidelity.answers.get(engine, {})),
             pass_rate=pass_rates.get(engine, (None, 0))[0],
             prompts=pass_rates.get(engine, (None, 0))[1],
@@ -168,7 +158,7 @@ def with_speeds_of_answers(
         replace(
             engine,
             decode_tps=_mean_of(own, _METRICS["decode_tps"]),
-            decode_stdev=None,
+            decode_tps_stdev=None,
             ttft_s=_mean_of(own, _METRICS["ttft_s"]),
             ttft_prompt=None,
         )
@@ -188,7 +178,7 @@ def speed_text(engine: EngineFigures) -> str:
     """Return the decode rate with the standard deviation; empty if unknown."""
     if engine.decode_tps is None:
         return ""
-    spread = f" ± {engine.decode_stdev:.1f}" if engine.decode_stdev else ""
+    spread = f" ± {engine.decode_tps_stdev:.1f}" if engine.decode_tps_stdev else ""
     return f"{engine.decode_tps:.1f}{spread}"
 
 

@@ -79,7 +79,7 @@ def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list
         _memory(engine),
         pass_rate_text(engine, decision.planned),
         kld or ("" if engine.kld is None else kld_text(engine.kld)),
-        "" if engine.same_answers is None else f"{engine.same_answers} of {engine.answers}",
+        "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}",
         speed_text(engine),
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
         *([users_text(engine)] if with_users else []),
