@@ -86,7 +86,7 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     decision = decide([BIG, MIDDLE, SMALL], "big", dataclasses.replace(verdicts, values=values), tags)
     assert decision.reasons[:4] == (
         "middle has 0.60 times the size and 1.50 times the decoding speed of big.",
-        "Its mean KLD from big is 0.0200 ± 0.0010 (small).",
+        "The mean KLD of middle from big is 0.0200 ± 0.0010 (small).",
         "middle is not worse than big by more than 3.0 points: at worst, middle passes 1.8 points less often. "
         "(Difference −0.4 points, 95% interval −1.8 to +1.0, over 60 prompts.)",
         "middle loses most on `json`: 40.0 points over 5 prompts, which may be chance.",

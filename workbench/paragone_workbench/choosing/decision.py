@@ -239,9 +239,10 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
     if parts:
         yield f"{chosen.engine} has {' and '.join(parts)} of {reference.engine}."
     if chosen.kld is not None:
-        yield f"Its mean KLD from {reference.engine} is {kld_text(chosen.kld)}."
+        yield f"The mean KLD of {chosen.engine} from {reference.engine} is {kld_text(chosen.kld)}."
     if chosen.same_answers is not None:
-        yield f"It gives the same greedy answer as {reference.engine} to {chosen.same_answers} of {counted(chosen.greedy_answers, 'prompt')}."
+        same = f"{chosen.same_answers} of {counted(chosen.greedy_answers, 'prompt')}"
+        yield f"{chosen.engine} gives the same greedy answer as {reference.engine} to {same}."
 
 
 def _shown(verdict: NonInferiority) -> str:
