@@ -135,7 +135,7 @@ async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_
     second = suites.experiment.number
 
     def of(store: Store) -> tuple[list[str], int]:
-        hits = [hit.place.partition("/")[0] for hit in store.search("zebra")]
+        hits = [hit.id.partition("/")[0] for hit in store.search("zebra")]
         ((runs,),) = store._database.rows("SELECT count(*) FROM run")
         return hits, runs
 

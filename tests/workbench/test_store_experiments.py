@@ -203,7 +203,7 @@ def test_answers_of_experiments_are_found(store):
     new = create(store)
     number = store.experiments.save(new, key(0, 0), ended("A zebra is striped."))
     (hit,) = store.search("zebra")
-    assert (hit.place, hit.title, hit.engine) == (f"e{new}/{number}", "colours.jsonl", "smol")
+    assert (hit.id, hit.title, hit.engine) == (f"e{new}/{number}", "colours.jsonl", "smol")
     assert (hit.conversation, hit.prompt_id, hit.run_id) == (None, None, None)
     store.experiments.delete(new)
     assert store.search("zebra") == ()

@@ -500,7 +500,7 @@ def test_a_migration_from_the_fifth_version_keeps_everything(fifth):
     assert with_manifest.result.manifest == result.manifest
     assert (without.result.manifest, without.result.tokens) == ({}, ())
     assert with_manifest.result.tokens == result.tokens
-    assert {hit.place for hit in store.search("zebra")} == {"c1", "e1/1", "e1/2"}
+    assert {hit.id for hit in store.search("zebra")} == {"c1", "e1/1", "e1/2"}
 
     chat, suite = store.votes.all()
     assert runs_of(chat) == [first.id, other.id]

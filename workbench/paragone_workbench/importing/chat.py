@@ -56,7 +56,7 @@ class Chat:
 
 
 @dataclass(slots=True)
-class _Place:
+class _BranchEnd:
     """The prompt and the run up to a message, which the next messages continue."""
 
     prompt: Prompt | None = None
@@ -72,7 +72,7 @@ class _Lanes:
     chat: Chat
     all: list[LaneRecord] = field(default_factory=list)
     of_run: dict[str, LaneRecord] = field(default_factory=dict)
-    beside: dict[tuple[str, str], EngineDefinition] = field(default_factory=dict)
+    engines: dict[tuple[str, str], EngineDefinition] = field(default_factory=dict)
     """The engine of a lane's answers to a prompt, by the ids of the lane and the prompt."""
 
     def add(self, run: Run) -> None:
@@ -97,17 +97,17 @@ class _Lanes:
         lane.head = run
         lane.runs.append(run)
         self.of_run[run.id] = lane
-        self.beside[self._place(lane, run)] = run.result.definition
+        self.engines[self._key(lane, run)] = run.result.definition
 
     def _free(self, run: Run) -> LaneRecord | None:
         engine = run.result.definition
         preferred = [] if run.continues is None else [self.of_run[run.continues.id]]
         for lane in (*preferred, *self.all):
-            if self.beside.get(self._place(lane, run), engine) == engine:
+            if self.engines.get(self._key(lane, run), engine) == engine:
                 return lane
         return None
 
-    def _place(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
+    def _key(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
         """Return the ids of a lane and of the prompt that a run answers."""
         assert run.prompt is not None  # all runs of a chat have a prompt
         return lane.id, run.prompt.id
@@ -119,23 +119,23 @@ def conversation_of(chat: Chat) -> SavedConversation:
     Raises InputError if an answer consists of too many messages.
     """
     conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
-    places: dict[str | None, _Place] = {None: _Place()}
+    ends: dict[str | None, _BranchEnd] = {None: _BranchEnd()}
     following = Counter(message.parent for message in chat.messages)
     runs: dict[str, Run] = {}
     joined = 0
     for message in chat.messages:
-        before = places.get(message.parent, places[None])
-        place = places[message.id] = _Place(before.prompt, before.run, before.system)
+        before = ends.get(message.parent, ends[None])
+        end = ends[message.id] = _BranchEnd(before.prompt, before.run, before.system)
         if message.role == "system":
-            place.system = message.text
+            end.system = message.text
         elif message.role == "user":
-            place.prompt = conversation.add(_prompt(chat, message, before))
-            place.system = None
+            end.prompt = conversation.add(_prompt(chat, message, before))
+            end.system = None
         else:
             if before.prompt is None:  # the chat begins with an answer
-                place.prompt = conversation.add(_prompt(chat, _EMPTY, before))
+                end.prompt = conversation.add(_prompt(chat, _EMPTY, before))
             text, continues = message.text, before.run
-            if before.run is not None and before.run.prompt is place.prompt:  # an answer in several messages
+            if before.run is not None and before.run.prompt is end.prompt:  # an answer in several messages
                 text, continues = f"{before.run.text}\n\n{text}", before.run.continues
                 if following[message.parent] == 1:
                     del runs[before.run.id]
@@ -146,13 +146,13 @@ def conversation_of(chat: Chat) -> SavedConversation:
                         f"The conversation {quoted(chat.title)} has an answer in too many messages.",
                         hint="Remove it from the file.",
                     )
-            place.run = _run(chat, message, text, place.prompt, continues)
-            runs[place.run.id] = place.run
+            end.run = _run(chat, message, text, end.prompt, continues)
+            runs[end.run.id] = end.run
     kept = tuple(runs.values())
     lanes = _Lanes(chat)
     for run in kept:
         lanes.add(run)
-    if (shown := places.get(chat.current)) is not None and shown.run is not None:
+    if (shown := ends.get(chat.current)) is not None and shown.run is not None:
         lane = lanes.of_run.get(shown.run.id)
         if lane is not None:
             lane.head = shown.run
@@ -168,7 +168,7 @@ def conversation_of(chat: Chat) -> SavedConversation:
 _EMPTY = ChatMessage(id="", parent=None, role="user", text="")
 
 
-def _prompt(chat: Chat, message: ChatMessage, before: _Place) -> Prompt:
+def _prompt(chat: Chat, message: ChatMessage, before: _BranchEnd) -> Prompt:
     return Prompt(
         id=derived_id(chat.source, chat.id, "prompt", message.id),
         text=message.text,

@@ -60,7 +60,7 @@ def _hit(run: Run, text: str, *, is_prompt: bool, words: re.Pattern[str]) -> Hit
     prompt = run.prompt
     snippet, marks = snippet_of(text, words)
     return Hit(
-        place="",
+        id="",
         conversation=None,
         title="",
         prompt_id=None if prompt is None else prompt.id,

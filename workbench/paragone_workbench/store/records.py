@@ -115,7 +115,7 @@ class Summary:
 class Hit:
     """A prompt, an answer or a title that a search found."""
 
-    place: str
+    id: str
     """The id of the hit for commands: `c7` for a conversation, `e3/17` for an answer in an experiment."""
     conversation: int | None
     """The number of the conversation; None for an answer in an experiment."""

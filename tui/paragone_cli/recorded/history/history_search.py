@@ -22,7 +22,7 @@ def history_search(args: HistoryArguments) -> int:
     if args.json:
         put_json({"hits": [_json(hit) for hit in hits]})
     elif hits:
-        rows = [(hit.place, date(hit.time), _by(hit), hit.snippet) for hit in hits]
+        rows = [(hit.id, date(hit.time), _by(hit), hit.snippet) for hit in hits]
         put_table([("ID", "TIME", "BY", "TEXT"), *rows])
     else:
         note("No prompt, no answer and no title has all of these words.")
@@ -38,7 +38,7 @@ def _by(hit: Hit) -> str:
 
 def _json(hit: Hit) -> dict[str, Json]:
     return {
-        "id": hit.place,
+        "id": hit.id,
         "title": hit.title,
         "engine": hit.engine,
         "text": hit.snippet,

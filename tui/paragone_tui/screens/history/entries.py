@@ -30,7 +30,7 @@ class HistoryEntry:
         """The id that people type: `c7`, or `e3/17` for an answer of a suite."""
         if self.summary is not None:
             return f"c{self.summary.number}"
-        return "" if self.hit is None else self.hit.place
+        return "" if self.hit is None else self.hit.id
 
     @property
     def title(self) -> str:
@@ -70,7 +70,7 @@ def option_of(entry: HistoryEntry, query: Query) -> Option:
 def _details(entry: HistoryEntry) -> str:
     if entry.summary is None:
         assert entry.hit is not None  # an entry has a summary or a hit
-        return f"{when(entry.hit.time)} · answer {entry.hit.place} of a suite"
+        return f"{when(entry.hit.time)} · answer {entry.hit.id} of a suite"
     summary = entry.summary
     details = [when(summary.updated), counted(summary.prompts, "prompt"), ", ".join(summary.engines)]
     details += [f"#{tag}" for tag in summary.tags]

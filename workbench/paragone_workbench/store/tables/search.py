@@ -139,7 +139,7 @@ def _hit(row: Row, any_term: re.Pattern[str]) -> Hit:
     kind, number, title, prompt_id, run_id, engine, text, time = row
     snippet, marks = snippet_of(text, any_term)
     return Hit(
-        place=f"{kind}{number}" if kind == "c" else f"{kind}{number}/{run_id}",
+        id=f"{kind}{number}" if kind == "c" else f"{kind}{number}/{run_id}",
         conversation=number if kind == "c" else None,
         title=title,
         prompt_id=prompt_id,
