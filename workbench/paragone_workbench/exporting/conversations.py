@@ -43,7 +43,7 @@ def export_conversations(
 ) -> Exported:
     """Write the conversations with these numbers into a file; all conversations if `numbers` is None.
 
-    The suffix of the path sets the format: `.json` (complete, for import) or `.md` (to read). `find` returns the backend of
+    The suffix of the path sets the format: `.json` (complete, for import) or `.md` (to read). `find` returns the backend with
     a given name. `replaces` says whether an existing file may be replaced. If `numbers` is None, damaged conversations are
     left out. Blocks. Raises ParagoneError.
     """

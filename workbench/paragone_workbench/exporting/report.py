@@ -16,7 +16,7 @@ from paragone_workbench.store.store import Store
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
     """Write a report of the experiment or conversation with an id, such as `e3` or `c7`, and return the file's size in bytes.
 
-    `find` returns the backend of a given name. `replaces` says whether an existing file may be replaced. Raises ParagoneError.
+    `find` returns the backend with a given name. `replaces` says whether an existing file may be replaced. Raises ParagoneError.
     """
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 

@@ -169,7 +169,7 @@ class Plot:
         title: The titles of the vertical and the horizontal axis, such as `Pass rate over memory`.
         note: How to read the plot, as sentences.
         x: The horizontal axis.
-        y: The vertical axis, from the bottom.
+        y: The vertical axis, which begins at the bottom.
         points: The engines.
         front: The points of the Pareto front, from the left.
     """

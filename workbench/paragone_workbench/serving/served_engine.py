@@ -22,7 +22,7 @@ class ServedEngine:
     """An engine that requests name as their model. Requests wait in their order of arrival until the engine has room.
 
     A native engine computes one answer at a time. A server computes several answers, and so do engines that share a loaded model.
-    An open engine executes one run at a time, so the engine is opened once for each answer that may be computed at a time.
+    An open engine executes one run at a time, so the engine is opened as often as answers may be computed at the same time.
     """
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition) -> None:

@@ -15,7 +15,7 @@ from paragone_workbench.reporting.public_text import public
 def conditions_of(answers: Sequence[NamedRun], find: BackendLookup) -> Conditions | None:
     """Return whether the engines answered a prompt under the same conditions; None for fewer than two answers.
 
-    `find` returns the backend of a name. Runs that did not begin are left out.
+    `find` returns the backend with a given name. Runs that did not begin are left out.
     """
     sides = [
         Side.of_run(run, find(run.definition.backend), name=name)

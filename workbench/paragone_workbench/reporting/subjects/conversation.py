@@ -46,7 +46,7 @@ def conversation_report(
     saved: SavedConversation,
     find: BackendLookup,
 ) -> ReportContent:
-    """Return the report of a conversation. `find` returns the backend of a name."""
+    """Return the report of a conversation. `find` returns the backend with a given name."""
     lanes = _lanes(saved, find)
     prompts = [
         (number, prompt)

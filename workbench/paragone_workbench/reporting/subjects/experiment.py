@@ -44,7 +44,7 @@ def experiment_report(
     experiment: Experiment,
     find: BackendLookup,
 ) -> ReportContent:
-    """Return the report of an experiment. `find` returns the backend of a name.
+    """Return the report of an experiment. `find` returns the backend with a given name.
 
     The store must stay open while the report is written.
     """

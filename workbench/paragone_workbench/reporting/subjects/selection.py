@@ -27,7 +27,7 @@ class _Interest(NamedTuple):
     """Share of the runs that failed, or whose assertions do not hold."""
     difference: float
     """How much the answers of different engines differ, from 0 to 1."""
-    place: int
+    minus_number: int
     """Minus the prompt's number, so that earlier prompts come first among equals."""
 
 
@@ -62,7 +62,7 @@ class Selection:
     @property
     def numbers(self) -> list[int]:
         """The numbers of the chosen prompts, the worst first."""
-        return [-interest.place for interest in sorted(self._best, reverse=True)]
+        return [-interest.minus_number for interest in sorted(self._best, reverse=True)]
 
 
 def _difference(rows: Sequence[SuiteRow]) -> float:

@@ -40,14 +40,14 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
 
 
 def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
-    """Yield all runs as rows of a table. `find` returns the backend of a name. The store must stay open. Raises StoreError."""
+    """Yield all runs as rows of a table. `find` returns the backend with a given name. The store must stay open. Raises StoreError."""
     if isinstance(subject, Experiment):
         return experiment_rows(store, subject)
     return conversation_rows(subject, find)
 
 
 def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
-    """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend of a name."""
+    """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend with a given name."""
     places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
     names = names_of(saved.lanes, find)
     for lane in saved.lanes:

@@ -58,7 +58,7 @@ def of_run(query: Query) -> Condition:
 
 
 def of_cell(query: Query) -> Condition:
-    """Return the condition of the answers in experiments that fit the dates of a query. With tags, no answer fits."""
+    """Return the condition of the answers in experiments that fit the dates of a query. No answer fits a query with tags."""
     parts: list[Condition] = []
     if query.tags:
         parts.append(Condition("0", ()))
