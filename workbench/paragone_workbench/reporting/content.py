@@ -45,8 +45,6 @@ class Section:
 
     Attributes:
         title: The kind of the results.
-        tables: Tables of the results.
-        charts: Charts of the results.
         remarks: Sentences about the results.
         rest: More sentences, which are folded.
         note: How to read the results.

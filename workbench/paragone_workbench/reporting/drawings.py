@@ -12,7 +12,6 @@ class Figure:
 
     Attributes:
         name: The engine.
-        value: The value.
         low: The lower end of the value's interval; None if there is none.
         high: The upper end of the interval.
         text: The value with its unit.

@@ -93,10 +93,6 @@ class RunCount(NamedTuple):
     """The number of saved runs of an engine in one state, and of assertions of these runs by result.
 
     Attributes:
-        engine_index: The index of the engine.
-        state: The state of the runs.
-        runs: Number of runs.
-        passed: Number of assertions that passed.
         not_passed: Number of assertions that failed.
         undecided: Number of assertions that gave no verdict.
     """
@@ -116,7 +112,6 @@ class KnownRun(NamedTuple):
         key: The key of the run in this experiment.
         digests: The digests of the run in this experiment.
         result: The result of the run, if this experiment has other assertions for the answer; else None.
-        run_id: The id of the run.
         assertions: The results of this experiment's assertions; of the other experiment's, if `result` is not None.
     """
 
@@ -235,7 +230,6 @@ class EstimatedMemory:
     """The memory that an engine takes with a given context window.
 
     Attributes:
-        engine: The engine's name.
         size: Estimated bytes, the sum over all devices.
         context: The context window in tokens.
     """

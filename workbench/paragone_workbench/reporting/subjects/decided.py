@@ -48,7 +48,6 @@ class Decided:
         verdict: Which engine to deploy.
         overview: A row for each engine.
         plots: The quality of the engines over their memory and speed.
-        comparison: The comparison of the engines.
         about: The names of the reference, and of the engine to deploy if there is one.
     """
 
