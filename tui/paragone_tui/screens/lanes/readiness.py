@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
-    from paragone import ParagoneError
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
-    from paragone_workbench.runs.run import Run
 
 _STOPPING = frozenset({"stop", "stop-lane"})
 _AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
@@ -56,18 +54,6 @@ class Readiness(LaneObserver):
             self._show()
 
     def state_changed(self, lane: Lane) -> None:
-        """Check after a new state of a lane, but not after each token."""
+        """Check after a new state of a lane, such as a new run or a failed engine, but not after each token."""
         if not lane.is_busy or lane.state not in ("writing", "reading"):
             self.check()
-
-    def prompted(self, lane: Lane, run: Run) -> None:
-        """Check, because the new run can be stopped."""
-        self.check()
-
-    def run_ended(self, lane: Lane, run: Run) -> None:
-        """Check, because there may be no run left to stop."""
-        self.check()
-
-    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Check, because the lane accepts no more prompts."""
-        self.check()
