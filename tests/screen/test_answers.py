@@ -207,7 +207,7 @@ async def test_the_status_line_has_the_figures(start):
     async with start(rogue("steady"), size=(120, 30)) as screen:
         await screen.ask("go")
         await screen.answered()
-        status = screen.columns[0].status.text
+        status = screen.columns[0].status.render_line(0).text
         assert "steady" in status
         assert "done" in status
         assert "tok/s" in status

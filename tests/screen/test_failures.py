@@ -93,7 +93,7 @@ async def test_what_a_model_says_never_steers_the_terminal(start):
         assert "\x1b" not in screen.text
         assert "\u202e" not in screen.text
         assert "[bold]mark[/bold]" in screen.text
-        assert "[bold]name␛[2J" in screen.columns[0].status.text
+        assert "[bold]name␛[2J" in screen.columns[0].status.render_line(0).text
 
 
 async def test_an_engine_that_cannot_be_opened_says_why(start):

@@ -326,14 +326,16 @@ async def test_a_reopened_lane_shows_the_tokens_of_its_last_run(start):
     async with start(rogue("steady", max_tokens=3), size=(100, 24)) as screen:
         await screen.ask("go")
         await screen.answered()
-        (before,) = [part for part in screen.columns[0].status.text.split("  ") if "/4,096" in part]
+        (before,) = [
+            part for part in screen.columns[0].status.render_line(0).text.split("  ") if "/4,096" in part
+        ]
         assert before.strip() != "context 0/4,096"
         await screen.press("ctrl+n")
-        await screen.until(lambda: "context 0/4,096" in screen.columns[0].status.text)
+        await screen.until(lambda: "context 0/4,096" in screen.columns[0].status.render_line(0).text)
         await opened(screen, count=1)
         await screen.press("enter")
         await screen.until(lambda: "word0" in screen.columns[0].transcript.text)
-        assert before.strip() in screen.columns[0].status.text
+        assert before.strip() in screen.columns[0].status.render_line(0).text
 
 
 ENGINE = (

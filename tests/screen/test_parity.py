@@ -82,7 +82,7 @@ async def test_a_load_option_is_levelled_once_the_key_is_pressed_again(start):
 async def test_before_the_first_prompt_the_engines_are_compared(start):
     async with start(rogue("steady", "first"), rogue("steady", "second", context=512)) as screen:
         await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes), "engines open")
-        assert not any("≠" in column.status.text for column in screen.columns)
+        assert not any("≠" in column.status.render_line(0).text for column in screen.columns)
         await sheet(screen)
         assert "Before the first prompt: 1 condition was not the same:" in screen.text
 
@@ -113,7 +113,7 @@ async def test_marks_of_earlier_answers_do_not_stay(start):
         await screen.until(lambda: "≠ 1" in screen.text)
         await screen.press("ctrl+n")
         await screen.until(
-            lambda: not any("≠" in column.status.text for column in screen.columns),
+            lambda: not any("≠" in column.status.render_line(0).text for column in screen.columns),
             "a new conversation has no marks",
         )
         await screen.ask("go")

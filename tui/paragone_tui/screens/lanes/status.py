@@ -104,11 +104,6 @@ class LaneStatus(Widget):
         self._info = LaneStatusInfo()
         self._styles: dict[str, Style] = {}
 
-    @property
-    def text(self) -> str:
-        """The text of the line at its present width."""
-        return self._strip().text.rstrip()
-
     def show(self, info: LaneStatusInfo) -> None:
         """Set the content, and paint new content."""
         before, self._info = self._info, info
