@@ -80,7 +80,7 @@ async def test_an_engine_is_changed_in_mid_conversation(start):
         assert text.count("From here on: wide (rogue).") == 1
         assert "語2" in text
         assert text.count("by steady (rogue)") == 1, "the earlier answer says who wrote it"
-        screen.columns[0].show_history()  # as when the conversation is reopened
+        screen.app.lanes.lanes.show_history(screen.columns[0])  # as when the conversation is reopened
         text = screen.columns[0].transcript.text
         assert (text.count("From here on: wide"), text.count("by steady (rogue)")) == (1, 1)
 

@@ -164,7 +164,7 @@ async def test_a_change_is_noted_in_the_transcript(start):
         await screen.ask("again")
         await screen.answered()
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
-        screen.columns[0].show_history()
+        screen.app.lanes.lanes.show_history(screen.columns[0])
         assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
         assert screen.columns[0].transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import zip_longest
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -71,15 +71,12 @@ class LaneColumn(Column, LaneObserver):
         fold_thinking: bool,
         fold_logs: bool,
         keys: Mapping[str, Keys],
-        on_history: Callable[[], None],
     ) -> None:
         """Create the column of a lane of a session.
 
         `is_first` is whether the column is the leftmost. Changing the leftmost column makes Textual compute all styles again.
-        `on_history` is called when the column has shown all answers of the lane again.
         """
         super().__init__(classes="-first" if is_first else None)
-        self._on_history = on_history
         self._session = session
         self.lane = lane
         self.status = LaneStatus()
@@ -158,7 +155,6 @@ class LaneColumn(Column, LaneObserver):
             self.show_swap(definition.name, definition.backend)
         self.transcript.select(self.transcript.selected)
         self._show_status()
-        self._on_history()
 
     def reveal(self, run: Run, hit: Hit) -> None:
         """Scroll to the match of a search in a run of the lane's path."""

@@ -178,10 +178,13 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
 
-    def show_history(self) -> None:
-        """Show the runs on the paths of all lanes again."""
-        for column in self.columns:
+    def show_history(self, only: LaneColumn | None = None) -> None:
+        """Show the runs on the paths of all lanes again, or with `only` the runs of this column's lane."""
+        for column in self.columns if only is None else [only]:
             column.show_history()
+        self.differences.mark_all()
+        self.guide.show_for(self.columns)
+        self.marks.check()
         self._readiness.check()
 
     async def rebuild(self) -> None:
@@ -228,10 +231,6 @@ class Lanes(Horizontal, can_focus=True):
         for column in self.columns:
             column.show_differences(count if column.lane.name in lanes else 0)
 
-    def _history_shown(self) -> None:
-        self.differences.mark_all()
-        self.guide.show_for(self.columns)
-
     def _column(self, lane: Lane, *, is_first: bool = False) -> LaneColumn:
         column = LaneColumn(
             lane,
@@ -241,7 +240,6 @@ class Lanes(Horizontal, can_focus=True):
             fold_thinking=self._fold_thinking,
             fold_logs=self._fold_logs,
             keys=self._keys,
-            on_history=self._history_shown,
         )
         lane.observers += (self.marks, self._readiness, self.guide)
         return column

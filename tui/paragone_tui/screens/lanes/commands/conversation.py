@@ -41,7 +41,6 @@ def _begin(context: LanesContext) -> None:
     context.lanes.select_turn(None)
     context.lanes.lay_out()  # the headers show the system prompt
     context.lanes.show_history()
-    context.lanes.marks.check()
     session, engines = context.session, context.engines.config.engines
     if defined := defined_otherwise(session.lanes, engines, session.registry):
         context.do(lambda: _configure(context, defined))

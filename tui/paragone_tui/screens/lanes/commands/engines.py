@@ -140,7 +140,7 @@ async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDef
     await context.session.swap(column.lane, definition)
     if (left := column.lane.engine.left) is not None:
         context.say(left.sentence)
-    column.show_history()  # earlier answers now show that another engine wrote them
+    context.lanes.show_history(column)  # earlier answers now show that another engine wrote them
     context.lanes.lay_out()
     context.engines.remember_lanes()
 

@@ -34,7 +34,7 @@ def regenerate(context: LanesContext) -> None:
     selected = context.lanes.selected_run
     run = context.session.regenerate(column.lane, None if selected is None else selected.prompt)
     if run is not None and selected is not None:
-        column.show_history()  # later turns stay on the branch of the earlier answer
+        context.lanes.show_history(column)  # later turns stay on the branch of the earlier answer
     if run is None:
         context.say(
             "There is no prompt yet."

@@ -193,8 +193,7 @@ def step(context: LanesContext, by: int) -> None:
     lane, selected = column.lane, context.lanes.selected_run
     place = None if selected is None else lane.path.index(selected)
     if context.session.step(lane, by, selected):
-        column.show_history()
-        context.lanes.marks.check()
+        context.lanes.show_history(column)
         if place is not None:
             context.lanes.select_turn(lane.path[place].prompt)
     else:

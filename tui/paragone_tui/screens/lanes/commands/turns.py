@@ -72,6 +72,5 @@ def _go_to(context: LanesContext, column: LaneColumn, run: Run) -> None:
         if context.lane_is_answering(lane):
             return
         context.session.select(lane, newest_after(lane, run))
-        column.show_history()
-        context.lanes.marks.check()
+        context.lanes.show_history(column)
     context.lanes.select_turn(run.prompt)
