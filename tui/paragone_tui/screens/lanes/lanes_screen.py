@@ -17,7 +17,6 @@ from paragone_tui.keys import Keys
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.commands import (
-    choosing,
     compare,
     conversation,
     engines,
@@ -50,19 +49,7 @@ if TYPE_CHECKING:
 
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
 """Colours of messages by their severity."""
-_COMMANDS = (
-    choosing,
-    compare,
-    conversation,
-    engines,
-    lane,
-    layout,
-    prompts,
-    settings,
-    templates,
-    turns,
-    votes,
-)
+_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
 """The modules whose functions execute the commands."""
 
 
