@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from paragone import Backend, InputError, ParagoneError
 from paragone.network.guard import GUARD
-from paragone.wording import counted, size_text
+from paragone.wording import counted, shortened, size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
@@ -286,10 +286,9 @@ def _entry_row(entry: CatalogEntry, width: int, *, is_ticked: bool) -> Content:
 
 def _reason(reason: str, remedy: str, room: int) -> str:
     """Return the reason and the remedy. Cut the reason if both exceed `room` cells, so that the remedy stays visible."""
-    if not remedy or len(reason) + 1 + len(remedy) <= room:
-        return f"{reason} {remedy}".rstrip()
-    kept = max(_SHORTEST_REASON, room - len(remedy) - 2)
-    return f"{reason[:kept].rstrip()}… {remedy}" if kept < len(reason) else f"{reason} {remedy}"
+    if not remedy:
+        return reason
+    return f"{shortened(reason, max(_SHORTEST_REASON, room - len(remedy) - 1))} {remedy}"
 
 
 async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
