@@ -163,20 +163,8 @@ def closing_binding(command_id: str) -> Binding:
     return Binding(keys, "dismiss", "Close", id=command_id)
 
 
-def lane_bindings() -> list[Binding]:
-    """Return the key bindings of lane mode.
-
-    The bindings have priority, so that the mode or the lane changes before the next key is handled.
-    """
-    return _bindings(COMMANDS, priority=True)
-
-
-def program_bindings() -> list[Binding]:
-    """Return the bindings of the program's commands, which work on every screen."""
-    return _bindings([command for command in COMMANDS if command.group == "Program"], priority=False)
-
-
-def _bindings(commands: Iterable[ScreenCommand], *, priority: bool) -> list[Binding]:
+def bindings(commands: Iterable[ScreenCommand], *, priority: bool = False) -> list[Binding]:
+    """Return the key bindings of commands. With priority, a command takes effect before the next key is handled."""
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     keys = key_map(keys_in_force({}))

@@ -9,7 +9,8 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, ScreenResultType
 
-from paragone_tui.keys import program_bindings
+from paragone_tui.commands import COMMANDS
+from paragone_tui.keys import bindings
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 
 SCROLL_BINDINGS: tuple[Binding, ...] = (
@@ -31,7 +32,10 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     The command palette offers the screen's bindings, except those declared with `show=False`.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+c", "cancel", "Close"), *program_bindings()]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,ctrl+c", "cancel", "Close"),
+        *bindings(command for command in COMMANDS if command.group == "Program"),
+    ]
     DEFAULT_CSS = """
     Modal {
         align: center middle;

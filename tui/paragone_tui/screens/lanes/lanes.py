@@ -11,7 +11,8 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from paragone_tui.keys import Keys, lane_bindings, readable
+from paragone_tui.commands import COMMANDS
+from paragone_tui.keys import Keys, bindings, readable
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
 from paragone_tui.screens.lanes.guide import Guide
@@ -41,7 +42,7 @@ class Lanes(Horizontal, can_focus=True):
     """The columns of the lanes, or a welcome text without lanes. While this widget has the focus, lane mode is on."""
 
     FOCUS_ON_CLICK = False  # a click must not enter lane mode, in which the next typed letters are commands
-    BINDINGS: ClassVar[list[BindingType]] = [*lane_bindings()]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMMANDS, priority=True)]
     DEFAULT_CSS = """
     Lanes { height: 1fr; layers: guide; }
     #welcome { height: 1fr; padding: 1 2; color: $text-muted; display: none; }
