@@ -11,7 +11,7 @@ from textual.timer import Timer
 
 from paragone_tui.painting.cadence import BEAT
 from paragone_tui.program import Program
-from paragone_tui.screens.vote.vote_screen import AnswerColumn, VoteScreen, verdict_of
+from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
 from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
 from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
@@ -80,7 +80,11 @@ class BlindTurn(VoteScreen[bool | None]):
             self.columns[number].transcript.write(text)
             if answers.is_complete(number) and number not in self._ended:
                 self._ended.add(number)
-                _show_end(self.columns[number], ballot.answers[number])
+                run = ballot.answers[number]
+                if run.state == "failed":
+                    self.columns[number].fail()  # without the error, which could reveal the engine
+                else:
+                    self.columns[number].end(is_empty=not run.text.strip())
         self._show_keys()
         if answers.are_complete:
             if self._timer is not None:
@@ -173,12 +177,3 @@ class BlindTurn(VoteScreen[bool | None]):
             self.action_leave()
         else:
             self.do(self._session.stop)
-
-
-def _show_end(column: AnswerColumn, run: Run) -> None:
-    """Show that an answer is complete, or that the answer failed. The error stays hidden: it could reveal the engine."""
-    if run.state == "failed":
-        column.transcript.end()
-        column.fail()
-    else:
-        column.end(is_empty=not run.text.strip())

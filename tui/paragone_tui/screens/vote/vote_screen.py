@@ -69,7 +69,8 @@ class AnswerColumn(Column):
             self.transcript.add("note", "The answer is empty.")
 
     def fail(self, why: str = "") -> None:
-        """Show that the answer failed, and show the error `why` if the user may know the engine."""
+        """End the answer's text, and show that the answer failed, or the error `why` if the user may know the engine."""
+        self.transcript.end()
         self.transcript.add("error", why or "This answer failed.")
 
 
