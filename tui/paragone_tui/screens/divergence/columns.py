@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from paragone import Alternative, Token
+from paragone import Alternative
 from paragone_tui.terminal.text import bar, one_line, visible
 from paragone_tui.transcript.palette import heat_look
 from paragone_workbench.compare.confidence import quoted
@@ -123,15 +123,12 @@ def _following(
         word = visible(token.text).lstrip(" ")
         if at:
             text.append(" " * (len(visible(token.text)) - len(word)))
-        text.append(word, style=_heat(token, palette) + place)
+        look = heat_look(token.logprob) if token.logprob is not None else ""
+        text.append(word, style=_style(look, palette) + place)
     rows = list(text.wrap(_CONSOLE, width))
     yield from rows[:most]
     if len(rows) > most:
         yield Text("…", style="dim")
-
-
-def _heat(token: Token, palette: Mapping[str, Style]) -> Style:
-    return _style(heat_look(token.logprob), palette) if token.logprob is not None else Style()
 
 
 def _style(look: str, palette: Mapping[str, Style]) -> Style:
