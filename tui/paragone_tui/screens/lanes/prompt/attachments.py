@@ -84,7 +84,7 @@ class Attachments:
         """Drop all attachments that this text does not mention."""
         self.files, self.images = (), ()
         self.withdraw_messages(text)
-        kept = self._paths(text)
+        kept = self.paths(text)
         for path, named in self._named.items():
             if path not in kept and named.reading is not None:
                 named.reading.cancel()
@@ -92,7 +92,7 @@ class Attachments:
 
     def withdraw_messages(self, text: str) -> None:
         """Remove the messages about files that this text does not mention."""
-        paths = self._paths(text)
+        paths = self.paths(text)
         for path, named in self._named.items():
             while named.messages and path not in paths:
                 self.program.withdraw(named.messages.pop())
@@ -129,10 +129,6 @@ class Attachments:
             return f"{counted(len(sizes), 'file')} ({size_text(sum(size for _, size in sizes))})"
         return ", ".join(f"{name} ({size_text(size)})" for name, size in sizes)
 
-    def named(self, text: str) -> tuple[str, ...]:
-        """Return the paths in this text that the user mentioned."""
-        return tuple(self._paths(text))
-
     def name(self, path: str) -> None:
         """Begin to read the files that a mention with this path attaches."""
         known = self._named.get(path)
@@ -155,7 +151,7 @@ class Attachments:
         """
         self._is_awaited = True
         try:
-            for path in self._paths(text):
+            for path in self.paths(text):
                 named = self._named[path]
                 if named.state and not await _is_unchanged(path, named.state):
                     self._begin(path)
@@ -189,15 +185,15 @@ class Attachments:
         self.program.say(sentence, warning=True)
         named.messages.append(sentence)
 
-    def _paths(self, text: str) -> list[str]:
+    def paths(self, text: str) -> tuple[str, ...]:
         """Return the paths of the mentions in a text that the user has typed or picked."""
         if not self._named:
-            return []
+            return ()
         found = (mention.path for mention in mentions(text))
-        return [path for path in dict.fromkeys(found) if path in self._named]
+        return tuple(path for path in dict.fromkeys(found) if path in self._named)
 
     def _mentioned(self, text: str) -> list[_Named]:
-        return [self._named[path] for path in self._paths(text)]
+        return [self._named[path] for path in self.paths(text)]
 
 
 async def _is_unchanged(path: str, state: FileState) -> bool:

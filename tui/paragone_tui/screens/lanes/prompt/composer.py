@@ -218,7 +218,7 @@ class Composer(MentionField):
             texts = [(self._before_edit.text, ""), (edit, "" if self.edited is None else self.edited.id)]
         return tuple(
             DraftRecord(
-                text=text, pasted=self._pasted.marked(text), named=self.attachments.named(text), edits=edits
+                text=text, pasted=self._pasted.marked(text), named=self.attachments.paths(text), edits=edits
             )
             for text, edits in texts
             if text.strip()
