@@ -7,13 +7,13 @@ import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from paragone_tui.screens.divergence.divergence_sheet import Chosen
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.compare.divergence import Divergence
     from paragone_workbench.compare.fork import Fork
     from paragone_workbench.lanes.lane import Lane
@@ -32,18 +32,16 @@ def toggle_differences(context: LanesContext) -> None:
     )
 
 
-def reference_lane(context: LanesContext) -> None:
+@on_current_lane
+def reference_lane(context: LanesContext, column: LaneColumn) -> None:
     """Make the current lane the reference, with which the other lanes are compared."""
-    if column := context.current_or_say():
-        context.lanes.differences.compare_with(column.lane)
-        context.lanes.lay_out()
+    context.lanes.differences.compare_with(column.lane)
+    context.lanes.lay_out()
 
 
-def toggle_heat(context: LanesContext) -> None:
+@on_current_lane
+def toggle_heat(context: LanesContext, column: LaneColumn) -> None:
     """Turn the colouring of the current lane's tokens by their probabilities on or off."""
-    column = context.current_or_say()
-    if column is None:
-        return
     if not context.lanes.differences.toggle_heat(column.lane):
         context.say("The probabilities of the tokens are hidden.")
     elif not column.lane.engine.capabilities.logprobs:
@@ -124,11 +122,9 @@ def choose(context: LanesContext) -> None:
     )
 
 
-def divergence(context: LanesContext) -> None:
+@on_current_lane
+def divergence(context: LanesContext, column: LaneColumn) -> None:
     """Show where the current lane's answer parts from the reference lane's answer, and how sure each engine was."""
-    column = context.current_or_say()
-    if column is None:
-        return
     if len(context.lanes.columns) < 2:
         context.say(f"There is nothing to compare with; {context.key_of('add-lane')} adds a lane.")
     elif not context.is_answering(context.session.lanes):
@@ -217,12 +213,11 @@ def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:
         prompt = run.prompt
         if prompt is None:
             continue
-        compared = [lane for lane in lanes if differences.parting(prompt, lane) is not None]
-        if current in compared or (current is reference and compared):
-            answers = [(lane, lane.answer(prompt)) for lane in compared]
-            return [_Answer(reference, run, None)] + [
-                _Answer(lane, answer, differences.parting(prompt, lane))
-                for lane, answer in answers
-                if answer is not None
-            ]
+        found = [
+            _Answer(lane, answer, parting)
+            for lane in lanes
+            if (answer := lane.answer(prompt)) and (parting := differences.parting(prompt, lane))
+        ]
+        if found and (current is reference or any(answer.lane is current for answer in found)):
+            return [_Answer(reference, run, None), *found]
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -68,12 +70,6 @@ class LanesContext:
         """Return the first key that a command has in the present mode, in short notation."""
         return self.lanes.key_of(command)
 
-    def current_or_say(self) -> LaneColumn | None:
-        """Return the current lane's column. Without lanes, show a message and return None."""
-        if self.lanes.current is None:
-            self.say(f"There is no lane; {self.key_of('add-lane')} adds one.")
-        return self.lanes.current
-
     def history_or_say(self) -> History | None:
         """Return the history. If the history is not open, show why and return None."""
         if self.history.history is None:
@@ -92,3 +88,18 @@ class LanesContext:
         if lane.is_busy:
             self.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
         return lane.is_busy
+
+
+def on_current_lane(
+    act: Callable[Concatenate[LanesContext, LaneColumn, Arguments], None],
+) -> Callable[Concatenate[LanesContext, Arguments], None]:
+    """Make a command act on the column of the current lane. Without lanes, the command shows a message."""
+
+    @wraps(act)
+    def command(context: LanesContext, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if (column := context.lanes.current) is None:
+            context.say(f"There is no lane; {context.key_of('add-lane')} adds one.")
+        else:
+            act(context, column, *args, **kwargs)
+
+    return command

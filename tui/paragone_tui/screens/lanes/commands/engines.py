@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
 from paragone_tui.screens.lanes.commands.prompts import send
 from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
     from paragone_tui.screens.engine_picker import Picked
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.settings import Carried
@@ -94,10 +94,10 @@ async def show_added(context: LanesContext) -> None:
     context.session.open_engines()
 
 
-def close_lane(context: LanesContext) -> None:
+@on_current_lane
+def close_lane(context: LanesContext, column: LaneColumn) -> None:
     """Close the current lane and its engine."""
-    if column := context.current_or_say():
-        context.do(lambda: _close(context, column.lane))
+    context.do(lambda: _close(context, column.lane))
 
 
 async def _close(context: LanesContext, lane: Lane) -> None:
@@ -110,11 +110,9 @@ async def _close(context: LanesContext, lane: Lane) -> None:
     await context.lanes.rebuild()
 
 
-def swap_engine(context: LanesContext) -> None:
+@on_current_lane
+def swap_engine(context: LanesContext, column: LaneColumn) -> None:
     """Let the user pick another engine for the current lane. The options that the user set are kept."""
-    column = context.current_or_say()
-    if column is None:
-        return
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
@@ -145,10 +143,10 @@ async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDef
     context.engines.remember_lanes()
 
 
-def restart_engine(context: LanesContext) -> None:
+@on_current_lane
+def restart_engine(context: LanesContext, column: LaneColumn) -> None:
     """Restart an engine that is not running, first the current lane's. If all engines run, restart the current lane's."""
     session = context.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
-    if column := context.current_or_say():
-        lane = column.lane if column.lane in gone or not gone else gone[0]
-        context.do(lane.restart)
+    lane = column.lane if column.lane in gone or not gone else gone[0]
+    context.do(lane.restart)

@@ -7,29 +7,30 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
 from paragone_workbench.lanes.continuing import go_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.lanes.copies import Copy
     from paragone_workbench.runs.costs import Costs
 
 
-def stop_lane(context: LanesContext) -> None:
+@on_current_lane
+def stop_lane(context: LanesContext, column: LaneColumn) -> None:
     """Stop the answers of the current lane. If the lane is not answering, stop loading its engine."""
-    if column := context.current_or_say():
-        if column.lane.is_busy:
-            context.do(partial(context.session.stop, [column.lane]))
-        else:
-            column.lane.engine.stop_opening()
+    if column.lane.is_busy:
+        context.do(partial(context.session.stop, [column.lane]))
+    else:
+        column.lane.engine.stop_opening()
 
 
-def regenerate(context: LanesContext) -> None:
+@on_current_lane
+def regenerate(context: LanesContext, column: LaneColumn) -> None:
     """Let the current lane answer the selected or the last prompt again."""
-    column = context.current_or_say()
-    if column is None or context.lane_is_answering(column.lane):
+    if context.lane_is_answering(column.lane):
         return
     selected = context.lanes.selected_run
     run = context.session.regenerate(column.lane, None if selected is None else selected.prompt)
@@ -43,10 +44,10 @@ def regenerate(context: LanesContext) -> None:
         )
 
 
-def continue_answer(context: LanesContext) -> None:
+@on_current_lane
+def continue_answer(context: LanesContext, column: LaneColumn) -> None:
     """Let the current lane continue its last answer, if that is not complete."""
-    column = context.current_or_say()
-    if column is None or context.lane_is_answering(column.lane):
+    if context.lane_is_answering(column.lane):
         return
     try:
         go_on(context.session, column.lane)
@@ -54,22 +55,20 @@ def continue_answer(context: LanesContext) -> None:
         context.say(str(error))
 
 
-def copy_answer(context: LanesContext) -> None:
+@on_current_lane
+def copy_answer(context: LanesContext, column: LaneColumn) -> None:
     """Copy the selected or the last answer of the current lane to the clipboard."""
-    if column := context.current_or_say():
-        selected = context.lanes.selected_run
-        text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
-        if text:
-            context.program.copy(text)
-        else:
-            context.say("There is no answer to copy yet.")
+    selected = context.lanes.selected_run
+    text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
+    if text:
+        context.program.copy(text)
+    else:
+        context.say("There is no answer to copy yet.")
 
 
-def copy(context: LanesContext) -> None:
+@on_current_lane
+def copy(context: LanesContext, column: LaneColumn) -> None:
     """Let the user pick a text to copy: a block of code, the answer, the turn of all lanes, or the conversation."""
-    column = context.current_or_say()
-    if column is None:
-        return
     run = context.lanes.selected_run or column.lane.record.head
     if run is None:
         context.say("There is nothing to copy yet.")
@@ -87,19 +86,17 @@ def copy(context: LanesContext) -> None:
     context.show(CopyPicker(list(copies(context.session.lanes, run))), picked)
 
 
-def about_lane(context: LanesContext) -> None:
+@on_current_lane
+def about_lane(context: LanesContext, column: LaneColumn) -> None:
     """Show the details of the current lane's engine."""
-    if column := context.current_or_say():
-        from paragone_tui.screens.about_sheet import AboutLane
+    from paragone_tui.screens.about_sheet import AboutLane
 
-        context.show(AboutLane(column.lane))
+    context.show(AboutLane(column.lane))
 
 
-def costs(context: LanesContext) -> None:
+@on_current_lane
+def costs(context: LanesContext, column: LaneColumn) -> None:
     """Show the costs of the current lane's answers."""
-    column = context.current_or_say()
-    if column is None:
-        return
     from paragone_workbench.ledger.ledger import costs_by_engine
 
     engines = costs_by_engine(run.result for run in column.lane.record.runs)

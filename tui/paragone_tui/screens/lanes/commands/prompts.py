@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
 from paragone_tui.screens.lanes.commands.votes import can_vote, open_ballot
 from paragone_tui.screens.lanes.readiness import can_stop
 from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.queue import QueuedPrompt
+    from paragone_workbench.store.history import History
 
 
 _RECALLED = 100
@@ -25,10 +27,10 @@ def send(context: LanesContext) -> None:
     _send_with_files(context)
 
 
-def send_to_lane(context: LanesContext) -> None:
+@on_current_lane
+def send_to_lane(context: LanesContext, column: LaneColumn) -> None:
     """Send the prompt to the current lane only. An edited prompt goes to all lanes that answered the earlier prompt."""
-    if column := context.current_or_say():
-        _send_with_files(context, column.lane)
+    _send_with_files(context, column.lane)
 
 
 def _send_with_files(context: LanesContext, lane: Lane | None = None) -> None:
@@ -143,11 +145,9 @@ def queue(context: LanesContext) -> None:
     context.show(QueuePicker(context.session), edit)
 
 
-def edit_prompt(context: LanesContext) -> None:
+@on_current_lane
+def edit_prompt(context: LanesContext, column: LaneColumn) -> None:
     """Edit the selected or the last prompt of the current lane. A repeated command edits the prompt before, and so on."""
-    column = context.current_or_say()
-    if column is None:
-        return
     prompts = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not prompts:
         context.say("There is no prompt yet.")
@@ -185,10 +185,10 @@ def _shown_key(context: LanesContext, command: str) -> str:
     return context.key_of(command).replace("^", "ctrl+")
 
 
-def step(context: LanesContext, by: int) -> None:
+@on_current_lane
+def step(context: LanesContext, column: LaneColumn, by: int) -> None:
     """Show the previous (-1) or the next (1) variant in the current lane."""
-    column = context.current_or_say()
-    if column is None or context.lane_is_answering(column.lane):
+    if context.lane_is_answering(column.lane):
         return
     lane, selected = column.lane, context.lanes.selected_run
     place = None if selected is None else lane.path.index(selected)
@@ -245,17 +245,17 @@ async def _edit_outside(context: LanesContext) -> None:
 def recall(context: LanesContext, by: int) -> None:
     """Recall an earlier (-1) or a later (1) prompt into the composer, also from earlier conversations."""
     write(context)
-    if not (context.earlier_prompts or context.session.prompts) and context.history.history is not None:
-        context.do(lambda: _recall_first(context, by))
+    history = context.history.history
+    if history is not None and not (context.earlier_prompts or context.session.prompts):
+        context.do(lambda: _recall_first(context, history, by))
     else:
         _recall(context, by)
 
 
-async def _recall_first(context: LanesContext, by: int) -> None:
-    if (history := context.history.history) is not None:
-        found = await history.call(lambda store: store.prompts("", _RECALLED))
-        context.earlier_prompts = [*reversed(found)]
-        _recall(context, by)
+async def _recall_first(context: LanesContext, history: History, by: int) -> None:
+    found = await history.call(lambda store: store.prompts("", _RECALLED))
+    context.earlier_prompts = [*reversed(found)]
+    _recall(context, by)
 
 
 def _recall(context: LanesContext, by: int) -> None:

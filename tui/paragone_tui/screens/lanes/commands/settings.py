@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.options import describe
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
 from paragone_workbench.config.presets import preset_of
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.settings import Origin, edited, lane_settings
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_tui.screens.settings.settings_form import SettingsChange
 
 
-def settings(context: LanesContext) -> None:
+@on_current_lane
+def settings(context: LanesContext, column: LaneColumn) -> None:
     """Show the settings of the current lane in a form, and apply the user's changes."""
-    column = context.current_or_say()
-    if column is None:
-        return
     lane = column.lane
     definition, backend = lane.engine.definition, lane.engine.backend
     if backend is None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
 from paragone_tui.screens.lanes.commands.engines import has_room, show_added
 from paragone_workbench.lanes.variants import newest_after
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_tui.screens.lanes.commands.context import LanesContext
     from paragone_workbench.runs.run import Run
 
 
-def select(context: LanesContext, step: int) -> None:
+@on_current_lane
+def select(context: LanesContext, column: LaneColumn, step: int) -> None:
     """Select the turn before (-1) or after (1) the selected turn.
 
     If no turn is selected, the last turn is before; no turn is after the last turn.
     """
-    column = context.current_or_say()
-    if column is None:
-        return
     turns = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not turns:
         context.say("There is no turn yet.")
@@ -34,10 +32,10 @@ def select(context: LanesContext, step: int) -> None:
         )
 
 
-def fork_lane(context: LanesContext) -> None:
+@on_current_lane
+def fork_lane(context: LanesContext, column: LaneColumn) -> None:
     """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
-    column = context.current_or_say()
-    if column is None or not has_room(context):
+    if not has_room(context):
         return
     run = context.lanes.selected_run or column.lane.record.head
     if run is None:
@@ -51,11 +49,9 @@ def fork_lane(context: LanesContext) -> None:
         context.do(lambda: show_added(context))
 
 
-def tree(context: LanesContext) -> None:
+@on_current_lane
+def tree(context: LanesContext, column: LaneColumn) -> None:
     """Show all turns of the current lane, and go to the turn that the user picks."""
-    column = context.current_or_say()
-    if column is None:
-        return
     if not column.lane.path:
         context.say("There is no turn yet.")
         return

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
+
 if TYPE_CHECKING:
-    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.runs.run import Run
@@ -69,11 +71,9 @@ def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None
     context.show(turn, lambda again: _be_blind(context, again))
 
 
-def prefer_answer(context: LanesContext) -> None:
+@on_current_lane
+def prefer_answer(context: LanesContext, column: LaneColumn) -> None:
     """Vote for the current lane's last answer, against the other lanes' answers to the same prompt."""
-    column = context.current_or_say()
-    if column is None:
-        return
     lane = column.lane
     run = lane.record.head
     prompt = run.prompt if run is not None else None
