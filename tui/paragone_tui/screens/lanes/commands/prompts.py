@@ -225,7 +225,7 @@ def search_prompts(context: LanesContext) -> None:
     from paragone_tui.screens.prompt_picker import PromptPicker
 
     here = [prompt.written for prompt in reversed(context.session.prompts)]
-    context.show(PromptPicker(context.history.history, here), lambda text: _write_again(context, text))
+    context.show(PromptPicker(context.history.history, here), lambda text: replace_prompt(context, text))
 
 
 def editor(context: LanesContext) -> None:
@@ -264,7 +264,8 @@ def _recall(context: LanesContext, by: int) -> None:
     _attach_again(context)
 
 
-def _write_again(context: LanesContext, text: str) -> None:
+def replace_prompt(context: LanesContext, text: str) -> None:
+    """Replace the composer's text, attach the files of an earlier prompt with this text, and move the focus to the prompt."""
     write(context)
     context.composer.load(text)
     _attach_again(context)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_tui.screens.lanes.commands.prompts import write
+from paragone_tui.screens.lanes.commands.prompts import replace_prompt
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.commands.context import LanesContext
@@ -42,11 +42,6 @@ def _fill_in(context: LanesContext, name: str) -> None:
 
     asked = [variable for variable in names if variable not in written]
     if asked:
-        context.show(VariablesForm(name, asked, fill), partial(_load, context))
+        context.show(VariablesForm(name, asked, fill), partial(replace_prompt, context))
     else:
-        _load(context, fill({}))
-
-
-def _load(context: LanesContext, text: str) -> None:
-    write(context)
-    context.composer.load(text)
+        replace_prompt(context, fill({}))
