@@ -38,8 +38,9 @@ class AnswerColumn(Column):
     def __init__(self, letter: str, *, markdown: bool) -> None:
         super().__init__()
         self._letter = letter
-        self._label = Static(self._content(), classes="label", markup=False)
+        self._label = Static(classes="label", markup=False)
         self.transcript = Transcript(markdown=markdown)
+        self.show_label()
 
     def compose(self) -> ComposeResult:
         """Create the label and the text."""
@@ -48,11 +49,9 @@ class AnswerColumn(Column):
 
     def show_label(self, engine: str = "", verdict: str = "") -> None:
         """Show the letter, the vote, and the engine's name if the user may see the name."""
-        self._label.update(self._content(engine, verdict))
-
-    def _content(self, engine: str = "", verdict: str = "") -> Content:
         name = f"  {one_line(engine)}" if engine else ""
-        return Content.assemble((self._letter, "bold"), name, (f"  {verdict}" if verdict else "", "bold"))
+        vote = (f"  {verdict}" if verdict else "", "bold")
+        self._label.update(Content.assemble((self._letter, "bold"), name, vote))
 
     def show_text(self, text: str) -> None:
         """Replace the shown text with a complete answer, and scroll to its beginning."""
