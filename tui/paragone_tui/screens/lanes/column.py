@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from paragone_tui.keys import Keys
     from paragone_tui.transcript.block import Block
     from paragone_workbench.conversation.tree import Prompt
+    from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.runs.metrics import RunMetrics
@@ -143,7 +144,7 @@ class LaneColumn(Column, LaneObserver):
         path = self.lane.path
         for run, following in zip_longest(path, path[1:]):
             if run.continues is not None and not _is_same_engine(run, run.continues):
-                self.show_swap(run.result.definition.name, run.result.definition.backend)
+                self.show_swap(run.result.definition)
             self._show_changes(run)
             if run.prompt is not None:
                 self._show_prompt(run.prompt)
@@ -152,7 +153,7 @@ class LaneColumn(Column, LaneObserver):
                 self._show_end(run, following)
         definition = self.lane.engine.definition
         if path and not path[-1].result.definition.is_called_like(definition):
-            self.show_swap(definition.name, definition.backend)
+            self.show_swap(definition)
         self.transcript.select(self.transcript.selected)
         self._show_status()
 
@@ -168,9 +169,9 @@ class LaneColumn(Column, LaneObserver):
         first = next(iter(hit.marks), (0, 0))
         self.transcript.reveal(block, hit.snippet[first[0] :])
 
-    def show_swap(self, engine: str, backend: str) -> None:
+    def show_swap(self, engine: EngineDefinition) -> None:
         """Add a note that another engine continues from here."""
-        self.transcript.add("note", f"From here on: {engine} ({backend}).")
+        self.transcript.add("note", f"From here on: {engine.name} ({engine.backend}).")
 
     # Events of the lane
 

@@ -134,7 +134,7 @@ def _show_option_changes(context: LanesContext, carried: Carried) -> None:
 
 
 async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
-    column.show_swap(definition.name, definition.backend)
+    column.show_swap(definition)
     await context.session.swap(column.lane, definition)
     if (left := column.lane.engine.left) is not None:
         context.say(left.sentence)
