@@ -31,6 +31,8 @@ _OTHER_ROWS = 21
 """Usual number of rows of the sheet without the text after the fork."""
 _MOST_ROWS = 8
 """Largest number of rows of the text after the fork."""
+_KEYS = (("← →", "engine"), ("↑ ↓", "token"), ("enter", "go on from it"), ("b", "let all go on"))
+"""Key hints for a fork whose tokens are known."""
 _INEXACT = (
     "The tokens cannot be compared: they were not kept, or the vocabularies are not known to be the same. "
     "This is the first character that differs."
@@ -89,9 +91,9 @@ class DivergenceSheet(Sheet):
         self._known = [at for at, side in enumerate(fork.sides) if side.choices]
         """Indices of the engines whose tokens are known."""
         column = 1 if 1 in self._known or not self._known else self._known[0]
-        self._cursor = Cursor(column, 0)
-        others = [at for at, choice in enumerate(self._side.choices) if not self._side.is_own(choice)]
-        self._cursor = Cursor(column, others[0] if others else 0)
+        side = fork.sides[column]
+        others = (at for at, choice in enumerate(side.choices) if not side.is_own(choice))
+        self._cursor = Cursor(column, next(others, 0))
 
     def action_step(self, by: int) -> None:
         """Show the next fork (1) or the previous fork (-1)."""
@@ -152,18 +154,8 @@ class DivergenceSheet(Sheet):
     def _show(self) -> None:
         if not self.is_attached:
             return
-        keys = [("esc", "back")]
-        if self._known:
-            keys = [
-                ("← →", "engine"),
-                ("↑ ↓", "token"),
-                ("enter", "go on from it"),
-                ("b", "let all go on"),
-                *keys,
-            ]
-        if len(self._forks) > 1:
-            keys = [*keys[:-1], ("< >", "fork"), keys[-1]]
-        self.scroll.border_subtitle = hints(keys)
+        forks = [("< >", "fork")] if len(self._forks) > 1 else []
+        self.scroll.border_subtitle = hints([*(_KEYS if self._known else ()), *forks, ("esc", "back")])
         self.scroll.styles.width = _WIDTH
         width = min(_WIDTH, self.app.size.width) - _FRAME
         self.content.update(Text("\n").join(self._rows(width)))
