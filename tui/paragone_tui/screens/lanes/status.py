@@ -112,14 +112,6 @@ class LaneStatus(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Return the line; `y` is ignored."""
-        return self._strip()
-
-    def notify_style_update(self) -> None:
-        """Apply the colours of the theme."""
-        super().notify_style_update()
-        self._styles = {}
-
-    def _strip(self) -> Strip:
         info, width = self._info, self.size.width
         if not self._styles:
             self._styles = styles_of(self, _LOOKS)
@@ -154,6 +146,11 @@ class LaneStatus(Widget):
         right = [segment for part in figures for segment in (Segment("  ", style), *part)]
         blank = max(0, width - 1 - _cells(left) - _cells(right))
         return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
+
+    def notify_style_update(self) -> None:
+        """Apply the colours of the theme."""
+        super().notify_style_update()
+        self._styles = {}
 
 
 def _figures(info: LaneStatusInfo, style: Style, busy: Style, *, short: bool) -> Iterator[list[Segment]]:
