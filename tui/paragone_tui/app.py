@@ -64,7 +64,7 @@ class ParagoneApp(ProgramApp):
         self._demo = demo
         self._may_resume = config.chat.resume and definitions is None and not demo
         self._is_shared = False
-        """Whether another instance of the program had the history open at the end, so that the next one resumes nothing."""
+        """Whether another instance of the program had the history open at the end: the next instance then resumes nothing."""
         self._session = Session(
             self.registry,
             system=system,

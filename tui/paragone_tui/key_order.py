@@ -21,7 +21,7 @@ OPENING_S = 10.0
 _CONTROLS = {"enter": "\r", "tab": "\t"}
 """Control characters that a terminal also sends after an escape, for Alt and the key."""
 _PASSES = 5
-"""How often at most to wait for the widgets' messages after a key, since each message can cause more messages."""
+"""Largest number of waits for the widgets' messages after a key: each message can cause more messages."""
 
 
 @runtime_checkable

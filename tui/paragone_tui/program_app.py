@@ -46,7 +46,7 @@ _NOT_SAVED = f"Not everything was saved: the history could not be written to wit
 
 
 class ProgramApp(OwnErrorsApp):
-    """Shows a first screen, which a subclass creates, and begins its work once that screen is painted.
+    """Shows a first screen, which a subclass creates, and begins the program's work once that screen is painted.
 
     After an internal error, the application continues where that is possible.
     """

@@ -245,7 +245,7 @@ class JobControlDriver(LinuxDriver):
     ) -> None:
         """Make the event loop call `call` after each signal of this number. Once the loop has ended, the signal does nothing.
 
-        The signal handler calls `at_once` with the number before that, between any two instructions of the main thread.
+        Before that, the signal handler calls `at_once` with the number, between any two instructions of the main thread.
         """
 
         def handle(*_: object) -> None:

@@ -97,7 +97,7 @@ def _described(conversation: SavedConversation) -> str:
 
 
 def _proposed(number: int) -> Path:
-    """Return a new path in the first writable folder of these: the current, the home, the temporary folder."""
+    """Return a new path in the first folder that is writable: the current folder, the home folder or the temporary folder."""
     folders = [Path.cwd(), Path.home(), Path(tempfile.gettempdir())]
     folder = next((folder for folder in folders if os.access(folder, os.W_OK)), folders[0])
     return folder / f"paragone-{time.strftime('%Y%m%d-%H%M%S')}-{number}.json"

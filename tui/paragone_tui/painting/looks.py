@@ -20,7 +20,7 @@ class Look(NamedTuple):
     attributes: str = ""
     """The attributes in Rich's notation, such as `bold` or `underline`."""
     adds: bool = False
-    """Whether the style is added to other styles: then it has no background, and a colour only if `color` is set."""
+    """Whether the style is added to other styles. An added style has no background, and a colour only if `color` is set."""
     ground: str = ""
     """A theme variable for the background, which the theme `ansi` ignores; empty for the widget's background."""
 

@@ -1,4 +1,4 @@
-"""Finding words in the open conversation."""
+"""Finds words in the open conversation."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
     ],
     "Mouse": [("wheel", "Scroll the lane under it. Shift and the mouse select text, as in any terminal.")],
 }
-"""The sections of the help on keys that cannot be changed, and on the signs on the screen: keys or signs, and their meaning."""
+"""Sections of the help on keys that cannot be changed, and on the screen's signs. Each row has keys or signs, and a meaning."""
 
 
 class HelpScreen(Sheet):

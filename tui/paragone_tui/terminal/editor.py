@@ -27,8 +27,8 @@ async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) ->
     """Return a text as the user's editor has saved it; None if the text is unchanged.
 
     The context manager of `lent` gives the terminal to the editor. Raises InputError if there is no editor, or if the editor
-    leaves no readable text. Raises ParagoneError if the editor fails: a text that it has saved then stays in the file. It
-    also stays if this is cancelled, which ends the editor.
+    leaves no readable text. Raises ParagoneError if the editor fails: a text that the editor has saved then stays in the
+    file. The file also stays if this coroutine is cancelled, which ends the editor.
     """
     command = _command()
     path = _write(text)

@@ -58,7 +58,7 @@ class Flow:
         self._rates: deque[float] = deque(maxlen=_SAMPLES)
         """The speed of the line in the last measured frames, in bytes per second."""
         self._arrived_at = 0.0
-        """The time of the last answer on the clock."""
+        """When the last answer arrived, in seconds of the clock."""
         self._measures = False
         """Whether the present frame measures the speed of the line."""
         self._begun = 0

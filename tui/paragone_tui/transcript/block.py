@@ -137,7 +137,7 @@ class Block:
         self._take(visible(held))
 
     def cut(self, characters: int) -> None:
-        """Cut off the text before the line that follows this character or, in the last line, before the character."""
+        """Cut off the text up to the end of the line with this character or, in the last line, up to the character."""
         text = self.text
         characters = text.find("\n", characters) + 1 or min(characters, len(text))
         self._body.cut(self._shown([characters])[characters])
@@ -212,7 +212,7 @@ class Block:
 
     @property
     def wants_typesetting(self) -> bool:
-        """Whether the block is a complete answer that can be typeset as Markdown, and is not or only partly typeset."""
+        """Whether the block is a complete answer that can be typeset as Markdown, and is not completely typeset yet."""
         ready = self.kind == "answer" and self.finished and bool(self._body)
         is_typeset = self._typeset is not None and self._typeset.is_complete
         return ready and not is_typeset and not self._untypesettable

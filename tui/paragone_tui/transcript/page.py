@@ -29,7 +29,7 @@ _OMITTED = "Earlier text is not shown here; the history has it."
 _REMARKS: frozenset[BlockKind] = frozenset({"note", "caution"})
 """Kinds of blocks that follow each other without a blank row between them."""
 _REACH = 3_000
-"""How many letters before and after its old position a place is searched. Typesetting drops some letters of Markdown."""
+"""Number of letters before and after the old position in which a place is searched: typesetting drops some letters."""
 _ALIKE = 80
 """Number of letters that identify a place."""
 _NO_LETTERS = re.compile(r"[\W_]+")

@@ -142,7 +142,7 @@ class ScrolledText(Widget):
 
     @property
     def _linked(self) -> Sequence[ScrolledText]:
-        """The transcripts that scroll together with this one, itself included."""
+        """This transcript, and the transcripts that scroll together with this transcript."""
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:

@@ -208,7 +208,6 @@ class Transcript(ScrolledText):
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Arrange and repaint the blocks that changed since the last frame."""
         changed, self._changed = self._changed, None
         if changed is None or not self._laid_out:
             return
@@ -243,7 +242,6 @@ class Transcript(ScrolledText):
             self._rearrange(self._page.wrap)
 
     def _repaint(self) -> None:
-        """Repaint the rows that changed."""
         if not self._is_placed or self.is_resized:
             return  # Textual will repaint the whole view
         before, self._painted = self._painted, self._rows()

@@ -144,7 +144,6 @@ class ChooseScreen(Form[None]):
     # The measurements
 
     async def _measure(self) -> None:
-        """Measure the ticked engines, and show the decision."""
         try:
             self.say("One moment.")
             await asyncio.wrap_future(self._imported)

@@ -105,7 +105,6 @@ class HistoryScreen(Picker[Found | None]):
 
     @property
     def _entry(self) -> HistoryEntry | None:
-        """The highlighted entry."""
         return self._entries.get(self.highlighted)
 
     def pick(self, option_id: str) -> None:
@@ -146,7 +145,7 @@ class HistoryScreen(Picker[Found | None]):
         await self._session.deletions.delete(summary.number)
         if self._entry is not None and self._entry.summary == summary:
             is_last = self.options.highlighted == self.options.option_count - 1
-            self.action_move(-1 if is_last else 1)  # the search then keeps the highlight there
+            self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
         undo = "u" if self.focused is self.options else "tab, then u"
         return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
 
@@ -262,7 +261,7 @@ class HistoryScreen(Picker[Found | None]):
         )
 
     async def _changed(self, change: Callable[[Store], object]) -> str:
-        """Change the history. The result is the sentence on the change: none, because the list shows the change."""
+        """Change the history, and return an empty remark, because the list shows the change."""
         await retrying(self._history, change)
         return ""
 

@@ -257,7 +257,7 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.write(run.text)
 
     def _show_end(self, run: Run, following: Run | None = None) -> None:
-        """Show how a run ended. Of successive answers with the same earlier settings, only the last names the settings."""
+        """Show how a run ended. If successive answers had the same settings in the past, only the last names these settings."""
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:
@@ -281,7 +281,7 @@ class LaneColumn(Column, LaneObserver):
             self._offer_to_continue()
 
     def _offer_to_continue(self) -> None:
-        """Name the key that continues an incomplete answer below its note, if the engine can continue answers."""
+        """Below the note of an incomplete answer, name the key that continues the answer, if the engine can continue answers."""
         block = self.transcript.blocks[-1]
         if self.lane.engine.capabilities.continues and block.kind == "note":
             self._offered = block

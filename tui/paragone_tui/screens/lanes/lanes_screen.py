@@ -90,7 +90,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             | {
                 key: command.action
                 for command in COMMANDS
-                if command.group != "Lane mode"  # the user enters lane mode to move around
+                if command.group != "Lane mode"  # these commands are of use only within lane mode
                 for key in keys[command.id].alt
             },
             when_empty=dict.fromkeys(keys["help"].lane, actions["help"]) | {"/": "screen.list_commands"},

@@ -55,7 +55,7 @@ class LaneStatusInfo:
     silent_s: int = 0
     """Seconds since the engine last sent data; 0 while data arrives."""
     is_local: bool = False
-    """Whether the engine computes on this machine, or on a server."""
+    """Whether the engine computes on this machine; False for an engine on a server."""
     stop_key: str = ""
     """The key that stops a silent run."""
     queued: int = 0

@@ -73,7 +73,7 @@ class ParitySheet(Sheet):
         yield self._text()
 
     def action_level(self, number: int) -> None:
-        """Apply the remedy of this number. If the remedy reloads models, the first key press only announces that."""
+        """Apply the remedy of this number. If the remedy reloads models, the first key press only announces the reload."""
         if number > len(self._remedies):
             return
         remedy = self._remedies[number - 1]

@@ -23,7 +23,7 @@ def answered_sides(session: Session) -> list[Side]:
 
 
 def open_sides(session: Session) -> list[Side]:
-    """Return a side for each lane whose engine is open, without the answers."""
+    """Return a side without an answer for each lane whose engine is open."""
     return [_side(lane) for lane in session.lanes if lane.engine.loaded is not None]
 
 

@@ -118,7 +118,7 @@ class LabelledField(Horizontal):
 class SystemField(TextField):
     """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
 
-    Up in the first row moves the focus to the previous field, down in the last row to the next one.
+    Up in the first row moves the focus to the previous field, down in the last row to the next field.
     """
 
     DEFAULT_CSS = """

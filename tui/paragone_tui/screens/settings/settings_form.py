@@ -137,7 +137,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         self._check = check
         self._all_lanes = False
         self._to_drop: SettingsChange | None = None
-        """The changes at the last press of a key that closes the form: the next press drops the same changes."""
+        """The changes at the last press of a key that closes the form. The next press drops these changes."""
 
     def compose(self) -> ComposeResult:
         """Create the fields, the description of the focused field, and a line of key hints."""

@@ -244,9 +244,10 @@ class VoteScreen(Modal[ScreenResultType]):
         """Continue after a vote. By default, do nothing."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, unless another one is running. Show the error if it raises ParagoneError.
+        """Run a coroutine function in the background, unless another coroutine is running.
 
-        The coroutine continues if the screen is closed meanwhile, and the program waits for it to end, so that no vote is lost.
+        If the function raises ParagoneError, show the error. The coroutine continues if the screen is closed meanwhile, and the
+        program waits for the end of the coroutine, so that no vote is lost.
         """
         if self._working:
             return

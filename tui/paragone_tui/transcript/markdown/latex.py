@@ -11,7 +11,7 @@ from markdown_it.rules_inline import StateInline
 _CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _BEGIN = re.compile(r"\\begin\{([a-zA-Z]+\*?)\}")
 _DOLLARS = re.compile(r"\$(?![\s$])(?:\\.|[^\\$\n])*?(?<!\s)\$(?!\d)")
-"""A formula between single dollars. Prices and shell variables do not match: a digit follows, or a blank is inside."""
+"""A formula between single dollars. Prices do not match: a digit follows the second dollar, or a blank is inside."""
 _LONGEST = 200
 """Largest number of lines of a formula."""
 

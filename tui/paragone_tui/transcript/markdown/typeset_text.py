@@ -72,7 +72,7 @@ class TypesetText:
         self.rows: list[Strip] = []
         """The rows, without marks."""
         self.rest = ""
-        """The end of the text, which further text can still make look different."""
+        """The end of the text, whose look further text can still change."""
         self._console = _console(width, palette)
         self._start = 0
         """Position of the rest in the text, in characters."""

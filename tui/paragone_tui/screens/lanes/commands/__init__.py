@@ -1,1 +1,1 @@
-"""The commands of the lanes: a function for each command, with the name of its id, or a line in `simple`."""
+"""The commands of the lanes: for each command, a function named after the command's id, or a line in `simple`."""

@@ -196,7 +196,7 @@ class _Answer(NamedTuple):
     lane: Lane
     run: Run
     parting: Divergence | None
-    """The place where the answer parts from the reference's; None for the reference itself."""
+    """The place where the answer parts from the reference's answer; None for the reference's answer."""
 
 
 def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:

@@ -48,7 +48,7 @@ class _Named:
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     state: FileState = ()
-    """The state of the files when they were read; empty before, and if nothing is attached."""
+    """The state of the files when they were read; empty until then, and if nothing is attached."""
     reading: asyncio.Task[None] | None = None
     error: InputError | None = None
     """Why nothing is attached; None again once the user has tried to send the prompt and has seen the error."""
@@ -60,7 +60,7 @@ class _Named:
 class Attachments:
     """Reads the files that the user mentions, and keeps the files whose mentions are still in the text.
 
-    A mention attaches a file only if the user has typed or picked it: a pasted text may mention any file of this machine.
+    A mention attaches a file only if the user typed or picked the mention: a pasted text may mention any file of this machine.
     """
 
     program: Program

@@ -88,7 +88,9 @@ class Completion(Static):
 
         try:
             found = await asyncio.wrap_future(in_daemon_thread(partial(candidates, begun)))
-        except InputError:  # a person, or a missing folder, about which sending shows a message
+        except (
+            InputError
+        ):  # the mention names a person, or a missing folder, about which sending shows a message
             found = ()
         self._show(found)
 
