@@ -71,7 +71,7 @@ class Screen:
 
     @property
     def columns(self):
-        return self.app.lanes.columns
+        return self.app.lanes.lanes.columns
 
     @property
     def text(self) -> str:

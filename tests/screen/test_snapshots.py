@@ -67,7 +67,7 @@ def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
                 ),
             )
             await step(app, pilot)
-            for column in app.lanes.columns:
+            for column in app.lanes.lanes.columns:
                 # What was measured differs each time; the state and the name do not.
                 column._figures.stop()
                 column.status.show(LaneStatusInfo())  # a new state is shown at once
@@ -114,7 +114,9 @@ async def settle(app: ParagoneApp, pilot: Pilot[None]) -> None:
     await until(
         pilot,
         lambda: (
-            not any(block.wants_typesetting for it in app.lanes.columns for block in it.transcript.blocks)
+            not any(
+                block.wants_typesetting for it in app.lanes.lanes.columns for block in it.transcript.blocks
+            )
         ),
     )
 
@@ -139,13 +141,13 @@ def test_words_that_differ(photograph):
 
     async def step(app, pilot):
         turn = object()
-        for column, text in zip(app.lanes.columns, texts, strict=True):
+        for column, text in zip(app.lanes.lanes.columns, texts, strict=True):
             column.transcript.add("prompt", "Why is the sky blue?", turn=turn)
             column.transcript.write(text)
             column.transcript.end()
         parting = (Mark(8, 10, "diverges"),)
         differs = tuple(Mark(*span, "differs") for span in differing(*texts))
-        app.lanes.columns[1].transcript.mark(turn, "answer", (differs, (), parting))
+        app.lanes.lanes.columns[1].transcript.mark(turn, "answer", (differs, (), parting))
         await settle(app, pilot)
 
     assert photograph(rogue("steady", "left"), rogue("steady", "right"), step=step)

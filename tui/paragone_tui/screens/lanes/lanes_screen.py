@@ -15,7 +15,6 @@ from paragone.network.guard import GUARD
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
-from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.commands import (
     compare,
     conversation,
@@ -140,11 +139,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.commands[command]()
 
     @property
-    def columns(self) -> list[LaneColumn]:
-        """The columns of the lanes."""
-        return self.lanes.columns
-
-    @property
     def text_rows(self) -> range:
         """The rows of the transcripts: see `ChangedRowsScreen.text_rows`."""
         if self.lanes.current is None:
@@ -229,7 +223,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def network_changed(self) -> None:
         """Show whether the program is offline. Restart engines that are cut off: the restart fails, and shows why."""
         self._show_keys()
-        for column in self.columns:
+        for column in self.lanes.columns:
             engine = column.lane.engine
             if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
                 self.do(column.lane.restart)
