@@ -33,14 +33,13 @@ def _is_comparable(lane: Lane, run: Run) -> bool:
 
 
 def _side(lane: Lane, run: Run | None = None) -> Side:
-    loaded = run.result.loaded if run is not None else lane.engine.loaded
-    definition = run.result.definition if run is not None else lane.engine.definition
+    source = lane.engine if run is None else run.result
     return Side(
         name=lane.name,
-        definition=definition,
-        chosen=_chosen(lane.first_definition, definition),
+        definition=source.definition,
+        chosen=_chosen(lane.first_definition, source.definition),
         backend=lane.engine.backend,
-        loaded=loaded,
+        loaded=source.loaded,
         run=None if run is None else run.result,
         messages=None if run is None or run.spec is None else run.spec.messages,
     )
