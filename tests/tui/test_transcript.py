@@ -110,7 +110,8 @@ async def test_only_answers_are_typeset(pilot):
 
 
 async def test_thinking_folded_and_shown(pilot):
-    lane = await transcript(pilot, fold_thinking=True)
+    lane = await transcript(pilot)
+    lane.fold(thinking=True, logs=True)
     lane.write("One ", "thinking")
     await settle(pilot)
     assert shown(pilot.app) == "▸ thinking · 1 word"

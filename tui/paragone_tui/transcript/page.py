@@ -57,7 +57,7 @@ class RowAnchor:
 class Page:
     """Arranges blocks into rows. `width` is in cells, `height` in rows."""
 
-    def __init__(self, fold_thinking: bool = False, fold_logs: bool = False) -> None:
+    def __init__(self, fold_thinking: bool = False, fold_logs: bool = True) -> None:
         self.fold_thinking = fold_thinking
         """Whether thinking is shown as one line."""
         self.fold_logs = fold_logs

@@ -47,9 +47,8 @@ class Transcript(ScrolledText):
     Transcript { width: 1fr; height: 1fr; background: $background; color: $foreground; }
     """
 
-    def __init__(self, *, markdown: bool = True, fold_thinking: bool = False, fold_logs: bool = True) -> None:
+    def __init__(self, *, markdown: bool = True) -> None:
         super().__init__()
-        self._page = Page(fold_thinking, fold_logs)
         self._place: RowAnchor | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []

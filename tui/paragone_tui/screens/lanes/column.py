@@ -69,8 +69,6 @@ class LaneColumn(Column, LaneObserver):
         *,
         is_first: bool,
         markdown: bool,
-        fold_thinking: bool,
-        fold_logs: bool,
         keys: Mapping[str, Keys],
     ) -> None:
         """Create the column of a lane of a session.
@@ -82,7 +80,7 @@ class LaneColumn(Column, LaneObserver):
         self.lane = lane
         self.status = LaneStatus()
         self.settings = Static(classes="settings", markup=False)
-        self.transcript = Transcript(markdown=markdown, fold_thinking=fold_thinking, fold_logs=fold_logs)
+        self.transcript = Transcript(markdown=markdown)
         self._settings = ""
         self._mark = ""
         self._others: tuple[str, ...] = ()

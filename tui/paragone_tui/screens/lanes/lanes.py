@@ -238,9 +238,8 @@ class Lanes(Horizontal, can_focus=True):
             self._session,
             is_first=is_first,
             markdown=self._markdown,
-            fold_thinking=self._fold_thinking,
-            fold_logs=self._fold_logs,
             keys=self._keys,
         )
+        column.transcript.fold(thinking=self._fold_thinking, logs=self._fold_logs)
         lane.observers += (self.marks, self._readiness, self.guide)
         return column
