@@ -43,8 +43,6 @@ class _Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lane:
-    """A lane of a conversation."""
-
     engine: int
     uuid: str = ""
     closed: bool = False
@@ -141,8 +139,6 @@ def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
 
 
 class _DocumentReader:
-    """Reads the parts of one document."""
-
     def __init__(self, path: Path, data: Json) -> None:
         self._path = path
         if not isinstance(data, Mapping) or "paragone_document" not in data:
@@ -158,7 +154,6 @@ class _DocumentReader:
         self._head = self._value(_Head, data, "The document")
 
     def runs(self) -> Iterator[RecordedRun]:
-        """Yield the runs. Raises InputError that names the wrong part."""
         if self._head.kind == "conversation":
             for place, run in self._turns(self._tree()):
                 yield RecordedRun(id=place.id, result=run.result, messages=request_of(run))
@@ -171,7 +166,6 @@ class _DocumentReader:
             yield RecordedRun(id=place.id, result=result, messages=found)
 
     def conversation(self) -> SavedConversation:
-        """Return the conversation. Raises InputError that names the wrong part."""
         head = self._head
         if head.kind != "conversation":
             raise InputError(

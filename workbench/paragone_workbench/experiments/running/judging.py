@@ -171,7 +171,6 @@ class _Panel:
         return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
 
     def give_up(self, error: ParagoneError) -> None:
-        """Stop asking the judges, because of `error`."""
         for engine in self.engines.values():
             engine.give_up(error)
 
@@ -189,7 +188,6 @@ class _OneAnswer:
         self._panel = panel
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        """Return the answer of a judge. Raises NoVerdict."""
         executed = await self._panel.engines[engine].execute(RunSpec(messages=messages, cold=True))
         if executed is None:
             self.unanswered = True

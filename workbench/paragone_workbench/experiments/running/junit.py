@@ -97,7 +97,6 @@ def _add(case: Element, kind: str, text: str, cause: str) -> None:
 
 
 def _opening(tag: str, attributes: dict[str, str]) -> str:
-    """Return the opening tag of an element."""
     element = Element(tag, {name: _clean(value) for name, value in attributes.items()})
     return tostring(element, encoding="unicode").removesuffix(" />") + ">\n"
 

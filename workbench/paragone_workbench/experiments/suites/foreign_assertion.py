@@ -85,6 +85,5 @@ class _JudgeElsewhere:
         self._home = asyncio.get_running_loop()
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        """Return the answer of an engine. Raises NoVerdict if the engine cannot answer."""
         asked = asyncio.run_coroutine_threadsafe(self._judge.ask(engine, messages), self._home)
         return await asyncio.wrap_future(asked)
