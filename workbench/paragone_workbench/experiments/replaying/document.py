@@ -79,10 +79,9 @@ async def document_of_conversation(
         yield piece
 
 
-async def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
+def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
     """Yield the document of a conversation that no history has. The document has no votes, and no digests of weights."""
-    async for piece in _conversation(None, conversation, (), find):
-        yield piece
+    return _conversation(None, conversation, (), find)
 
 
 async def _conversation(
