@@ -137,7 +137,7 @@ async def test_without_any_server_the_engine_is_given_up_and_goes_on_later(suite
     found, _ = await run(suites, servers)
     assert found == {}
     (error,) = suites.runner.given_up
-    assert error.sentence.startswith("None of the 2 servers of m answers. The one that failed last: ")
+    assert error.sentence.startswith("None of the 2 servers of m answers. The server that failed last: ")
     await servers[1].start(servers[1].port)
     found, _ = await run(suites, servers)
     check_complete(found)

@@ -36,7 +36,7 @@ class ProcessLost(Exception):
 def _ray() -> Any:
     """Import Ray with usage reports switched off. Raises InputError if Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A killed process is noticed when its connection closes. Ray's metrics need the dashboard, which we do not use.
+    # Ray's metrics need the dashboard, which paragone does not start.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's native code would print into the progress
     try:
@@ -164,7 +164,7 @@ class Cluster:
 
     async def leave(self) -> None:
         """Leave the cluster, which ends the processes that this program has started on the nodes."""
-        with contextlib.suppress(TimeoutError):  # the connection ends with this program at the latest
+        with contextlib.suppress(TimeoutError):  # at the latest, the connection ends with this program
             await _in_thread(self._ray.shutdown)
 
 

@@ -126,7 +126,7 @@ _LONGEST_ID = 200
 _LONGEST_REASON = 500
 """Largest number of characters of the reason why a value is invalid."""
 _LIMIT = 2**63
-"""Every figure must be smaller than this limit, which also holds for the figures that plugins report."""
+"""Every figure must be smaller than this limit. Figures that plugins report have the same limit."""
 
 
 def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:

@@ -72,7 +72,7 @@ class EngineProgress:
             self.undecided += sign * sum(result.passed is None for result in counted)
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at the time `now`, or else those of the last answer; None if unknown."""
+        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
         return None if self.engine is None else self.engine.tokens_per_second(now)
 
 

@@ -113,7 +113,7 @@ class SuiteRunner:
             await self._identify(index)
 
     async def _identify(self, index: int) -> None:
-        """Note which model has answered in earlier runs of an engine."""
+        """Read from the history which model has answered in earlier runs of an engine."""
         number = self.experiment.number
         saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
@@ -159,7 +159,7 @@ class SuiteRunner:
         self.observer.progressed()
 
     def _waits(self) -> bool:
-        """Return whether finished runs wait until the history is no longer locked; report the first time of each wait."""
+        """Return whether to wait for the program that locks the history. Report the first call of each wait to the observer."""
         if self.stopped:
             return False
         if not self._is_waiting:

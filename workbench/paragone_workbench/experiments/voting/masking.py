@@ -64,7 +64,7 @@ class NameMask:
         for name in map(_lower, (*self._loose, *self._written)):
             self._starts.setdefault(name[0], []).append(name)
         self.reach = max(map(len, (*self._loose, *self._written, ""))) + _LONGEST_TAIL
-        """Number of characters, from a position on, that suffice to decide whether a name begins there."""
+        """Number of characters, counted from a position, that suffice to decide whether a name begins at the position."""
         # With re.ASCII, the pattern ignores case only for A to Z; `_written` returns the spellings of other letters.
         self.pattern = re.compile(
             f"(?i:{_either(self._loose)})(?:{_ANY_TAIL})(?![A-Za-z0-9])"

@@ -104,7 +104,7 @@ class EngineActivity(Protocol):
         """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock, or else those of the last answer; None if unknown."""
+        """Return the tokens per second at the time `now` (monotonic clock), or else those of the last answer; None if unknown."""
 
     def give_up(self, error: ParagoneError) -> None:
         """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""

@@ -92,7 +92,7 @@ class SpreadEngine:
         return " · ".join(filter(None, (f"{len(left)} of {len(self._servers)} servers", doing)))
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock, or else those of the last answer; None if unknown."""
+        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
         rates = [rate for server in self._servers if (rate := server.tokens_per_second(now)) is not None]
         return sum(rates) if rates else None
 
@@ -219,7 +219,7 @@ class SpreadEngine:
             if all(other.lost is not None and not other.on_trial for other in self._standings.values()):
                 sentence = f"None of the {len(self._servers)} servers of {self.definition.name} answers."
                 self.give_up(
-                    ParagoneError(f"{sentence} The one that failed last: {error.sentence}", hint=error.hint)
+                    ParagoneError(f"{sentence} The server that failed last: {error.sentence}", hint=error.hint)
                 )
                 return
             asyncio.get_running_loop().call_later(standing.pause_s, self._end_pause, standing)

@@ -92,7 +92,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at this time on the monotonic clock, or else those of the last answer; None if unknown."""
+        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
         meters = [run.meter for run in self._sent if run.meter is not None]
         rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
         return sum(rates) if rates else self._last_rate
