@@ -68,7 +68,7 @@ class EngineValues:
         self.shared = 0
         """Number of runs that shared the machine or their server with other runs. The times of these runs are not used."""
         self.columns = RunColumns()
-        """The answers, and the times of the runs that shared nothing."""
+        """The answers, and the times of the runs that shared neither the machine nor their server."""
         self.undecided: set[int] = set()
         """The prompts with an answer about which an assertion gave no verdict."""
         self.unjudged: set[int] = set()

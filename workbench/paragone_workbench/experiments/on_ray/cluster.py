@@ -38,7 +38,9 @@ def _ray() -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's metrics need the dashboard, which paragone does not start.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's native code would print into the progress
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # Ray's native code would print between the lines of the progress
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -46,7 +48,7 @@ def _ray() -> Any:
             f"A cluster needs the package ray, and {error.name} is not installed.",
             hint=f"Install it on this machine and on all nodes with: {install_command('ray')}",
         ) from error
-    # Without handlers of its own, Ray's warnings would be printed into the progress.
+    # Without handlers of its own, Ray's warnings would be printed between the lines of the progress.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     return ray
 

@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedEngine:
-    """An engine and its places. `definition` is valid on the nodes."""
+    """An engine and its places. `definition` names the model by a path on the nodes."""
 
     definition: EngineDefinition
     places: Sequence[Place]

@@ -1,4 +1,4 @@
-"""An asynchronous generator from which several tasks take."""
+"""An asynchronous generator from which several tasks take items."""
 
 from __future__ import annotations
 

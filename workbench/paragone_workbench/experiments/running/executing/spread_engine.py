@@ -219,7 +219,9 @@ class SpreadEngine:
             if all(other.lost is not None and not other.on_trial for other in self._standings.values()):
                 sentence = f"None of the {len(self._servers)} servers of {self.definition.name} answers."
                 self.give_up(
-                    ParagoneError(f"{sentence} The server that failed last: {error.sentence}", hint=error.hint)
+                    ParagoneError(
+                        f"{sentence} The server that failed last: {error.sentence}", hint=error.hint
+                    )
                 )
                 return
             asyncio.get_running_loop().call_later(standing.pause_s, self._end_pause, standing)
