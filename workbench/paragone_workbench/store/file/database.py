@@ -115,7 +115,7 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        newest = max(_scripts(schema))
+        newest = max(_scripts(schema) | _scripts(schema, "whole_"))
         if version < 0:
             raise InputError(
                 f"The history in {path} has the version {version}, which no version of paragone writes: "
@@ -169,7 +169,7 @@ def _migrate(connection: sqlite3.Connection, version: int, schema: Path) -> None
             version = FIRST
         for number in sorted(number for number in scripts if number > version):
             execute(scripts[number])
-        connection.execute(f"PRAGMA user_version = {max(scripts)}")
+        connection.execute(f"PRAGMA user_version = {max(scripts | whole)}")
 
 
 def _statements(script: str) -> Iterator[str]:
