@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NamedTuple
 
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart
@@ -21,20 +21,6 @@ from paragone_exllama.model_folder.folders import ModelFolder
 _LAYER = re.compile(r"(?:^|\.)(?:layers|blocks|h)\.(\d+)\.")
 _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
 """Names of the token embedding table, which both libraries keep in CPU memory."""
-
-
-@dataclass(slots=True)
-class _Device:
-    """A GPU, and the bytes of the model assigned to this GPU. Unknown amounts are None."""
-
-    name: str
-    room: int | None = None
-    """Bytes of the GPU's memory that the model may use."""
-    free: int | None = None
-    total: int | None = None
-    weights: int = 0
-    kv_cache: int = 0
-    used: bool = False
 
 
 def estimate(request: Request) -> MemoryEstimate:
@@ -60,21 +46,8 @@ def estimate(request: Request) -> MemoryEstimate:
         compute = sum(v2_buffers(folder, options, kind, context) for folder, kind in models)
     else:  # ExLlamaV3 frees its buffers after each module
         compute = max(v3_buffers(folder, options, context) for folder, _ in models)
-    devices = _gpus(options.gpu_split)
     parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
-    _fill(devices, parts, compute)
-    found = [
-        DeviceMemory(
-            device=gpu.name,
-            weights=gpu.weights,
-            kv_cache=gpu.kv_cache,
-            compute=compute,
-            free=gpu.free,
-            total=gpu.total,
-        )
-        for gpu in devices
-        if gpu.used
-    ]
+    found = [*_filled(_gpus(options.gpu_split, compute), parts)]
     embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
     if embeddings:
         found.append(DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
@@ -136,8 +109,11 @@ def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> I
     yield ModelPart(weights=sizes.rest, shared=sizes.shared)
 
 
-def _gpus(split: Sequence[float]) -> list[_Device]:
-    """Return the GPUs that may be used; if none is known, one GPU of unknown size."""
+def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, DeviceMemory]]:
+    """Return the GPUs that may be used, each with the bytes of its memory that the model may use; None if unknown.
+
+    If no GPU is known, returns one GPU of unknown size.
+    """
     gpus = visible_gpus()
     found = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
@@ -146,22 +122,27 @@ def _gpus(split: Sequence[float]) -> list[_Device]:
         if split:
             limit = int(split[at] * 2**30)
             room = limit if free is None else min(free, limit)
-        found.append(_Device(gpu.name, room, free, gpu.total or None))
-    return found or [_Device("GPU")]
+        found.append((room, _empty(gpu.name, compute, free=free, total=gpu.total or None)))
+    return found or [(None, _empty("GPU", compute))]
 
 
-def _fill(devices: Sequence[_Device], parts: Iterable[ModelPart], compute: int) -> None:
-    """Assign the parts in order, filling one device after the other. Each used device also needs `compute` bytes."""
-    waiting = iter(devices)
-    device = next(waiting)
+def _empty(name: str, compute: int, *, free: int | None = None, total: int | None = None) -> DeviceMemory:
+    return DeviceMemory(device=name, weights=0, kv_cache=0, compute=compute, free=free, total=total)
+
+
+def _filled(
+    gpus: Iterable[tuple[int | None, DeviceMemory]], parts: Iterable[ModelPart]
+) -> Iterator[DeviceMemory]:
+    """Assign the parts in order, filling one GPU after the other, and yield the GPUs that have got parts."""
+    waiting = iter(gpus)
+    room, gpu = next(waiting)
     for part in parts:
-        while device.room is not None and (
-            device.weights + device.kv_cache + compute + part.weights + part.kv_cache > device.room
-        ):
+        while room is not None and gpu.needed + part.weights + part.kv_cache > room:
             following = next(waiting, None)
             if following is None:
                 break
-            device = following
-        device.weights += part.weights
-        device.kv_cache += part.kv_cache
-        device.used = True
+            if gpu.weights or gpu.kv_cache:
+                yield gpu
+            room, gpu = following
+        gpu = replace(gpu, weights=gpu.weights + part.weights, kv_cache=gpu.kv_cache + part.kv_cache)
+    yield gpu
