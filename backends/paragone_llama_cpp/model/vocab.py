@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from paragone import Alternative, InputError, Vocabulary, fingerprint
@@ -32,7 +32,8 @@ class Vocab:
         self.adds_bos: bool = lib.llama_vocab_get_add_bos(self.pointer)
         self.adds_eos: bool = lib.llama_vocab_get_add_eos(self.pointer)
         self._pieces: dict[int, bytes] = {}
-        self._ends: dict[int, bool] = {}
+        self.ends = functools.cache(functools.partial(lib.llama_vocab_is_eog, self.pointer))
+        """Whether a token ends the answer."""
         self._visible = {
             token
             for text in visible
@@ -100,15 +101,8 @@ class Vocab:
         """Return the text of a single token, or the name of a control token. Incomplete characters become `�`."""
         return self.written(token).decode("utf-8", "replace")
 
-    @cached_property
+    @functools.cached_property
     def described(self) -> Vocabulary:
         """The size and the fingerprint, which takes some tenths of a second to compute."""
         pieces = (self.written(token) for token in range(self.size))
         return Vocabulary(size=self.size, fingerprint=fingerprint(pieces))
-
-    def ends(self, token: int) -> bool:
-        """Whether the token ends the answer."""
-        ends = self._ends.get(token)
-        if ends is None:
-            ends = self._ends[token] = lib.llama_vocab_is_eog(self.pointer, token)
-        return ends
