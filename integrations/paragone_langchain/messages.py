@@ -47,13 +47,9 @@ def _message(message: BaseMessage) -> Message:
 
 def _role(message: BaseMessage) -> Role:
     match message:
-        case HumanMessage():
+        case HumanMessage() | ChatMessage(role="user"):
             return "user"
-        case SystemMessage():
-            return "system"
-        case ChatMessage(role="user"):
-            return "user"
-        case ChatMessage(role="system"):
+        case SystemMessage() | ChatMessage(role="system"):
             return "system"
         case ChatMessage(role="assistant"):
             return "assistant"

@@ -91,10 +91,9 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
         self._home = _host_of(httpx.URL(endpoint.origin))
-        connect = endpoint.options.connect_timeout
         # This transport limits the time for a connection; the callers limit the time for a reply.
         self._patience = {
-            "connect": connect,
+            "connect": endpoint.options.connect_timeout,
             "write": endpoint.options.load_timeout,
             "read": None,
             "pool": None,

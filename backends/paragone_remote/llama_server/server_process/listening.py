@@ -106,9 +106,8 @@ def _is_private(folder: Path) -> bool:
 
 def _runs(process: str) -> bool:
     try:
-        os.kill(int(process), 0)
+        with contextlib.suppress(PermissionError):  # a process of another user
+            os.kill(int(process), 0)
     except (ProcessLookupError, ValueError, OverflowError):
         return False
-    except PermissionError:
-        return True
     return True
