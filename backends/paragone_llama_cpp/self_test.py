@@ -36,7 +36,7 @@ _PROMPT, _ANSWER = 32, 4
 _TOLERANCE = 0.5
 """Largest allowed error of a logit. The right logits are 0 and 64; kernels in half precision err far less."""
 _BLOCK = 32
-"""Values in a block of Q8_0: a scale in half precision, and a signed byte for each value."""
+"""Number of values in a block of Q8_0, which has a scale in half precision and a signed byte for each value."""
 _F32, _Q8_0 = 0, 8  # numbers of ggml_type
 
 

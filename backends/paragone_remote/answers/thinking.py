@@ -17,7 +17,7 @@ class InlineThinking:
     """Returns the events of one run with the thinking in its own channel.
 
     A thinking block is moved only if the answer begins with it and the server does not separate thinking itself.
-    If the prompt has opened the block, the answer lacks the opening tag: the thinking stays in the answer, and
+    If the prompt has opened the thinking block, the answer lacks the opening tag: the thinking stays in the answer, and
     the closing tag causes a caution.
     """
 

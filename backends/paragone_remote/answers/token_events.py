@@ -39,8 +39,8 @@ def tokens_of(
 ) -> Iterator[Token]:
     """Yield the tokens of a piece of thinking, and of the answer's text after it.
 
-    `scored` belongs to the answer; without text of the answer, to the thinking. Each entry becomes a token with at most
-    `top` alternatives. A text without entries becomes one token.
+    `scored` belongs to the answer; without text of the answer, to the thinking. Each entry of `scored` becomes a token
+    with at most `top` alternatives. A text without entries becomes one token.
     """
     if thinking:
         yield from _tokens(thinking, () if answer else scored, "thinking", top, time)

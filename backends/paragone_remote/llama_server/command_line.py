@@ -27,7 +27,7 @@ def command_line(
     check_load_options(options)
     line = _CommandLine(program)
     line.add("--model", str(model), "--alias", alias)
-    for flag in ("--offline", "--slots"):  # no downloads; `/slots` reports whether a request waits
+    for flag in ("--offline", "--slots"):  # no downloads; the path /slots reports whether a request waits
         line.add_if_known(flag)
     line.add_if_known("--no-ui", "--no-webui")
     if "trace" in line.help_of("-lv"):
@@ -117,7 +117,7 @@ def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
     if options.flash_attn != "auto":
         if line.takes("auto", "flash_attn"):
             line.option("flash_attn", options.flash_attn)
-        elif options.flash_attn == "on":  # older versions: the argument alone turns flash attention on
+        elif options.flash_attn == "on":  # in older versions, the argument has no value
             line.add("--flash-attn")
     for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
         if value != "f16":

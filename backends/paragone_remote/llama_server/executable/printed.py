@@ -55,7 +55,7 @@ async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
             hint="Is it a llama-server?",
         ) from error
     finally:
-        with contextlib.suppress(ProcessLookupError):  # kills also the processes that the program has started
+        with contextlib.suppress(ProcessLookupError):  # also ends the processes that the program has started
             os.killpg(process.pid, signal.SIGKILL)
         # The event loop may end with this call. Output that nobody reads would keep `wait` from returning.
         with contextlib.suppress(TimeoutError):

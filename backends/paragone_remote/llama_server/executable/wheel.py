@@ -65,7 +65,7 @@ def _address(params: object) -> int:
     before = [getattr(params, name) for name in _FIRST]
     for name, mark in zip(_FIRST, marks, strict=True):
         setattr(params, name, mark)
-    offset = object.__basicsize__  # after the header that every Python object has
+    offset = object.__basicsize__  # the structure follows the header that every Python object has
     found = ctypes.string_at(id(params) + offset, 4 * len(marks))
     for name, value in zip(_FIRST, before, strict=True):
         setattr(params, name, value)

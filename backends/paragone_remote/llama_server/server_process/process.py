@@ -60,7 +60,7 @@ class ServerProcess:
 
         Without `network`, the server may use its Unix socket and no network, which the system enforces if it can.
         """
-        key = secrets.token_urlsafe(32)  # so that nobody else on this machine can use the server
+        key = secrets.token_urlsafe(32)  # with a key, nobody else on this machine can use the server
         endpoint = Endpoint(
             url=f"{listening.origin}/v1",
             shown=f"{listening.origin}/v1",

@@ -37,6 +37,6 @@ def settings_of(
         sent.pop(name, None)
     if raw:
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit
-        sent.pop("thinking", None)  # this option applies to chats only
+        sent.pop("thinking", None)  # the option thinking applies to chats only
     seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
     return RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)

@@ -81,7 +81,7 @@ def _chat_part(choice: JsonObject) -> StreamPart:
     delta = object_at(choice, "delta")
     return StreamPart(
         answer=text_at(delta, "content"),
-        # vLLM and SGLang have used both names; llama-server, TabbyAPI and DeepSeek use the first
+        # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
         thinking=text_at(delta, "reasoning_content") or text_at(delta, "reasoning"),
         scored=tuple(scored_tokens(objects_at(choice, "logprobs", "content"))),
     )

@@ -46,7 +46,7 @@ class LlamaSwapLoader(ModelLoader):
         try:
             await self.http.get(f"{upstream(self.endpoint.root, model)}/health")
         except InvalidReply:
-            pass  # a web page: the server runs
+            pass  # the reply is a web page: the server runs
         except Refusal as refusal:
             if refusal.status >= 500:
                 raise

@@ -81,7 +81,8 @@ class Prompts:
             raise EngineError(f"The server at {self.http.endpoint.origin} does not report its vocabulary.")
         listed = data_of(await self.http.get(f"{self.http.endpoint.root}/v1/models"))
         size = _size_in_models(listed, self.model, self.http.endpoint.origin)
-        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}  # accepts token ids
+        # The path also takes token ids.
+        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}
         reply = await self._post("/tokenize", {"model": self.model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
@@ -110,7 +111,7 @@ class Prompts:
         body: dict[str, Json] = {"model": self.model}
         match self.server.kind:
             case "llama-server":
-                # as llama-server tokenizes the prompt of a completion: tokenize_input_prompts in server-common.cpp
+                # llama-server tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
                 body |= {"content": text, "add_special": True, "parse_special": True}
                 return _ids(await self._post("/tokenize", body))
             case "vLLM":
