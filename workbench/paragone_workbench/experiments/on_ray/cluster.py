@@ -38,9 +38,8 @@ def _ray() -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's metrics need the dashboard, which paragone does not start.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # Ray's native code would print between the lines of the progress
+    # Without this, Ray's native code would print between the lines of the progress.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
     except ModuleNotFoundError as error:
