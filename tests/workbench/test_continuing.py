@@ -64,7 +64,7 @@ async def test_what_cannot_go_on_is_said(session, rogue, monkeypatch):
         go_on(session, lane)
     await answers(session, "hello")
     monkeypatch.setattr(EngineHandle, "capabilities", Capabilities())
-    with pytest.raises(InputError, match="cannot go on with an answer: it would begin a new one"):
+    with pytest.raises(InputError, match="cannot go on with an answer: the engine would begin a new answer"):
         go_on(session, lane)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A system prompt and sampling options. A preset does not change the options that it does not set."""
+    """A system prompt and sampling options. Options that a preset does not set keep their values."""
 
     name: str
     system: str | None = None

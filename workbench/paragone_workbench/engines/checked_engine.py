@@ -46,7 +46,7 @@ class CheckedEngine(OpenEngine):
 
     @classmethod
     async def of(cls, opened: object, backend: str) -> CheckedEngine:
-        """Return the engine that a backend opened. If the engine describes its model wrongly, close it and raise EngineError."""
+        """Return the engine that a backend opened. If the engine describes its model wrongly, close the engine and raise EngineError."""
         if not isinstance(opened, OpenEngine):
             raise as_paragone_error(InterfaceViolation.expected("an OpenEngine", opened), backend)
         try:

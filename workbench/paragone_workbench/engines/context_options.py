@@ -25,7 +25,7 @@ class ContextOptions(Options):
 
 
 def split_context_options(values: Mapping[str, Json]) -> tuple[ContextOptions, dict[str, Json]]:
-    """Split options that take effect with each run into context options and those of the engine's backend."""
+    """Split options that take effect with each run into context options and options of the engine's backend."""
     names = {info.name for info in describe(ContextOptions)}
     own = {name: value for name, value in values.items() if name in names}
     return build(ContextOptions, own), {name: value for name, value in values.items() if name not in names}

@@ -164,7 +164,7 @@ def _secret(*kinds: type[Options]) -> frozenset[str]:
 def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionInfo]]:
     """Return the options of an engine by name, each with the class that declares it.
 
-    The backend's load options come first, then its sampling options, then those of every engine.
+    The backend's load options come first, then its sampling options, then the options of every engine.
     """
     kinds = (backend.load_options, backend.sampling, ContextOptions)
     return {info.name: (kind, info) for kind in kinds for info in describe(kind)}

@@ -20,7 +20,7 @@ _Observer = TypeVar("_Observer")
 _SHOWN = 300
 """Largest number of characters of an unexpected error that are shown."""
 _LONGEST = 20_000
-"""Longest sentence, or hint, of an error in characters."""
+"""Largest number of characters of an error's sentence, or of its hint."""
 
 
 def as_paragone_error(error: BaseException, backend: str) -> ParagoneError:

@@ -1,4 +1,4 @@
-"""The life cycle of an engine: opens, closes, restarts and replaces it."""
+"""Opens, closes, restarts and replaces an engine."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class EngineHandle:
 
     @property
     def is_opening(self) -> bool:
-        """Whether the engine is being opened, or will be once the previous one is closed."""
+        """Whether the engine is being opened, or will be once the previous engine is closed."""
         return self._slot.is_opening
 
     @property
@@ -150,7 +150,7 @@ class EngineHandle:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The capabilities of the open engine. If the engine is not open, those of its backend."""
+        """The capabilities of the open engine; of its backend if the engine is not open, or reports none of its own."""
         from paragone import Capabilities  # not needed at start
 
         own = self.loaded.capabilities if self.loaded is not None else None
@@ -221,7 +221,8 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        self._placed = self._placed and (definition, self.placement)  # neither name nor sampling affects it
+        # the placement depends on neither the name nor the sampling options
+        self._placed = self._placed and (definition, self.placement)
         self.definition = definition
         self.context_options, self.sampling = split_context_options(sampling)
         self._changed()
@@ -360,7 +361,7 @@ class EngineHandle:
             self._notify(lambda observer: observer.engine_failed(self, error))
 
     def _stop_watching(self) -> asyncio.Task[None] | None:
-        """Stop waiting for the end of the engine. Returns the cancelled task; None if there is none or it is the current task."""
+        """Stop waiting for the end of the engine. Returns the cancelled task; None without a task, or if this is the current task."""
         watch, self._watch = self._watch, None
         if watch is None or watch is asyncio.current_task():
             return None

@@ -1,4 +1,4 @@
-"""A slot that holds at most one open engine: the next one is opened after the previous one is closed."""
+"""A slot that holds at most one open engine: the next engine is opened after the previous engine is closed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Slot:
 
     @property
     def is_opening(self) -> bool:
-        """Whether an engine is being opened, or will be once the previous one is closed."""
+        """Whether an engine is being opened, or will be once the previous engine is closed."""
         return self._opening is not None and not self._opening.done()
 
     def open(self, opening: Callable[[], Coroutine[None, None, OpenEngine]]) -> None:

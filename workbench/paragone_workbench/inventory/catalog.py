@@ -1,4 +1,4 @@
-"""List all engines, models and demos for lanes: the usable entries first, then the others with the reason."""
+"""List all engines, models and demos for lanes: the usable entries first, then the unusable entries with the reason."""
 
 from __future__ import annotations
 

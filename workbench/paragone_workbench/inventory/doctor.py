@@ -146,7 +146,7 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition],
 
 
 async def probe(backend: Backend, python: str | None = None, *, tell: Tell = tell_nobody) -> Probe:
-    """Return whether a backend is usable on this machine. Errors of its plugin are part of the result.
+    """Return whether a backend is usable on this machine. Errors of the backend's plugin are part of the result.
 
     `python` is the interpreter to use; by default, the interpreter of the backend's own environment, if any.
     """

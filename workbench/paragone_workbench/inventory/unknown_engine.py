@@ -86,7 +86,7 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
         if Path.home().is_relative_to(path):  # searching a folder that contains the home would take too long
             return ()
         return await questions.models(backend, [str(path)], usual=False)
-    # A backend searches a folder with all its subfolders, so it gets a folder with only the file and its other parts.
+    # A backend searches a folder with all its subfolders, so the backend gets a folder with only this file and the model's other parts.
     with tempfile.TemporaryDirectory() as folder:
         for part in path.parent.iterdir():
             if part.suffix == path.suffix and part.is_file():

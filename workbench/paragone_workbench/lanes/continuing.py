@@ -40,7 +40,7 @@ def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
         raise InputError(f"The engine of {lane.name} is not running.")
     if not lane.engine.capabilities.continues:
         raise InputError(
-            f"The engine of {lane.name} cannot go on with an answer: it would begin a new one.",
+            f"The engine of {lane.name} cannot go on with an answer: the engine would begin a new answer.",
             hint="Change the engine, or have the prompt answered again.",
         )
     assert run.prompt is not None

@@ -205,7 +205,8 @@ class Lane(EngineObserver, RunObserver):
     def variants(self, run: Run) -> tuple[Run, ...]:
         """Return the lane's runs that continue the same run as `run`, including `run`, oldest first."""
         found = tuple(other for other in self.record.all_runs if other.continues is run.continues)
-        return found if run in found else (run, *found)  # a damaged history may not know of a fork
+        # a damaged history may lack the run at which the lane was forked
+        return found if run in found else (run, *found)
 
     def select(self, head: Run | None) -> None:
         """Make another run the end of the path. Must not be called while the lane is busy."""

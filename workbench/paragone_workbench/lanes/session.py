@@ -358,7 +358,7 @@ class Session:
         """Continue an earlier conversation in its own lanes, after its last changes were saved.
 
         Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes are
-        removed and their engines closed. Engines of new lanes stay closed. If a closed lane has `hit`, it is shown again. Returns
+        removed and their engines closed. Engines of new lanes stay closed. A closed lane that has `hit` is shown again. Returns
         None and changes nothing if `only_with_same_engines`, and a prompt was sent meanwhile or the current engines differ.
         Raises InputError if the conversation was deleted or a lane is busy, and StoreError; both leave the session unchanged.
         """

@@ -17,7 +17,7 @@ PairedKind: TypeAlias = Literal["numbers", "passes", "shares"]
 """The kind of values: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
 
 _MANY = 1_000
-"""Number of prompts above which the t-test replaces the permutation test, which converges to it."""
+"""Number of prompts above which the t-test replaces the permutation test: both then give nearly the same p-value."""
 
 _RESAMPLES = 9_999
 

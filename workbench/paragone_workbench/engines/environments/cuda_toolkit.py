@@ -1,4 +1,4 @@
-"""The CUDA toolkit in an environment: completes it, and makes compilations in the environment use it."""
+"""Completes the CUDA toolkit in an environment, and makes compilations in the environment use this toolkit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def chosen_home() -> str | None:
 
 
 def use_toolkit(folder: Path, toolkit: str) -> None:
-    """Make compilations in an environment use its own toolkit, unless the user has chosen another one.
+    """Make compilations in an environment use its own toolkit, unless the user has chosen another toolkit.
 
     `toolkit` is the toolkit's folder, relative to `site-packages`.
     """

@@ -32,7 +32,7 @@ from paragone_workbench.paths import private_folder
 async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
     """Create an environment, yielding the steps as they happen.
 
-    An existing environment is replaced once the new one is installed, and is kept if the installation fails.
+    An existing environment is replaced once the new environment is installed, and is kept if the installation fails.
     Closing the generator ends the running program and deletes the new files. Raises InputError
     and EngineError.
     """

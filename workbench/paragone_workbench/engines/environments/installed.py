@@ -75,7 +75,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironment, ...]:
-    """Return the environments on this machine, sorted by name, with those of backends that are not installed.
+    """Return the environments on this machine, sorted by name, also the environments of backends that are not installed.
 
     Reads the sizes of all files in the environments.
     """

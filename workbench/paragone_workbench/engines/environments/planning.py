@@ -141,8 +141,8 @@ def _warnings(
     compiles = f"{title} compiles its CUDA extension at its first use"
     if driver is None and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
         yield (
-            f"{compiles}, for the GPUs that it finds. To compile it here for another machine, set "
-            "TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs, such as 8.6+PTX."
+            f"{compiles}, for the GPUs of this machine. To compile the extension here for another machine, "
+            "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs, such as 8.6+PTX."
         )
     if shutil.which("c++") is None and shutil.which("g++") is None:
         yield f"There is no C++ compiler on this machine. {compiles}: install g++."

@@ -88,7 +88,7 @@ class _Progress:
         self._newest: LoadProgress | None = None
 
     def report(self, progress: LoadProgress) -> None:
-        """Keep the progress for the application. Called in the backend's thread, at any rate."""
+        """Keep the progress for the application. Called in the backend's thread, however often."""
         is_first = self._newest is None
         self._newest = check_value(LoadProgress, progress)
         if is_first:

@@ -55,13 +55,13 @@ class ForeignLoop:
 
     def __init__(self) -> None:
         self._blocked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the loop is abandoned because its plugin blocks it. The loop's thread may then run until the program ends."""
+        """Done once the loop is abandoned: because its plugin blocks the loop, or because the program ends. The loop's thread may then run until the program ends."""
         self._steps = 0
         """Number of steps that the loop has taken for `_watch`."""
         self._running: Future[asyncio.AbstractEventLoop] = Future()
         self._end: asyncio.Event
         self._last: Callable[[], Coroutine[None, None, None]] | None = None
-        """The coroutine that the loop runs before it ends."""
+        """The coroutine that runs before the loop ends."""
         self._thread_id = 0
         """The system's id of the thread."""
         _loops.add(self)

@@ -27,7 +27,7 @@ class Passage(Generic[_T]):
         """Wakes the sender's loop; None until `send_all` is called there."""
 
     async def send_all(self, items: AsyncGenerator[_T, None]) -> None:
-        """Send all items of a generator, and close it. Called on the sender's loop."""
+        """Send all items of a generator, and close the generator. Called on the sender's loop."""
         sender = self._sender = _Sleeper()
         async with contextlib.aclosing(items):
             async for item in items:

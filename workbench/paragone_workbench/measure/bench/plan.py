@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paragone import InputError
 
 MOST_RUNS = 10_000
-"""Largest number of runs of an engine, since all runs are planned before the first one."""
+"""Largest number of runs of an engine, since all runs are planned before the first run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class BenchTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsersTest(BenchTest):
-    """One measurement of throughput: each user sends a request as soon as the last one is answered."""
+    """One measurement of throughput: each user sends a request as soon as the user's last request is answered."""
 
     users: int
 

@@ -40,7 +40,7 @@ FIGURES: Mapping[str, Callable[[Sample], float | None]] = {
 
 
 def figures_of(samples: Sequence[Sample]) -> dict[str, Spread | None]:
-    """Return each figure over the runs with this figure; None for a figure that no run has."""
+    """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
     return {
         name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
         for name, figure in FIGURES.items()
