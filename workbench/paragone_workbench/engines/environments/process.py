@@ -70,7 +70,7 @@ async def run_command(
         )
     )
     try:
-        # Cancelled here, asyncio would kill only the program, and wait for the processes that the program started.
+        # If this task were cancelled, asyncio would kill only the program, and wait for the processes that the program started.
         process = await asyncio.shield(starting)
     except OSError as error:
         raise CommandFailed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
