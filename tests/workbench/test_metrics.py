@@ -222,4 +222,4 @@ def test_a_long_run_keeps_a_sample_of_its_latencies(monkeypatch):
     assert found.decode_tps == pytest.approx(20_000 / sum(gaps))
     assert found.itl_ms.p50 == pytest.approx(50, abs=5)
     assert found.itl_ms.p99 == pytest.approx(99, abs=1.5)
-    assert long.rate(1.0 + sum(gaps), window=1.0) == pytest.approx(20, abs=10)
+    assert long.rate(1.0 + sum(gaps)) == pytest.approx(20, abs=10)

@@ -54,7 +54,7 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
         "thinking": run.thinking,
         "finish": run.finish,
         "error": run.message if run.error else None,
-        "warnings": [{"code": warning.code, "sentence": warning.sentence} for warning in warnings_of(run)],
+        "warnings": [asdict(warning) for warning in warnings_of(run)],
         "seed": settings.seed,
         "sampling": None if settings.sampling is None else dict(settings.sampling),
         **figures_json(run.metrics),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from paragone import Channel, Json, Token
 from paragone_workbench.compare.diff import Span, common_length
@@ -58,8 +58,7 @@ def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None
             {
                 "reference": reference.definition.name,
                 "candidate": candidate.definition.name,
-                "token": parting.token,
-                "char": parting.char,
+                **asdict(parting),
             }
         )
     return found

@@ -192,14 +192,14 @@ class Meter:
         began, last = self._thought
         return (last if self._first_answer is None else self._first_answer) - began
 
-    def rate(self, now: float, window: float = 1.0) -> float | None:
-        """Return the tokens per second in the `window` seconds before `now`; None before the second token.
+    def rate(self, now: float) -> float | None:
+        """Return the tokens per second in the second before `now`, or since a later first token; None before the second token.
 
         The rate falls to 0 if no more tokens arrive.
         """
         if self._first is None or self._pieces < 2:
             return None
-        start = max(now - window, self._first)
+        start = max(now - 1, self._first)
         if now <= start:
             return None
         return (bisect_right(self._recent, now) - bisect_right(self._recent, start)) / (now - start)
