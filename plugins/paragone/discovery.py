@@ -11,10 +11,11 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import pluggy
 
@@ -117,7 +118,7 @@ WATCH = Watch()
 def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
     backends, problems, own = _discover(
-        ENTRY_POINTS, "backend", checked_backend, only, watch, patient=only is not None
+        ENTRY_POINTS, "backend", checked_backend, only, watch, NOTICE_S if only is None else LOADING_S
     )
     return Discovery(backends=backends, problems=problems, own=own)
 
@@ -125,7 +126,7 @@ def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
 def discover_assertions(*, watch: Watch = WATCH) -> AssertionDiscovery:
     """Import plugins and return their assertions."""
     assertions, problems, own = _discover(
-        ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion, None, watch, patient=True
+        ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion, None, watch, LOADING_S
     )
     return AssertionDiscovery(assertions=assertions, problems=problems, own=own)
 
@@ -148,13 +149,12 @@ def _discover(
     check: Callable[[object], T],
     only: str | None,
     watch: Watch,
-    *,
-    patient: bool,
+    seconds: float,
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...], frozenset[str]]:
     """Load the plugins of a group of entry points. Return their contents by name, the problems, and paragone's own names.
 
     paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
-    InterfaceViolation if the argument violates the interface.
+    InterfaceViolation if the argument violates the interface. Plugins of other authors have `seconds` to load.
     """
     points = [point for point in entry_points(group=group) if only in (None, point.name)]
     plugins = [_Plugin(point, point.dist.name if point.dist else "") for point in points]
@@ -166,9 +166,12 @@ def _discover(
         if only is not None and only in found:
             break  # the name is taken
         own = set(found)  # empty while paragone's own plugins are loaded, then their names
-        for plugin, loaded in _load_all(list(some), noun, check, watch, patient=patient or is_ours):
+        limit = LOADING_S if is_ours else seconds
+        for plugin, loading in _load_all(list(some), noun, check, watch, limit):
             try:
-                for item in loaded():
+                if not loading.done():
+                    raise InterfaceViolation(f"it was not imported within {limit:g} seconds")
+                for item in loading.result():
                     if item.name in own:
                         raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
                     if item.name in found:
@@ -185,28 +188,18 @@ def _discover(
 
 
 def _load_all(
-    plugins: Sequence[_Plugin], noun: str, check: Callable[[object], T], watch: Watch, *, patient: bool
-) -> Iterator[tuple[_Plugin, Callable[[], list[T]]]]:
-    """Load plugins side by side, and yield each with a function that returns the plugin's contents or raises its error.
-
-    The plugins have `NOTICE_S` seconds to load, or, if `patient`, `LOADING_S` seconds.
-    """
+    plugins: Sequence[_Plugin], noun: str, check: Callable[[object], T], watch: Watch, seconds: float
+) -> Iterable[tuple[_Plugin, Future[list[T]]]]:
+    """Load plugins side by side for at most `seconds`. Return each with the future of its contents."""
     # In threads, because a plugin may hang, and so that Ctrl+C does not look like an error of the plugin.
     loading = [in_daemon_thread(functools.partial(_load, plugin, noun, check, watch)) for plugin in plugins]
-    seconds = NOTICE_S
-    late = concurrent.futures.wait(loading, seconds).not_done
-    if late and patient:
+    late = concurrent.futures.wait(loading, NOTICE_S).not_done
+    if late and seconds > NOTICE_S:
         for plugin, future in zip(plugins, loading, strict=True):
             if future in late:
                 watch.waiting(plugin.point.name)
-        seconds = LOADING_S
-        late = concurrent.futures.wait(loading, seconds - NOTICE_S).not_done
-    for plugin, future in zip(plugins, loading, strict=True):
-        yield plugin, functools.partial(_too_late, seconds) if future in late else future.result
-
-
-def _too_late(seconds: float) -> NoReturn:
-    raise InterfaceViolation(f"it was not imported within {seconds:g} seconds")
+        concurrent.futures.wait(loading, seconds - NOTICE_S)
+    return zip(plugins, loading, strict=True)
 
 
 def _load(plugin: _Plugin, noun: str, check: Callable[[object], T], watch: Watch) -> list[T]:
