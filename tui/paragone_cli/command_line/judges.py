@@ -1,4 +1,4 @@
-"""The judges that a suite names, once the user has allowed the addresses that they contact."""
+"""The judges that a suite names. The user is asked first whether the judges may contact their addresses."""
 
 from __future__ import annotations
 

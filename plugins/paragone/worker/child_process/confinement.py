@@ -100,7 +100,7 @@ def what_opens() -> tuple[str, ...]:
 def _machine() -> tuple[int, int, int]:
     known = _MACHINES.get(os.uname().machine)
     if known is None or sys.maxsize < 2**32:
-        raise OSError(errno.ENOSYS, f"the calls of {os.uname().machine} are not known")
+        raise OSError(errno.ENOSYS, f"paragone does not know the system calls of {os.uname().machine}")
     return known
 
 
