@@ -49,7 +49,6 @@ class BlindTurn(VoteScreen[bool | None]):
         """Indices of the answers that were marked as complete."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
-        self._hints: list[tuple[str, str]] = []
 
     async def on_mount(self) -> None:
         """Send the prompt, and follow the answers."""
@@ -103,8 +102,7 @@ class BlindTurn(VoteScreen[bool | None]):
             hints = [("enter", "show all that has come"), ("s", "skip"), ("q", "quit"), ("?", "help")]
         else:
             hints = [("^c", "stop"), ("s", "skip"), ("q", "quit"), ("?", "help"), ("j k", "scroll")]
-        if hints != self._hints:
-            self._hints = hints
+        if hints != self._hinted:
             self.show_hints(hints)
 
     # Voting
