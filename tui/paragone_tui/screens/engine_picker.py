@@ -19,7 +19,6 @@ from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
 from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
-from paragone_workbench.measure.fit.memory_plan import MemoryPlan
 from paragone_workbench.measure.fit.planner import MemoryPlanner
 
 if TYPE_CHECKING:
@@ -299,10 +298,6 @@ async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
         largest = await planner.largest_context(plan)
     except ParagoneError as error:
         return f"Its memory cannot be estimated: {one_line(error.sentence)}"
-    return _remark(plan, largest)
-
-
-def _remark(plan: MemoryPlan, largest: int | None) -> str:
     weights = size_text(sum(device.weights for device in plan.devices))
     cache = size_text(sum(device.kv_cache for device in plan.devices))
     compute = size_text(sum(device.compute for device in plan.devices))
