@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 _BAR = 30
 
-Save = Callable[["Fidelity"], Awaitable[None]]
-"""Saves a measurement of fidelity. May raise ParagoneError."""
-
 
 class FidelitySheet(Sheet):
     """Shows a measurement of fidelity. During the measurement, the keys that close the sheet stop the measurement first."""
@@ -43,8 +40,8 @@ class FidelitySheet(Sheet):
 
     content = query_one("#sheet Static", Static)
 
-    def __init__(self, lanes: Sequence[Lane], do: Do, save: Save) -> None:
-        """Create a sheet that compares the open engines of the lanes with the first lane's engine."""
+    def __init__(self, lanes: Sequence[Lane], do: Do, save: Callable[[Fidelity], Awaitable[None]]) -> None:
+        """Create a sheet that compares the open engines of the lanes with the first lane's engine. `save` saves the results."""
         super().__init__()
         self._lanes = lanes
         self._do = do
