@@ -24,8 +24,6 @@ from paragone_workbench.measure.fit.planner import MemoryPlanner
 if TYPE_CHECKING:
     from paragone_tui.engine_list import EngineList
 
-_LOOKING = "looking"
-"""The name of the workers that search for engines and models."""
 _WRITTEN = "written"
 _MEMORY = "memory"
 """The name of the workers that estimate memory."""
@@ -101,7 +99,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
     def _begin_to_look(self) -> None:
         """Search for engines and models. Cancel a search in progress."""
         self.is_looking = True
-        self.run_worker(self._look(), group=_LOOKING, exclusive=True)
+        self.run_worker(self._look(), group="looking", exclusive=True)
 
     async def _look(self) -> None:
         searched = catalog_entries(

@@ -82,8 +82,7 @@ class Lanes(Horizontal, can_focus=True):
         self.marks = ParityMarks(session, self._show_differences)
         self.welcome = Static(id="welcome", markup=False)
         self.guide = Guide(self.key_of)
-        self.columns: list[LaneColumn] = []
-        self.columns += [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
+        self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
 
     def compose(self) -> ComposeResult:
         """Add the welcome text, the columns, and the guide."""
