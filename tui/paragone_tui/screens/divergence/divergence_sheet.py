@@ -24,7 +24,7 @@ from paragone_workbench.compare.confidence import quoted
 from paragone_workbench.compare.fork import Fork, ForkSide, can_begin_with
 
 _WIDTH = 120
-"""Largest number of cells of the sheet, with its frame."""
+"""Largest width in cells of the sheet and its frame."""
 _FRAME = 5
 """Width in cells of the frame, of the space inside the frame, and of the scroll bar."""
 _OTHER_ROWS = 21

@@ -30,7 +30,7 @@ class Readiness(LaneObserver):
         self._session = session
         self._show = show
         self.idle: frozenset[str] = _STOPPING
-        """The commands that would do nothing at present, under their ids in the line of key hints."""
+        """The commands that would do nothing at present, by their names in `foot.py`."""
         self.silent: tuple[str, ...] = ()
         """The names of the lanes that accept no prompt, because their engines have failed or ended."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
     """Reopen the last conversation with its options if the lanes have the same engines. If the lanes have other engines, and
     the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent. If
-    another instance of the program is running, which may have the conversation open, tell the user that it is not resumed.
+    another running instance of the program may have the conversation open, tell the user that the conversation is not resumed.
     """
     history, session = context.history.history, context.session
     assert history is not None  # the caller waits until the history is open

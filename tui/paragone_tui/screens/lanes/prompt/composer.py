@@ -327,7 +327,7 @@ class Composer(MentionField):
         return next((self._actions[name] for name in names if name in self._actions), None)
 
     def _recalls_at(self, key: str) -> bool:
-        """Return whether up or down recalls another prompt: in an empty or recalled prompt, at its first or last row."""
+        """Return whether up or down recalls another prompt: only in an empty prompt, or at the edge of a recalled prompt."""
         if self.text and not self._shows_recalled:
             return False
         place, cursor = self.navigator, self.cursor_location

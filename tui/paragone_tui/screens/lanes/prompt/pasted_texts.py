@@ -101,7 +101,7 @@ class PastedTexts:
         return self._marks().sub(lambda mark: self._texts[mark[0]], text) if self._texts else text
 
     def mark_around(self, line: str, column: int) -> tuple[int, int]:
-        """Return the first column of the mark around a column, and the column after it; twice the column without a mark."""
+        """Return the first column of the mark around a column, and the column after the mark; without a mark, `column` twice."""
         for mark in self._marks().finditer(line) if self._texts else ():
             if mark.start() < column < mark.end():
                 return mark.span()
