@@ -43,6 +43,10 @@ _SUGGESTED = 5
 _KEY = "prompt_index, engine_index, repetition"
 _LAST_FIRST = "prompt_index DESC, engine_index DESC, repetition DESC"
 _ID = "(SELECT id FROM experiment WHERE number = ?)"
+_RESULTS = "json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result"
+"""SQL for the results of the assertions of a cell; no rows if the record is damaged."""
+_FIELD = "json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.{}')"
+"""SQL for a field of a row of `_RESULTS`, to be formatted with the name of the field; NULL without such a field."""
 _CELL = f"""
     SELECT cell.number, {_KEY}, assertions, {COLUMNS} FROM cell JOIN run ON run.id = run_id {MANIFEST}
 """  # noqa: S608 (the names of columns)
@@ -75,10 +79,8 @@ _COUNTS = f"""
     SELECT engine_index, state, sum(place IS NULL OR place = 0),
       sum(passed IS 1), sum(passed IS 0), sum(place IS NOT NULL AND passed IS NULL)
     FROM (
-      SELECT engine_index, state, result.key AS place,
-        json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.passed') AS passed
-      FROM cell JOIN run ON run.id = run_id
-        LEFT JOIN json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result
+      SELECT engine_index, state, result.key AS place, {_FIELD.format("passed")} AS passed
+      FROM cell JOIN run ON run.id = run_id LEFT JOIN {_RESULTS}
       WHERE experiment_id = {_ID} AND (? IS NULL OR prompt_index IN (SELECT value FROM json_each(?)))
     ) GROUP BY engine_index, state
 """  # noqa: S608 (the names of columns)
@@ -207,8 +209,7 @@ class Experiments:
     def judges(self, number: int) -> tuple[str, ...]:
         """Return the identities of the engines that judged answers of an experiment, each once."""
         rows = self._database.rows(
-            "SELECT DISTINCT json_extract(iif(result.type = 'object', result.value, '{}'), '$.judges') AS judges"  # noqa: S608 (the names of columns)
-            " FROM cell, json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result"
+            f"SELECT DISTINCT {_FIELD.format('judges')} AS judges FROM cell, {_RESULTS}"  # noqa: S608 (the names of columns)
             f" WHERE experiment_id = {_ID} AND judges != '' ORDER BY judges",
             number,
         )
@@ -240,11 +241,8 @@ class Experiments:
             f"""
             SELECT engine_index, CAST(type AS BLOB), avg(rate), count(*) FROM (
               SELECT engine_index, prompt_index, type, avg(passed) AS rate FROM (
-                SELECT {_KEY},
-                  json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.type') AS type,
-                  json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.passed') AS passed
-                FROM cell, json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result
-                WHERE experiment_id = {_ID}
+                SELECT {_KEY}, {_FIELD.format("type")} AS type, {_FIELD.format("passed")} AS passed
+                FROM cell, {_RESULTS} WHERE experiment_id = {_ID}
               ) WHERE typeof(type) = 'text' AND passed IN (0, 1) GROUP BY engine_index, prompt_index, type
             ) GROUP BY type, engine_index ORDER BY type, engine_index
             """,  # noqa: S608 (the names of columns)
