@@ -203,6 +203,7 @@ for result in asyncio.run(evaluate(prompt, Answer(text="A hat."), catalog, Echo(
 """
 
 
+@pytest.mark.thorough
 def test_the_assertion_checks_answers(site):
     assert run(site, "-c", RHYMING).splitlines() == [
         "True The answer ends in 'at'.",
@@ -224,6 +225,7 @@ def test_the_plugins_conform(site, plugin):
     assert int(passed[1]) > 30
 
 
+@pytest.mark.thorough
 def test_the_parrot_runs_in_an_interpreter_without_anything_installed(site, tmp_path):
     venv.create(tmp_path / "bare", with_pip=False)
     program = """

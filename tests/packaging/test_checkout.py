@@ -38,6 +38,7 @@ def test_no_file_is_a_model(tracked):
     assert [file for file in tracked if is_model(file)] == []
 
 
+@pytest.mark.thorough
 def test_no_registry_is_named(tracked):
     found = []
     for file in tracked:

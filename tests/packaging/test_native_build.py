@@ -98,6 +98,7 @@ def test_a_program_that_was_built_with_broken_amx_is_built_again(
         assert "is already built" in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("end", "flags"), [("kill -SEGV $$", FLAGS), ("exit 0", "")], ids=["broken", "good"])
 def test_make_compiles_llama_cpp_without_broken_amx(checkout, compiler, tmp_path, end, flags):
     """The recipe runs with a double of uv that prints its arguments."""

@@ -7,6 +7,8 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 
 def test_ci_runs_the_make_targets(checkout):
     workflow = (checkout / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
@@ -35,6 +37,7 @@ def test_a_release_is_built_by_the_make_targets(checkout):
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
+@pytest.mark.thorough
 def test_a_release_has_the_version_of_the_project_as_its_tag(checkout):
     # Other tests use the environment meanwhile: make does not install in it, also if pyproject.toml is newer.
     make = ["make", "--no-print-directory", "--old-file=.venv/dev", f"BIN={Path(sys.executable).parent}"]

@@ -100,6 +100,7 @@ def test_a_plugin_that_is_broken(install, before, after, reason):
     assert reason in problem.reason
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", ["time.sleep(0.01)", "pass"], ids=["sleeps", "computes"])
 @pytest.mark.parametrize(
     ("group", "find"), [("paragone.assertions", discover_assertions), ("paragone", discover)]

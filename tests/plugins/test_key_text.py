@@ -73,6 +73,7 @@ def test_a_key_is_found_whatever_stands_around_it(around):
     assert "•••" in public
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("text", "public"),
     [

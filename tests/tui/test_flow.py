@@ -323,6 +323,7 @@ async def test_a_terminal_that_stops_reading_gets_the_newest_picture_next(screen
     await reader.until("1000")
 
 
+@pytest.mark.thorough
 async def test_little_is_queued_for_a_terminal_that_reads_slowly(screen):
     app, reader = await screen(answers=True)
     flow = app._driver._flow

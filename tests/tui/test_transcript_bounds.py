@@ -61,6 +61,7 @@ def test_the_newest_text_is_wrapped_first():
     assert page.blocks[1].height == 1
 
 
+@pytest.mark.thorough
 async def test_all_of_a_long_text_is_shown_in_the_end(lane):
     widget, pilot = lane
     widget.add("prompt", LONG)
@@ -120,6 +121,7 @@ def test_marks_stay_on_their_words_when_text_is_cut_off(before):
     assert block._body.text[mark.start : mark.end] == "four"
 
 
+@pytest.mark.thorough
 async def test_the_view_keeps_its_place_when_the_oldest_text_is_removed(lane):
     widget, pilot = lane
     widget.write("".join(f"line {number:06}\n" for number in range(90_000)))

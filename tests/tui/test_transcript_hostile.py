@@ -82,6 +82,7 @@ async def test_console_markup_is_shown_as_text():
         )
 
 
+@pytest.mark.thorough
 @settings(
     max_examples=15,
     deadline=None,

@@ -228,6 +228,7 @@ async def test_the_position_is_kept_when_resized(lane, markdown):
             assert not lane.widget.following
 
 
+@pytest.mark.thorough
 async def test_the_position_is_kept_with_lines_of_different_lengths(lane):
     """With short lines above long ones, keeping the fraction of the height would move to another paragraph."""
     typeset_or_not(lane.widget, False)

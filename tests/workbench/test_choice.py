@@ -96,6 +96,7 @@ async def test_another_prompt_asks_for_the_new_answers_alone(choose):
     assert (again.taken, choose.heard.known_answers) == (40, (40, 42))
 
 
+@pytest.mark.thorough
 async def test_a_third_engine_is_measured_alone(choose):
     a, b, c = engine("a"), engine("b"), engine("c")
     await measured(choose(words(12), a, b))
@@ -252,6 +253,7 @@ class StopAt(ChoiceObserver, SuiteObserver):
         self._at("deciding")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("phase", PHASES)
 async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     def judged() -> Choice:
@@ -285,6 +287,7 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
         assert sum(question.startswith("a: x") for question in after) <= 12, "so are answers"
 
 
+@pytest.mark.thorough
 async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them(choose):
     class StopAtUsers(StopAt):
         def bench_step(self, step, left) -> None:
@@ -391,6 +394,7 @@ def test_a_measurement_of_an_older_version_is_not_taken_over():
     assert known_speeds([bench(1, (), a=[figures(256, 9)])], {"a": "A"}, TEST) == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("windows", [3, 4])
 async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkeypatch, windows):
     pytest.importorskip("scipy")

@@ -244,6 +244,7 @@ def test_a_speed_is_shown_with_its_spread():
     assert speed_text(EngineFigures(engine="small")) == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("candidates", [1, 5])
 def test_who_looks_again_and_again_is_not_misled(candidates):
     claims = {

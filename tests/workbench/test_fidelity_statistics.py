@@ -160,6 +160,7 @@ def test_a_share_of_independent_positions_by_hand():
 # Percentiles
 
 
+@pytest.mark.thorough
 @settings(max_examples=25)  # of a hundred values each
 @given(st.lists(st.floats(0, 10), min_size=100, max_size=300), st.floats(0, 1))
 def test_percentiles_are_interpolated_at_f_times_n_minus_1(values, fraction):

@@ -42,6 +42,7 @@ async def measured(*engines, on_step=lambda step: None, **more):
     return found, summarize([(it.definition.name, found.answers(it)) for it in found.engines])
 
 
+@pytest.mark.thorough
 async def test_engines_of_two_backends_that_compute_the_same_answer_the_same():
     twin = EngineDefinition(name="twin", backend="twin", model="exact")
     steps: list[FreeRunningStep] = []

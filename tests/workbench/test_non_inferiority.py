@@ -88,6 +88,7 @@ def test_an_engine_that_is_worse_by_the_margin_is_rarely_called_not_worse():
     assert wrong / 1500 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1500)
 
 
+@pytest.mark.thorough
 def test_the_prompts_that_are_needed_give_a_verdict_in_four_of_five_cases():
     rng = random.Random(8)
     needed = [simulated(rng, 300, 0.8, 0.8, 0.8).prompts_needed for _ in range(200)]

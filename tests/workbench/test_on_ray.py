@@ -354,6 +354,7 @@ def asked_of_the_judge(events):
     return [event for event in events if event.startswith("judge: ")]
 
 
+@pytest.mark.thorough
 async def test_a_judge_is_opened_at_its_places_and_judges_as_here(history):
     cluster = ClusterHere()
     judge = engine("judge", password="hunter2")

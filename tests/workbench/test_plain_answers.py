@@ -68,6 +68,7 @@ class Slow(PoliteBackend):
         self.first()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("block", BLOCKING)
 def test_a_backend_that_blocks_is_named_and_given_up(block, end, hurried):
     backend = Slow(lambda: block(end))

@@ -65,6 +65,7 @@ def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
     assert "genai-prices<0.3,>=0.2.3" in caught.value.hint
 
 
+@pytest.mark.thorough
 def test_no_price_is_fetched():
     """Python refuses this process every socket and every look-up of a name."""
     program = """

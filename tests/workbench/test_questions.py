@@ -88,6 +88,7 @@ async def test_a_plugin_that_blocks_is_given_up(end, monkeypatch):
         await questions.models(Asked(block), ())
 
 
+@pytest.mark.thorough
 async def test_a_cancelled_question_is_cancelled_in_its_thread():
     """A probe ends its process then."""
     began, cancelled = threading.Event(), threading.Event()

@@ -99,6 +99,7 @@ def plain():
     return parsed(conversation("x", "y", "z"))
 
 
+@pytest.mark.thorough
 @given(prompt=any_text, first=any_text, second=any_text)
 def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, second):
     found = parsed(conversation(prompt, first, second))
@@ -135,6 +136,7 @@ def test_differences_are_marked_in_all_answers_but_the_first():
     assert found.marked[1:] == ["quite red"]  # the first mark explains the others
 
 
+@pytest.mark.thorough
 def test_a_very_long_answer_is_cut_and_says_so():
     long = "word " * 2_000_000
     found = page(conversation("Why?", "Because.", long))

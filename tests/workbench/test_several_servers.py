@@ -86,6 +86,7 @@ def check_complete(found):
     }
 
 
+@pytest.mark.thorough
 async def test_each_server_gets_its_share_and_no_run_is_asked_twice(suites, servers):
     found, remarks = await run(suites, servers)
     check_complete(found)
@@ -99,6 +100,7 @@ async def test_each_server_gets_its_share_and_no_run_is_asked_twice(suites, serv
     assert len(servers[0].texts + servers[1].texts) == len(PROMPTS)
 
 
+@pytest.mark.thorough
 async def test_the_runs_of_a_server_that_dies_go_to_the_others(suites, servers):
     async def dies(exchange):
         if len(servers[1].texts) == 8:
@@ -121,6 +123,7 @@ async def test_the_runs_of_a_server_that_dies_go_to_the_others(suites, servers):
     assert suites.runner.progress[0].engine.doing == "1 of 2 servers"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("schedule", ["parallel", "swap", "sequential"])
 async def test_a_server_that_is_not_there_at_the_start_is_told(suites, servers, schedule):
     await servers[0].stop()
@@ -131,6 +134,7 @@ async def test_a_server_that_is_not_there_at_the_start_is_told(suites, servers, 
     assert suites.runner.given_up == ()
 
 
+@pytest.mark.thorough
 async def test_without_any_server_the_engine_is_given_up_and_goes_on_later(suites, servers):
     for server in servers:
         await server.stop()
@@ -144,6 +148,7 @@ async def test_without_any_server_the_engine_is_given_up_and_goes_on_later(suite
     assert suites.resumed
 
 
+@pytest.mark.thorough
 async def test_a_run_that_one_server_fails_at_is_asked_at_the_other(suites, servers):
     servers[0].fails = lambda text: text.endswith("7")
     found, remarks = await run(suites, servers)
@@ -152,6 +157,7 @@ async def test_a_run_that_one_server_fails_at_is_asked_at_the_other(suites, serv
     assert remarks == []
 
 
+@pytest.mark.thorough
 async def test_a_run_that_fails_everywhere_has_failed(suites, servers):
     for server in servers:
         server.fails = lambda text: text == "prompt 20"
@@ -235,6 +241,7 @@ def leave_runs(server, remarks, event):
     server.on_chat = holds
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("schedule", ["parallel", "sequential", "swap"])
 async def test_a_server_that_is_started_again_gets_runs_again(suites, servers, short_pauses, schedule):
     remarks = Restarts(servers[1])
@@ -250,6 +257,7 @@ async def test_a_server_that_is_started_again_gets_runs_again(suites, servers, s
     assert suites.runner.progress[0].engine.doing == ""
 
 
+@pytest.mark.thorough
 async def test_a_trial_that_fails_is_repeated_without_a_word(suites, servers, short_pauses):
     tried: list[object] = []
 
@@ -273,6 +281,7 @@ async def test_a_trial_that_fails_is_repeated_without_a_word(suites, servers, sh
     assert len(servers[1].texts) == len(set(servers[1].texts))
 
 
+@pytest.mark.thorough
 async def test_runs_wait_for_a_trial_if_no_other_server_is_left(suites, servers, short_pauses, monkeypatch):
     take_again = SuiteEngine.take_again
 
@@ -301,6 +310,7 @@ async def test_runs_wait_for_a_trial_if_no_other_server_is_left(suites, servers,
     assert ["answers again" in sentence for sentence in remarks.sentences] == [False, False, True]
 
 
+@pytest.mark.thorough
 async def test_a_server_that_comes_back_with_another_model_ends_the_engine(suites, servers, short_pauses):
     def model_of(size):
         return {"object": "list", "data": [{"id": "m", "meta": {"size": size}}]}
@@ -335,6 +345,7 @@ def test_pauses_grow_up_to_a_limit():
     assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
+@pytest.mark.thorough
 async def test_swap_asks_one_request_at_a_time(suites, servers):
     found, _ = await run(suites, servers, schedule="swap")
     check_complete(found)

@@ -164,6 +164,7 @@ ENGINES = st.builds(
 )
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=40)  # of up to three engines, which are written one by one
 @given(st.lists(ENGINES, max_size=3), st.lists(TEXT))
 def test_any_engine_is_loaded_unchanged(tmp_path_factory, engines, lanes):

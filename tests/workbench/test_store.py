@@ -361,6 +361,7 @@ def test_a_full_disk_is_reported_and_saving_resumes(store):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@pytest.mark.thorough
 @settings(max_examples=50, deadline=None)
 @given(
     TEXT, st.lists(st.tuples(TEXT, TEXT), max_size=5), st.dictionaries(TEXT, TEXT | st.integers(), max_size=3)

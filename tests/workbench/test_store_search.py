@@ -63,6 +63,7 @@ def test_any_script_and_any_symbol(store, query, found):
     assert [hit.title for hit in store.search(query)] == [TEXTS[found]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "query",
     [
@@ -117,6 +118,7 @@ def test_a_common_word_in_few_conversations_reads_each_row_once(store, monkeypat
     assert [it for it in statements if "prompt_search CROSS JOIN" in it]
 
 
+@pytest.mark.thorough
 @given(st.text(min_size=1))
 @settings(max_examples=50, deadline=None)
 def test_search_terms_have_no_syntax(tmp_path_factory, query):

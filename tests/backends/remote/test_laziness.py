@@ -11,6 +11,7 @@ from paragone.discovery import discover
 from paragone.installation import install_command
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["ollama", "openai"])
 def test_discovery_imports_no_http_library(name):
     code = (

@@ -41,6 +41,7 @@ def test_the_last_number(text, number):
     assert last_number(text) == (None if number is None else Decimal(number))
 
 
+@pytest.mark.thorough
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**12), max_value=10**12))
 def test_any_number_is_found_as_it_is_written(number):
     assert last_number(f"The result is {number}.") == number
