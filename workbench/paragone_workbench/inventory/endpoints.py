@@ -78,7 +78,7 @@ async def query_endpoints(
         merged[identity] = dataclasses.replace(
             first,
             engines=(*first.engines, *(engine.name for engine in engines)),
-            problems={**first.problems, **_problems(engines, found, report)},
+            problems={**first.problems, **_problems(engines, report)},
         )
     return tuple(merged.values())
 
@@ -99,15 +99,13 @@ def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
     return next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
 
 
-def _problems(
-    engines: Iterable[EngineDefinition], backend: Backend, report: EndpointReport
-) -> dict[str, Probe]:
+def _problems(engines: Iterable[EngineDefinition], report: EndpointReport) -> dict[str, Probe]:
     """Return the probes, with the reason, of engines that cannot be used at the server of this report, by the engines' names."""
-    probes = {engine.name: _probe_of(engine, backend, report) for engine in engines}
+    probes = {engine.name: _probe_of(engine, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 
 
-def _probe_of(definition: EngineDefinition, backend: Backend, report: EndpointReport) -> Probe:
+def _probe_of(definition: EngineDefinition, report: EndpointReport) -> Probe:
     if not report.probe.usable:
         return report.probe
     wanted = definition.model
