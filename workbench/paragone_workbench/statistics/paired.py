@@ -16,6 +16,9 @@ from paragone_workbench.statistics.scientific import Values, np, stats
 PairedKind: TypeAlias = Literal["numbers", "passes", "shares"]
 """The kind of values: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
 
+LEVEL = 0.05
+"""The p-value, after any correction, below which a difference counts as shown."""
+
 _MANY = 1_000
 """Number of prompts above which the t-test replaces the permutation test: both then give nearly the same p-value."""
 

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 from paragone.wording import counted
 from paragone_workbench.compare.agreement.agreement import Agreement
-from paragone_workbench.statistics.paired import paired_difference
+from paragone_workbench.statistics.paired import LEVEL, paired_difference
 from paragone_workbench.statistics.sample_size import rounded_up, values_needed
-
-_LEVEL = 0.05
-"""The p-value below which a larger number of degenerate answers is not put down to chance."""
 
 
 def verdict(found: Agreement) -> str:
@@ -65,4 +62,4 @@ def _loses_more(found: Agreement) -> bool:
     if found.lost <= found.regained:
         return False
     ours, theirs = [1.0] * found.lost + [0.0] * found.regained, [0.0] * found.lost + [1.0] * found.regained
-    return paired_difference(theirs, ours, kind="passes").p < _LEVEL
+    return paired_difference(theirs, ours, kind="passes").p < LEVEL

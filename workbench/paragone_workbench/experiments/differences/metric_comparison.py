@@ -9,10 +9,7 @@ from paragone.wire import to_json
 from paragone.wording import counted
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, Metric
 from paragone_workbench.statistics.intervals import FEWEST
-from paragone_workbench.statistics.paired import PairedDifference
-
-_LEVEL = 0.05
-"""The adjusted p-value below which a difference counts as shown."""
+from paragone_workbench.statistics.paired import LEVEL, PairedDifference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +38,14 @@ class MetricComparison:
     @property
     def shown(self) -> bool:
         """Whether the data show a difference: the adjusted p-value is below 0.05 and the interval excludes 0."""
-        return self.adjusted_p is not None and self.adjusted_p < _LEVEL and self._is_zero_excluded
+        return self.adjusted_p is not None and self.adjusted_p < LEVEL and self._is_zero_excluded
 
     @property
     def _is_contradictory(self) -> bool:
         """Whether the p-value and the interval, which come from different methods, disagree."""
         if self.adjusted_p is None or self.paired.interval is None:
             return False
-        return (self.adjusted_p < _LEVEL) != self._is_zero_excluded
+        return (self.adjusted_p < LEVEL) != self._is_zero_excluded
 
     @property
     def _is_zero_excluded(self) -> bool:

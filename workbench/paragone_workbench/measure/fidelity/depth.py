@@ -14,12 +14,10 @@ from paragone_workbench.measure.fidelity.positions import mean
 from paragone_workbench.statistics.estimate import Estimate
 from paragone_workbench.statistics.intervals import Interval, t_interval
 from paragone_workbench.statistics.numeric import Values, np
-from paragone_workbench.statistics.paired import holm, t_test
+from paragone_workbench.statistics.paired import LEVEL, holm, t_test
 
 PARTS = 4
 """Number of parts into which the scored positions are divided."""
-
-_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class Depth:
             self.growth is not None
             and self.growth.value > 0
             and self.adjusted_p is not None
-            and self.adjusted_p < _LEVEL
+            and self.adjusted_p < LEVEL
         )
 
     @property

@@ -17,11 +17,8 @@ from paragone.wording import counted
 from paragone_workbench.measure.fidelity.measured import Candidate
 from paragone_workbench.measure.fidelity.positions import FEWEST_WINDOWS
 from paragone_workbench.statistics.intervals import Interval, t_interval
-from paragone_workbench.statistics.paired import holm, t_test
+from paragone_workbench.statistics.paired import LEVEL, holm, t_test
 from paragone_workbench.statistics.sample_size import rounded_up, smallest_shown, values_needed
-
-_LEVEL = 0.05
-"""The adjusted p-value below which a difference counts as shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +49,7 @@ class KldPair:
     @property
     def shown(self) -> bool:
         """Whether the data show a difference."""
-        return self.adjusted_p < _LEVEL
+        return self.adjusted_p < LEVEL
 
     @property
     def sentence(self) -> str:
