@@ -165,7 +165,7 @@ def test_a_machine_whose_calls_are_unknown_is_named(monkeypatch):
     if sys.platform != "linux":
         pytest.skip("the filter is for Linux")
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="s390x"))
-    with pytest.raises(OSError, match="the calls of s390x are not known"):
+    with pytest.raises(OSError, match="paragone does not know the system calls of s390x"):
         close_network()
 
 

@@ -100,7 +100,7 @@ def test_a_system_that_cannot_hold_it_is_named():
     code = "import os, types; os.uname = lambda: types.SimpleNamespace(machine='s390x')\n"
     warning, *_ = printed(code + OFFLINE.format(offline=True, local=False))
     if sys.platform == "linux":
-        assert warning.endswith("not the system: the calls of s390x are not known.")
+        assert warning.endswith("not the system: paragone does not know the system calls of s390x.")
 
 
 @pytest.mark.thorough
@@ -116,7 +116,7 @@ main(["options", "--offline", "rogue"])
 """],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stderr.count("not the system: the calls of s390x are not known.") == 2
+    assert done.stderr.count("not the system: paragone does not know the system calls of s390x.") == 2
 
 
 def test_what_is_logged_is_read_again():
