@@ -9,7 +9,7 @@ from functools import partial
 
 from paragone import InputError, Message, ParagoneError
 from paragone.wording import counted
-from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decision, decide, only_one
+from paragone_workbench.choosing.decision import Decision, decide, only_one
 from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
     EngineFigures,
@@ -236,7 +236,7 @@ class Choice:
         if self._limit.stopped:
             return None
         slow = [engine.name for engine in self.request.engines if engine.name not in paces]
-        if slow and suite.answered and not suite.fewest_left(FEWEST_PROMPTS):
+        if slow and suite.answered and not suite.fewest_left:
             self.observer.planned("The time is too short to measure more: what is known decides.")
             self._limit.end()
             return None
@@ -257,7 +257,7 @@ class Choice:
             to_compare=to_compare,
             runs_left=suite.runs_left,
             prompts=len(suite.left),
-            fewest=suite.fewest_left(FEWEST_PROMPTS),
+            fewest=suite.fewest_left,
             usual_run=usual_run(self.request),
         )
         if plan.prompts < plan.fewest:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from paragone import ParagoneError
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
 from paragone_workbench.choosing.timing.time_plan import TimePlan, spread_out
 from paragone_workbench.config.settings import Mode
@@ -93,10 +94,11 @@ class SuiteRounds:
         """Number of prompts that all engines answered."""
         return len(self.request.suite.prompts) - len(self.left)
 
-    def fewest_left(self, checked: int) -> int:
-        """Return about how many more prompts must be answered until `checked` prompts with assertions are answered."""
-        prompts = self.request.suite
-        fewest = math.ceil(checked * len(prompts.prompts) / max(1, prompts.checked))
+    @property
+    def fewest_left(self) -> int:
+        """About how many more prompts must be answered before enough answers are checked for a decision."""
+        suite = self.request.suite
+        fewest = math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
         return max(0, min(fewest - self.answered, len(self.left)))
 
     async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
