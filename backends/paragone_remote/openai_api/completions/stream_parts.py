@@ -69,11 +69,11 @@ class StreamedAnswer:
 
 def progress_in(chunk: JsonObject, now: float) -> PromptProgress | None:
     """Return llama-server's `prompt_progress`; None if the chunk has none."""
-    progress = object_at(chunk, "prompt_progress")
-    done, total = count_at(progress, "processed"), count_at(progress, "total")
-    if done is None or total is None:
-        return None
-    return PromptProgress(done=done, total=total, cached=count_at(progress, "cache") or 0, time=now)
+    if progress := object_at(chunk, "prompt_progress"):
+        done, total = count_at(progress, "processed"), count_at(progress, "total")
+        if done is not None and total is not None:
+            return PromptProgress(done=done, total=total, cached=count_at(progress, "cache") or 0, time=now)
+    return None
 
 
 def _chat_part(choice: JsonObject) -> StreamPart:
@@ -83,7 +83,9 @@ def _chat_part(choice: JsonObject) -> StreamPart:
         answer=text_at(delta, "content"),
         # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
         thinking=text_at(delta, "reasoning_content") or text_at(delta, "reasoning"),
-        scored=tuple(scored_tokens(objects_at(choice, "logprobs", "content"))),
+        scored=tuple(scored_tokens(objects_at(choice, "logprobs", "content")))
+        if "logprobs" in choice
+        else (),
     )
 
 
