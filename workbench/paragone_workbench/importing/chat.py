@@ -152,10 +152,9 @@ def conversation_of(chat: Chat) -> SavedConversation:
     lanes = _Lanes(chat)
     for run in kept:
         lanes.add(run)
-    if (shown := ends.get(chat.current)) is not None and shown.run is not None:
-        lane = lanes.of_run.get(shown.run.id)
-        if lane is not None:
-            lane.head = shown.run
+    shown = ends.get(chat.current)
+    if shown is not None and shown.run is not None and shown.run.id in lanes.of_run:
+        lanes.of_run[shown.run.id].head = shown.run
     return SavedConversation(
         conversation=conversation,
         title=chat.title,
