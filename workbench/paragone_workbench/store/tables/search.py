@@ -54,11 +54,7 @@ _RARE = 2000
 
 
 def search(database: Database, query: Query, limit: int, *, one_each: bool) -> tuple[Hit, ...]:
-    """Return the prompts and answers, also of experiments, that have all words of a query, newest first.
-
-    A title is a hit only if the conversation has no other hit. With `one_each`, only the newest hit of a conversation is
-    returned. Without words, the titles of the conversations that fit the filters are the hits.
-    """
+    """Return hits as `Store.search` describes. Without words, the titles of the conversations that fit the filters are hits."""
     terms = sorted(map(clean, query.words), key=len, reverse=True)
     conversation = _looked_up(database, query)
 
