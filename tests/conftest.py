@@ -60,7 +60,7 @@ MARKS_BY_FIXTURE = {
 MARKS_BY_FOLDER = {"program": ("cli", "end_to_end", "on_ray", "screen")}
 """Marks of all tests in these folders."""
 
-LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"})
+LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"}, {"thorough"})
 """Marks of long tests, in the order in which they start. They start first, so that all processes finish together.
 
 Tests marked `alone` come last, when hardly another test has to wait for them.
