@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TypeVar
 
@@ -177,14 +178,12 @@ class ForeignEngine(OpenEngine):
     async def _iterate(
         self, make: Callable[[], AsyncGenerator[_T, None]], *, ahead: int = MOST_AHEAD
     ) -> AsyncGenerator[_T, None]:
-        items = self._loop.iterate(make, ahead=ahead)
         try:
-            async for item in items:
-                yield item
+            async with contextlib.aclosing(self._loop.iterate(make, ahead=ahead)) as items:
+                async for item in items:
+                    yield item
         except Blocked as error:
             raise self._crash() from error
-        finally:
-            await items.aclose()
 
     def _crash(self) -> EngineCrashed:
         return EngineCrashed(
