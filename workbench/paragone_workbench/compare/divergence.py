@@ -110,7 +110,7 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 
 
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
-    """Return the first index where two sequences differ; None if they do not differ so far.
+    """Return the first index where two sequences differ; None if the sequences do not differ so far.
 
     If one sequence is the beginning of the other, the two differ at the end of the shorter sequence, once that has `ended`.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.result import RunResult
 
 _CONTROL = re.compile(r"<\|.*\|>|</?s>|<(start|end)_of_turn>|<eos>|<EOT>|\[/?INST\]")
-"""Names of control tokens, such as those that end an answer. As text in an answer, such a name is no control token."""
+"""Names of control tokens, such as the tokens that end an answer. A control token whose name is sent as text loses its effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

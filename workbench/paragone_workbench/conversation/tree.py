@@ -81,7 +81,7 @@ class Conversation:
     """The number by which users name the conversation: 7 in `c7`; None before the conversation is saved."""
 
     def add(self, prompt: Prompt) -> Prompt:
-        """Add a prompt and return the prompt. Its parent must be in the conversation."""
+        """Add a prompt, whose parent must be in the conversation, and return the prompt."""
         # The last prompt is compared first: it usually is the parent, and a search of all prompts takes longer.
         assert prompt.parent in (None, *self.prompts[-1:]) or prompt.parent in self.prompts
         self.prompts.append(prompt)

@@ -14,7 +14,7 @@ NOTICE_LOCAL_S = 10
 
 
 class SilenceWatch:
-    """Sets `silent_s` of a run, once a second while its engine is silent. Use it on the event loop."""
+    """Sets `silent_s` of a run, once a second while the engine is silent. Use a watch on the event loop."""
 
     def __init__(self, run: Run, notice_s: float) -> None:
         """Watch a run, and report silences of `notice_s` seconds or more."""

@@ -83,7 +83,7 @@ class Agreement:
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether the candidate has lost at least three answers, and more than half of those at `sound` prompts."""
+        """Whether the candidate has lost at least three answers, and more than half of the answers to the `sound` prompts."""
         return self.lost >= FEWEST_LOST and 2 * self.lost > self.sound
 
     def to_json(self) -> dict[str, Json]:

@@ -100,7 +100,7 @@ class Unknown:
     engine: str
     names: tuple[str, ...]
     levelling: Levelling = Levelling()
-    """Options that make unknown values known, by setting the values of the other engines."""
+    """Options that give the engine the values of the other engines, so that the unknown values become known."""
 
     @property
     def sentence(self) -> str:

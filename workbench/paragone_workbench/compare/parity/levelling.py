@@ -30,8 +30,8 @@ def level(
 ) -> Levelling:
     """Return the options that give all sides one value.
 
-    `values` and `options` have the value and the option of each side by its name; None if it is unknown, or there is no
-    option. All sides get the value of a side that cannot change it, else the most frequent value. A value that a side has
+    `values` and `options` have the value and the option of each side by its name; None for an unknown value, or for a side
+    without the option. All sides get the value of a side that cannot change it, else the most frequent value. A value that a side has
     drawn, such as a seed, is for one run only, so that the option is set for this side, too.
     """
     able = [side for side in sides if options.get(side.name) is not None]

@@ -75,7 +75,7 @@ class Side:
         return self.backend.capabilities if self.backend is not None else Capabilities()
 
     def fact(self, fact: StandardFact) -> str | None:
-        """Return a fact of the open model; None if it is unknown."""
+        """Return a fact of the open model; None if the fact is unknown."""
         if self.loaded is None:
             return None
         value: object = getattr(self.loaded, fact.name) if fact.field else self.loaded.facts.get(fact.name)

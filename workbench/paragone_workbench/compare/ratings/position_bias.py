@@ -46,7 +46,7 @@ class PositionBias:
 
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
-    """Return the position bias of the blind votes among `votes`; None if none of them has a best answer."""
+    """Return the position bias of the blind votes among `votes`; None if no blind vote has a best answer."""
     decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
