@@ -66,6 +66,9 @@ LONG_TESTS = ({"server"}, {"program", "install", "slow"}, {"model"}, {"thorough"
 Tests marked `alone` come last, when hardly another test has to wait for them.
 """
 
+LONGEST_ID = 200
+"""Largest number of characters that a text among the parameters of a test adds to the id of the test."""
+
 NUMBERS = itertools.count()
 """Names of folders of tests."""
 
@@ -75,6 +78,11 @@ LONG_LIMIT = 900
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Limits())
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Cut long texts in the ids of tests: the processes send each id to each other several times."""
+    return f"{val[:20]!a}..." if isinstance(val, (str, bytes)) and len(val) > LONGEST_ID else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
