@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from types import TracebackType
+from typing import Self
 
 import psutil
 import pyte
@@ -56,18 +57,19 @@ class Terminal:
         variables = {**os.environ, **terminal, **(env or {})}
         for name in ("COLUMNS", "LINES"):  # these variables would override the size of the pty
             variables.pop(name, None)
-        self.process = subprocess.Popen(
-            argv,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=variables,
-            start_new_session=True,
-        )
+        self.process = self._start(argv, slave, variables)
         os.close(slave)
         self._usage = psutil.Process(self.process.pid)
 
-    def __enter__(self) -> Terminal:
+    def _start(
+        self, argv: Sequence[str], slave: int, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start the program in a session of its own, with the slave end of the pty as its standard streams."""
+        return subprocess.Popen(
+            argv, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+        )
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

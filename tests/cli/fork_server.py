@@ -35,7 +35,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[2]))
 from tests import worker_forks
 
-PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_workbench")
+PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_tui", "paragone_workbench")
 """Packages whose modules are all imported before the first fork, with the libraries that they use."""
 
 
@@ -64,7 +64,6 @@ class Program:
         for pipe in filter(None, (self.stdin, self.stdout, self.stderr)):
             pipe.close()
         self.wait()
-        self._told.close()
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._told], [], [], 0)[0]:
@@ -76,6 +75,7 @@ class Program:
             if not select.select([self._told], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
             self.returncode = _number(self._told.read(4))
+            self._told.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -107,20 +107,37 @@ Stream: TypeAlias = int | BinaryIO
 
 def run(program: str, argv: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end, as `subprocess.run` does; its standard input is a pipe."""
-    if not _may_fork():
+    if not _may_fork(os.environ):
         return subprocess.run([program, *argv], input=data, capture_output=True, timeout=timeout)
-    with _server().start(program, argv, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with _server().start(program, argv, pipe, pipe, pipe, os.environ) as process:
         out, err = process.communicate(data, timeout)
         return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
 
 def start(
-    program: str, argv: Sequence[str], stdin: Stream, stdout: Stream, stderr: Stream
+    program: str,
+    argv: Sequence[str],
+    stdin: Stream,
+    stdout: Stream,
+    stderr: Stream,
+    *,
+    environment: Mapping[str, str] | None = None,
+    new_session: bool = False,
 ) -> Program | subprocess.Popen[bytes]:
     """Start the program, as `subprocess.Popen` does without buffers."""
-    if not _may_fork():
-        return subprocess.Popen([program, *argv], stdin=stdin, stdout=stdout, stderr=stderr, bufsize=0)
-    return _server().start(program, argv, stdin, stdout, stderr)
+    environment = os.environ if environment is None else environment
+    if _may_fork(environment):
+        return _server().start(program, argv, stdin, stdout, stderr, environment, new_session=new_session)
+    return subprocess.Popen(
+        [program, *argv],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        bufsize=0,
+        env=environment,
+        start_new_session=new_session,
+    )
 
 
 def close() -> None:
@@ -130,12 +147,12 @@ def close() -> None:
         _server.cache_clear()
 
 
-def _may_fork() -> bool:
+def _may_fork(environment: Mapping[str, str]) -> bool:
     """Whether a fork is what a new interpreter would be, which reads its settings from the environment.
 
     Folders may have been put on its path, if no module in them takes the place of another.
     """
-    wanted = worker_forks.for_interpreter(os.environ)
+    wanted = worker_forks.for_interpreter(environment)
     added = _added(wanted.get("PYTHONPATH", ""), SETTINGS.get("PYTHONPATH", ""))
     same = {**wanted, "PYTHONPATH": ""} == {**SETTINGS, "PYTHONPATH": ""}
     return same and added is not None and not any(map(_replaces_modules, added))
@@ -172,10 +189,18 @@ class _Server:
             )
 
     def start(
-        self, program: str, argv: Sequence[str], stdin: Stream, stdout: Stream, stderr: Stream
+        self,
+        program: str,
+        argv: Sequence[str],
+        stdin: Stream,
+        stdout: Stream,
+        stderr: Stream,
+        environment: Mapping[str, str],
+        *,
+        new_session: bool = False,
     ) -> Program:
         args = [program, *argv]
-        request = {"argv": args, "cwd": os.getcwd(), "env": dict(os.environ)}
+        request = {"argv": args, "cwd": os.getcwd(), "env": {**environment}, "new_session": new_session}
         told, end = os.pipe()
         its_stdin, our_stdin = _ends(stdin, to_program=True)
         its_stdout, our_stdout = _ends(stdout)
@@ -278,6 +303,8 @@ def run_program(request: dict, streams: Sequence[int], defaults: Mapping[str, st
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if request["new_session"]:
+        os.setsid()
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(line_buffering=stream is sys.stderr or stream.isatty())

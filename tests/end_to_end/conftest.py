@@ -10,19 +10,35 @@ from pathlib import Path
 
 import pytest
 from bench.terminal import Terminal
-from tests.end_to_end.program import PROGRAM, Program
+from tests.cli import fork_server
+from tests.cli.conftest import PROGRAM as SCRIPT
+from tests.end_to_end.program import PROGRAM, ForkedTerminal, Program
 
 
 @pytest.fixture
-def start(home: Path) -> Iterator[Callable[..., Program]]:
-    """A function that starts the program with arguments in a new terminal."""
+def start(home: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Program]]:
+    """A function that starts the program with arguments in a new terminal.
+
+    The program runs in a fork, unless the test uses `new_interpreters`, as those that examine how it starts, ends or stops.
+    """
+    starts = "new_interpreters" in request.fixturenames
     with contextlib.ExitStack() as stack:
 
         def begin(*arguments: str, columns: int = 120, rows: int = 30) -> Program:
-            terminal = Terminal([*PROGRAM, *arguments], columns, rows)
+            terminal = (
+                Terminal([*PROGRAM, *arguments], columns, rows)
+                if starts
+                else ForkedTerminal([SCRIPT, *arguments], columns, rows)
+            )
             return Program(stack.enter_context(terminal))
 
         yield begin
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end_fork_server() -> Iterator[None]:
+    yield
+    fork_server.close()
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import psutil
 from bench.terminal import Terminal
+from tests.cli import fork_server
 
 PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 PATIENCE = 60.0
@@ -22,8 +25,23 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
+def _leads_session(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid) == pid
+    return False
+
+
 def _shows(text: str, screen: str) -> bool:
     return text in screen
+
+
+class ForkedTerminal(Terminal):
+    """Runs the program in a fork of a process that has imported it: see `tests/cli/fork_server.py`."""
+
+    def _start(self, argv: Sequence[str], slave: int, environment: Mapping[str, str]):
+        return fork_server.start(
+            argv[0], argv[1:], slave, slave, slave, environment=environment, new_session=True
+        )
 
 
 class Program:
@@ -54,7 +72,9 @@ class Program:
         self.terminal.send(keys)
 
     def workers(self) -> list[psutil.Process]:
-        return self.process.children(recursive=True)
+        """The processes of its engines. Each leads a session; a process that forks them for a fork does not."""
+        children = self.process.children(recursive=True)
+        return [child for child in children if _leads_session(child.pid)]
 
     def leave(self) -> int:
         """Quit with the key, and return the exit code."""

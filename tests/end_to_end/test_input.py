@@ -29,6 +29,7 @@ def test_input_that_means_nothing_leaves_the_keys_around_it(start, sent):
     assert b"Traceback" not in program.terminal.output
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_keys_typed_before_the_first_paint_are_in_the_composer(start):
     program = start("rogue:steady")
     program.type("typed early")
@@ -37,6 +38,7 @@ def test_keys_typed_before_the_first_paint_are_in_the_composer(start):
     assert program.leave() == 0
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_prompt_sent_before_the_first_paint_is_answered(start):
     program = start("rogue:steady")
     program.type("typed early\r")
@@ -44,6 +46,7 @@ def test_a_prompt_sent_before_the_first_paint_is_answered(start):
     assert program.leave() == 0
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_keys_typed_before_the_picker_opens_by_itself_are_in_its_filter(start):
     program = start()
     program.type("typed ")
@@ -53,6 +56,7 @@ def test_keys_typed_before_the_picker_opens_by_itself_are_in_its_filter(start):
     assert program.leave() == 0
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_keys_typed_all_the_while_come_in_order(start):
     program = start("rogue:steady")
     text = ""
@@ -76,6 +80,7 @@ def test_keys_in_one_write_go_where_the_keys_before_them_lead(start):
     assert program.leave() == 0
 
 
+@pytest.mark.usefixtures("new_interpreters")
 @pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP])
 def test_a_stopped_program_goes_on(start, stop):
     program = start("rogue:steady")

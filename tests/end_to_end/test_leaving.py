@@ -3,6 +3,8 @@
 import psutil
 import pytest
 
+pytestmark = pytest.mark.usefixtures("new_interpreters")
+
 LINES = 30_000
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from tests.end_to_end.program import PROGRAM, until
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.usefixtures("new_interpreters")]
 
 
 def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
