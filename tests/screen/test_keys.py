@@ -1,8 +1,12 @@
 """Lane mode, and the keys, help and palette that work on every screen."""
 
+from collections import Counter
+
 import pytest
+from rich.table import Table
 from rogue_backend.definitions import rogue
 from textual import events
+from textual.css.stylesheet import Stylesheet
 from textual.widgets import OptionList
 
 from paragone_tui.commands import COMMANDS
@@ -41,6 +45,30 @@ async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
         await screen.press("i", "h", "i")
         assert lanes.composer.text == "lzhi"
         assert "LANE" not in screen.text
+
+
+async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start, monkeypatch):
+    styled: Counter[object] = Counter()
+    laid_out: Counter[int] = Counter()
+    apply, render = Stylesheet.apply, Table.__rich_console__
+
+    def counted_apply(self, node, **options):
+        styled[node] += 1
+        apply(self, node, **options)
+
+    def counted_render(self, console, options):
+        laid_out[options.max_width] += 1
+        return render(self, console, options)
+
+    async with start(rogue("steady")) as screen:
+        monkeypatch.setattr(Stylesheet, "apply", counted_apply)
+        monkeypatch.setattr(Table, "__rich_console__", counted_render)
+        await screen.press("alt+o")
+        assert shown(screen) == "SettingsForm"
+        assert styled.total() < 1.1 * len(styled), "the focus changes a few of them"
+        await screen.press("escape", "f1")
+        assert shown(screen) == "HelpScreen"
+        assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
 
 
 @pytest.mark.parametrize(("there", "back"), [("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")])

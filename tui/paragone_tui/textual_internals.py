@@ -157,6 +157,10 @@ class CompositorScreen(Screen[ScreenResultType]):
         # If a screen's size has changed, Textual lays the screen out, which paints it, and then paints it a second time.
         event.prevent_default()
         before = self.painted_size
+        if not before:
+            event.refresh_styles = (
+                False  # the screen is new: Textual has just computed the styles of its widgets
+            )
         super()._on_screen_resume(event)
         if self.painted_size != before:
             self._repaint_required = False

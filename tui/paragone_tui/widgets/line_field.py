@@ -21,6 +21,11 @@ class LineField(Input):
         """Whether the field has text."""
         return bool(self.value)
 
+    def update_node_styles(self, animate: bool = True) -> None:
+        """Compute the styles again. Before the field is on a screen, there is nothing to do: Textual computes them then."""
+        if self.is_attached:
+            super().update_node_styles(animate)
+
     async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""
         if not is_editable(self.value + event.text):

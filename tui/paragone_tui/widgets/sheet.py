@@ -6,7 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -53,7 +55,7 @@ class Sheet(Modal[None]):
     def texts(self) -> Iterator[Static]:
         """Yield a widget for each part."""
         for part in self.parts():
-            yield Static(part, markup=False)
+            yield Static(part if isinstance(part, (str, Text)) else _RenderedOnce(part), markup=False)
 
     def on_mount(self) -> None:
         """Show the keys at the lower edge."""
@@ -74,3 +76,18 @@ class Sheet(Modal[None]):
     def action_to_end(self) -> None:
         """Scroll to the end."""
         self.scroll.scroll_end(animate=False)
+
+
+class _RenderedOnce:
+    """A part of the text that Rich renders once for each width. Textual renders a part to measure it, and again to show it."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+        self._width = 0
+        self._segments: Sequence[Segment] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        if self._width != options.max_width:
+            self._width = options.max_width
+            self._segments = [*console.render(self._part, options)]
+        return self._segments
