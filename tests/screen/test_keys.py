@@ -6,6 +6,7 @@ import pytest
 from rich.table import Table
 from rogue_backend.definitions import rogue
 from textual import events
+from textual._compositor import Compositor
 from textual.css.stylesheet import Stylesheet
 from textual.widgets import OptionList
 
@@ -69,6 +70,26 @@ async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start
         await screen.press("escape", "f1")
         assert shown(screen) == "HelpScreen"
         assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
+
+
+async def test_moving_the_focus_does_not_paint_the_whole_screen(start, monkeypatch):
+    painted = []
+    render = Compositor.render_full_update
+
+    def noted(self, *args, **options):
+        painted.append(self)
+        return render(self, *args, **options)
+
+    async with start(rogue("steady")) as screen:
+        await screen.press("alt+o")
+        assert shown(screen) == "SettingsForm"
+        before = screen.app.screen.focused
+        monkeypatch.setattr(Compositor, "render_full_update", noted)
+        await screen.press("down")
+        assert screen.app.screen.focused is not before
+        assert not painted
+        await screen.press("escape")
+        assert painted, "the screen below"
 
 
 @pytest.mark.parametrize(("there", "back"), [("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")])

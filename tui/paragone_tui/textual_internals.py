@@ -27,6 +27,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.notifications import Notification, Notifications
+from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
@@ -130,6 +131,9 @@ class OwnErrorsApp(App[None]):
 
 class CompositorScreen(Screen[ScreenResultType]):
     """A screen with a compositor of the program's own, which is painted without Textual's messages."""
+
+    # Textual also paints the whole screen. The widgets that lose and get the focus paint themselves.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     def __init__(self, compositor: Compositor) -> None:
         super().__init__()
