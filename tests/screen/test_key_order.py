@@ -95,7 +95,7 @@ async def test_keys_wait_until_a_form_that_takes_long_is_there(start, monkeypatc
     async with start(rogue("steady")) as screen:
         burst(screen, "alt+o", "4", "0", "0", "down", "1", "5")
         await screen.until(lambda: type(screen.app.screen).__name__ == "SettingsForm")
-        fields = [field.input for field in screen.app.screen._fields()]
+        fields = [field.input for field in screen.app.screen._option_fields]
         await screen.until(lambda: fields[1].value.endswith("15"))
         assert fields[0].value == "400"
         assert screen.app.lanes.composer.text == ""

@@ -25,7 +25,7 @@ async def form(screen) -> SettingsForm:
 
 async def fill(screen, name: str, text: str) -> None:
     """Move to a field as a person does, and type into it."""
-    fields = list(screen.app.screen._fields())
+    fields = screen.app.screen._option_fields
     (here,) = [number for number, field in enumerate(fields) if field.input.has_focus]
     (there,) = [number for number, field in enumerate(fields) if field.setting.info.name == name]
     await screen.press(*["down" if there > here else "up"] * abs(there - here))
@@ -54,7 +54,7 @@ async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
         shown = await form(screen)
         for row in ("use a preset", "save as a preset", "system prompt", "temperature", "max_tokens", "stop"):
             assert f" {row} " in screen.text
-        assert shown.focused is next(shown._fields()).input
+        assert shown.focused is shown._option_fields[0].input
         assert "Sampling temperature" in screen.text, "what the field is"
         assert "esc cancel" in screen.text
 
@@ -268,7 +268,7 @@ async def test_a_value_of_the_last_run_is_not_shown_as_the_default(start):
         await form(screen)
         await fill(screen, "max_tokens", "")
         await screen.press("backspace")
-        field = next(it for it in screen.app.screen._fields() if it.setting.info.name == "max_tokens")
+        field = next(it for it in screen.app.screen._option_fields if it.setting.info.name == "max_tokens")
         assert field.input.value == ""
         assert field.input.placeholder == str(field.setting.info.default)
         assert "In the last run: 2." in field.description
@@ -280,7 +280,7 @@ async def test_a_value_of_another_engines_run_is_not_shown(start):
         await screen.answered()
         await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
         shown = await form(screen)
-        assert not any("In the last run" in it.description for it in shown._fields())
+        assert not any("In the last run" in it.description for it in shown._option_fields)
 
 
 async def test_up_and_down_lead_out_of_the_system_prompt(start):

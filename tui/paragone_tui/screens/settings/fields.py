@@ -84,7 +84,7 @@ class SettingField(Horizontal):
         edited = self.new_text is not None
         self.set_class(edited, "-edited")
         origin = "" if self.setting.origin == "default" else self.setting.origin
-        self._origin.update("edited" if edited else origin)
+        self._origin.update("edited" if edited else origin, layout=False)
 
     def _default(self) -> str:
         setting = self.setting

@@ -127,7 +127,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         """
         super().__init__()
         self._lane = lane
-        self._settings = settings
+        self._option_fields = [SettingField(setting) for setting in settings]
         self._system = system
         self._presets = dict(presets)
         self._remove_preset = remove_preset
@@ -149,11 +149,10 @@ class SettingsForm(Modal[SettingsChange | None]):
                     )
                 yield LabelledField("save as a preset", NameField(_SAVE_PRESET, id="save-preset"))
                 yield LabelledField("system prompt", SystemField(self._system))
-                for reloads, settings in groupby(self._settings, key=lambda setting: setting.reloads):
+                for reloads, fields in groupby(self._option_fields, key=lambda field: field.setting.reloads):
                     when = "Model · a change reloads it" if reloads else "Sampling · from the next answer on"
                     yield Static(when, classes="group")
-                    for setting in settings:
-                        yield SettingField(setting)
+                    yield from fields
                 yield Static("This lane's engine with its options", classes="group")
                 yield LabelledField("save the engine", NameField(_SAVE_ENGINE, id="save-as"))
             yield Static(id="description", markup=False)
@@ -173,7 +172,7 @@ class SettingsForm(Modal[SettingsChange | None]):
     @on(DescendantFocus)
     def _show_description(self) -> None:
         names = self.query(NameField)
-        fields: list[SystemField | SettingField | NameField] = [self.system, *self._fields(), *names]
+        fields: list[SystemField | SettingField | NameField] = [self.system, *self._option_fields, *names]
         for field in fields:
             if field.has_focus_within:
                 self._describe(field.description)
@@ -184,7 +183,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         self.form.border_title = f"Settings of {whom}"
         effect = " and reload the model" if self._reloads() else ""
         target = "  ^t this lane or all" if self._several_lanes else ""
-        self.hints.update(f"enter apply{effect}{target}  esc cancel  empty = default")
+        self.hints.update(f"enter apply{effect}{target}  esc cancel  empty = default", layout=False)
 
     @on(Input.Submitted)
     def action_apply(self) -> None:
@@ -257,7 +256,9 @@ class SettingsForm(Modal[SettingsChange | None]):
         self._applied = name
         if preset.system is not None:
             self.system.text = preset.system
-        sampling = {field.setting.info.name: field for field in self._fields() if not field.setting.reloads}
+        sampling = {
+            field.setting.info.name: field for field in self._option_fields if not field.setting.reloads
+        }
         for option, value in preset.sampling.items():
             if option in sampling:
                 sampling[option].input.value = value_text(value)
@@ -283,11 +284,8 @@ class SettingsForm(Modal[SettingsChange | None]):
             self._all_lanes = not self._all_lanes
             self._show_target()
 
-    def _fields(self) -> Iterator[SettingField]:
-        return iter(self.query(SettingField))
-
     def _edited(self) -> Iterator[tuple[SettingField, str]]:
-        return ((field, field.new_text) for field in self._fields() if field.new_text is not None)
+        return ((field, field.new_text) for field in self._option_fields if field.new_text is not None)
 
     def _reloads(self) -> bool:
         return any(field.setting.reloads for field, _ in self._edited())
