@@ -78,7 +78,7 @@ def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(conversation
     offer(conversation)
     assert (tmp_path / "kept.md").read_text() == "precious"
     assert "Because of And then?" in (tmp_path / "all.md").read_text()
-    assert "all.md exists already. The same path once more replaces it." in capsys.readouterr().err
+    assert "all.md exists already. Type the same path again to replace the file." in capsys.readouterr().err
 
 
 def test_a_path_that_cannot_be_written_is_asked_for_again(conversation, answer, tmp_path, capsys):

@@ -51,7 +51,7 @@ def _offer(conversation: SavedConversation, proposed: Path, find: BackendLookup)
             size = _write(conversation, path, find, replaces=path == existing)
         except FileExists:
             existing = path
-            _say(f"{path} exists already. The same path once more replaces it.")
+            _say(f"{path} exists already. Type the same path again to replace the file.")
             continue
         except ParagoneError as error:
             _say(str(error))

@@ -35,7 +35,7 @@ _OPENINGS: Mapping[str, Tags | None] = {
     **{tags.open: tags for tags in THINKING_TAGS},
     "<|channel|>final<|message|>": None,  # a gpt-oss answer without thinking
 }
-"""The texts at the start of an answer that are left out, and the tags of the thinking blocks that they open."""
+"""Texts at the start of an answer that are not shown, each with the tags of the thinking block that it opens."""
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ DRAIN = 0.2
 """Seconds in which the last messages of a process are read after its end."""
 
 FREEZE_CHECK_S = 5.0
-"""Seconds between two checks whether the process of a job is frozen."""
+"""Seconds between two checks whether the process that executes a request is frozen: alive, but without progress."""
 FROZEN_CHECKS = 4
 """Number of successive checks without a message and without CPU time after which a process is taken to be frozen."""
 

@@ -33,7 +33,7 @@ _BAR = 30
 
 
 class FidelitySheet(Sheet):
-    """Shows a measurement of fidelity. During the measurement, the keys that close the sheet stop the measurement first."""
+    """Shows a measurement of fidelity. During the measurement, a key that closes the sheet stops the measurement instead."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("fidelity")]
     key_hints = (("j k", "scroll"), ("esc", "stop, and keep what was measured"))
@@ -112,7 +112,7 @@ class FidelitySheet(Sheet):
             if fidelity is None or not count:
                 return "Nothing was measured."
             partial = ", partial" if fidelity.partial else ""
-            return f"{count} of {fidelity.windows} windows of a short text that comes with paragone{partial}."
+            return f"Measured over {count} of {fidelity.windows} windows of a short text that comes with paragone{partial}."
         if step is None:
             return "Loading."
         filled = _BAR * step.done // step.total

@@ -72,7 +72,7 @@ class SuiteRounds:
     ) -> SuiteRounds:
         """Return the suite with all known runs, from an earlier command and from other experiments.
 
-        Raises InputError if another instance of the program runs the suite, and StoreError.
+        Raises StoreError, and InputError if another instance of the program runs the suite.
         """
         experiment, _ = await find_or_create(history, request, registry)
         rounds = cls(

@@ -81,8 +81,8 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """Add a conversation to the history. If the history already has the conversation, add only the missing parts.
 
     A longer or complete answer replaces an interrupted answer in the history. A deleted conversation is restored if that is
-    still possible. Raises InputError if a part of the conversation has the id of a part of another conversation, which would
-    be overwritten, and StoreError.
+    still possible. Raises StoreError, and InputError if a part of the conversation has the id of a part of another
+    conversation, which would be overwritten.
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()

@@ -50,7 +50,7 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
     """Return the prompt that a lane answers when the user asks for a new answer; None if there is no prompt.
 
     The result is the newest prompt that was sent to all lanes, follows the path of this lane, and has no run in this lane.
-    Without such a prompt, the result is the last prompt on the path. `prompts` has the conversation's prompts, oldest first.
+    If no prompt is all of this, the result is the last prompt on the path. `prompts` has the conversation's prompts, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.all_runs}

@@ -35,7 +35,7 @@ class OptionChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levelling:
-    """The options that make one value the same in all engines. Empty if nothing can be set."""
+    """Changes of options that give all engines the same value of one property. Empty if no option can do so."""
 
     changes: tuple[OptionChange, ...] = ()
     everywhere: bool = False

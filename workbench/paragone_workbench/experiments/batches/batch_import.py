@@ -58,7 +58,7 @@ class BatchImport:
     async def read(self, path: Path) -> AsyncGenerator[SuiteProblem | None, None]:
         """Import the results in a file. Yield after each line why the line is not imported; None if it is imported.
 
-        Raises InputError if the file cannot be read, and StoreError.
+        Raises StoreError, and InputError if the file cannot be read.
         """
         for number, line in enumerate(_lines(path), start=1):
             problem = None

@@ -34,7 +34,7 @@ ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
     """Yield the document of an experiment in pieces, with digests of weights, computed where they are unknown.
 
-    Raises InputError if the experiment does not exist, and StoreError.
+    Raises StoreError, and InputError if the experiment does not exist.
     """
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
@@ -71,7 +71,7 @@ async def document_of_conversation(
 ) -> AsyncIterator[str]:
     """Yield the document of a conversation in pieces, with digests of weights, computed where they are unknown.
 
-    Raises InputError if the conversation does not exist, and StoreError.
+    Raises StoreError, and InputError if the conversation does not exist.
     """
     saved = await history.load(conversation_id)
     votes = await history.call(lambda store: store.votes.all())
@@ -133,7 +133,10 @@ async def _conversation(
 async def document_of_conversations(
     history: History, numbers: Sequence[int], find: BackendLookup
 ) -> AsyncIterator[str]:
-    """Yield one document with several conversations in pieces. Raises InputError for an unknown conversation, and StoreError."""
+    """Yield one document with several conversations in pieces.
+
+    Raises StoreError, and InputError for an unknown conversation.
+    """
     votes = await history.call(lambda store: store.votes.all())
     yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
     separator = "\n"

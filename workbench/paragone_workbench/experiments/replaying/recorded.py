@@ -28,7 +28,7 @@ class RecordedRun:
 async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
     """Return the run, or all runs of the conversation or experiment, with this id.
 
-    Raises InputError if the history has nothing with this id, and StoreError.
+    Raises StoreError, and InputError if the history has nothing with this id.
     """
     found = parse_id(text)
     if found is None:

@@ -22,8 +22,8 @@ async def find_model(
 ) -> str:
     """Return the model to open: the recorded model, or else a model here with the same content or the same file name.
 
-    `weights` are the recorded files, with their digests if these are known. Raises InputError if there is
-    no such model, and StoreError.
+    `weights` are the recorded files, with their digests if these are known. Raises StoreError, and InputError if there is
+    no such model.
     """
     files = [file for file in weights if file.modified_ns is not None]  # other files are on a server
     if not files:

@@ -84,7 +84,7 @@ async def engines_to_replay(
 ) -> tuple[ReplayEngine, ...]:
     """Return the engines for these runs, in the order of each engine's first run.
 
-    Raises InputError if an engine cannot be opened here as recorded, or if a choice is wrong, and StoreError.
+    Raises StoreError, and InputError if an engine cannot be opened here as recorded, or if a choice is wrong.
     """
     groups: list[list[RecordedRun]] = []
     for run in runs:

@@ -50,7 +50,7 @@ async def find_or_create(
 ) -> tuple[Experiment, bool]:
     """Return the experiment of a request, claimed for this instance, and whether an earlier command began it.
 
-    Raises InputError if another instance of the program runs the experiment, and StoreError.
+    Raises StoreError, and InputError if another instance of the program runs the experiment.
     """
     digest = _fingerprint(
         request.suite.prompts,

@@ -14,13 +14,13 @@ PAGE = 1_000
 
 
 def saved_prompt(store: Store, experiment_id: int, index: int) -> SuitePrompt:
-    """Return a prompt of an experiment. Raises ParagoneError if the prompt cannot be read, and StoreError."""
+    """Return a prompt of an experiment. Raises StoreError, and ParagoneError if the prompt cannot be read."""
     ((_, content),) = store.experiments.prompts(experiment_id, index, 1)
     return prompt_from(index, content)
 
 
 def saved_prompts(store: Store, experiment_id: int) -> Iterator[SuitePrompt]:
-    """Yield the prompts of an experiment in order. Raises ParagoneError if a prompt cannot be read, and StoreError."""
+    """Yield the prompts of an experiment in order. Raises StoreError, and ParagoneError if a prompt cannot be read."""
     first = 0
     while page := store.experiments.prompts(experiment_id, first, PAGE):
         for index, content in page:

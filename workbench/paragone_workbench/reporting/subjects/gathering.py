@@ -21,7 +21,7 @@ from paragone_workbench.store.store import Store
 def report_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> ReportContent:
     """Return the report. `find` returns the backend with a given name. The store must stay open while the report is written.
 
-    Raises InputError if a package for the figures is missing, and StoreError.
+    Raises StoreError, and InputError if a package for the figures is missing.
     """
     if isinstance(subject, Experiment):
         votes: Sequence[SavedVote] = store.votes.all(subject.number)

@@ -25,7 +25,7 @@ _SUGGESTED = 5
 def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
     """Return the experiment (`e3`) or the conversation (`c7`) with this id.
 
-    Raises InputError, which lists the newest experiments and conversations, and StoreError.
+    Raises StoreError, and InputError, which lists the newest experiments and conversations.
     """
     found = parse_id(text)
     if found is None or found.kind == "r" or found.run is not None:

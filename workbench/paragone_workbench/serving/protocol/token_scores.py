@@ -39,7 +39,7 @@ def _entry(text: str, logprob: float | None) -> dict[str, Json]:
 
 
 def _table(token: Token) -> Json:
-    """Return the likeliest tokens and the token itself with log-probabilities; null for a token that has none.
+    """Return the log-probabilities of the token and of the likeliest tokens; null if the token has no log-probability.
 
     The token's text is the same as in the list of tokens, so that a client sees whether the token is the likeliest.
     """

@@ -56,7 +56,7 @@ class Owner:
 def exclusive(path: Path) -> Iterator[None]:
     """Let only one instance of the program at a time open the history in `path`.
 
-    Raises StoreError if another instance is still opening the history after `OPENING_S`, and OSError.
+    Raises OSError, and StoreError if another instance is still opening the history after `OPENING_S`.
     """
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)

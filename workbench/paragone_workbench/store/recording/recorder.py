@@ -116,7 +116,7 @@ class Recorder(SaveQueue, RunObserver):
     async def restore(self, number: int) -> bool:
         """Bring back a conversation that `delete` has hidden, and return whether the conversation was hidden.
 
-        Raises InputError if the conversation no longer exists, and StoreError.
+        Raises StoreError, and InputError if the conversation no longer exists.
         """
         assert self.history is not None  # without a history there is nothing to restore
         return await self.history.call(lambda store: store.restore_conversation(number))

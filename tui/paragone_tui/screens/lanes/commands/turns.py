@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def select(context: LanesContext, column: LaneColumn, step: int) -> None:
     """Select the turn before (-1) or after (1) the selected turn.
 
-    Without a selected turn, -1 selects the last turn. After the last turn, 1 selects no turn.
+    If no turn is selected, step -1 selects the last turn. If the last turn is selected, step 1 ends the selection.
     """
     turns = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not turns:

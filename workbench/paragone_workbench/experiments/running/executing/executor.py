@@ -59,7 +59,7 @@ class CellExecutor(Protocol):
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of the engines with these indices. Returns early after `stop`.
 
-        Raises ParagoneError if the runs cannot be executed, and StoreError.
+        Raises StoreError, and ParagoneError if the runs cannot be executed.
         """
 
     async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
