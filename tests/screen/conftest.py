@@ -10,10 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from parsed_styles import parse_styles_once as parse_styles_once
 from pilot_pause import pause_until_at_rest as pause_until_at_rest
-from textual.css.model import RuleSet
-from textual.css.stylesheet import Stylesheet
-from textual.css.types import CSSLocation
 from textual.pilot import Pilot
 
 from paragone import Backend, Probe
@@ -83,23 +81,6 @@ class Screen:
     def told(self) -> str:
         """What notifications say."""
         return "\n".join(note.message for note in self.app._notifications)
-
-
-@pytest.fixture(scope="package", autouse=True)
-def parse_styles_once() -> Iterator[None]:
-    """Parse each piece of CSS once for all apps. Each app, and each screen that it opens, would parse all of it again."""
-    parsed: dict[tuple[object, ...], list[RuleSet]] = {}
-    parse = Stylesheet._parse_rules
-
-    def parse_once(self: Stylesheet, css: str, read_from: CSSLocation, *args, **options) -> list[RuleSet]:
-        key = (css, read_from, args, *options.items(), *self._variables.items())
-        if key not in parsed:
-            parsed[key] = parse(self, css, read_from, *args, **options)
-        return parsed[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stylesheet, "_parse_rules", parse_once)
-        yield
 
 
 @pytest.fixture(scope="package", autouse=True)
