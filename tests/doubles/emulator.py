@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from textual.widget import Widget
 
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.transcript import Transcript
+
+# For each cell that it draws, pyte replaces one value of a character. Most cells look alike.
+Char._replace = lru_cache(100_000)(Char._replace)  # type: ignore[method-assign]
 
 
 class Looks(NamedTuple):
