@@ -45,6 +45,11 @@ def test_answers_stand_below_their_engines():
     assert "\x1b[31mred" in second  # to a pipe, exactly
 
 
+def test_one_token_is_counted_in_the_singular():
+    done = paragone("compare", "rogue:steady", "--prompt", "hi", "--set", "max_tokens=1")
+    assert "1 token · " in done.stdout.decode()
+
+
 def test_where_answers_part_from_the_first_one():
     argv = ("rogue:steady", "rogue:steady", "rogue:wide", "--prompt", "hi", "--set", "max_tokens=2")
     done = paragone("compare", *argv, "--json", "--logprobs", "0")

@@ -386,6 +386,7 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         (("c1", "--yes"), "`paragone history show` does not take --yes; `history delete` does."),
         (("list", "c9"), "'c9' is not a filter."),
         (("list", "since:soon"), "'soon' is not a date."),
+        *((("list", f"since:{date}"), f"'{date}' is not a date.") for date in ("2026-00", "2026-10-00")),
         (("tag",), "A conversation is needed, and its tags."),
         (("tag", "c9", "work"), "There is no conversation c9"),
         (("tag", "c9", "two words"), "'two words' is not a tag"),

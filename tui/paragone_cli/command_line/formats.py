@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paragone.network.guard import GUARD
+from paragone.wording import counted
 from paragone_cli.command_line.output import one_line, put, put_line
 from paragone_workbench.dates import local_date
 
@@ -95,7 +96,7 @@ def bar(done: int, total: int) -> str:
 
 def metrics_text(metrics: RunMetrics) -> str:
     """Return the metrics of a run in one line, without those that are unknown."""
-    parts = [f"{metrics.completion_tokens} tokens"]
+    parts = [counted(metrics.completion_tokens, "token")]
     if metrics.decode_tps is not None:
         shared = " (shared)" if metrics.shared else ""
         parts.append(f"{metrics.decode_tps:.1f} tokens/s{shared}")
@@ -106,14 +107,14 @@ def metrics_text(metrics: RunMetrics) -> str:
     if metrics.ttft_s is not None:
         parts.append(f"first token after {metrics.ttft_s:.2f} s")
     if metrics.thinking_tokens and metrics.thinking_s is not None:
-        parts.append(f"thinking {metrics.thinking_tokens} tokens in {metrics.thinking_s:.1f} s")
+        parts.append(f"thinking {counted(metrics.thinking_tokens, 'token')} in {metrics.thinking_s:.1f} s")
     if metrics.itl_ms.p50 is not None and metrics.itl_ms.p99 is not None:
         parts.append(
             f"between tokens {metrics.itl_ms.p50:.1f} ms (median), {metrics.itl_ms.p99:.1f} ms (p99)"
         )
     if metrics.prompt_tokens is not None:
         rate = "" if metrics.prefill_tps is None else f" at {metrics.prefill_tps:.0f} tokens/s"
-        parts.append(f"prompt {metrics.prompt_tokens} tokens{rate}")
+        parts.append(f"prompt {counted(metrics.prompt_tokens, 'token')}{rate}")
     if metrics.load_s is not None:
         parts.append(f"loaded in {metrics.load_s:.1f} s")
     return " · ".join(parts)

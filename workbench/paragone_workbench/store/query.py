@@ -72,7 +72,7 @@ def _period(text: str) -> tuple[float, float]:
             raise ValueError(text)
         year, month, day = (int(part) if part else None for part in found.groups())
         assert year is not None
-        begin = datetime(year, month or 1, day or 1)
+        begin = datetime(year, 1 if month is None else month, 1 if day is None else day)
         if day is not None:
             end = datetime.fromordinal(begin.toordinal() + 1)
         elif month is not None:
