@@ -36,7 +36,8 @@ async def test_the_real_model_is_served(smol, monkeypatch):
         assert process.stdout is not None
         address = process.stdout.readline().decode().split()[-1]
         key = process.stdout.readline().decode().split()[-1]
-        async with httpx.AsyncClient(base_url=address, headers={"authorization": f"Bearer {key}"}) as client:
+        headers = {"authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
             name = (await client.get("/models")).json()["data"][0]["id"]
             asked = {"model": name, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}
             whole = (await client.post("/chat/completions", json=asked)).json()

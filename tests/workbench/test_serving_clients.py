@@ -51,7 +51,8 @@ async def server(engines):
 @pytest.fixture
 async def client(server):
     host, port = server.address
-    async with httpx.AsyncClient(base_url=f"http://{host}:{port}", headers=KEY, trust_env=False) as client:
+    url = f"http://{host}:{port}"
+    async with httpx.AsyncClient(base_url=url, headers=KEY, trust_env=False, timeout=60) as client:
         yield client
 
 
