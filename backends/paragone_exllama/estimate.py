@@ -31,11 +31,12 @@ def estimate(request: Request) -> MemoryEstimate:
       `lm_head` has a copy of the embeddings in GPU memory. All tensors of the folder count, including tensors
       that the libraries do not load, such as a vision tower's.
     - KV cache: layers × KV heads × head dimension × 2 × bits of the cache type, for the whole context. This
-      overestimates layers with a sliding window, linear attention or latent attention in ExLlamaV3.
+      formula overestimates layers with a sliding window, linear attention or latent attention in ExLlamaV3.
     - Compute: see `v2_buffers` and `v3_buffers`. A LoRA adapter, the CUDA context of each GPU (some hundred
       MB) and fragmentation are not included.
-    - GPUs: filled one after the other, layer by layer, as by the libraries, but without the libraries' reserve.
-      The last GPU gets all layers that do not fit. Without a driver, one GPU of unknown size is assumed.
+    - GPUs: filled one after the other, layer by layer. The libraries fill GPUs in this way too, but
+      reserve some memory. The last GPU gets all layers that do not fit. Without a driver, one GPU of unknown
+      size is assumed.
     """
     options, context = request.options, request.context
     v2 = isinstance(options, ExLlamaV2LoadOptions)
@@ -72,7 +73,7 @@ class _Sizes(NamedTuple):
     layers: dict[int, int]
     rest: int
     shared: int
-    """Bytes of embeddings that `rest` includes."""
+    """Bytes of the copy of the embeddings that `rest` includes; 0 if the model has a separate `lm_head`."""
 
 
 def _sizes(folder: ModelFolder) -> _Sizes:

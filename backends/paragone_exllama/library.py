@@ -122,7 +122,7 @@ class Library(ABC):
         """
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text; names of special tokens in the text become these tokens."""
+        """Return the tokens of a text, in which the name of a special token becomes that token."""
         return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
     def token_id(self, text: str) -> int | None:

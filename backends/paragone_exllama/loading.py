@@ -85,7 +85,7 @@ def weights_of(request: Request) -> tuple[WeightsFile, ...]:
         return tuple(
             WeightsFile.of(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))
         )
-    except OSError:  # the library will report this error
+    except OSError:  # the library will report why the folder is unreadable
         return ()
 
 

@@ -19,7 +19,7 @@ _TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
 def _environment(
     module: str, *requirements: str, torch_of_cuda_12: str, pythons: tuple[str, ...]
 ) -> Environment:
-    """Return the environment of the library `module`, which has these requirements besides PyTorch."""
+    """Return the environment of the library `module`, with these requirements besides PyTorch."""
     return Environment(
         builds=(
             Build(

@@ -153,7 +153,7 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
             else f"{part} has not been compiled yet, and there is no CUDA compiler (nvcc)."
         )
         brings = [build for build in _builds(library) if build.toolkit and int(build.cuda) <= newest]
-        anew = f"{_another(library, int(brings[0].cuda))}, which brings one" if brings else ""
+        anew = f"{_another(library, int(brings[0].cuda))}, which brings the compiler" if brings else ""
         raise EngineError(state, hint=f"Install the CUDA {cuda} toolkit, {prebuilt}{anew}.")
     if built:
         return f"compiled on this machine, in {folder.parent}"
@@ -164,7 +164,7 @@ def _compiled(library: str, title: str, torch: _Torch, newest: int) -> str:
         python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
         raise EngineError(
             f"{missing} the required headers of {python} (Python.h) are missing.",
-            hint=f"Install them (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
+            hint=f"Install the headers (python{sys.version_info.major}.{sys.version_info.minor}-dev), {prebuilt}.",
         )
     release = _release(compiler)
     if release and release.partition(".")[0] != cuda.partition(".")[0]:

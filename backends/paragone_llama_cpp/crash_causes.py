@@ -7,7 +7,7 @@ import signal
 from paragone.crash_causes import WITHOUT_AMX, CrashCause, amx_miscompiled
 
 FLAGS_WITHOUT_AMX = f"CFLAGS={WITHOUT_AMX} CXXFLAGS={WITHOUT_AMX}"
-"""The environment for a build without ggml's AMX code."""
+"""Environment variables for compiling llama.cpp without ggml's AMX code."""
 
 CRASH_CAUSES = (
     amx_miscompiled(

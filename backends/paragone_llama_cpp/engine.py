@@ -221,7 +221,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
                     raise
 
     def _make_extra_context(self, n_ctx: int, batch: int, outputs: int, embeddings: bool) -> Context:
-        """Return a context with the settings of the engine's own context, but for the arguments: see `ExtraContext.make`."""
+        """Return a context with the settings of the engine's own context, except the arguments: see `ExtraContext.make`."""
         options = replace(self._model.options, n_batch=batch)
         return self._make_context_of(n_ctx, options, outputs, embeddings=embeddings)[0]
 
@@ -258,7 +258,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
 
 
 def _weights(request: OpenRequest, options: LlamaCppLoadOptions) -> tuple[WeightsFile, ...]:
-    """Return the files that will be loaded; empty if a file cannot be read. Loading reports the reason."""
+    """Return the files that will be loaded; empty if a file cannot be read: loading reports why."""
     paths = [*parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
     try:
         return tuple(map(WeightsFile.of, paths))

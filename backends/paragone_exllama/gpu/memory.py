@@ -69,7 +69,7 @@ def v2_buffers(
 ) -> int:
     """Return the bytes that ExLlamaV2 allocates on each GPU for one model.
 
-    This includes the scratch space (`scratch_space_fixed`: the maximum of attention, MLP and head), the RoPE
+    The bytes include the scratch space (`scratch_space_fixed`: the maximum of attention, MLP and head), the RoPE
     tables, one layer of the cache in 16 bits if the cache is quantized, and the logits. A mixture of experts
     counts as one MLP with the config's `intermediate_size`. Temporary memory of the attention is not included.
     """

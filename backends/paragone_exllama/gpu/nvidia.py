@@ -25,7 +25,7 @@ class NoDriver(Exception):
 
 
 class NvidiaGpu(NamedTuple):
-    """One GPU, or a part of one (MIG). Memory is in bytes; 0 if the driver does not report it."""
+    """One GPU, or one part (MIG) of a GPU. Memory is in bytes; 0 if the driver does not report it."""
 
     name: str
     uuid: str

@@ -39,7 +39,7 @@ def score(
 ) -> Iterator[Event]:
     """Yield the tokens from `start` on, each with its log-probability given the previous tokens, then a Finish."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    total = max(len(tokens) - 1, 0)  # no token follows the last token, so its logits are not computed
+    total = max(len(tokens) - 1, 0)  # no token follows the last token, so the logits after it are not needed
     done = 0
     reason: FinishReason = "stop"
     started = time.monotonic()
@@ -80,8 +80,8 @@ def distributions(
 ) -> Iterator[LogitsBlock]:
     """Yield the logits after each token from `request.start` on, with one column per token of the vocabulary.
 
-    The columns with which a library pads the model's head are removed. Raises InputError and
-    ContextOverflow.
+    The columns with which a library pads the model's head are removed. Raises ContextOverflow if the sequence
+    exceeds the context, and InputError for another invalid request.
     """
     _check(request, vocab, library.capacity, owner)
     done = 0

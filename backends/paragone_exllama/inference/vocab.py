@@ -21,7 +21,7 @@ class ExllamaVocab:
     """
 
     def __init__(self, library: Library, files: TokenizerFiles, owner: str) -> None:
-        """Read the vocabulary. Error messages call the model `owner`."""
+        """Read the vocabulary. `owner` is the name of the model in error messages."""
         self.size = library.vocab_size
         self.exact = files.tokens is not None
         """Whether the tokens' bytes are known.
@@ -99,7 +99,7 @@ class ExllamaVocab:
 def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:
     """Approximate the bytes of the tokens by the library's texts.
 
-    `pieces` include the texts of special tokens, `shown` do not.
+    `pieces` include the texts of special tokens; in `shown`, these texts are empty.
     """
     found = {token: text.encode() for token, text in enumerate(pieces)}
     # ExLlamaV3 knows only the texts of special tokens that tokenizer_config.json names.

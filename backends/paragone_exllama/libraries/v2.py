@@ -1,4 +1,4 @@
-"""An open model in ExLlamaV2 0.3.2. Only this module and v2_attention import that library."""
+"""An open model in ExLlamaV2 0.3.2. Only this module and v2_attention import ExLlamaV2."""
 
 from __future__ import annotations
 

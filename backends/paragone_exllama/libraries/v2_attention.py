@@ -1,7 +1,8 @@
 """ExLlamaV2's attention: flash-attn if it works, else PyTorch's, with a fix for a missing mask in 0.3.2.
 
 Without flash-attn, `ExLlamaV2Attention._attn_torch` of 0.3.2 requests the block-diagonal mask of images
-instead of the causal mask. A text has no such mask, so each of its tokens would attend to later tokens.
+instead of the causal mask. A prompt without images has no block-diagonal
+mask, so each of its tokens would attend to later tokens.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _block_diagonal = Params.get_block_diag_mask
 
 
 def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
-    """Set up a model's attention before it is loaded. Return whether the attention is paged. Raises InputError."""
+    """Set up the attention of a model that will be loaded. Return whether the attention is paged. Raises InputError."""
     if not all(gpu.capability >= AMPERE for gpu in visible_gpus()):
-        config.no_flash_attn = True  # otherwise the library uses flash-attn on any GPU
+        config.no_flash_attn = True  # by default, the library uses flash-attn even on older GPUs
     flash = bool(attn.has_flash_attn) and not config.no_flash_attn
     possible = flash and bool(attn.has_flash_attn_with_paged)
     if options.paged and not possible:

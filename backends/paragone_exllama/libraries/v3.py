@@ -1,4 +1,4 @@
-"""An open model in ExLlamaV3 1.6. Only this module imports that library."""
+"""An open model in ExLlamaV3 1.6. Only this module imports ExLlamaV3."""
 
 from __future__ import annotations
 

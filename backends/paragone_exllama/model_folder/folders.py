@@ -128,7 +128,7 @@ def check_folder(path: Path, formats: Collection[StorageFormat], title: str) -> 
     if folder.stored.format not in formats:
         raise InputError(
             f"{folder.name} is stored as {folder.stored.name}, which {title} does not load.",
-            hint=f"It loads {', '.join(_NAMES[name] for name in _NAMES if name in formats)}.",
+            hint=f"{title} loads {', '.join(_NAMES[name] for name in _NAMES if name in formats)}.",
         )
     if problem:
         raise InputError(f"{folder.name} {problem}.")

@@ -90,7 +90,7 @@ def _is_head(layer: str) -> bool:
 
 
 def _layers(tensors: Mapping[str, SafetensorsTensor], part: str) -> dict[str, dict[str, SafetensorsTensor]]:
-    """Return the layers that have a tensor `part`: for each, its tensors by the last component of their names."""
+    """Return the tensors of each layer that has a tensor `part`, by the last component of their names."""
     layers: dict[str, dict[str, SafetensorsTensor]] = {
         name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
     }

@@ -36,7 +36,7 @@ class SafetensorsTensor(NamedTuple):
 
 
 def read_header(path: Path) -> dict[str, SafetensorsTensor]:
-    """Return the tensors of a file, by name. Raises OSError and SafetensorsError."""
+    """Return the tensors of a file, by name. Raises OSError or SafetensorsError if the file cannot be read."""
     try:
         file = open_regular_file(path)
     except NotRegularFileError as error:

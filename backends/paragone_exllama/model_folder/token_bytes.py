@@ -98,7 +98,7 @@ def _byte_level(piece: str) -> bytes:
     try:
         return bytes([_BYTES[character] for character in piece])
     except KeyError:
-        return _utf8(piece)  # `tokenizers` decodes other characters in the same way
+        return _utf8(piece)  # like `tokenizers`, for a piece with a character that stands for no byte
 
 
 def _sentencepiece(piece: str) -> bytes:

@@ -52,12 +52,12 @@ class TokenizerFiles:
     end_texts: tuple[str, ...]
 
     def ends(self, id_of: Callable[[str], int | None]) -> frozenset[int]:
-        """Return the ids of the tokens that end an answer. `id_of` returns the id of a token's text."""
+        """Return the ids of the tokens that end an answer. `id_of` returns the id of the token with a given text."""
         return self.end_ids | {found for text in self.end_texts if (found := id_of(text)) is not None}
 
 
 def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> TokenizerFiles:
-    """Read a model's files. `chat_template` is the value of the option. Raises InputError."""
+    """Read a model's files. `chat_template` is the load option of this name. Raises InputError."""
     path = folder.path
     settings = read_json(path / "tokenizer_config.json")
     tokenizer = read_json(path / "tokenizer.json")

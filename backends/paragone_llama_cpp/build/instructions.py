@@ -15,7 +15,7 @@ _FLAGS = {
     "avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI", "avx512_vbmi": "AVX512_VBMI", "avx512_bf16": "AVX512_BF16",
     "avx_vnni": "AVX_VNNI", "asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE",
 }  # fmt: skip
-"""Instruction sets that a native build uses if the processor has them: Linux's name of each, and llama.cpp's."""
+"""Instruction sets that a native build uses if the processor has them: their names in Linux and in llama.cpp."""
 
 
 def features(system_info: str) -> list[str]:

@@ -28,7 +28,7 @@ _C_TYPES: Final[dict[object, Any]] = {
     int: ctypes.c_int32,
     float: ctypes.c_float,
     bytes: ctypes.c_char_p,
-    object: ctypes.c_void_p,  # stands for what ctypes passes by reference: arrays, callbacks, `byref`
+    object: ctypes.c_void_p,  # annotates what ctypes passes by reference: arrays, callbacks, `byref`
     Pointer: ctypes.c_void_p,
     UInt32: ctypes.c_uint32,
     UInt64: ctypes.c_uint64,

@@ -55,7 +55,7 @@ class InstalledBuild:
 
 
 def installed_builds() -> list[InstalledBuild]:
-    """Return the builds that this interpreter has, the preferred one first. Imports none of their packages."""
+    """Return the builds that this interpreter has, the preferred build first. Imports no package of a build."""
     found = []
     for name, (distribution, package, patterns) in _PACKAGES.items():
         spec = PathFinder.find_spec(package, sys.path)
@@ -110,8 +110,8 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
     problems = [f"has no function {function}" for function in lib.bind(library)] or list(_differences())
     if problems:
         raise EngineError(
-            f"This paragone does not fit {build}, whose llama.cpp {_some(problems)}.",
-            hint=f"Install the version that paragone fits: {install_command(_EXTRAS[build.name])}",
+            f"This version of paragone cannot use {build}, whose llama.cpp {_some(problems)}.",
+            hint=f"Install the version that paragone can use: {install_command(_EXTRAS[build.name])}",
         )
     _loaded = build
     return build

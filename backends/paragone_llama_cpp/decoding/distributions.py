@@ -14,7 +14,7 @@ def distributions(
 ) -> Iterator[LogitsBlock]:
     """Yield the logits, one block per batch. `size` is the size of the engine's context in tokens.
 
-    Raises InputError and EngineError.
+    Raises InputError if the request is invalid, and EngineError if the computation fails.
     """
     _check(request, size)
     ids, start = request.ids, request.start

@@ -31,9 +31,10 @@ def pooling_of(header: Header) -> Pooling | None:
 def embed(
     extra: ExtraContext, pooling: Pooling | None, sequences: Sequence[Sequence[int]], cancelled: Cancelled
 ) -> Embeddings:
-    """Return the embeddings of sequences of tokens, as vectors of length 1. Raises InputError and EngineError.
+    """Return the embeddings of sequences of tokens, as vectors of length 1.
 
     llama.cpp's own pooling needs all tokens of a text in one batch; the pooling here accepts any number of batches.
+    Raises InputError if the model or a text has no embedding, and EngineError if the computation fails or is stopped.
     """
     if pooling is None:
         raise InputError("This model ranks texts: it has no embeddings.")

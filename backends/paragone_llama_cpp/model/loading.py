@@ -67,8 +67,9 @@ def load_model(
 ) -> tuple[Pointer, str]:
     """Return a pointer to the loaded model, and how many of its layers are on a GPU.
 
-    Without `weights`, llama.cpp reads the header only. Contexts of the model then log the memory that they
-    would allocate, and allocate none. Raises InputError and EngineError.
+    Without `weights`, llama.cpp reads the header only. Contexts of a model without weights log the memory
+    that they would allocate, and allocate none. Raises InputError if the file or an option is wrong, and EngineError if
+    loading fails.
     """
     params = lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers

@@ -15,7 +15,10 @@ _HINT = "Start llama.cpp's rpc-server at this address, or remove the address fro
 
 
 def add_rpc_servers(addresses: tuple[str, ...]) -> None:
-    """Make these llama.cpp RPC servers available as devices. Raises InputError and EngineError."""
+    """Make these llama.cpp RPC servers available as devices.
+
+    Raises InputError if an address is invalid or the build lacks RPC, and EngineError if a server cannot be used.
+    """
     if not addresses:
         return
     if not lib.llama_supports_rpc():

@@ -42,7 +42,7 @@ class Vocab:
         }
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the tokens of `text`. With `special`, names of control tokens in `text` become these tokens."""
+        """Return the tokens of `text`. With `special`, the name of a control token in `text` becomes that token."""
         data = text.encode("utf-8", "surrogatepass")
         room = len(data) + 8
         while True:

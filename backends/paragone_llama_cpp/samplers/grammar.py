@@ -48,7 +48,7 @@ class Grammar:
         return bool(np.isfinite(self._one.logits[0]))
 
     def restrict(self, candidates: Candidates) -> None:
-        """Set the logits of the tokens that the grammar does not allow next to -inf."""
+        """Set the logits to -inf for all tokens that cannot be next in the grammar."""
         candidates.apply(self._sampler)
 
     def accept(self, token: int) -> None:

@@ -113,7 +113,7 @@ class ConstrainedSampler(Sampler):
         self._candidates = Candidates(vocab.size)
 
     def pick(self, context: Context) -> int:
-        """Return the next token after the last computation. Raises EngineError if the constraint allows none."""
+        """Return the next token after the last computation. Raises EngineError if the constraint allows no token."""
         # Checking the whole vocabulary takes far longer than checking one token. Only a freely selected token
         # that the constraint rejects makes the full check necessary.
         token = self._pick(context)

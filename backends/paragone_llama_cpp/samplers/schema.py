@@ -80,7 +80,7 @@ class JsonSchemaConstraint:
         return self._matcher.validate_tokens([token]) == 1
 
     def restrict(self, candidates: Candidates) -> None:
-        """Set the logits of the tokens that the schema does not allow next to -inf. Raises EngineError."""
+        """Set the logits to -inf for all tokens that cannot be next in the schema. Raises EngineError."""
         mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         if self._matcher.is_error():
             raise EngineError(f"The answer cannot follow the JSON schema further: {_reason(self._matcher)}.")

@@ -179,7 +179,7 @@ def test_unsupported_formats_are_refused_with_the_supported_ones(write_model, tm
     folder = write_model(tmp_path / "newer", tensors=exl3(4), **quantized("exl3", bits=4.0))
     assert refused(folder) == (
         "newer is stored as EXL3 4.0 bpw, which ExLlamaV2 does not load. "
-        "It loads EXL2, 4-bit GPTQ, unquantized weights."
+        "ExLlamaV2 loads EXL2, 4-bit GPTQ, unquantized weights."
     )
     assert refused(folder / "model.safetensors").endswith(f"Name the folder of this file: {folder}.")
     assert refused(tmp_path / "none") == f"There is no folder {tmp_path / 'none'}. Check the path."

@@ -173,7 +173,7 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
     driver(cuda=13000, version="580.65.06")
     assert (await V2.probe(equipped.python)).remedy == (
         "Install the CUDA 12.8 toolkit, or a wheel of ExLlamaV2 that is compiled for PyTorch 2.8.0, "
-        "or run: paragone env create exllamav2 --cuda 13, which brings one."
+        "or run: paragone env create exllamav2 --cuda 13, which brings the compiler."
     )
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     probe = await V2.probe(equipped.python)
@@ -189,7 +189,7 @@ async def test_no_python_headers_for_compiling(equipped, tools, driver, tmp_path
     probe = await V2.probe(equipped.python)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert probe.reason.endswith(f"the required headers of Python {version} (Python.h) are missing.")
-    assert probe.remedy.startswith(f"Install them (python{version}-dev), or a wheel of ExLlamaV2")
+    assert probe.remedy.startswith(f"Install the headers (python{version}-dev), or a wheel of ExLlamaV2")
     (tmp_path / "Python.h").touch()
     assert (await V2.probe(equipped.python)).usable
 
