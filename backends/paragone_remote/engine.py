@@ -44,7 +44,7 @@ T = TypeVar("T")
 _TRIES = 3
 
 _CHECK_PATIENCE = 2.0
-"""Seconds that the end of a run waits for the server's description of itself."""
+"""Seconds to wait for the server's description of itself at the end of a run."""
 
 _UNREAD = "The image may be the reason: check that the model supports images, and use PNG or JPEG."
 
@@ -240,7 +240,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         return [cut] if cut is not None else []
 
     async def _try(self, request: Awaitable[T]) -> T | None:
-        """Return the reply to a request at the end of a run; None if the request fails: the answer is complete."""
+        """Return the reply to a request at the end of a run; None if the request fails: the run needs no reply."""
         assert self._wait is not None
         with contextlib.suppress(*FAULTS, Stopped, ParagoneError):
             return await self._wait.within(_CHECK_PATIENCE, request)
@@ -262,7 +262,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         yield from thinking.flush()
 
     async def stop(self) -> None:
-        """End the current run. Closes its request, so that the server stops too."""
+        """End the current run, and close the request of the run, so that the server stops too."""
         if self._wait is not None:
             self._wait.stop()
 
@@ -276,7 +276,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
 
 def _may_be_json(answer: str | None) -> bool:
-    """Whether an answer is JSON; True if its text is unknown."""
+    """Whether an answer is JSON; True if the text of the answer is unknown."""
     try:
         json.loads(answer or "0")
     except (ValueError, RecursionError):

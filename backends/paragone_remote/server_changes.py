@@ -12,7 +12,7 @@ Identity = Mapping[str, str]
 
 
 def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> Caution | None:
-    """Return a caution if a property that is known both times has changed."""
+    """Return a caution if a property has changed that is known `before` and `now`."""
     changes = [
         f"its {name} was {value} and is {now[name]}"
         for name, value in before.items()

@@ -35,7 +35,7 @@ class _Shared:
     engine: ServedEngine
     users: int = 0
     closing: asyncio.Task[None] | None = None
-    """The task that closes the engine. The engine can be opened again after that."""
+    """The task that closes the engine: the next user opens the engine again after the end of this task."""
 
 
 class EngineHost:
@@ -96,7 +96,7 @@ class Lease:
         return await asyncio.shield(self._taken[0])
 
     def tokenized(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of a text or of messages. Raises ParagoneError, also if the engine does not report tokens."""
+        """Return the tokens of a text or of messages. Raises ParagoneError if the engine fails or does not report tokens."""
         return self.host.start(self._tokenized(request)).result()
 
     async def _tokenized(self, request: TokenizeRequest) -> TokenizedText:

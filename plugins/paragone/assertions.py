@@ -89,7 +89,7 @@ class Assertion(ABC, Generic[OptionsT]):
     Attributes:
         name: Its name in suites, such as `contains`: lower-case letters, digits and underscores.
         summary: One sentence that says when the assertion holds.
-        options: The class of its options. The `__post_init__` of this class checks options that depend on
+        options: The class of its options. The `__post_init__` of the options checks options that depend on
             each other, and raises InputError. No option can have the name `type` or `not`.
     """
 
@@ -120,7 +120,7 @@ class Assertion(ABC, Generic[OptionsT]):
         """
 
     def close(self) -> None:
-        """Release what the assertion holds, such as a process. A later `check` may acquire it again."""
+        """Release what the assertion holds, such as a process. A later `check` may start another process."""
         return
 
 

@@ -67,7 +67,7 @@ class EndpointReport:
 
     Attributes:
         address: Scheme, host and port; empty if the options do not name a server.
-        probe: Whether the server can be used. Its facts are the server's name, its version and the loaded models.
+        probe: Whether the server can be used. The probe's facts are the server's name, its version and the loaded models.
         models: The models that the server offers.
         pulls: Whether the server downloads models on request, with `Backend.pull`.
     """
@@ -85,7 +85,7 @@ class PullProgress:
     Attributes:
         status: What the server is doing, in its own words.
         done: Bytes downloaded.
-        total: Bytes in total; None while the server does not know.
+        total: Bytes in total; None while the total is unknown.
     """
 
     status: str
@@ -108,8 +108,9 @@ class OpenEngine(ABC):
 
         Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
         Closing the generator, or cancelling the task that awaits it, stops the engine without a
-        Finish. After `stop`, the run still yields its Finish. Raises InputError, ContextOverflow,
-        EngineError or EngineCrashed; events that were yielded before stay valid.
+        Finish. After `stop`, the run still yields its Finish. Raises InputError if the request is wrong,
+        ContextOverflow if the prompt exceeds the context, EngineError or EngineCrashed if the engine fails. The
+        events before an error stay valid.
         """
 
     @abstractmethod
@@ -160,7 +161,7 @@ class OpenEngine(ABC):
         raise EngineError("This engine computes no embeddings.")
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot list it."""
+        """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot list its tokens."""
         raise EngineError("This engine cannot list its vocabulary.")
 
     async def ended(self) -> ParagoneError:
@@ -277,6 +278,7 @@ class Backend(ABC):
         """Tell the server that these load options name to download a model, and yield its progress.
 
         Closing the generator, or cancelling the task that awaits it, ends the download if the server can end it. The
-        server may keep what it has downloaded. Raises InputError and EngineError.
+        server may keep what it has downloaded. Raises InputError if the server downloads no models, and EngineError if
+        the download fails.
         """
         raise InputError(f"{self.title} cannot download models.")

@@ -12,7 +12,7 @@ from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.timeouts import Stopped, Wait
 
 _PATIENCE = 2.0
-"""Seconds that the end of a run waits for the rendered prompt."""
+"""Seconds to wait for the rendered prompt at the end of a run."""
 
 
 def set_options(sampling: Options) -> dict[str, Json]:

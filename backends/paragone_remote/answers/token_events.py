@@ -39,7 +39,7 @@ def tokens_of(
 ) -> Iterator[Token]:
     """Yield the tokens of a piece of thinking, and of the answer's text after it.
 
-    `scored` belongs to the answer; without text of the answer, to the thinking. Each entry of `scored` becomes a token
+    `scored` belongs to the answer's text, or to the thinking if `answer` is empty. Each entry of `scored` becomes a token
     with at most `top` alternatives. A text without entries becomes one token.
     """
     if thinking:

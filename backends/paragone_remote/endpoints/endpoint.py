@@ -26,7 +26,7 @@ class Endpoint:
     """The address of a server and the headers of every request. The repr of an endpoint shows no secret."""
 
     url: str = field(repr=False)
-    """The base URL of the protocol's paths, without a trailing slash. Its path may contain a key."""
+    """The base URL of the protocol's paths, without a trailing slash. The path of the URL may contain a key."""
     shown: str
     """The base URL for display and records: its path has the names of variables instead of their values."""
     origin: str

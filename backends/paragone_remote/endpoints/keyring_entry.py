@@ -10,7 +10,7 @@ from paragone.threads import in_daemon_thread
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
-"""Seconds that the keyring may take, which may ask for a password in a window."""
+"""Seconds to wait for the keyring, which may ask for a password in a window."""
 
 
 def check_entry(entry: str) -> tuple[str, str]:
@@ -25,7 +25,10 @@ def check_entry(entry: str) -> tuple[str, str]:
 
 
 async def key_in_keyring(entry: str) -> str:
-    """Return the key in an entry of the keyring. Raises InputError, and EngineError if the keyring does not answer."""
+    """Return the key in an entry of the keyring.
+
+    Raises InputError if the key cannot be read, and EngineError if the keyring does not answer in time.
+    """
     service, user = check_entry(entry)
     try:
         async with asyncio.timeout(_PATIENCE):

@@ -20,7 +20,7 @@ from paragone_remote.endpoints.keyring_entry import check_entry, key_in_keyring
 from paragone_remote.server_text import plain
 
 _PATIENCE = 60.0
-"""Seconds that the command for a key may take, which may ask for a passphrase in a window."""
+"""Seconds to wait for the command that prints a key, which may ask for a passphrase in a window."""
 
 _LEFT = 0.2
 """Seconds to read the output of a command that has ended: a child process of the command may keep the pipe open."""
@@ -42,9 +42,9 @@ _WITHOUT_SECRETS = {
 
 
 async def find_key(options: EndpointOptions) -> str | None:
-    """Return the key that the options name, as `check_key` has accepted them; None if the options name no key.
+    """Return the key that the options name; None if the options name no key.
 
-    Raises InputError. The message never contains the key.
+    `check_key` must have accepted the options. Raises InputError, with a message that does not contain the key.
     """
     if options.key_env is not None:
         return _fit(_variable(options.key_env), f"The environment variable {options.key_env}")

@@ -68,7 +68,7 @@ class Fault:
 
     error: ParagoneError
     pause: float | None = None
-    """Seconds after which to repeat the request; None if that would not help."""
+    """Seconds after which to repeat the request; None if repeating the request would not help."""
 
 
 def explain(

@@ -76,7 +76,7 @@ async def await_reply(
 
 
 async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> JsonObject:
-    """Await a reply and return its JSON object. Raises ParagoneError, also if the reply is not JSON."""
+    """Await a reply and return its JSON object. Raises ParagoneError if the request fails or the reply is not JSON."""
 
     async def read() -> JsonObject:
         return data_of(await answer)

@@ -46,7 +46,7 @@ class Refusal(Exception):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; None if the server names no time, or a date."""
+        """Seconds that the server asks to wait; None if the server names no time, or names a date."""
         try:
             seconds = float(self.headers.get("retry-after", ""))
         except ValueError:
@@ -174,7 +174,7 @@ async def _beginning(response: httpx.Response) -> str:
 
 
 class EndpointClient(httpx.AsyncClient):
-    """An HTTP client that contacts one endpoint only. Its requests raise the exceptions in `faults.FAULTS`."""
+    """An HTTP client that contacts one endpoint only. All requests raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Create a client. Raises InputError for an invalid proxy."""

@@ -61,7 +61,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 f"The option 'arguments' has {name}, whose value would be recorded.",
                 hint="Remove this argument: paragone sets a key of its own.",
             )
-        if name in _DOWNLOADS or name.endswith("-default"):  # names that end so stand for models to download
+        if name in _DOWNLOADS or name.endswith("-default"):  # arguments with this ending download a model
             raise InputError(
                 f"The option 'arguments' has {name}: a llama-server that paragone starts downloads nothing.",
                 hint="Download the file, and name its path.",

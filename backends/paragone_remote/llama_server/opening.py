@@ -71,7 +71,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
 
 def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:
-    """Raise InputError if the server has dropped the draft model, which only the server's log tells."""
+    """Raise InputError if the server has dropped the draft model, which only the server's log shows."""
     if options.draft_model is not None and (problem := draft_problem(process.process.output())):
         raise InputError(
             f"{Path(options.draft_model).name} cannot be the draft model: {problem}.",

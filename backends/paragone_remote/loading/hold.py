@@ -55,7 +55,7 @@ class Hold:
     async def taken(self, on_progress: OnProgress) -> AsyncIterator[tuple[Caution, ...]]:
         """Load the model, and yield cautions for the user. If the block fails, the model is unloaded again.
 
-        Otherwise the model stays loaded until `release`. Raises ParagoneError.
+        After a block without an error, the model stays loaded until `release`. Raises ParagoneError.
         """
         use = _uses.setdefault(self._key, _Use())
         use.holds += 1

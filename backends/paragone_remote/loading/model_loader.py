@@ -10,7 +10,7 @@ from paragone_remote.http.transport import EndpointClient
 
 
 class ModelLoader(ABC):
-    """Loads and unloads models at one server. The methods raise ParagoneError."""
+    """Loads and unloads models at one server. The methods raise ParagoneError if the server fails."""
 
     downloads: ClassVar[bool] = False
     """Whether the server downloads models on request."""

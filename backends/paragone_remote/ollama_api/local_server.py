@@ -22,7 +22,7 @@ def local_url() -> str:
     """Return the URL of the server on this machine, from OLLAMA_HOST if that is set.
 
     The server itself listens at OLLAMA_HOST, so 0.0.0.0 means this machine. If OLLAMA_HOST names another machine,
-    the default URL is returned. Source of the format: `Host` in Ollama's envconfig/config.go.
+    the default URL is returned. The function `Host` in Ollama's envconfig/config.go defines the format.
     """
     value = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
     scheme, separator, rest = value.partition("://")

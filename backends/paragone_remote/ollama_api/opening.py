@@ -122,7 +122,7 @@ async def _details(client: OllamaClient, model: str) -> JsonObject:
 
 
 def _usual_context(details: JsonObject) -> int:
-    """Return the context size of the Modelfile, or else the model's own, up to a limit."""
+    """Return the context size that the Modelfile sets, or else the model's own size up to a limit."""
     for line in text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
@@ -217,6 +217,6 @@ def _cautions(
     if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
-            "paragone can only infer this from the token count."
+            "paragone can infer this from the token count only."
         )
         yield Caution(code="may-truncate", sentence=sentence)

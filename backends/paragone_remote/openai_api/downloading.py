@@ -22,7 +22,10 @@ _PAUSE_S = 0.5
 
 
 async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-    """Yield the progress of the download. LM Studio offers no way to stop a download. Raises InputError and EngineError."""
+    """Yield the progress of the download. LM Studio offers no way to stop a download.
+
+    Raises InputError if the server downloads no models, and EngineError if the download fails.
+    """
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = f"The server at {endpoint.origin}"
     async with EndpointClient(endpoint) as http:

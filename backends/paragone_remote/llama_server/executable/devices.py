@@ -54,7 +54,7 @@ def build_in_version(printed: str) -> dict[str, str]:
 
 
 async def described(command: tuple[str, ...], name: str) -> dict[str, str]:
-    """Return a program, its version and its devices, as facts for the user. Raises InputError or EngineError."""
+    """Return a program, its version and its devices, as facts for the user. Raises the same errors as `printed_by`."""
     listed = await printed_by(command, name, "--list-devices")
     if _HEADING not in listed:
         raise InputError(

@@ -28,7 +28,10 @@ _OURS = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 
 
 async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
-    """Return the output of a program that is called with an argument. Raises InputError or EngineError."""
+    """Return the output of a program that is called with an argument.
+
+    Raises InputError if the program is no llama-server, and EngineError if the program fails or does not answer in time.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *closed_offline([*command, argument]),

@@ -29,7 +29,7 @@ _REMOVED = re.compile(r"the argument has been removed")
 def read_flags(printed: str) -> Mapping[str, str]:
     """Return the value and the description of each argument in the output of `--help`, by the argument's names.
 
-    Arguments that were removed are left out.
+    Arguments that llama-server has removed are left out.
     """
     entries: list[tuple[str, list[str]]] = []
     for line in printed.splitlines():
@@ -109,7 +109,10 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
 
 
 async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
-    """Return the program with the arguments that it knows. Raises InputError or EngineError."""
+    """Return the program with the arguments that it knows.
+
+    Raises InputError if the program lacks an argument that paragone needs, and the same errors as `printed_by`.
+    """
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
     if key not in _known:

@@ -84,7 +84,7 @@ class ServerProcess:
     async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:
         """Wait until the server has loaded these files.
 
-        Raises InputError, EngineError or EngineCrashed if the server ends before that.
+        Raises InputError, EngineError or EngineCrashed if the server ends before the files are loaded.
         """
         files = [file.path for file in weights]
         size = sum(file.size or 0 for file in weights)

@@ -17,7 +17,7 @@ _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
 
 
 class OllamaClient:
-    """Requests to one server. Its methods raise the exceptions in `faults.FAULTS`."""
+    """Requests to one server. The methods raise the exceptions in `faults.FAULTS`."""
 
     def __init__(self, http: EndpointClient) -> None:
         self.http = http

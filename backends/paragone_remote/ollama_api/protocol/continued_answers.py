@@ -1,7 +1,8 @@
 """Requests that continue an answer.
 
 Ollama gives the final message of the assistant to the model's template. Some templates leave the message open; others close
-the message, and the model would begin a new answer. Then the prompt is sent as text (`raw`, https://docs.ollama.com/api/generate).
+the message, so that the model would begin a new answer. With a template that closes the message, the prompt is sent
+as text (`raw`, https://docs.ollama.com/api/generate).
 """
 
 from __future__ import annotations

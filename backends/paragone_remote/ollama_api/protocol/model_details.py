@@ -11,7 +11,7 @@ from paragone_remote.server_text import plain
 
 
 def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
-    """Return a model's entry in the list of the server's models, or of the loaded models; None if the list lacks it."""
+    """Return a model's entry in the list of the server's models, or of the loaded models; None if the model is missing."""
     wanted = full_name(model)
     return next((entry for entry in models if full_name(text_at(entry, "model")) == wanted), None)
 

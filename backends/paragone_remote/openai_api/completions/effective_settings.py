@@ -18,7 +18,7 @@ HONOUR_SEEDS: frozenset[ServerKind] = frozenset({"llama-server", "llama-cpp-pyth
 def with_seed(
     sampling: OpenAISampling, drawn: int | None, server: ServerProperties, refused_fields: RefusedFields
 ) -> OpenAISampling:
-    """Return the options, with a seed if the server honours seeds: the given one, the server's, `drawn` or a random one."""
+    """Return the options, with a seed if the server honours seeds: the given, the server's, `drawn` or a random seed."""
     if sampling.seed is not None or server.kind not in HONOUR_SEEDS or "seed" in refused_fields:
         return sampling
     drawn = draw_seed() if drawn is None else drawn

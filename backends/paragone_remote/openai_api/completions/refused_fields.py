@@ -49,7 +49,7 @@ class RefusedFields(set[str]):
         return {name: value for name, value in body.items() if name not in self}
 
     def learn(self, refusal: Refusal, body: Mapping[str, Json]) -> bool:
-        """Add the extra fields of `body` that a refusal names. Returns whether the refusal names any."""
+        """Add the extra fields of `body` that a refusal names. Returns whether the refusal names such a field."""
         if refusal.status not in _LEARNS_FROM:
             return False
         sent = [name for name in EXTRAS if name in body]

@@ -20,7 +20,7 @@ _CONTINUE: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang", 
 """Servers that continue the last message if that message is the assistant's. Other servers may begin a new answer."""
 
 TAKE_IDS: frozenset[ServerKind] = frozenset({"llama-server", "vLLM", "SGLang"})
-"""Servers whose completions can continue token ids. Other servers accept only texts, or do not document this."""
+"""Servers whose completions can continue token ids. Other servers accept texts only, or do not document ids."""
 
 _DIFFERENT_IN_COMPLETIONS = ("max_tokens", "thinking", "json_schema")
 """Options for which a chat and a completion have different fields. All other options are sent under their own names."""
@@ -106,7 +106,7 @@ def completion_body(
 ) -> dict[str, Json]:
     """Return the body of a completion request, with the server's extra fields.
 
-    The prompt is a plain text (that of the messages, if there are any) or token ids. Raises InputError.
+    The prompt is a plain text (the text of the messages, if there are any) or token ids. Raises InputError.
     """
     prompt: Json = raw_prompt(request) or list(request.ids)
     # The default of max_tokens is 16 on many servers; null means as many as fit.
@@ -134,7 +134,7 @@ def _format_of_chat(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json
 def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
     """Return the field of a completion request that makes the answer follow a JSON schema.
 
-    OpenAI's protocol has no such field. Raises InputError if the server has none either.
+    OpenAI's protocol has no such field, but some servers do. Raises InputError if this server has no such field.
     """
     match kind:
         case "llama-server" | "TabbyAPI":

@@ -1,4 +1,4 @@
-"""Parse the chunks of a streamed answer. Servers differ in their fields."""
+"""Parse the chunks of a streamed answer. The fields of a chunk differ between servers."""
 
 from __future__ import annotations
 

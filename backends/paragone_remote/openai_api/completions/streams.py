@@ -27,7 +27,7 @@ async def streamed(
 
     `hangs_up` says that the server closes the connection after a stream, although the server announces keep-alive.
     """
-    # A request on such a connection is lost if it is sent before the close is noticed.
+    # A request is lost if it is sent on a connection that the server has closed unnoticed.
     headers = {"Connection": "close"} if hangs_up else {}
     async with http.stream("POST", path, json={**body, "stream": True}, headers=headers) as reply:
         # httpx-sse requires the media type of the protocol, which some servers do not send.
@@ -41,7 +41,7 @@ async def streamed(
 
 
 async def repeat_for_error(http: httpx.AsyncClient, path: str, body: Mapping[str, Json]) -> None:
-    """Repeat a failed request for one token without a stream, to get the error that the stream did not report."""
+    """Repeat a failed request without a stream and for one token, to get the error that the stream did not report."""
     short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
     try:
         await http.post(path, json=short)

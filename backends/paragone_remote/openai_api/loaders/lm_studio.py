@@ -28,7 +28,7 @@ class LmStudioLoader(ModelLoader):
     async def load(self, model: str, on_progress: OnProgress) -> None:
         """Load a model. LM Studio replies once the model is loaded, and reports no progress."""
         del on_progress
-        if model not in await self.loaded():  # of a loaded model, the server would load a second instance
+        if model not in await self.loaded():  # the server would load a loaded model a second time
             await self._post("load", {"model": model}, model, seconds=self.endpoint.options.load_timeout)
 
     async def unload(self, model: str) -> None:

@@ -19,7 +19,7 @@ async def loader_of(http: EndpointClient, server: ServerProperties) -> ModelLoad
         return LlamaSwapLoader(http)
     if server.kind == "LM Studio":
         described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
-        # Versions before 0.4.0 have no such path, and load a model with its first request.
+        # LM Studio before 0.4.0 lacks this path, and loads a model with its first request.
         if isinstance(described.get("models"), list):
             return LmStudioLoader(http)
     return None

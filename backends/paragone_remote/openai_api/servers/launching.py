@@ -42,7 +42,7 @@ async def find_launch(http: EndpointClient, model: str) -> Launch:
 
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:
-    """Return the arguments after the program, without those that name the model and addresses or are secret."""
+    """Return the arguments after the program, without arguments that name the model or an address, or are secret."""
     return tuple(shlex.join(group) for group in _groups(command[1:]) if not _OWN.fullmatch(group[0]))
 
 

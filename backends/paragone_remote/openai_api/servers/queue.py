@@ -27,7 +27,7 @@ class SlotsQuery:
     """Requests the state of a server's slots, until the server refuses such a request."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, *, offered: bool) -> None:
-        """Create a query. `url` is the URL of the slots; `offered` says whether the server has such a path."""
+        """Create a query. `url` is the URL of the slots; `offered` says whether the server offers this URL."""
         self._http = http
         self._url = url
         self._offered = offered

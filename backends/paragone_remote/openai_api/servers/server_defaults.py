@@ -31,12 +31,15 @@ _RANDOM = 2**32 - 1
 
 
 def values_in_props(props: JsonObject) -> JsonObject:
-    """Return llama-server's values for requests that set none, from `/props`. Its token limit is not that of `-n`."""
+    """Return llama-server's values for options that a request does not set, from `/props`.
+
+    The token limit in `/props` is not the limit that the server's argument `-n` sets.
+    """
     return object_at(props, "default_generation_settings", "params")
 
 
 def values_in_schema(described: JsonObject) -> JsonObject:
-    """Return the values of llama-cpp-python's server for requests that set none, from `/openapi.json`.
+    """Return llama-cpp-python's values for options that a request does not set, from `/openapi.json`.
 
     Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
     """

@@ -1,7 +1,7 @@
 """Rendered and tokenized prompts, and vocabularies, from servers that have endpoints for them.
 
-llama-server: `/apply-template` and `/tokenize` (tools/server/README.md in llama.cpp).
-vLLM: `/tokenize`. llama-cpp-python's server: `/extras/tokenize`, for plain text only.
+llama-server has `/apply-template` and `/tokenize` (tools/server/README.md in llama.cpp), vLLM has `/tokenize`, and
+llama-cpp-python's server has `/extras/tokenize`, for plain text only.
 """
 
 from __future__ import annotations
