@@ -160,7 +160,7 @@ async def test_few_windows_have_no_uncertainty():
         value for key, value in found.items() if key.endswith("_se") and key != "llama_perplexity_se"
     } == {None}
     assert all(isinstance(it, float) for it in found["llama_perplexity_se"].values())
-    assert "(it takes 4 windows to tell them apart); picks another" in verdict(rough, fidelity)
+    assert "(it takes 4 windows to tell the KLD from the noise); picks another" in verdict(rough, fidelity)
     assert " ± " not in verdict(rough, fidelity)
 
 

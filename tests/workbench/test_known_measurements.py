@@ -197,7 +197,7 @@ def test_a_fidelity_over_fewer_windows_is_marked(store):
     store.measurements.add(ended_early)
     found, cells = first_page(store)
     assert found.verdict.cautions == (
-        "The fidelity of smol was measured over fewer windows of the text: compare its uncertainty, too.",
+        "The fidelity of smol was measured over only some windows of the text: compare the uncertainties, too.",
     )
     assert cells["smol"]["KLD"].detail == "large, ± 0.010, 5 windows"
 

@@ -81,7 +81,7 @@ def private_folder(folder: Path) -> Path:
     try:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(exist_ok=True)  # raises an error if a file has this name
+        folder.mkdir(exist_ok=True)  # raises an error if a file has the name of the folder
     except OSError as error:
         raise ParagoneError(
             f"The folder {folder} cannot be created: {error.strerror or error}.",

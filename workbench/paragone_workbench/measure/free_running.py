@@ -14,7 +14,8 @@ from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
 
 LONGEST = 200
-"""Largest number of tokens of an answer, unless the user sets `max_tokens`. So many tokens show whether an answer repeats itself."""
+"""Largest number of tokens of an answer, unless the user sets `max_tokens`: enough to show whether an answer repeats
+itself."""
 
 _SEED = 1
 """The seed for engines that sample although greedy answers are wanted, so that all use the same seed."""

@@ -16,10 +16,10 @@ _OPTIONS = frozenset({"type_k", "type_v", "cache_type"})
 def kv_candidates(
     engine: EngineDefinition, backend: Backend, types: Sequence[str]
 ) -> tuple[EngineDefinition, tuple[EngineDefinition, ...]]:
-    """Return the engine with the default types of its backend, and a candidate for each different type of `types`.
+    """Return the engine with the default types of its backend, and a candidate for each distinct type in `types`.
 
     Both halves of the cache get the type. The name of each candidate ends in the type. Raises InputError if the
-    backend has no such option, or a type is not one of the option's choices.
+    backend has no option for the type, or a type is not one of the option's choices.
     """
     names = [info.name for info in describe(backend.load_options) if info.name in _OPTIONS]
     if not names:

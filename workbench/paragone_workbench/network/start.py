@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def watch(command: str, *, offline: bool, config: Path | None) -> str:
-    """Restrict this process to the addresses that engines name, or, offline, to none, and log its contacts.
+    """Restrict this process to the addresses that engines name, or to none if the process is offline, and log its contacts.
 
     The process is offline if the command line or the config file says so; in the file, a value of the wrong type means
     offline. `config` is the file that the user named, or None for the default file. Returns a warning if the system cannot
@@ -39,9 +39,9 @@ def watch(command: str, *, offline: bool, config: Path | None) -> str:
 def apply_network_settings(settings: NetworkSettings) -> str:
     """Go offline if the settings say so or the process is offline already, and make the system enforce the restriction.
 
-    With `local_servers`, engines may contact loopback offline. Only the guard enforces this, because the system's restriction
-    has no exception for loopback. Returns a warning if the system should enforce the restriction and cannot, otherwise an
-    empty text.
+    With `local_servers`, engines may contact loopback offline. Only the guard then restricts the process, because the
+    system's restriction has no exception for loopback. Returns a warning if the system should enforce the restriction
+    and cannot, otherwise an empty text.
     """
     if not (settings.offline or GUARD.is_offline):
         return ""

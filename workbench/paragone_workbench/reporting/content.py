@@ -186,7 +186,7 @@ class ReportContent:
         verdict: Which engine to deploy; None for a conversation.
         overview: A row for each engine.
         plots: The quality of the engines over their memory and speed.
-        engines: The engines. All are compared with the first.
+        engines: The engines. Each other engine is compared with the first.
         sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt has its own conditions.
         prompts: Returns an iterator over the prompts that the report shows.

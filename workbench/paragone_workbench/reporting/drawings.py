@@ -12,7 +12,7 @@ class Figure:
 
     Attributes:
         name: The engine.
-        low: The lower end of the value's interval; None if there is none.
+        low: The lower end of the value's interval; None if the value has no interval.
         high: The upper end of the interval.
         text: The value with its unit.
         interval: The interval, in words; empty if there is none.

@@ -52,7 +52,10 @@ class _Box(NamedTuple):
     bottom: float
 
     def meets(self, other: _Box) -> bool:
-        """Whether two rectangles overlap in the narrowest plot or in a wider one, where they move apart with their points."""
+        """Whether two rectangles overlap in the narrowest plot or in a wider plot.
+
+        In a wider plot, rectangles move apart with their points.
+        """
         if self.bottom <= other.top or other.bottom <= self.top:
             return False
         if self.x == other.x:
@@ -114,7 +117,7 @@ def _around(spot: Spot) -> _Box:
 
 
 def width_of(text: str) -> float:
-    """Return the largest width of a name in pixels: that in DejaVu Sans Bold, the widest of the usual fonts."""
+    """Return the largest width of a name in pixels: its width in DejaVu Sans Bold, the widest of the usual fonts."""
     return FONT * sum(map(_ems, text))
 
 

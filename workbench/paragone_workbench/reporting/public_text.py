@@ -22,5 +22,5 @@ def public(text: str) -> str:
 
 
 def date_text(seconds: float) -> str:
-    """Return a time, in seconds since 1970, as date and time with its offset from UTC, in the local time zone; `?` if there is no such date."""
+    """Return a time, in seconds since 1970, as local date and time with the offset from UTC; `?` if the time is invalid."""
     return local_date(seconds, "%Y-%m-%d %H:%M %z")

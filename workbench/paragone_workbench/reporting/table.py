@@ -111,7 +111,7 @@ def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
 
 
 def _utc(seconds: float) -> str | None:
-    """Return a date in UTC; None if there is no such date."""
+    """Return a date in UTC; None if the date is invalid."""
     if not is_date(seconds):
         return None
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")

@@ -24,7 +24,7 @@ _FEWEST_POSITIONS = 100
 """Number of positions below which percentiles are unknown."""
 
 DECADES = range(-6, 2)
-"""Powers of ten, in nats, between which `shares` counts positions."""
+"""Exponents of the powers of ten, in nats, between which `shares` counts positions."""
 
 _PER_DECADE = 6
 
@@ -45,7 +45,7 @@ def mean(values: NDArray[Any]) -> Estimate | None:
 
 
 def perplexity(losses: Values) -> Estimate | None:
-    """Return the perplexity e^mean of log-losses in nats, with e^mean times the uncertainty of the mean."""
+    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times the uncertainty of the mean."""
     loss = mean(losses)
     if loss is None:
         return None
@@ -54,7 +54,7 @@ def perplexity(losses: Values) -> Estimate | None:
 
 
 def root_mean_square(values: Values) -> Estimate | None:
-    """Return √E[x²], with the uncertainty of E[x²] divided by 2·√E[x²]."""
+    """Return √E[x²]. The uncertainty of √E[x²] is the uncertainty of E[x²] divided by 2·√E[x²]."""
     squares = mean(values**2)
     if squares is None:
         return None
@@ -80,8 +80,9 @@ def ratio_error(many: Values, few: Values) -> float | None:
     """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
 
     The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of its
-    group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that both vary
-    by the same share from window to window, so that `few` may be a single window, from which no variance can be estimated.
+    group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that `many`
+    and `few` vary by the same share from window to window, so that `few` may be a single window, from which no variance
+    can be estimated.
     """
     if len(many) < FEWEST_WINDOWS:
         return None

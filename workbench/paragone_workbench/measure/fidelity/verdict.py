@@ -88,7 +88,7 @@ def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -
         return ""
     return (
         f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
-        f"{common.value:.1%} of its top {TOP} are among its own."
+        f"{common.value:.1%} of the reference's top {TOP} are among the candidate's."
     )
 
 
@@ -103,7 +103,7 @@ def _beside_noise(kld: Estimate, candidate: Candidate, fidelity: Fidelity) -> st
         return f", within {floor} ({number(noise)})"
     error = ratio_error(candidate.difference.kld, fidelity.noise.kld)
     if error is None:
-        return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell them apart)"
+        return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell the KLD from the noise)"
     if math.log(times) <= CLEAR * error:
         return f", within {floor} ({number(noise)})"
     return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"

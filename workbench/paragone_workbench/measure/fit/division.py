@@ -29,7 +29,7 @@ class Division:
     count: int
     """Number of parts on GPUs, counted from the last."""
     expert_layers: int = 0
-    """Number of first parts whose experts stay in main memory."""
+    """Number of parts, counted from the first, whose experts stay in main memory."""
 
 
 def whole(layout: ModelLayout) -> Division:
@@ -52,7 +52,7 @@ def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
 
 
 def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
-    """Return the memory that the model takes on each GPU, without the name of the GPU."""
+    """Return the memory that the model takes on each GPU, with empty names of the GPUs."""
     at = len(layout.parts) - division.count
     parts = [
         (part.weights - (part.experts if index < division.expert_layers else 0), part.kv_cache)

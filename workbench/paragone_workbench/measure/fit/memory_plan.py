@@ -10,7 +10,7 @@ from paragone_workbench.machine.memory import MARGIN
 from paragone_workbench.measure.fit.division import KEPT_FREE, Division, best, on_gpus
 
 HYPOTHETICAL = "hypothetical GPU"
-"""The name of a GPU that this machine need not have. With several such GPUs, a number follows."""
+"""The name of a GPU that this machine need not have. If there are several such GPUs, a number follows the name."""
 
 _MAIN = "CPU"
 """The name of main memory in estimates."""
@@ -20,8 +20,8 @@ _MAIN = "CPU"
 class MemoryPlan(MemoryEstimate):
     """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
 
-    Hypothetical GPUs come first in `devices`, with a free memory that excludes `KEPT_FREE`. In their plans, the output
-    counts as a layer.
+    Hypothetical GPUs come first in `devices`, with a free memory that excludes `KEPT_FREE`. In plans for hypothetical
+    GPUs, the model's output counts as a layer.
     """
 
     hypothetical: Division | None = None
@@ -83,7 +83,10 @@ def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division
 
 
 def _offload(found: MemoryEstimate) -> Division | None:
-    """Return the best division between the GPUs of an estimate; None if all fit, or if the layout is unknown."""
+    """Return the best division between the GPUs of an estimate.
+
+    None if the whole model fits on the GPUs, or if it is unknown how the model can be divided.
+    """
     gpus = [device for device in found.devices if device.device != _MAIN]
     if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
         return None

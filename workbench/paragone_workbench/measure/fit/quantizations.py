@@ -76,8 +76,8 @@ async def rough_quantizations(
 ) -> list[Quantization]:
     """Return rough plans for the backend's usual quantizations, except the ones named in `without`.
 
-    Only quantizations that are smaller than the model of `plan` are returned. The plans assume that model's memory for KV
-    cache and computation.
+    Only quantizations that are smaller than the model of `plan` are returned. The plans assume that KV
+    cache and computation take as much memory as with the model of `plan`.
     """
     found = []
     for name, bits in backend.quantizations.items():

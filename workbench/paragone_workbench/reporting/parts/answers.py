@@ -118,7 +118,7 @@ def _remarks(run: RunResult) -> Iterator[Remark]:
 
 
 def _figures(metrics: RunMetrics | None) -> str:
-    """Return tokens and speeds in one line, without those that are unknown."""
+    """Return the tokens and the known speeds in one line."""
     if metrics is None:
         return ""
     parts = [counted(metrics.completion_tokens, "token")]

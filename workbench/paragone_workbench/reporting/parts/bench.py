@@ -19,7 +19,7 @@ _BENCH_CHARTS = (
     ("ttft_s", "TTFT", "Time to first token. Less is better.", "ms", 1000),
     ("decode_j_per_token", "Energy", "Energy of each generated token. Less is better.", "J", 1),
 )  # fmt: skip
-"""The figures that are shown: name in the JSON, title, note, unit, and the factor from the JSON's unit to this one."""
+"""The figures that are shown: name in the JSON, title, note, unit, and the factor from the JSON's unit to the shown unit."""
 
 
 def bench_charts(engines: list[tuple[str, MeasurementJson]]) -> Iterator[Chart]:
@@ -67,7 +67,7 @@ def about_bench(engines: list[tuple[str, MeasurementJson]], measurement: Measure
 
 
 def bench_notes(engines: list[tuple[str, MeasurementJson]]) -> Iterator[tuple[str, Json]]:
-    """Yield the name of an engine or of a test, and a text about it."""
+    """Yield the texts about engines and tests, each with the name of the engine or the test."""
     for name, engine in engines:
         tests, users = objects_at(engine, "tests"), objects_at(engine, "users")
         skipped = (test.get("skipped") for test in (*tests, *users))

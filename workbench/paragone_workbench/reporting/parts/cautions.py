@@ -19,9 +19,9 @@ class Cautions(NamedTuple):
 
     Attributes:
         sentences: Which figures to read with care, and how to get better ones.
-        speeds: The marks of the speeds, by engine.
-        users: The marks of the speeds with several users at once, by engine.
-        fidelities: The marks of the fidelities, by engine.
+        speeds: The marks of the speeds, by engine: when the speeds were measured.
+        users: The marks of the speeds with several users at once, by engine: when the speeds were measured.
+        fidelities: The marks of the fidelities, by engine: over how many windows the fidelities were measured.
     """
 
     sentences: tuple[str, ...] = ()
@@ -36,7 +36,10 @@ def cautions_of(
     fidelities: Mapping[str, MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
-    """Return the cautions. All arguments are by the engine's name; `loaded` has the models with which the engines answered."""
+    """Return the cautions. The keys of all arguments are names of engines.
+
+    `loaded` has the models with which the engines answered.
+    """
     marks = _dates(speeds), _dates(users)
     windows = _windows(fidelities)
     sentences = (*_sentences(*marks, windows), *filter(None, map(_divided, loaded, loaded.values())))
@@ -44,7 +47,7 @@ def cautions_of(
 
 
 def _divided(name: str, model: LoadedModel) -> str:
-    """Return a sentence if only a part of a model's layers is on a GPU; empty otherwise, or if that is unknown."""
+    """Return a sentence if only a part of a model's layers is known to be on a GPU; else empty."""
     layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
     if layers is None or not 0 < int(layers[1]) < int(layers[2]):
         return ""
@@ -68,8 +71,8 @@ def _sentences(
             )
     if windows:
         yield (
-            f"The fidelity of {public(', '.join(windows))} was measured over fewer windows of the text: compare its "
-            "uncertainty, too."
+            f"The fidelity of {public(', '.join(windows))} was measured over only some windows of the text: compare "
+            "the uncertainties, too."
         )
 
 

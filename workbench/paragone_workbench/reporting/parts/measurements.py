@@ -26,14 +26,14 @@ SavedMeasurements: TypeAlias = Mapping[MeasurementKind, Sequence[Measurement]]
 
 
 def saved_measurements(store: Store) -> SavedMeasurements:
-    """Return all measurements in the history, which a report reads once."""
+    """Return all measurements in the history: called once for a report."""
     return {kind: store.measurements.all(kind) for kind in get_args(MeasurementKind)}
 
 
 def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[Section, ...]:
     """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
 
-    `identities` has the identity of each engine by its name. Engines of the report that differ in sampling options only
+    `identities` has the identity of each engine by its name. Engines of the report that differ only in sampling options
     have the same identity, and share a measurement.
     """
     return tuple(section for measured in saved.values() for section in _newest(measured, identities))

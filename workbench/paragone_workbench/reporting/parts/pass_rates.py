@@ -54,7 +54,8 @@ def rates_by_assertion(
 ) -> tuple[Table, ...]:
     """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
 
-    `rates` has the index of an engine, a type, the rate and the number of prompts, ordered by the type.
+    Each item of `rates` has the index of an engine, a type, the rate and the number of prompts. The items are ordered by
+    the type.
     """
     lines: list[TableLine] = []
     for name, group in groupby(rates, lambda rate: rate[1]):

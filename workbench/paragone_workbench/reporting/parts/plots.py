@@ -22,7 +22,7 @@ _AIR = 0.12
 
 
 class _Engine(NamedTuple):
-    """An engine in a plot: `x` is its memory or speed, `y` its pass rate in percent."""
+    """An engine in a plot: `x` is the engine's memory or speed, `y` the engine's pass rate in percent."""
 
     name: str
     x: float

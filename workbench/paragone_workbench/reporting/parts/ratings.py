@@ -32,7 +32,7 @@ def ratings_sections(votes: Sequence[SavedVote]) -> Iterator[Section]:
     ]
     chart = Chart(
         title="Rating",
-        note=f"By Bradley–Terry, from {ratings.votes:,} blind votes. The mean of engines that votes connect is 1000.",
+        note=f"By Bradley–Terry, from {ratings.votes:,} blind votes. The mean rating of engines that votes connect is 1000.",
         figures=tuple(map(_figure, ratings.engines)),
         start=_STEP * math.floor(min(ends) / _STEP),
         end=_STEP * (math.floor(max(ends) / _STEP) + 1),

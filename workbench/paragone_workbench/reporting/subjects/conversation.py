@@ -124,7 +124,7 @@ def _of_earlier_engines(lane: _Lane) -> int:
 
 
 def _last_begun(lane: _Lane) -> RunResult | None:
-    """Return the newest run of the lane's present engine that began."""
+    """Return the newest run that the lane's present engine began."""
     for run in reversed(lane.record.all_runs):
         result = run.result
         if result.loaded is not None and result.definition.has_model_of(lane.record.definition):

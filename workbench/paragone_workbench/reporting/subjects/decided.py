@@ -58,9 +58,9 @@ class Decided:
     about: frozenset[str]
 
     def concerns(self, pair: MetricComparison) -> bool:
-        """Return whether a comparison is of the pass rate of the reference or of the engine to deploy.
+        """Return whether a comparison of pass rates includes the reference or the engine to deploy.
 
-        If no answer was checked, return whether the comparison is of one of these engines in any metric.
+        If no answer was checked, the comparison may be of any metric.
         """
         checked = any(other.metric == PASS_RATE for other in self.comparison.comparisons)
         return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
@@ -77,9 +77,9 @@ def decided_of(
 ) -> Decided:
     """Decide which engine to deploy, by the runs and the earlier measurements.
 
-    `tags` has the tags of each prompt, `examples` a run of each engine that began, by the engine's index, and
-    `identities` the identity of each engine in these runs, by its name. The reference and the
-    margin are those of the newest `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
+    `tags` has the tags of each prompt, `examples` a begun run of each engine by the engine's index, and
+    `identities` the identity of each engine by the engine's name. The reference and the margin are those of the newest
+    `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
     """
     names = [engine.name for engine in experiment.engines]
     sizes = loaded_sizes(store, experiment)

@@ -148,7 +148,10 @@ def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRo
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
 ) -> tuple[dict[int, RunResult], Conditions | None]:
-    """Return a begun run of each engine by the engine's index, and the conditions at the first prompt that all engines answered."""
+    """Return a begun run of each engine by the engine's index, and the conditions at a prompt.
+
+    The prompt is the first that all engines answered.
+    """
     names = [engine.name for engine in experiment.engines]
     examples: dict[int, RunResult] = {}
     for _, group in groupby(store.experiments.runs(experiment.number), lambda run: run.key.prompt_index):
@@ -185,7 +188,7 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
 
 
 def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
-    """Return the comparisons that are folded, those that show a difference first."""
+    """Return the folded comparisons. Comparisons that show a difference come first."""
     comparison = decided.comparison
     shown = [
         Remark(text=public(pair.sentence), stands_out=True)

@@ -21,7 +21,7 @@ _WORDS = 2_000
 
 
 class _Interest(NamedTuple):
-    """The rank of a prompt. Ranks are compared by their first field; equal ones by the next fields."""
+    """The rank of a prompt. Ranks are compared by the first field, and by each next field if the fields before are equal."""
 
     failures: float
     """Share of the runs that failed, or whose assertions do not hold."""

@@ -25,7 +25,7 @@ _SUGGESTED = 5
 def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
     """Return the experiment (`e3`) or the conversation (`c7`) with this id.
 
-    Raises StoreError, and InputError, which lists the newest experiments and conversations.
+    Raises InputError, with the ids of the newest subjects, for an unknown id, and StoreError if the history cannot be read.
     """
     found = parse_id(text)
     if found is None or found.kind == "r" or found.run is not None:
