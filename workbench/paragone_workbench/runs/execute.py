@@ -82,7 +82,7 @@ class Execution:
         """Stop the run, or cancel it if it still waits."""
         if self.cancel_if_waiting():
             return
-        assert self._asked is not None  # otherwise `cancel_if_waiting` cancelled the run
+        assert self._asked is not None  # the run has begun, since it was not cancelled
         try:
             await self._asked.stop()
         except EngineCrashed:

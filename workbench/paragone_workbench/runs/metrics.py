@@ -77,7 +77,7 @@ class RunMetrics:
     def is_in_pieces(self) -> bool:
         """Whether the engine sent several tokens in a piece.
 
-        One token more than pieces is no sign of this: it can be the token that ends the answer.
+        The tokens must outnumber the pieces by more than one, because the token that ends the answer may have no piece.
         """
         return self.pieces is not None and self.completion_tokens > self.pieces + 1
 
@@ -193,9 +193,10 @@ class Meter:
         return (last if self._first_answer is None else self._first_answer) - began
 
     def rate(self, now: float) -> float | None:
-        """Return the tokens per second in the second before `now`, or since a later first token; None before the second token.
+        """Return the tokens per second during the last second before `now`; None before the second token.
 
-        The rate falls to 0 if no more tokens arrive.
+        In the second after the first token, the rate is measured from the first token on. The rate falls to 0 if no more
+        tokens arrive.
         """
         if self._first is None or self._pieces < 2:
             return None

@@ -18,12 +18,12 @@ class Prefilled:
     """The length of the part of an answer that its run was given. The engine generated the rest."""
 
     text: int = 0
-    """Number of characters at the start of the answer."""
+    """Number of given characters at the start of the answer."""
     thinking: int = 0
-    """Number of characters at the start of the thinking."""
+    """Number of given characters at the start of the thinking."""
     tokens: int | None = None
-    """Number of tokens at the start of `RunResult.tokens`. None if the tokens are unknown: `RunResult.tokens` then begins
-    with one token without an id for the whole given text of each channel."""
+    """Number of given tokens at the start of `RunResult.tokens`. None if the tokens are unknown: `RunResult.tokens` then
+    begins with one token without an id for the whole given text of each channel."""
     run_id: str = ""
     """The run whose answer is continued; empty if the text came with the request."""
     chosen: str = ""

@@ -149,7 +149,7 @@ class Run:
         self.result = dataclasses.replace(self.result, state=state, finish=kept)
 
     def fail(self, error: ParagoneError) -> None:
-        """Record that the run failed, with an error without keys."""
+        """Record that the run failed, and the message of the error without secret keys."""
         self.error = error
         sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)

@@ -17,7 +17,7 @@ class Turn:
     """The resources that a run may use during its turn."""
 
     threads: int | None = None
-    """CPU threads; None for the engine's own number."""
+    """Number of CPU threads; None if the engine chooses the number."""
     schedule: str = ""
     """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
     cautions: tuple[Caution, ...] = ()

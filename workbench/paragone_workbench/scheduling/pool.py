@@ -78,7 +78,7 @@ class EnginePool:
         """Start to open all closed engines.
 
         Before that, the backends are imported in a thread, the backends say where the engines compute, and the schedule `auto`
-        decides on the order.
+        decides whether the engines are open together or one at a time.
         """
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.registry.place([engine.definition for engine in self.engines])

@@ -48,7 +48,7 @@ class Scheduler(Turns):
         """The decision of the mode `auto`; None before the first decision."""
         self._cores = cores
         self._placing = asyncio.Lock()
-        """Held while a backend says where an engine computes. With `swap` and `auto`, later runs wait for the answer."""
+        """With `swap` and `auto`, later runs wait while a backend says where the engine of a run computes."""
         self._one = asyncio.Lock()
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
@@ -77,7 +77,7 @@ class Scheduler(Turns):
         self._known.add(engine)
 
     async def decide_order(self) -> None:
-        """With `auto`, decide on the order for the registered engines; in other modes, do nothing."""
+        """With `auto`, decide whether the registered engines are open together or one at a time; else do nothing."""
         if self.mode != "auto":
             return
         async with self._deciding:
@@ -101,7 +101,8 @@ class Scheduler(Turns):
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
         """Wait until a run may use the engine. The turn ends when the context is left.
 
-        Engines that are open, or that are opened for their turn, have their turns in the order of the calls.
+        Turns are given in the order of the calls. Except with `swap`, a call that waits for its engine to be opened does not
+        delay later calls.
         """
         async with engine.turn, contextlib.AsyncExitStack() as held:
             # With other modes, engines stay open, and a run need not wait for the backend of another engine.

@@ -1,4 +1,4 @@
-"""Record which runs used the same server or this machine at the same time, so that their speeds are not comparable."""
+"""Record which runs used the same server or this machine at the same time: the speeds of such runs are not comparable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sharing:
 
     @contextlib.contextmanager
     def during(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
-        """Set `shared` of this turn and of each simultaneous turn that uses one of its resources."""
+        """Set `shared` of this turn, and of each turn in progress that uses one of the same resources."""
         others = [other for other, used in self._present if used & resources]
         turn.shared = bool(others)
         for other in others:
@@ -62,7 +62,7 @@ def share_model(engine: EngineHandle, other: EngineHandle) -> bool:
 
 
 def servers_here(engine: EngineHandle) -> frozenset[str]:
-    """Return the servers on loopback that an engine contacts, including tunnels to other machines, which look the same."""
+    """Return the servers on loopback that an engine contacts, and tunnels to other machines, which look like servers."""
     return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
 
 

@@ -53,7 +53,7 @@ class Swapping:
         return cautions
 
     async def _check(self, closed: str) -> tuple[Caution, ...]:
-        """Wait until the memory of the closed engines is free again. Return a warning if that takes too long."""
+        """Wait until the memory of the closed engines is free again. Return a warning if the memory is not free in time."""
         deadline = time.monotonic() + FREE_TIMEOUT
         while True:
             free = await free_memory()

@@ -52,7 +52,7 @@ async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> 
 async def _compute(
     engine: ServedEngine, choice: RequestedAnswer, index: int, put: Callable[[Part], None]
 ) -> None:
-    """Compute one answer once the engine has room for it. Raises ParagoneError or ApiError."""
+    """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
     async with engine.reserved() as handle:
         given: tuple[Token, ...] = ()
         if choice.given:
@@ -73,14 +73,14 @@ async def _compute(
 
 
 async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, pieces: _Pieces) -> End:
-    """Execute a run to its end. Raises ParagoneError or ApiError."""
+    """Execute a run to its end. Raises the same errors as `parts_of`."""
     if spec.logprobs is not None and not handle.capabilities.logprobs:
         raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
     execution = engine.pool.run(handle, spec, pieces)
     engine.runs.add(execution.run)
     try:
         result = await execution.result()
-    finally:  # also if the client has left
+    finally:  # a client that leaves cancels this task
         await execution.stop()
         await execution.ended()
         engine.runs.discard(execution.run)

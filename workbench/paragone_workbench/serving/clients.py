@@ -60,7 +60,7 @@ class EventStream(Response):
     async def _send(self, send: Send) -> None:
         since = time.monotonic()
         async for event in self._events:
-            # Sending to a slow client, or to one that has left, may never suspend this task: other tasks get a turn here.
+            # Other tasks get a turn here, since `send` may never suspend this task, for example if the client has left.
             if time.monotonic() - since > _SPELL_S:
                 await asyncio.sleep(0)
                 since = time.monotonic()
@@ -115,7 +115,7 @@ async def unless_left(receive: Receive, work: Awaitable[T]) -> T:
 
 
 async def _left(receive: Receive) -> None:
-    """Wait until a client has left whose whole body has been read."""
+    """Wait until a client has left. The whole body of the client's request must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

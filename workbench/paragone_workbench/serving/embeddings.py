@@ -12,11 +12,15 @@ from paragone_workbench.serving.protocol.given import Given
 from paragone_workbench.serving.served_engine import ServedEngine
 
 _AT_ONCE = 32
-"""Texts in one request to an engine: few, so that replies stay small and a client that leaves stops the rest."""
+"""Largest number of texts in one request to an engine, so that replies stay small, and few texts are computed in vain if
+the client leaves."""
 
 
 async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> Embeddings:
-    """Return the vectors of texts and tokens once the engine has room. Raises ParagoneError, and ApiError."""
+    """Return the vectors of texts and tokens once the engine has room.
+
+    Raises ParagoneError if the engine fails, and ApiError if the engine cannot compute these inputs or is too busy.
+    """
     async with engine.reserved() as handle:
         if not handle.capabilities.embeddings:
             sentence = f"{engine.name} computes no embeddings."

@@ -42,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
             hint="Go online, or set `local_servers = true` under [network], which allows 127.0.0.1 offline.",
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on connections: each token is sent at once.
+    # asyncio sets TCP_NODELAY, so that each token is sent at once, only if the socket names the protocol.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,7 +28,7 @@ async def scored(
     """Return the given text as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
     The first token has no log-probability, unless the model puts a token before every text. If `answer_follows`,
-    the context must have room for an answer, which is checked first. Raises ParagoneError.
+    check first that the context has room for an answer. Raises ParagoneError.
     """
     if not isinstance(given, str) and not handle.capabilities.token_ids:
         raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")

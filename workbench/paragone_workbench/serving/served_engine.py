@@ -46,7 +46,7 @@ class ServedEngine:
 
     @property
     def silent_s(self) -> int:
-        """Longest time in seconds for which an answer has got no data, such as from a frozen engine; 0 if there is none."""
+        """The largest `Run.silent_s` of the runs in progress, which shows a frozen engine; 0 without runs."""
         return max((run.silent_s for run in self.runs), default=0)
 
     @property
@@ -129,7 +129,7 @@ class ServedEngines:
         return found
 
     async def open(self) -> None:
-        """Open all engines. Raises the error of the first that cannot be opened."""
+        """Open all engines. Raises the first error if engines cannot be opened."""
         await self._pool.registry.load([engine.definition.backend for engine in self.all])
         await asyncio.gather(*(engine.open() for engine in self.all))
 

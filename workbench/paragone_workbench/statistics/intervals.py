@@ -66,9 +66,9 @@ def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | No
 def mean_interval(values: Sequence[float] | Values) -> Interval | None:
     """Return the interval of a mean; None below `FEWEST` values, or if all values are equal.
 
-    The interval is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. This
-    corrects for the skewness of the values: a mean of few durations varies more upwards than downwards. For values that are
-    not skewed, the transformation alone would give too narrow an interval.
+    The interval is Student's t interval, widened at an end where Hall's (1992) transformation of t lies further out. The
+    widening corrects for the skewness of the values: a mean of few durations varies more upwards than downwards. For
+    values that are not skewed, the transformation alone would give too narrow an interval.
     """
     array = np.asarray(values, np.float64)
     if array.size < FEWEST or not np.ptp(array):

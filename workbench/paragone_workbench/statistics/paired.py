@@ -66,8 +66,8 @@ def paired_difference(
 
     Numbers are tested by a paired permutation test of the mean: if the engines do not differ, the sign of each
     prompt's difference is a coin toss. The permutation test tests the mean, which is also reported, and assumes no
-    distribution. Wilcoxon's test would test the median of ranks, could contradict the mean, and discards prompts without
-    a difference, of which scores have many. Above 1,000 prompts the paired t-test is used.
+    distribution. Wilcoxon's test would test the median of ranks, could contradict the mean, and discards prompts at which
+    both values are equal, as scores often are. Above 1,000 prompts the paired t-test is used.
 
     Raises ValueError if there is no prompt, or `a` and `b` have different lengths.
     """

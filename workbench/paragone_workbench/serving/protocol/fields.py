@@ -9,7 +9,7 @@ from paragone.wire import parse_json
 from paragone_workbench.serving.protocol.api_error import ApiError
 
 _MOST_BRACKETS = 200_000
-"""Largest number of opening brackets and braces in a body: Python runs no other thread while it parses them."""
+"""Largest number of opening brackets and braces in a body: Python runs no other thread while it parses a body."""
 
 
 class Fields:
@@ -41,7 +41,7 @@ class Fields:
         return self._values.get(name)
 
     def path(self, name: str) -> str:
-        """Return the name of a field with those of the objects around it, such as `messages[0].role`."""
+        """Return the name of a field with the names of the objects around the field, such as `messages[0].role`."""
         return f"{self._path}.{name}" if self._path else name
 
     def wrong(self, name: str, expected: str) -> ApiError:

@@ -40,7 +40,7 @@ def _role(fields: Fields) -> Role:
 
 
 def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
-    """Return the text and the images of a message; none without content. Texts of several parts are joined by newlines."""
+    """Return the text and the images of a message, both empty without content. Newlines join the texts of several parts."""
     content = fields.value("content")
     if content is None or isinstance(content, str):
         return content or "", ()

@@ -13,7 +13,7 @@ class Piece:
     """A piece of an answer, or of the prompt that the client wants repeated before the answer."""
 
     index: int
-    """The index of the answer among those of the request."""
+    """The index of the answer among the answers to the request."""
     text: str
     channel: Channel = "answer"
     tokens: tuple[Token, ...] = ()

@@ -59,7 +59,7 @@ class RequestedAnswer:
     given: Given = ""
     """The prompt, if the client wants it repeated before the answer; else empty."""
     logprobs: int | None = None
-    """Number of alternatives to report with each token; None for no log-probabilities."""
+    """Number of alternatives to report with each token; None to report no log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,8 @@ def _schema(body: Fields) -> Json:
 
 
 def _with_seeds(sampling: Mapping[str, Json], count: int) -> Iterator[Mapping[str, Json]]:
-    """Yield the options of each of several answers to one prompt. Each has the next seed, so that the answers differ."""
+    """Yield the options of each of several answers to one prompt. A seed grows by 1 from answer to answer, so that the
+    answers differ."""
     seed = sampling.get("seed")
     for number in range(count):
         yield {**sampling, "seed": (seed + number) % SEEDS} if isinstance(seed, int) else sampling
