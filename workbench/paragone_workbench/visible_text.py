@@ -15,7 +15,7 @@ _HIDDEN = (
 _SUSPECT = re.compile(f"\r\n|[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_HIDDEN}]")
 
 _KNOWN = 50_000
-"""Largest number of characters whose signs are cached."""
+"""Largest number of characters in a cache of `_Signs`."""
 
 
 def visible(text: str) -> str:

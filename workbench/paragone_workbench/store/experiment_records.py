@@ -54,7 +54,7 @@ class Experiment:
 
     @property
     def left(self) -> int:
-        """Number of runs that have neither ended nor failed."""
+        """Number of runs that have neither finished nor failed."""
         return self.runs - self.done - self.failed
 
 
@@ -112,7 +112,7 @@ class KnownRun(NamedTuple):
         key: The key of the run in this experiment.
         digests: The digests of the run in this experiment.
         result: The result of the run, if this experiment has other assertions for the answer; else None.
-        assertions: The results of this experiment's assertions; of the other experiment's, if `result` is not None.
+        assertions: The results of this experiment's assertions, or of the other experiment's if `result` is not None.
     """
 
     key: RunKey
@@ -129,7 +129,7 @@ class AssertionResult:
     Attributes:
         index: The index of the assertion in `SuitePrompt.assertions`.
         type: The name of the assertion. The name of a negated assertion begins with `not `.
-        passed: Whether the assertion passed; None if it gave no verdict.
+        passed: Whether the assertion passed; None if the assertion gave no verdict.
         reason: One sentence with the reason for the verdict, or for the missing verdict.
         score: How well the assertion holds, from 0 to 1; None if the assertion has no scores. The score of a negated
             assertion says how well the negation holds.

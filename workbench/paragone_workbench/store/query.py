@@ -18,7 +18,7 @@ _DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A parsed search text. A hit belongs to a conversation that fits all filters, and contains all words."""
+    """A parsed search text. Each hit contains all words, and belongs to a conversation that fits all filters."""
 
     words: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()

@@ -137,7 +137,7 @@ class Store:
     def save_run(self, result: RunResult, *, purpose: Purpose, about_id: str | None = None) -> None:
         """Write an ended run that belongs to no conversation and no experiment: the run of a judge, or of a replay.
 
-        `about_id` is the id of the run that is judged or repeated. That run need not be in the history.
+        `about_id` is the id of the run that is judged or repeated. The judged or repeated run need not be in the history.
         """
         from paragone_workbench.store.tables.runs import save_run
 
@@ -157,7 +157,7 @@ class Store:
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
     def hide_conversation(self, number: int) -> None:
-        """Hide a conversation, and delete it when this instance ends. Until then, `restore_conversation` shows it again."""
+        """Hide a conversation, and delete it when this instance ends, unless `restore_conversation` is called before."""
         hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
         with self._database.transaction():
             self._keep_owner()

@@ -16,7 +16,7 @@ from paragone_workbench.store.file.older import FIRST, migrate_older
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")
-"""The folder with the SQL scripts that create the schema of a new file, and with those that update older schemas."""
+"""The folder of the SQL scripts: some create the schema of a new file, others update older schemas."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
@@ -136,7 +136,9 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
                 _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
             _migrate(connection, version, schema)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # fails now if the schema is damaged
+        connection.execute(
+            "SELECT 1 FROM sqlite_master"
+        ).fetchone()  # raises an error now if the schema is damaged
     except BaseException:
         connection.close()
         raise

@@ -96,7 +96,10 @@ def _result_of(
     ended: float | None,
     manifest: str,
 ) -> str:
-    """Return the result of a run as the JSON of version 6. The manifest has more properties of the engine than the columns."""
+    """Return the result of a run as the JSON of version 6.
+
+    The manifest has more properties of the engine than the columns have.
+    """
     known = json.loads(manifest)
     described = known.get("engine")
     described = described if isinstance(described, dict) else {}

@@ -30,9 +30,9 @@ class LaneRow:
     position: int
     closed: bool
     head_id: str | None
-    """The id of the last run of the lane's path, which is saved already or with these changes; None to keep the saved id."""
+    """The id of the last run of the lane's path, a run saved already or with these changes; None to keep the saved id."""
     fork_id: str | None = None
-    """The id of the run after which the lane was forked, saved already or with these changes; None to keep the saved id."""
+    """The id of the last run before the lane's fork, saved already or with these changes; None to keep the saved id."""
 
     @classmethod
     def of(cls, lane: LaneRecord, head_id: str | None, fork_id: str | None = None) -> LaneRow:
@@ -77,7 +77,7 @@ class Changes:
     created: float
     """When the conversation began, in seconds since 1970."""
     is_saved: bool
-    """Whether the conversation was saved before. If the history then lacks the conversation, another instance deleted it."""
+    """Whether the conversation was saved before. If the history lacks a saved conversation, another instance deleted it."""
     prompts: tuple[Prompt, ...] = ()
     """New prompts, each after its parent. Prompts never change."""
     lanes: tuple[LaneRow, ...] = ()

@@ -31,7 +31,8 @@ class DraftSaving:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, history: History) -> DraftRecord | None:
-        """Save the drafts in this history from now on. Returns the draft that an earlier instance left there, or None.
+        """Save the drafts in this history from now on. Returns the draft that an earlier instance left in the history, or
+        None.
 
         If the user has written something already, the draft stays in the history for the next start. Raises StoreError.
         """
@@ -50,7 +51,7 @@ class DraftSaving:
             self._task = asyncio.create_task(self._save(self._history))
 
     async def save_now(self, history: History | None) -> StoreError | None:
-        """Save the drafts at once. Returns the error of a failed save, also without a history; else None."""
+        """Save the drafts at once. Returns an error if drafts cannot be saved, for example without a history; else None."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -83,7 +83,7 @@ class Recorder(SaveQueue, RunObserver):
             self.run_started(run)
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
-        """Prepare to continue a conversation that was read from the history, and save when it was opened."""
+        """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.know(lanes)
             self.changed(unsaved)

@@ -112,7 +112,7 @@ class Unsaved:
         self._queue = queue
 
     def add_lane(self, lane: LaneRecord) -> None:
-        """Add a lane that is new or has changed. The lane's head is ignored as long as that run has not started."""
+        """Add a lane that is new or has changed. A head that has not started is ignored."""
         self._lanes[lane] = self._records[lane] = None
         if lane.head is not None and (lane.head.id in self._known or self.is_started(lane.head)):
             self._heads[lane.id] = lane.head.id
@@ -159,7 +159,10 @@ class Unsaved:
         self._turns.clear()
 
     def take(self) -> Changes:
-        """Return the unsaved changes. From now on, lanes and rows of runs are treated as saved; prompts and text from `was_saved` on."""
+        """Return the unsaved changes.
+
+        Lanes and rows of runs are treated as saved from now on, prompts and text only after a call of `was_saved`.
+        """
         turns: dict[str, TurnRow] = {}
         for run, turn in self._turns.items():
             if turn.is_changed:
@@ -204,7 +207,7 @@ class Unsaved:
         )
 
     def was_saved(self, changes: Changes, numbers: Mapping[str, int]) -> None:
-        """Note that changes were saved, and give their numbers to the conversation and its runs."""
+        """Note that changes were saved, and give the conversation and its runs these numbers."""
         self.conversation.number = numbers[self.conversation.id]
         self._known.update(lane.id for lane in changes.lanes)
         self._known.update(turn.result.id for turn in changes.turns)

@@ -19,8 +19,9 @@ _PAUSE_S = 0.03
 
 
 def save_whole(store: Store, changes: Changes, title: str = "") -> int:
-    """Save a conversation in parts, with `title` if that is not empty, and return the number. Raises StoreError.
+    """Save a conversation in parts, and return the conversation's number. Raises StoreError.
 
+    If `title` is not empty, the conversation gets this title.
     If saving fails after some parts, saving the same changes again completes the conversation.
     """
     number = 0

@@ -44,7 +44,7 @@ _KEY = "prompt_index, engine_index, repetition"
 _LAST_FIRST = "prompt_index DESC, engine_index DESC, repetition DESC"
 _ID = "(SELECT id FROM experiment WHERE number = ?)"
 _RESULTS = "json_each(iif(json_valid(cell.assertions), cell.assertions, '[]')) AS result"
-"""SQL for the results of the assertions of a cell; no rows if the record is damaged."""
+"""SQL for the results of the assertions of a row of `cell`; no rows if the record is damaged."""
 _FIELD = "json_extract(iif(result.type = 'object', result.value, '{{}}'), '$.{}')"
 """SQL for a field of a row of `_RESULTS`, to be formatted with the name of the field; NULL without such a field."""
 _CELL = f"""
@@ -87,7 +87,7 @@ _COUNTS = f"""
 
 
 class Experiments:
-    """The experiments of the history. Calls block; all may raise StoreError."""
+    """The experiments of the history. All methods block, and may raise StoreError."""
 
     def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
         self._database = database
@@ -224,7 +224,7 @@ class Experiments:
         return None
 
     def save_choice(self, number: int, choice: SavedChoice) -> None:
-        """Save the parameters of a choice over an experiment, in place of those of an earlier choice."""
+        """Save the parameters of a choice over an experiment, in place of the parameters of an earlier choice."""
         self._database.run(
             f"INSERT OR REPLACE INTO choice (experiment_id, asked) VALUES ({_ID}, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -262,7 +262,7 @@ class Experiments:
             return self._save(number, EndedRun(key, result, assertions))
 
     def save_all(self, number: int, runs: Iterable[EndedRun]) -> None:
-        """Write ended runs in one transaction, each as `save` does. With `digests`, other experiments find a run by `known`."""
+        """Write ended runs in one transaction, each as `save` does. `known` finds the runs that have `digests`."""
         with self._database.transaction():
             for run in runs:
                 self._save(number, run)
@@ -343,7 +343,7 @@ class Experiments:
         return {RunKey(*key): state for *key, state in rows}
 
     def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
-        """Yield up to `limit` saved runs in the order of their keys, only those after `after`. -1 is no limit."""
+        """Yield up to `limit` saved runs with keys greater than `after`, in the order of their keys. -1 is no limit."""
         return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
 
     def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[ExperimentRun]:

@@ -45,7 +45,7 @@ def conversations(
     database: Database, limit: int, before: Summary | None, query: Query
 ) -> tuple[Summary, ...]:
     """Return conversations as `Store.conversations` describes."""
-    # a sort key: pinned, time of last use, number; without `before`, a key that is greater than all
+    # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
     last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
     fits = of_conversation(query)
     rows = database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
@@ -61,7 +61,8 @@ def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
 def last_open(database: Database) -> Summary | None:
     """Return the conversation that was used or opened last, pinned or not; None without conversations.
 
-    An unused copy of a conversation has the same time as the original: then the original is returned.
+    An unused copy of a conversation has the same time of last use as the original; of the two, the original is
+    returned.
     """
     found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
     found += database.rows(_LAST_OPENED)

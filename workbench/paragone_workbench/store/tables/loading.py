@@ -146,7 +146,7 @@ def _runs(
     prompts: Mapping[str, Prompt],
     lanes: Mapping[str, LaneRecord],
 ) -> tuple[dict[str, Run], frozenset[str]]:
-    """Return the runs by id, each after the run that it continues, and the ids of those that are running.
+    """Return the runs by id, each after the run that it continues, and the ids of the runs in progress.
 
     Adds each run to its lane.
     """

@@ -15,7 +15,7 @@ from paragone_workbench.store.tables.json_columns import list_in, object_in
 
 
 class Measurements:
-    """The measurements of engines outside of experiments. Calls block; all may raise StoreError."""
+    """The measurements of engines outside of experiments. All methods block, and may raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -21,7 +21,7 @@ from paragone_workbench.store.tables.tokens import pack, unpack
 Purpose: TypeAlias = Literal["answer", "judge", "replay"]
 
 COLUMNS = "run.id, run.state, run.started, run.text, run.thinking, run.result, manifest.data, run.tokens"
-"""The columns that `result_of` needs, from `run` joined by `MANIFEST`."""
+"""The columns that `result_of` needs, from the table `run` with the join `MANIFEST`."""
 MANIFEST = "LEFT JOIN manifest ON manifest.sha256 = run.manifest"
 
 _CHANGED = "state, engine, result, manifest, tokens, owner_id"

@@ -45,7 +45,7 @@ _TITLES = """
 """
 _FITTING = "SELECT id FROM conversation WHERE {}"
 _THESE = "conversation.id IN (SELECT value FROM json_each(?))"
-# CROSS JOIN: the matches of the index come one at a time, newest first, so that a search that has enough can stop.
+# CROSS JOIN: the matches of the index come one at a time, newest first, so that a search that has enough hits can stop.
 _INDEXED = "{0}_search CROSS JOIN {0} ON {0}.number = {0}_search.rowid"
 _MATCH = "{}_search MATCH ?"
 _COUNT = "SELECT count(*) FROM (SELECT 1 FROM {0}_search WHERE {0}_search MATCH ? LIMIT ?)"
@@ -76,7 +76,10 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
 
 
 def _looked_up(database: Database, query: Query) -> Condition:
-    """Return the condition of a query's conversations. With engines, models or tags, these are looked up once."""
+    """Return the condition of a query's conversations.
+
+    If the query has engines, models or tags, the conversations are looked up once, and the condition lists their ids.
+    """
     condition = of_conversation(query)
     if not (query.engines or query.models or query.tags):
         return condition
@@ -98,7 +101,7 @@ def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
 def _found(
     database: Database, select: str, table: str, column: str, condition: Condition, terms: list[str]
 ) -> Iterator[Hit]:
-    """Yield the rows that have all terms in a column, newest first. All tables except that of conversations have an index.
+    """Yield the rows that have all terms in a column, newest first. All tables except `conversation` have an index.
 
     Only rare words are looked up in the index: for a frequent word, reading all rows takes less time than fetching each match.
     """

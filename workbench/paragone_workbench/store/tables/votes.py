@@ -35,7 +35,7 @@ _DELETE_LAST = """
 
 
 class Votes:
-    """The votes of the history. Calls block; all may raise StoreError."""
+    """The votes of the history. All methods block, and may raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -82,7 +82,7 @@ class Votes:
         return {engines_of(_candidates(candidates)) for (candidates,) in rows}
 
     def all(self, experiment: int | None = None) -> tuple[SavedVote, ...]:
-        """Return the votes, oldest first: all, or those of the experiment with this number."""
+        """Return all votes, or the votes of the experiment with this number, oldest first."""
         rows = self._database.rows(
             f"{_VOTES} WHERE ? IS NULL OR experiment.number = ? ORDER BY vote.number", experiment, experiment
         )
@@ -105,7 +105,7 @@ class Votes:
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
 
     def delete_last(self, prompts: Iterable[str]) -> bool:
-        """Delete the last vote on answers to prompts with these ids. Returns whether there was such a vote."""
+        """Delete the last vote on answers to prompts with these ids. Returns whether a vote was deleted."""
         return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
 
 

@@ -49,7 +49,7 @@ def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]
         database.run(_TURN, run_id, turn.prompt_id, turn.lane_id, turn.continues_id)
     for new in changes.texts:
         database.run(_TEXT, new.position, clean(new.text), clean(new.thinking), new.run_id)
-    for lane in changes.lanes:  # last, because a head may be a new run
+    for lane in changes.lanes:  # after the runs, because the head of a lane may be a new run
         if lane.head_id is not None:
             database.run("UPDATE lane SET head_id = ? WHERE id = ?", lane.head_id, lane.id)
         if lane.fork_id is not None:
@@ -135,7 +135,7 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
 
 
 def _used(database: Database, changes: Changes) -> None:
-    """Update when the conversation was last used (by the newest prompt or end of a run), and when it was opened."""
+    """Save the time of the last use of the conversation, by a new prompt or the end of a run, and the time of opening."""
     times = [prompt.created for prompt in changes.prompts]
     times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
     if changes.opened is not None:
