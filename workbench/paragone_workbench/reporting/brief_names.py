@@ -41,7 +41,7 @@ def _brief(names: Sequence[str]) -> Mapping[str, str]:
 
 
 def _words(shared: str) -> int:
-    """Return the length of the whole words at the start of a shared part."""
+    """Return the number of characters up to the end of the last whole word."""
     return max((shared.rfind(separator) + 1 for separator in _SEPARATORS), default=0)
 
 

@@ -30,7 +30,7 @@ class Swapping:
         self._free_before: dict[str, int] = {}
 
     async def swap_in(self, engine: EngineHandle, known: Iterable[EngineHandle]) -> tuple[Caution, ...]:
-        """Close the other known engines that use the same memory, and open this engine. Return warnings for the user."""
+        """Close the other engines of `known` that use the same memory, and open this engine. Return warnings for the user."""
         places = memory_of(engine)
         others = [
             other

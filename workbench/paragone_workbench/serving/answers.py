@@ -97,7 +97,7 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
 
 
 class _Pieces(RunObserver):
-    """Passes the texts and the tokens of a run on as pieces of an answer."""
+    """Passes on the texts and the tokens of a run as pieces of an answer."""
 
     def __init__(self, index: int, put: Callable[[Part], None]) -> None:
         self.index = index

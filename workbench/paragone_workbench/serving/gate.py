@@ -15,7 +15,7 @@ from paragone_workbench.serving.protocol.api_error import ApiError
 
 
 class WholeUrls:
-    """Passes a request whose target is a whole URL on with the path of the URL, as RFC 9112 asks of servers."""
+    """Replaces a whole URL as the target of a request by the path of the URL, as RFC 9112 asks of servers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -216,7 +216,7 @@ class Store:
     ) -> tuple[Summary, ...]:
         """Return conversations with prompts: first pinned, then other conversations, each most recently used first.
 
-        The list starts after `before`, and has only conversations that fit the filters of `query`, if these are given.
+        With `before`, the list starts after this entry; with `query`, the list has only conversations that fit the filters.
         """
         from paragone_workbench.store.query import Query
         from paragone_workbench.store.tables.listing import conversations

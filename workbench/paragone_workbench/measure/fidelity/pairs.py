@@ -82,7 +82,10 @@ def kld_pairs(candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
 
 
 def _pair(a: Candidate, b: Candidate) -> KldPair | None:
-    """Compare two candidates, with the p-value before any correction. None with too few windows or no difference."""
+    """Compare two candidates, with the p-value before any correction.
+
+    None if the candidates have too few windows in common, or do not differ in any of these windows.
+    """
     count = min(a.difference.windows, b.difference.windows)
     if count < FEWEST_WINDOWS:
         return None

@@ -20,7 +20,7 @@ _MAIN = "CPU"
 class MemoryPlan(MemoryEstimate):
     """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
 
-    Hypothetical GPUs come first in `devices`, with a free memory that excludes `KEPT_FREE`. In plans for hypothetical
+    Hypothetical GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical
     GPUs, the model's output counts as a layer.
     """
 

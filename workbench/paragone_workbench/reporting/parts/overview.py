@@ -37,7 +37,7 @@ def overview_of(
     """Return the table.
 
     `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
-    the measurement of each engine with so many users. `cautions` has the marks that follow figures.
+    the measurement of each engine with this number of users. `cautions` has the marks that follow figures.
     """
     users, rates = throughput or (0, {})
     columns = (

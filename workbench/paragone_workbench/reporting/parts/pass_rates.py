@@ -26,8 +26,9 @@ def pass_rate_cell(rate: float, prompts: int) -> TableCell:
 
 
 def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> tuple[Table, ...]:
-    """Return a table of the pass rates at the prompts of each tag that not all prompts have; none without such a tag.
+    """Return a table of the pass rates at the prompts of each tag; no table if no tag is left.
 
+    Tags that all prompts have are left out.
     `tags` has the tags of each prompt by its index.
     """
     rates = [engine.values(PASS_RATE) for engine in engines]

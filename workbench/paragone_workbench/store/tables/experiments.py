@@ -99,8 +99,8 @@ class Experiments:
     ) -> int:
         """Add an experiment with its prompts and their indices, claim the experiment, and return its number.
 
-        Without `fresh`, an experiment with the same fingerprint, which another instance may have just added, is left
-        unclaimed, and its number is returned.
+        Unless `fresh` is true, return the number of an experiment with the same fingerprint, if any, without claiming the
+        experiment: another instance may have just added it.
         """
         with self._database.transaction():
             if not fresh and (found := self.find(experiment.fingerprint)) is not None:

@@ -60,7 +60,7 @@ def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int
 
 
 def take_draft(database: Database, owner_id: int) -> Row | None:
-    """Assign the newest draft that no instance has to the instance `owner_id`, and return the draft's row, or None."""
+    """Assign the newest draft that belongs to no instance to the instance `owner_id`, and return the draft's row, or None."""
     newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
     rows = database.rows(
         f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits",  # noqa: S608 (a constant)

@@ -60,7 +60,7 @@ def save_run(
         result.id,
     )
     # Text is written here only at the end of the run. If another instance of the program wrongly assumed that this instance had
-    # ended, that instance has moved the text saved so far from `piece` to the run, where the text must be kept.
+    # ended, the other instance has moved the text saved so far from `piece` to the run, where the text must be kept.
     text, thinking = ("", "") if running else (clean(result.text), clean(result.thinking))
     rows = database.rows(_UPDATE, *values)
     if not rows:

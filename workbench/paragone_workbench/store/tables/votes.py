@@ -41,7 +41,7 @@ class Votes:
         self._database = database
 
     def add(self, vote: SavedVote) -> str:
-        """Save a vote and return the vote's id. A vote on a prompt of a conversation counts as using the conversation."""
+        """Save a vote and return the vote's id. A vote in a conversation is also a use of the conversation."""
         with self._database.transaction():
             self._add(vote)
         return vote.id
