@@ -113,7 +113,7 @@ async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_js
 
 
 class _Progress(StatusLine):
-    """The number of repeated runs: a line that is updated in place, or a line after each ten percent."""
+    """Shows the number of repeated runs, in one line that is updated in place, or in a new line after each ten percent."""
 
     def __init__(self, total: int) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ from paragone_cli.command_line.output import note
 from paragone_workbench.measure.sample import sample_text
 
 LARGEST_TEXT = 2**26
-"""Largest size in bytes of a text. An engine computes for hours on a hundredth of this size."""
+"""Largest size in bytes of a text. An engine computes for hours on a text of a hundredth of this size."""
 
 
 @dataclass(frozen=True, kw_only=True)

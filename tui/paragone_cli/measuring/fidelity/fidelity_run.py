@@ -26,7 +26,7 @@ def fidelity_run(
     text: str,
     prompts: Sequence[Sequence[Message]],
 ) -> int:
-    """Compare the first engine with the others on a text, and by their answers to prompts. Returns the exit code."""
+    """Compare the other engines with the first engine, on a text and by the answers to prompts. Returns the exit code."""
     comparison = Comparison(registry, engines, text, prompts, window=args.window)
     status = run(_run(args, comparison))
     if _is_measured(comparison):

@@ -109,7 +109,7 @@ def _table(fidelity: Fidelity) -> list[list[str]]:
 
 
 def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
-    """Return the rows for candidates that report only their likeliest tokens; none without such candidates."""
+    """Return rows on the candidates that report only their likeliest tokens; no rows if there are no such candidates."""
     if not any(tops):
         return []
 
@@ -123,7 +123,7 @@ def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
 
 
 def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
-    """Print the mean KL divergence beside the size of the weights, and how it is distributed."""
+    """Draw the mean KL divergence by the size of the weights, and the distribution of the positions' KL divergences."""
     means = [(name, size, mean(difference.kld)) for name, size, difference in rows]
     largest = max((estimate.value for _, _, estimate in means if estimate is not None), default=0.0)
     put("\nMean KLD by size")
@@ -149,7 +149,7 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
 
 
 def _put_depths(candidates: Sequence[Candidate], found: Sequence[Depth]) -> None:
-    """Print the mean KL divergence by the depth in the context."""
+    """Print the mean KL divergence by the number of tokens before the position."""
     measured = [
         (candidate.name, depth.parts)
         for candidate, depth in zip(candidates, found, strict=True)

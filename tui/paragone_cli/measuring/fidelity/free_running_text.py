@@ -14,7 +14,7 @@ from paragone_workbench.measure.free_running import FreeRunning
 
 
 def put_answers(summary: AnswerSummary, answers: FreeRunning) -> None:
-    """Print the length and the faults of greedy answers, and how far they agree with the reference's."""
+    """Print the length and the faults of greedy answers, and how far these answers agree with the reference's answers."""
     partial = ", partial" if answers.partial else ""
     put(f"\nGreedy answers to {counted(len(answers.prompts), 'prompt')}{partial}\n")
     put_table(_table(summary))

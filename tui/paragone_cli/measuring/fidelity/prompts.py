@@ -14,7 +14,7 @@ from paragone_workbench.experiments.suites.suite_file import read_suite
 
 
 def read_prompts(path: Path | None) -> list[tuple[Message, ...]]:
-    """Return the messages of each prompt of a suite file, by default of the one that comes with paragone. Raises InputError."""
+    """Return the messages of each prompt of a suite file, by default of the suite of paragone itself. Raises InputError."""
     file = path or QUESTIONS
     with closing(load_assertions(note)) as catalog:
         suite = read_suite(file, catalog)

@@ -1,4 +1,4 @@
-"""`paragone fit`: how much memory an engine would take, whether it fits, and the largest context."""
+"""`paragone fit`: how much memory an engine would take, whether the engine fits, and the largest context that fits."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def fit(args: FitArguments) -> int:
 
 
 def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
-    """Return the saved fidelity of these quantizations, by name; empty if the history cannot be read."""
+    """Return the names of quantizations with their saved fidelity; empty if the history cannot be read."""
     try:
         with opened_store() as store:
             measurements = store.measurements.all("fidelity")

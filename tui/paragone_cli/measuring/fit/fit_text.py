@@ -50,7 +50,7 @@ def put_quantizations(
     rough: Sequence[Quantization],
     losses: Sequence[tuple[str, SavedFidelity]],
 ) -> None:
-    """Print the other quantizations of the model on this machine, their measured losses, and rough figures of more.
+    """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones.
 
     `losses` has the names of quantizations with their measured losses.
     """
@@ -171,5 +171,5 @@ def _fits(plan: MemoryPlan) -> str:
 
 
 def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
-    """Return the engine spec of another model of the engine's backend, quoted for a shell if it has special characters."""
+    """Return the spec of an engine with this model and the backend of `definition`, quoted for a shell if necessary."""
     return for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")

@@ -27,7 +27,7 @@ def history_rename(args: HistoryArguments) -> int:
 
 
 def history_tag(args: HistoryArguments) -> int:
-    """Replace the tags; without any, remove them. Returns the exit code."""
+    """Replace the tags of a conversation, or remove the tags if no new tags are given. Returns the exit code."""
     if not args.operands:
         raise InputError(
             "A conversation is needed, and its tags.", hint="Write for example: paragone history tag c7 work"

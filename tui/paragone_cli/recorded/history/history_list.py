@@ -36,7 +36,7 @@ def history_list(args: HistoryArguments) -> int:
 
 
 def _filters(words: Sequence[str]) -> Query:
-    """Return the filters of `list`. Raises InputError if a word is not a filter."""
+    """Return the query for the filters in the words after `list`. Raises InputError if a word is not a filter."""
     query = read_query(" ".join(words))
     if query.words:
         raise InputError(
