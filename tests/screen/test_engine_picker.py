@@ -326,7 +326,7 @@ async def test_a_model_that_cannot_be_estimated_says_why(start, offers):
     offers("nothing")
     async with start(remembered=True) as screen:
         await estimated(screen)
-        assert "Its memory cannot be estimated: There is no model 'nothing'." in screen.text
+        assert "The memory cannot be estimated: There is no model 'nothing'." in screen.text
 
 
 async def test_an_estimate_ends_when_the_highlight_moves_on_or_the_picker_closes(start, offers, monkeypatch):

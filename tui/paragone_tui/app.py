@@ -42,8 +42,9 @@ def _import_for_answers() -> None:
 class ParagoneApp(ProgramApp):
     """Owns the session, the history and the screens.
 
-    `definitions` are the engines to start with; None means the engines of config.toml, or else of the last session. `given`
-    are options for all engines, as `key=value`, and `preset` has more options; both also apply to lanes that the user adds.
+    `definitions` are the engines to start with; None means the engines of config.toml or, by default, of the last session.
+    `given` are options for all engines, as `key=value`, and `preset` has more options; both also apply to lanes that the
+    user adds.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ParagoneApp(ProgramApp):
         self._demo = demo
         self._may_resume = config.chat.resume and definitions is None and not demo
         self._is_shared = False
-        """Whether another instance of the program had the history open at the end: the next instance then resumes nothing."""
+        """Whether another instance has the history open when this one ends: then the next instance resumes nothing."""
         self._session = Session(
             self.registry,
             system=system,
@@ -166,7 +167,8 @@ class ParagoneApp(ProgramApp):
     async def may_leave(self) -> bool:
         """Save the unsent prompt. If the prompt cannot be saved, warn the user once and return False.
 
-        If the conversation is not saved, tell the user that quitting waits for the history. A second call returns at once.
+        If the conversation is not saved, tell the user that quitting waits for the history. After a warning, or while the
+        program closes, return True at once.
         """
         if self._has_warned or self.is_closing:
             return True
@@ -207,7 +209,7 @@ class ParagoneApp(ProgramApp):
         elif (number := self._session.conversation.number) is not None:
             key = self.keys["reopen"].first.replace("^", "ctrl+")
             if self._demo:
-                found = f"{key} in `paragone demo` lists it"  # `paragone` opens other lanes
+                found = f"{key} in `paragone demo` lists it"  # without `demo`, `paragone` opens other lanes
             elif self.engines.config.chat.resume and not self._is_shared:
                 found = f"`paragone` resumes it with the same engines, and {key} there lists it"
             else:

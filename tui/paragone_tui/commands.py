@@ -12,10 +12,10 @@ GROUPS: tuple[CommandGroup, ...] = get_args(CommandGroup)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenCommand:
-    """A command with its keys. `id` is its name under `[keys]` in config.toml.
+    """A command with its keys. `id` is the command's name under `[keys]` in config.toml.
 
-    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on. If the only other
-    key of a command is a function key, or some terminals do not send that key, the command has a key in lane mode, too.
+    Default keys are separated by commas. Use only keys that plain terminals and tmux pass on. A command whose only other key
+    is a function key, or a key that some terminals do not send, has a key in lane mode, too.
     """
 
     id: str

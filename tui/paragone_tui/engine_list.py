@@ -79,7 +79,7 @@ class EngineList:
     ) -> None:
         """Save an engine in the list of engines once the engine is open.
 
-        `written` is the definition that the user wrote. `opened` is the definition that opens, which may have other options.
+        `written` is the definition that the user wrote. `opened` is the definition to open, perhaps with other options.
         """
         engine.observers.append(_Keeping(opened, lambda: self._keep(written, engine.backend)))
 
@@ -103,7 +103,7 @@ class EngineList:
         return kept.name
 
     def remove_preset(self, name: str) -> None:
-        """Remove a preset that was saved on the screen. Raises InputError for another preset, ParagoneError if saving fails."""
+        """Remove a preset. Raises InputError if the preset was not saved on the screen, ParagoneError if saving fails."""
         preset = self.config.presets.get(name)
         if preset is None or self.state.saved.presets.get(name) != preset:
             raise InputError(

@@ -19,7 +19,7 @@ LONGEST_S = 1.0
 OPENING_S = 10.0
 """Seconds that a screen which a key has opened may take to show its fields."""
 _CONTROLS = {"enter": "\r", "tab": "\t"}
-"""Control characters that a terminal also sends after an escape, for Alt and the key."""
+"""The control characters of keys. For such a key with Alt, a terminal sends an escape and the control character."""
 _PASSES = 5
 """Largest number of waits for the widgets' messages after a key: each message can cause more messages."""
 
@@ -44,7 +44,7 @@ class KeyOrder:
     open a dialog, run later, once the key has passed through the widgets' queues. So without this class, all keys of a
     burst would go to the widget that had the focus at the first key.
 
-    Alt with a character is handled as Escape and the character, unless the field takes that key.
+    Alt with a character is handled as Escape and the character, unless the key is one of the field's `own_keys`.
     """
 
     def __init__(self, app: App[None], handle: Callable[[events.Event], Awaitable[None]]) -> None:
@@ -156,7 +156,7 @@ def _without_alt(key: events.Key) -> Sequence[events.Key]:
 
 
 def _character(name: str) -> str:
-    """Return the character of a key, for terminals that do not send the character with Alt; empty if the key has none."""
+    """Return the character of the key with this name; empty if the key has no character."""
     return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
 
 

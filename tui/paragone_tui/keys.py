@@ -51,8 +51,8 @@ class Keys:
 def keys_in_force(settings: Mapping[str, str]) -> dict[str, Keys]:
     """Return the keys of each command by its id.
 
-    `settings` has the user's keys by command id. A character, also with Alt, replaces the default keys of lane mode. Any
-    other key replaces the default keys of both modes, unless the command belongs to the group `Lane mode`.
+    `settings` has the user's keys by command id. Characters among these keys, also with Alt, replace the default keys of
+    lane mode. Other keys replace the default keys of both modes, unless the command belongs to the group `Lane mode`.
     """
     return {command.id: _keys(command, settings.get(command.id, "")) for command in COMMANDS}
 
@@ -147,7 +147,10 @@ def key_map(keys: Mapping[str, Keys]) -> dict[str, str]:
 
 
 def composer_binding() -> Binding:
-    """Return the composer's binding that enters lane mode. With priority, the mode changes before the next key is handled."""
+    """Return the composer's binding that enters lane mode.
+
+    The binding has priority, so that the mode changes before the next key is handled.
+    """
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     command = _BY_ID["lane-mode"]
@@ -164,7 +167,10 @@ def closing_binding(command_id: str) -> Binding:
 
 
 def bindings(commands: Iterable[ScreenCommand], *, priority: bool = False) -> list[Binding]:
-    """Return the key bindings of commands. With priority, a command takes effect before the next key is handled."""
+    """Return the key bindings of commands.
+
+    If `priority` is True, a command takes effect before the next key is handled.
+    """
     from textual.binding import Binding  # `config check` uses this module without Textual
 
     keys = key_map(keys_in_force({}))

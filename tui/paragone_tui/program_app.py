@@ -125,7 +125,7 @@ class ProgramApp(OwnErrorsApp):
         GUARD.on_contact.append(self._show_refusal)
 
     def _set_theme(self, config: Config) -> None:
-        """Offer the themes, and begin with the user's theme; without one, with a theme that the terminal can show."""
+        """Offer the themes, and begin with the user's theme or, by default, with a theme that the terminal can show."""
         for theme in themes(config.themes):
             self.register_theme(theme)
         name = config.ui.theme
@@ -227,7 +227,7 @@ class ProgramApp(OwnErrorsApp):
         self._show_or_close(ContactsSheet())
 
     def _show_or_close(self, sheet: Sheet) -> None:
-        """Show a sheet, or close it if a sheet of its class is on top. If such a sheet is behind a dialog, do nothing."""
+        """Show a sheet, or close one of its class if it is on top. If a sheet of its class is behind a dialog, do nothing."""
         kind = type(sheet)
         if isinstance(self.screen, kind):
             self.screen.dismiss()
@@ -332,7 +332,7 @@ class ProgramApp(OwnErrorsApp):
             self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=warning))
 
     def complain(self, error: ParagoneError) -> None:
-        """Show an error that belongs to no lane. While the program ends, keep the error to print after the screen."""
+        """Show an error that belongs to no lane. While the program ends, add the error to `exit_messages`."""
         if self.is_leaving or self.is_closing:
             self.exit_messages.append(str(error))
             return
@@ -372,7 +372,7 @@ class ProgramApp(OwnErrorsApp):
         self.say(f"An internal error occurred, and the program continues; {crash_report(text)}", warning=True)
 
     def continues_after(self, error: Exception) -> bool:
-        """Report the exception of a Textual worker, and return True: the program continues, which Textual would end.
+        """Report the exception of a Textual worker, and return True, so that Textual does not end the program.
 
         While the program ends, also continue after NoMatches: a dialog that was just opened never gets its widgets.
         """

@@ -13,7 +13,7 @@ _IDS = frozenset(command.id for command in COMMANDS)
 
 
 def known_keys(config: Config) -> dict[str, str]:
-    """Return the keys that the user set, without those of unknown commands."""
+    """Return the keys that the user set, except keys of unknown commands."""
     return {command: keys for command, keys in config.keys.items() if command in _IDS}
 
 

@@ -251,9 +251,9 @@ class JobControlDriver(LinuxDriver):
         *,
         at_once: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Make the event loop call `call` after each signal of this number. Once the loop has ended, the signal does nothing.
+        """Make the event loop call `call` after each signal of this number, until the loop has ended.
 
-        Before that, the signal handler calls `at_once` with the number, between any two instructions of the main thread.
+        The signal handler first calls `at_once` with the number, between any two instructions of the main thread.
         """
 
         def handle(*_: object) -> None:

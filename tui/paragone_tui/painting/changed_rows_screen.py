@@ -1,7 +1,7 @@
 """A Textual screen that writes only changed cells, and sets colours only where the colours change.
 
 Textual itself writes each changed row from the left edge of its widget, sets and resets the colours of every segment, and
-ends rows with newlines. While text streams in at the end of long rows, such codes make up most of the written bytes.
+ends rows with newlines. While text streams in at the end of long rows, control codes make up most of the written bytes.
 `tests/tui/test_painting.py` checks that the terminal shows the same cells as with Textual's own painting.
 """
 
@@ -223,8 +223,8 @@ class _Terminal:
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
         """Return the output that shows the stretches. The stretches of the same row must follow each other.
 
-        If the changes exceed the frame's limit, the text's present state is written over several frames. The other rows, such
-        as the prompt's, come first in each frame.
+        If the changes exceed the frame's limit, the text's present state is written over several frames. Rows outside the
+        text, such as the prompt's, come first in each frame.
         """
         pen = Pen(console.color_system)
         changes = [*self._changed(stretches, pen)]
@@ -263,7 +263,7 @@ class _Terminal:
         return sorted((change for change in changes if change.y not in self._locked_rows), key=_cost)
 
     def _write(self, change: _Change, out: _Output) -> bool:
-        """Write a change if it fits into the frame, or is the first. Returns whether the change was written."""
+        """Write a change if it fits into the frame, or is the frame's first. Returns whether the change was written."""
         written = out.write(change, self._room)
         if written:
             self._rows[change.y][change.x : change.x + len(change.cells)] = change.cells

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 
 class Look(NamedTuple):
-    """The difference between the look of a text and that of a widget's plain text."""
+    """The difference between the look of a text and the look of a widget's plain text."""
 
     color: str = ""
     """A variable of Textual's themes; empty for the widget's own colour."""

@@ -141,7 +141,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return entry is None or entry.group is not Group.UNUSABLE
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the ticked entries; without ticks, with this entry.
+        """Close the picker with the ticked entries or, if no entry is ticked, with the entry of this option.
 
         If the entry cannot be used, the picker stays open, and shows why.
         """
@@ -183,7 +183,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return self._entries.get(self.highlighted)
 
     def describe(self) -> None:
-        """Show a problem, the remedy for the highlighted entry, or advice, and the entry's memory."""
+        """Show what is wrong with the text or the highlighted entry, or else advice. Also show the entry's memory."""
         entry = self._highlighted
         remarks: list[str] = []
         if self._problem:
@@ -250,7 +250,10 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
 
 
 def _next_steps(demo: CatalogEntry | None) -> str:
-    """Return five lines of advice for a user without a usable engine. `demo` is the demo's backend if that is missing."""
+    """Return five lines of advice for a user without a usable engine.
+
+    `demo` is the entry of the demo's backend if that backend is missing.
+    """
     begin = "paragone demo" if demo is None else f"{demo.name}. {demo.remedy}"
     asks = "paragone is offline" if GUARD.is_offline else "start it, then ^s asks it for its models"
     return "\n".join(
@@ -269,7 +272,7 @@ def _how_to_ask() -> str:
 
 
 def _entry_row(entry: CatalogEntry, width: int, *, is_ticked: bool) -> Content:
-    """Return the row of an entry: a usable entry in bold, any other dim with the reason, cut to `width` cells."""
+    """Return the row of an entry: bold if usable, else dim and with the reason, which is cut to fit into `width` cells."""
     name = one_line(entry.name)
     if entry.group is not Group.UNUSABLE:
         return Content.assemble(
@@ -295,7 +298,7 @@ async def _memory_remark(definition: EngineDefinition, backend: Backend) -> str:
         plan = await planner.plan()
         largest = await planner.largest_context(plan)
     except ParagoneError as error:
-        return f"Its memory cannot be estimated: {one_line(error.sentence)}"
+        return f"The memory cannot be estimated: {one_line(error.sentence)}"
     weights = size_text(sum(device.weights for device in plan.devices))
     cache = size_text(sum(device.kv_cache for device in plan.devices))
     compute = size_text(sum(device.compute for device in plan.devices))

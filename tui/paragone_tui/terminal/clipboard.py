@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MOST = 74_994
-"""Largest text, in bytes, to copy. Many terminals accept 100,000 bytes, which is the size of the text in Base64."""
+"""Largest size in bytes of a text to copy: in Base64, such a text has the 100,000 bytes that many terminals accept."""
 _SCREEN_PIECE = 256
 """Number of characters in each string for GNU screen. Screen prints the part of a string beyond 768 characters as text."""
 

@@ -95,7 +95,7 @@ class TerminalDriver(JobControlDriver):
         self._flow.end_frame()
 
     def start_application_mode(self) -> None:
-        """Switch the terminal to the program's screen, and start to read and to ask the terminal."""
+        """Switch the terminal to the program's screen, and start to read from the terminal and to ask it questions."""
         self._flow.asks = True
         super().start_application_mode()  # type: ignore[no-untyped-call]
 

@@ -28,7 +28,7 @@ _LEAST_MEASURED = 64
 _SAMPLES = 3
 """Number of last measurements whose median is the speed. A process that waits for the CPU spoils only one measurement."""
 _CERTAIN_S = 1.0
-"""Seconds from which a measurement alone is the speed, without a median: processes rarely wait so long for the CPU."""
+"""A measurement of so many seconds is believed without a median, since processes rarely wait so long for the CPU."""
 _PATIENCE_S = 10.0
 """Seconds without an answer after which the program assumes that the terminal never answers."""
 

@@ -29,7 +29,7 @@ class Block:
     """An entry of a transcript, such as a prompt, an answer or a note.
 
     `text` is the original text; the painted text is safe to print. The `hint` and the `log` lines are shown below the text.
-    A folded log shows `log_title` instead of its lines. The rest of a long prompt is its log.
+    A folded log shows `log_title` instead of its lines. Of a long prompt, `text` is the beginning, and `log` the rest.
     """
 
     def __init__(

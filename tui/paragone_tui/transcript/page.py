@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BLANK = Strip([], 0)
 _MOST = 1_000_000
-"""Number of characters that a page keeps, in some 10,000 rows. A page with a tenth more removes its oldest text."""
+"""Number of characters that a page keeps, in some 10,000 rows. A page that exceeds this by a tenth loses its oldest text."""
 _BLOCKS = 2_000
 """Number of blocks that a page keeps."""
 _OMITTED = "Earlier text is not shown here; the history has it."
@@ -240,7 +240,7 @@ class Page:
         texts = iter(block.texts)
         count = len if block.is_plain else _count_letters
         above = count("".join(islice(texts, max(row, 0))))
-        following = _letters("".join(islice(texts, _ALIKE)))  # enough rows, even with one letter each
+        following = _letters("".join(islice(texts, _ALIKE)))  # enough rows, even if each has only one letter
         return RowAnchor(
             block=block,
             row=row,

@@ -148,7 +148,7 @@ class ScrolledText(Widget):
     def _nearest_end(self, tops: Iterable[int]) -> int:
         """Return the last of these top rows that `_is_end` accepts; `_end` if there is no such row.
 
-        Lanes that choose among the same rows, and end at nearly the same row, then show the same rows.
+        Transcripts with the same `tops`, whose ends are at nearly the same row, thus get the same top row.
         """
         return max((top for top in tops if self._is_end(top)), default=self._end)
 

@@ -127,7 +127,7 @@ class Typesetter:
                     rearrange(partial(block.set_typeset, None, _TOO_LONG))
                     continue
                 page, palette = self._page, self._palette
-                assert page is not None  # since `_next` found a block
+                assert page is not None  # without a page, `_next` returns None
                 width = page.width
 
                 def is_wanted(

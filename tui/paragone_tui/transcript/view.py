@@ -80,8 +80,9 @@ class Transcript(ScrolledText):
         """Append a complete block and return it.
 
         Below the text are the `hint`, which says what the user can do, and the `log` lines, such as those of a crash. While
-        logs are folded, a log shows only its title if it has one. The rest of a long prompt is its log. After a prompt, the
-        view scrolls to the end. `turn` identifies the turn that the block begins; linked transcripts align equal turns.
+        logs are folded, a log shows only its title if it has one. Of a long prompt, `text` is the beginning, and `log` the
+        rest. After a prompt, the view scrolls to the end. `turn` identifies the turn that the block begins; linked
+        transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
@@ -102,7 +103,7 @@ class Transcript(ScrolledText):
     def write(self, text: str, channel: Channel = "answer") -> None:
         """Append a chunk of streamed text. The text is painted with the next frame.
 
-        The first chunk begins a block. A chunk of the other channel ends this block and begins a new block.
+        The first chunk begins a block. A chunk of the other channel ends the block and begins a new block.
         """
         if not text:
             return
@@ -288,7 +289,7 @@ class Transcript(ScrolledText):
         return self._laid_out != self.size
 
     def wrap(self) -> None:
-        """Wrap all text to the current size. Call `place` to show the wrapped text."""
+        """Wrap all text to the current size. Afterwards, `place` shows the wrapped text."""
         if not self._palette:
             self._palette = palette_of(self)
         self._place = None if self.following else self._page.place(self._top)

@@ -40,7 +40,7 @@ class _EngineBox(Checkbox, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick", show=False)]
 
     def render(self) -> Content:
-        """Return the box, with a cross if the box is ticked: without colours, Textual's box would look the same."""
+        """Return the box, with a cross if ticked: without colours, Textual's own box looks the same ticked or not."""
         self.BUTTON_INNER = "X" if self.value else " "
         return super().render()
 

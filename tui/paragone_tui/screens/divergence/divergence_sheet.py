@@ -113,7 +113,7 @@ class DivergenceSheet(Sheet):
 
     def on_resize(self, event: Resize) -> None:
         """Lay out the columns for the new width."""
-        self.call_after_refresh(self._show)  # Textual first computes the application's new height
+        self.call_after_refresh(self._show)  # later, once Textual has computed the application's new height
 
     def notify_style_update(self) -> None:
         """Apply the colours of the theme."""

@@ -37,8 +37,8 @@ class ConversationFiles:
     def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
         """Add the conversations of a file to the history, and return a sentence about their number.
 
-        If the file would cause actions beyond its folder, the user must consent. Raises ConsentNeeded if these actions are not
-        exactly the `allowed` actions.
+        If the file would cause actions beyond its folder, the user must consent: `allowed` are the actions that the
+        user allows. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the `allowed` actions.
         """
         from paragone_workbench.consent.consent import Consent
         from paragone_workbench.importing.import_file import import_file, import_text

@@ -82,7 +82,7 @@ class HistoryScreen(Picker[Found | None]):
         return self._options
 
     async def _search(self, text: str, remark: str = "") -> None:
-        """List the matching entries, with a remark below the list. Without a remark, show why the list is empty or cut."""
+        """List the matching entries. Below the list, show `remark` or, without a remark, why the list is empty or cut."""
         try:
             query = read_query(text)
             found = await self._history.call(lambda store: find_entries(store, query, text, _SHOWN))

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _LOG_SHOWN = 160
-"""Largest number of characters of a log of one line that is never folded."""
+"""A log of one line is folded only if the line has more characters than this."""
 _LONG = 100_000
 """Least number of characters of a long answer. After saving a long answer, freed memory is returned to the system."""
 _SAVED = 2.0
-"""Seconds after the end of an answer at which the answer is surely saved."""
+"""Seconds after the end of an answer until the answer is surely saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures, because nobody can read faster changes."""
 
@@ -255,7 +255,7 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.write(run.text)
 
     def _show_end(self, run: Run, following: Run | None = None) -> None:
-        """Show how a run ended. If successive answers had the same settings in the past, only the last names these settings."""
+        """Show how a run ended, and settings other than the lane's: in full unless `following` has the same settings."""
         self.transcript.end()
         self._show_thinking(run)
         if run.result.prefilled is not None:

@@ -55,7 +55,7 @@ def foot_line(
     without: Collection[str],
     width: int,
 ) -> Content:
-    """Return the schedule and as many key hints as fit into `width` cells, in lane mode after the name of the mode.
+    """Return the schedule and as many key hints as fit into `width` cells. In lane mode, the line begins with `LANE`.
 
     Before the schedule come the words `offline`, `blind` (if a blind vote is next) and `unlinked` (if lanes scroll alone).
     `key_of` returns the key of a command in the present mode. Hints for the commands in `without` are left out.

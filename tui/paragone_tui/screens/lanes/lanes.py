@@ -157,7 +157,7 @@ class Lanes(Horizontal, can_focus=True):
             self.current.transcript.to_end()
 
     def move(self, step: int) -> None:
-        """Make the lane `step` columns to the right current. While the user writes, the first lane follows the last."""
+        """Make the lane `step` columns to the right current. While the user writes, the first lane comes after the last."""
         if self.columns:
             to = self.position + step
             self.position = to if self.in_lane_mode else to % len(self.columns)

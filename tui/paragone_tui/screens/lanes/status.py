@@ -105,7 +105,7 @@ class LaneStatus(Widget):
         self._styles: dict[str, Style] = {}
 
     def show(self, info: LaneStatusInfo) -> None:
-        """Set the content, and paint new content."""
+        """Set the content, and paint the line if the content is new."""
         before, self._info = self._info, info
         if info != before:
             paint(self)

@@ -62,7 +62,7 @@ class ParitySheet(Sheet):
         sides = sides or open_sides(session)
         compared = [side.name for side in sides]
         self._left_out = [lane.name for lane in session.lanes if lane.name not in compared]
-        """The names of lanes that have not answered yet, or that have another engine since their answer."""
+        """The names of lanes that have not answered yet, or whose engine was replaced after the answer."""
         self._several = len(compared) > 1
         self._parity = check_parity(sides)
         self._lines = list(_lines(self._parity))
@@ -73,7 +73,7 @@ class ParitySheet(Sheet):
         yield self._text()
 
     def action_level(self, number: int) -> None:
-        """Apply the remedy of this number. If the remedy reloads models, the first key press only announces the reload."""
+        """Apply the remedy with this number. If the remedy reloads models, the first key press only announces the reload."""
         if number > len(self._remedies):
             return
         remedy = self._remedies[number - 1]

@@ -46,7 +46,7 @@ def _side(lane: Lane, run: Run | None = None) -> Side:
 
 
 def _chosen(first: EngineDefinition, definition: EngineDefinition) -> frozenset[str]:
-    """Return the options that the user set on the screen for the lane's first engine; none for another engine."""
+    """Return the names of options that the user set on the screen since `first`; none if `definition` is another engine."""
     if not first.is_called_like(definition):
         return frozenset()
     return frozenset(name for name, value in definition.options.items() if value != first.options.get(name))

@@ -51,7 +51,7 @@ class SettingsChange:
     edits: Mapping[str, str]
     """The new text of each edited option, by the option's name; empty for the default."""
     system: str | None
-    """The new system prompt; None if the user has not edited it."""
+    """The new system prompt; None if the user has not edited the system prompt."""
     save_as: str
     """The name under which to save the engine of the current lane; empty to save nothing."""
     save_preset: str
@@ -230,7 +230,8 @@ class SettingsForm(Modal[SettingsChange | None]):
 
     @on(DescendantBlur, "#preset")
     def _leave_preset(self) -> None:
-        self.call_after_refresh(self._fill_in)  # later: the next field's description would hide an error
+        # Fill in the values later, since the description of the next field would hide an error.
+        self.call_after_refresh(self._fill_in)
 
     def _use_preset(self, name: str | None) -> None:
         if name is not None:

@@ -70,7 +70,7 @@ class BlindTurn(VoteScreen[bool | None]):
             self._answers.close()
 
     def _advance(self, ballot: Ballot) -> None:
-        """Show the text of each answer that the pacing allows by now."""
+        """Show as much of each answer as may be visible by now: the speed of an engine must not reveal the engine."""
         answers = self._answers
         if answers is None or self.revealed:
             return

@@ -193,7 +193,7 @@ def typeset(
 
 
 class _Console(Console):
-    """A console with a fixed size and encoding. Rich's own class reads both from the environment for each text."""
+    """A console with a fixed size and encoding, which Rich's own class reads from the environment for each text."""
 
     @cached_property
     def options(self) -> ConsoleOptions:

@@ -31,7 +31,7 @@ async def _stop_and_begin(context: LanesContext) -> None:
     if context.is_answering(context.session.lanes):  # a prompt was sent meanwhile
         return
     _begin(context)
-    context.say(f"The answers were stopped. {context.key_of('reopen')} finds the text that they have.")
+    context.say(f"The answers were stopped. {context.key_of('reopen')} finds their text.")
 
 
 def _begin(context: LanesContext) -> None:
@@ -111,7 +111,7 @@ def _reveal(context: LanesContext, hit: Hit) -> None:
         shown.show_history()
         context.say(
             f"{lane.name} shows another branch now, which has the text that was found. "
-            f"{context.key_of('next-variant')} shows the next one."
+            f"{context.key_of('next-variant')} shows the next branch."
         )
     shown.position = session.lanes.index(lane)
     shown.lay_out()

@@ -145,7 +145,7 @@ async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDef
 
 @on_current_lane
 def restart_engine(context: LanesContext, column: LaneColumn) -> None:
-    """Restart an engine that is not running, first the current lane's. If all engines run, restart the current lane's."""
+    """Restart the current lane's engine. If that engine runs and others do not, restart the first of the others instead."""
     session = context.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
     lane = column.lane if column.lane in gone or not gone else gone[0]

@@ -46,7 +46,7 @@ def regenerate(context: LanesContext, column: LaneColumn) -> None:
 
 @on_current_lane
 def continue_answer(context: LanesContext, column: LaneColumn) -> None:
-    """Let the current lane continue its last answer, if that is not complete."""
+    """Let the current lane continue its last answer, if the answer is not complete."""
     if context.lane_is_answering(column.lane):
         return
     try:

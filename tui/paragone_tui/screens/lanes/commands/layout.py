@@ -18,7 +18,10 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 
 
 def stop(context: LanesContext) -> None:
-    """Stop all answers. Without answers, stop loading engines, or else cancel editing a prompt. Show the key that quits."""
+    """Stop all answers. If no lane is busy, stop loading engines. If no engine is loading, cancel the edit of a prompt.
+
+    Except after an edit, show the key that quits.
+    """
     session, quits = context.session, f"{context.key_of('quit')} quits."
     if session.is_busy:
         context.do(session.stop)

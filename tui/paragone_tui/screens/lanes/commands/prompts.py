@@ -23,7 +23,7 @@ _RECALLED = 100
 
 
 def send(context: LanesContext) -> None:
-    """Send the prompt to all lanes, where busy lanes queue it. If the user edits an earlier prompt, send the edited prompt."""
+    """Send the prompt to all lanes; busy lanes queue it. If the user edits an earlier prompt, send the edited prompt."""
     _send_with_files(context)
 
 
@@ -34,7 +34,7 @@ def send_to_lane(context: LanesContext, column: LaneColumn) -> None:
 
 
 def _send_with_files(context: LanesContext, lane: Lane | None = None) -> None:
-    """Read the files that the prompt mentions, then send the prompt to one lane, or without `lane` to all lanes.
+    """Read the files that the prompt mentions, then send the prompt to `lane`, or to all lanes if `lane` is None.
 
     If a file cannot be read, do not send the prompt.
     """
@@ -147,7 +147,7 @@ def queue(context: LanesContext) -> None:
 
 @on_current_lane
 def edit_prompt(context: LanesContext, column: LaneColumn) -> None:
-    """Edit the selected or the last prompt of the current lane. A repeated command edits the prompt before, and so on."""
+    """Edit the selected or the last prompt of the current lane or, during an edit, the prompt before the edited prompt."""
     prompts = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not prompts:
         context.say("There is no prompt yet.")

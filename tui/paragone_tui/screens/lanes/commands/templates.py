@@ -24,7 +24,7 @@ def insert_template(context: LanesContext) -> None:
 
 
 def _fill_in(context: LanesContext, name: str) -> None:
-    """Ask for the values of a template's variables, except the text in the composer, and fill the composer."""
+    """Ask for the values of a template's variables, and write the filled template into the composer."""
     from paragone_tui.screens.templates.variables_form import VariablesForm
     from paragone_workbench.config.templates import PROMPT, fill_template
     from paragone_workbench.conversation.variables import names_in

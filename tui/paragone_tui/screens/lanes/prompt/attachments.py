@@ -106,7 +106,7 @@ class Attachments:
         self.on_change()
 
     def of(self, text: str) -> tuple[tuple[AttachedFile, ...], tuple[Image, ...]]:
-        """Return the files and images of a prompt with this text. A mentioned file replaces an earlier file of its name."""
+        """Return the files and images of a prompt with this text. Mentioned files replace files of the same name."""
         named = self._mentioned(text)
         files = [file for one in named for file in one.files]
         images = [image for one in named for image in one.images]
@@ -117,7 +117,7 @@ class Attachments:
         )
 
     def described(self, text: str) -> str:
-        """Return the names and sizes of the attachments of this text, or the number and total size of many; empty for none."""
+        """Return the names and sizes of the text's attachments; only the number and total size if there are many."""
         files, images = self.of(text)
         if not files and not images:
             return ""

@@ -69,7 +69,7 @@ class MentionField(TextField):
         self.completion.close()
 
     def _complete(self, path: str) -> None:
-        """Replace the mention that the user is typing with a path. Attach a file; in a folder, complete further."""
+        """Replace the mention that the user is typing with a path. Attach a file; for a folder, list the folder's files."""
         row, column = self.cursor_location
         mention = mention_at(self._before, column)
         self.completion.close()
