@@ -67,7 +67,7 @@ def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_o
     assert {it["engine"]: it["users_tps"] for it in again["engines"]} == rates
     text = paragone(*command).stdout.decode()
     assert "16 users" in text
-    assert "the tokens per second are those of all together" in text
+    assert "the tokens per second are the sum over all users" in text
 
 
 def test_few_prompts_decide_nothing(tmp_path):

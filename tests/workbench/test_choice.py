@@ -130,7 +130,7 @@ async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_part
     await measured(choice)
     (plan,) = choose.heard.said
     assert plan.startswith("The time is enough for about: ")
-    assert any("The same command goes on with them." in sentence for sentence in choice.missing())
+    assert any("Repeat the command to continue." in sentence for sentence in choice.missing())
     decision, figures, _ = await choice.decision(0.03)
     a, b = figures
     assert min(a.prompts, b.prompts) > 0
@@ -142,7 +142,7 @@ async def test_a_time_too_short_for_anything_is_refused(choose):
     choice = choose(words(6), engine("a", delay_s=30), engine("b", delay_s=30), seconds=2)
     with pytest.raises(InputError, match=r"in 1 s, a and b did not get to answer") as raised:
         await measured(choice)
-    assert str(raised.value.hint).startswith("At this speed, 4 s are the least: name a longer --time")
+    assert str(raised.value.hint).startswith("At this speed, at least 4 s are needed: name a longer --time")
 
 
 async def test_known_answers_decide_when_the_time_is_too_short_to_measure_more(choose, monkeypatch):
@@ -298,7 +298,10 @@ async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them
     stopped = choose(words(20), *servers)
     stopped.observer = StopAtUsers("users", stopped)
     await measured(stopped)
-    assert any(sentence.startswith("16 users at once of a and b.") for sentence in stopped.missing())
+    assert any(
+        sentence.startswith("The throughput of a and b with 16 users at once.")
+        for sentence in stopped.missing()
+    )
 
     again = choose(words(20), *servers)
     await measured(again)

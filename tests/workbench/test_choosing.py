@@ -100,12 +100,14 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
 def test_without_common_prompts_nothing_is_decided():
     decision = decide([BIG, SMALL], "big", evidence(), {})
     assert (decision.chosen, decision.others) == (None, ())
-    assert decision.reasons == ("No engine answered a prompt whose assertions were checked beside big.",)
+    assert decision.reasons == (
+        "There is no prompt with checked assertions that both big and another engine answered.",
+    )
 
 
 @pytest.mark.parametrize(
     ("planned", "step"),
-    [(58, "The same command goes on."), (19, "Name a suite of 20 prompts or more.")],
+    [(58, "Repeat the command to continue."), (19, "Name a suite of 20 prompts or more.")],
 )
 def test_few_prompts_decide_nothing_and_it_is_said_what_is_missing(planned, step):
     shown = evidence(verdict("small", *WORSE, prompts=19), prompts=19, planned=planned)
@@ -125,7 +127,7 @@ def test_a_loss_that_is_likely_is_not_called_bearable():
 def test_how_many_prompts_cannot_tell_is_said_with_what_is_open():
     shown = evidence(verdict("middle", *OPEN), verdict("small", *WORSE))
     assert decide([BIG, MIDDLE, SMALL], "big", shown, {}).reasons[0] == (
-        "No smaller engine is shown to be as good as big within 3.0 points of the pass rate: for 1 engine, 60 prompts cannot tell."
+        "No smaller engine is shown to be as good as big within 3.0 points of the pass rate: for 1 engine, the question is open after 60 prompts."
     )
 
 
@@ -141,7 +143,7 @@ def test_while_prompts_are_left_the_decision_is_preliminary():
     [
         (60, "The suite has no more: to settle the question for small, name a suite with about 600 prompts (--suite)."),
         (70, "The suite has only 10 prompts left: to settle the question for small, name a suite with about 600 prompts"),
-        (2_000, "The suite has 1,940 prompts left, which may settle the question for small: the same command goes on."),
+        (2_000, "The suite has 1,940 prompts left, which may settle the question for small: repeat the command."),
     ],
 )  # fmt: skip
 def test_what_settles_an_open_question_is_said(planned, step):
@@ -232,7 +234,7 @@ def test_the_prompt_of_the_ttft_is_named():
         sizes={},
         memory=[],
     )
-    assert ttft_note(figures) == "TTFT is that of a prompt of 256 tokens."
+    assert ttft_note(figures) == "TTFT is measured with a prompt of 256 tokens."
     of_answers = [dataclasses.replace(SMALL, ttft_s=0.5)]
     assert ttft_note(of_answers) == "TTFT and tokens/s are means over the answers to the suite."
     assert ttft_note([SMALL]) == ""

@@ -226,7 +226,7 @@ class Choice:
         suite: SuiteRounds,
         rough: Mapping[str, MeasurementJson],
     ) -> TimePlan | None:
-        """Share the time among the measurements. Returns None without a limit, and if no measurement is left."""
+        """Share the time among the measurements. Returns None without a time limit, and if no measurement is left."""
         to_compare = [engine.name for engine in measurements.to_compare(self.reference)]
         if self.seconds is None or not (measurements.to_bench or users.left or suite.left or to_compare):
             return None
@@ -246,8 +246,8 @@ class Choice:
             raise InputError(
                 f"The time is too short: in {duration_text(_PROBE_SHARE * self.seconds)}, {joined(slow)} did not get to "
                 "answer a short prompt.",
-                hint=f"At this speed, {duration_text(least)} are the least: name a longer --time, or none. Without one, you can stop "
-                "with Ctrl+C, and the same command goes on.",
+                hint=f"At this speed, at least {duration_text(least)} are needed: name a longer --time, or omit --time. Without "
+                "a limit, you can stop with Ctrl+C, and repeat the command to continue.",
             )
         plan = plan_time(
             left,
@@ -264,8 +264,8 @@ class Choice:
             raise InputError(
                 f"The time is too short: it is enough for about {plan.prompts} of {counted(plan.left, 'prompt')}, and so few "
                 "decide nothing.",
-                hint=f"For {counted(plan.fewest, 'prompt')} it takes about {duration_text(plan.fewest_s + self.seconds - left)}, for all "
-                f"measurements about {duration_text(plan.all_s + self.seconds - left)}: name --time.",
+                hint=f"Name a --time of about {duration_text(plan.fewest_s + self.seconds - left)} for "
+                f"{counted(plan.fewest, 'prompt')}, or of about {duration_text(plan.all_s + self.seconds - left)} for all measurements.",
             )
         self.observer.planned(plan_text(plan, bench=bool(measurements.to_bench), fidelity=bool(to_compare)))
         return plan

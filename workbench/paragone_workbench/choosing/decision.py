@@ -67,7 +67,7 @@ class Decision:
 
 
 def only_one(name: str | None) -> Decision:
-    """Return the decision for the case that only the engine `name` fits, or none."""
+    """Return the decision if only the engine `name` fits, or if `name` is None because no engine fits."""
     reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
     return Decision(chosen=name, reference=name or "", reasons=(reason,))
 
@@ -149,14 +149,14 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
     """Yield why nothing is decided, and what to do."""
     others = evidence.rates.keys() - {reference}
     if reference not in evidence.rates or not others:
-        yield f"No engine answered a prompt whose assertions were checked beside {reference}."
+        yield f"There is no prompt with checked assertions that both {reference} and another engine answered."
         return
     yield (
         f"All engines answered {evidence.prompts} of {counted(evidence.planned, 'prompt')} whose assertions are checked. A decision "
         f"takes {FEWEST_PROMPTS}: with fewer, even engines that pass and fail alike may be 13 points apart."
     )
     if evidence.planned >= FEWEST_PROMPTS:
-        yield "The same command goes on."
+        yield "Repeat the command to continue."
     else:
         yield f"Name a suite of {FEWEST_PROMPTS} prompts or more."
 
@@ -168,7 +168,10 @@ def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
         yield f"Even many more prompts would hardly settle the question for {nearest.b}."
         return
     if more <= left:
-        yield f"The suite has {counted(left, 'prompt')} left, which may settle the question for {nearest.b}: the same command goes on."
+        yield (
+            f"The suite has {counted(left, 'prompt')} left, which may settle the question for {nearest.b}: "
+            "repeat the command."
+        )
         return
     rest = f"The suite has only {counted(left, 'prompt')} left" if left else "The suite has no more"
     needed = rounded_up(nearest.prompts + more)
@@ -206,7 +209,7 @@ def _safe(
         asked = max((verdict.prompts for verdict in against.values()), default=reference.prompts)
         yield (
             f"No {'smaller ' if fits else ''}engine is shown to be as good as {name} within {points}: "
-            f"for {counted(found.count('open'), 'engine')}, {counted(asked, 'prompt')} cannot tell."
+            f"for {counted(found.count('open'), 'engine')}, the question is open after {counted(asked, 'prompt')}."
         )
     else:
         which = "The smaller engine is" if len(smaller) == 1 else "All smaller engines are"

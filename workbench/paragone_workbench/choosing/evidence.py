@@ -19,8 +19,8 @@ class Evidence:
 
     Attributes:
         values: The values of the engines. All pass rates and scores are over the same prompts.
-        comparison: The comparison of the engines. The verdicts `not_worse` compare with the reference, and have intervals
-            that hold for all of these verdicts together.
+        comparison: The comparison of the engines. Each verdict in `not_worse` compares an engine with the reference. The
+            intervals of all verdicts hold together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
         planned: Number of prompts that all engines will have answered in the end.
     """

@@ -32,7 +32,7 @@ class EngineFigures:
         decode_tps_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
         ttft_s: Time to first token in seconds.
         ttft_prompt: Number of tokens of the prompt with which `ttft_s` is measured; None for a mean over the suite's answers.
-        users_tps: Tokens per second of several users at once, all together.
+        users_tps: Tokens per second of several users at once, in total.
         joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
@@ -183,7 +183,7 @@ def speed_text(engine: EngineFigures) -> str:
 
 
 def users_text(engine: EngineFigures) -> str:
-    """Return the tokens per second of several users at once, all together; empty if unknown."""
+    """Return the tokens per second of several users at once, in total; empty if unknown."""
     return "" if engine.users_tps is None else f"{engine.users_tps:.1f}"
 
 
@@ -193,10 +193,10 @@ def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
     if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
         tokens = " or ".join(f"{context:,}" for context in contexts)
         notes.append(
-            f"Memory is estimated for a context of {tokens} tokens. The engine's option n_ctx sets another."
+            f"Memory is estimated for a context of {tokens} tokens. The engine's option n_ctx sets another context."
         )
     if any(engine.users_tps for engine in figures):
-        notes.append("With users at once, the tokens per second are those of all together.")
+        notes.append("With users at once, the tokens per second are the sum over all users.")
     return tuple(notes)
 
 
@@ -207,7 +207,7 @@ def ttft_note(figures: Sequence[EngineFigures]) -> str:
     lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
     if not lengths:
         return "TTFT and tokens/s are means over the answers to the suite."
-    return f"TTFT is that of a prompt of {' or '.join(f'{length:,}' for length in lengths)} tokens."
+    return f"TTFT is measured with a prompt of {' or '.join(f'{length:,}' for length in lengths)} tokens."
 
 
 def _prompt_of_ttft(speeds: MeasurementJson) -> int | None:

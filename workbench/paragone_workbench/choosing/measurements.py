@@ -77,12 +77,12 @@ class EngineMeasurements:
         }
 
     async def look_up_speeds(self) -> None:
-        """Take over the speeds in the history. Raises StoreError."""
+        """Read the known speeds from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         self.speeds = known_speeds(saved, self.identities, TEST)
 
     async def look_up_fidelity(self, reference: str) -> None:
-        """Take over the known fidelity to the reference from the history. Raises StoreError."""
+        """Read the known fidelity to the reference from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
         self.fidelity = known_fidelity(
@@ -121,7 +121,7 @@ class EngineMeasurements:
         return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown speeds, for at most twice `seconds` if these are given. Raises StoreError."""
+        """Measure the unknown speeds, for at most twice `seconds` unless `seconds` is None. Raises StoreError."""
         unknown = [engine for engine in self.to_bench if engine.name not in self.errors]
         if unknown and not self.limit.is_over:
             most = None if seconds is None else 2 * seconds

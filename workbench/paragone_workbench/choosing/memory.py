@@ -15,7 +15,7 @@ from paragone_workbench.measure.fit.planner import MemoryPlanner
 from paragone_workbench.store.experiment_records import EstimatedMemory
 
 _SLOWER = 10
-"""The factor by which a CPU is slower than a GPU for a layer, in the example that the message gives."""
+"""The factor by which a CPU is slower than a GPU for a layer, in the example in a message about offload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,13 @@ def not_measured(
         instead = "." if suite is None else ": the speeds are those of the answers."
         yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
     if users is not None:
-        yield from (f"{MOST_USERS} users at once of {name}: {why}" for name, why in users.errors.items())
+        yield from (
+            f"The throughput of {name} with {MOST_USERS} users at once: {why}"
+            for name, why in users.errors.items()
+        )
         if users.left:
-            yield f"{MOST_USERS} users at once of {joined(engine.name for engine in users.left)}. The same command goes on with them."
+            left = joined(engine.name for engine in users.left)
+            yield f"The throughput of {left} with {MOST_USERS} users at once. Repeat the command to continue."
     candidates = measured.to_compare(reference)[1:]
     if not measured.has_distributions(reference):
         yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."
@@ -40,7 +44,8 @@ def not_measured(
         yield f"The fidelity: {measured.refused}"
     elif candidates:
         yield (
-            f"The fidelity of {joined(engine.name for engine in candidates)}, or a part of it. The same command goes on with it."
+            f"All or a part of the fidelity of {joined(engine.name for engine in candidates)}. "
+            "Repeat the command to continue."
         )
     for one in memory:
         if one.unknown:
@@ -51,6 +56,6 @@ def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
     yield from (f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known)
     runs = suite.experiment.runs
     if left := suite.experiment.left:
-        yield f"{left:,} of {runs:,} runs of the suite. The same command goes on with them."
+        yield f"{left:,} of {runs:,} runs of the suite. Repeat the command to continue."
     elif suite.to_judge:
-        yield "Verdicts of judges. The same command goes on with them."
+        yield "Verdicts of judges. Repeat the command to continue."

@@ -29,12 +29,12 @@ def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) ->
     if suite.problems:
         raise InputError(
             f"{path.name} has mistakes; nothing was measured.",
-            hint=f"`paragone suite run {path} --engines ENGINE` lists them.",
+            hint=f"`paragone suite run {path} --engines ENGINE` lists the mistakes.",
         )
     if not any(prompt.assertions for prompt in suite.prompts):
         raise InputError(
             f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
-            hint="docs/suites.md shows how to write them.",
+            hint="docs/suites.md shows how to write assertions.",
         )
     return suite
 

@@ -45,7 +45,7 @@ class SuiteRounds:
         runs_left: Number of unfinished runs of each engine, by the engine's name.
         given_up: Why engines and judges were given up.
         lost: The names of the engines that no longer answer.
-        to_judge: Whether answers may be without the verdicts of judges.
+        to_judge: Whether some answers may still lack the verdicts of judges.
     """
 
     history: History

@@ -19,7 +19,7 @@ def worst_loss(
 ) -> Iterator[str]:
     """Yield a sentence about the tag with an engine's largest loss against the reference, if the engine loses at any tag.
 
-    `tags` has the tags of each prompt, by the prompt's index. Prompts that only one of both engines answered are left out.
+    `tags` has the tags of each prompt, by the prompt's index. Prompts that only one of the engines answered are left out.
     """
     rates = {values.engine: values.values(PASS_RATE) for values in collected}
     own, wanted = rates.get(engine, {}), rates.get(reference, {})

@@ -36,7 +36,7 @@ _OPENING_S = 10.0
 
 @dataclass(eq=False, kw_only=True)
 class Throughputs:
-    """The tokens per second of `MOST_USERS` users at once, all together. After an error of an engine, other engines continue.
+    """The total tokens per second of `MOST_USERS` users at once. After an error of an engine, other engines continue.
 
     Attributes:
         engines: The engines that can answer `MOST_USERS` prompts at once, if enough slots are configured.
@@ -73,7 +73,10 @@ class Throughputs:
         ]
 
     async def look_up(self, identities: Mapping[str, str]) -> None:
-        """Take over the throughputs in the history. `identities` has each engine's identity by name. Raises StoreError."""
+        """Read the known throughputs from the history. `identities` has each engine's identity by name.
+
+        Raises StoreError.
+        """
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         identities = {engine.name: identities[engine.name] for engine in self.engines}
         most = USERS_TESTS[-1]
@@ -85,7 +88,10 @@ class Throughputs:
         }
 
     async def measure(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown throughputs, in at most twice `seconds` after the opening, if given. Raises StoreError."""
+        """Measure the unknown throughputs, for at most twice `seconds` after the opening, unless `seconds` is None.
+
+        Raises StoreError.
+        """
         engines = self.left
         if not engines or self.limit.is_over:
             return

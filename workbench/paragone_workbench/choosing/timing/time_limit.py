@@ -27,7 +27,7 @@ class TimeLimit:
 
     @property
     def is_over(self) -> bool:
-        """Whether no measurement may begin."""
+        """Whether the time is over or `stop` was called, so that no measurement may begin."""
         return self.stopped or self.left == 0
 
     def end(self) -> None:

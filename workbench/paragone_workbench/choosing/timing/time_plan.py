@@ -17,10 +17,10 @@ from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS
 from paragone_workbench.choosing.timing.durations import duration_text
 
 _FIDELITY_SHARE = 0.2
-"""Share of the time that the fidelity gets while prompts are left out."""
+"""Largest share of the time for the fidelity, if the time is too short for all prompts."""
 
 _SPEED_SHARE = 0.15
-"""Largest share of the time for the speeds; the same share is for users at once."""
+"""Largest share of the time for the speeds, and largest share for the throughputs with several users."""
 
 GREEDY_PROMPTS = 12
 """Number of prompts that the engines answer greedily."""
@@ -69,11 +69,11 @@ class TimePlan:
     Attributes:
         seconds: Seconds that are left.
         speed_s: Seconds for the speeds; 0 if there is no time, so that the speeds of the answers are used instead.
-        users_s: Seconds for users at once; None if there is no time for this measurement.
+        users_s: Seconds for the throughputs with several users; None if there is no time for this measurement.
         prompt_s: Seconds that all engines together take for a prompt.
-        left: Number of prompts that are not answered by all engines.
-        prompts: Number of these prompts for which there is time.
-        fewest: Smallest number of these prompts that allows a decision.
+        left: Number of prompts that at least one engine has not answered.
+        prompts: Number of further prompts for which there is time.
+        fewest: Smallest number of further prompts that allows a decision.
         fidelity_s: Seconds that the fidelity needs.
         all_s: Seconds that all measurements need, including those for which there is no time.
     """
@@ -123,12 +123,12 @@ def plan_time(
         seconds: Seconds that are left.
         paces: The speeds of the engines, by name.
         to_bench: The engines whose speed is to be measured.
-        with_users: The engines that get requests from users at once. The plan assumes that the requests are sent one after
-            the other.
-        to_compare: The engines whose distributions are to be read, including the reference; empty for no fidelity.
+        with_users: The engines that get requests from several users at once. The plan assumes that the requests are sent one
+            after the other.
+        to_compare: The engines whose distributions are to be read, including the reference; empty if none are.
         runs_left: Number of unfinished runs of the suite, by the engine's name.
-        prompts: Number of prompts of the suite that are not answered by all engines.
-        fewest: Smallest number of these prompts that allows a decision.
+        prompts: Number of prompts of the suite that at least one engine has not answered.
+        fewest: Smallest number of further prompts that allows a decision.
         usual_run: Mean number of tokens of a prompt, and number of tokens of an answer.
     """
     bench_runs = REPEAT + 1  # the first run is a warm-up
