@@ -66,7 +66,7 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
     assert found.length_ratio == pytest.approx(8 / 9)
     assert verdict(found) == (
         "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers part "
-        "within the first 2 tokens (quartiles of the tokens before: 0 and 2)."
+        "within the first 2 tokens (quartiles of the equal tokens: 0 and 2)."
     )
 
 
@@ -78,7 +78,7 @@ def test_without_tokens_the_forks_are_counted_in_characters():
     found = agreement("big", "small", pairs)
     assert (found.forks, found.unit) == ((0, 5), "character")
     assert "6 characters" not in verdict(found)
-    assert "within the first 3 characters (quartiles of the characters before: 1 and 4)" in verdict(found)
+    assert "within the first 3 characters (quartiles of the equal characters: 1 and 4)" in verdict(found)
 
 
 def test_where_a_cut_answer_would_have_parted_is_unknown():

@@ -161,7 +161,7 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files, monke
         ("nothing\n", "This is not valid JSON: Expecting value, at character 1."),
         ("[1]\n", "This is not a result of a batch: there is no custom_id."),
         ("x" * 9000 + "\n", "The line is longer than 2 kB."),
-        (success("request-1", "X"), "The custom_id 'request-1' is not one of `paragone suite export`."),
+        (success("request-1", "X"), "The custom_id 'request-1' was not written by `paragone suite export`."),
         (at(other.id), f"The result belongs to e{other.number}, another experiment."),
         (at("0" * 8 + place.experiment[8:]), "The result belongs to an experiment that the history does not have."),
         (at(prompt_index=2), f"e{suites.experiment.number} has no prompt #2."),

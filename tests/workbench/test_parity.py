@@ -334,9 +334,7 @@ def test_a_fact_that_one_engine_does_not_tell_is_unknown():
     parity = check_parity([side("a"), side("b", facts=facts)])
     assert parity.findings == ()
     assert [(it.engine, it.names) for it in parity.unknown] == [("b", ("flash attention",))]
-    assert parity.remark.startswith(
-        "Rounding depends on flash attention: a difference there can change answers"
-    )
+    assert parity.remark.startswith("Rounding depends on flash attention: a difference can change answers")
 
 
 def test_a_fact_is_levelled_by_the_option_that_sets_it():
@@ -395,7 +393,7 @@ def test_another_version_is_named_in_one_line_with_what_it_does():
     assert finding.sentence == (
         "The builds of llama.cpp differ: version 0.5.0 in a and c and 0.6.1 in b; commit 1a2b3c4 in a and c and "
         "5d6e7f8 in b. Rounding and defaults can differ, so answers can differ after some tokens, also at "
-        "temperature 0. No option levels it: use one build for all."
+        "temperature 0. No option removes this difference: use one build for all."
     )
     assert finding.advice == ""
 
@@ -420,7 +418,7 @@ def test_other_programs_are_named_and_their_builds_are_not_compared():
     )
     assert finding.sentence == (
         "The programs that compute differ: llama.cpp in a and b and Ollama in o. Different programs round differently, so answers "
-        "can differ after some tokens, also at temperature 0. No option levels it."
+        "can differ after some tokens, also at temperature 0. No option removes this difference."
     )
     parity = check_parity([built("a"), built("x", program=None)])
     assert [(it.engine, it.names) for it in parity.unknown] == [("x", ("program",))]

@@ -379,7 +379,7 @@ def test_a_score_over_few_prompts_is_not_corrected_for():
     assert (judged.paired.prompts, judged.adjusted_p, judged.shown) == (few, None, False)
     apart = replace(judged, paired=replace(judged.paired, more_b=2, mean_b=0.9))
     assert apart.sentence == (
-        "In score of judge, B − A = 0.400, which may be chance (no interval below 10 prompts, of which there are 3)."
+        "In score of judge, B − A = 0.400, which may be chance (no interval below 10 prompts, here 3)."
     )
 
 

@@ -105,7 +105,7 @@ class GrowingDiff:
 
     @property
     def share(self) -> float:
-        """The share of equal words, from 0 to 1: twice the number of equal words, divided by that of all words."""
+        """The share of equal words, from 0 to 1: twice the number of equal words, divided by the number of all words."""
         both = [not word.is_sign for text in (self._reference, self._text) for word in text]
         equal = sum(not self._text[at].is_sign for _, at in self._common)
         return 2 * equal / sum(both) if any(both) else 1.0

@@ -99,7 +99,7 @@ def place_of(tokens: Sequence[Token], index: int) -> tuple[Channel, Span] | None
 
 
 def token_at(tokens: Sequence[Token], char: int) -> int:
-    """Return the index of the token with this character of the answer; after the end, the number of tokens."""
+    """Return the index of the token with the answer's character `char`; the number of tokens if the answer ends before."""
     end = 0
     for index, token in enumerate(tokens):
         if token.channel == "answer":
@@ -112,7 +112,7 @@ def token_at(tokens: Sequence[Token], char: int) -> int:
 def _parting(first: Sequence[object], second: Sequence[object], ended: Sequence[bool]) -> int | None:
     """Return the first index where two sequences differ; None if the sequences do not differ so far.
 
-    If one sequence is the beginning of the other, the two differ at the end of the shorter sequence, once that has `ended`.
+    If one sequence is the beginning of the other, both differ where the shorter sequence ends, if this sequence has `ended`.
     """
     at = common_length(first, second)
     if at < min(len(first), len(second)):
@@ -131,7 +131,7 @@ def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:
 
 
 def _word_start(text: str, char: int) -> int:
-    """Return the start of the word with this character, so that it can be quoted whole."""
+    """Return the start of the word with the character at `char`, so that the whole word can be quoted."""
     before = text[max(0, char - _CONTEXT) : char]
     return char - len(before) + max((before.rfind(blank) + 1 for blank in " \n"), default=0)
 

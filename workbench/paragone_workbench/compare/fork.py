@@ -1,4 +1,4 @@
-"""The fork of two answers: the likely tokens where the answers part, and prefixes for answers that continue from one of them."""
+"""The fork of two answers: the likely tokens at the fork, and prefixes for answers that continue from such a token."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Fork:
     """The place where a candidate's answer parts from the reference's."""
 
     sides: tuple[ForkSide, ...]
-    """The reference's first, the candidate's second."""
+    """The reference's side, the candidate's side, and the sides of further answers."""
     place: Divergence
     channel: Channel = "answer"
     before: str = ""
@@ -90,7 +90,7 @@ class Fork:
 
 
 def fork_of(answers: Sequence[tuple[str, RunResult, Divergence | None]]) -> Fork:
-    """Return the fork of answers to one prompt. Each answer has the name of its lane, and where the answer parts from the reference.
+    """Return the fork of answers to one prompt, given with their lanes' names and their divergences from the reference.
 
     The first answer is the reference, and the second is the candidate whose parting is shown. Further answers may part elsewhere.
     """
@@ -131,7 +131,7 @@ def can_begin_with(choice: Alternative) -> bool:
 
 
 def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | None:
-    """Return the text before the fork with the chosen token, as a prefix for this lane; None if the lane parted earlier."""
+    """Return the text before the fork with the chosen token, as a prefix for the lane; None if the lane parted earlier."""
     from paragone_workbench.runs.prefix import Prefix
 
     if side.parted_earlier:
@@ -146,7 +146,7 @@ def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | Non
             run_id=answer.id,
             chosen=choice.text,
         )
-    # The lane's own engine may report the token: an id of another vocabulary has no meaning here.
+    # Only the lane's own engine can give the token's id: an id of another vocabulary has no meaning here.
     own = next((other for other in side.choices if other.text == choice.text), None)
     at = side.token
     token = Token(

@@ -47,14 +47,15 @@ class Agreement:
     """How the answers of `candidate` agree with those of `reference`.
 
     Attributes:
-        prompts: Number of prompts that both answered.
-        identical: Number of prompts to which both gave the same text.
-        forks: For each other prompt, how many tokens are the same before the first different token, in ascending order. A
-            prompt with an unknown number is left out, for example because an answer was cut before the first difference.
+        prompts: Number of prompts that both engines answered.
+        identical: Number of prompts to which both engines gave the same text.
+        forks: For each prompt with different texts, how many tokens are the same before the first different token, in
+            ascending order. A prompt with an unknown number is left out, for example because an answer was cut before the
+            first difference.
         unit: The unit of `forks`: characters, if an engine does not report its tokens.
         length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if the reference generated no tokens.
         sound: Number of prompts at which the reference's answer is not degenerate.
-        lost: Number of these prompts at which the candidate's answer is degenerate.
+        lost: Number of prompts at which only the candidate's answer is degenerate.
         regained: Number of prompts at which only the reference's answer is degenerate.
     """
 
@@ -76,7 +77,7 @@ class Agreement:
 
     @property
     def fork_quartiles(self) -> tuple[float, float, float] | None:
-        """The lower quartile, the median and the upper quartile of `forks`; None without any."""
+        """The lower quartile, the median and the upper quartile of `forks`; None if `forks` is empty."""
         if not self.forks:
             return None
         return percentile(self.forks, 25), percentile(self.forks, 50), percentile(self.forks, 75)

@@ -10,7 +10,7 @@ TAIL, PERIOD = 64, 16
 """An answer is a loop if its last 64 tokens are repetitions of a sequence of 16 tokens at most."""
 
 _CHARACTERS = 4
-"""Characters that count as a token where the tokens are unknown."""
+"""Number of characters that are taken for one token where the tokens are unknown."""
 
 
 def is_loop(answer: RunResult) -> bool:

@@ -36,7 +36,7 @@ class AnswerSummary:
 
 
 def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> AnswerSummary:
-    """Summarize greedy answers: for each engine its name, and its answers by the number of the prompt.
+    """Summarize greedy answers. For each engine, `answers` has the name, and the answers by the number of the prompt.
 
     The first engine is the reference. Greedy answers of a suite can be summarized, too.
     """

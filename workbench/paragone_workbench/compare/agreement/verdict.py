@@ -11,7 +11,7 @@ from paragone_workbench.statistics.sample_size import rounded_up, values_needed
 
 
 def verdict(found: Agreement) -> str:
-    """Return sentences on a candidate's answers, first of all a collapse; empty if both engines answered no prompt."""
+    """Return sentences on a candidate's answers, a collapse first; empty if no prompt was answered by both engines."""
     return " ".join(_sentences(found)) if found.prompts else ""
 
 
@@ -53,7 +53,7 @@ def _sentences(found: Agreement) -> Iterator[str]:
         low, middle, high = quartiles
         yield (
             f"Half of the other answers part within the first {counted(round(middle) + 1, found.unit)} (quartiles of the "
-            f"{found.unit}s before: {low:.0f} and {high:.0f})."
+            f"equal {found.unit}s: {low:.0f} and {high:.0f})."
         )
 
 

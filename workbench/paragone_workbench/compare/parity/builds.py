@@ -15,9 +15,9 @@ _DRIFTS = "so answers can differ after some tokens, also at temperature 0"
 
 
 def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
-    """Return the programs and builds that differ, and add to `unknown` the properties that each side does not report.
+    """Return the programs and builds that differ, and add to `unknown` the properties that a side does not report.
 
-    Builds of different programs are not comparable. Engines with one origin have one build.
+    Builds of different programs are not comparable. Engines with the same installation, their origin, have the same build.
     """
     programs = {side.name: side.fact(PROGRAM) for side in sides}
     silent = [name for name, program in programs.items() if program is None]
@@ -28,7 +28,7 @@ def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> l
     if len(known) > 1:
         sentence = (
             f"The programs that compute differ: {enumeration(programs, silent=silent)}. "
-            f"Different programs round differently, {_DRIFTS}. No option levels it."
+            f"Different programs round differently, {_DRIFTS}. No option removes this difference."
         )
         findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence))
     for program in known:
@@ -70,7 +70,7 @@ def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str
     affected = "Rounding and defaults" if differences.keys() & {_VERSION, _COMMIT} else "Rounding"
     sentence = (
         f"The builds of {program} differ: {'; '.join(differences.values())}. {affected} can differ, {_DRIFTS}. "
-        "No option levels it: use one build for all."
+        "No option removes this difference: use one build for all."
     )
     values = {
         side.name: ", ".join(text for fact in reported.values() if (text := fact[side.name])) or None

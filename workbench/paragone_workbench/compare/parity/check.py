@@ -98,7 +98,7 @@ def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
     able = {side.name: side.capabilities.seed for side in sides}
     if random and len(set(able.values())) > 1:
         without = joined(name for name, seed in able.items() if not seed)
-        sentence = f"A seed has no certain effect in {without}: its random choices cannot be repeated."
+        sentence = f"A seed has no certain effect in {without}, whose random choices cannot be repeated."
         yield Finding(what="seed support", values=able, sentence=sentence)
 
 

@@ -20,7 +20,7 @@ def compare_facts(
 ) -> list[Finding]:
     """Return the facts that differ, and add to `unknown` the facts that a side does not report, by the side's name.
 
-    `without_prompt` has the names of the sides whose prompts are unknown. The chat template matters for these sides only.
+    `without_prompt` has the names of the sides whose prompts are unknown: only for these sides, the chat template matters.
     """
     findings: list[Finding] = []
     for fact in STANDARD_FACTS:

@@ -35,7 +35,7 @@ class OptionChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levelling:
-    """Changes of options that give all engines the same value of one property. Empty if no option can do so."""
+    """Changes of options that give all engines the same value of one property. Empty if no option sets the property."""
 
     changes: tuple[OptionChange, ...] = ()
     everywhere: bool = False
@@ -73,8 +73,8 @@ class Finding:
     system: str = ""
     """The system prompt that a chat template added in one engine. Giving this text to all engines makes the prompts equal."""
     is_expected: bool = False
-    """Whether the difference is not an alarm: the user has set the option for all engines, or while comparing; or the difference comes from the
-    compared models, the earlier answers of each engine, a cache, or a drawn seed."""
+    """Whether the difference is no alarm: because the user has set the option for all engines, or for one engine
+    during the comparison; or because of the compared models, the engines' earlier answers, a cache, or a drawn seed."""
 
     @property
     def sign(self) -> str:
@@ -135,7 +135,7 @@ class Parity:
         if not rounding:
             return ""
         return (
-            f"Rounding depends on {joined(rounding)}: a difference there can change answers after some "
+            f"Rounding depends on {joined(rounding)}: a difference can change answers after some "
             "tokens, also at temperature 0."
         )
 

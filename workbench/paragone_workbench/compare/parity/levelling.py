@@ -31,8 +31,8 @@ def level(
     """Return the options that give all sides one value.
 
     `values` and `options` have the value and the option of each side by its name; None for an unknown value, or for a side
-    without the option. All sides get the value of a side that cannot change it, else the most frequent value. A value that a side has
-    drawn, such as a seed, is for one run only, so that the option is set for this side, too.
+    without the option. All sides get the value of a side that cannot change it, else the most frequent value. A side that
+    has drawn its value, such as a seed, would draw another value in the next run, so the option is set for this side, too.
     """
     able = [side for side in sides if options.get(side.name) is not None]
     drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()
@@ -69,7 +69,7 @@ def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo 
 
 
 def _accepted(kind: type[Options], info: OptionInfo, value: Json) -> Json | None:
-    """Return a value in the form of this option; None if the option does not accept the value."""
+    """Return the value in the form of the option `info`; None if the option does not accept the value."""
     try:
         wanted = parse(kind, info.name, value) if isinstance(value, str) and not info.many else value
         build(kind, {info.name: wanted})

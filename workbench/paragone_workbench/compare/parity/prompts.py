@@ -11,7 +11,7 @@ from paragone_workbench.compare.parity.findings import Finding, enumeration, joi
 from paragone_workbench.compare.parity.side import Side
 
 PROMPT = "prompt"
-"""The name of the condition, for sides whose prompt could not be compared."""
+"""The name in `unknown` of a prompt that could not be compared."""
 
 _CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
 """Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""
@@ -74,7 +74,9 @@ def _finding(
     asked = [side for side in different if not _same_messages(reference, side, but="assistant")]
     own = [side for side in different if side not in asked and not _same_messages(reference, side)]
     if asked:
-        parts.append(f"{reference.name} had other prompts before than {joined(side.name for side in asked)}.")
+        parts.append(
+            f"The earlier prompts in {joined(side.name for side in asked)} differ from those in {reference.name}."
+        )
     if own:
         parts.append("Each lane's history contains its own answers, so the prompts differ.")
     for side in [side for side in different if side not in (*asked, *own)][:3]:

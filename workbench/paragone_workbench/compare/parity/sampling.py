@@ -19,8 +19,8 @@ def compare_sampling(
 ) -> tuple[list[Finding], dict[str, list[Levelling]]]:
     """Return the options that differ, and how to set the options whose values a side does not report, by the side's name.
 
-    Adds the names of these unreported options to `unknown`. Options that have no effect in all sides that report them are
-    left out, such as `top_k` at temperature 0.
+    Adds the names of these unreported options to `unknown`. An option that has no effect in any side is left out, such
+    as `top_k` at temperature 0.
     """
     reported = {side.name: side.sampling() for side in sides}
     idle = {name: without_effect(values) for name, values in reported.items()}

@@ -18,8 +18,8 @@ FEATURES = tuple(field.name for field in fields(Style))
 class Contest:
     """The comparison of two candidates of different engines in a vote.
 
-    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that the tie is
-    one of bad candidates.
+    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that both
+    candidates of a tie were bad.
     """
 
     first: VotedAnswer
@@ -45,7 +45,7 @@ class Tally:
 
     @property
     def win_rate(self) -> float:
-        """Wins and half of the ties, of both kinds, as a share of the contests."""
+        """The wins and half of all ties (`ties` and `bad`), as a share of the contests."""
         return (self.wins + (self.ties + self.bad) / 2) / self.contests
 
     def to_json(self) -> dict[str, Json]:

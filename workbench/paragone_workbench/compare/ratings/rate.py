@@ -31,7 +31,7 @@ def rate(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Ratings:
-    """Rate the engines of votes.
+    """Rate the engines whose answers were voted on.
 
     By default only blind votes are used: a voter who sees the names also judges the names. With `control_style`,
     differences in length and Markdown are regressors, so that the ratings hold for answers of the same style. `seed` is

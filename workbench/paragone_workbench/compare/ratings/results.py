@@ -55,7 +55,7 @@ class RatedPair:
 
     @property
     def shown(self) -> bool:
-        """Whether the votes show a difference. If no engines differ, any pair is shown in 5% of ratings at most."""
+        """Whether the votes show a difference. If all engines are equally good, at most 5% of ratings show a difference."""
         return not self.interval.contains_zero
 
     @property
@@ -104,7 +104,7 @@ class Ratings:
     pairs: tuple[RatedPair, ...]
     """All pairs of engines whose ratings can be compared."""
     groups: tuple[tuple[str, ...], ...]
-    """Engines that votes connect, directly or through others. Ratings of different groups cannot be compared."""
+    """Engines that votes connect, directly or through other engines. Ratings of different groups cannot be compared."""
     votes: int
     """Number of votes that the ratings use."""
     ties: int

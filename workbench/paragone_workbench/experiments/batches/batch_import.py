@@ -71,7 +71,10 @@ class BatchImport:
             yield problem
 
     async def _take(self, line: bytes) -> None:
-        """Import the result in a line. Raises BatchLineError, InputError and StoreError."""
+        """Import the result in a line.
+
+        Raises StoreError, BatchLineError for a wrong line, and InputError if the engine's runs cannot be in a batch.
+        """
         if len(line) > LONGEST_LINE:
             raise BatchLineError(f"The line is longer than {size_text(LONGEST_LINE)}.")
         if not line.strip():
@@ -109,7 +112,9 @@ class BatchImport:
         place = parse_custom_id(custom_id)
         own = f"e{self.experiment.number}"
         if place is None:
-            raise BatchLineError(f"The custom_id {quoted(custom_id)} is not one of `paragone suite export`.")
+            raise BatchLineError(
+                f"The custom_id {quoted(custom_id)} was not written by `paragone suite export`."
+            )
         if place.experiment != self.experiment.id:
             if not self._numbers:
                 found = await retrying(self.history, lambda store: store.experiments.all())

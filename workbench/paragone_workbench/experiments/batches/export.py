@@ -49,7 +49,7 @@ async def write_batch(
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
 ) -> WrittenBatch:
-    """Write an engine's unfinished runs as requests, in place of an earlier file. Without such runs, write no file.
+    """Write an engine's unfinished runs as requests, in place of an earlier file. Without unfinished runs, write no file.
 
     `chosen` are the indices of the prompts to write. With `retry_failed`, failed runs count as unfinished. Raises
     StoreError, and ParagoneError if the file cannot be written.

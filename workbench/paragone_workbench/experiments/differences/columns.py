@@ -98,7 +98,7 @@ class RunColumns:
         return shares
 
     def _common(self, other: RunColumns) -> tuple[Numbers, Numbers]:
-        """Return the indices, here and in `other`, of the runs with keys that both have, by ascending prompts."""
+        """Return the indices, here and in `other`, of the runs whose keys both columns have, by ascending prompts."""
         own_keys, own_runs = self._last_runs()
         other_keys, other_runs = other._last_runs()
         _, own, others = np.intersect1d(own_keys, other_keys, assume_unique=True, return_indices=True)

@@ -24,7 +24,7 @@ class Comparable:
 
     Attributes:
         engines: The names of all engines.
-        rows: All runs. Iterating raises StoreError.
+        rows: All runs. Iterating over the runs can raise StoreError.
         groups: The names of the engines of each experiment, if there are several experiments. Engines of one
             experiment are then not compared with each other.
     """

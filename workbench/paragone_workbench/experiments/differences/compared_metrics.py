@@ -94,7 +94,7 @@ def in_order(metrics: Iterable[Metric]) -> list[Metric]:
 
 
 def score_metric(name: str) -> Metric:
-    """Return the metric of a score: of a judge, or of an assertion that checks a list, such as the share of its values found."""
+    """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
     return Metric(
         name=f"score {name}",
         title=f"score of {name}",

@@ -25,7 +25,7 @@ _MACHINE = ("cpu", "cores", "gpus")
 def different_conditions(
     store: Store, experiments: Sequence[Experiment], find: BackendLookup
 ) -> tuple[str, ...]:
-    """Return the differences between the experiments as sentences, from runs of the first prompt that all have.
+    """Return the differences between the experiments as sentences, from runs of the first prompt that all share.
 
     A difference between engines that is the same in each experiment is left out. `find` returns the backend of a name.
     Raises StoreError.

@@ -91,7 +91,7 @@ class MetricComparison:
             low, high = sorted((turn * interval.low, turn * interval.high))
             return f"95% interval {metric.shown(low)} to {metric.shown(high)}"
         if self.paired.prompts < FEWEST:
-            return f"no interval below {FEWEST} prompts, of which there are {self.paired.prompts}"
+            return f"no interval below {FEWEST} prompts, here {self.paired.prompts}"
         return "no interval, as all prompts differ by the same amount"
 
     def _counts(self) -> str:

@@ -60,7 +60,7 @@ class NonInferiority:
         Repeated looks at growing data give a false verdict sooner or later, so until all prompts are answered, the
         interval is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian
         motion exceeds z at some time up to 1 with twice the probability of exceeding z at the time 1. The interval
-        therefore has z/√t standard errors on each side, where z is that of half the level, and t is prompts/planned.
+        therefore has z/√t standard errors on each side, where z belongs to half the level, and t is prompts/planned.
         """
         found = replace(self, comparisons=comparisons, planned=planned)
         middle = (self.interval.low + self.interval.high) / 2
