@@ -12,7 +12,8 @@ _DENSEST = 8
 """Largest average number of characters per cell of a row. Combining marks, and spaces at the end of a row, raise the number
 above 1. Longer rows would make appending text slow."""
 _SLICE = 1_024
-"""Number of characters that are wrapped at once. After a row with too many characters, the slice's rest is examined again."""
+"""Number of characters that are wrapped at once. After a row of `longest` characters, the rest of the line
+is split into graphemes again."""
 _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,.!?:;)]}%'\"’”")
 
 
@@ -38,7 +39,7 @@ class Wrapped:
         return first
 
     def cut(self, characters: int) -> None:
-        """Remove up to this number of characters from the beginning. A row that is partly removed gets shorter."""
+        """Remove up to `characters` characters from the beginning. A row that is partly removed gets shorter."""
         ends = accumulate(map(len, self.rows))
         whole = next((row for row, end in enumerate(ends) if end > characters), len(self.rows))
         rest = characters - sum(map(len, self.rows[:whole]))
@@ -83,12 +84,12 @@ class Wrapped:
         self.rows.append(line[start:])
 
     def _break_wide(self, line: str) -> None:
-        """Wrap a line that has any characters. Rows end between words, or next to wide characters."""
+        """Wrap a line that may have wide characters. Rows end between words, or next to wide characters."""
         while cut := self._break_until_too_long(line):
             line = line[cut:]
 
     def _break_until_too_long(self, line: str) -> int:
-        """Wrap a line up to the end of a row of `longest` characters. Return this position, or 0 if the line ends before."""
+        """Wrap a line up to its first row of `longest` characters. Return the end of this row, or 0 if no row is so long."""
         width, start, filled = self.width, 0, 0
         at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False
@@ -115,7 +116,7 @@ class Wrapped:
 
 
 def _end_of_spaces(line: str, start: int, most: int) -> int:
-    """Return the end of the spaces that begin at `start`; `most` if more spaces follow there."""
+    """Return the end of the spaces that begin at `start`, but at most `most`."""
     match = _SPACES.match(line, start, most)
     assert match is not None  # the pattern also matches an empty string
     return match.end()

@@ -28,7 +28,7 @@ def columns_that_fit(width: int) -> int:
 
 
 def show_columns(columns: Sequence[Column], first: int, count: int) -> int:
-    """Show `count` columns from index `first` on, or the last `count` if fewer follow. Returns the index of the first."""
+    """Show `count` columns from index `first` on, or the last `count` if fewer follow. Returns the first shown index."""
     first = max(0, min(first, len(columns) - count))
     for number, column in enumerate(columns):
         set_shown(column, first <= number < first + count)

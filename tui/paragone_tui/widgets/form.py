@@ -97,7 +97,7 @@ class Form(Modal[ScreenResultType]):
 
     @abstractmethod
     def action_submit(self) -> None:
-        """Use the values of the fields."""
+        """Called when the user submits the fields."""
 
     def say(self, text: str, *, error: bool = False) -> None:
         """Show a text below the fields. An empty text hides the line."""

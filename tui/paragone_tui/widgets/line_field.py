@@ -14,7 +14,7 @@ class LineField(Input):
 
     cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
     own_keys = ()
-    """The keys of characters with Alt that the field itself uses: none."""
+    """The combinations of Alt and a character that the field itself handles: none."""
 
     @property
     def has_text(self) -> bool:
@@ -22,7 +22,7 @@ class LineField(Input):
         return bool(self.value)
 
     def update_node_styles(self, animate: bool = True) -> None:
-        """Compute the styles again. Before the field is on a screen, there is nothing to do: Textual computes them then."""
+        """Compute the styles again, unless the field is not mounted yet: mounting computes the styles anyway."""
         if self.is_attached:
             super().update_node_styles(animate)
 

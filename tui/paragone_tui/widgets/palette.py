@@ -92,7 +92,7 @@ class Palette(Picker[Callable[[], object] | None]):
         self._otherwise = otherwise
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the entries with matching titles, the best match first, then the entries whose help has the text."""
+        """Return the entries with matching titles, the best match first, then the entries whose help contains the text."""
         if not text:
             return [self._option(number, Content(entry.title)) for number, entry in enumerate(self._entries)]
         matcher = Matcher(text)

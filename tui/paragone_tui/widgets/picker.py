@@ -166,7 +166,7 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        # Not through the list's own message: typing may change the list before the message arrives.
+        # The list's own message would arrive later, when typing may have changed the list.
         if self.highlighted:
             self._pick(self.highlighted)
         else:

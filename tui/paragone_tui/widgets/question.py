@@ -17,7 +17,7 @@ from paragone_tui.widgets.line_field import LineField
 from paragone_tui.widgets.modal import Modal
 
 Act: TypeAlias = Callable[[str], Awaitable[str]]
-"""Acts on a line of text, and returns a sentence about the effect, which may be empty. May raise ParagoneError."""
+"""Acts on a line of text, and returns a sentence about the effect, or an empty text. May raise ParagoneError."""
 
 
 class Question(Modal[str | None]):

@@ -51,7 +51,7 @@ def refuse_paste(field: Widget, event: events.Paste) -> None:
 class TextField(TextArea):
     """Textual's text area, with a limit on the length of pasted texts, and with readline's keys.
 
-    `ctrl+y` inserts the text again that successive presses of `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` deleted. Undo may
+    Successive presses of `ctrl+k`, `ctrl+u`, `ctrl+w` and `alt+d` collect the deleted text, which `ctrl+y` inserts. Undo may
     show or hide the field's scroll bar.
     """
 
@@ -67,7 +67,7 @@ class TextField(TextArea):
     cursor_blink = reactive(False, init=False)  # blinking writes 4 kB a second to an idle terminal
 
     own_keys: Container[str] = ()
-    """The keys of characters with Alt that the field itself uses."""
+    """The combinations of Alt and a character that the field itself handles."""
     _killed = ""
     """The text that `ctrl+y` inserts: the last deleted text."""
     _removed = ""
@@ -111,7 +111,7 @@ class TextField(TextArea):
         self._kill(self.action_delete_right if at_end else self.action_delete_to_end_of_line)
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of the line. At the start of the line, delete the line break before."""
+        """Delete to the start of the line. At the start of the line, delete the preceding line break."""
         self._kill(super().action_delete_to_start_of_line, before=True)
 
     def action_delete_word_left(self) -> None:

@@ -18,7 +18,7 @@ def network_table(path: Path | None) -> Mapping[str, object]:
     """Return the table with unchecked values; an empty table if it is missing or the file cannot be read.
 
     `path` is the file that the user named, or None for the default file. If the file seems to have the table but is not
-    valid TOML, the table says `offline`.
+    valid TOML, the returned table sets `offline`.
     """
     path = path or config_file()
     try:

@@ -231,7 +231,7 @@ class _Reader:
                 options[name] = value
             else:
                 self._note(
-                    (*key, name), f"The option {name!r} is a date or a time; no option takes those.", ""
+                    (*key, name), f"The option {name!r} is a date or a time, which no option accepts.", ""
                 )
         return options
 

@@ -37,8 +37,8 @@ def engine_actions(
 ) -> tuple[str, ...]:
     """Return the actions of an engine that a document names, outside of the document's folder.
 
-    `folders` are the user's folders of models. Reading a model there, or in the backend's folders of models, is no such
-    action. Raises InputError if an option is invalid, and EngineError if the backend fails.
+    `folders` are the user's folders of models. Reading a model in these folders, or in the backend's folders of models, is
+    left out. Raises InputError if an option is invalid, and EngineError if the backend fails.
     """
     load, sampling = split_options(definition, backend)
     actions = [
@@ -70,7 +70,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
             if not isinstance(value, str) or not info.outside:
                 continue
             if info.address and "$" not in value:
-                continue  # `engine_actions` lists contacted addresses; here, only a variable of the user in one is listed
+                continue  # `engine_actions` lists the address; only an address with the user's variables is listed here, too
             if info.outside == "file":
                 yield from _reading(value, document)
             elif info.outside != "text or file":

@@ -18,8 +18,8 @@ class ConsentNeeded(InputError):
 
     def __init__(self, document: Path, actions: Sequence[str], *, hint: str) -> None:
         super().__init__(
-            f"{document} may come from somebody else, and it names what reaches beyond its folder: "
-            f"{'; '.join(actions)}. Nothing of this is done without your consent.",
+            f"{document} may come from somebody else, and names actions outside of its folder: "
+            f"{'; '.join(actions)}. None of these actions is done without your consent.",
             hint=hint,
         )
         self.actions = tuple(actions)

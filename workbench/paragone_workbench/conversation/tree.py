@@ -1,4 +1,4 @@
-"""A conversation as a tree of prompts, where an edited prompt begins a branch beside the original, and its system prompt."""
+"""The tree of a conversation's prompts, where an edited prompt begins a branch beside the original, and system prompts."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ class SystemPrompt:
         self._changed = text
 
     def begin_after(self, prompt: Prompt | None) -> None:
-        """Begin a new conversation. The system prompt that applied after `prompt` stays; without one, the default applies."""
+        """Begin a new conversation with the system prompt in force after `prompt`; with the default if none was in force."""
         if self._changed is None and prompt is not None:
             self._changed = prompt.system_in_force or None
         self._first = self._default
 
     def reopen_after(self, prompt: Prompt | None) -> None:
-        """Continue an earlier conversation after this prompt, with its own system prompt until the next change."""
+        """Continue an earlier conversation after `prompt`, with that conversation's system prompt until the next change."""
         self._changed = None
         self._first = self._default if prompt is None else prompt.system_in_force
 
@@ -124,5 +124,5 @@ class SystemPrompt:
         return text if text != (parent.system_in_force if parent is not None else "") else None
 
     def of_edited_prompt(self, prompt: Prompt) -> str | None:
-        """Return `Prompt.system` of an edited version of `prompt`: the same, unless the user has changed the system prompt."""
+        """Return `Prompt.system` of an edited version of `prompt`: `prompt.system`, unless the user has set another."""
         return prompt.system if self._changed is None else self.of_new_prompt(prompt.parent)

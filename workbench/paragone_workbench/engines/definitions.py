@@ -66,11 +66,11 @@ class EngineDefinition:
     """Load and sampling options in one table, as the user wrote them."""
 
     def is_called_like(self, other: EngineDefinition) -> bool:
-        """Return whether both have the same name and backend, so that users take them for one engine."""
+        """Return whether both definitions have the same name and backend, so that users take them for one engine."""
         return (self.name, self.backend) == (other.name, other.backend)
 
     def has_model_of(self, other: EngineDefinition) -> bool:
-        """Return whether both run one model of one backend, whatever the names and options."""
+        """Return whether both definitions have the same backend and model, whatever the names and options."""
         return (self.backend, self.model) == (other.backend, other.model)
 
 
@@ -184,7 +184,7 @@ def server_of(definition: EngineDefinition, backend: Backend | None) -> str:
     try:
         urls = split_urls(address_of(definition, backend) or "")
         return ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
-    except ValueError:  # not a URL; the backend reports that
+    except ValueError:  # not a URL: the backend reports the mistake
         return ""
 
 

@@ -13,7 +13,8 @@ PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt)
 """Exceptions of a plugin in a coroutine, where Ctrl+C cancels the task and raises no KeyboardInterrupt."""
 
 CALL_ERRORS = (Exception, SystemExit)
-"""Exceptions of a plugin in a plain call. A KeyboardInterrupt comes from the user: `answer` replaces a plugin's."""
+"""Exceptions of a plugin in a plain call. A KeyboardInterrupt is always the user's, because `answer` turns a
+KeyboardInterrupt of a plugin into a RuntimeError."""
 
 _Observer = TypeVar("_Observer")
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed", "crashed"]
-"""`stopped`: the user stopped the opening; `failed`: the engine could not be opened; `crashed`: its process ended unexpectedly."""
+"""`stopped`: the user stopped the opening; `failed`: the engine could not be opened; `crashed`: the open engine ended."""
 
 
 class OpeningStopped(EngineError):
@@ -81,7 +81,7 @@ class EngineHandle:
         self.load_fraction: float | None = None
         """How much of the model is loaded, from 0 to 1, while the engine is being opened."""
         self.load_s: float | None = None
-        """Seconds that opening took; None once `take_load_s` returned them."""
+        """Seconds that opening took; None once `take_load_s` has returned the number."""
         self.turn = asyncio.Lock()
         """The run that uses the engine holds this lock: one run at a time, in the order of arrival."""
         self._registry = registry
@@ -172,7 +172,7 @@ class EngineHandle:
 
     @property
     def left(self) -> Caution | None:
-        """Why the server kept the model in memory when the engine was last closed; None if the server freed it."""
+        """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
         return self._slot.left
 
     @property
@@ -361,7 +361,7 @@ class EngineHandle:
             self._notify(lambda observer: observer.engine_failed(self, error))
 
     def _stop_watching(self) -> asyncio.Task[None] | None:
-        """Stop waiting for the end of the engine. Returns the cancelled task; None without a task, or if this is the current task."""
+        """Stop waiting for the end of the engine. Returns the cancelled task; None if no task but the current one waits."""
         watch, self._watch = self._watch, None
         if watch is None or watch is asyncio.current_task():
             return None

@@ -43,7 +43,7 @@ def engine_log(engine: str) -> Path:
 def _modified(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except OSError:  # another instance of the program may have deleted it
+    except OSError:  # another instance of the program may have deleted the file
         return 0.0
 
 

@@ -1,6 +1,6 @@
 """Where an engine computes: the addresses that the engine contacts, and how many engines share a model.
 
-The backend declares both. No other module asks a backend for them.
+The backend declares the addresses and the number. No other module asks a backend for these values.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Placement:
 
     @property
     def most_at_once(self) -> int | None:
-        """How many runs engines with the same definition execute at once; None if a server decides that."""
+        """How many runs engines with the same definition execute at once; None if a server decides how many."""
         return None if self.addresses and not self.is_local else self.sharing
 
 
@@ -78,7 +78,7 @@ def name_reached(
 ) -> None:
     """Let an engine with this name contact the addresses that `reached` returns. Blocks until the backend has answered.
 
-    Raises ParagoneError, with InputError if this process is offline and may not contact an address.
+    Raises ParagoneError as `reached` does, and InputError if this process is offline and may not contact an address.
     """
     from paragone.network.guard import GUARD  # not needed at start
 

@@ -82,7 +82,7 @@ class Registry:
         return without_secrets(definition, self.find(definition.backend))
 
     def placement(self, definition: EngineDefinition) -> Placement:
-        """Return where an engine computes. For a backend of another author, this is known only after `place`."""
+        """Return where an engine computes. For a backend of another author, the placement is known only after `place`."""
         backend = self.find(definition.backend)
         asked = definition, backend
         known = next((found for key, found in self._placed if key == asked), None)

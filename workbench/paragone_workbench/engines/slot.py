@@ -25,7 +25,7 @@ class Slot:
     def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[BaseException], None]) -> None:
         self.engine: OpenEngine | None = None
         self.left: Caution | None = None
-        """Why the server of the last closed engine keeps the model in memory; None if the server freed it."""
+        """Why the server of the last closed engine keeps the model in memory; None if the server freed the model."""
         self._opened = opened
         self._failed = failed
         self._opening: asyncio.Task[None] | None = None

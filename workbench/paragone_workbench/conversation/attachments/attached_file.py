@@ -27,7 +27,7 @@ class AttachedFile:
 
     @classmethod
     def of(cls, name: str, size: int, text: str) -> AttachedFile:
-        """Return the attached file with this text, whose fence has more backticks than any in the text."""
+        """Return the attached file with this text, in a fence that is longer than any run of backticks in the text."""
         fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
         return cls(name=name, size=size, section=f"{name}:\n{fence}\n{text.rstrip(_ENDS)}\n{fence}")
 

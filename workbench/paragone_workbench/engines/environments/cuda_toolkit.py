@@ -15,7 +15,7 @@ def chosen_home() -> str | None:
 
 
 def use_toolkit(folder: Path, toolkit: str) -> None:
-    """Make compilations in an environment use its own toolkit, unless the user has chosen another toolkit.
+    """Make compilations in an environment use the environment's toolkit, unless the user has chosen another toolkit.
 
     `toolkit` is the toolkit's folder, relative to `site-packages`.
     """

@@ -34,7 +34,7 @@ async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
 
     An existing environment is replaced once the new environment is installed, and is kept if the installation fails.
     Closing the generator ends the running program and deletes the new files. Raises InputError
-    and EngineError.
+    if another process has locked the environment, and EngineError if the installation fails.
     """
     private_folder(plan.folder.parent)
     with _exclusive_lock(plan.backend.name) as lock:
@@ -151,7 +151,10 @@ async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
 
 
 def remove(name: str) -> int:
-    """Delete an environment and return the number of freed bytes. Raises InputError and ParagoneError."""
+    """Delete an environment and return the number of freed bytes.
+
+    Raises InputError if the environment does not exist or is locked, and ParagoneError if it cannot be deleted.
+    """
     installed = [environment.name for environment in list_installed({})]
     if name not in installed:
         hint = suggest(name, installed) if installed else "There are no environments on this machine."

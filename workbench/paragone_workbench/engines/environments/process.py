@@ -122,7 +122,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 async def _drain(process: asyncio.subprocess.Process) -> None:
     """Read a program's output to its end, since the event loop keeps the process object until then.
 
-    If a child process keeps the pipe open for longer, the function returns after `_HEARTBEAT` seconds.
+    If a child process keeps the pipe open, the function returns after `_HEARTBEAT` seconds.
     """
     assert process.stdout is not None
     with contextlib.suppress(TimeoutError):

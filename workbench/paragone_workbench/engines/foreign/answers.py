@@ -63,7 +63,7 @@ def backend_answer(backend: Backend, call: Callable[[], _T], what: str, *, tell:
 async def answer_apart(ask: Callable[[], _T]) -> _T:
     """Run a blocking call, which may ask plugins, in a daemon thread, and return its result.
 
-    Raises the exception of the call. Cancelling abandons the call. At its end, the program does not wait for the call.
+    Raises the exception of the call. Cancelling abandons the call. When the program ends, it does not wait for the call.
     """
     return await asyncio.wrap_future(in_daemon_thread(ask))
 

@@ -40,7 +40,8 @@ class Blocked(Exception):
 async def in_own_event_loop(call: Callable[[], Coroutine[None, None, _T]]) -> _T:
     """Await a coroutine on a new event loop in a new daemon thread.
 
-    Cancelling cancels the coroutine. A coroutine that does not end within `ENDING_S` seconds is abandoned with its thread.
+    Cancelling the call cancels the coroutine. A coroutine that does not end within `ENDING_S` seconds is abandoned with its
+    thread.
     Raises the coroutine's exception.
     """
     loop = ForeignLoop()
@@ -77,7 +78,7 @@ class ForeignLoop:
         self._thread_id = threading.get_native_id()
         loop = asyncio.get_running_loop()
         loop.set_default_executor(_DaemonThreads())
-        loop.set_exception_handler(lambda loop, context: None)  # each answer has its own error
+        loop.set_exception_handler(lambda loop, context: None)  # callers get the exceptions of their calls
         self._end = asyncio.Event()
         self._running.set_result(loop)
         await self._end.wait()
@@ -91,7 +92,7 @@ class ForeignLoop:
     def end(self, last: Callable[[], Coroutine[None, None, None]] | None = None) -> None:
         """End the loop and its thread after a last coroutine, which has `ENDING_S` seconds.
 
-        If a call blocks the thread, both end after the call.
+        If a call blocks the thread, the loop and the thread end after the call.
         """
 
         def end() -> None:
@@ -131,7 +132,7 @@ class ForeignLoop:
             try:
                 result = await call()
             except asyncio.CancelledError as error:
-                # unless the task is cancelled, only the coroutine itself can have raised this
+                # unless the task is cancelled, only the coroutine itself can have raised CancelledError
                 was_cancelled = task is not None and task.cancelling()
                 answer.set_exception(
                     error if was_cancelled else InterfaceViolation("it cancels its own task")
@@ -193,7 +194,7 @@ class ForeignLoop:
         """Iterate over an asynchronous generator on the loop.
 
         The generator computes at most `ahead` items in advance; with 1, an item is computed when it is requested. Raises
-        the generator's exception, and Blocked once the loop takes no more steps. Closing closes the generator, too.
+        the generator's exception, and Blocked once the loop takes no more steps. Closing the iterator closes the generator.
         """
         passage = Passage[_T](ahead)
 

@@ -24,7 +24,7 @@ class Passage(Generic[_T]):
         self._is_closed = False
         self._receiver = _Sleeper()
         self._sender: _Sleeper | None = None
-        """Wakes the sender's loop; None until `send_all` is called there."""
+        """Wakes the sender's loop; None until `send_all` is called."""
 
     async def send_all(self, items: AsyncGenerator[_T, None]) -> None:
         """Send all items of a generator, and close the generator. Called on the sender's loop."""
