@@ -147,8 +147,8 @@ class OpenEngine(ABC):
     def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
 
-        For engines that cannot compute distributions. After `stop`, the generator ends early. Raises InputError
-        if the sequence exceeds the context, and EngineError if the engine cannot report the likeliest tokens.
+        Only engines that cannot compute distributions need this method. After `stop`, the generator ends early.
+        Raises InputError if the sequence exceeds the context, and EngineError if the engine cannot report the likeliest tokens.
         """
         raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
 

@@ -65,7 +65,7 @@ class ExllamaVocab:
         return self.written(token).decode("utf-8", "replace")
 
     def with_tags(self, text: str, tokens: Sequence[int]) -> str:
-        """Append to a result's text the thinking tags among its tokens, which the generator leaves out."""
+        """Return a result's text with the thinking tags at its end, which the generator leaves out."""
         # A result ends as soon as its characters are complete, so only its last token can be a tag.
         return text + "".join(self._visible.get(token, "") for token in tokens)
 

@@ -20,7 +20,7 @@ from paragone_remote.http.faults import FAULTS
 from paragone_remote.http.transport import Refusal
 
 _POLL_S = 1.0
-"""Seconds without an event after which the slots are requested, and between two such requests."""
+"""Seconds to wait for an event before the slots are requested, and between two requests for the slots."""
 
 
 class SlotsQuery:
