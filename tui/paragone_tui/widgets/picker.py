@@ -62,7 +62,7 @@ class Picker(Modal[ScreenResultType]):
     is_outdated = False
     """Whether the list still has the options for an earlier text of the field, which Enter must not pick."""
     _offered: Sequence[tuple[str, str]] = ()
-    """The keys to show at the lower edge, including keys that do not fit."""
+    """The keys for the lower edge, including keys for which there is no room."""
     _is_pick_pending = False
     """Whether the user pressed Enter before an option matched the text: then the first matching option is picked."""
 

@@ -27,7 +27,7 @@ def not_measured(
     else:
         yield from _rest_of(suite, {str(error) for error in errors.values()})
     if unknown := [engine.name for engine in measured.to_bench if engine.name not in errors]:
-        instead = "." if suite is None else ": the speeds are those of the answers."
+        instead = "." if suite is None else ": the answers' speeds are shown instead."
         yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
     if users is not None:
         yield from (

@@ -125,7 +125,7 @@ def plan_time(
         to_bench: The engines whose speed is to be measured.
         with_users: The engines that get requests from several users at once. The plan assumes that the requests are sent one
             after the other.
-        to_compare: The engines whose distributions are to be read, including the reference; empty if none are.
+        to_compare: The engines whose distributions are to be read, including the reference; empty without such engines.
         runs_left: Number of unfinished runs of the suite, by the engine's name.
         prompts: Number of prompts of the suite that at least one engine has not answered.
         fewest: Smallest number of further prompts that allows a decision.

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 Stage: TypeAlias = Literal["create", "install", "check"]
 
 _HEARTBEAT = 1.0
-"""Seconds after which a step is repeated if the program prints nothing, such as during a long download."""
+"""Seconds after which the last step is yielded again if the program prints nothing, such as during a long download."""
 
 _CLEANUP_TIMEOUT = 5.0
 """Seconds that an interrupted program has to delete its temporary files."""
@@ -36,7 +36,7 @@ class InstallStep:
 
 
 class CommandFailed(Exception):
-    """A program failed. The message is the reason that the program printed last."""
+    """A program failed. The message is the reason that the program printed."""
 
 
 async def run_command(

@@ -82,7 +82,7 @@ def batch_engine(experiment: Experiment, index: int, registry: Registry) -> Batc
     """
     definition = experiment.engines[index]
     backend = registry.get(definition.backend)
-    if backend.capabilities.local:  # the name of the model means nothing to a server
+    if backend.capabilities.local:  # a server does not know a model of this machine by its name
         raise InputError(
             f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
             hint=f"Use an engine such as openai:MODEL@URL, or run it: paragone suite run FILE --engines {definition.name}",
