@@ -65,7 +65,7 @@ def check_alternatives(tokens: object) -> tuple[Alternative, ...]:
 
 
 def check_logits(block: object) -> LogitsBlock:
-    """Return a block of logits whose data has as many numbers as its shape says. Raises InterfaceViolation."""
+    """Return a block of logits. Raises InterfaceViolation unless the block's data has as many numbers as its shape says."""
     if not isinstance(block, LogitsBlock):
         raise InterfaceViolation.expected("a LogitsBlock", block)
     if not isinstance(block.data, memoryview) or block.data.nbytes != 4 * block.rows * block.vocab_size:

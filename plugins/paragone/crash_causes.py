@@ -36,7 +36,7 @@ def find_cause(
 ) -> CrashCause | None:
     """Return the first cause, of `causes` and then `COMMON_CAUSES`, that matches the end of a process; None without a match.
 
-    `number` is the signal that ended the process (0: none), `says` has its last lines of output, `build` its first lines.
+    `number` is the signal that ended the process (0: none). `says` and `build` are the last and first lines of output.
     """
     for cause in (*causes, *COMMON_CAUSES):
         if (
@@ -135,4 +135,4 @@ COMMON_CAUSES = (
     CrashCause(signals=(signal.SIGFPE,), cause="an arithmetic error"),
     CrashCause(signals=(signal.SIGTERM,), cause="another process terminated it"),
 )
-"""Causes that do not depend on the library, the specific ones first."""
+"""Causes that do not depend on the library, the most specific causes first."""

@@ -151,7 +151,9 @@ def _discover(
     watch: Watch,
     seconds: float,
 ) -> tuple[dict[str, T], tuple[PluginProblem, ...], frozenset[str]]:
-    """Load the plugins of a group of entry points. Return their contents by name, the problems, and paragone's own names.
+    """Load the plugins of a group of entry points.
+
+    Return the plugins' backends or assertions by name, the problems, and the names that are paragone's own.
 
     paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
     InterfaceViolation if the argument violates the interface. Plugins of other authors have `seconds` to load.
@@ -190,7 +192,7 @@ def _discover(
 def _load_all(
     plugins: Sequence[_Plugin], noun: str, check: Callable[[object], T], watch: Watch, seconds: float
 ) -> Iterable[tuple[_Plugin, Future[list[T]]]]:
-    """Load plugins side by side for at most `seconds`. Return each with the future of its contents."""
+    """Load plugins side by side for at most `seconds`. Return each plugin with the future of its backends or assertions."""
     # In threads, because a plugin may hang, and so that Ctrl+C does not look like an error of the plugin.
     loading = [in_daemon_thread(functools.partial(_load, plugin, noun, check, watch)) for plugin in plugins]
     late = concurrent.futures.wait(loading, NOTICE_S).not_done
@@ -220,7 +222,7 @@ def _load(plugin: _Plugin, noun: str, check: Callable[[object], T], watch: Watch
 
 
 def checked_backend(backend: object) -> Backend:
-    """Return a backend whose name, title, version and options the program accepts. Raises InterfaceViolation."""
+    """Return a backend. Raises InterfaceViolation unless the backend's name, title, version and options are valid."""
     if not isinstance(backend, Backend):
         raise InterfaceViolation(f"{backend!r} is not a paragone.Backend")
     _check_name(backend.name, "backend")

@@ -59,9 +59,9 @@ class Cancelled(ABC):
 class Engine(ABC, Generic[L, S]):
     """One inference library, used by blocking code on one thread.
 
-    Each instance has its own process, so the instance may print, use memory and crash without affecting
-    the application. An instance opens one model, which the end of the process unloads. Its module may
-    import the library at the top, because the application never imports that module.
+    Each instance has its own process, so the instance may print, use memory and crash without affecting the application. An
+    instance opens one model, which the end of the process unloads. The module of an engine may import the library at the
+    top, because the application never imports engines.
 
     Attributes:
         load_options: Options that take effect when a model is opened; the same as the backend's.

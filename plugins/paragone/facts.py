@@ -19,7 +19,7 @@ class StandardFact:
     """A fact that engines have in common.
 
     Attributes:
-        name: Its name in `LoadedModel.facts`, and its name for the user.
+        name: The fact's name, in `LoadedModel.facts` and for the user.
         doc: The meaning of the value.
         effect: The effect of different values in two engines, as a sentence for the user.
         field: Whether `LoadedModel` has a field for the fact, instead of an item in `LoadedModel.facts`.

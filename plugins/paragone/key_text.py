@@ -1,7 +1,7 @@
 """Recognize keys and passwords, and remove them from texts that may be shown and saved.
 
 No rule tells a key from other text for certain. In a URL, user names, passwords, queries and fragments are always treated
-as secret. A part of its path is treated as secret if it looks like a key.
+as secret. A part of a URL's path is treated as secret if the part looks like a key.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _URL = re.compile(
     rf"(?<=[\w+.-])://(?:[^/?#\s]*@)?(?P<host>(?:(?!{_NEXT})[^/?#\s'\"<>])*)(?P<path>(?:(?!{_NEXT})[^?#\s'\"<>])*)"
     rf"(?P<rest>[?#][^\s'\"<>]*?)?(?P<end>[.,;:!)]{{0,8}}(?=[\s'\"<>]|{_NEXT}|$))"
 )
-"""A URL in a text from its `://` on, up to the punctuation that follows it, or to the next URL.
+"""A URL in a text, from its `://` on. The group `end` is the punctuation after the URL.
 
-The match begins at `://`, and the punctuation is bounded, so that the time is proportional to the length of the text.
+The match begins at `://`, and `end` has at most 8 characters, so that the time is proportional to the length of the text.
 """
 
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
@@ -60,7 +60,7 @@ def without_keys(text: str) -> str:
 
 
 def without_key_words(text: str) -> str:
-    """Return a text without keys, neither in its URLs nor among its words, for texts of unknown origin."""
+    """Return a text of unknown origin without the keys in its URLs and among its words."""
     text = _BEARER.sub(rf"\1 {HIDDEN}", without_keys(text))
     return _WORD.sub(_hidden, text)
 

@@ -57,7 +57,7 @@ _WANTED = {
     dict: "a JSON object",
 }
 _LARGEST = 10**15 - 1
-"""Largest whole number of an option without a `maximum`: enough for bytes, and a float represents each smaller one exactly."""
+"""Largest whole number of an option without a `maximum`: enough for bytes, and floats represent such numbers exactly."""
 _SHOWN = 80
 """Largest number of characters of an invalid value that an error message shows."""
 
@@ -66,9 +66,9 @@ _SHOWN = 80
 class Options:
     """Base class of a backend's options.
 
-    Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`.
-    A field's type is `bool`, `int`, `float`, `str`, a `Literal` of strings, a union of these (`bool | int`),
-    `tuple[T, ...]` with one of these types as `T`, or `Mapping[str, Json]` for a JSON object. Each of these types can be `| None`.
+    Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`. A field's type is `bool`,
+    `int`, `float`, `str`, a `Literal` of strings, a union of these (`bool | int`), `tuple[T, ...]` with one of these types
+    as `T`, or `Mapping[str, Json]` for a JSON object. `| None` can follow each of these types.
     """
 
 
@@ -94,13 +94,13 @@ def option(
         maximum: Largest allowed number; by default 999,999,999,999,999 for whole numbers.
         metavar: Placeholder for a value in help texts, such as `path`.
         address: Whether the value is the server's URL. At most one load option sets this argument.
-        slots: Whether the value is the number of engines that share one loaded model, which `Backend.sharing` returns.
+        slots: Whether the value is the number of engines that share one loaded model: `Backend.sharing` returns this value.
             At most one load option sets this argument.
         secret: Whether the value is a secret, or a command that prints a secret. The value is never shown,
             exported or logged.
-        fact: The standard name under which engines of different backends are compared. For a load option: the
-            fact of the open model that it sets (see `paragone.facts`). For a sampling option: the option's name
-            in other backends, if that differs.
+        fact: The standard name under which engines of different backends are compared. For a load option: the fact of the
+            open model that the option sets (see `paragone.facts`). For a sampling option: the option's name in other
+            backends, if that differs.
         outside: What the value names outside of paragone. If the value comes from somebody else's document,
             the user is asked for consent first.
     """
@@ -136,7 +136,7 @@ class OptionInfo:
         slots: Whether the value is the number of engines that share one loaded model.
         secret: Whether the value is a secret, or a command that prints a secret.
         fact: The standard name under which engines of different backends are compared; empty without such a name.
-        outside: What the value names outside of paragone; empty if it names nothing there.
+        outside: What the value names outside of paragone; empty if the value names nothing outside.
     """
 
     name: str
@@ -188,12 +188,12 @@ def as_values(options: Options) -> dict[str, Json]:
 
 
 def address_option(options: type[Options]) -> OptionInfo | None:
-    """Return the option whose value is the server's URL; None without such an option."""
+    """Return the option whose value is the server's URL, or None without such an option."""
     return next((info for info in describe(options) if info.address), None)
 
 
 def slots_option(options: type[Options]) -> OptionInfo | None:
-    """Return the option whose value is the number of engines that share one loaded model; None without such an option."""
+    """Return the option whose value is the number of engines that share one loaded model, or None without such an option."""
     return next((info for info in describe(options) if info.slots), None)
 
 
@@ -277,7 +277,7 @@ def _cached_declarations(options: type[Options]) -> Mapping[str, _Declared]:
 
 
 def _find(options: type[Options], name: str, of: str) -> _Declared:
-    """Return the option with this name. Raises InputError without such an option; `of` names the owner of the options."""
+    """Return the option with this name. Raises InputError if no option has the name; `of` names the owner of the options."""
     declared = _declared(options)
     if name not in declared:
         raise InputError(f"There is no option {name!r}{of}.", hint=_nearest(name, declared))

@@ -39,7 +39,8 @@ class NotRegularFileError(OSError):
 def open_regular_file(path: str | Path) -> BufferedReader:
     """Open a file for reading.
 
-    Raises NotRegularFileError, another OSError, or ValueError if the path has a null character.
+    Raises NotRegularFileError for a pipe, a socket or a device, ValueError if the path has a null character, and OSError if
+    the file cannot be opened.
     """
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
@@ -78,7 +79,7 @@ def reading(path: Path, *, hint: str) -> Iterator[BufferedReader]:
 def read_regular_file(path: Path, *, hint: str, largest: int = LARGEST) -> bytes:
     """Return the content of a regular file of at most `largest` bytes.
 
-    Raises InputError if the path names another kind of file or a larger file, with `hint`, or if it cannot be read.
+    Raises InputError if the file cannot be read, is not regular, or is too large; in the last two cases with `hint`.
     """
     with reading(path, hint=hint) as file:
         size = os.fstat(file.fileno()).st_size

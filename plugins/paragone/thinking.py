@@ -16,7 +16,7 @@ class ThinkingChoice(NamedTuple):
     enabled: bool | None = None
     """Whether the model thinks."""
     effort: str | None = None
-    """How much the model thinks, for models with levels: `low`, `medium`, `high` …"""
+    """How much the model thinks, for models with several degrees of effort: `low`, `medium`, `high` …"""
     budget: int | None = None
     """Largest number of thinking tokens."""
 

@@ -15,7 +15,8 @@ T = TypeVar("T")
 def in_daemon_thread(call: Callable[[], T]) -> Future[T]:
     """Start a blocking call in a daemon thread of its own; return its future.
 
-    For calls that may never return: Python waits at exit for threads of `asyncio.to_thread`, and not for daemon threads.
+    Use this function for calls that may never return: at exit, Python does not wait for daemon threads, unlike those of
+    `asyncio.to_thread`.
     """
     future: Future[T] = Future()
 

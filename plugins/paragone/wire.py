@@ -73,7 +73,7 @@ def from_json(kind: type[V], data: Json) -> V:
 def parse_json(text: str | bytes) -> Json:
     """Parse JSON that somebody else wrote. The result can be written as JSON again.
 
-    Raises ValueError whose text completes the phrase "It is not valid JSON: …".
+    Raises ValueError if the text is not valid JSON; the error completes the phrase "It is not valid JSON: …".
     """
     import json  # imported here because most users of this module never parse JSON
 

@@ -19,7 +19,7 @@ _PAGE = resource.getpagesize()
 
 
 class GuardError(Exception):
-    """The code exceeded a limit. The text completes the phrase “takes too …”."""
+    """The code exceeded a limit. The error's text completes the phrase “takes too …”."""
 
 
 class _OutOfTimeError(BaseException):
@@ -30,9 +30,9 @@ class _OutOfTimeError(BaseException):
 def bounded() -> Iterator[None]:
     """Interrupt the code in the block after SECONDS, or when it takes more than MEMORY bytes.
 
-    Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a
-    single call into C: if a call takes CPU_SECONDS, SIGPROF ends the process, which must be a worker. The memory
-    limit works only on Linux and applies to the whole process.
+    Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a single call into C. After
+    CPU_SECONDS, SIGPROF ends the whole process, so only workers may use this function. The memory limit works only on Linux
+    and applies to the whole process.
     """
     thread = ctypes.c_ulong(threading.get_ident())
     lock = threading.Lock()

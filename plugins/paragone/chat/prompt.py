@@ -54,9 +54,9 @@ class PromptMaker:
         text: str = "",
         ids: Sequence[int] = (),
     ) -> TokenizedPrompt:
-        """Return the prompt for these messages; without messages, for a plain text or for tokens.
+        """Return the prompt for these messages; without messages, the prompt is `text` or else `ids`.
 
-        Raises InputError, and ContextOverflow if the context has no room for an answer.
+        Raises InputError if the prompt is empty or the template fails, ContextOverflow if no answer fits in the context.
         """
         if not messages and text:
             return self.check(TokenizedPrompt(self.tokenize(text), text))
@@ -91,7 +91,7 @@ class PromptMaker:
             prompt, _ = self._rendered(messages, None)
             tokens, alone = self.tokenize(prompt + text), self.tokenize(prompt)
             pairs = zip(tokens, alone, strict=False)
-            # A token with the end of the prompt and the start of the text belongs to the text.
+            # A token that contains the end of the prompt and the start of the text is counted as part of the text.
             start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(alone))
         else:
             tokens = self.tokenize(text)

@@ -43,7 +43,7 @@ SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
 
 
 def with_seed(sampling: SamplingT, drawn: int | None = None) -> SamplingT:
-    """Return the options with a seed: the seed of `sampling`, else `drawn`, the same for several engines, else a random seed."""
+    """Return the options with a seed: the seed of `sampling`, or else `drawn`, or, if both are None, a random seed."""
     if sampling.seed is not None:
         return sampling
     return dataclasses.replace(sampling, seed=draw_seed() if drawn is None else drawn)

@@ -66,7 +66,7 @@ class ChatTemplate:
     """A parsed chat template."""
 
     def __init__(self, source: str, *, bos: str, eos: str, owner: str) -> None:
-        """Parse a template. Error messages name its `owner`. Raises InputError."""
+        """Parse a template. Error messages name the template's `owner`. Raises InputError."""
         self.source = source
         self._bos = bos
         self._eos = eos

@@ -47,7 +47,7 @@ class _Held:
     top: tuple[Alternative, ...]
     time: float
     channel: Channel
-    """The token's channel if none of its text is kept."""
+    """The channel in which the token is reported if all of its text is left out."""
     open: int
     """Number of the token's characters that can still become a stop sequence or a tag."""
     parts: list[tuple[Channel, str]] = field(default_factory=list)

@@ -1,1 +1,4 @@
-"""Read headers of GGUF files, and find GGUF files in folders. For every backend whose engine loads such files."""
+"""Read headers of GGUF files, and find GGUF files in folders.
+
+Every backend whose engine loads GGUF files can use this package.
+"""

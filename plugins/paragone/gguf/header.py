@@ -119,7 +119,7 @@ def read_header(path: str, *, whole: bool = False) -> Header:
 
 
 def read_tensors(path: str) -> list[Tensor]:
-    """Return the tensors of a GGUF file. Raises GgufError and OSError."""
+    """Return the tensors of a GGUF file. Raises GgufError if the file is damaged, and OSError if it cannot be read."""
     with open_regular_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         _check(content[:_START])
         reader = _Reader(content)

@@ -52,7 +52,7 @@ def is_numeric(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, in its usual spelling, is this machine, which unspecified addresses such as 0.0.0.0 also reach."""
+    """Return whether a host, in its usual spelling, is this machine: loopback, or an unspecified address such as 0.0.0.0."""
     found = _ip_address(host)
     if found is None:
         return host in ("", "localhost")

@@ -90,8 +90,9 @@ class Guard:
     def name(self, addresses: Iterable[str], engine: str = "", *, is_local: bool = False) -> None:
         """Let an engine contact these addresses, each `SCHEME://HOST:PORT` or `HOST:PORT`.
 
-        An engine that learns an address while it is opened calls this method without the argument `engine`. An engine that computes on
-        this machine (`is_local`) contacts the addresses from its own process, which may never use the network offline.
+        An engine that learns an address while it is opened calls this method without the argument `engine`. An engine that
+        computes on this machine (`is_local`) contacts the addresses from its own process, which has no network while
+        paragone is offline.
 
         Raises InputError if this process is offline and may not contact one of the addresses.
         """
@@ -142,7 +143,7 @@ class Guard:
 
     @contextlib.contextmanager
     def unlisted(self) -> Iterator[None]:
-        """Within the block, list no contacts: `try_guard` makes one that must be refused."""
+        """Within the block, do not list contacts, because `try_guard` makes a contact that must be refused."""
         self._is_listing = False
         try:
             yield

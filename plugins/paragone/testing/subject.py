@@ -71,7 +71,7 @@ class Subject:
         return asked(text, {**self.sampling, **(also or {})}, cold=cold, logprobs=logprobs)
 
     def long_text(self, tokens: int) -> str:
-        """Return a text of `tokens` words, or of a third as many words as the context has tokens if that is less."""
+        """Return a text of `tokens` words, but of at most a third as many words as the context has tokens."""
         return words(min(tokens, (self.engine.loaded.context or 3000) // 3))
 
     async def within(self, what: str, work: Awaitable[T]) -> T:
@@ -153,7 +153,7 @@ class Subject:
     ) -> None:
         """Interrupt a run after this many tokens, and check that the engine is then free.
 
-        Repeats the run if the model ends its answer too early; `interrupt` returns False in that case.
+        `interrupt` returns whether it has interrupted the run. If the model ends its answer too early, the run is repeated.
         """
         for _ in range(ATTEMPTS):
             async with contextlib.aclosing(CheckedRun(start(), tokens=tokens)) as run:
@@ -175,7 +175,7 @@ class CheckedRun:
     """A run or a score that a separate task consumes, so that a test can stop it halfway."""
 
     def __init__(self, stream: AsyncGenerator[Event, None], *, tokens: int) -> None:
-        """Start the run. `begin` waits for this many tokens, or, for 0, for the first event."""
+        """Start the run. `begin` waits for `tokens` tokens, or, if `tokens` is 0, for the first event."""
         self.events: list[Event] = []
         self._tokens = tokens
         self._begun = asyncio.Event()

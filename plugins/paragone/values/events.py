@@ -48,7 +48,7 @@ class Queued:
     """The request waits in a server's queue.
 
     The engine repeats this event about once a second while the server confirms that the request waits; a server
-    that stops answering confirms nothing. Any other event means that the server has begun.
+    that stops answering confirms nothing. Any other event means that the server has begun to process the request.
 
     Attributes:
         time: When the server confirmed that the request waits, by `time.monotonic()`.
@@ -80,8 +80,8 @@ class Alternative:
 
     Attributes:
         text: The token's text.
-        id: Its id in the vocabulary; None if unknown.
-        logprob: Natural logarithm of its probability under the model, before any sampler.
+        id: The token's id in the vocabulary; None if unknown.
+        logprob: Natural logarithm of the token's probability under the model, before any sampler.
     """
 
     text: str
@@ -97,10 +97,9 @@ class Token:
         text: Whole characters. Empty while a character that spans several tokens is incomplete.
         channel: `thinking` for what a reasoning model writes before its answer, else `answer`.
         id: The token's id in the vocabulary; None if unknown, or if the piece is not one token.
-        logprob: Natural logarithm of its probability under the model, before any sampler; None if
-            unknown or not requested.
-        top: The most likely tokens at this position, the likeliest first. They may include the token
-            itself.
+        logprob: Natural logarithm of the token's probability under the model, before any sampler; None if unknown or not
+            requested.
+        top: The most likely tokens at this position, the likeliest first, which may include the token itself.
         n_bytes: Number of UTF-8 bytes that the token stands for, to compute bits per byte. Only `score`
             reports this number.
         time: When the token was sampled, by `time.monotonic()`.

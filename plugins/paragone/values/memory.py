@@ -45,10 +45,10 @@ class ModelPart:
     Attributes:
         weights: Bytes of the part's weights on a GPU.
         kv_cache: Bytes of the part's share of the KV cache of the whole context window.
-        shared: Bytes of those weights that are in main memory in any case, such as an embedding table that
+        shared: Bytes of the part's weights that are in main memory in any case, such as an embedding table that
             is also the output matrix. If the part stays in main memory, these weights need no second copy.
-        experts: Bytes of those weights that are experts (mixture of experts), which can stay in main memory
-            while the rest is on a GPU; 0 if the engine has no option for that.
+        experts: Bytes of the part's weights that are experts (mixture of experts), which can stay in main memory while the
+            rest is on a GPU; 0 if the engine has no option to keep experts in main memory.
     """
 
     weights: int
@@ -68,8 +68,8 @@ class ModelLayout:
         compute: Bytes for intermediate results on each GPU that has parts, with the defaults for a GPU.
         splits: Whether parts can stay in main memory and be computed there.
         in_order: Whether the engine fills several GPUs one after the other; otherwise in proportion to their free memory.
-        experts_option: The load option that sets how many layers, the first ones, keep their experts in main memory;
-            empty without such an option.
+        experts_option: The load option that sets how many layers, counted from the first, keep their experts in main
+            memory; empty if the engine has no such option.
     """
 
     parts: tuple[ModelPart, ...]

@@ -32,7 +32,7 @@ class Image:
     Attributes:
         data: The file's bytes in base64.
         media_type: `image/png`, `image/jpeg`, `image/webp` or `image/gif`.
-        name: Its display name, such as the file name. Engines do not receive this name.
+        name: The image's display name, such as the file name. Engines do not receive this name.
     """
 
     data: str
@@ -46,8 +46,8 @@ class Message:
 
     Attributes:
         role: Who wrote the message.
-        text: Its text; may be empty in an assistant message that the engine is to continue.
-        images: Its images. Empty if `LoadedModel.vision` is False.
+        text: The message's text; may be empty in an assistant message that the engine is to continue.
+        images: The message's images; none if `LoadedModel.vision` is False.
         thinking: What a reasoning model wrote before this answer. Pass this text to the chat template or the
             server, which decides whether the model sees it; ignore the text if neither accepts it.
     """
@@ -90,14 +90,14 @@ class RunRequest:
         ids: The tokens that the answer continues, instead of `text`; for engines with the capability `token_ids`.
             The engine adds no token.
         sampling: Values for the backend's `sampling` options, by name. The backend checks the values.
-        logprobs: None for no log-probabilities; 0 for the log-probability of each token; N also for the
-            log-probabilities of the N most likely tokens at its position.
-        threads: CPU threads for this run; None for the number at opening. The engine's load option for threads
-            takes precedence.
+        logprobs: None for no log-probabilities; 0 for the log-probability of each token; a larger number N also for the
+            log-probabilities of the N most likely tokens at each position.
+        threads: CPU threads for this run; None for the number with which the model was opened. The engine's load option
+            for threads takes precedence.
         cold: Process the whole prompt and reuse no KV cache: slower, but independent of earlier runs.
         prompt_ids: Report the token ids of the rendered prompt in `RunSettings.prompt_ids`, if the engine
             can.
-        drawn_seed: The seed for an engine that would draw a seed itself, so that several engines draw alike. A seed
+        drawn_seed: The seed for an engine that would draw a seed itself, so that several engines use the same seed. A seed
             that the user or the server has set takes precedence. None lets the engine draw a seed.
         bare: Send a server this request and no other: do not request the rendered prompt or the server's queue, or check
             whether the server has changed. Set when a server is measured with many requests in progress.
@@ -158,7 +158,7 @@ class TokenizeRequest:
     """A conversation or a plain text whose tokens are requested.
 
     Attributes:
-        messages: A conversation, rendered by the chat template. It may exceed the context.
+        messages: A conversation, rendered by the chat template. The conversation may exceed the context.
         text: A plain text, used if `messages` is empty. The engine adds the BOS token if the model has one.
         sampling: Sampling options of the run: some of them change the rendered prompt.
         count_only: Whether to return only the number of tokens: a long list of tokens takes time to transfer.
@@ -175,7 +175,7 @@ class DistributionsRequest:
     """A sequence of tokens for which full distributions over the vocabulary are requested.
 
     Attributes:
-        ids: The tokens, computed from an empty KV cache. At most as many as the context holds.
+        ids: The tokens, at most as many as the context holds. They are computed from an empty KV cache.
         start: Index in `ids` of the first token after which a distribution is requested; a distribution is
             also requested after each later token.
         batch: Largest number of tokens to compute at once; None for the engine's own batch size. Results
@@ -212,7 +212,7 @@ class TopTokensRequest:
     """A sequence of tokens after which the likeliest next tokens are requested.
 
     Attributes:
-        ids: The tokens, to which the engine adds none. At most as many as the context holds.
+        ids: The tokens, at most as many as the context holds. The engine adds no token.
         start: Index in `ids` of the first token after which next tokens are requested; next tokens are also
             requested after each later token.
         top: Number of tokens to report at each position.

@@ -54,12 +54,12 @@ class ModelInfo:
 
     Attributes:
         model: The value of `OpenRequest.model` that opens the model.
-        name: Its display name.
+        name: The model's display name.
         size: Bytes on disk, all parts together.
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
         context: Context window that the model was trained for, in tokens.
-        architecture: Its architecture, such as `llama` or `qwen3`.
-        parameters: Number of its weights.
+        architecture: The model's architecture, such as `llama` or `qwen3`.
+        parameters: Number of the model's weights.
         capabilities: What the model can do, as its server reports: `completion`, `vision`, `thinking` …
         problem: Why the model cannot be opened; empty if no reason is known.
         address: URL of the server that has the model, unless this is the backend's default server.
@@ -87,10 +87,10 @@ class WeightsFile:
     """A file of weights: of the model, of an adapter, or of a draft model. None for unknown values.
 
     Attributes:
-        path: Its absolute path on this machine; the model's name for a model on a server.
+        path: The file's absolute path on this machine; the model's name for a model on a server.
         size: Bytes.
         modified_ns: When the file was last modified, in nanoseconds since 1970. None for a model on a server.
-        sha256: The SHA-256 of its content, or the digest by which a server identifies the model; in
+        sha256: The SHA-256 of the file's content, or the digest by which a server identifies the model; in
             hexadecimal digits. Omit a digest that would require reading the file: the application
             computes that digest.
     """
@@ -113,18 +113,18 @@ class LoadedModel:
     """An open model and the settings in force. None for unknown values.
 
     Attributes:
-        name: Its display name.
+        name: The model's display name.
         context: Size in tokens of the context window, which holds prompt and answer.
         size: Bytes of the weights.
         quantization: The standard name: `Q4_K_M`, `EXL2 4.0 bpw`, `F16`.
-        architecture: Its architecture, such as `llama` or `qwen3`.
+        architecture: The model's architecture, such as `llama` or `qwen3`.
         vision: Whether the model accepts images in messages; None if its server does not report this.
         capabilities: What this engine can do, if that depends on the model or the server; None for
             everything that `Backend.capabilities` lists.
         cautions: Warnings about this model, which the user sees with every run.
         facts: For the manifest and the user: library versions, devices, and settings in force under the
             standard names of `paragone.facts`.
-        weights: The files of its weights, the model's own files first; empty if unknown.
+        weights: The files of weights, the model's own files first; empty if unknown.
     """
 
     name: str

@@ -34,7 +34,7 @@ class Vocabulary:
 
     Attributes:
         size: Number of tokens, which is also the length of a distribution.
-        fingerprint: The result of `paragone.fingerprint` for its tokens.
+        fingerprint: The result of `paragone.fingerprint` for the vocabulary's tokens.
     """
 
     size: int

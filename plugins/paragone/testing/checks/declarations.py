@@ -67,7 +67,7 @@ class DeclarationChecks(ConformanceFixtures):
         assert not both, f"options in both load_options and sampling: {', '.join(sorted(both))}"
 
     async def test_options_name_standard_facts(self, backend: Backend) -> None:
-        """A load option sets a standard fact, and no two options have the same name for comparisons."""
+        """The facts that load options set are standard facts, and no two options have the same name for comparisons."""
         standard = {fact.name for fact in STANDARD_FACTS}
         facts = [info.fact for info in describe(backend.load_options) if info.fact]
         unknown = set(facts) - standard

@@ -55,7 +55,7 @@ class DistributionChecks(ConformanceFixtures):
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_distributions_can_be_stopped(self, subject: Subject, how: str) -> None:
-        """`stop` ends distributions early without an error, and closing the generator does, too. The engine is then free for a run."""
+        """`stop`, or closing the generator, ends distributions early without an error, and the engine is free for a run."""
         needs(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(subject.long_text(500))
         stream = subject.engine.distributions(DistributionsRequest(ids=ids, batch=1))

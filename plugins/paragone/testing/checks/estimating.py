@@ -37,7 +37,7 @@ class EstimateChecks(ConformanceFixtures):
             assert number is None or number > 0, f"{estimate!r}"
 
     async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: OpenRequest) -> None:
-        """The parts of a layout have as many bytes of KV cache and of weights as the devices together."""
+        """The parts of a layout have, in total, as many bytes of KV cache and of weights as the devices."""
         needs(backend.capabilities.estimate, "the backend does not estimate")
         estimate = await within(self.patience, "an estimate", backend.estimate(opening))
         layout = estimate.layout

@@ -61,7 +61,7 @@ class OpeningChecks(ConformanceFixtures):
     async def test_facts_are_in_the_notation_of_their_options(
         self, backend: Backend, engine: OpenEngine
     ) -> None:
-        """The value of a fact that an option sets is a value of this option."""
+        """If an option sets a fact, the value of the fact is a valid value of the option."""
         for info in describe(backend.load_options):
             if info.fact in engine.loaded.facts:
                 value = engine.loaded.facts[info.fact]

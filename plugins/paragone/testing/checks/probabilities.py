@@ -62,7 +62,7 @@ class ProbabilityChecks(ConformanceFixtures):
 
     @pytest.mark.parametrize("top", [0, 3])
     async def test_log_probabilities_come_on_request(self, subject: Subject, top: int) -> None:
-        """Tokens have log-probabilities and alternatives on request. Backends without the capability `logprobs` report none."""
+        """Tokens have log-probabilities and alternatives on request, if the backend has the capability `logprobs`."""
         request = subject.asked(logprobs=top)
         if not subject.able.logprobs:
             try:

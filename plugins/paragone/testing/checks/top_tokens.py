@@ -64,7 +64,9 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     logprobs = [token.logprob for token in top]
     assert logprobs == sorted(logprobs, reverse=True), f"the likeliest does not come first: {logprobs}"
     assert logprobs[0] <= 0, f"a log-probability is above 0: {logprobs}"
-    assert logprobs[0] >= -math.log(size), f"the first is no likelier than any token: {logprobs}"
+    assert logprobs[0] >= -math.log(size), (
+        f"the first token is less likely than the average token: {logprobs}"
+    )
 
 
 async def tops_of(engine: OpenEngine, request: TopTokensRequest) -> list[tuple[Alternative, ...]]:
