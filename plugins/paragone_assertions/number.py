@@ -39,7 +39,10 @@ class NumberOptions(Options):
 
 
 class Number(Assertion[NumberOptions]):
-    """Compares the last number in the answer, ignoring commas between groups of three digits."""
+    """Compares the last number in the answer with bounds, or with the expected number.
+
+    Commas between groups of three digits are ignored.
+    """
 
     name = "number"
     summary = "The last number in the answer is within these bounds, or near the expected number."
@@ -54,7 +57,7 @@ class Number(Assertion[NumberOptions]):
             )
 
     async def check(self, answer: Answer, options: NumberOptions, judge: Judge) -> Verdict:
-        """Compare the last number in the answer."""
+        """Compare the last number in the answer with the bounds, or with the expected number."""
         number = last_number(answer.text)
         if number is None:
             return Verdict(passed=False, reason="The answer has no number.")

@@ -14,7 +14,10 @@ class CommandEntry(NamedTuple):
     """The module of a command, and a summary for the help text."""
 
     module: str
-    """The module below `paragone_cli` with the command, which has the module's name. The module is imported when a user runs the command."""
+    """The module of the command below `paragone_cli`, which is imported when a user runs the command.
+
+    The attribute with the command has the name of the module.
+    """
     summary: str
 
 
@@ -74,7 +77,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
 
 
 def help_of(name: str) -> str:
-    """Return the help text of a command; for an empty name that of the screen, with the list of commands."""
+    """Return the help text of a command, or, for an empty name, of the screen with the list of commands."""
     entry = _entry(name)
     return CommandParser(name, load(name).arguments).help(entry.summary, "" if name else _list())
 

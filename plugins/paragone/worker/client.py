@@ -119,7 +119,8 @@ class Worker:
     async def job(self, kind: JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
         """Run a job and yield the worker's messages; the last item is the answer.
 
-        Raises the job's error, or EngineCrashed. Closing the generator early stops the job.
+        Raises the job's error, or EngineCrashed if the process ends during the job. Closing the generator early stops the
+        job.
         """
         async with self._turn:
             job = self._begin(kind, request)
@@ -239,7 +240,7 @@ class Worker:
 
     async def _listen(self) -> None:
         """Deliver messages until the process ends, and then deliver the error to the running job."""
-        death: ParagoneError = EngineError("The engine was closed.")  # if this task is cancelled
+        death: ParagoneError = EngineError("The engine was closed.")  # the error if this task is cancelled
         try:
             death = await self._deliver()
         finally:

@@ -49,7 +49,7 @@ class JobKind(NamedTuple, Generic[R, A_co]):
     """The type of the answer, as `module:Class`. The module is imported when an answer is read."""
 
     def read_answer(self, data: Json) -> A_co:
-        """Return the answer in `data`. Raises TypeError or ValueError."""
+        """Return the answer in `data`. Raises TypeError or ValueError if `data` has another form."""
         module, _, name = self.answer.partition(":")
         return from_json(cast("type[A_co]", getattr(importlib.import_module(module), name)), data)
 

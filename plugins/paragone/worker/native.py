@@ -48,7 +48,7 @@ class NativeBackend(Backend):
     """A backend that names an `Engine`, which runs in a worker process."""
 
     engine: ClassVar[str] = ""
-    """The engine's class, as `module:Class`. The application never imports that module."""
+    """The engine's class, as `module:Class`. The application never imports this module."""
     install: ClassVar[str] = ""
     """How to install the engine's library if it is missing."""
     environment: ClassVar[Environment | None] = None
@@ -106,7 +106,10 @@ class NativeBackend(Backend):
             await worker.close()
 
     async def _start_for(self, request: OpenRequest) -> Worker:
-        """Start a worker, with the network if the request's options name an address. Raises InputError for such options offline."""
+        """Start a worker, with the network if the request names an address.
+
+        Raises InputError if the request names an address while paragone is offline.
+        """
         addresses = self.reaches(request.model, request.options)
         if addresses:
             GUARD.give_network(f"{self.title} with {', '.join(addresses)}", addresses)

@@ -162,7 +162,10 @@ class EngineProcess:
         return error
 
     def crash(self, killed: str = "") -> EngineCrashed:
-        """Return the error for an unexpected end. `killed` says why the application killed the process, if it did."""
+        """Return the error for an unexpected end.
+
+        `killed` says why the application killed the process; empty if the process ended by itself.
+        """
         status = self._process.returncode or 0
         if status == TOO_OLD:
             sentence = "The engine's interpreter is older than Python 3.11."

@@ -49,7 +49,8 @@ class ProgramProcess(EngineProcess):
     ) -> Self:
         """Start a program, see `EngineProcess.launch`. Raises EngineError.
 
-        Without `network`, and offline, the program can open only Unix sockets, if the system supports this restriction.
+        Without `network`, or while paragone is offline, the program can open only Unix sockets, if the system supports this
+        restriction.
         """
         try:
             return await cls.launch(_launched(command, network=network), environment, log=log, causes=causes)

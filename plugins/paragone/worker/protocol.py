@@ -22,7 +22,7 @@ from paragone.values.events import Caution, Event, Finish, PromptProgress, Queue
 from paragone.wire import Json, from_json, to_json
 
 VERSION = 5
-"""Version of the protocol. Increase it with every incompatible change."""
+"""Version of the protocol. Increase this number with every incompatible change."""
 
 
 class WorkerCommand(NamedTuple):
@@ -127,7 +127,7 @@ def dump_message(message: WorkerMessage) -> bytes:
 
 
 def load_message(line: bytes) -> WorkerMessage:
-    """Return the message in a line. Raises TypeError, ValueError or KeyError."""
+    """Return the message in a line. Raises TypeError, ValueError or KeyError if the line has another form."""
     data = json.loads(line)
     match data["say"]:
         case "hello":
@@ -160,7 +160,7 @@ def dump_event(event: Event) -> Json:
 
 
 def load_event(data: Any) -> Event:
-    """Return the event in `data`, the result of `dump_event`. Raises TypeError, ValueError or KeyError."""
+    """Return the event in `data`, the result of `dump_event`. Raises TypeError, ValueError or KeyError for other data."""
     if isinstance(data, list):
         time, text, thinking, token = data
         return Token(text=text, channel="thinking" if thinking else "answer", id=token, time=time)

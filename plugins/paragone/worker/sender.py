@@ -10,9 +10,8 @@ import socket
 class Sender:
     """The application's socket for sending.
 
-    If a write fails because the process has just ended, an asyncio transport drops the data that the transport
-    has received. The last messages of the worker would be lost. The sender therefore has its own
-    descriptor.
+    If a write fails because the process has just ended, an asyncio transport drops all received data,
+    which may contain the worker's last messages. The sender therefore has its own descriptor.
     """
 
     def __init__(self, connection: socket.socket) -> None:

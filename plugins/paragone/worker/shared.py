@@ -40,7 +40,7 @@ class SharedBuffer:
 
     @classmethod
     def _create(cls, folder: str | None) -> SharedBuffer:
-        import tempfile  # imported here because a worker only opens files, and starts faster without it
+        import tempfile  # imported here because workers, which only open files, start faster without this import
 
         descriptor, path = tempfile.mkstemp(prefix="paragone-", dir=folder)
         try:
@@ -73,7 +73,7 @@ class SharedBuffer:
 
 
 def _allocate(descriptor: int, size: int) -> None:
-    """Allocate the file's disk space. Otherwise a write to the mapping on a full disk would kill the process."""
+    """Allocate the file's disk space: on a full disk, a write to a mapping without disk space would kill the process."""
     if hasattr(os, "posix_fallocate"):  # not on macOS
         os.posix_fallocate(descriptor, 0, size)
     else:

@@ -9,7 +9,10 @@ import os
 import re
 
 _ADDED = "PARAGONE_PASS_ENV"
-"""The variable in which users list more variables to inherit, separated by commas; `NAME_*` means all that begin with `NAME_`."""
+"""The variable in which users list more variables to inherit, separated by commas.
+
+`NAME_*` means all variables that begin with `NAME_`.
+"""
 
 _SYSTEM = (
     "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TERM NO_COLOR TMPDIR TMP TEMP XDG_* "

@@ -104,7 +104,9 @@ def models(args: ModelsArguments) -> int:
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.backend is None else ():
-        if problem.sentence not in context.fatal_imports:  # the context has printed those warnings
+        if (
+            problem.sentence not in context.fatal_imports
+        ):  # the context has printed the warnings in `fatal_imports`
             warn(problem.sentence)
     for _, error in errors:
         print_error(error)

@@ -62,7 +62,7 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
 
 
 def _percent(progress: PullProgress) -> int:
-    """Return the downloaded share of the known total, in whole percent; 100 only if it is complete."""
+    """Return the downloaded share of the known total, in whole percent; 100 only if the download is complete."""
     return min(max(100 * progress.done // progress.total, 0), 100) if progress.total else 0
 
 

@@ -23,15 +23,15 @@ ENGINE = "the name of an engine in config.toml, or an engine spec: BACKEND:MODEL
 
 
 def word(metavar: str, doc: str, **settings: Any) -> Any:
-    """Declare a positional argument. `settings` are those of `ArgumentParser.add_argument`."""
+    """Declare a positional argument. `settings` are keyword arguments of `ArgumentParser.add_argument`."""
     return _field(doc, metavar=metavar, **settings)
 
 
 def option(flag: str, doc: str, *, actions: Sequence[str] = (), **settings: Any) -> Any:
     """Declare an option with a value, such as `--text FILE`.
 
-    `actions` are the actions of the command that take the option; empty if all do. `settings` are those of
-    `ArgumentParser.add_argument`.
+    `actions` are the actions of the command that take the option; empty if all actions take it. `settings` are keyword
+    arguments of `ArgumentParser.add_argument`.
     """
     name, metavar = flag.split()
     return _field(doc, name, actions=actions, metavar=metavar, **settings)
@@ -163,7 +163,7 @@ def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
 
 
 def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
-    """Yield the name, the flags and the other settings of each argument: the command's own arguments, then the inherited ones."""
+    """Yield the name, the flags and the other settings of each argument, the command's own arguments first."""
     inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
     own = [field for field in fields(arguments) if field.name not in inherited]
     for field in (*own, *(shared for shared in reversed(fields(arguments)) if shared.name in inherited)):
@@ -173,7 +173,7 @@ def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], M
 def refuse_untaken(args: Arguments, command: str, action: str, **inherited: Sequence[str]) -> None:
     """Raise InputError if an option was given that this action of a command does not take.
 
-    `inherited` has the actions that take an option which other commands have, too, by the name of its field.
+    `inherited` has the actions that take an inherited option, by the name of the option's field.
     """
     for field in fields(args):
         actions = inherited.get(field.name, field.metadata["actions"])

@@ -65,7 +65,7 @@ class CommandContext:
     def system(self, args: RunArguments) -> str:
         """Return the system prompt in force: that of `--system`, of the preset, or of the settings.
 
-        Raises InputError if there is no such preset.
+        Raises InputError if the preset does not exist.
         """
         preset = None if args.preset is None else find_preset(args.preset, self.config.presets)
         given = (args.system, None if preset is None else preset.system)
@@ -127,7 +127,10 @@ class CommandContext:
     def open_screen(
         self, args: RunArguments, definitions: Sequence[EngineDefinition] | None, *, demo: bool = False
     ) -> int:
-        """Open the screen with these engines, or those of the settings. Returns the exit code. Raises InputError."""
+        """Open the screen with these engines, or with the engines of the settings.
+
+        Returns the exit code. Raises InputError.
+        """
         require_terminal("The screen needs a terminal.", hint="`paragone ask` and `paragone compare` do not.")
         from paragone_tui.app import ParagoneApp
 

@@ -32,7 +32,7 @@ def short_name(name: str) -> str:
 
 
 def short_names(names: Iterable[str]) -> Mapping[str, str]:
-    """Return a short name for each name: of 20 cells at most, or whole names if two short names would be equal."""
+    """Return a short name of at most 20 cells for each name, or the whole names if two short names would be equal."""
     # loads rich, which other commands do not need
     from paragone_tui.terminal.short_names import shortened, shortest
 
@@ -68,7 +68,7 @@ def duration(seconds: float) -> str:
 
 
 def date(seconds: float) -> str:
-    """Return a time, in seconds since 1970, in local time to the minute; `?` if there is no such date."""
+    """Return a time, in seconds since 1970, in local time to the minute; `?` if no date corresponds to the time."""
     return local_date(seconds, "%Y-%m-%d %H:%M")
 
 

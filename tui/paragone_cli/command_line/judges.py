@@ -19,9 +19,10 @@ def consented_judges(
     engines: Sequence[EngineDefinition],
     catalog: AssertionCatalog,
 ) -> tuple[Mapping[str, EngineDefinition], frozenset[str]]:
-    """Return the definitions of the judges of a suite by name, and the names of those that only the suite names.
+    """Return the definitions of the judges of a suite by name, and the names of the judges that only the suite names.
 
-    `path` is the suite's file, `engines` are those that the suite runs on. Raises InputError, for example without the user's consent.
+    `path` is the suite's file; `engines` are the engines that the suite runs on. Raises InputError, for example if the user
+    does not consent.
     """
     known = {engine.name: engine for engine in engines}
     judges = {

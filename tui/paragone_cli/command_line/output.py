@@ -33,7 +33,7 @@ _own: TextIO | None = None
 
 
 def configure_streams() -> None:
-    """Set both streams to UTF-8 unless they are terminals, and to replace characters that cannot be encoded.
+    """Make standard output and standard error replace characters that cannot be encoded, and use UTF-8 unless on a terminal.
 
     Standard output is moved to another descriptor. Output to descriptor 1, or to `sys.stdout`, goes to
     standard error from now on.

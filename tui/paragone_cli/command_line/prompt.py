@@ -83,7 +83,7 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
 
 
 def _filled_template(args: PromptArguments, context: CommandContext) -> str:
-    """Return the filled template. If the template has the variable `prompt`, the prompt is its value."""
+    """Return the filled template. The prompt is the value of the template's variable `prompt`, if it has this variable."""
     from paragone_workbench.config.templates import PROMPT as PROMPT_VARIABLE
     from paragone_workbench.config.templates import fill_template, find_template
     from paragone_workbench.conversation.variables import names_in
@@ -107,9 +107,9 @@ def _filled_template(args: PromptArguments, context: CommandContext) -> str:
 
 
 def _read_prompt(given: str | None) -> str:
-    """Return the prompt: `given`, or standard input if that is None or `-`.
+    """Return the prompt: `given`, or standard input if `given` is None or `-`.
 
-    If a prompt is given and standard input is not a terminal, its text is appended after an empty line.
+    If a prompt is given and standard input is not a terminal, the text of standard input is appended after an empty line.
     One trailing newline of standard input is removed. Raises InputError.
     """
     if given is None and at_terminal():

@@ -54,7 +54,7 @@ def experiment_id(text: str) -> int:
     if found is None or found.kind != "e" or found.run is not None:
         raise InputError(
             f"{text!r} is not the id of an experiment.",
-            hint=f"Such an id is an e and a number, such as e3. {newest_experiments()}",
+            hint=f"The id of an experiment is an e and a number, such as e3. {newest_experiments()}",
         )
     return found.number
 

@@ -14,7 +14,7 @@ EVERY = 0.1
 """Minimum seconds between two updates."""
 
 _STEP = 10
-"""Percent after which a line is printed if standard error is not a terminal."""
+"""Percentage points of progress from one printed line to the next, if standard error is not a terminal."""
 
 
 class StatusLine:

@@ -22,7 +22,7 @@ class ScreenArguments(RunArguments):
 
 @command(ScreenArguments)
 def lanes_screen(args: ScreenArguments) -> int:
-    """Open the screen with the named engines, or those of the settings, or print the version."""
+    """Print the version, or open the screen with the named engines, by default the engines of the settings."""
     if args.version:
         from importlib.metadata import version
 

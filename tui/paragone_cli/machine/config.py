@@ -29,7 +29,7 @@ class ConfigArguments(PrintArguments):
 
 @command(ConfigArguments)
 def config(args: ConfigArguments) -> int:
-    """Print the path of the file or its problems, or create it."""
+    """Print the path of the config file, or its problems, or create a sample file."""
     if args.action == "check":
         return _check(args)
     path = init(args.config) if args.action == "init" else args.config or config_file()

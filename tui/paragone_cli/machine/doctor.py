@@ -22,7 +22,7 @@ from paragone_workbench.inventory.endpoints import ConfiguredEndpoint
 from paragone_workbench.paths import state_file
 
 NAMED = 20
-"""Maximum number of models to list per endpoint; `paragone models` lists all."""
+"""Maximum number of models to list per endpoint; `paragone models` lists all models."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,7 @@ def _print_plan(planned: EnvironmentPlan) -> None:
 
 
 async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:
-    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel them."""
+    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel the steps."""
     stage = ""
     received = _cancel_on_signals()
     with StatusLine() as status:

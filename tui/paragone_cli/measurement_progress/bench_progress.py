@@ -47,7 +47,7 @@ class BenchProgress(StatusLine):
     def _estimate(self, step: BenchStep) -> float:
         """Return the expected seconds of a step: the mean of the finished steps with the same engine and test.
 
-        If there are none, the mean time per token of all finished steps is used.
+        If no such step is finished, the mean time per token of all finished steps is used.
         """
         if known := self._took.get((step.engine, step.test)):
             return sum(known) / len(known)

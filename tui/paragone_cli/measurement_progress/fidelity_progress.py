@@ -19,11 +19,11 @@ class FidelityProgress(StatusLine):
         self.show("loading")
 
     def begin(self, step: FidelityStep) -> None:
-        """Show a window that begins."""
+        """Show which window of the text is measured now."""
         self._show(step.done, step.total, f"window {step.window} of {step.windows}")
 
     def answer(self, step: FreeRunningStep) -> None:
-        """Show an answer that begins."""
+        """Show which prompt is answered now."""
         self._show(step.done, step.total, f"greedy answers, prompt {step.prompt} of {step.prompts}")
 
     def _show(self, done: int, total: int, what: str) -> None:

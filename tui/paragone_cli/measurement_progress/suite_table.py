@@ -27,7 +27,7 @@ class SuiteTable(StatusLine, SuiteObserver):
         self.count_from(None)
 
     def scheduled(self, scheduler: Scheduler) -> None:
-        """Print the reason for the schedule, if it was decided."""
+        """Print the reason for the schedule, if the mode `auto` chose the schedule."""
         self._at_once = scheduler.order == "parallel"
         self.count_from(self._percent)
         if scheduler.decision is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PackageFinder:
-    """An import finder for the given top-level packages, each in the given folder."""
+    """An import finder for top-level packages. `folders` has the folder of each package, by name."""
 
     def __init__(self, folders: "dict[str, str]") -> None:
         self.folders = folders

@@ -14,7 +14,7 @@ import struct
 import sys
 
 LAYER = {"linux": "seccomp", "darwin": "sandbox_init"}.get(sys.platform, "")
-"""The means of this system that closes the network; empty if paragone knows none."""
+"""The system's mechanism that closes the network; empty if paragone knows no mechanism of this system."""
 
 _AF_UNIX = 1
 _PR_SET_NO_NEW_PRIVS = 38

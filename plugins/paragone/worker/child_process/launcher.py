@@ -15,11 +15,11 @@ if TYPE_CHECKING or __name__ != "__main__":
     from paragone.worker.child_process.bootstrap import die_with_parent
     from paragone.worker.child_process.confinement import close_network_if
 else:
-    from bootstrap import die_with_parent  # this script's own folder is the first on its path
+    from bootstrap import die_with_parent  # sys.path begins with this script's own folder
     from confinement import close_network_if
 
 PARENT_CHECK_S = 0.5
-"""Seconds between two checks whether the parent still runs, on systems whose kernel does not report its end."""
+"""Seconds between two checks whether the parent still runs, on systems whose kernel does not report the parent's end."""
 
 
 def main() -> None:
@@ -45,8 +45,7 @@ def main() -> None:
 def guard(parent: int) -> None:
     """Start a process that kills the group of this process once this process or `parent` has ended.
 
-    With the parent, the kernel ends only this process. If this process is a script that has started the real program,
-    that program would keep running.
+    When the parent ends, the kernel ends this process, but not the programs that this process has started.
     """
     group = os.getpid()
     watched = [os.pidfd_open(parent), os.pidfd_open(group)]

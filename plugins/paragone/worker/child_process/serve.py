@@ -67,7 +67,7 @@ def _listen(pipe: Pipe, waiting: queue.SimpleQueue[Job | None]) -> None:
         elif last is not None and last.number == command.job:
             if command.do == "stop":
                 last.stop.set()
-            last.free_slots.release()  # also for a stopped job that waits for a slot
+            last.free_slots.release()  # a stopped job may be waiting for a slot
     if last is not None:
         last.stop.set()
         last.free_slots.release()

@@ -41,7 +41,7 @@ def ratings(args: RatingsArguments) -> int:
 
 
 def _votes(experiment: str | None) -> tuple[Vote, ...]:
-    """Return the votes of an experiment, or all. Raises InputError if there is no such experiment."""
+    """Return the votes of an experiment, or of all experiments. Raises InputError if the experiment does not exist."""
     with opened_store() as store:
         if experiment is None:
             return votes_from(store.votes.all())

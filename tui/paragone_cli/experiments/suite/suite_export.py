@@ -63,7 +63,7 @@ async def _export(
     subject: SuiteRequest | int,
     catalog: AssertionCatalog | None = None,
 ) -> int:
-    """Write the unfinished runs of an experiment. `subject` is its number, or a request whose experiment may be new.
+    """Write the unfinished runs of an experiment. `subject` is the experiment's number, or a request.
 
     `catalog` has the assertions of a request.
     """
@@ -112,7 +112,7 @@ def _named(experiment: Experiment, wanted: Sequence[str]) -> list[str]:
 
 
 def _on_servers(engines: Sequence[EngineDefinition], registry: Registry) -> list[str]:
-    """Return the names of the engines whose models are on servers. Raises InputError without such engines."""
+    """Return the names of the engines whose models are on servers. Raises InputError if no model is on a server."""
     here = [engine.name for engine in engines if registry.get(engine.backend).capabilities.local]
     if len(here) == len(engines):
         raise InputError(

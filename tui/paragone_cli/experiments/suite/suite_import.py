@@ -72,7 +72,7 @@ async def _import(
     )
     if left:
         note(
-            f"Not finished: {counted(left, 'run')}. `paragone suite export e{number}` writes those of servers again."
+            f"Not finished: {counted(left, 'run')}. `paragone suite export e{number}` writes the runs of servers again."
         )
     if batch.to_judge:
         note(
@@ -82,7 +82,7 @@ async def _import(
 
 
 def _warn(path: Path, problem: SuiteProblem, refused: int) -> None:
-    """Print the problem of a line, the `refused`th line that is not imported, if it is one of the first."""
+    """Print the problem of a line that is not imported, if `refused`, the number of such lines so far, is small."""
     if refused <= PROBLEMS_SHOWN:
         warn(problem_text(path.name, [problem]))
     elif refused == PROBLEMS_SHOWN + 1:

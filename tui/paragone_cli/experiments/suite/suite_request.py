@@ -17,7 +17,7 @@ from paragone_workbench.experiments.suites.suite_file import read_suite
 
 
 def suite_path(args: SuiteArguments) -> Path:
-    """Return the file of prompts. Raises InputError if there is not one file, or no engine."""
+    """Return the file of prompts. Raises InputError unless exactly one file and at least one engine are named."""
     usage = f"Write: paragone suite {args.action} FILE --engines ENGINE…"
     if len(args.names) != 1:
         raise InputError(

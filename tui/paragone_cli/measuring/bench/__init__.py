@@ -99,7 +99,7 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
     failed = {benched.name: benched.error for benched in bench.engines if benched.error is not None}
     for name, error in failed.items():
         print_error(error, name if len(bench.engines) > 1 else "")
-    # without an error, nothing is measured if the contexts are too small for the tests
+    # if the contexts are too small for all tests, nothing is measured, although no engine has an error
     return interrupts.exit_code(
         list(failed.values()), nothing_done=all(benched.is_empty for benched in bench.engines)
     )

@@ -20,7 +20,7 @@ _TITLES = {"prefill_tps": "Prefill, tokens/s", "decode_tps": "Decode, tokens/s"}
 
 
 def put_plots(rows: Sequence[Row]) -> None:
-    """Print bars for one test; for several, curves over the tokens of depth and prompt."""
+    """Print bars for one test; for several tests, curves over the number of tokens of depth and prompt."""
     several = len({_tokens(test) for _, test, _ in rows}) > 1
     for figure, title in _TITLES.items():
         curves: dict[str, dict[int, float]] = {}
@@ -40,7 +40,7 @@ def put_plots(rows: Sequence[Row]) -> None:
 
 
 def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: str) -> None:
-    """Print a curve for each name, of values by their x. `x_title` is the title of the x axis."""
+    """Print a curve for each name in `curves`, through points of y by x. `x_title` is the title of the x axis."""
     if (plotext := _plotext()) is None:
         return
     put()
@@ -59,7 +59,7 @@ def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: s
 
 @functools.cache
 def _found() -> ModuleType | None:
-    """Return the package that draws; None, with a note, if it is not installed."""
+    """Return the package that draws, or, if the package is not installed, print a note and return None."""
     try:
         import plotext
     except ModuleNotFoundError:
@@ -70,7 +70,7 @@ def _found() -> ModuleType | None:
 
 
 def _plotext() -> ModuleType | None:
-    """Return the package that draws, with an empty figure; None if it is not installed."""
+    """Return the package that draws, with an empty figure, or None if the package is not installed."""
     if (plotext := _found()) is not None:
         plotext.clear_figure()
         plotext.theme("clear")

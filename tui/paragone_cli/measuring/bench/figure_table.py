@@ -41,7 +41,7 @@ def shown(spread: Spread | None) -> str:
 
 
 def number_text(value: float, beside: float | None = None) -> str:
-    """Return a number with at least four digits; with `beside`, with as many decimals as that number."""
+    """Return a number with at least four digits, or, with `beside`, with as many decimals as `beside` would get."""
     size = abs(value if beside is None else beside)
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{value:,.{decimals}f}"

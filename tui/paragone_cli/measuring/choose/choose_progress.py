@@ -49,7 +49,7 @@ class ChooseProgress(ChoiceObserver):
         self._note(sentence)
 
     def known(self, answers: int, total: int) -> None:
-        """Print how many answers are known."""
+        """Print how many answers are taken over from earlier experiments."""
         self._note(known_text(answers, total))
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
