@@ -12,7 +12,7 @@ __all__ = ["OPENMP", "physical_cores"]
 OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}
 """Environment variables for a program that computes with OpenMP, unless the user has set them.
 
-The threads of GCC's OpenMP library spin while they wait for each other. By default they spin so long that one thread
+The threads of GCC's OpenMP library spin while they wait for each other. By default the threads spin so long that one thread
 without a free core delays all others. With two other busy processes on 2 cores, llama.cpp decoded 0.4 to 19 tokens/s by
 default, and 30 to 33 with this setting. Without another busy process, llama.cpp decoded 65 tokens/s by default, and 63 with
 this setting.

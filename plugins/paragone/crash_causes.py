@@ -53,7 +53,7 @@ WITHOUT_AMX = "-mno-amx-int8"
 
 
 def amx_miscompiled(code: str, cure: str) -> CrashCause:
-    """Return the cause of crashes in AMX code that GCC compiled wrongly. `code` names the program that contains llama.cpp."""
+    """Return the cause of crashes in AMX code that GCC compiled wrongly. `code` names the program with llama.cpp."""
     # llama.cpp's issue 20824: GCC's bug 114098 leaves the tile configuration of ggml's AMX code unwritten.
     return CrashCause(
         signals=(signal.SIGSEGV, signal.SIGILL),

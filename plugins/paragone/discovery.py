@@ -105,8 +105,8 @@ class Watch:
     """Callbacks to the application during the import of plugins."""
 
     importing: Callable[[str, str], contextlib.AbstractContextManager[None]] = _unwatched
-    """Called with the names of a third-party plugin and its package. Returns a context that surrounds the import. The context
-    can raise InterfaceViolation to refuse the plugin."""
+    """Called with the names of a third-party plugin and its package. Returns a context that surrounds the import. The
+    context can raise InterfaceViolation to refuse the plugin."""
     waiting: Callable[[str], None] = lambda plugin: None
     """Called with the name of a plugin whose import takes longer than `NOTICE_S` and continues."""
 
@@ -167,7 +167,7 @@ def _discover(
     for is_ours, some in itertools.groupby(plugins, key=lambda plugin: plugin.is_ours):
         if only is not None and only in found:
             break  # the name is taken
-        own = set(found)  # empty while paragone's own plugins are loaded, then their names
+        own = set(found)  # the names from paragone's own plugins; empty until these are loaded
         limit = LOADING_S if is_ours else seconds
         for plugin, loading in _load_all(list(some), noun, check, watch, limit):
             try:

@@ -37,7 +37,7 @@ The match begins at `://`, and `end` has at most 8 characters, so that the time 
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*\d)[\w.+/~=-]{8,}")
 
 _WORD = re.compile(r"(?<![\w.+~/-])[\w.+~-]++={0,2}(?!/)")
-"""A word of a text, with punctuation at its end. Parts of a path do not match, because folders are often named after a digest.
+"""A word of a text, with punctuation at its end. Parts of a path do not match: folders are often named after a digest.
 
 The pattern does not backtrack, so that the time is proportional to the length of the text.
 """

@@ -66,9 +66,9 @@ _SHOWN = 80
 class Options:
     """Base class of a backend's options.
 
-    Subclass it as a frozen, slotted, keyword-only dataclass whose fields are made with `option`. A field's type is `bool`,
-    `int`, `float`, `str`, a `Literal` of strings, a union of these (`bool | int`), `tuple[T, ...]` with one of these types
-    as `T`, or `Mapping[str, Json]` for a JSON object. `| None` can follow each of these types.
+    Subclass `Options` as a frozen, slotted, keyword-only dataclass whose fields are made with `option`. A field's type is
+    `bool`, `int`, `float`, `str`, a `Literal` of strings, a union of these (`bool | int`), `tuple[T, ...]` with one of
+    these types as `T`, or `Mapping[str, Json]` for a JSON object. `| None` can follow each of these types.
     """
 
 

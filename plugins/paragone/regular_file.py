@@ -61,7 +61,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def reading(path: Path, *, hint: str) -> Iterator[BufferedReader]:
-    """Open a file for reading, and close it at the end of the block. Errors for a pipe, a socket or a device have this `hint`.
+    """Open a file for reading until the end of the block. Errors for a pipe, a socket or a device have this `hint`.
 
     Raises InputError if the file cannot be opened or read, or is not a regular file.
     """

@@ -1,4 +1,4 @@
-"""Write counts, sizes, and quoted or shortened texts alike in all sentences."""
+"""Write counts, sizes, and quoted or shortened texts in the same form in all sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _QUOTED = 60
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return a count with its noun: `1 prompt`, `2,000 prompts`. `plural` is the plural of a noun that does not just add an s."""
+    """Return a count with its noun: `1 prompt`, `2,000 prompts`. `plural` is the plural, if not just an s is added."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 

@@ -53,7 +53,7 @@ class JsonSchema(LimitedAssertion[JsonSchemaOptions]):
 def _schema_fault(schema: str) -> str:
     """Return why a schema is not valid; empty for a valid schema. Raises InputError if jsonschema is not installed."""
     try:
-        import jsonschema  # not at the top: only suites with schemas need it
+        import jsonschema  # not at the top: only suites with schemas need this import
     except ModuleNotFoundError as error:
         if error.name != "jsonschema":
             raise

@@ -69,7 +69,7 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
 def _replace_closed_streams() -> None:
     """Replace standard output and standard error if they are closed.
 
-    Writing to standard output then fails as on a full disk; standard error is discarded.
+    Writing to the new standard output fails as on a full disk; the new standard error discards all text.
     """
     for name, mode in (("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:

@@ -23,12 +23,12 @@ class GuardError(Exception):
 
 
 class _OutOfTimeError(BaseException):
-    """The time is up. A timer's thread raises this error in the guarded thread. `except Exception` does not catch it."""
+    """The time is up. A timer's thread raises this error, which `except Exception` does not catch, in the guarded thread."""
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Interrupt the code in the block after SECONDS, or when it takes more than MEMORY bytes.
+    """Interrupt the code in the block after SECONDS, or when the code takes more than MEMORY bytes.
 
     Raises GuardError. The time limit works between Python bytecodes, so it does not interrupt a single call into C. After
     CPU_SECONDS, SIGPROF ends the whole process, so only workers may use this function. The memory limit works only on Linux

@@ -32,7 +32,7 @@ class _File(NamedTuple):
 
 
 def find_models(folders: Sequence[str]) -> list[ModelInfo]:
-    """List the GGUF models in these folders and their subfolders, by path. A split model is one item.
+    """List the GGUF models in these folders and their subfolders, sorted by path. A split model is one item.
 
     The list leaves out image encoders (mmproj), and gives the problem of other files that cannot be loaded.
     Unreadable folders are skipped. A file of several revisions in Hugging Face's cache is listed once.

@@ -22,7 +22,7 @@ def go_offline(*, allows_loopback: bool) -> None:
 def close_for_good() -> None:
     """Make the system refuse this process and its children every socket except Unix sockets.
 
-    The process cannot undo the restriction. Raises OSError where the system has no such restriction.
+    The process cannot undo the restriction. Raises OSError if the system cannot restrict the process.
     """
     # ctypes takes as long to import as a small command runs
     from paragone.worker.child_process.confinement import LAYER, close_network

@@ -1,8 +1,8 @@
 """The guard of this process: it allows the addresses that engines name, and refuses and lists all other addresses.
 
-The guard is an audit hook (PEP 578), which sees the calls of Python's own sockets. So it guards against mistakes of
-plugins and libraries, not against attacks: native code can open sockets that the hook does not see. Only the system can
-refuse such sockets; see `paragone.worker.child_process.confinement`.
+The guard is an audit hook (PEP 578), which sees the calls of Python's own sockets. The guard protects from mistakes of
+plugins and libraries, not from attacks: native code can open sockets that the hook does not see. Only the system can refuse
+sockets of native code; see `paragone.worker.child_process.confinement`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Guard:
         self.layer = ""
         """The system's restriction that closes the network to this process for good; empty if only the guard refuses."""
         self.on_contact: list[Callable[[Contact], None]] = []
-        """Called with each contact that is new in the list, in the thread that makes the contact. A callback must not raise."""
+        """Called with each contact that is new in the list, in the thread of the contact. A callback must not raise."""
         self.contacts: list[Contact] = []
         """The contacts since the start, each combination of engine, address and refusal once."""
         self._known: set[tuple[str, str, str]] = set()
@@ -151,7 +151,7 @@ class Guard:
             self._is_listing = True
 
     def check(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Check a call of a socket, as audit hooks get it. Raises ContactRefused."""
+        """Check a call of a socket, from the arguments of an audit hook. Raises ContactRefused."""
         if event in _LOOKUPS:
             host = arguments[0][0] if event == "socket.getnameinfo" else arguments[0]
             self._check_lookup(spelled(host or ""))

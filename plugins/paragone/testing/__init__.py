@@ -3,7 +3,7 @@
 Needs pytest, and pytest-asyncio in either of its modes. Derive a class from `BackendConformance` in a test module
 of the backend; docs/plugins.md has an example.
 
-The tests of such a class share one open engine and one event loop: declare your asynchronous
+The tests of the derived class share one open engine and one event loop: declare your asynchronous
 fixtures with `pytest_asyncio.fixture(loop_scope="class")`. A fixture with `scope="class"` must be a
 `classmethod`.
 """

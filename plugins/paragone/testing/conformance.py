@@ -35,7 +35,7 @@ class BackendConformance(
     RefusalChecks,
     StoppingChecks,
 ):
-    """Tests of what every backend must do. Subclass it and override the fixtures `backend` and `opening`.
+    """Tests of what every backend must do. Subclass `BackendConformance` and override the fixtures `backend` and `opening`.
 
     If answers are slow or short by default, also override `sampling`, `long_sampling`, `patience`
     and `grace`. A method whose capability the backend lacks must raise an EngineError.

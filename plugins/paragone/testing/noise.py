@@ -1,7 +1,7 @@
 """Measurement of an engine's numerical noise, which is the tolerance of other checks.
 
 Rounding depends on the batch size, so an engine computes slightly different log-probabilities for the
-same tokens. The differences depend on the processor: none, or tenths of a nat. The tolerance is therefore
+same tokens. The differences depend on the processor, and are between zero and tenths of a nat. The tolerance is therefore
 measured in the same test run and is not a constant.
 """
 

@@ -40,7 +40,7 @@ class DeviceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPart:
-    """The sizes in bytes of a part of a model that is on one device as a whole, such as a layer.
+    """The sizes in bytes of a part of a model, such as a layer, which cannot be divided between devices.
 
     Attributes:
         weights: Bytes of the part's weights on a GPU.

@@ -1,4 +1,4 @@
-"""The application's side of a worker: it sends jobs and yields their messages.
+"""The application's side of a worker: sends jobs, and yields the messages of each job.
 
 Every job ends with an answer or an error.
 """

@@ -241,7 +241,7 @@ async def start_worker(
 
 
 def network_word(network: bool) -> str:
-    """Return the argument that opens the network to a new process, or closes it: `open` or `closed`; offline always `closed`."""
+    """Return the argument `open` or `closed`, which opens or closes the network to a process; offline always `closed`."""
     return "open" if network and not GUARD.is_offline else "closed"
 
 

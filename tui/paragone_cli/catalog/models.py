@@ -61,12 +61,12 @@ class _Listed:
 
 
 _Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
-"""Models, and the errors of backends and servers that list none, each with the name of its backend."""
+"""Models, and the errors of backends and servers that list no models, each with the name of its backend."""
 
 
 @command(ModelsArguments)
 def models(args: ModelsArguments) -> int:
-    """Print the models, and the errors of backends and servers that list none."""
+    """Print the models, and the errors of backends and servers that list no models."""
     context = CommandContext(args)
     folders = context.config.models.folders
     for folder in folders:

@@ -78,7 +78,7 @@ def schedule_option(*actions: str, default: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """The arguments of every command. A command adds its own in a frozen subclass, with `word`, `option` and `switch`."""
+    """The arguments of every command. A command's frozen subclass adds fields with `word`, `option` and `switch`."""
 
     config: Path | None = option(
         "--config FILE", "config file to use instead of the user's config.toml", type=Path

@@ -1,4 +1,4 @@
-"""The context of a command: settings, backends, the engines that the command line names, and the screen that opens engines."""
+"""The context of a command: settings, backends, the engines that the command line names, and the screen for engines."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ from paragone_workbench.paths import state_file
 class CommandContext:
     """The settings in force, the saved state and the backends. Raises InputError if the settings are invalid.
 
-    A config file outside of the user's folder for settings may come from somebody else: the user must allow the programs and addresses in it.
+    A config file outside of the user's folder for settings may come from somebody else: the user must allow the programs and
+    addresses in such a file.
 
     Warnings about the state file, about a config file that other users can read, and about plugins that ended the program
-    are printed if `warns` is true; a screen shows them itself. A broken state file is renamed, so that the next command does not find it.
+    are printed if `warns` is true; a screen shows the warnings itself. A broken state file is renamed, so that the next
+    command does not find the file.
     """
 
     def __init__(self, args: Arguments, *, warns: bool = True) -> None:
@@ -74,7 +76,7 @@ class CommandContext:
     def engines(
         self, names: Iterable[str], settings: Sequence[str], preset: str | None = None
     ) -> tuple[EngineDefinition, ...]:
-        """Return the named engines with their options overridden by those of a preset, and by `--set`.
+        """Return the named engines with their options overridden by a preset's options, and by `--set`.
 
         Raises InputError.
         """
@@ -97,7 +99,7 @@ class CommandContext:
     def with_settings(
         self, definition: EngineDefinition, settings: Sequence[str], preset: str | None = None
     ) -> EngineDefinition:
-        """Return the engine with its options overridden by those of a preset, and by `--set`. Raises InputError."""
+        """Return the engine with its options overridden by a preset's options, and by `--set`. Raises InputError."""
         if not settings and preset is None:
             return definition  # the backend may be missing: the screen shows that
         backend = self.registry.get(definition.backend)

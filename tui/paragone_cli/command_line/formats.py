@@ -95,7 +95,7 @@ def bar(done: int, total: int) -> str:
 
 
 def metrics_text(metrics: RunMetrics) -> str:
-    """Return the metrics of a run in one line, without those that are unknown."""
+    """Return the metrics of a run in one line, without the unknown metrics."""
     parts = [counted(metrics.completion_tokens, "token")]
     if metrics.decode_tps is not None:
         shared = " (shared)" if metrics.shared else ""

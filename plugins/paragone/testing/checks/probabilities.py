@@ -27,7 +27,7 @@ class ProbabilityChecks(ConformanceFixtures):
     """The method `tokenize`, and log-probabilities of runs."""
 
     async def test_tokens_agree_with_the_run(self, subject: Subject) -> None:
-        """`tokenize`, also with `count_only`, gives as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
+        """`tokenize` counts as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
             await refused(subject.prompt_of(request), kind=ParagoneError)

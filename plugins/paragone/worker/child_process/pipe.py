@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 FRAME = 0.033
-"""Shortest time in seconds between two messages with tokens. The first token, and a token that takes longer, are sent at once."""
+"""Shortest time in seconds between two messages with tokens. The first token, and a slower token, are sent at once."""
 
 MOST = 256
 """Largest number of events in a message. The application's screen cannot react while the application reads a message."""
@@ -84,9 +84,9 @@ class _Incoming(io.RawIOBase):
 class Frames:
     """Batches a run's events, so that a fast engine does not need a message per token.
 
-    Normally the engine's own thread sends the events between two tokens. If all cores are computing, any other
-    thread that wakes during a token takes a core from a compute thread, and the other compute threads wait for
-    this compute thread. The thread of this class therefore wakes only after a long time without a token.
+    Normally the engine's own thread sends the events between two tokens. If all cores are computing, a thread that wakes
+    during a token takes a core from a compute thread, for which all other compute threads then wait. The thread of this
+    class therefore wakes only after a long time without a token.
     """
 
     def __init__(self, pipe: Pipe, job: int) -> None:

@@ -41,7 +41,7 @@ A = TypeVar("A", bound=Value)
 
 
 def serve(descriptor: int, engine: str) -> None:
-    """Run jobs for the application, at the other end of a socket, until the socket closes. `engine` has the form `module:Class`."""
+    """Run jobs for the application at the other end of a socket, until the socket closes. `engine` is `module:Class`."""
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)  # child processes of the engine must not keep the pipe open
     pipe = Pipe(connection)
@@ -121,7 +121,7 @@ class JobRunner:
             self._engine.close()
 
     def _fail(self, job: Job, error: ParagoneError) -> None:
-        import traceback  # imported here because most workers never need it
+        import traceback  # imported here because most workers never need this import
 
         traceback.print_exc()
         self._pipe.say(Failed(job=job.number, error=error))

@@ -9,7 +9,7 @@ from paragone_cli.command_line.output import cells, put, standard_output, table_
 from paragone_workbench.measure.bench.spread import Distribution, Spread
 
 _NAMING = 3
-"""Columns that name the engine and the test, before those with figures."""
+"""Columns that name the engine and the test, before the columns with figures."""
 
 
 def put_figures(table: Sequence[Sequence[str]]) -> None:

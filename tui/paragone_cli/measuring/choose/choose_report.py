@@ -20,7 +20,7 @@ from paragone_workbench.reporting.file import format_of
 def check_report(path: Path, request: SuiteRequest, *, force: bool) -> None:
     """Check before hours of measurements that the report can be written. Raises ParagoneError.
 
-    An existing file may be replaced if it is an unchanged report of the same choice, or if `force` says so.
+    An existing file may be replaced if it is an unchanged report of the same choice, or if `force` is true.
     """
     try:
         format_of(path, replaces=force)
