@@ -123,6 +123,23 @@ async def test_marks_of_earlier_answers_do_not_stay(start):
         await screen.until(lambda: "≠" not in screen.text, "one lane has no marks")
 
 
+async def test_marks_of_a_replaced_engine_do_not_stay(start):
+    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
+    async with start(*lanes) as screen:
+        await screen.ask("go")
+        await screen.answered()
+        await screen.until(lambda: screen.text.count("≠ 1") == 2, "both lanes have the mark")
+        await screen.press("f4")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
+        await screen.type("rogue:wide")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        await screen.until(
+            lambda: not any("≠" in column.status.render_line(0).text for column in screen.columns),
+            "no two of the present engines have answered",
+        )
+
+
 async def test_what_is_set_for_all_lanes_is_no_alarm(start):
     lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second", max_tokens=3)
     async with start(*lanes) as screen:
