@@ -148,7 +148,7 @@ class OpenEngine(ABC):
         """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
 
         Only engines that cannot compute distributions need this method. After `stop`, the generator ends early.
-        Raises InputError if the sequence exceeds the context, and EngineError if the engine cannot report the likeliest tokens.
+        Raises InputError if the sequence exceeds the context, and EngineError if the engine cannot report likeliest tokens.
         """
         raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
 
