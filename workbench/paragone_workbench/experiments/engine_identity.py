@@ -29,8 +29,8 @@ def engine_identity(
 ) -> Json:
     """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
 
-    In another folder, the same relative path is another model, and a replaced file has other weights. Of a model on a
-    server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
+    The same relative path in another folder leads to another model, and a replaced file has other weights. Of a model on
+    a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
     that the engine had in that run.
     """
     known = without_secrets(engine, backend)
@@ -44,7 +44,7 @@ def engine_identity(
 
 
 def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
-    """Return the file in `weights` that has this name, else the present file on this machine, else None."""
+    """Return the file called `name` in `weights`, else the present file on this machine; None if there is neither."""
     path = Path(expand_home(name))
     for file in weights:
         loaded = Path(file.path)

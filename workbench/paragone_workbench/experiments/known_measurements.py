@@ -67,7 +67,7 @@ class KnownFidelity(NamedTuple):
     Attributes:
         candidates: The comparisons of distributions.
         answers: The comparisons of greedy answers.
-        data: The newest measurement over the same text as `candidates`; empty if there is none.
+        data: The newest measurement that used the same text as `candidates`; empty without such a measurement.
     """
 
     candidates: dict[str, MeasurementJson]
@@ -126,7 +126,7 @@ def is_enough(fidelity: MeasurementJson) -> bool:
 def known_errors(
     measurements: Iterable[Measurement], identities: Mapping[str, str], field: str
 ) -> dict[str, str]:
-    """Return why the newest measurement of an engine has no result, by engine. `field` is the list of engines in the data."""
+    """Return why the newest measurement of an engine has no result, by engine. `field` names the list of engines."""
     found: dict[str, str] = {}
     for measurement in measurements:
         for name, item in _items(measurement, identities, measurement.data.get(field)):
@@ -140,7 +140,7 @@ def _of_all(
     wanted: tuple[Json, ...],
     names: Collection[str],
 ) -> dict[str, MeasurementJson]:
-    """Return the figures measured with the wanted settings, or with settings for which all engines have figures."""
+    """Return the figures for the settings `wanted`; for other settings if only these have figures of all engines."""
     choices = (found.get(wanted, {}), *found.values())
     return next((by_name for by_name in choices if len(by_name) == len(names)), choices[0])
 

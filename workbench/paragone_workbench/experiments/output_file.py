@@ -24,8 +24,8 @@ class FileExists(InputError):
 def check_target(path: Path, *inputs: Path, replaces: bool = False) -> None:
     """Check that a file can be written, before hours of work. Raises InputError.
 
-    The file must be neither write-protected nor one of the `inputs` of the command or of the program's own files. Raises
-    FileExists if the file exists, unless `replaces` says that the user agreed to replace it.
+    The file must be neither write-protected, nor one of the command's `inputs`, nor one of the program's own files. Raises
+    FileExists if the file exists, unless `replaces` says that the user agreed to replace the file.
     """
     try:
         found = exists(path)
@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
 
 def _target(path: Path) -> Path:
-    """Return the file that a path leads to. A circular link leads to itself."""
+    """Return the file that a path leads to; for a circular link, the link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 

@@ -78,11 +78,13 @@ class SuiteComparison:
     Attributes:
         engines: The figures of each engine.
         comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
-        not_worse: For each pair of engines and each of the two, whether its pass rate is lower by more than a margin.
+        not_worse: For both orders of each pair of engines, whether the pass rate of the second engine is lower than that of
+            the first by more than a margin.
         same: How often the texts of a pair are equal, for each pair that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
-        unjudged: Number of prompts that are left out in the same way, since a judge has not been asked yet.
+        unjudged: Number of prompts that are left out of pass rates and scores for all engines, since a judge has not been
+            asked yet.
         apart: Pairs of engines whose times are not compared, because the runs did not alternate.
     """
 
@@ -118,19 +120,22 @@ class SuiteComparison:
             pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
             yield (
                 f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
-                "speed would look like a difference. In one experiment with `--schedule sequential` they alternate."
+                "speed would look like a difference. In one experiment with `--schedule sequential` the runs alternate."
             )
         for engine in self.engines:
             if engine.drift is not None:
                 verb = "fell" if engine.drift < 0 else "rose"
                 yield (
                     f"{engine.engine}: the decode rate {verb} by {abs(engine.drift):.0%} from the first third of the runs to the "
-                    "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: its "
-                    "speeds are uncertain."
+                    "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: the "
+                    "engine's speeds are uncertain."
                 )
 
     def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
-        """Yield the note on prompts that pass rates and scores leave out. `why` has `{who}` where the engines are named."""
+        """Yield the note on prompts that pass rates and scores leave out.
+
+        `why` is the end of the sentence; `{who}` in `why` becomes the names of engines, each with a number of prompts.
+        """
         if count:
             who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"

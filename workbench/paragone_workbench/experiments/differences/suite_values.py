@@ -137,8 +137,8 @@ def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineVal
     """Return the values of each engine, in the order of `engines`.
 
     Rows may come in any order; rows of other engines are skipped. A prompt is left out for all engines if an assertion
-    gave no verdict about the answer of any engine. If the prompt counted for engines that failed another assertion, a
-    judge without a verdict could only lower pass rates.
+    gave no verdict about the answer of any engine. If the prompt counted as failed where another assertion fails, judges
+    without verdicts could lower pass rates, but not raise them.
     """
     found = {engine: EngineValues(engine) for engine in engines}
     for row in rows:
@@ -151,7 +151,7 @@ def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineVal
 
 
 def _speeds(metrics: RunMetrics) -> dict[str, float | None]:
-    """Return the values of `SPEEDS`, without the times of a run that shared the machine or its server."""
+    """Return a run's values of the metrics `SPEEDS`, without times if the run shared the machine or its server."""
     tokens = metrics.completion_tokens
     if metrics.shared:
         return {"completion_tokens": tokens}

@@ -47,7 +47,7 @@ def _ray() -> Any:
             f"A cluster needs the package ray, and {error.name} is not installed.",
             hint=f"Install it on this machine and on all nodes with: {install_command('ray')}",
         ) from error
-    # Without handlers of its own, Ray's warnings would be printed between the lines of the progress.
+    # Without this, Ray's warnings would be printed between the lines of the progress.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     return ray
 
@@ -102,7 +102,10 @@ class Cluster:
 
     @classmethod
     async def join(cls, text: str) -> Cluster:
-        """Join the cluster that `--on` names. Raises InputError if there is no cluster, or if the versions differ."""
+        """Join the cluster that `--on` names.
+
+        Raises InputError if there is no cluster, or if the cluster has another version of Python or Ray than this program.
+        """
         address = cluster_address(text)
         try:
             return await _in_thread(lambda: _joined(address))
@@ -160,12 +163,12 @@ class Cluster:
         return found
 
     def start(self, place: Place) -> RemoteActor:
-        """Start a process at a place. The process waits until the node has room."""
+        """Start a process at a place. The process waits until the cores and GPUs of the place are free."""
         return RemoteActor(self._ray, place)
 
     async def leave(self) -> None:
-        """Leave the cluster, which ends the processes that this program has started on the nodes."""
-        with contextlib.suppress(TimeoutError):  # at the latest, the connection ends with this program
+        """Leave the cluster. This ends the processes that this program has started on the nodes."""
+        with contextlib.suppress(TimeoutError):  # the connection ends with this program anyway
             await _in_thread(self._ray.shutdown)
 
 

@@ -29,7 +29,7 @@ class ClusterEngine:
 
     @property
     def doing(self) -> str:
-        """The number of places where the engine is open, as text; before the first is open, what the processes do."""
+        """The number of places where the engine is open, as text; what a process does, if the engine is open nowhere yet."""
         is_open = sum(not shard.doing for shard in self.shards.values())
         if is_open:
             return counted(is_open, "place")

@@ -57,7 +57,7 @@ class ClusterJudge:
 
     @property
     def width(self) -> int:
-        """Number of requests that the judge takes at once."""
+        """Number of requests to give the judge at a time."""
         return _ASKED_AT_ONCE * len(self._seats)
 
     async def execute(self, spec: RunSpec) -> Executed | None:
@@ -115,7 +115,7 @@ class ClusterJudge:
         actor.kill()
 
     def _lose(self, seat: _Seat, lost: ProcessLost) -> None:
-        """Handle a lost process: the place starts another process with the next request, unless the node is gone."""
+        """Handle a lost process: unless the node is gone, the next request starts another process at the place."""
         if self._stopped:
             return
         if seat.actor is not None:

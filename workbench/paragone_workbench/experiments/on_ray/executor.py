@@ -158,7 +158,10 @@ class RayExecutor:
         engine.leave(number, is_done=queue.is_done or self._stopped.is_set())
 
     async def _use(self, index: int, process: _Process, queue: CellQueue) -> None:
-        """Let a process execute runs until none is left. Raises ProcessLost, and StoreError."""
+        """Let a process execute runs until none is left.
+
+        Raises ProcessLost if the process is gone, and StoreError if the history cannot be read or written.
+        """
         actor, engine = process.actor, self._states[index]
         definition = self._engines[index].definition
         opening = asyncio.create_task(actor.begin(definition, process.place.cores, offline=GUARD.is_offline))

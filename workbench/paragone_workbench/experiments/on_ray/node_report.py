@@ -29,7 +29,7 @@ class NodeReport:
     Attributes:
         paragone: The version of paragone.
         files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
-        estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate it.
+        estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate memory.
         problems: Why engines cannot be opened on the node, by the engines' names.
     """
 

@@ -10,7 +10,7 @@ from paragone import MemoryEstimate
 from paragone_workbench.engines.definitions import EngineDefinition
 
 _MOST_ON_A_GPU = 4
-"""Most processes that open an engine on one GPU, even if more processes fit: the processes compute in turns."""
+"""Largest number of processes that open an engine on one GPU, even if more fit: the processes compute in turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,11 @@ def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
 def _change(
     what: str, before: Json, now: Json, *, unset: str | None = None, effect: str | None = None
 ) -> Iterator[Change]:
-    """Yield the change, if there is one. `unset` is shown for None, which otherwise means unknown."""
+    """Yield the change, if there is one.
+
+    With `unset`, None means an unset value, shown as this text. Without `unset`, None means an unknown value, and gives no
+    change.
+    """
     if (before is None or now is None) and (unset is None or before is now):
         return
     if json.dumps(before) == json.dumps(now):  # in JSON, a tuple equals a list

@@ -80,7 +80,7 @@ async def document_of_conversation(
 
 
 def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
-    """Yield the document of a conversation that no history has. The document has no votes, and no digests of weights."""
+    """Yield the document of a conversation that is in no history, without votes and without digests of weights."""
     return _conversation(None, conversation, (), find)
 
 
@@ -133,7 +133,7 @@ async def _conversation(
 async def document_of_conversations(
     history: History, numbers: Sequence[int], find: BackendLookup
 ) -> AsyncIterator[str]:
-    """Yield one document with several conversations in pieces.
+    """Yield one document with several conversations, in pieces.
 
     Raises StoreError, and InputError for an unknown conversation.
     """
@@ -180,7 +180,10 @@ async def _pieces(
 
 
 def _result(run: RunResult) -> dict[str, Json]:
-    """Return the fields of a run without engine and manifest. `uuid` is the run's id; `id` in the document is for people."""
+    """Return the fields of a run without engine and manifest.
+
+    `uuid` is the run's id. The `id` that the document gives the run, such as `r45`, is for people.
+    """
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
     fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately

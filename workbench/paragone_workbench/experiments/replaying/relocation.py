@@ -25,7 +25,8 @@ async def find_model(
     `weights` are the recorded files, with their digests if these are known. Raises StoreError, and InputError if there is
     no such model.
     """
-    files = [file for file in weights if file.modified_ns is not None]  # other files are on a server
+    # Files without a time of change are on servers.
+    files = [file for file in weights if file.modified_ns is not None]
     if not files:
         return definition.model
     first = files[0]

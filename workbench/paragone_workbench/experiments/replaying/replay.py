@@ -84,7 +84,7 @@ class EngineReport:
     reused_cache: int = 0
     """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
     describes_past: bool = True
-    """Whether the recorded runs name the weights and the machine. Runs of older versions of paragone name neither."""
+    """Whether the recorded runs name the weights and the machine, which older versions of paragone did not record."""
 
     def add(self, changes: Iterable[Change]) -> None:
         """Add the changes that the report does not have yet."""
@@ -214,7 +214,7 @@ class Replay:
 
 
 def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]:
-    """Return the manifests of runs without the requests, each manifest once."""
+    """Return the different manifests of runs, without the requests that the manifests contain."""
     found: list[Mapping[str, Json]] = []
     for run in runs:
         common = run.result.common_manifest

@@ -1,4 +1,7 @@
-"""The identity of the model behind an engine, as the engine reports it. All runs of an experiment need the same identity."""
+"""The identity of the model behind an engine, as the engine reports it.
+
+All runs of an engine in an experiment need the same identity.
+"""
 
 from __future__ import annotations
 

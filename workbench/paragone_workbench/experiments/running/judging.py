@@ -35,7 +35,7 @@ class _OpenRun(NamedTuple):
 class Judging:
     """Checks the assertions that ask an engine and have no result yet.
 
-    The judges of an assertion are open together; assertions with other judges come afterwards.
+    The judges of an assertion are open at the same time. Assertions with the same judges are checked together.
     """
 
     work: SuiteWork
@@ -129,8 +129,8 @@ class Judging:
         if known != identity:
             panel.give_up(
                 InputError(
-                    f"The judge is not the one that judged before in e{self.work.experiment.number}, which was {known}, and is "
-                    f"now {identity}. No verdict of this judge was added.",
+                    f"Another judge judged before in e{self.work.experiment.number}: the judge was {known}, and is now "
+                    f"{identity}. No verdict of the new judge was added.",
                     hint="Begin a new experiment with --fresh, or restore the judge as it was.",
                 )
             )

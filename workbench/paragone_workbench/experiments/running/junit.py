@@ -35,7 +35,7 @@ async def write_junit(
     totals: Sequence[EngineTotals],
     chosen: frozenset[int] | None = None,
 ) -> None:
-    """Write the finished runs of the chosen prompts. A complete new file replaces an earlier one. Raises ParagoneError."""
+    """Write the finished runs of the chosen prompts. The finished file replaces an earlier file. Raises ParagoneError."""
     with replacing(path) as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n')
         file.write(_opening("testsuites", {"name": experiment.name}))

@@ -159,7 +159,7 @@ class SuiteRunner:
         self.observer.progressed()
 
     def _waits(self) -> bool:
-        """Return whether to wait for the program that locks the history. Report the first call of each wait to the observer."""
+        """Return whether to wait for the program that locks the history. Notify the observer when a wait begins."""
         if self.stopped:
             return False
         if not self._is_waiting:

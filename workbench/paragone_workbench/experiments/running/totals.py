@@ -16,7 +16,7 @@ from paragone_workbench.store import Experiment, ExperimentRun, History
 class SpeedTotals:
     """The values of a time or a rate of runs, in 8 bytes a run.
 
-    Runs that shared the machine or a server are slower, so the values of such runs are used only if all runs shared.
+    Runs that shared the machine or a server are slower, so the values of such runs are used only if there are no other runs.
     """
 
     alone: array[float] = field(default_factory=lambda: array("d"))

@@ -46,7 +46,7 @@ class AssertionCatalog:
     problems: tuple[PluginProblem, ...] = ()
 
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
-        """Check an assertion of a prompt with this expected answer. Raises InputError."""
+        """Check an assertion of a prompt whose expected answer is `expected`. Raises InputError."""
         assertion, options = self.prepared(spec)
         with _blaming(spec.type):
             assertion.check_expected(expected, options)

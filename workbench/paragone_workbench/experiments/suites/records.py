@@ -30,7 +30,7 @@ class Record:
 
 
 def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | SuiteProblem:
-    """Return the record that `read` returns for a line, or a problem; `mistake` is the message for a value of another type."""
+    """Return the record that `read` returns for a line, or a problem; `mistake` is the message if the value is no object."""
     try:
         values = read()
     except InputError as error:
@@ -97,7 +97,7 @@ class RecordReader:
         self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
 
     def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
-        """Return a value of the type `kind`, or None. For a value of another type, add the problem that it must be `wanted`."""
+        """Return the value of a key, or None. If its type is not `kind`, add the problem that the value must be `wanted`."""
         value = self.record.values.get(key)
         if value is None or isinstance(value, kind):
             return value
@@ -167,7 +167,7 @@ class RecordReader:
         return ()
 
     def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
-        """Return the checked assertions of the record and of the file; without any, `equals` if an answer is expected."""
+        """Return the checked assertions of the record and the file; `equals` if there are none, but an expected answer."""
         own: list[AssertionSpec] = []
         for item in self._value("assertions", list, "a list") or ():
             try:

@@ -35,7 +35,7 @@ class SuitePrompt:
             prompt does not renumber other prompts.
         line: The line of the file where the prompt begins, from 1.
         messages: The messages for the engines, oldest first, with the system message and with variables filled in.
-        expected: The expected answer, with variables filled in; None if there is none.
+        expected: The expected answer, with variables filled in; None if no answer is expected.
         tags: Names by which prompts are chosen.
         variables: The values that were filled in, by the names of the variables.
         assertions: The checks of an answer: those of the prompt, then those of the file.
@@ -76,7 +76,7 @@ class Suite:
         name: The name of the file, without the ending.
         prompts: The prompts without a problem, in the order of the file.
         problems: The problems of the other prompts, in the order of the file.
-        given_system: Indices of the prompts with the user's own system prompt, because the file has none.
+        given_system: Indices of the prompts with the user's own system prompt, because the file has no system prompt.
     """
 
     name: str

@@ -32,9 +32,8 @@ EXAMPLES = {
 def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
     """Read a suite file, whose ending names its format: .jsonl, .csv or .toml.
 
-    `system` is the system prompt of the prompts for which the file has none. Prompts with a problem are
-    left out, and the suite lists the problems. Raises InputError if the file cannot be read, is not UTF-8
-    text, or has no usable prompt.
+    Prompts for which the file has no system prompt get the system prompt `system`. Prompts with a problem are left out, and
+    the suite lists the problems. Raises InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt.
     """
     ending = path.suffix.lower()
     if ending not in EXAMPLES:
@@ -94,7 +93,7 @@ def _read(path: Path, *, largest: int) -> str:
 
 
 def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
-    """Yield the records of a text with an object a line, and a problem for each malformed line. Skip empty lines."""
+    """Yield the record in each line of a text, and a problem for each malformed line. Skip empty lines."""
     # Not splitlines: it splits at characters that strings in JSON may contain.
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():

@@ -54,7 +54,7 @@ class BlindAnswers:
         return [answer.take(shown) for answer in self._answers]
 
     def show_all(self) -> bool:
-        """Make `take` give out all text, if all runs have ended. Returns whether all have ended."""
+        """Make `take` give out all text, if all runs have ended. Returns whether all runs have ended."""
         return self._is_masking and self._pacing.show_all(self._progress)
 
     def close(self) -> None:

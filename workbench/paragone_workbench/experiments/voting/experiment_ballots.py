@@ -32,8 +32,8 @@ class _Pair:
 class ExperimentBallots:
     """The ballots of an experiment that have not been voted on blind yet, in random order.
 
-    With more than two engines, the pair of engines with the fewest votes comes next. Calls block; all may
-    raise StoreError.
+    With more than two engines, the pair of engines with the fewest votes comes next. All methods block,
+    and may raise StoreError.
     """
 
     def __init__(self, store: Store, experiment_id: int, chance: random.Random | None = None) -> None:
@@ -84,7 +84,7 @@ class ExperimentBallots:
             prompt = pair.prompts[-1]
             is_voted = self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt)
             ballot = None if is_voted else self._ballot(pair, prompt)
-            pair.prompts.pop()  # only now: if the store had failed, the same ballot would come again
+            pair.prompts.pop()  # not earlier: after an error of the store, the same ballot comes again
             if ballot is None:
                 self._count(pair)
                 continue

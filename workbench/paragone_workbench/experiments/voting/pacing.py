@@ -55,7 +55,7 @@ class Pacing:
         return self.shown
 
     def show_all(self, answers: Sequence[PacedText]) -> bool:
-        """Show all text from now on, if all answers have ended. Returns whether all have ended."""
+        """Show all text from now on, if all answers have ended. Returns whether all answers have ended."""
         if not all(answer.ended for answer in answers):
             return False
         self.shown = _limit(answers)

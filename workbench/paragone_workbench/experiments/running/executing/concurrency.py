@@ -27,7 +27,7 @@ class Concurrency:
 
     def __init__(self, least: int, most: int) -> None:
         self.limit = least
-        """Most requests in progress at a time."""
+        """Largest number of requests in progress at a time."""
         self._least = least
         self._most = most
         self._now = 0

@@ -63,7 +63,10 @@ class CellExecutor(Protocol):
         """
 
     async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
-        """Return judges of the request by name. A judge opens for its first run. The judges of an earlier call are closed."""
+        """Return judges of the request by name. The judges of an earlier call are closed.
+
+        The engine of a judge is opened for the judge's first run.
+        """
 
     async def stop(self) -> None:
         """Stop the runs in progress, including the runs of judges, and start no further runs."""
@@ -83,7 +86,7 @@ class JudgeEngine(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of runs that the engine takes at once."""
+        """Number of runs to give the engine at a time."""
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
@@ -104,7 +107,7 @@ class EngineActivity(Protocol):
         """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the tokens per second at the time `now` (monotonic clock), or else those of the last answer; None if unknown."""
+        """Return the tokens per second at the time `now` (monotonic clock), or else of the last answer; None if unknown."""
 
     def give_up(self, error: ParagoneError) -> None:
         """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""

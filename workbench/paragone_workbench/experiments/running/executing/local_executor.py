@@ -53,7 +53,7 @@ class LocalExecutor:
                 for index in engines:
                     tasks.create_task(self._drain([index]))
         elif scheduler.order == "sequential":
-            # Otherwise the engine that opens first would answer first.
+            # Without this wait, the engine that opens first would answer first.
             await asyncio.gather(*(self._engines[index].opened() for index in engines))
             await self._drain(engines)
         else:

@@ -19,7 +19,7 @@ from paragone_workbench.scheduling.pool import EnginePool
 FAILURES = 3
 """Number of failed runs in a row after which one of several servers counts as lost."""
 FIRST_PAUSE_S = 5.0
-"""Seconds after which a lost server is tried again. Each pause after a failed trial is twice as long."""
+"""Seconds after which a lost server is tried again. A failed trial doubles the pause, up to `LONGEST_PAUSE_S`."""
 LONGEST_PAUSE_S = 300.0
 
 
@@ -30,7 +30,7 @@ class Standing:
     failures: int = 0
     """Number of runs that have failed in a row on this server."""
     lost: ParagoneError | None = None
-    """Why the server counts as lost; None if the server works. A trial that succeeds ends the loss."""
+    """Why the server counts as lost, until a trial succeeds; None if the server works."""
     pause_s: float = 0.0
     """Seconds from the last loss of the server to the next trial."""
     is_due: bool = False
@@ -47,8 +47,8 @@ class Standing:
 class SpreadEngine:
     """An engine of a suite, with a `SuiteEngine` for each of its servers, or a single `SuiteEngine` if the engine has no servers.
 
-    A run goes to the server with the smallest load. A run that fails there goes to another server, and counts as failed
-    only if all servers failed. A lost server is tried again later, with one run at first.
+    A run goes to the server with the smallest load. A run that fails at a server goes to another server, and counts
+    as failed only if the run fails at all servers. A lost server is tried again later, with one run at first.
     """
 
     def __init__(self, pool: EnginePool, definition: EngineDefinition, observer: SuiteObserver) -> None:
@@ -74,7 +74,7 @@ class SpreadEngine:
 
     @property
     def width(self) -> int:
-        """Number of runs that the engine takes at once."""
+        """Number of runs to give the engine at a time."""
         return sum(server.width for server in self._servers)
 
     @property
@@ -209,7 +209,10 @@ class SpreadEngine:
         self._note_losses()
 
     def _note_losses(self) -> None:
-        """Mark servers that were given up as lost, and report each new loss. Without a working server, give the engine up."""
+        """Mark as lost the servers that were given up, and report each new loss.
+
+        Without a working server, give the engine up.
+        """
         for server, standing in self._standings.items():
             error = server.given_up
             if error is None or (standing.lost is not None and not standing.on_trial):

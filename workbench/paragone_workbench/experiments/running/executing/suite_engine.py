@@ -35,8 +35,9 @@ class Executed:
 class SuiteEngine(EngineObserver, RunObserver):
     """An engine of a suite. The engine is opened for the first run, and reopened for the next run after a crash.
 
-    A native engine has one run in progress and one that waits. A server has several runs in progress. For a
-    model that engines share, several engines are opened, since an open engine executes one run at a time.
+    A native engine has one run in progress and one that waits. A server has several runs in progress. If engines with the
+    same definition share one loaded model, several of these engines are opened, since an open engine executes one run at
+    a time.
     """
 
     def __init__(
@@ -70,12 +71,12 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     @property
     def width(self) -> int:
-        """Number of runs that the engine takes at once."""
+        """Number of runs to give the engine at a time."""
         return len(self._free)
 
     @property
     def load(self) -> float:
-        """The number of runs in progress or waiting, divided by the number that the engine takes at once now."""
+        """The number of runs in progress or waiting, divided by the number of runs that may be in progress now."""
         return self._concurrency.load
 
     @property
@@ -121,7 +122,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
 
     async def take_again(self) -> None:
-        """Take runs again after the engine was given up. Call this while no run is in progress."""
+        """Make an engine that was given up execute runs again. Call this while no run is in progress."""
         self.given_up, self._crashes = None, 0
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
