@@ -49,5 +49,5 @@ def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> I
 
     if isinstance(subject, Experiment):
         return document_pieces(lambda history: document_of_experiment(history, subject.number))
-    assert subject.conversation.number is not None  # the conversation is saved
+    assert subject.conversation.number is not None  # a saved conversation has a number
     return documents([subject.conversation.number], find)

@@ -25,7 +25,7 @@ def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False)
     """Write the prompts on the path of the first open lane into a file, with a line of JSON for each prompt.
 
     The line also has the messages before the prompt. `replaces` says whether an existing file may be replaced. Raises
-    InputError if there is no prompt, or the file exists or cannot be written, and ParagoneError.
+    InputError if there is no prompt, or if the file exists or is write-protected, and ParagoneError if writing fails.
     """
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"The name of the suite {path} must end in .jsonl.")

@@ -57,12 +57,12 @@ class Chat:
 
 @dataclass(slots=True)
 class _BranchEnd:
-    """The prompt and the run up to a message, which the next messages continue."""
+    """The prompt and the run that the messages after a message continue."""
 
     prompt: Prompt | None = None
     run: Run | None = None
     system: str | None = None
-    """The system prompt from a system message, until a prompt has it."""
+    """The system prompt for the next prompt, from a system message."""
 
 
 @dataclass(slots=True)

@@ -113,7 +113,7 @@ def _ids(saved: SavedConversation) -> set[str]:
 
 
 def _completes(imported: Run | None, here: Run) -> bool:
-    """Return whether an imported run has more text than the same run in the history, which is interrupted, or has ended."""
+    """Return whether a run in the history is interrupted, and the same imported run has more text or has ended."""
     if imported is None or here.result.state != "interrupted":
         return False
     more = len(imported.text) - len(here.text), len(imported.result.thinking) - len(here.result.thinking)

@@ -29,7 +29,7 @@ def conversation_actions(
 ) -> tuple[str, ...]:
     """Return the actions outside of the file's folder that imported conversations cause when they are opened or replayed.
 
-    The actions are the actions of the engines of all lanes and runs, and reading files that sampling options of prompts
+    The actions are what the engines of all lanes and runs do, and the reading of files that sampling options of prompts
     and requests name. `folders` are the user's folders of models. Raises EngineError if a backend fails.
     """
     definitions = {

@@ -28,7 +28,7 @@ def import_file(
     folders: Sequence[str],
     require_consent: Callable[[Sequence[str]], None],
 ) -> tuple[Imported, ...]:
-    """Add the conversations of a file to the history. If one of them cannot be read, none is added.
+    """Add the conversations of a file to the history. If a conversation cannot be read, no conversation is added.
 
     Opening an imported conversation opens its lanes' engines, and a replay opens its runs' engines, both without a question.
     The import therefore asks for consent to the engines' actions: `require_consent` receives the actions, and raises InputError without

@@ -28,7 +28,10 @@ def chats(data: Json) -> Iterator[Chat]:
 
 
 def _messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
-    """Return a message for each version, and the id of the last selected version. The next messages follow the selected version."""
+    """Return a message for each version of each message, and the id of the selected version of the last message.
+
+    The versions of a message follow the selected version of the message before.
+    """
     messages: list[ChatMessage] = []
     parent: str | None = None
     if system := text_at(data, "systemPrompt"):

@@ -43,7 +43,7 @@ class Group(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """An engine, a model, or the demo, usable or with the reason why not; or a backend that cannot be used."""
+    """An engine, a model or the demo, whether it can be used or not; or a backend that cannot be used."""
 
     key: str
     """The identity of the entry, which stays the same when the entry moves to another group."""
@@ -65,7 +65,7 @@ class CatalogEntry:
     is_unasked: bool = False
     """Whether the entry is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
-    """Whether the entry is a backend with a demo, which is the easiest to begin with."""
+    """Whether the entry is a backend that has a demo."""
 
     @property
     def search_text(self) -> str:

@@ -38,7 +38,7 @@ class ConfiguredEndpoint:
     """The URL in the options of the first of these engines; None for the backend's default server."""
     report: EndpointReport
     problems: Mapping[str, Probe] = field(default_factory=dict)
-    """The probes, with the reason, of engines that cannot be used at this server, by the engines' names."""
+    """The reasons why engines cannot be used at this server, as probes, by the engines' names."""
 
 
 async def query_endpoints(
@@ -95,12 +95,12 @@ def normalize_url(url: str) -> str:
 
 
 def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
-    """Return a server's description of a model, by any name that opens it; None if the server does not list it."""
+    """Return a server's description of a model, by any name that opens it; None if the server does not list the model."""
     return next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
 
 
 def _problems(engines: Iterable[EngineDefinition], report: EndpointReport) -> dict[str, Probe]:
-    """Return the probes, with the reason, of engines that cannot be used at the server of this report, by the engines' names."""
+    """Return the reasons why engines cannot be used at the server of this report, as probes, by the engines' names."""
     probes = {engine.name: _probe_of(engine, report) for engine in engines}
     return {name: probe for name, probe in probes.items() if not probe.usable}
 

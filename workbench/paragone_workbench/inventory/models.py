@@ -81,6 +81,6 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
 async def existing_demo_models(backend: Backend, *, tell: Tell = tell_nobody) -> Sequence[ModelInfo]:
     """Return the existing demo models of a backend; an empty list if there are none.
 
-    Raises InputError if the demo must be installed, and other ParagoneErrors.
+    Raises InputError if the demo must be installed, and ParagoneError if the backend fails.
     """
     return await questions.demo(backend, str(cache_folder()), create=False, tell=tell)

@@ -1,4 +1,4 @@
-"""Suggest an engine spec for a text that names no engine: for the path or the name of a model on this machine."""
+"""Suggest an engine spec for a text that names no engine, but is the path or the name of a model on this machine."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def find_run(lanes: Sequence[Lane], prompt_id: str, run_id: str | None = None) -> tuple[Lane, Run] | None:
     """Return the run with this id, or else a run of the prompt, and the run's lane; None if no lane has such a run.
 
-    A run on the path of a lane is preferred, then the newest run of the first lane that has one.
+    A run on the path of a lane is preferred. Without one, the result is the newest run of the first lane with such runs.
     """
     found = [
         (lane, run)

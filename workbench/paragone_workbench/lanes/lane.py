@@ -170,8 +170,8 @@ class Lane(EngineObserver, RunObserver):
     def ask(self, prompt: Prompt, *, instead_of: Run | None = None, prefix: Prefix | None = None) -> Run:
         """Begin a run of a prompt, and return the run. Must not be called while the lane is busy.
 
-        The run continues the end of the path. With `instead_of`, the run is a variant of this run: both continue the same
-        run. With `prefix`, the engine continues this beginning of an answer.
+        The run continues the end of the path. With `instead_of`, the run is a variant of `instead_of`: both continue the
+        same run. With `prefix`, the engine continues this beginning of an answer.
         """
         # Imported here so that the program starts faster.
         from paragone_workbench.runs.run import Run

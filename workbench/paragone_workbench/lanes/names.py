@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
     """Return a name for a new lane with this engine that differs from the names of `lanes`.
 
-    If the engine's name is in use, the new name also has the backend, else the server, else a number.
+    If the engine's name is in use, the backend is added, or the server if the backends are the same, or else a number.
     """
     named = [(lane.name, lane.engine.definition) for lane in lanes]
     return _unique(definition, named, registry.find)

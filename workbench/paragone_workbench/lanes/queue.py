@@ -44,7 +44,7 @@ class QueuedPrompt:
 
 
 class PromptQueue:
-    """The prompts that wait: first prompts that a lane has begun, then the others in the order in which they were sent.
+    """The prompts that wait. Prompts that a lane has begun come first, then the others in the order in which they were sent.
 
     A free lane begins its first prompt that is not kept. Before this prompt, the lane begins kept prompts that other lanes
     have already begun, so that all lanes answer in the same order.
@@ -78,7 +78,7 @@ class PromptQueue:
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt) -> Prompt | None:
-        """Let the free lanes begin a prompt, and return the conversation's prompt; None if no lane has begun it.
+        """Let the free lanes begin a prompt, and return the conversation's prompt; None if no lane has begun the prompt.
 
         The prompt waits for the busy lanes. Without lanes, the prompt is kept until the user sends it again.
         """
@@ -125,7 +125,7 @@ class PromptQueue:
     def edit(
         self, queued: QueuedPrompt, text: str, images: tuple[Image, ...], files: tuple[AttachedFile, ...]
     ) -> None:
-        """Give a prompt that no lane has begun another text, other images and other files."""
+        """Replace the text, the images and the files of a prompt that no lane has begun."""
         assert queued.prompt is None
         queued.text, queued.images, queued.files = text, images, files
         self._on_change()

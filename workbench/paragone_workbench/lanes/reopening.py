@@ -69,7 +69,10 @@ def _find_equal(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registr
 
 
 def _find_and_configure(kept: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> Lane | None:
-    """Give a lane with the saved engine the saved options, and return the lane; None if no lane can do so without a reload."""
+    """Give a lane with the saved engine the saved options, and return the lane.
+
+    Returns None if no lane can get the saved options without a reload.
+    """
     same = [
         lane
         for lane in lanes
@@ -97,7 +100,10 @@ def _with_secrets(kept: EngineDefinition, known: EngineDefinition, registry: Reg
 
 
 def closed_lane_with(lanes: Sequence[LaneRecord], hit: Hit) -> LaneRecord | None:
-    """Return the closed lane with the prompt or answer that a search found; None if an open lane or no lane has it."""
+    """Return the closed lane with the prompt or answer that a search found.
+
+    Returns None if no lane has this prompt or answer, or if an open lane has it.
+    """
     if hit.prompt_id is None:
         return None
     having = [
@@ -115,7 +121,7 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
 def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
     """Return the queue of a saved conversation, including prompts without a run that the saved queue lacks.
 
-    The queue lacks such a prompt if the program ended after it had saved the prompt, and before it saved the queue.
+    The saved queue lacks a prompt if the program ended after saving the prompt, and before saving the queue.
     """
     answered = {run.prompt.id for run in saved.runs if run.prompt is not None}
     continued = {prompt.parent.id for prompt in saved.conversation.prompts if prompt.parent is not None}
@@ -163,7 +169,7 @@ def defined_otherwise(
 ) -> Sequence[tuple[Lane, EngineDefinition]]:
     """Return lanes whose options come from a reopened conversation and differ from config.toml, each with config.toml's engine.
 
-    Busy lanes are left out, and lanes whose options the user has changed since then.
+    Busy lanes, and lanes whose options the user has changed since the reopening, are left out.
     """
     found: list[tuple[Lane, EngineDefinition]] = []
     for lane in lanes:

@@ -80,7 +80,7 @@ class Session:
         self._opening: asyncio.Task[None] | None = None
 
     def add_lane(self, definition: EngineDefinition, *, fork: Run | None = None) -> Lane:
-        """Add a lane at the right and return the lane. Its engine is not opened yet.
+        """Add a lane at the right and return the lane. The lane's engine is not opened yet.
 
         If `fork` is a run of another lane, the new lane has that lane's path up to this run.
         """
@@ -92,7 +92,7 @@ class Session:
     def open_engines(self) -> None:
         """Start to open all closed engines. Only `Lane.restart` reopens engines that failed or crashed.
 
-        If the schedule allows one engine in memory at a time, this opens no engine: each run opens its engine.
+        If the schedule allows one engine in memory at a time, this method opens no engine: each run opens its engine.
         """
         if self.pool.scheduler.mode == "auto":
             self.open_engines_soon()
@@ -116,7 +116,8 @@ class Session:
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Replace a lane's engine. The lane continues its conversation with the new engine."""
         name = unique_name(definition, (other for other in self.lanes if other is not lane), self.registry)
-        self.recorder.lane_changed(self.conversation, lane.record)  # saved later, with the new engine
+        # The recorder saves the lane later, with the new engine.
+        self.recorder.lane_changed(self.conversation, lane.record)
         await lane.swap(definition, name=name)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
@@ -135,7 +136,7 @@ class Session:
         self.recorder.lane_changed(self.conversation, lane.record)
 
     async def close_lane(self, lane: Lane) -> None:
-        """Remove a lane and close its engine. Its answers stay in the history."""
+        """Remove a lane and close its engine. The lane's answers stay in the history."""
         if lane in self.lanes:
             self.lanes.remove(lane)
         lane.record.closed = True
@@ -204,10 +205,10 @@ class Session:
         files: Sequence[AttachedFile] = (),
         lanes: Sequence[Lane] | None = None,
     ) -> Prompt | None:
-        """Send a prompt to these lanes, by default to all. Return the conversation's prompt; None if no lane has begun it.
+        """Send a prompt to these lanes, by default to all lanes.
 
-        The prompt's text includes the files. The prompt waits in the queue for busy lanes. Lanes that cannot answer (see
-        `can_answer`) are skipped.
+        Return the conversation's prompt; None if no lane has begun the prompt. The prompt's text includes the files. The
+        prompt waits in the queue for busy lanes. Lanes that cannot answer (see `can_answer`) are skipped.
         """
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         return self.queue.add(
@@ -355,12 +356,13 @@ class Session:
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
     ) -> reopening.Reopened | None:
-        """Continue an earlier conversation in its own lanes, after its last changes were saved.
+        """Save the last changes of an earlier conversation, and continue the conversation in its own lanes.
 
         Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes are
         removed and their engines closed. Engines of new lanes stay closed. A closed lane that has `hit` is shown again. Returns
-        None and changes nothing if `only_with_same_engines`, and a prompt was sent meanwhile or the current engines differ.
-        Raises InputError if the conversation was deleted or a lane is busy, and StoreError; both leave the session unchanged.
+        None and changes nothing if `only_with_same_engines` is set, and a prompt was sent meanwhile or the current engines
+        differ. Raises InputError if the conversation was deleted or a lane is busy, and StoreError if the history fails. An
+        error leaves the session unchanged.
         """
         saved = None
         while saved is None:

@@ -122,7 +122,7 @@ class Carried:
 
 
 def own_options(definition: EngineDefinition, engines: Mapping[str, EngineDefinition]) -> Mapping[str, Json]:
-    """Return the options of an engine that its definition in `engines` does not set, from the command line and the screen."""
+    """Return an engine's options that differ from its definition in `engines`: those of the command line and the screen."""
     namesake = engines.get(definition.name)
     if namesake is None or not namesake.has_model_of(definition):
         namesake = next((engine for engine in engines.values() if engine.has_model_of(definition)), None)
@@ -139,7 +139,7 @@ def carried(
 ) -> Carried:
     """Return an engine whose options are overridden by options that were set for engines of the backends `sources`.
 
-    An option becomes the option of this backend that sets the same fact, if the names differ. Load options that name
+    If this backend sets the same fact by an option of another name, the option gets that name. Load options that name
     something outside of paragone, such as the file of an adapter, belong to the previous model, and are refused.
     """
     infos = {name: info for source in sources for name, (_, info) in declared_options(source).items()}
@@ -176,7 +176,10 @@ def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mappi
 
 
 def _counterpart(name: str, info: OptionInfo | None, backend: Backend) -> str | None:
-    """Return the name of an option at another backend; None if that backend lacks it, or if the value suits only one model."""
+    """Return the name of an option at another backend.
+
+    Returns None if the other backend lacks the option, or if the value suits only one model.
+    """
     declared = declared_options(backend)
     same = next((it for _, it in declared.values() if info and info.fact and it.fact == info.fact), None)
     target = name if name in declared else None if same is None else same.name

@@ -31,7 +31,7 @@ def other_author(lane: Lane, run: Run, *, in_full: bool = True) -> str:
     """Return the engine or the settings of an answer that differ from the lane's current engine or settings, as text.
 
     The result is `by small (llama_cpp)` for another engine, and `with temperature=0.8` for other settings. Without
-    `in_full`, the result for other settings is `with other settings`. Empty without a difference.
+    `in_full`, the result for other settings is `with other settings`. The result is empty if nothing differs.
     """
     author, present = run.result.definition, lane.engine.definition
     if author == present:
@@ -50,7 +50,8 @@ def prompt_to_answer_again(lane: Lane, prompts: Iterable[Prompt]) -> Prompt | No
     """Return the prompt that a lane answers when the user asks for a new answer; None if there is no prompt.
 
     The result is the newest prompt that was sent to all lanes, follows the path of this lane, and has no run in this lane.
-    If no prompt is all of this, the result is the last prompt on the path. `prompts` has the conversation's prompts, oldest first.
+    If no prompt meets these conditions, the result is the last prompt on the path. `prompts` has the conversation's
+    prompts, oldest first.
     """
     head = lane.record.head.prompt if lane.record.head is not None else None
     asked = {run.prompt for run in lane.record.all_runs}

@@ -38,7 +38,7 @@ async def _describe() -> dict[str, Json]:
 
 
 async def _gpus() -> list[Json] | None:
-    """Return the NVIDIA GPUs; None if their driver does not answer in time."""
+    """Return the NVIDIA GPUs; None if the GPUs' driver does not answer in time."""
     try:
         async with asyncio.timeout(_PATIENCE):
             gpus, _ = await find_gpus()

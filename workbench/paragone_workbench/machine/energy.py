@@ -28,7 +28,7 @@ class _Counter:
     read: Callable[[], float]
     """Returns the joules since some time in the past."""
     range_j: float | None = None
-    """Number of joules after which the counter begins again at zero; None if the counter never does."""
+    """Number of joules after which the counter restarts at zero; None if the counter never restarts."""
     last: float = 0.0
     total: float = 0.0
 

@@ -35,7 +35,7 @@ class EnergyShare:
         return Energy(joules=self._joules, devices=self._shares.devices)
 
     def add(self, joules: float | None) -> None:
-        """Add joules to the run's energy. None makes this energy unknown."""
+        """Add joules to the run's energy. With None, the run's energy becomes unknown."""
         self._joules = None if joules is None or self._joules is None else self._joules + joules
 
 

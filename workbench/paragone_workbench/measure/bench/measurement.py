@@ -45,7 +45,7 @@ class Bench:
         self.tests = tuple(tests)
         """The tests with one run at a time, in order."""
         self.users = tuple(users)
-        """The tests with several users at once, which follow."""
+        """The tests with several users at once, which come after the other tests."""
         self.repeat = repeat
         """Number of runs of each test on each engine or, with users, of each user on average."""
         self.reason = ""

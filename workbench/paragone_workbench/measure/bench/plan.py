@@ -53,7 +53,7 @@ def bench_tests(
     if (runs := len(lengths) * len(depths) * repeat) > MOST_RUNS:
         raise InputError(
             f"The bench would have {runs:,} runs of each engine.",
-            hint=f"{MOST_RUNS:,} are enough: repeat them less often, or name fewer lengths or depths.",
+            hint=f"{MOST_RUNS:,} are enough: repeat the tests less often, or name fewer lengths or depths.",
         )
     return tuple(
         BenchTest(prompt_tokens=length, depth=depth, tokens=tokens) for depth in depths for length in lengths
@@ -68,7 +68,7 @@ def users_tests(
     if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
         raise InputError(
             f"The users would send {runs:,} requests to each engine.",
-            hint=f"{MOST_RUNS:,} are enough: repeat them less often, or name fewer users or lengths.",
+            hint=f"{MOST_RUNS:,} are enough: repeat the requests less often, or name fewer users or lengths.",
         )
     return tuple(
         UsersTest(prompt_tokens=length, depth=0, tokens=tokens, users=number)
@@ -90,9 +90,9 @@ def steps_of(
 ) -> Iterator[BenchStep]:
     """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
 
-    Engines that are all open alternate within each test, and between the tests of users. With `swap`, each opening is
-    followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer than
-    most tests.
+    If all engines are open, the engines alternate within each test, and take turns at each test of users. With `swap`, each
+    opening is followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer
+    than most tests.
     """
     yield from _steps_of_single_runs(engines, tests, repeat, swap=swap)
     if swap:

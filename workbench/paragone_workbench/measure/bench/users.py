@@ -76,7 +76,8 @@ class Users:
         """Return the figures of `repeat` answers for each user on average; None after `stop`.
 
         The time begins when every user has had an answer that is not counted, and ends with the last counted
-        answer. All users have a request in progress until then. Raises the error of the first run that fails.
+        answer. Until the last counted answer, all users have a request in progress. Raises the error of the first run that
+        fails.
         """
         handles = await self._opened(test.users)
         crowd = _Crowd(users=test.users, wanted=repeat * test.users)

@@ -60,7 +60,7 @@ class Measured:
 
 
 class Difference:
-    """The differences between distributions and the reference's, at all scored positions."""
+    """The differences between an engine's distributions and the reference's, at all scored positions."""
 
     def __init__(self) -> None:
         self.windows = 0
