@@ -17,7 +17,7 @@ class TreeTurn:
 
     run: Run
     branches: int
-    """Number of turns on the path to this turn, including this turn, that were added beside an older variant."""
+    """Number of turns on the path to this turn, including this turn, that have an older variant."""
     variant: int
     """The number of this turn, from 1, among the variants that continue the same turn."""
     variants: int

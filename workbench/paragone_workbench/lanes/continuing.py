@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
     """Let a lane continue an answer that was cut, stopped or interrupted, by default its last answer.
 
-    Raises InputError if the answer is complete or has no text, and for the reasons of `go_on_from`.
+    Raises InputError if the answer is complete or has no text, or if `go_on_from` raises InputError.
     """
     from paragone_workbench.runs.prefix import Prefix  # imported here so that the program starts faster
 

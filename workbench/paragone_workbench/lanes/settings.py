@@ -51,8 +51,8 @@ def lane_settings(
 ) -> tuple[Setting, ...]:
     """Return the settings of a lane with this definition: sampling options, then load options, the most used options first.
 
-    A value has the origin of the first of `sources` that has the same value. None, and sources with another name or
-    backend, are skipped. `in_force` has the sampling options that the engine reported for the last run.
+    A value has the origin of the first of `sources` that has the same value. Sources without an engine, or with
+    another name or backend, are skipped. `in_force` has the sampling options that the engine reported for the last run.
     """
     values = _values(definition, backend)
     given = [
@@ -162,7 +162,10 @@ def carried(
 
 
 def given_options(settings: Iterable[str], backends: Sequence[Backend]) -> Mapping[str, Json]:
-    """Return the options of `key=value` settings, parsed by the first of these backends that accepts the value, else as text."""
+    """Return the options of `key=value` settings.
+
+    The first of `backends` that accepts a value parses the value. A value that no backend accepts stays text.
+    """
     found: dict[str, Json] = {}
     for setting in settings:
         name, _, text = (part.strip() for part in setting.partition("="))

@@ -24,7 +24,7 @@ from paragone_workbench.paths import accessible
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a suite needs of a node.
+    """What a suite needs to know about a node.
 
     Attributes:
         paragone: The version of paragone.

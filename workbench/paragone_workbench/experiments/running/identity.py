@@ -31,7 +31,7 @@ _FACTS = (
 """Facts of an open model that change only if the model or the engine changes."""
 
 _CHANGED = "time of change of "
-"""The first part of the name of a property with a file's time of change; the file's name follows."""
+"""The beginning of the names of properties with a file's time of change, before the file's name."""
 
 _SHOWN = ("program", "version", "commit", "server", "quantization")
 
@@ -72,7 +72,7 @@ def changes(before: Identity, now: Identity) -> list[str]:
 
 
 def identity_text(identity: Identity) -> str:
-    """Return the identity for people, and for comparing: digests, sizes and versions, in one line."""
+    """Return the identity as text for people and for comparisons: digests, sizes and versions, in one line."""
     files = [
         f"{name.partition(' of ')[2]} {_short(value)}"
         for name, value in identity.items()

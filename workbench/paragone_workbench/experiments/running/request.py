@@ -48,7 +48,7 @@ class SuiteRequest:
 async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
-    """Return the experiment of a request, claimed for this instance, and whether an earlier command began it.
+    """Return the experiment of a request, claimed for this instance, and whether an earlier command began the experiment.
 
     Raises StoreError, and InputError if another instance of the program runs the experiment.
     """
@@ -79,7 +79,7 @@ async def find_or_create(
         prompts = ((prompt.index, to_json(prompt)) for prompt in request.suite.prompts)
         number = store.experiments.create(new, prompts, fresh=request.fresh)
         created = store.experiments.get(number)
-        if created.id != new.id:  # another instance was faster
+        if created.id != new.id:  # another instance created the experiment
             store.experiments.claim(number)
         return created
 

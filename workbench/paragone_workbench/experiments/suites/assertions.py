@@ -66,7 +66,7 @@ class AssertionCatalog:
         return tuple(dict.fromkeys(names))
 
     def prepared(self, spec: AssertionSpec) -> tuple[AnyAssertion, Options]:
-        """Return an assertion and the assertion's options. Raises InputError if either is unknown or invalid."""
+        """Return an assertion and the assertion's options. Raises InputError if the name or an option is wrong."""
         assertion = self.assertions.get(spec.type)
         if assertion is None:
             hint = suggest(spec.type, self.assertions)

@@ -56,7 +56,8 @@ class Depth:
 
     Attributes:
         parts: The ranges of depths, the shallowest first; empty without measurements.
-        growth: The divergence of the last part minus that of the first, over the windows; None with too few windows.
+        growth: The divergence of the last part minus that of the first part, as a mean over the windows; None with too few
+            windows.
         interval: The 95% interval of the growth.
         adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
     """

@@ -26,7 +26,7 @@ from paragone_workbench.measure.fidelity.text_windows import Window, Windows
 T = TypeVar("T")
 
 Take: TypeAlias = Callable[[LogitsBlock, slice], T]
-"""A function of a block, which is valid only during the call, and of the scored positions of the block's rows."""
+"""A function that gets a block, valid only during the call, and a slice with the scored positions of the block's rows."""
 
 
 class DistributionReader:

@@ -40,7 +40,7 @@ With many other batch sizes, engines compute exactly the same numbers as with th
 """
 
 _NOISE_EVERY, _NOISE_MOST = 16, 4
-"""The noise is measured in one window of 16, but in 4 at most.
+"""The noise is measured in one of 16 windows, but in 4 windows at most.
 
 Computing one token at a time takes several times as long as computing a batch, on a GPU fifty times.
 """
