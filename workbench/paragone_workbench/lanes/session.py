@@ -116,8 +116,7 @@ class Session:
     async def swap(self, lane: Lane, definition: EngineDefinition) -> None:
         """Replace a lane's engine. The lane continues its conversation with the new engine."""
         name = unique_name(definition, (other for other in self.lanes if other is not lane), self.registry)
-        # The recorder saves the lane later, with the new engine.
-        self.recorder.lane_changed(self.conversation, lane.record)
+        self.recorder.lane_changed(self.conversation, lane.record)  # is saved with the new engine
         await lane.swap(definition, name=name)
 
     async def configure(self, lane: Lane, definition: EngineDefinition) -> None:
@@ -358,11 +357,10 @@ class Session:
     ) -> reopening.Reopened | None:
         """Save the last changes of an earlier conversation, and continue the conversation in its own lanes.
 
-        Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes are
-        removed and their engines closed. Engines of new lanes stay closed. A closed lane that has `hit` is shown again. Returns
-        None and changes nothing if `only_with_same_engines` is set, and a prompt was sent meanwhile or the current engines
-        differ. Raises InputError if the conversation was deleted or a lane is busy, and StoreError if the history fails. An
-        error leaves the session unchanged.
+        Current lanes with an engine of the conversation are reused, unless the saved options need a reload; other lanes and
+        their engines are closed. Engines of new lanes stay closed. A closed lane with `hit` is shown. With
+        `only_with_same_engines`, returns None if a prompt was sent meanwhile or the engines differ. Raises InputError if the
+        conversation was deleted or a lane is busy, and StoreError if the history fails. Without a result, nothing changes.
         """
         saved = None
         while saved is None:
