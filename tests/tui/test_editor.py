@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import psutil
 import pytest
 
 from paragone import InputError, ParagoneError
@@ -117,16 +116,17 @@ def test_what_an_editor_leaves_instead_of_a_text(editor, lent, tmp_path, script,
     assert [path.is_file() for path in tmp_path.glob("prompt-*") if not path.is_dir()] == [True] * keeps
 
 
-async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(editor, lent, tmp_path):
+async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(editor, lent, tmp_path, started_processes):
     editor('echo saved > "$2"; echo $$ > pid.new; mv pid.new pid; exec sleep 600')
     with contextlib.chdir(tmp_path):
         editing = asyncio.create_task(edited("text", lent))
         while not (tmp_path / "pid").exists():
             await asyncio.sleep(0.01)
-    process = psutil.Process(int((tmp_path / "pid").read_text()))
+    (process,) = started_processes
+    assert process.pid == int((tmp_path / "pid").read_text())
     editing.cancel()
     await asyncio.gather(editing, return_exceptions=True)
-    process.wait(20)
+    assert await asyncio.wait_for(process.wait(), 20) != 0
     assert lent.events == ["given", "taken"]
     (kept,) = files(tmp_path)
     assert (tmp_path / kept).read_text() == "saved\n"
