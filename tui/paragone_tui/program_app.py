@@ -227,7 +227,7 @@ class ProgramApp(OwnErrorsApp):
         self._show_or_close(ContactsSheet())
 
     def _show_or_close(self, sheet: Sheet) -> None:
-        """Show a sheet, or close one of its class if it is on top. If a sheet of its class is behind a dialog, do nothing."""
+        """Show a sheet. If a sheet of its class is on top, close that sheet; if one is behind a dialog, do nothing."""
         kind = type(sheet)
         if isinstance(self.screen, kind):
             self.screen.dismiss()

@@ -36,7 +36,7 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
             context.composer.unfold()
 
     def lane_mode() -> None:
-        """Leave the prompt. If the composer offers files, close their list instead."""
+        """Leave the prompt. If a list of files is open at the prompt, close the list instead."""
         if context.composer.completion.is_open:
             context.composer.completion.close()
         else:

@@ -141,7 +141,7 @@ class Attachments:
         named.reading = asyncio.create_task(self._read(path, named))
 
     def is_settled(self, text: str) -> bool:
-        """Return whether the text mentions no file that may still have to be read."""
+        """Return whether `settle` has nothing to do for this text."""
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:

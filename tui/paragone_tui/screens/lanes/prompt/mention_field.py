@@ -91,7 +91,7 @@ class MentionField(TextField):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the text mentions no file that may still have to be read."""
+        """Whether `settle` has nothing to do."""
         return not self._mentions and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:
