@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from paragone_tui.commands import COMMANDS
+
 from .conftest import data, paragone, said
 
 
@@ -96,6 +98,16 @@ def test_check_knows_the_screen_s_settings(settings):
         f"{path}:6: 'theme' of [ui] cannot be 'nord-': there is no such theme. Did you mean 'nord'?",
         f"{path}:9: The option 'mode' of [lanes] cannot be 'paralel'. It is one of: parallel, sequential, swap, auto.",
     ]
+
+
+def test_check_lists_known_names_in_the_same_order_each_time(settings):
+    settings("[keys]\nzzz = 'f12'\n\n[ui]\ntheme = 'zzz'\n")
+    of_keys, of_themes = (
+        line.partition("Known names: ")[2].removesuffix(".").split(", ")
+        for line in paragone("config", "check").stdout.decode().splitlines()
+    )
+    assert of_keys == [command.id for command in COMMANDS]
+    assert of_themes == sorted(of_themes)
 
 
 def test_check_sees_keys_that_no_terminal_sends_and_broken_templates(settings):

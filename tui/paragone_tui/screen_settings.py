@@ -9,7 +9,7 @@ from paragone_tui.keys import is_sent, keys_in_force, without_alt
 from paragone_workbench.config.settings import Config, ConfigProblem
 from paragone_workbench.engines.definitions import suggest
 
-_IDS = frozenset(command.id for command in COMMANDS)
+_IDS = tuple(command.id for command in COMMANDS)
 
 
 def known_keys(config: Config) -> dict[str, str]:
@@ -46,7 +46,7 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
         known = {*OWN, *config.themes, *BUILTIN_THEMES}
         if config.ui.theme not in known:
             sentence = f"'theme' of [ui] cannot be {config.ui.theme!r}: there is no such theme."
-            yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, known))
+            yield _problem(config, "ui", "theme", sentence, suggest(config.ui.theme, sorted(known)))
 
 
 def _unsent(config: Config, own: Mapping[str, str]) -> Iterator[ConfigProblem]:
