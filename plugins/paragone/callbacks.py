@@ -40,7 +40,8 @@ def stream(
     Errors: an exception of the call is raised in the consumer, after the items that were emitted
     before it. After a stop, an exception is an expected way for the call to end: it is logged, not raised.
 
-    Set thread-local state, such as the current CUDA device or PyTorch's inference mode, within `call`.
+    `call` must set thread-local state, such as the current CUDA device or PyTorch's inference mode, itself: `call` runs in
+    a thread of its own.
 
     Args:
         call: Receives the function `emit(item)`, which may be called from any thread. Items emitted after the

@@ -93,9 +93,9 @@ def option(
         minimum: Smallest allowed number; by default -999,999,999,999,999 for whole numbers.
         maximum: Largest allowed number; by default 999,999,999,999,999 for whole numbers.
         metavar: Placeholder for a value in help texts, such as `path`.
-        address: Whether the value is the server's URL. At most one load option sets this argument.
+        address: Whether the value is the server's URL. Only one load option of a backend may have such a value.
         slots: Whether the value is the number of engines that share one loaded model: `Backend.sharing` returns this value.
-            At most one load option sets this argument.
+            Only one load option of a backend may have such a value.
         secret: Whether the value is a secret, or a command that prints a secret. The value is never shown,
             exported or logged.
         fact: The standard name under which engines of different backends are compared. For a load option: the fact of the

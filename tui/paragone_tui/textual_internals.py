@@ -130,7 +130,7 @@ class OwnErrorsApp(App[None]):
 
 
 class CompositorScreen(Screen[ScreenResultType]):
-    """A screen with a compositor of the program's own, which is painted without Textual's messages."""
+    """A screen that the program's own compositor paints, without the messages with which Textual requests a paint."""
 
     # Textual also paints the whole screen. The widgets that lose and get the focus paint themselves.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)

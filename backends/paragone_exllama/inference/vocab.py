@@ -16,7 +16,7 @@ class ExllamaVocab:
     """The tokens of one model.
 
     The number of tokens is the number of logits of the model, from config.json. A tokenizer may have fewer tokens.
-    The remaining ids have no bytes but are counted, as in llama.cpp. The columns with which a library pads
+    The ids that the tokenizer lacks have no bytes but count as tokens, as in llama.cpp. The columns with which a library pads
     the model's head do not count as tokens.
     """
 

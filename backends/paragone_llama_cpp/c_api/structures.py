@@ -1,7 +1,8 @@
 """The structures, callbacks and constants of llama.h, ggml.h and gguf.h that paragone uses.
 
 The structures have the layout of llama-cpp-python 0.3.36 and of xllamacpp 2026.9.11063. A library with another layout
-would corrupt memory silently, so `load_build` compares the default parameters that the library returns.
+would corrupt memory silently, so `load_build` compares the default parameters that the library returns with the
+expected ones.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Confinement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardTrial(Confinement):
-    """The restriction of this process."""
+    """What restricts the addresses that this process may contact."""
 
     offline: bool
     """Whether the process is offline. An online process contacts the addresses that engines name."""

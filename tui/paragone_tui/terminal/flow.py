@@ -38,9 +38,9 @@ class Flow:
 
     The program asks the terminal questions between frames. An answer shows that all bytes before its question have arrived.
     The time between the answers to the questions before and after a frame shows how fast the line is. The latency of the
-    line, and a process that waits for the CPU before it writes or reads, do not change that time. If the terminal does not
-    answer, only the bytes that the system took are known. `taken` may be called in any thread, all other methods only on
-    the event loop.
+    line, and a process that waits for the CPU before it writes or reads, do not change the time between the answers. If
+    the terminal does not answer, only the bytes that the system took are known. `taken` may be called in any thread, all
+    other methods only on the event loop.
     """
 
     def __init__(self, write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:

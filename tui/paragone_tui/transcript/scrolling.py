@@ -176,7 +176,7 @@ class ScrolledText(Widget):
     def _top_further_down(self, top: int) -> int:
         """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
 
-        Other linked transcripts scroll to the same row if their ends are then in view, too.
+        Each other linked transcript scrolls to this row, too, if this brings the end of that transcript into view.
         """
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)

@@ -89,7 +89,10 @@ class Wrapped:
             line = line[cut:]
 
     def _break_until_too_long(self, line: str) -> int:
-        """Wrap a line up to its first row of `longest` characters. Return the end of this row, or 0 if no row is so long."""
+        """Wrap a line up to its first row of `longest` characters.
+
+        Return the end of this row, or 0 if each row has fewer characters.
+        """
         width, start, filled = self.width, 0, 0
         at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False

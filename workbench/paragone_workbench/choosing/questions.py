@@ -1,4 +1,4 @@
-"""The suite of a choice: the user's own suite, or the suite that comes with paragone."""
+"""The suite that `paragone choose` asks: the user's own suite, or the suite that comes with paragone."""
 
 from __future__ import annotations
 

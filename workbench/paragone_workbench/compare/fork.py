@@ -56,7 +56,7 @@ class ForkSide:
         return confidence(self.token)
 
     def is_own(self, choice: Alternative) -> bool:
-        """Whether a choice is the token that the engine chose."""
+        """Return whether `choice`, one of the likeliest tokens, is the token that the engine chose."""
         return self.token is not None and self.token.text == choice.text
 
 

@@ -77,7 +77,7 @@ def progress_in(chunk: JsonObject, now: float) -> PromptProgress | None:
 
 
 def _chat_part(choice: JsonObject) -> StreamPart:
-    """Parse the text of a chat's chunk: https://platform.openai.com/docs/api-reference/chat-streaming."""
+    """Parse the text of an answer in a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
     delta = object_at(choice, "delta")
     return StreamPart(
         answer=text_at(delta, "content"),

@@ -86,7 +86,7 @@ class TemplatePicker(Picker[str | None]):
 
     @property
     def _removable(self) -> str | None:
-        """The name of the highlighted template if it was saved on the screen, else None."""
+        """The name of the highlighted template if the user saved this template on the screen; else None."""
         if self.highlighted in ("", _SAVE):
             return None
         name = self._names[int(self.highlighted)]

@@ -36,7 +36,10 @@ class TimeLimit:
 
     @contextlib.asynccontextmanager
     async def limiting(self, work: Stoppable, seconds: float | None = None) -> AsyncIterator[None]:
-        """Stop a measurement after `seconds`, or when the time is over, and close the engines at the end of the block."""
+        """Stop a measurement after `seconds`, or when the time for all measurements is over.
+
+        The engines of the measurement are closed at the end of the block.
+        """
         self._work = work
         limits = [limit for limit in (seconds, self.left) if limit is not None]
         timer = asyncio.create_task(_stop_after(work, min(limits))) if limits else None

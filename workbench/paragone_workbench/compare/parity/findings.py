@@ -1,4 +1,4 @@
-"""The result of a parity check, and phrases for its sentences."""
+"""The result of a parity check, and parts of the sentences that state the result."""
 
 from __future__ import annotations
 

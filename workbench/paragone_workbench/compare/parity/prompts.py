@@ -11,7 +11,7 @@ from paragone_workbench.compare.parity.findings import Finding, enumeration, joi
 from paragone_workbench.compare.parity.side import Side
 
 PROMPT = "prompt"
-"""The name in `unknown` of a prompt that could not be compared."""
+"""The name that stands in `unknown` for a prompt that could not be compared."""
 
 _CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
 """Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""

@@ -167,7 +167,7 @@ class RecordReader:
         return ()
 
     def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
-        """Return the checked assertions of the record and the file; `equals` if there are none, but an expected answer."""
+        """Return the checked assertions of the record and the file; `equals` if only an expected answer is given."""
         own: list[AssertionSpec] = []
         for item in self._value("assertions", list, "a list") or ():
             try:

@@ -353,7 +353,10 @@ class Composer(MentionField):
         self._show_title()
 
     def take(self) -> Draft:
-        """Return the draft to send, and show the text from before an edit. Without an edit, empty the composer."""
+        """Return the draft to send.
+
+        After an edit of an earlier prompt, show the draft from before the edit again. Without an edit, empty the composer.
+        """
         taken = self.draft
         self._sent = self.text if taken.files or taken.images else ""
         if self.editing is None:
