@@ -35,7 +35,7 @@ def marked_import(plugin: str, package: str) -> Iterator[None]:
         yield
         return
     try:
-        if not _is_locked(handle):  # another process imports the plugin, and has locked the mark
+        if not _is_locked(handle):  # another process, which imports the same plugin, holds the lock
             yield
             return
         if not _present:

@@ -30,7 +30,7 @@ class ConsentSheet(Sheet):
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the actions that the file would cause, and the question."""
-        yield f"{one_line(str(self._document))} may come from somebody else. The file names actions outside of its folder:\n"
+        yield f"{one_line(str(self._document))} may come from somebody else. The file asks for actions outside of its folder:\n"
         for action in self._actions:
             yield f"· {one_line(action)}"
         yield "\nImport the file, and allow this when one of its conversations is opened? A yes is remembered for this file."
