@@ -17,10 +17,14 @@ from paragone_workbench.runs.run import Run
 
 
 def marked(screen, number, look="differs"):
-    """The parts of a lane's last answer that have a mark."""
-    block = next(it for it in reversed(screen.columns[number].transcript.blocks) if it.kind == "answer")
+    """The parts of a lane's last answer that have a mark; none before the answer begins."""
+    answers = [it for it in screen.columns[number].transcript.blocks if it.kind == "answer"]
     return [
-        block.text[mark.start : mark.end] for layer in block._layers for mark in layer if mark.look == look
+        block.text[mark.start : mark.end]
+        for block in answers[-1:]
+        for layer in block._layers
+        for mark in layer
+        if mark.look == look
     ]
 
 

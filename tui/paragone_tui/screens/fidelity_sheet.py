@@ -111,8 +111,8 @@ class FidelitySheet(Sheet):
             count = fidelity.reference.windows if fidelity is not None else 0
             if fidelity is None or not count:
                 return "Nothing was measured."
-            partial = ", partial" if fidelity.partial else ""
-            return f"Measured over {count} of {fidelity.windows} windows of a short text that comes with paragone{partial}."
+            partial = " (partial)" if fidelity.partial else ""
+            return f"{count} of {fidelity.windows} windows of a short text that comes with paragone were measured{partial}."
         if step is None:
             return "Loading."
         filled = _BAR * step.done // step.total
