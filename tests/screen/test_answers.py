@@ -1,6 +1,7 @@
 """A prompt is answered in every lane."""
 
 import contextlib
+import itertools
 import sqlite3
 
 import pytest
@@ -8,6 +9,7 @@ from rogue_backend.definitions import rogue
 
 from paragone import Image
 from paragone_tui.screens.lanes.status import LaneStatusInfo
+from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.paths import history_file
 
 
@@ -173,12 +175,19 @@ async def test_answer_again_takes_the_place_of_the_answer(start):
 
 
 async def test_in_turn_the_second_lane_waits(start):
-    slow = {"rate": 20, "max_tokens": 40}
-    async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow), mode="sequential") as screen:
+    states = []
+
+    class Observer(LaneObserver):
+        def text_came(self, lane, run, channel, text):
+            states.append([it.state for it in screen.lanes])
+
+    async with start(rogue("steady", "a"), rogue("steady", "b"), mode="sequential") as screen:
+        for lane in screen.lanes:
+            lane.observers.append(Observer())
         await screen.ask("go")
-        await screen.until(lambda: [lane.state for lane in screen.lanes] == ["writing", "waiting"])
         await screen.answered()
         assert [lane.state for lane in screen.lanes] == ["done", "done"]
+    assert [key for key, _ in itertools.groupby(states)] == [["writing", "waiting"], ["done", "writing"]]
 
 
 async def test_earlier_prompts_come_back(start):
