@@ -585,3 +585,21 @@ async def test_the_users_own_system_prompt_is_not_sent_to_a_judge_that_only_the_
     assert asked(events)[2:] == ["judge: x X", "judge: system: theirs Y"]
     events = await suites.run(made, A, judges=[judge], fresh=True)
     assert asked(events)[2:] == ["judge: system: mine X", "judge: system: theirs Y"]
+
+
+async def test_the_time_of_an_answer_does_not_depend_on_the_wall_clock(suites, monkeypatch):
+    real, ahead = time.time, 0.0
+    happened = scripted_backend.ScriptedEngine.happened
+
+    def set_the_clock(engine, event: str) -> None:
+        nonlocal ahead
+        happened(engine, event)
+        if event.startswith("end"):
+            ahead = 3600.0
+
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    monkeypatch.setattr(scripted_backend.ScriptedEngine, "happened", set_the_clock)
+    limit = AssertionSpec(type="latency", options={"max_total_s": 60.0})
+    await suites.run(suite("x", assertions=[limit]), A)
+    assert [[check.passed for check in run.checks] for run in await suites.saved()] == [[True]]
+    assert ahead

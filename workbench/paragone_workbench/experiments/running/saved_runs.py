@@ -32,16 +32,20 @@ async def saved_runs(
         last = page[-1].key
 
 
-def answer_of(result: RunResult) -> Answer:
-    """Return the answer of a run as the value that assertions check, without the prompt."""
+def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
+    """Return the answer of a run as the value that assertions check, without the prompt.
+
+    `total_s` is the measured duration of the run in seconds. For a saved run, the duration is computed from the saved times.
+    """
     metrics = result.metrics
-    sent = None if result.waited_s is None else result.started + result.waited_s
+    if total_s is None and result.waited_s is not None and result.ended is not None:
+        total_s = max(0.0, result.ended - result.started - result.waited_s)
     return Answer(
         text=result.text,
         thinking=result.thinking,
         finish_reason=result.finish,
         completion_tokens=metrics.completion_tokens if metrics is not None else None,
         ttft_s=metrics.ttft_s if metrics is not None else None,
-        total_s=None if sent is None or result.ended is None else max(0.0, result.ended - sent),
+        total_s=total_s,
         decode_tps=metrics.decode_tps if metrics is not None else None,
     )

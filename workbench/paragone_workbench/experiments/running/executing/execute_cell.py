@@ -22,5 +22,5 @@ async def execute_cell(
         return None
     results: tuple[AssertionResult, ...] = ()
     if not executed.result.error:
-        results = await evaluate(cell.prompt, answer_of(executed.result), catalog)
+        results = await evaluate(cell.prompt, answer_of(executed.result, total_s=executed.total_s), catalog)
     return ExecutedCell(cell, executed.result, results)

@@ -28,6 +28,8 @@ class Executed:
     """A run that has ended by itself."""
 
     result: RunResult
+    total_s: float | None
+    """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
     engine_failed: bool
     """Whether the engine failed, though the request was correct."""
 
@@ -60,8 +62,10 @@ class SuiteEngine(EngineObserver, RunObserver):
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._waiting: dict[Run, Execution] = {}
         """The runs whose request is not sent yet."""
-        self._sent: set[Run] = set()
-        """The runs in progress whose request is sent."""
+        self._sent: dict[Run, float] = {}
+        """When the requests of the runs in progress were sent, on the monotonic clock."""
+        self._took: dict[Run, float] = {}
+        """The duration in seconds of each run that has just ended."""
         self._last_rate: float | None = None
         """The decode rate of the last answer, in tokens per second; None before an answer of two tokens."""
         self._crashes = 0
@@ -103,6 +107,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         async with self._concurrency.turn():
             # the handle that was used last, so that few requests open few connections
             handle = self._free.pop()
+            succeeded = False
             try:
                 async with self._starting:
                     if not await self._is_ready(handle):
@@ -111,9 +116,9 @@ class SuiteEngine(EngineObserver, RunObserver):
                     self._waiting[execution.run] = execution
                 executed = await self._result(execution)
                 succeeded = executed is not None and not executed.result.error
-                self._concurrency.ended(time.monotonic(), succeeded=succeeded)
                 return executed
             finally:
+                self._concurrency.ended(time.monotonic(), succeeded=succeeded)
                 self._free.append(handle)
 
     async def stop(self) -> None:
@@ -140,10 +145,10 @@ class SuiteEngine(EngineObserver, RunObserver):
         await execution.ended()
         await asyncio.sleep(0)  # let the task's callback complete the run
         self._waiting.pop(run, None)
-        was_sent = run.result.waited_s is not None
-        if run.state not in ("done", "failed") or (not was_sent and self.given_up is not None):
+        total_s = self._took.pop(run, None)
+        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
             return None
-        return Executed(result=run.result, engine_failed=isinstance(run.error, EngineError))
+        return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
 
     def give_up(self, error: ParagoneError) -> None:
         """Give the engine up because of `error`: no further runs are executed, and the run in progress ends by itself."""
@@ -164,7 +169,7 @@ class SuiteEngine(EngineObserver, RunObserver):
     def run_started(self, run: Run) -> None:
         """Note that the run is in progress."""
         self._waiting.pop(run, None)
-        self._sent.add(run)
+        self._sent[run] = time.monotonic()
 
     def run_changed(self, run: Run) -> None:
         """Report progress."""
@@ -174,7 +179,7 @@ class SuiteEngine(EngineObserver, RunObserver):
         """Count crashes, and reopen a crashed engine if a run waits."""
         if run not in self._sent:
             return
-        self._sent.remove(run)
+        self._took[run] = time.monotonic() - self._sent.pop(run)
         if (metrics := run.result.metrics) is not None:
             self._last_rate = metrics.decode_tps or self._last_rate
         error = run.error
