@@ -209,6 +209,10 @@ class ClusterHere:
 class Remarks(SuiteObserver):
     def __init__(self):
         self.sentences = []
+        self.progressions = 0
+
+    def progressed(self):
+        self.progressions += 1
 
     def remarked(self, sentence):
         self.sentences.append(sentence)
@@ -221,12 +225,12 @@ async def history(home):
     await history.close()
 
 
-async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **more):
+async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, nodes=NODES, **more):
     request = SuiteRequest(suite=made, engines=engines, **more)
     registry = Registry()
     experiment, _ = await find_or_create(history, request, registry)
     placed = {
-        index: PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
+        index: PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in nodes])
         for index, one in enumerate(engines)
         if one.backend == "scripted"
     }
@@ -318,6 +322,41 @@ async def test_results_name_the_engine_as_the_user_did(history):
     runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("one", password="hunter2"))
     saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
     assert [run.result.definition for run in saved] == [engine("one")]
+
+
+class SlowCluster(ClusterHere):
+    """A cluster whose processes begin together, and whose exchanges take `TURNS` turns of the event loop, or more."""
+
+    TURNS = 500
+
+    def __init__(self, places):
+        super().__init__()
+        self._begun = asyncio.Barrier(places)
+
+    def start(self, place):
+        actor = super().start(place)
+        begin, exchange = actor.begin, actor.exchange
+
+        async def begin_together(*given, **more):
+            shard = await begin(*given, **more)
+            await self._begun.wait()
+            return shard
+
+        async def exchange_slowly(cells):
+            for _ in range(self.TURNS):
+                await asyncio.sleep(0)
+            return await exchange(cells)
+
+        actor.begin, actor.exchange = begin_together, exchange_slowly
+        return actor
+
+
+async def test_processes_that_wait_for_runs_do_not_wake_each_other(history):
+    nodes = [dataclasses.replace(NODES[0], id=f"n{number}") for number in range(3)]
+    cluster = SlowCluster(len(nodes))
+    runner, _ = await run_on(cluster, history, suite("one"), engine("one"), nodes=nodes)
+    assert runner.progress[0].done == 1
+    assert runner.observer.progressions < SlowCluster.TURNS / 10
 
 
 class FailingRunner(SuiteRunner):

@@ -32,8 +32,9 @@ class CellQueue:
         while len(taken) < most:
             cell = self._returned.popleft() if self._returned else await self._cells.take()
             if cell is None:
-                self._exhausted = True
-                self._changed.set()
+                if not self._exhausted:
+                    self._exhausted = True
+                    self._changed.set()
                 break
             taken.append(cell)
             self._given[cell.key] = cell

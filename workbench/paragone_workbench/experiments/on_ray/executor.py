@@ -171,28 +171,27 @@ class RayExecutor:
                 return
             await asyncio.wait([opening], timeout=0.2)
         shard = await opening
-        while True:
-            began = time.monotonic()
-            engine.shards[process.number] = shard
-            await self._merge(index, shard, process, queue)
-            if shard.given_up is not None:
-                engine.fail(process.number, process.place, *shard.given_up)
-                return
+        await self._merge(index, shard, process, queue)
+        while shard.given_up is None:
             if self._stopped.is_set() or engine.given_up:
                 break
+            began = time.monotonic()
             cells = await queue.take(max(0, process.ahead - len(process.given)))
             process.given |= {cell.key: cell for cell in cells}
             if process.given:
                 progress = self._work.progress[index]
                 progress.began = progress.began or began
                 shard = await actor.exchange(cells)
+                await self._merge(index, shard, process, queue)
                 pace = len(shard.ended) / max(1e-3, time.monotonic() - began)
                 process.ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, round(pace * _AHEAD_S)))
             elif queue.is_done:
                 break
             else:  # the runs of another process may be given back
                 await queue.changed()
-                shard = dataclasses.replace(shard, ended=(), left=())
+        if shard.given_up is not None:
+            engine.fail(process.number, process.place, *shard.given_up)
+            return
         try:
             shard = await asyncio.wait_for(actor.end(), END_S)
         except TimeoutError:
@@ -200,7 +199,9 @@ class RayExecutor:
         await self._merge(index, shard, process, queue)
 
     async def _merge(self, index: int, shard: Shard, process: _Process, queue: CellQueue) -> None:
-        """Save the runs of a shard. Raises StoreError."""
+        """Save the runs of a shard, and show the state of its engine. Raises StoreError."""
+        engine = self._states[index]
+        engine.shards[process.number] = shard
         definition = self._work.registry.public(self._work.request.engines[index])
         executed = []
         for key, result, assertions in shard.ended:
@@ -212,6 +213,6 @@ class RayExecutor:
         queue.give_back([process.given.pop(key) for key in shard.left if key in process.given])
         if executed:
             await self._work.save(executed)
-            self._states[index].losses = 0
+            engine.losses = 0
         else:
             self._work.observer.progressed()
