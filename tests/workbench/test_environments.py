@@ -229,6 +229,18 @@ async def test_an_environment_with_older_requirements_is_outdated(uv, wheels):
     assert found.outdated
 
 
+async def test_the_order_of_requirements_does_not_make_an_environment_outdated(uv, wheels):
+    def declaring(*requirements):
+        class Ordered(Tiny):
+            environment = Environment(builds=(build(*requirements),), pythons=(HERE,), modules=())
+
+        return Ordered()
+
+    await made(declaring("tinyengine==1.0", "tinyengine<2"), wheels)
+    (found,) = installed.list_installed({"tiny": declaring("tinyengine<2", "tinyengine==1.0")})
+    assert not found.outdated
+
+
 async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path):
     # A fake interpreter that creates no environment, but waits, and writes the process id of its child to a file.
     child = tmp_path / "child"

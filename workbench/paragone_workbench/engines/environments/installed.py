@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend
+from paragone.json_fields import texts_at
 from paragone.worker import Environment
 from paragone_workbench.paths import accessible, data_folder
 
@@ -95,12 +96,12 @@ def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
     if not isinstance(marker, dict):
         return found
     environment = None if backend is None else declared_environment(backend)
-    current = [list(build.requirements) for build in environment.builds] if environment else []
+    current = [set(build.requirements) for build in environment.builds] if environment else []
     return dataclasses.replace(
         found,
         complete=is_complete(folder),
         cuda=str(marker.get("cuda", "")),
-        outdated=bool(current) and marker.get("requirements") not in current,
+        outdated=bool(current) and set(texts_at(marker, "requirements")) not in current,
     )
 
 
