@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from paragone import EngineError, InputError, TokenizedText, TokenizeRequest
+from paragone import InputError, TokenizedText, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.scheduling.pool import EnginePool
@@ -102,9 +102,7 @@ class Lease:
     async def _tokenized(self, request: TokenizeRequest) -> TokenizedText:
         shared = await self.engine()
         async with shared.reserved() as handle, shared.pool.scheduler.turn(handle):
-            engine = handle.engine
-            if engine is None:
-                raise handle.error or EngineError(f"The engine {shared.name} was closed.")
+            engine = handle.require_open()
             if not handle.capabilities.tokenize:
                 raise InputError(f"{shared.name} does not report the tokens of a text.")
             return await engine.tokenize(request)
