@@ -11,7 +11,6 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.run import Run
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 from paragone_workbench.serving.protocol.api_error import ApiError
 
 MOST_WAITING = 1024
@@ -30,7 +29,7 @@ class ServedEngine:
         self.definition = definition
         self.name = definition.name
         first = pool.add(definition)
-        many = first.placement.most_at_once or REQUESTS_PER_SERVER
+        many = first.placement.most_at_once or pool.requests_per_server
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = list(self._handles)
         self._available = asyncio.Semaphore(many)
