@@ -170,9 +170,14 @@ class CompositorScreen(Screen[ScreenResultType]):
             self._repaint_required = False
 
     def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Mark regions of a widget, or without regions the whole widget, to be painted with the next frame."""
+        """Mark regions of a widget, or without regions the whole widget, to be painted with the next frame.
+
+        A widget that the last layout left out is painted once a layout shows it.
+        """
         widget._set_dirty(*regions)
-        self._dirty_widgets.add(widget)
+        # For a widget that it does not show, Textual would arrange all widgets, and miss in its next layout what changed.
+        if widget in self._compositor.visible_widgets:
+            self._dirty_widgets.add(widget)
 
     @property
     def driver(self) -> JobControlDriver | None:

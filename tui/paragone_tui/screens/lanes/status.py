@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -19,8 +18,6 @@ from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState
 
-_state_parts = attrgetter("state", "mark", "engine", "others", "queued", "unsaved", "differences", "silent_s")
-"""Returns the parts of the content that are not figures. Figures change while an answer is written."""
 _WORDS: dict[LaneState, str] = {
     "empty": "no engine",
     "queued": "waiting for the server",
@@ -110,12 +107,8 @@ class LaneStatus(Widget):
     def show(self, info: LaneStatusInfo) -> None:
         """Set the content, and paint the line if the content is new."""
         before, self._info = self._info, info
-        if not self.is_mounted or info == before:
-            return
-        if _state_parts(info) == _state_parts(before):
+        if info != before:
             paint(self)
-        else:
-            self.refresh()  # a new state may come before the screen is laid out, when nothing can be painted
 
     def render_line(self, y: int) -> Strip:
         """Return the line; `y` is ignored."""
