@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyte
 from pyte.screens import Char
@@ -67,29 +67,14 @@ class Emulator:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
 
-class Watched(App[None]):
-    """An app with the given widgets, whose output goes to an emulator."""
+class OnEmulator(App[None]):
+    """An app whose output goes to an emulator."""
 
-    def __init__(
-        self,
-        *widgets: Widget,
-        screen: type[Screen[None]] = ChangedRowsScreen,
-        colors: str | None = "truecolor",
-        css: str = "",
-    ) -> None:
-        super().__init__()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.terminal = Emulator()
-        self._widgets = widgets
-        self._screen_type = screen
-        self._colors = colors
-        if css:
-            self.stylesheet.add_source(css)
-
-    def get_default_screen(self) -> Screen[None]:
-        return self._screen_type()
-
-    def compose(self) -> ComposeResult:
-        yield from self._widgets
+        self.color_system: str | None = "truecolor"
+        """The colours of the terminal, by the names of Rich; None for no colours."""
 
     @property
     def is_headless(self) -> bool:
@@ -97,7 +82,7 @@ class Watched(App[None]):
 
     @property
     def palette(self) -> Console:
-        return Console(color_system=self._colors, force_terminal=True, legacy_windows=False)  # type: ignore[arg-type]
+        return Console(color_system=self.color_system, force_terminal=True, legacy_windows=False)  # type: ignore[arg-type]
 
     def _display(self, screen: Screen[object], renderable: object) -> None:
         if isinstance(renderable, CompositorUpdate) and screen is self.screen:
@@ -128,6 +113,30 @@ class Watched(App[None]):
         sequences = LayoutUpdate([*strips], update.region).render_segments(self.palette)
         emulator.write(sequences.replace("\n", "\r\n"), self.size)
         return emulator
+
+
+class Watched(OnEmulator):
+    """An app with the given widgets, whose output goes to an emulator."""
+
+    def __init__(
+        self,
+        *widgets: Widget,
+        screen: type[Screen[None]] = ChangedRowsScreen,
+        colors: str | None = "truecolor",
+        css: str = "",
+    ) -> None:
+        super().__init__()
+        self._widgets = widgets
+        self._screen_type = screen
+        self.color_system = colors
+        if css:
+            self.stylesheet.add_source(css)
+
+    def get_default_screen(self) -> Screen[None]:
+        return self._screen_type()
+
+    def compose(self) -> ComposeResult:
+        yield from self._widgets
 
 
 async def settle(pilot: Pilot[None]) -> None:

@@ -18,12 +18,20 @@ async def sheet(screen) -> None:
     await screen.until(lambda: isinstance(screen.app.screen, ParitySheet), "the sheet opens")
 
 
+UNLIKE = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
+"""Lanes that differ in one condition."""
+
+
+async def marked(screen) -> None:
+    """Ask a prompt, and wait until both lanes are marked as different in one condition."""
+    await screen.ask("go")
+    await screen.answered()
+    await screen.until(lambda: screen.text.count("≠ 1") == 2, "both lanes have the mark")
+
+
 async def test_a_sampling_option_is_levelled(start):
-    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
-    async with start(*lanes) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.until(lambda: screen.text.count("≠ 1") == 2, "both lanes have the mark")
+    async with start(*UNLIKE) as screen:
+        await marked(screen)
         await sheet(screen)
         assert "1 condition was not the same:" in screen.text
         assert "≠ max_tokens is 2 in first and 20 in second." in screen.text
@@ -124,11 +132,8 @@ async def test_marks_of_earlier_answers_do_not_stay(start):
 
 
 async def test_marks_of_a_replaced_engine_do_not_stay(start):
-    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
-    async with start(*lanes) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.until(lambda: screen.text.count("≠ 1") == 2, "both lanes have the mark")
+    async with start(*UNLIKE) as screen:
+        await marked(screen)
         await screen.press("f4")
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await screen.type("rogue:wide")
