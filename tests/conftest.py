@@ -158,6 +158,15 @@ def worker_forks() -> Iterator[ForkServer]:
     server.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def end_program_forks() -> Iterator[None]:
+    """End the process that forks programs, if a test has started it; see tests/program_forks.py."""
+    yield
+    from tests import program_forks  # not above: it takes the settings of interpreters from the environment
+
+    program_forks.close()
+
+
 @pytest.fixture(autouse=True)
 def own_guard() -> Iterator[None]:
     """After a test that runs a command in this process, or goes offline, the guard is as it was at the start."""

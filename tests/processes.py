@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 
 import psutil
 
@@ -12,3 +13,18 @@ async def gone(pid: int) -> None:
         async with asyncio.timeout(20):
             while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
                 await asyncio.sleep(0.01)
+
+
+def engines_of(program: int) -> list[psutil.Process]:
+    """Return the processes that run the engines of the program with this process id.
+
+    The process of an engine leads a session. A process that forks these processes for a program in a fork does not.
+    """
+    children = psutil.Process(program).children(recursive=True)
+    return [child for child in children if _leads_session(child.pid)]
+
+
+def _leads_session(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid) == pid
+    return False

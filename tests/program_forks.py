@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeAlias
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[2]))
+    sys.path.append(str(Path(__file__).parents[1]))
 from tests import worker_forks
 
 PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_tui", "paragone_workbench")

@@ -21,13 +21,13 @@ import psutil
 import pytest
 from hostile_server import OLLAMA, HostileServer
 from loopback_server import running_in_thread
-from tests.cli import fork_server
+from tests import program_forks
 
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
 PATIENCE = 60.0
 
-Process: TypeAlias = fork_server.Program | subprocess.Popen[bytes]
+Process: TypeAlias = program_forks.Program | subprocess.Popen[bytes]
 
 CUT = "paragone: warning: The answer is cut: it reached max_tokens, or the end of the context.\n"
 """What is said of an answer that a limit ended: every answer of the rogue backend that ends by itself."""
@@ -35,7 +35,7 @@ CUT = "paragone: warning: The answer is cut: it reached max_tokens, or the end o
 
 def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end; its standard input is a pipe, empty if nothing is given."""
-    return fork_server.run(PROGRAM, argv, stdin.encode() if isinstance(stdin, str) else stdin, PATIENCE)
+    return program_forks.run(PROGRAM, argv, stdin.encode() if isinstance(stdin, str) else stdin, PATIENCE)
 
 
 @pytest.fixture
@@ -46,12 +46,6 @@ def graded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: graded\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[paragone]\ngraded = graded_backend\ntwin = graded_backend\n")
     monkeypatch.setenv("PYTHONPATH", str(info.parent), prepend=":")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def end_fork_server() -> Iterator[None]:
-    yield
-    fork_server.close()
 
 
 def said(done: subprocess.CompletedProcess[bytes]) -> str:
@@ -84,9 +78,9 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @contextlib.contextmanager
-def running(*argv: str, **streams: fork_server.Stream) -> Iterator[Process]:
+def running(*argv: str, **streams: program_forks.Stream) -> Iterator[Process]:
     """Start the program, and wait until it ends by itself. A test that fails kills it."""
-    process = fork_server.start(
+    process = program_forks.start(
         PROGRAM,
         argv,
         streams.get("stdin", subprocess.DEVNULL),
@@ -109,18 +103,6 @@ def first(process: Process, count: int) -> bytes:
         assert piece, read
         read += piece
     return read
-
-
-def engines_of(process: Process) -> list[psutil.Process]:
-    """The processes that run its engines now: each leads a session, which the process that forks them does not."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if session(child.pid) == child.pid]
-
-
-def session(pid: int) -> int | None:
-    with contextlib.suppress(ProcessLookupError):
-        return os.getsid(pid)
-    return None
 
 
 def all_gone(engines: Sequence[psutil.Process]) -> bool:

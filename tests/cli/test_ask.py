@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from tests.pictures import picture
+from tests.processes import engines_of
 
-from .conftest import CUT, PROGRAM, all_gone, data, engines_of, first, paragone, running, said, until
+from .conftest import CUT, PROGRAM, all_gone, data, first, paragone, running, said, until
 
 # More than anyone reads: what ends such an answer is not the engine.
 ENDLESS = ("--set", "max_tokens=10000000")
@@ -263,7 +264,7 @@ def test_a_reader_that_has_had_enough():
 def test_the_exit_code_where_the_reader_is_gone():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
         assert first(process, 1) == b"w"
-        engines = engines_of(process)
+        engines = engines_of(process.pid)
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 141
@@ -297,7 +298,7 @@ def test_text_is_written_as_it_comes():
 def test_ctrl_c_stops_the_engine_and_keeps_what_came():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
         start = first(process, 6)
-        engines = engines_of(process)
+        engines = engines_of(process.pid)
         process.send_signal(signal.SIGINT)
         rest, error = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -310,7 +311,7 @@ def test_ctrl_c_stops_the_engine_and_keeps_what_came():
 
 def test_ctrl_c_with_json():
     with running("ask", "rogue:steady", "hi", "--json", *ENDLESS, *SLOW) as process:
-        until(lambda: engines_of(process), "the engine's process is there")
+        until(lambda: engines_of(process.pid), "the engine's process is there")
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -320,8 +321,8 @@ def test_ctrl_c_with_json():
 
 def test_ctrl_c_while_the_model_is_loaded():
     with running("ask", "rogue:steady", "hi", "--set", "load_s=600") as process:
-        until(lambda: engines_of(process), "the engine's process is there")
-        engines = engines_of(process)
+        until(lambda: engines_of(process.pid), "the engine's process is there")
+        engines = engines_of(process.pid)
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=60)
     assert (process.returncode, output, error) == (130, b"", b"")
@@ -352,7 +353,7 @@ def test_ctrl_c_that_the_starter_wants_ignored():
 def test_ctrl_c_is_heard_though_nobody_reads():
     with running("ask", "rogue:steady", "hi", *ENDLESS, "--set", "rate=1000000") as process:
         until(lambda: is_full(process.stdout.fileno()), "the pipe is full")
-        engines = engines_of(process)
+        engines = engines_of(process.pid)
         process.send_signal(signal.SIGINT)
         until(lambda: handles_by_default(process.pid, signal.SIGINT), "the first is taken")
         process.send_signal(signal.SIGINT)

@@ -4,10 +4,11 @@ import signal
 
 import pytest
 from tests.pictures import picture
+from tests.processes import engines_of
 
 from paragone.cores import physical_cores
 
-from .conftest import all_gone, data, engines_of, paragone, running, said
+from .conftest import all_gone, data, paragone, running, said
 
 TWICE = ("compare", "rogue:steady", "rogue:steady", "--prompt", "hi", "--schedule", "sequential")
 """One engine twice, each with the same number of threads."""
@@ -225,7 +226,7 @@ def test_ctrl_c_prints_what_came():
     with running(*argv, "--set", "max_tokens=10000000", "--set", "rate=50") as process:
         engines: list = []
         while len(engines) < 2:
-            engines = engines_of(process)
+            engines = engines_of(process.pid)
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, b"")

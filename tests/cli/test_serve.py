@@ -9,12 +9,13 @@ import sys
 
 import httpx
 import pytest
+from tests.processes import engines_of
 
 from paragone import InputError, ScoreRequest, Token, TokenizeRequest
 from paragone_cli.commands import load, parse
 from paragone_workbench.workbench import Workbench
 
-from .conftest import all_gone, engines_of, paragone, running, said
+from .conftest import all_gone, paragone, running, said
 
 TEXT = "The capital of France is Paris."
 
@@ -87,7 +88,7 @@ async def test_the_real_model_is_served(smol, monkeypatch):
                 await anext(reply.aiter_lines())  # the client leaves in the middle of an answer
             again = (await client.post("/chat/completions", json=asked)).json()
             assert again["choices"] == whole["choices"]
-        engines = engines_of(process)
+        engines = engines_of(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr is not None

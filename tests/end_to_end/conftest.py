@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from bench.terminal import Terminal
-from tests.cli import fork_server
 from tests.cli.conftest import PROGRAM as SCRIPT
 from tests.end_to_end.program import PROGRAM, ForkedTerminal, Program
 
@@ -33,12 +32,6 @@ def start(home: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., 
             return Program(stack.enter_context(terminal))
 
         yield begin
-
-
-@pytest.fixture(scope="session", autouse=True)
-def end_fork_server() -> Iterator[None]:
-    yield
-    fork_server.close()
 
 
 @pytest.fixture

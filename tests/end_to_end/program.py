@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +9,8 @@ from functools import partial
 
 import psutil
 from bench.terminal import Terminal
-from tests.cli import fork_server
+from tests import program_forks
+from tests.processes import engines_of
 
 PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 PATIENCE = 60.0
@@ -25,21 +24,15 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def _leads_session(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        return os.getsid(pid) == pid
-    return False
-
-
 def _shows(text: str, screen: str) -> bool:
     return text in screen
 
 
 class ForkedTerminal(Terminal):
-    """Runs the program in a fork of a process that has imported it: see `tests/cli/fork_server.py`."""
+    """Runs the program in a fork of a process that has imported it: see `tests/program_forks.py`."""
 
     def _start(self, argv: Sequence[str], slave: int, environment: Mapping[str, str]):
-        return fork_server.start(
+        return program_forks.start(
             argv[0], argv[1:], slave, slave, slave, environment=environment, new_session=True
         )
 
@@ -72,9 +65,8 @@ class Program:
         self.terminal.send(keys)
 
     def workers(self) -> list[psutil.Process]:
-        """The processes of its engines. Each leads a session; a process that forks them for a fork does not."""
-        children = self.process.children(recursive=True)
-        return [child for child in children if _leads_session(child.pid)]
+        """The processes of its engines."""
+        return engines_of(self.process.pid)
 
     def leave(self) -> int:
         """Quit with the key, and return the exit code."""
