@@ -110,10 +110,10 @@ def choose(context: LanesContext) -> None:
     from paragone_tui.screens.choose.choose_screen import ChooseScreen
 
     in_lanes = {lane.engine.definition.name: lane.engine.definition for lane in session.lanes}
-    defined = {definition.name: definition for definition in context.engines.config.engines.values()}
+    engines = {**in_lanes, **context.engines.config.engines, **in_lanes}
     context.show(
         ChooseScreen(
-            tuple((in_lanes | defined | in_lanes).values()),  # an engine of a lane has the lane's options
+            tuple(engines.values()),  # an engine of a lane has the lane's options
             frozenset(in_lanes),
             history=history,
             registry=session.registry,
