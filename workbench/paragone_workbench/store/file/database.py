@@ -145,20 +145,20 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     return connection
 
 
-def _scripts(folder: Path, prefix: str = "") -> dict[int, str]:
-    """Return the scripts of a folder by the version of the schema that each one leads to.
+def _scripts(folder: Path, prefix: str = "") -> dict[int, Path]:
+    """Return the files of the scripts of a folder by the version of the schema that each one leads to.
 
     With the prefix `whole_`, return the scripts that create a whole schema in an empty file.
     """
     matches = ((re.match(rf"{prefix}(\d{{4}})", path.name), path) for path in folder.glob("*.sql"))
-    return {int(match[1]): path.read_text(encoding="utf-8") for match, path in matches if match}
+    return {int(match[1]): path for match, path in matches if match}
 
 
 def _migrate(connection: sqlite3.Connection, version: int, schema: Path) -> None:
     """Bring a file to the newest schema; version 0 is an empty file."""
 
-    def execute(script: str) -> None:
-        for statement in _statements(script):
+    def execute(script: Path) -> None:
+        for statement in _statements(script.read_text(encoding="utf-8")):
             connection.execute(statement)
 
     scripts, whole = _scripts(schema), _scripts(schema, "whole_")

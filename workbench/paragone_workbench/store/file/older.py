@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from paragone_workbench.identity import new_id
@@ -17,13 +18,13 @@ FIRST = 6
 def migrate_older(
     connection: sqlite3.Connection,
     version: int,
-    older: Mapping[int, str],
-    first: str,
-    execute: Callable[[str], None],
+    older: Mapping[int, Path],
+    first: Path,
+    execute: Callable[[Path], None],
 ) -> None:
     """Bring a file to version 6. Must be called in a transaction, with foreign keys off.
 
-    `older` has the scripts by the version that each one leads to, `first` is the script of version 6, and `execute`
+    `older` has the files of the scripts by the version that each one leads to, `first` is that of version 6, and `execute`
     executes a script.
     """
     for number in range(version + 1, FIRST):
