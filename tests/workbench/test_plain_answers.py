@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
+from dataclasses import dataclass
 
 import pytest
-from polite_backend import PoliteBackend
+from polite_backend import PoliteBackend, PoliteLoad
 from tests.workbench.conftest import Backends, wrong
 
 from paragone import EngineError, InputError, Options
@@ -118,6 +120,19 @@ def test_a_backend_that_raises_is_named(error):
     with pytest.raises(EngineError, match="The backend polite raised an unexpected error"):
         reached(Slow(fail), "m", {})
     assert placement_of(ENGINE, Slow(fail)).sharing == 1
+
+
+def test_the_placement_of_an_engine_whose_options_raise_has_its_defaults():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Strict(PoliteLoad):
+        def __post_init__(self) -> None:
+            raise ZeroDivisionError("by zero")
+
+    class StrictBackend(PoliteBackend):
+        load_options = Strict
+
+    engine = dataclasses.replace(ENGINE, options={"context": 9})
+    assert placement_of(engine, StrictBackend()) == Placement(is_local=PoliteBackend.capabilities.local)
 
 
 def test_ctrl_c_while_a_plugin_is_waited_for_is_the_user_s(monkeypatch):

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone import InputError, ParagoneError
+from paragone import ParagoneError
 from paragone.violation import InterfaceViolation
 from paragone_workbench.engines.definitions import split_options
+from paragone_workbench.engines.error_boundary import CALL_ERRORS
 from paragone_workbench.engines.foreign.answers import answer_apart, backend_answer
 from paragone_workbench.engines.waiting import Tell, tell_nobody
 
@@ -52,7 +53,7 @@ def placement_of(
     sharing = 1
     try:
         load, _ = split_options(definition, backend)
-    except InputError:  # opening the engine reports this error, and errors of the backend
+    except CALL_ERRORS:  # opening the engine reports the error
         return Placement(is_local=is_local)
     with contextlib.suppress(ParagoneError):
         addresses = reached(backend, model, load, tell=tell)
