@@ -338,7 +338,7 @@ class Choice:
     def missing(self) -> tuple[str, ...]:
         """Return what was not measured and why, in sentences."""
         if self._measurements is None:
-            return ("Everything. The same command goes on.",) if self._limit.stopped else ()
+            return ("Everything. Repeat the command to continue.",) if self._limit.stopped else ()
         memory = self.memory.values() if self.vram else ()
         return tuple(not_measured(self._measurements, self._throughputs, self._suite, self.reference, memory))
 
