@@ -20,6 +20,7 @@ from paragone import InputError, TokenizedText, TokenizeRequest
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.serving.direct_use import used
 from paragone_workbench.serving.served_engine import ServedEngine
 
 T = TypeVar("T")
@@ -101,11 +102,11 @@ class Lease:
 
     async def _tokenized(self, request: TokenizeRequest) -> TokenizedText:
         shared = await self.engine()
-        async with shared.reserved() as handle, shared.pool.scheduler.turn(handle):
-            engine = handle.require_open()
+        async with shared.reserved() as handle:
             if not handle.capabilities.tokenize:
                 raise InputError(f"{shared.name} does not report the tokens of a text.")
-            return await engine.tokenize(request)
+            async with used(shared.pool, handle) as engine:
+                return await engine.tokenize(request)
 
     def close(self) -> None:
         """End the use of the engine. If no other chat model uses the engine, wait until the engine is closed."""

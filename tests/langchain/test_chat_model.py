@@ -21,9 +21,9 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from polite_backend import PoliteBackend
+from polite_backend import PoliteBackend, PoliteEngine
 
-from paragone import EngineCrashed, InputError, ParagoneError
+from paragone import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone_langchain import ChatParagone
 from paragone_langchain.engine_host import engine_host
 from paragone_langchain.messages import to_messages
@@ -186,6 +186,30 @@ def test_tokens_are_those_of_the_engine():
         )
     with scripted() as model, pytest.raises(InputError, match="does not report the tokens"):
         model.get_num_tokens("red")
+
+
+def test_an_engine_that_crashes_or_fails_as_it_counts_tokens(monkeypatch):
+    """Any failure is a ParagoneError, and the next request opens a crashed engine again."""
+    failures = [EngineCrashed("The engine has crashed."), ValueError("a defect")]
+    asked = []
+
+    class Failing(PoliteEngine):
+        async def tokenize(self, request):
+            asked.append(self)
+            if failures:
+                raise failures.pop(0)
+            return await super().tokenize(request)
+
+    monkeypatch.setattr(PoliteBackend, "engine", Failing)
+    with ChatParagone(model="polite:words") as model:
+        with pytest.raises(EngineCrashed):
+            model.get_token_ids("red")
+        with pytest.raises(EngineError, match="raised an unexpected error"):
+            model.get_token_ids("red")
+        assert len(model.get_token_ids("red")) == 1
+    crashed, failing, after = asked
+    assert crashed is not failing
+    assert failing is after
 
 
 def test_an_option_that_the_engine_does_not_have_is_refused():

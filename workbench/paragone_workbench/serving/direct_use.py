@@ -1,4 +1,4 @@
-"""Uses of an engine without a run: scores and embeddings."""
+"""Uses of an engine without a run, such as scores and embeddings."""
 
 from __future__ import annotations
 
