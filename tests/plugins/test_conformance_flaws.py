@@ -1,102 +1,96 @@
-"""The conformance suite finds each flaw of the flawed backends, in the corresponding test.
+"""The conformance suite finds each flaw of the flawed backends, in the corresponding check.
 
-All flawed backends run through the suite in separate pytest processes.
+Each test calls the checks itself, without a pytest in pytest, which takes more CPU time than they do. That pytest runs them as
+tests is shown by tests/plugins/test_conformance.py.
 """
 
-import subprocess
-import sys
-import xml.etree.ElementTree as ET
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
+import asyncio
+import itertools
 
 import pytest
 from flawed_backends import FLAWS
 
-from paragone.testing import BackendConformance
-
-pytestmark = pytest.mark.slow
-
-PROCESSES = 2
-"""Several, because finding some flaws needs waiting."""
-
-NOT_NEEDED = [
-    "cacheprovider",
-    "logging",
-    "warnings",
-    "faulthandler",
-    "unraisableexception",
-    "threadexception",
-]
-"""Parts of pytest that do something around each test, and do not decide whether it fails."""
-
-MODULE = """
-import gc
-
-import pytest
-from flawed_backends import FLAWS
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
+from paragone.testing.fixtures import Opened
+from paragone.testing.subject import Subject
 
-gc.disable()  # thousands of tests stay to the end, and each search for garbage would go through all of them
+# Flawed engines leave coroutines and tasks.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-CHECKS = {{name for name in dir(BackendConformance) if name.startswith("test_")}}
+CHECKS = [
+    name for base in reversed(BackendConformance.__mro__) for name in vars(base) if name.startswith("test_")
+]
+"""In the order in which pytest runs them."""
+OPENING = OpenRequest(model="words")
+WITH_ENGINE = {"subject", "engine", "long_sampling"}
+
 
 class Flawed(BackendConformance):
     patience = 3.0
     grace = 1.0
 
-    @pytest.fixture
-    def backend(self):
-        return self.kind()
 
-    @pytest.fixture
-    def opening(self):
-        return OpenRequest(model="words")
-
-for kind in list(FLAWS)[{part}::{parts}]:
-    name = f"Test{{kind.__name__}}"
-    # Where tests for something else may fail as well, it does not matter whether they do.
-    left_out = CHECKS - FLAWS[kind].tests if FLAWS[kind].elsewhere else ()
-    globals()[name] = type(name, (Flawed,), {{"kind": kind, **dict.fromkeys(left_out)}})
-"""
+class Unopened(Exception):
+    """The engine did not open, so that the check does not run."""
 
 
-@pytest.fixture(scope="module")
-def failed(tmp_path_factory) -> dict[str, set[str]]:
-    """The failed tests for each flawed backend."""
-    folder = tmp_path_factory.mktemp("flawed")
-    failed = defaultdict(set)
-    with ThreadPoolExecutor(PROCESSES) as executor:
-        for report in executor.map(partial(report_of, folder), range(PROCESSES)):
-            for case in ET.parse(report).iter("testcase"):
-                if case.find("failure") is not None:
-                    backend = case.attrib["classname"].rpartition(".")[2].removeprefix("Test")
-                    failed[backend].add(case.attrib["name"].partition("[")[0])
+async def failures(kind, names, folder):
+    """Return those of the named checks that fail with this backend."""
+    opened, failed = Opened(), set()
+    for name in names:
+        for parameters in parameters_of(getattr(Flawed, name)):
+            try:
+                await check(kind, name, parameters, opened, folder)
+            except (pytest.skip.Exception, Unopened):
+                continue
+            except (Exception, pytest.fail.Exception):
+                failed.add(name)
+                await opened.drop(Flawed.patience)  # as the fixture `engine` does
+    await opened.drop(Flawed.patience)
     return failed
 
 
-def report_of(folder: Path, part: int) -> Path:
-    """Test a part of the flawed backends, and return the path of the report."""
-    module, report = folder / f"test_flawed_{part}.py", folder / f"{part}.xml"
-    module.write_text(MODULE.format(part=part, parts=PROCESSES))
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--rootdir=.", "--capture=no"]
-    command += ["--disable-plugin-autoload", "-p", "asyncio", *(f"-pno:{name}" for name in NOT_NEEDED)]
-    command += [f"--junitxml={report}", str(module)]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    return report
+def parameters_of(method):
+    """Return the parameters of each call of a check."""
+    marks = [mark.args for mark in getattr(method, "pytestmark", ()) if mark.name == "parametrize"]
+    return [
+        dict(pairs) for pairs in itertools.product(*([(name, it) for it in values] for name, values in marks))
+    ]
+
+
+async def check(kind, name, parameters, opened, folder):
+    """Call a check with the values of its fixtures."""
+    suite, backend = Flawed(), kind()
+    method = getattr(suite, name)
+    needed = set(method.__code__.co_varnames[: method.__code__.co_argcount])
+    values = {**parameters, "backend": backend, "opening": OPENING, "tmp_path": folder, "opened": opened}
+    values["sampling"] = value_of(suite, "sampling", backend)
+    if needed & WITH_ENGINE:
+        try:
+            values["engine"] = await opened.get(backend, OPENING, suite.patience)
+        except (Exception, pytest.fail.Exception) as error:
+            raise Unopened from error
+        values["long_sampling"] = value_of(suite, "long_sampling", backend, values["engine"])
+        values["subject"] = Subject(
+            backend, values["engine"], values["sampling"], suite.patience, suite.grace
+        )
+    await method(**{it: values[it] for it in needed - {"self"}})
+
+
+def value_of(suite, fixture, *values):
+    return getattr(BackendConformance, fixture).__wrapped__(suite, *values)
 
 
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
-def test_a_flaw_is_found(flaw, failed):
+def test_a_flaw_is_found(flaw, tmp_path):
     about, elsewhere = FLAWS[flaw]
-    found = failed[flaw.__name__]
-    assert not about - found, "the tests for this flaw did not fail"
-    assert elsewhere or not found - about, "tests for something else failed"
+    # Where checks for something else may fail as well, it does not matter whether they do.
+    checks = [it for it in CHECKS if it in about] if elsewhere else CHECKS
+    found = asyncio.run(failures(flaw, checks, tmp_path))
+    assert not about - found, "the checks for this flaw did not fail"
+    assert not found - about, "checks for something else failed"
 
 
 def test_every_check_can_fail():
-    checks = {name for name in dir(BackendConformance) if name.startswith("test_")}
-    assert checks == set().union(*(found.tests for found in FLAWS.values()))
+    assert set(CHECKS) == set().union(*(found.tests for found in FLAWS.values()))
