@@ -1,6 +1,7 @@
 """The screen writes only changed cells; the result is compared with Textual's own compositor."""
 
 import re
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.segment import Segment
 from rich.style import Style
+from textual._compositor import Compositor
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
@@ -264,6 +266,34 @@ async def test_modal_screens():
         await pilot.pause(0)
         app.pop_screen()
         await settle(pilot)
+        app.assert_painted_as_by_textual()
+
+
+async def test_a_change_is_laid_out_and_painted_once(monkeypatch):
+    calls = []
+
+    def record(name):
+        method = getattr(Compositor, name)
+
+        def recorded(*args, **options):
+            calls.append(name)
+            return method(*args, **options)
+
+        monkeypatch.setattr(Compositor, name, recorded)
+
+    label = Label("short")
+    app = Watched(label)
+    async with app.run_test(size=(60, 15)) as pilot:
+        record("reflow")
+        record("_render_chops")
+        label.update("longer")
+        app.screen.refresh(layout=True)
+        await pilot.pause(0)
+        assert calls == ["reflow", "_render_chops"]
+        app.assert_painted_as_by_textual()
+        calls.clear()
+        await pilot.resize_terminal(30, 10)
+        assert ("reflow", "reflow") not in pairwise(calls), calls
         app.assert_painted_as_by_textual()
 
 

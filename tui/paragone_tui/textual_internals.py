@@ -169,6 +169,18 @@ class CompositorScreen(Screen[ScreenResultType]):
         if self.painted_size != before:
             self._repaint_required = False
 
+    async def _on_resize(self, event: events.Resize) -> None:
+        # Each layout tells the screen its size. Textual would then lay the screen out again, as for a new size of the terminal.
+        if event.size == self._size == self._compositor.size:
+            event.prevent_default()
+
+    def _on_timer_update(self) -> None:
+        # Textual would paint what the layout has changed, and then the whole screen.
+        if self._layout_required and self._repaint_required:
+            self._repaint_required = False
+            self._dirty_widgets.add(self)
+        super()._on_timer_update()
+
     def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
         """Mark regions of a widget, or without regions the whole widget, to be painted with the next frame.
 

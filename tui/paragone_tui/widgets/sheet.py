@@ -79,15 +79,20 @@ class Sheet(Modal[None]):
 
 
 class _RenderedOnce:
-    """A part of the text that Rich renders once for each width. Textual renders a part to measure it, and again to show it."""
+    """A part of the text that Rich renders once for each width. Textual renders a part to measure it, and again to show it.
+
+    A sheet has two widths at a time: with the scroll bar and without.
+    """
 
     def __init__(self, part: RenderableType) -> None:
         self._part = part
-        self._width = 0
-        self._segments: Sequence[Segment] = ()
+        self._segments: dict[int, Sequence[Segment]] = {}
+        """The part at the last two widths, by the width in cells."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
-        if self._width != options.max_width:
-            self._width = options.max_width
-            self._segments = [*console.render(self._part, options)]
-        return self._segments
+        width = options.max_width
+        if width not in self._segments:
+            if len(self._segments) > 1:
+                del self._segments[next(iter(self._segments))]
+            self._segments[width] = [*console.render(self._part, options)]
+        return self._segments[width]
