@@ -11,10 +11,12 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pluggy
@@ -158,7 +160,11 @@ def _discover(
     paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
     InterfaceViolation if the argument violates the interface. Plugins of other authors have `seconds` to load.
     """
-    points = [point for point in entry_points(group=group) if only in (None, point.name)]
+    points = [
+        point
+        for point in _installed(tuple(map(_state, sys.path)))
+        if point.group == group and only in (None, point.name)
+    ]
     plugins = [_Plugin(point, point.dist.name if point.dist else "") for point in points]
     plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
@@ -187,6 +193,22 @@ def _discover(
         if is_ours:
             ours = frozenset(found)
     return found, tuple(problems), ours
+
+
+@functools.lru_cache(maxsize=1)
+def _installed(path: tuple[object, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of both kinds of plugins. `path` is the state of `sys.path`, of which all packages are read."""
+    found = entry_points()
+    return (*found.select(group=ENTRY_POINTS), *found.select(group=ASSERTION_ENTRY_POINTS))
+
+
+def _state(folder: str) -> tuple[str, int, int]:
+    """Return what changes when a package is installed in a folder, or removed."""
+    try:
+        found = Path(folder).stat()
+    except OSError:
+        return folder, 0, 0
+    return folder, found.st_ino, found.st_mtime_ns
 
 
 def _load_all(

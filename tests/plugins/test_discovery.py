@@ -1,7 +1,9 @@
 """Discovery of broken plugins of every kind, each installed like a third-party package."""
 
 import contextlib
+import shutil
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -280,3 +282,23 @@ def test_a_watch_surrounds_the_imports_of_third_party_plugins_and_can_refuse_the
 def test_a_name_or_a_title_that_fits_on_no_screen(site):
     site.install("bad", GOOD.format(name="b" * 200))
     assert problem_of("bad").reason == "a backend name has 200 characters"
+
+
+def test_packages_are_read_once_until_one_is_installed_or_removed(site, monkeypatch):
+    reads: list[str] = []
+
+    def read():
+        reads.append("read")
+        return entry_points()
+
+    monkeypatch.setitem(vars(discovery), "entry_points", read)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it would change the folder
+    site.install("first", GOOD.format(name="first"))
+    assert "first" in discover("first").backends
+    assert "first" in discover().backends
+    assert len(reads) == 1
+    site.install("second", GOOD.format(name="second"))
+    assert "second" in discover().backends
+    shutil.rmtree(site.folder / "second-1.dist-info")
+    assert "second" not in discover().backends
+    assert len(reads) == 3
