@@ -9,7 +9,9 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Static
 
 from paragone.options import value_text
@@ -19,18 +21,17 @@ from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.lanes.settings import Setting
 
 
-class SettingField(Horizontal):
-    """A line with an option's name, its value, and the origin of the value. An empty value means the default."""
+class SettingField(Widget):
+    """A line with an option's name, its value, and the origin of the value. An empty value means the default.
+
+    The widget paints the name and the origin beside its field. The form has many such lines, so each has few widgets.
+    """
 
     DEFAULT_CSS = """
     SettingField {
-        height: 1;
-        & .name { width: 22; color: $text-muted; }
-        & Input { width: 1fr; border: none; height: 1; padding: 0 1; background: $surface; }
+        height: 1; color: $text-muted;
+        & Input { margin: 0 14 0 22; border: none; height: 1; padding: 0 1; background: $surface; }
         & Input:focus { background: $surface-lighten-1; }
-        & .origin { width: 14; padding: 0 0 0 1; color: $text-muted; }
-        &.-set .name { color: $foreground; text-style: bold; }
-        &.-edited .origin { color: $text-warning; }
     }
     """
 
@@ -48,16 +49,24 @@ class SettingField(Horizontal):
             select_on_focus=True,
             compact=True,
         )
-        self._origin = Static(classes="origin", markup=False)
+        self._is_edited = False
+        """Whether the line shows that the user has edited the field."""
 
     def compose(self) -> ComposeResult:
-        """Create the name, the field and the origin."""
-        mark = "•" if self.setting.origin != "default" else " "
-        yield Static(f"{mark} {self.setting.info.name}", classes="name", markup=False)
+        """Create the field."""
         yield self.input
-        yield self._origin
-        self.set_class(self.setting.origin != "default", "-set")
-        self._show_origin()
+
+    def render(self) -> Content:
+        """Render the name and the origin, with the place of the field between them."""
+        is_set, room = self.setting.origin != "default", self.input.styles.margin
+        name = f"{'•' if is_set else ' '} {self.setting.info.name}"
+        if self._is_edited:
+            origin = Content.styled("edited", "$text-warning")
+        else:
+            origin = Content(self.setting.origin if is_set else "")
+        start = Content.styled(name, "bold $foreground" if is_set else "")
+        start = start.truncate(room.left, pad=True).pad_right(self.size.width - room.width + 1)
+        return start + origin if room.right else start
 
     @property
     def new_text(self) -> str | None:
@@ -78,13 +87,9 @@ class SettingField(Horizontal):
 
     def on_input_changed(self) -> None:
         """Show whether the user has edited the option."""
-        self._show_origin()
-
-    def _show_origin(self) -> None:
-        edited = self.new_text is not None
-        self.set_class(edited, "-edited")
-        origin = "" if self.setting.origin == "default" else self.setting.origin
-        self._origin.update("edited" if edited else origin, layout=False)
+        if self._is_edited != (self.new_text is not None):
+            self._is_edited = not self._is_edited
+            self.refresh()
 
     def _default(self) -> str:
         setting = self.setting

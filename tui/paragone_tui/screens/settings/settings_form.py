@@ -96,7 +96,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         #hints { height: 1; padding: 0 1; color: $text-muted; }
         &.-low { #description, #hints { display: none; } }
         &.-narrow .name { width: 10; }
-        &.-narrow .origin { display: none; }
+        &.-narrow SettingField Input { margin: 0 0 0 10; }
     }
     """
 
