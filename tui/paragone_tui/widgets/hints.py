@@ -16,12 +16,14 @@ def hints(
     The hint `last` always follows these hints.
     """
     end = [] if last is None else [_hint(*last)]
+    room = width - sum(hint.cell_length + 2 for hint in end)
     shown: list[Content] = []
     for keys, label in pairs:
-        shown.append(_hint(keys, label))
-        if Content("  ").join([*shown, *end]).cell_length > width:
-            shown.pop()
+        hint = _hint(keys, label)
+        if hint.cell_length > room:
             break
+        shown.append(hint)
+        room -= hint.cell_length + 2
     return Content("  ").join([*shown, *end])
 
 

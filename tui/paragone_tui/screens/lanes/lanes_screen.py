@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.geometry import Size
 from textual.widgets import Static
 
 from paragone.network.guard import GUARD
@@ -101,6 +102,8 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.drafts = DraftSaving(lambda: self.composer.unsent, session.recorder)
         self._queue_rows = QueueRows()
         session.on_queue = lambda: self._queue_rows.show(session.queue.prompts, keys["queue"].first)
+        self._fitted = Size()
+        """The size that the screen was last adapted to."""
         self._foot = Static(id="keys", markup=False)
         self._message = Content()
         """The message that does not fit into the rule above the prompt; empty without such a message."""
@@ -161,6 +164,9 @@ class LanesScreen(ChangedRowsScreen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Adapt the lanes and the key hints to the new width, and the prompt to the new height."""
+        if event.size == self._fitted:
+            return  # each layout tells the size
+        self._fitted = event.size
         self.composer.fit(event.size.height)
         self.lanes.lay_out(event.size.width)
         self._show_keys(event.size.width)
