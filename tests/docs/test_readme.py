@@ -8,10 +8,12 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.terminal import Terminal
+from tests.docs.command_for_shells import command_in
 from tests.shallow_model import make_shallow
 
 from paragone_workbench.config import read as config
@@ -33,18 +35,15 @@ SCRIPTS = [block for block in blocks("sh") if not {*SCREENS, *MAKE} & {*block.sp
 
 
 @pytest.fixture(scope="module")
-def demo_home(tmp_path_factory, whole_smollm2: Path) -> Path:
-    """A home folder in which `make demo` was run, once for all tests. Its models then lose all layers but one."""
-    home = tmp_path_factory.mktemp("demo-home")
-    with Terminal([sys.executable, "-m", "paragone_cli.main", "demo"], 120, 30, at_home(home)) as terminal:
-        quit_once_ready(terminal)
-    models = list((home / ".cache/paragone").glob("*.gguf"))
-    assert len(models) == 2
-    for model in models:
-        shallow = model.with_suffix(".shallow")
-        make_shallow(model, shallow, layers=1)
-        shallow.replace(model)
-    return home
+def demo_models(tmp_path_factory, whole_smollm2: Path) -> Path:
+    """A folder with the files that `make demo` creates, of a model that has one layer."""
+    folder = tmp_path_factory.mktemp("demo-models")
+    larger = folder / whole_smollm2.name
+    make_shallow(whole_smollm2, larger, layers=1)
+    smaller = folder / larger.name.replace("Q4_1", "Q4_0")
+    requantize = [sys.executable, "-m", "paragone_llama_cpp.requantize"]
+    subprocess.run([*requantize, larger, smaller, "Q4_0"], check=True, capture_output=True)
+    return folder
 
 
 def at_home(home: Path) -> dict[str, str]:
@@ -66,15 +65,16 @@ def quit_once_ready(terminal: Terminal) -> None:
 
 
 @pytest.fixture
-def shell(home: Path, demo_home: Path) -> dict[str, str]:
+def shell(home: Path, demo_models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """The environment of a shell in which `paragone` is on the path, after `make demo`; with a config of its own."""
-    (home / ".cache").symlink_to(demo_home / ".cache")
+    cache = home / ".cache" / "paragone"
+    cache.parent.mkdir()
+    cache.symlink_to(demo_models)
     folder = home / "bin"
     folder.mkdir()
-    program = folder / "paragone"
-    program.write_text(f"#!{sys.executable}\nfrom paragone_cli.main import main\nraise SystemExit(main())\n")
-    program.chmod(0o755)
-    return {**at_home(home), "PATH": f"{folder}:{os.environ['PATH']}"}
+    monkeypatch.chdir(home)
+    with command_in(folder):
+        yield {**at_home(home), "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 def configured(path: Path) -> Path:
@@ -105,10 +105,9 @@ def test_a_block_of_commands(script, shell, home):
         path = configured(home / ".config/paragone/config.toml")
         path.write_text(re.sub(r"^model = .*", r"\g<0>\nn_threads = 1", path.read_text(), flags=re.MULTILINE))
     # `choose` asks 120 prompts of its own. Models without most of their layers have nothing to say in more tokens.
-    script = re.sub(r"(?<=^paragone choose )(.*)max_tokens=40", r"\1max_tokens=4", script, flags=re.MULTILINE)
+    script = re.sub(r"(?<=^paragone choose )(.*)max_tokens=40", r"\1max_tokens=1", script, flags=re.MULTILINE)
     result = subprocess.run(
         ["sh", "-ec", script],
-        cwd=home,
         env=shell,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -122,7 +121,7 @@ def test_a_block_of_commands(script, shell, home):
 
 @pytest.mark.model
 def test_the_models_are_listed_with_the_specs_that_the_readme_uses(shell, home):
-    done = subprocess.run(["paragone", "models"], cwd=home, env=shell, capture_output=True, text=True)
+    done = subprocess.run(["paragone", "models"], env=shell, capture_output=True, text=True)
     listed = {line.split()[-1] for line in done.stdout.splitlines()}
     assert {spec for command in SCREENS for spec in command.split()[1:]} <= listed
 

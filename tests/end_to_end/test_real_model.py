@@ -1,9 +1,14 @@
 """The demo: two real models side by side."""
 
 import re
+from pathlib import Path
 
 import pytest
 from tests.end_to_end.program import PROGRAM, until
+
+from paragone_workbench.paths import cache_folder
+
+README = Path(__file__).parents[2] / "README.md"
 
 pytestmark = [pytest.mark.model, pytest.mark.usefixtures("new_interpreters")]
 
@@ -23,6 +28,8 @@ def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program.until(lambda text: text.count("And why?") == 2, "a second prompt")
     assert program.leave() == 0
     assert b"\x1b[?1049l" in program.terminal.output  # the terminal is restored
+    named = re.findall(r"~/\.cache/paragone/([\w.-]+\.gguf)", README.read_text(encoding="utf-8"))
+    assert {path.name for path in cache_folder().glob("*.gguf")} == {*named}
 
 
 def test_it_works_in_tmux(tmux, smollm2):
