@@ -31,7 +31,7 @@ _FACTS = (
 """Facts of an open model that change only if the model or the engine changes."""
 
 _CHANGED = "time of change of "
-"""The beginning of the names of properties with a file's time of change, before the file's name."""
+"""The prefix of the name of a property that holds a file's time of change. The file's name follows the prefix."""
 
 _SHOWN = ("program", "version", "commit", "server", "quantization")
 
