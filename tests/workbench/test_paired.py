@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from paragone_workbench.statistics.intervals import FEWEST
 from paragone_workbench.statistics.paired import holm, paired_difference
@@ -113,34 +112,3 @@ def test_holms_method_keeps_the_order_and_lies_between_none_and_bonferronis(ps):
     assert sorted(range(len(ps)), key=lambda i: (ps[i], i)) == sorted(
         range(len(ps)), key=lambda i: (adjusted[i], ps[i], i)
     )
-
-
-@pytest.mark.parametrize("n", [2, 5, 13, 14, 40, 400])
-def test_the_permutation_test_is_scipys(n):
-    differences = np.round(np.random.default_rng(n).normal(0.2, 1, n), 1)
-    ours = paired_difference(np.zeros(n), differences)
-    theirs = stats.permutation_test(
-        (differences[differences != 0],),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=9_999,
-        batch=2_000,
-        rng=np.random.default_rng(0),
-    )
-    assert ours.test == "permutation"
-    assert ours.p == pytest.approx(theirs.pvalue)
-
-
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (3, 3), (5, 14), (40, 2), (300, 260)])
-def test_the_sign_test_is_scipys(only_a, only_b):
-    ours = paired_difference(
-        [1] * only_a + [0] * only_b + [1], [0] * only_a + [1] * only_b + [1], kind="passes"
-    )
-    assert ours.p == pytest.approx(stats.binomtest(only_b, only_a + only_b).pvalue if only_a else 1)
-
-
-def test_the_t_test_is_scipys():
-    differences = np.random.default_rng(3).exponential(1, 1500) - 0.95
-    ours = paired_difference(np.zeros(1500), differences)
-    assert ours.test == "t"
-    assert ours.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)

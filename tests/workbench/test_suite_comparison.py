@@ -6,15 +6,12 @@ import random
 from dataclasses import replace
 
 import fastjsonschema
-import numpy as np
 import pytest
 from bench.simulate.suites import false_claims
-from scipy import stats
 from tests.docs.existing import ROOT
 
 from paragone_cli.experiments.suite.suite_compare import put_comparison
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, score_metric
-from paragone_workbench.experiments.differences.drift import drift
 from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
 from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
@@ -324,16 +321,6 @@ def test_speeds_that_drift_are_marked(capsys):
     assert "A: the decode rate fell by " in found.notes[0]
     assert found.engines[0].to_json()["drift"] == found.engines[0].drift
     assert [it.drift for it in compared(lambda prompt: 1).engines] == [None, None]
-
-
-@pytest.mark.parametrize("slope", [0, 0.004, 0.008, 0.02])
-def test_a_trend_is_where_scipys_rank_correlation_finds_one(slope):
-    found = [
-        np.round(np.random.default_rng(seed).normal(50, 5, 40) * (1 - slope * np.arange(40)))
-        for seed in range(20)
-    ]
-    trends = [stats.spearmanr(np.arange(40), rates).pvalue < 0.001 for rates in found]
-    assert [drift(rates) is not None for rates in found] == trends
 
 
 def test_sampled_answers_that_differ_are_said_to_be_sampled():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.statistics.scientific import Values, np, special
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 FEWEST = 10
 """Number of prompts below which no interval is computed: fewer prompts do not show how values are distributed."""
@@ -37,7 +37,7 @@ class Interval:
 
 def t_interval(mean: float, error: float, count: int) -> Interval:
     """Return the interval of a mean of `count` values, whose standard error is `error`, by Student's t (1908)."""
-    margin = float(special.stdtrit(count - 1, _LEVEL)) * error
+    margin = float(stats.t.ppf(_LEVEL, count - 1)) * error
     return Interval(low=mean - margin, high=mean + margin)
 
 
@@ -74,19 +74,11 @@ def mean_interval(values: Sequence[float] | Values) -> Interval | None:
     if array.size < FEWEST or not np.ptp(array):
         return None
     count = array.size
-    t = float(special.stdtrit(count - 1, _LEVEL))
-    skewness = _skewness(array) / math.sqrt(count)
+    t = float(stats.t.ppf(_LEVEL, count - 1))
+    skewness = float(stats.skew(array, bias=False)) / math.sqrt(count)
     below, above = max(t, _hall(t, skewness)), max(t, -_hall(-t, skewness))
     mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(count)
     return Interval(low=mean - below * error, high=mean + above * error)
-
-
-def _skewness(values: Values) -> float:
-    """Return the skewness of the population that the values are from: Fisher and Pearson's coefficient without its bias, G1."""
-    count = values.size
-    deviations = values - values.mean()
-    second, third = float((deviations**2).mean()), float((deviations**3).mean())
-    return third / math.sqrt(second) ** 3 * math.sqrt(count * (count - 1)) / (count - 2)
 
 
 def _hall(t: float, skewness: float) -> float:

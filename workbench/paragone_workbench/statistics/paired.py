@@ -6,19 +6,12 @@ both. Repetitions of a prompt are averaged first, and do not count as further pr
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
-from paragone_workbench.statistics.scientific import Values, np, special
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Signs: TypeAlias = NDArray[np.int8]
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 PairedKind: TypeAlias = Literal["numbers", "passes", "shares"]
 """The kind of values: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
@@ -30,8 +23,6 @@ _MANY = 1_000
 """Number of prompts above which the t-test replaces the permutation test: both then give nearly the same p-value."""
 
 _RESAMPLES = 9_999
-_CELLS = 200_000
-"""Largest number of signs that are drawn, or multiplied, at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,48 +119,25 @@ def t_test(differences: Values) -> float:
     """Return the p-value of Student's paired t-test of the hypothesis that the mean of differences is 0."""
     if not np.ptp(differences):
         return float(not differences[0])
-    count = differences.size
-    t = float(differences.mean() / differences.std(ddof=1)) * math.sqrt(count)
-    return 2 * float(special.stdtr(count - 1, -abs(t)))
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def _sign_test(only_a: int, only_b: int) -> float:
-    """Return the p-value of the binomial test with a probability of ½, whose two tails are alike."""
-    return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    discordant = only_a + only_b
+    return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
 
 
 def _permutation_test(differences: Values) -> float:
-    """Return the p-value of all ways to give the differences a sign, or of `_RESAMPLES` if there are more.
-
-    A sum that differs from the sum of the differences by rounding alone counts as equal to it. Drawn signs count the
-    differences' own signs as one more.
-    """
     changed = differences[differences != 0]  # a difference of 0 has no sign to flip
     if changed.size < 2:
         return 1.0
-    has_all = 2**changed.size <= _RESAMPLES
-    signs = (_all_signs if has_all else _drawn_signs)(changed.size)
-    rows = max(1, _CELLS // changed.size)
-    sums = np.concatenate([signs[begin : begin + rows] @ changed for begin in range(0, len(signs), rows)])
-    found = float(changed.sum())
-    rounding = 100 * float(np.finfo(np.float64).eps) * abs(found)
-    beyond = int(min(np.count_nonzero(sums <= found + rounding), np.count_nonzero(sums >= found - rounding)))
-    return min(1.0, 2 * (beyond + (not has_all)) / (sums.size + (not has_all)))
-
-
-def _all_signs(count: int) -> Signs:
-    """Return all rows of `count` signs."""
-    bits = np.arange(2**count)[:, None] >> np.arange(count) & 1
-    return (1 - 2 * bits).astype(np.int8)
-
-
-@functools.lru_cache(maxsize=1)  # the next comparison often has as many differences
-def _drawn_signs(count: int) -> Signs:
-    """Return `_RESAMPLES` rows of `count` signs, those that `scipy.stats.permutation_test` draws."""
-    rng = np.random.default_rng(0)
-    rows = max(1, _CELLS // count)
-    blocks = []
-    for begin in range(0, _RESAMPLES, rows):
-        pairs = np.tile(np.arange(2), (min(rows, _RESAMPLES - begin), count, 1))
-        blocks.append((1 - 2 * rng.permuted(pairs, axis=-1)[:, :, 0]).astype(np.int8))
-    return np.concatenate(blocks)
+    found = stats.permutation_test(
+        (changed,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        batch=max(1, 1_000_000 // changed.size),
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)

@@ -1,7 +1,4 @@
-"""Import numpy and scipy, or raise an error that says how to install these packages. Only experiments and ratings need this module.
-
-Of scipy, only the distributions' functions are used: the import of `scipy.stats` takes half a second of CPU time.
-"""
+"""Import numpy and scipy, or raise an error that says how to install these packages. Only experiments and ratings need this module."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from paragone.installation import install_command
 
 try:
     import numpy as np
-    from scipy import special
+    from scipy import stats
 except ModuleNotFoundError as error:
     if error.name not in ("numpy", "scipy"):
         raise
@@ -21,4 +18,4 @@ except ModuleNotFoundError as error:
 
 from paragone_workbench.statistics.numeric import Values
 
-__all__ = ["Values", "np", "special"]
+__all__ = ["Values", "np", "stats"]

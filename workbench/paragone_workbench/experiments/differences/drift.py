@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paragone_workbench.statistics.scientific import Values, np, special
+from paragone_workbench.statistics.scientific import Values, np, stats
 
 _LONGEST = 3.0
 """Largest mean number of consecutive runs of one engine. If two engines take turns in answering first, the mean is 2."""
@@ -41,20 +41,9 @@ def drift(rates: Values) -> float | None:
     """
     if rates.size < _FEWEST:
         return None
-    if not np.ptp(rates) or _trend_p(rates) >= _LEVEL:
+    if not np.ptp(rates) or stats.spearmanr(np.arange(rates.size), rates).pvalue >= _LEVEL:
         return None
     third = rates.size // 3
     first, last = float(np.median(rates[:third])), float(np.median(rates[-third:]))
     change = last / first - 1
     return change if abs(change) >= _LEAST else None
-
-
-def _trend_p(rates: Values) -> float:
-    """Return the p-value of Spearman's rank correlation of the rates with their places. Equal rates share their mean rank."""
-    _, places, counts = np.unique(rates, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    r = float(np.corrcoef(np.arange(rates.size), ranks)[0, 1])
-    if abs(r) >= 1:
-        return 0.0
-    free = rates.size - 2
-    return 2 * float(special.stdtr(free, -abs(r) * (free / (1 - r * r)) ** 0.5))
