@@ -24,6 +24,8 @@ KEY = "soak"
 _PATIENCE_S = 120.0
 """Seconds that an answer may take: paragone gives up a frozen engine after 20 seconds, and the machine is busy."""
 _HEALTH_S = 30.0
+_RESTING_S = 5.0
+"""Seconds until the next server starts, after one that could not open its engines."""
 _NONSENSE = (b"\x16\x03\x01" + bytes(50), b"GET /he", b"POST /v1/completions HTTP/1.1\r\n\r\n{", b"\0" * 1000)
 
 
@@ -73,6 +75,7 @@ class Served:
             self._end(server)
         elif server.wait() == 1:
             self._journal.did("could not start serve: the numbered server is gone")
+            self._shared.interrupted.wait(max(0.0, min(_RESTING_S, self._shared.until - time.monotonic())))
         else:
             self._journal.found(f"serve did not begin: it ended with the code {server.returncode}")
         for left in children.left():
