@@ -42,10 +42,10 @@ def test_the_other_block_runs():
     assert namespace["spec"]
 
 
-def test_the_suite_runs(whole_smollm2, tmp_path, home, capsys):
+def test_the_suite_runs(smollm2, tmp_path, home, capsys):
     (suite,) = (block for block in blocks() if "SuiteRunner" in block)
     options = {"n_ctx": 512, "n_threads": 1}
-    engine = EngineDefinition(name="small", backend="llama_cpp", model=str(whole_smollm2), options=options)
+    engine = EngineDefinition(name="small", backend="llama_cpp", model=str(smollm2), options=options)
     namespace: dict[str, Any] = {}
     exec(suite.replace("resolve_all(names, {})", "resolve_all(names, engines)"), namespace)
     namespace["engines"] = {"small": engine}
