@@ -1,6 +1,6 @@
 """The name of a public class or type says whose it is: no other module has a public class or type of that name."""
 
-import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -8,19 +8,16 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("tui", "backends", "plugins", "workbench", "integrations")
 
 
-def names_of_types(module: ast.Module):
-    for node in ast.walk(module):
-        if isinstance(node, ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
-            yield ast.unparse(node.target)
+TYPE = re.compile(r"^ *(?:class (\w+)[:(\[]|(\w+): TypeAlias\b)", re.MULTILINE)
+"""The beginning of a class or of a type. Parsing all modules would take twenty times as long."""
 
 
 def test_each_public_class_name_occurs_once():
     modules = defaultdict(list)
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.py"):
-            for name in names_of_types(ast.parse(path.read_text(encoding="utf-8"))):
+            for match in TYPE.finditer(path.read_text(encoding="utf-8")):
+                name = match[1] or match[2]
                 if not name.startswith("_"):
                     modules[name].append(str(path.relative_to(ROOT)))
     assert len(modules) > 500

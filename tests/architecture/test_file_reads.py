@@ -40,7 +40,7 @@ OTHERS = {
 }
 """The other modules that open files, and what those are."""
 
-NAMES = re.compile(r"\b(open|fdopen|read_text|read_bytes)\b")
+NAMES = re.compile(r"\b(open|fdopen|read_text|read_bytes)\(")
 MODE = re.compile(r"[rwxa][bt+]{0,2}")
 
 

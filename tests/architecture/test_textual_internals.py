@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -58,15 +59,20 @@ def private_names_of(base: type) -> set[str]:
     return set(filter(is_private, found))
 
 
-def own_names(tree: ast.AST) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def own_names(nodes: Iterable[ast.AST]) -> set[str]:
     """Return the private names that a piece of code defines, as methods and as attributes of `self`."""
-    methods = {it.name for it in ast.walk(tree) if isinstance(it, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    attributes = {
-        it.attr
-        for it in ast.walk(tree)
-        if isinstance(it, ast.Attribute) and isinstance(it.value, ast.Name) and it.value.id == "self"
-    }
-    return set(filter(is_private, methods | attributes))
+    found = set()
+    for it in nodes:
+        if isinstance(it, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found.add(it.name)
+        elif isinstance(it, ast.Attribute) and isinstance(it.value, ast.Name) and it.value.id == "self":
+            found.add(it.attr)
+    return set(filter(is_private, found))
 
 
 def name_of(path: Path) -> str:
@@ -87,19 +93,18 @@ def test_the_internals_were_checked_against_the_locked_version(package):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_other_module_uses_a_private_name(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = {it.module for it in ast.walk(tree) if isinstance(it, ast.ImportFrom) and it.module}
-    imported |= {name.name for it in ast.walk(tree) if isinstance(it, ast.Import) for name in it.names}
+    nodes = list(ast.walk(parsed(path)))
+    imported = {it.module for it in nodes if isinstance(it, ast.ImportFrom) and it.module}
+    imported |= {name.name for it in nodes if isinstance(it, ast.Import) for name in it.names}
     assert not [it for it in imported if is_foreign(it) and any(map(is_private, it.split(".")))]
-    theirs = private_names(*FOREIGN) - own_names(tree)
-    assert not {it.attr for it in ast.walk(tree) if isinstance(it, ast.Attribute) and it.attr in theirs}
+    theirs = private_names(*FOREIGN) - own_names(nodes)
+    assert not {it.attr for it in nodes if isinstance(it, ast.Attribute) and it.attr in theirs}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_class_has_a_private_name_of_its_base(path):
     """Such a method or attribute replaces Textual's, perhaps by chance."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     module = importlib.import_module(name_of(path))
-    for node in tree.body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ClassDef):
-            assert not own_names(node) & private_names(vars(module)[node.name]), node.name
+            assert not own_names(ast.walk(node)) & private_names(vars(module)[node.name]), node.name

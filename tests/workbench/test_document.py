@@ -1,5 +1,6 @@
 """Documents: their streaming, and what is said of those that cannot be read."""
 
+import asyncio
 import copy
 import json
 import os
@@ -18,7 +19,7 @@ from paragone_workbench.experiments.replaying.document import document_of_experi
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import SavedVote, Store
+from paragone_workbench.store import History, SavedVote, Store
 
 PROMPTS = [
     (
@@ -145,11 +146,22 @@ async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history
 # ── Documents that cannot be read ──────────────────────────────────────────────────────────────
 
 
+@pytest.fixture(scope="module")
+def valid_text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("valid")
+
+    async def write():
+        history = await History.open(folder / "history.db")
+        path = await write_document(history, f"e{await saved(history, runs=3)}", folder / "d.json")
+        await history.close()
+        return path.read_text()
+
+    return asyncio.run(write())
+
+
 @pytest.fixture
-async def valid(history, tmp_path):
-    return json.loads(
-        (await write_document(history, f"e{await saved(history)}", tmp_path / "d.json")).read_text()
-    )
+def valid(valid_text):
+    return json.loads(valid_text)
 
 
 DELETE = object()
@@ -250,6 +262,9 @@ JSON = st.recursive(
 )
 
 
+CHANGES = JSON | st.just(DELETE)
+
+
 def places(data):
     """All paths to values in a document."""
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
@@ -263,7 +278,7 @@ def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_
     changed = valid
     for _ in range(data.draw(st.integers(1, 3))):
         where = data.draw(st.sampled_from(places(changed)))
-        changed = altered(changed, where, data.draw(JSON | st.just(DELETE)))
+        changed = altered(changed, where, data.draw(CHANGES))
         if not changed:
             break
     path = tmp_path / "fuzzed.json"
