@@ -43,16 +43,17 @@ VALUES = {
     "kind": kind,
     "limit": st.none() | st.integers(min_value=1, max_value=10**15 - 1),
     "at_most": st.floats(max_value=5, allow_infinity=False),
-    "split": st.lists(st.floats(0, allow_infinity=False)),
-    "stop": st.lists(st.text()),
-    "kinds": st.none() | st.lists(kind),
-    "shape": st.none() | st.dictionaries(st.text(), st.none() | st.booleans() | finite | st.text()),
+    "split": st.lists(st.floats(0, allow_infinity=False), max_size=3),
+    "stop": st.lists(st.text(), max_size=3),
+    "kinds": st.none() | st.lists(kind, max_size=3),
+    "shape": st.none()
+    | st.dictionaries(st.text(), st.none() | st.booleans() | finite | st.text(), max_size=3),
     "pace": st.none() | st.booleans() | st.integers(1, 9) | st.sampled_from(["slow", "fast"]),
 }
 good_values = st.fixed_dictionaries({}, optional=VALUES)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
 
@@ -94,11 +95,7 @@ def test_good_values_are_kept_and_the_others_have_their_defaults(values):
         else:
             assert value == values[name]
     assert build(Example, {name: getattr(built, name) for name in VALUES}) == built
-
-
-@given(good_values)
-def test_numbers_have_the_type_that_was_declared(values):
-    built = build(Example, values)
+    # numbers have the type that was declared
     assert type(built.share) is type(built.scale) is float
     assert all(type(value) is float for value in built.split)
 

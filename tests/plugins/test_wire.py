@@ -1,6 +1,7 @@
 """Conversion of dataclasses to JSON and back, and the worker protocol that uses it."""
 
 import dataclasses
+import functools
 import json
 import math
 from typing import Any, get_args
@@ -40,16 +41,17 @@ texts = st.text(st.characters(codec=None))
 numbers = st.floats(allow_nan=False)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | numbers | texts,
-    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
 FIELDS = {
-    "sampling": st.dictionaries(texts, anything),
-    "options": st.dictionaries(texts, anything),
-    "facts": st.dictionaries(texts, texts),
+    "sampling": st.dictionaries(texts, anything, max_size=3),
+    "options": st.dictionaries(texts, anything, max_size=3),
+    "facts": st.dictionaries(texts, texts, max_size=3),
 }
 
 
+@functools.cache
 def values_of(kind):
     """Return a strategy for values of a type, built from the declarations of its fields."""
     names = [field.name for field in dataclasses.fields(kind)]

@@ -18,7 +18,7 @@ RUNS = st.lists(
         st.one_of(st.none(), st.floats(0, 9)),
         st.one_of(st.none(), st.floats(1, 99)),
     ),
-    max_size=20,
+    max_size=8,
 )
 
 
@@ -29,7 +29,7 @@ def columns(runs):
     return made
 
 
-@given(st.lists(st.tuples(PROMPTS, st.floats(-1e6, 1e6)), max_size=20))
+@given(st.lists(st.tuples(PROMPTS, st.floats(-1e6, 1e6)), max_size=8))
 def test_means_are_those_of_the_prompts_that_have_a_value(values):
     made = PromptMeans()
     by_prompt: dict[int, list] = {}

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from paragone_workbench.experiments.voting.pacing import UNKNOWN_PACE, PacedText, Pacing
 
-STEPS = st.lists(st.lists(st.integers(0, 40), min_size=2, max_size=4), min_size=1, max_size=30)
+STEPS = st.lists(st.lists(st.integers(0, 40), min_size=2, max_size=4), min_size=1, max_size=12)
 
 
 def progress(*answers: tuple[int, bool]) -> list[PacedText]:
@@ -14,8 +14,8 @@ def progress(*answers: tuple[int, bool]) -> list[PacedText]:
 
 @given(
     STEPS,
-    st.lists(st.integers(0, 30), min_size=4, max_size=4),
-    st.lists(st.floats(0, 2), min_size=30, max_size=30),
+    st.lists(st.integers(0, 12), min_size=4, max_size=4),
+    st.lists(st.floats(0, 2), min_size=12, max_size=12),
 )
 def test_nothing_is_shown_beyond_the_slowest_answer_that_is_running(steps, ends, seconds):
     count = len(steps[0])

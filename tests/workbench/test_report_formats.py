@@ -25,9 +25,9 @@ from paragone_workbench.visible_text import visible
 
 # Markdown
 
-marked_up = st.lists(st.sampled_from(["`", "```", "~~~", "\n", "#", " ", "a", "<b>", "|", "- ", "]("])).map(
-    "".join
-)
+marked_up = st.lists(
+    st.sampled_from(["`", "```", "~~~", "\n", "#", " ", "a", "<b>", "|", "- ", "]("]), max_size=8
+).map("".join)
 
 
 def markdown(saved) -> str:

@@ -166,7 +166,7 @@ ENGINES = st.builds(
 
 @pytest.mark.thorough
 @settings(deadline=None, max_examples=40)  # of up to three engines, which are written one by one
-@given(st.lists(ENGINES, max_size=3), st.lists(TEXT))
+@given(st.lists(ENGINES, max_size=3), st.lists(TEXT, max_size=3))
 def test_any_engine_is_loaded_unchanged(tmp_path_factory, engines, lanes):
     path = tmp_path_factory.mktemp("state") / "state.toml"
     state = State(path)
