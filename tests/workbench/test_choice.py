@@ -126,7 +126,7 @@ async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose,
 
 @pytest.mark.thorough
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose):
-    choice = choose(words(400), engine("a", delay_s=0.1), engine("b", delay_s=0.1), seconds=15)
+    choice = choose(words(400), engine("a", delay_s=0.2), engine("b", delay_s=0.2), seconds=15)
     await measured(choice)
     (plan,) = choose.heard.said
     assert plan.startswith("The time is enough for about: ")

@@ -16,7 +16,9 @@ from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.suite import AssertionSpec
 from paragone_workbench.store import History
 
-PROMPTS = [f"prompt {number}" for number in range(40)]
+PROMPTS = [f"prompt {number}" for number in range(20)]
+MANY = [f"prompt {number}" for number in range(40)]
+"""So many that a server can be lost and found again meanwhile."""
 
 
 class Remarks(SuiteObserver):
@@ -80,9 +82,9 @@ async def run(suites, servers, prompts=PROMPTS, **more):
     return {it.key.prompt_index: it.result for it in saved}, remarks.sentences
 
 
-def check_complete(found):
+def check_complete(found, prompts=PROMPTS):
     assert {index: result.text for index, result in found.items()} == {
-        index: prompt.upper() for index, prompt in enumerate(PROMPTS)
+        index: prompt.upper() for index, prompt in enumerate(prompts)
     }
 
 
@@ -103,7 +105,7 @@ async def test_each_server_gets_its_share_and_no_run_is_asked_twice(suites, serv
 @pytest.mark.thorough
 async def test_the_runs_of_a_server_that_dies_go_to_the_others(suites, servers):
     async def dies(exchange):
-        if len(servers[1].texts) == 8:
+        if len(servers[1].texts) == 4:
             asyncio.get_running_loop().call_soon(
                 lambda: stopping.append(asyncio.ensure_future(servers[1].stop()))
             )
@@ -124,7 +126,7 @@ async def test_the_runs_of_a_server_that_dies_go_to_the_others(suites, servers):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("schedule", ["parallel", "swap", "sequential"])
+@pytest.mark.parametrize("schedule", ["parallel", "sequential"])
 async def test_a_server_that_is_not_there_at_the_start_is_told(suites, servers, schedule):
     await servers[0].stop()
     found, remarks = await run(suites, servers, schedule=schedule)
@@ -160,10 +162,10 @@ async def test_a_run_that_one_server_fails_at_is_asked_at_the_other(suites, serv
 @pytest.mark.thorough
 async def test_a_run_that_fails_everywhere_has_failed(suites, servers):
     for server in servers:
-        server.fails = lambda text: text == "prompt 20"
+        server.fails = lambda text: text == "prompt 10"
     found, remarks = await run(suites, servers)
-    assert [index for index, result in found.items() if result.error] == [20]
-    assert (servers[0].texts + servers[1].texts).count("prompt 20") == 2
+    assert [index for index, result in found.items() if result.error] == [10]
+    assert (servers[0].texts + servers[1].texts).count("prompt 10") == 2
     assert remarks == []
 
 
@@ -242,14 +244,14 @@ def leave_runs(server, remarks, event):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("schedule", ["parallel", "sequential", "swap"])
+@pytest.mark.parametrize("schedule", ["parallel", "swap"])
 async def test_a_server_that_is_started_again_gets_runs_again(suites, servers, short_pauses, schedule):
     remarks = Restarts(servers[1])
     stop_at_fifth_request(servers[1])
     if schedule == "parallel":
         leave_runs(servers[0], remarks, remarks.answers_again)
-    found, _ = await run(suites, servers, schedule=schedule, observer=remarks)
-    check_complete(found)
+    found, _ = await run(suites, servers, MANY, schedule=schedule, observer=remarks)
+    check_complete(found, MANY)
     assert not any(result.error for result in found.values())
     lost, back = remarks.sentences
     assert "is asked no more for now" in lost
@@ -267,7 +269,7 @@ async def test_a_trial_that_fails_is_repeated_without_a_word(suites, servers, sh
         await servers[1].capitals(exchange)
 
     async def waits(exchange):
-        while len(servers[0].texts) > 20 and len(tried) < 3:
+        while len(servers[0].texts) > 10 and len(tried) < 3:
             await asyncio.sleep(0.01)
         await servers[0].capitals(exchange)
 
@@ -304,8 +306,8 @@ async def test_runs_wait_for_a_trial_if_no_other_server_is_left(suites, servers,
     stop_at_fifth_request(servers[1])
     leave_runs(servers[0], remarks, asyncio.Event())
     first, servers[1].on_chat = servers[1].on_chat, tried
-    found, _ = await run(suites, servers, observer=remarks)
-    check_complete(found)
+    found, _ = await run(suites, servers, MANY, observer=remarks)
+    check_complete(found, MANY)
     assert suites.runner.given_up == ()
     assert ["answers again" in sentence for sentence in remarks.sentences] == [False, False, True]
 
@@ -330,7 +332,7 @@ async def test_a_server_that_comes_back_with_another_model_ends_the_engine(suite
     remarks = Replaces(servers[1])
     stop_at_fifth_request(servers[1])
     leave_runs(servers[0], remarks, given_up)
-    found, _ = await run(suites, servers, observer=remarks)
+    found, _ = await run(suites, servers, MANY, observer=remarks)
     (error,) = suites.runner.given_up
     assert "the size was 700 bytes and is 900 bytes" in error.sentence
     assert {result.loaded.size for result in found.values()} == {700}
