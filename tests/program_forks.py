@@ -42,6 +42,9 @@ PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_tui", "paragone_wo
 SETTINGS = worker_forks.for_interpreter(os.environ)
 """Those of the process that forks: pytest imports this module before any test changes them."""
 
+MAIN = "\nimport sys\nfrom paragone_cli.main import main\nsys.exit(main())\n"
+"""What the script of the program does."""
+
 
 class Program:
     """A program in a fork: the part of `subprocess.Popen` that tests need."""
@@ -124,13 +127,16 @@ def start(
     *,
     environment: Mapping[str, str] | None = None,
     new_session: bool = False,
+    first: str = "",
 ) -> Program | subprocess.Popen[bytes]:
-    """Start the program, as `subprocess.Popen` does without buffers."""
+    """Start the program, as `subprocess.Popen` does without buffers. `first` is code that its process executes before."""
     environment = os.environ if environment is None else environment
     if _may_fork(environment):
-        return _server().start(program, argv, stdin, stdout, stderr, environment, new_session=new_session)
+        return _server().start(
+            program, argv, stdin, stdout, stderr, environment, new_session=new_session, first=first
+        )
     return subprocess.Popen(
-        [program, *argv],
+        [sys.executable, "-c", first + MAIN, *argv] if first else [program, *argv],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -198,9 +204,16 @@ class _Server:
         environment: Mapping[str, str],
         *,
         new_session: bool = False,
+        first: str = "",
     ) -> Program:
         args = [program, *argv]
-        request = {"argv": args, "cwd": os.getcwd(), "env": {**environment}, "new_session": new_session}
+        request = {
+            "argv": args,
+            "cwd": os.getcwd(),
+            "env": {**environment},
+            "new_session": new_session,
+            "first": first,
+        }
         told, end = os.pipe()
         its_stdin, our_stdin = _ends(stdin, to_program=True)
         its_stdout, our_stdout = _ends(stdout)
@@ -315,6 +328,7 @@ def run_program(request: dict, streams: Sequence[int], defaults: Mapping[str, st
     sys.argv = request["argv"]
     if worker_forks.can_fork_workers():
         setattr(asyncio, "create_subprocess_exec", worker_forks.ForkServer.fork(defaults).start)  # noqa: B010 (another type)
+    exec(request["first"], {})
     leave(importlib.import_module("paragone_cli.main").main())
 
 

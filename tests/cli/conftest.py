@@ -95,6 +95,12 @@ def running(*argv: str, **streams: program_forks.Stream) -> Iterator[Process]:
             raise
 
 
+def ended(process: Process) -> subprocess.CompletedProcess[bytes]:
+    """The program that ran to its end, with what it printed into pipes."""
+    output, error = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(process.args, process.wait(), output or b"", error or b"")
+
+
 def first(process: Process, count: int) -> bytes:
     """The first bytes that it prints, as soon as they are there."""
     read = b""

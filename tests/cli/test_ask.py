@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from tests.pictures import picture
 from tests.processes import engines_of
 
-from .conftest import CUT, PROGRAM, all_gone, data, first, paragone, running, said, until
+from .conftest import CUT, PROGRAM, all_gone, data, ended, first, paragone, running, said, until
 
 # More than anyone reads: what ends such an answer is not the engine.
 ENDLESS = ("--set", "max_tokens=10000000")
@@ -74,8 +75,8 @@ def test_words_behind_two_dashes_may_begin_with_dashes():
 
 
 def test_standard_input_without_an_end():
-    with Path("/dev/zero").open("rb") as endless:
-        done = subprocess.run([PROGRAM, "ask", "rogue:steady"], stdin=endless, capture_output=True)
+    with Path("/dev/zero").open("rb") as endless, running("ask", "rogue:steady", stdin=endless) as process:
+        done = ended(process)
     assert (done.returncode, done.stdout) == (2, b"")
     assert said(done).startswith("paragone: Standard input is longer than 16 MiB.\n")
 
@@ -85,16 +86,21 @@ def test_standard_input_without_an_end():
     [
         (b"", (), "The prompt is empty."),
         (b"\xff\xfe", (), "Standard input is not UTF-8 text."),
-        (b"", (b"caf\xe9",), "The prompt is not UTF-8 text."),
         (b"hi", ("--system", b"caf\xe9"), "Argument --system: 'caf�' is not UTF-8 text."),
         (b"hi", ("--begin", b"caf\xe9"), "Argument --begin: 'caf�' is not UTF-8 text."),
         (b"hi", ("--template", "t", "--var", b"x=caf\xe9"), "Argument --var: 'x=caf�' is not UTF-8 text."),
     ],
 )
 def test_a_prompt_that_is_none(stdin, argv, sentence):
-    done = subprocess.run([PROGRAM, "ask", "rogue:steady", *argv], input=stdin, capture_output=True)
+    done = paragone("ask", "rogue:steady", *map(os.fsdecode, argv), stdin=stdin)
     assert done.returncode == 2
     assert sentence in said(done)
+
+
+def test_the_bytes_of_an_argument_reach_the_program():
+    done = subprocess.run([PROGRAM, "ask", "rogue:steady", b"caf\xe9"], input=b"", capture_output=True)
+    assert done.returncode == 2
+    assert "The prompt is not UTF-8 text." in said(done)
 
 
 def test_without_a_prompt_at_a_terminal(terminal):
@@ -274,13 +280,8 @@ def test_the_exit_code_where_the_reader_is_gone():
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_full_disk(more):
-    with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [PROGRAM, "ask", "rogue:steady", "hi", *more],
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-        )
+    with open("/dev/full", "wb") as full, running("ask", "rogue:steady", "hi", *more, stdout=full) as process:
+        done = ended(process)
     assert done.returncode == 1
     assert said(done) == "paragone: The output cannot be written: No space left on device.\n"
 

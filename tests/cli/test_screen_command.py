@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
-from .conftest import PATIENCE, Terminal
+from tests import program_forks
 
-PROGRAM = """
-import json, sys
+from .conftest import PATIENCE, PROGRAM, Terminal
+
+WITHOUT_SCREEN = """
+import json
 import paragone_tui.app
 
 class App:
@@ -22,16 +22,13 @@ class App:
         return 7
 
 paragone_tui.app.ParagoneApp = App
-from paragone_cli.main import main
-sys.exit(main(sys.argv[1:]))
 """
 
 
 def given(terminal: Terminal, *argv: str) -> dict:
     """What the screen is started with."""
     end = terminal.theirs
-    command = [sys.executable, "-c", PROGRAM, *argv]
-    with subprocess.Popen(command, stdin=end, stdout=end, stderr=end) as process:
+    with program_forks.start(PROGRAM, argv, end, end, end, first=WITHOUT_SCREEN) as process:
         written = terminal.read(process).decode()
         assert process.wait(PATIENCE) == 7, written
     return json.loads(written.rpartition("GIVEN")[2].partition("END")[0])
