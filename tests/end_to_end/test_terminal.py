@@ -54,7 +54,6 @@ def test_offline_from_the_start(start):
     assert program.leave() == 0
 
 
-@pytest.mark.usefixtures("new_interpreters")
 def test_going_offline_cuts_an_answer_of_a_server(start):
     cut = threading.Event()
 
@@ -154,18 +153,6 @@ def test_an_edit_that_was_sent_right_before_a_kill_is_not_written_again(start, h
     assert again.leave() == 0
 
 
-@pytest.mark.usefixtures("new_interpreters")
-def test_engines_end_when_the_terminal_is_closed(start):
-    program = start("rogue:steady", *SLOW)
-    program.sees("ready")
-    program.type("go\r")
-    program.sees("word20")
-    workers = program.workers()
-    program.process.send_signal(signal.SIGHUP)
-    _, alive = psutil.wait_procs([program.process, *workers], timeout=10)
-    assert not alive
-
-
 def test_control_codes_of_a_model_are_shown_as_text(start):
     program = start("rogue:escapes")
     program.sees("ready")
@@ -237,9 +224,18 @@ def test_everything_goes_without_function_keys(start):
     assert program.leave() == 0
 
 
-@pytest.mark.usefixtures("new_interpreters")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_restores_the_terminal(start, number):
+    ended_by(start, number)
+
+
+@pytest.mark.usefixtures("new_interpreters")
+def test_a_signal_ends_the_interpreter_and_restores_the_terminal(start):
+    ended_by(start, signal.SIGTERM)
+
+
+def ended_by(start, number):
+    """End a program by a signal during an answer. Its worker must end too."""
     program = start("rogue:steady", *SLOW)
     cooked = program.terminal.modes
     program.sees("ready")
@@ -321,7 +317,6 @@ def test_a_letter_right_after_escape_passes_tmux_as_one_after_a_while(tmux, home
         subprocess.run([*inner, "kill-server"], check=False)
 
 
-@pytest.mark.usefixtures("new_interpreters")
 def test_ctrl_z_without_a_shell_says_so(start):
     program = start("rogue:steady")
     program.sees("ready")
@@ -338,7 +333,6 @@ def test_a_terminal_that_prints_only_lines_gets_a_sentence(home):
         assert b"\x1b" not in terminal.output
 
 
-@pytest.mark.usefixtures("new_interpreters")
 def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
     program = start("rogue:steady", *SLOW)  # no controlling terminal, so the program gets no SIGHUP
     program.sees("ready")
@@ -350,7 +344,6 @@ def test_the_program_ends_if_the_terminal_closes_without_a_signal(start):
     assert not alive
 
 
-@pytest.mark.usefixtures("new_interpreters")
 def test_what_cannot_be_saved_is_written_to_a_file_that_the_user_confirms(start, tmp_path):
     wanted, unwritable = tmp_path / "kept.json", tmp_path / "nowhere" / "kept.json"
     history_file().parent.mkdir(parents=True)
