@@ -36,7 +36,8 @@ from paragone.worker import client
 from paragone.worker.client import UNREAD
 from paragone.worker.native import WorkerEngine
 
-pytestmark = pytest.mark.usefixtures("new_interpreters")
+started_anew = pytest.mark.usefixtures("new_interpreters")
+"""For tests of how a worker starts, of its log, and of its interpreter. Those of the others are forks."""
 
 
 def ask(text: str = "say something", **sampling: float) -> RunRequest:
@@ -79,6 +80,7 @@ async def until(condition, seconds: float = 20.0) -> None:
         await asyncio.sleep(0.02)
 
 
+@started_anew
 async def test_a_run_arrives_completely_and_in_order():
     engine = await opened("steady")
     events, error = await collect(engine, ask(max_tokens=50))
@@ -103,13 +105,13 @@ async def full_inbox(engine: WorkerEngine) -> asyncio.Queue[Any]:
 
 async def test_a_worker_is_read_no_faster_than_its_events_are_used():
     engine = await opened("steady")
-    run = engine.run(ask(max_tokens=60_000))
+    run = engine.run(ask(max_tokens=20_000))
     events = [await anext(run)]
     inbox = await full_inbox(engine)
     await asyncio.sleep(0.3)  # in which thousands would arrive
     assert inbox.qsize() == UNREAD
     events += [event async for event in run]
-    assert text_of(events) == "".join(f"word{n} " for n in range(60_000))
+    assert text_of(events) == "".join(f"word{n} " for n in range(20_000))
     await engine.close()
 
 
@@ -137,6 +139,7 @@ async def test_a_worker_that_freezes_is_killed(monkeypatch):
     await engine.close()
 
 
+@started_anew
 async def test_a_load_that_freezes_is_killed(monkeypatch):
     monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
     seen: list[LoadProgress] = []
@@ -213,6 +216,7 @@ async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(m
     await good.close()
 
 
+@started_anew
 async def test_the_last_lines_of_a_library_are_kept():
     engine = await opened("abort")
     _, error = await collect(engine, ask())
@@ -222,6 +226,7 @@ async def test_the_last_lines_of_a_library_are_kept():
     await engine.close()
 
 
+@started_anew
 async def test_a_log_can_be_kept(tmp_path: Path):
     log = tmp_path / "engine.log"
     engine = await opened("abort", log=str(log))
@@ -233,6 +238,7 @@ async def test_a_log_can_be_kept(tmp_path: Path):
     await engine.close()
 
 
+@started_anew
 async def test_megabytes_of_output_do_no_harm():
     engine = await opened("loud")
     events, error = await collect(engine, ask(max_tokens=10))
@@ -310,6 +316,7 @@ async def test_an_engine_that_ignores_a_stop_is_killed_and_reported():
     await good.close()
 
 
+@started_anew
 async def test_loading_can_be_cancelled():
     task = asyncio.create_task(opened("steady", options={"load_s": 60}))
     await asyncio.sleep(0.5)
@@ -346,6 +353,7 @@ asyncio.run(main())
     await until(lambda: not alive(pid))
 
 
+@started_anew
 async def test_bad_input_is_an_input_error():
     with pytest.raises(InputError, match="no model 'nonsense'"):
         await opened("nonsense")
@@ -357,6 +365,7 @@ async def test_bad_input_is_an_input_error():
     await engine.close()
 
 
+@started_anew
 async def test_an_interpreter_that_does_not_exist():
     with pytest.raises(
         InputError, match=r"/nowhere/python cannot be started: No such file.*`python` setting"
@@ -364,11 +373,13 @@ async def test_an_interpreter_that_does_not_exist():
         await opened("steady", python="/nowhere/python")
 
 
+@started_anew
 async def test_a_program_that_is_not_an_interpreter():
     with pytest.raises(EngineCrashed, match="exit code"):
         await opened("steady", python="/bin/false")
 
 
+@started_anew
 async def test_a_foreign_interpreter_needs_nothing_installed(tmp_path: Path):
     """A worker runs in an empty virtual environment, which sees only two of our packages."""
     venv.create(tmp_path / "bare", with_pip=False)
@@ -390,6 +401,7 @@ class Needy(RogueBackend):
     install = "pip install pluggy"
 
 
+@started_anew
 async def test_a_foreign_interpreter_does_not_see_our_packages(tmp_path: Path):
     venv.create(tmp_path / "bare", with_pip=False)
     python = str(tmp_path / "bare" / "bin" / "python")
@@ -400,6 +412,7 @@ async def test_a_foreign_interpreter_does_not_see_our_packages(tmp_path: Path):
     assert (await Needy().probe()).usable
 
 
+@started_anew
 async def test_a_log_that_cannot_be_opened_is_named(tmp_path):
     with pytest.raises(
         EngineError, match=r"The engine's log cannot be opened in .*/nowhere/log: No such file"

@@ -83,8 +83,10 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("mode", ["parallel", "sequential"])
-@pytest.mark.parametrize("model", FAILURES)
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    [*((model, "parallel") for model in FAILURES), ("killed", "sequential"), ("raises", "sequential")],
+)
 async def test_a_failure_affects_only_its_lane(session, rogue, record_events, model, mode):
     session.pool.scheduler.mode = mode
     bad, good = await opened(session, rogue(model, rate=20), rogue(max_tokens=30, rate=60))

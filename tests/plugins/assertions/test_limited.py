@@ -11,7 +11,7 @@ from tests.plugins.assertions.conftest import Judging
 
 from paragone import InputError
 from paragone.assertions import Answer, NoVerdict
-from paragone_assertions.limited import LimitedProcess
+from paragone_assertions.limited import SECONDS, LimitedProcess
 from paragone_assertions.regex import Regex, RegexOptions
 
 HOPELESS = {"job": "search", "pattern": "(a+)+$", "text": "a" * 40 + "!"}
@@ -164,14 +164,15 @@ async def test_a_schema_that_is_none(check, schema):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("schema", "answer", "reason"),
+    ("schema", "answer", "reason", "seconds"),
     [
-        ({"$ref": "#"}, "3", "nested too deeply"),
-        ({"pattern": "^(a+)+$"}, json.dumps("a" * 40 + "!"), "CPU time"),
+        ({"$ref": "#"}, "3", "nested too deeply", SECONDS),
+        ({"pattern": "^(a+)+$"}, json.dumps("a" * 40 + "!"), "CPU time", 0.2),
     ],
     ids=["endless", "catastrophic pattern"],
 )
-async def test_a_schema_that_takes_forever(check, schema, answer, reason):
+async def test_a_schema_that_takes_forever(check, monkeypatch, schema, answer, reason, seconds):
+    monkeypatch.setattr("paragone_assertions.limited.SECONDS", seconds)
     with pytest.raises(NoVerdict, match=reason):
         await check("json_schema", answer, schema=schema)
 
