@@ -28,12 +28,6 @@ def shown(screen) -> str:
     return type(screen.app.screen).__name__
 
 
-async def test_something_executes_each_command(start):
-    async with start(rogue("steady")) as screen:
-        ids = {command.id for command in COMMANDS if command.group != "Program"}
-        assert set(screen.app.lanes.commands) == ids
-
-
 async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
         lanes = screen.app.lanes
@@ -49,9 +43,11 @@ async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
 
 
 async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start, monkeypatch):
+    """And what moves the focus there does not paint the whole screen."""
     styled: Counter[object] = Counter()
     laid_out: Counter[int] = Counter()
-    apply, render = Stylesheet.apply, Table.__rich_console__
+    painted = []
+    apply, render, paint = Stylesheet.apply, Table.__rich_console__, Compositor.render_full_update
 
     def counted_apply(self, node, **options):
         styled[node] += 1
@@ -61,47 +57,38 @@ async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start
         laid_out[options.max_width] += 1
         return render(self, console, options)
 
+    def noted_paint(self, *args, **options):
+        painted.append(self)
+        return paint(self, *args, **options)
+
     async with start(rogue("steady")) as screen:
         monkeypatch.setattr(Stylesheet, "apply", counted_apply)
         monkeypatch.setattr(Table, "__rich_console__", counted_render)
         await screen.press("alt+o")
         assert shown(screen) == "SettingsForm"
         assert styled.total() < 1.1 * len(styled), "the focus changes a few of them"
-        await screen.press("escape", "f1")
-        assert shown(screen) == "HelpScreen"
-        assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
-
-
-async def test_moving_the_focus_does_not_paint_the_whole_screen(start, monkeypatch):
-    painted = []
-    render = Compositor.render_full_update
-
-    def noted(self, *args, **options):
-        painted.append(self)
-        return render(self, *args, **options)
-
-    async with start(rogue("steady")) as screen:
-        await screen.press("alt+o")
-        assert shown(screen) == "SettingsForm"
         before = screen.app.screen.focused
-        monkeypatch.setattr(Compositor, "render_full_update", noted)
+        monkeypatch.setattr(Compositor, "render_full_update", noted_paint)
         await screen.press("down")
         assert screen.app.screen.focused is not before
         assert not painted
         await screen.press("escape")
         assert painted, "the screen below"
+        await screen.press("f1")
+        assert shown(screen) == "HelpScreen"
+        assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
 
 
-@pytest.mark.parametrize(("there", "back"), [("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")])
-async def test_keys_that_change_the_mode(start, there, back):
+async def test_keys_that_change_the_mode(start):
     async with start(rogue("steady")) as screen:
-        await screen.press(there)
-        assert screen.app.lanes.lanes.in_lane_mode
-        await screen.press(back)
-        assert screen.app.screen.focused is screen.app.lanes.composer
+        for there, back in (("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")):
+            await screen.press(there)
+            assert screen.app.lanes.lanes.in_lane_mode, there
+            await screen.press(back)
+            assert screen.app.screen.focused is screen.app.lanes.composer, back
 
 
-async def test_escape_twice_is_lane_mode_too(start):
+async def test_escape_twice_is_lane_mode_too_which_stops_at_the_last_lane(start):
     """As a letter with Alt is Escape and the letter, one in lane mode is the letter."""
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
         lanes = screen.app.lanes.lanes
@@ -110,6 +97,12 @@ async def test_escape_twice_is_lane_mode_too(start):
         await screen.press("alt+z")
         assert (lanes.in_lane_mode, lanes.zoomed) == (True, False)
         assert screen.app.lanes.composer.text == ""
+        await screen.press("l", "l", "right")
+        assert lanes.position == 1
+        await screen.press("h", "h", "left")
+        assert lanes.position == 0
+        await screen.press("i", "tab", "tab")
+        assert lanes.position == 0, "while one writes, tab goes around"
 
 
 async def test_keys_typed_at_once_meet_the_mode_that_they_were_typed_for(start):
@@ -145,10 +138,15 @@ async def test_lane_mode_scrolls(start):
         assert transcript.following
 
 
-async def test_escape_stops_nothing(start):
+async def test_neither_escape_nor_copying_stops_an_answer(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].state == "writing")
+        await screen.type("copy")
+        screen.app.lanes.composer.select_all()
+        await screen.press("ctrl+c")
+        assert screen.app.clipboard == "copy"
+        assert screen.lanes[0].state == "writing"
         await screen.press("ctrl+o", "escape", "escape", "escape")
         assert screen.lanes[0].state == "writing"
         await screen.press("escape", "s")
@@ -223,25 +221,14 @@ async def test_lane_mode_goes_on_without_lanes(start):
         assert screen.app.lanes.lanes.in_lane_mode
 
 
-async def test_a_click_on_a_lane_does_not_begin_lane_mode(start):
-    async with start(rogue("steady")) as screen:
-        await screen.pilot.click(LaneColumn)
-        await screen.type("hello")
-        assert screen.app.lanes.composer.text == "hello"
-
-
-async def test_a_dialog_gives_back_the_mode(start):
-    async with start(rogue("steady")) as screen:
+async def test_dialogs_and_blind_voting_leave_the_mode_as_it_is(start):
+    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
         await screen.press("escape", "slash")
         await screen.until(lambda: shown(screen) == "HistoryScreen")
         await screen.press("escape")
         await screen.until(lambda: shown(screen) == "LanesScreen")
         assert screen.app.lanes.lanes.in_lane_mode
-
-
-async def test_settings_and_blind_voting_leave_the_mode_as_it_is(start):
-    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        await screen.press("escape", "o")
+        await screen.press("o")
         await screen.until(lambda: shown(screen) == "SettingsForm")
         await screen.press("ctrl+k", *"7", "enter")
         await screen.until(lambda: shown(screen) == "LanesScreen")
@@ -255,17 +242,6 @@ async def test_settings_and_blind_voting_leave_the_mode_as_it_is(start):
         await screen.press("escape")
         await screen.until(lambda: shown(screen) == "LanesScreen")
         assert not screen.app.lanes.lanes.in_lane_mode
-
-
-async def test_lane_mode_stops_at_the_last_lane(start):
-    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        lanes = screen.app.lanes.lanes
-        await screen.press("escape", "l", "l", "right")
-        assert lanes.position == 1
-        await screen.press("h", "h", "left")
-        assert lanes.position == 0
-        await screen.press("i", "tab", "tab")
-        assert lanes.position == 0, "while one writes, tab goes around"
 
 
 async def test_commands_of_the_prompt_lead_back_to_it(start):
@@ -283,19 +259,11 @@ async def test_a_question_mark_opens_help_only_in_an_empty_prompt(start):
         assert shown(screen) == "HelpScreen"
         await screen.press("question_mark")
         assert shown(screen) == "LanesScreen"
-        await screen.press("a", "question_mark")
-        assert screen.app.lanes.composer.text == "a?"
-
-
-async def test_ctrl_c_copies_what_is_selected_and_stops_nothing_then(start):
-    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
-        await screen.ask("go")
-        await screen.until(lambda: screen.lanes[0].state == "writing")
-        await screen.type("copy")
-        screen.app.lanes.composer.select_all()
-        await screen.press("ctrl+c")
-        assert screen.app.clipboard == "copy"
-        assert screen.lanes[0].state == "writing"
+        await screen.pilot.click(LaneColumn)
+        await screen.type("hello")
+        assert screen.app.lanes.composer.text == "hello", "a click on a lane does not begin lane mode"
+        await screen.press("question_mark")
+        assert screen.app.lanes.composer.text == "hello?"
 
 
 @pytest.mark.parametrize("name", OPENED_BY)
@@ -303,11 +271,15 @@ async def test_help_palette_and_quit_work_on_every_screen(start, name):
     async with start(rogue("steady")) as screen:
         await screen.press(OPENED_BY[name])
         await screen.until(lambda: shown(screen) == name)
+        dialog = screen.app.screen
         if name != "HelpScreen":
             await screen.press("f1")
             assert shown(screen) == "HelpScreen"
+            dialog.dismiss()  # as a click or Enter does that is handled only now
+            await screen.pilot.pause()
+            assert shown(screen) == "HelpScreen"
             await screen.press("f1")
-            assert shown(screen) == name
+            assert screen.app.screen is dialog
         await screen.press("ctrl+p")
         await screen.until(lambda: shown(screen) == "Palette")
         titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2], screen.app.keys)}
@@ -325,7 +297,7 @@ async def test_help_palette_and_quit_work_on_every_screen(start, name):
         await screen.until(lambda: not screen.app.is_running)
 
 
-async def test_the_palette_shows_the_keys_in_force(start):
+async def test_the_palette_shows_the_keys_in_force_and_finds_words_of_the_help(start):
     async with start(rogue("steady"), settings='[keys]\nzoom = "f10"\n', size=(80, 24)) as screen:
         found = {entry.title: entry.keys for entry in entries(screen.app, screen.app.lanes, screen.app.keys)}
         assert found["Zoom"] == "f10 z"
@@ -334,18 +306,13 @@ async def test_the_palette_shows_the_keys_in_force(start):
         await screen.type("zoom")
         await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
         assert "f10 z" in screen.text
-
-
-async def test_the_palette_finds_words_of_the_help(start):
-    async with start(rogue("steady"), size=(80, 24)) as screen:
-        await screen.press("ctrl+p")
-        await screen.until(lambda: shown(screen) == "Palette")
+        await screen.press("ctrl+u")
         await screen.type("memory")
-        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
-        assert "Close lane" in screen.text
+        await screen.until(lambda: "Close lane" in screen.text)
+        assert screen.app.screen.query_one(OptionList).option_count == 1
 
 
-async def test_help_and_palette_are_shown_once(start):
+async def test_help_and_palette_are_shown_once_and_the_palette_changes_the_theme(start):
     async with start(rogue("steady")) as screen:
         await screen.press("f1", "ctrl+p", "f1", "ctrl+p", "f1", "ctrl+p")
         assert [type(it).__name__ for it in screen.app.screen_stack] == [
@@ -355,25 +322,6 @@ async def test_help_and_palette_are_shown_once(start):
         ]
         await screen.press("escape", "escape")
         assert shown(screen) == "LanesScreen"
-
-
-@pytest.mark.parametrize("name", ["EnginePicker", "SettingsForm", "AboutLane"])
-async def test_a_dialog_that_another_one_covers_can_be_closed_later(start, name):
-    async with start(rogue("steady")) as screen:
-        await screen.press(OPENED_BY[name])
-        dialog = screen.app.screen
-        await screen.press("f1")
-        dialog.dismiss()  # as a click or Enter does that is handled only now
-        await screen.pilot.pause()
-        assert shown(screen) == "HelpScreen"
-        await screen.press("escape")
-        assert screen.app.screen is dialog
-        await screen.press("escape")
-        assert shown(screen) == "LanesScreen"
-
-
-async def test_the_palette_changes_the_theme(start):
-    async with start(rogue("steady")) as screen:
         await screen.press("ctrl+p")
         await screen.type("theme")
         await screen.press("enter")
@@ -396,11 +344,6 @@ async def test_keys_of_lane_mode_can_be_set(start):
         assert screen.app.is_running
         await screen.press("f12")
         await screen.until(lambda: not screen.app.is_running)
-
-
-async def test_letters_that_clash_are_told_of(start):
-    async with start(rogue("steady"), settings='[keys]\nzoom = "s"\n') as screen:
-        await screen.until(lambda: "The key s is set for" in screen.told)
 
 
 def test_every_command_has_a_key_that_plain_terminals_pass_on():
