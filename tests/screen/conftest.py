@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from parsed_styles import parse_styles_once as parse_styles_once
 from pilot_pause import pause_until_at_rest as pause_until_at_rest
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from paragone import Backend, Probe
@@ -50,7 +52,10 @@ class Screen:
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:
-        await self.press(*("space" if character == " " else character for character in text))
+        """Press the keys of a text faster than the screen is painted, as a burst from a terminal. For a single key: `press`."""
+        for character in text:
+            self.app.post_message(events.Key(_character_to_key(character), character))
+        await self.pilot.pause()
 
     async def ask(self, text: str) -> None:
         """Send a prompt, once every engine is there."""
