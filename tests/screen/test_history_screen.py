@@ -145,10 +145,11 @@ async def test_an_import_that_brings_a_conversation_back_says_so_and_leaves_noth
 
 
 async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start, tmp_path):
+    """And a path that cannot be written stays in its dialog."""
     kept, new = tmp_path / "kept.md", tmp_path / "new.md"
     kept.write_text("precious")
     new.write_text("old")
-    async with start(rogue("steady")) as screen:
+    async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("about whales")
         await screen.answered()
         await opened(screen, count=1)
@@ -161,6 +162,18 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
         assert new.read_text() == "old"
         await screen.press("enter")
         await screen.until(lambda: "about whales" in new.read_text())
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        await screen.press("e")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        await answer(screen, f"{tmp_path}/nowhere/whales.md")
+        await screen.until(
+            lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
+        )
+        assert "whales.md" in screen.text, "the typed path is still there"
+        (tmp_path / "nowhere").mkdir()
+        await screen.press("enter")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
+        assert (tmp_path / "nowhere" / "whales.md").is_file()
     assert kept.read_text() == "precious"
 
 
@@ -176,24 +189,6 @@ async def test_a_question_may_be_answered_while_the_program_removes_the_list(sta
         await history.remove_children()
         question.dismiss("Renamed.")
         await screen.until(lambda: screen.app.screen is history)
-
-
-async def test_a_path_that_cannot_be_written_stays_in_its_dialog(start, tmp_path):
-    async with start(rogue("steady")) as screen:
-        await screen.ask("about whales")
-        await screen.answered()
-        await opened(screen, count=1)
-        await screen.press("tab", "e")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        await answer(screen, f"{tmp_path}/nowhere/whales.md")
-        await screen.until(
-            lambda: "nowhere does not exist" in " ".join(screen.text.replace("│", " ").split())
-        )
-        assert "whales.md" in screen.text, "the typed path is still there"
-        (tmp_path / "nowhere").mkdir()
-        await screen.press("enter")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
-        assert (tmp_path / "nowhere" / "whales.md").is_file()
 
 
 async def asked_to_import(screen, path):
@@ -241,19 +236,12 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkey
     assert asked == [True] * 3
 
 
-async def test_an_engine_of_two_lanes_is_listed_once(start):
+async def test_an_engine_of_two_lanes_is_listed_once_and_the_open_conversation_is_not_deleted(start):
     async with start(rogue("steady", max_tokens=1), rogue("steady", max_tokens=1)) as screen:
         await screen.ask("both")
         await screen.answered()
         await opened(screen, count=1)
         assert "1 prompt · steady · c1" in screen.text
-
-
-async def test_the_open_conversation_is_not_deleted(start):
-    async with start(rogue("steady", max_tokens=1)) as screen:
-        await screen.ask("keep me")
-        await screen.answered()
-        await opened(screen, count=1)
         await screen.press("ctrl+x")
         await screen.until(lambda: "This conversation is open" in screen.text)
         assert len(await screen.app.history.call(lambda store: store.conversations())) == 1

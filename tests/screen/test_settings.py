@@ -24,27 +24,38 @@ async def form(screen) -> SettingsForm:
 
 
 async def fill(screen, name: str, text: str) -> None:
-    """Move to a field as a person does, and type into it."""
-    fields = screen.app.screen._option_fields
-    (here,) = [number for number, field in enumerate(fields) if field.input.has_focus]
-    (there,) = [number for number, field in enumerate(fields) if field.setting.info.name == name]
-    await screen.press(*["down" if there > here else "up"] * abs(there - here))
-    assert fields[there].input.has_focus
+    """Move to a field, and type into it."""
+    (field,) = [it for it in screen.app.screen._option_fields if it.setting.info.name == name]
+    field.input.focus()
+    await screen.pilot.pause()
+    assert field.input.has_focus
     await screen.type(text)
 
 
-async def test_a_sampling_option_changes_with_the_next_answer(start):
-    async with start(rogue("steady", "first", max_tokens=5)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await form(screen)
+async def test_a_sampling_option_changes_with_the_next_answer_which_is_noted(start):
+    async with start(rogue("steady", "first", max_tokens=2), size=(80, 60)) as screen:
+        for _ in range(3):
+            await screen.ask("go")
+            await screen.answered()
+        shown = await form(screen)
         assert "Settings of first" in screen.text
         assert "empty = default" in screen.text
-        await fill(screen, "max_tokens", "2")
+        (there,) = [at for at, it in enumerate(shown._option_fields) if it.setting.info.name == "max_tokens"]
+        await screen.press(*["down"] * there)  # as a person moves there
+        assert shown._option_fields[there].input.has_focus
+        await screen.type("1")
         await screen.press("enter")
+        transcript = screen.columns[0].transcript
+        await screen.until(lambda: "with max_tokens=2" in transcript.text)
+        counts = transcript.text.count("with max_tokens=2"), transcript.text.count("with other settings")
+        assert counts == (1, 2), "the last of several answers names them"
         await screen.ask("again")
         await screen.answered()
-        assert screen.lanes[0].last_answer == "word0 word1 "
+        assert screen.lanes[0].last_answer == "word0 "
+        assert "From here on: max_tokens=1" in transcript.text
+        screen.app.lanes.lanes.show_history(screen.columns[0])
+        assert "From here on: max_tokens=1" in transcript.text
+        assert transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
 
 
 async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
@@ -154,21 +165,6 @@ async def test_what_a_lane_uses_is_in_sight(start):
         assert "defaults" not in screen.text
 
 
-async def test_a_change_is_noted_in_the_transcript(start):
-    async with start(rogue("steady", "first", max_tokens=2)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await form(screen)
-        await fill(screen, "max_tokens", "1")
-        await screen.press("enter")
-        await screen.ask("again")
-        await screen.answered()
-        assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
-        screen.app.lanes.lanes.show_history(screen.columns[0])
-        assert "From here on: max_tokens=1" in screen.columns[0].transcript.text
-        assert screen.columns[0].transcript.text.count("with max_tokens=2") == 1, "the earlier answer's own"
-
-
 async def test_a_preset_is_picked_from_a_list(start):
     settings = '[presets.brief]\nmax_tokens = 2\n[presets.terse]\nmax_tokens = 1\nsystem = "Be terse."\n'
     async with start(rogue("steady", "first"), size=(80, 24), settings=settings) as screen:
@@ -181,19 +177,6 @@ async def test_a_preset_is_picked_from_a_list(start):
         assert (shown.preset.value, shown.system.text) == ("terse", "Be terse.")
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].engine.definition.options == {"max_tokens": 1})
-
-
-async def test_of_several_answers_with_other_settings_the_last_one_names_them(start):
-    async with start(rogue("steady", "first", max_tokens=2), size=(80, 24)) as screen:
-        for _ in range(3):
-            await screen.ask("go")
-            await screen.answered()
-        await form(screen)
-        await fill(screen, "max_tokens", "1")
-        await screen.press("enter")
-        await screen.until(lambda: "with max_tokens=2" in screen.columns[0].transcript.text)
-        text = screen.columns[0].transcript.text
-        assert (text.count("with max_tokens=2"), text.count("with other settings")) == (1, 2)
 
 
 async def test_an_engine_is_saved_with_its_options(start):
@@ -261,23 +244,19 @@ async def test_a_preset_is_applied_and_saved(start):
         assert State(state_file()).saved.presets == {}
 
 
-async def test_a_value_of_the_last_run_is_not_shown_as_the_default(start):
+async def test_a_value_of_the_last_run_is_shown_but_not_as_the_default_or_for_another_engine(start):
     async with start(rogue("steady", "first", max_tokens=2)) as screen:
         await screen.ask("go")
         await screen.answered()
-        await form(screen)
+        shown = await form(screen)
         await fill(screen, "max_tokens", "")
         await screen.press("backspace")
-        field = next(it for it in screen.app.screen._option_fields if it.setting.info.name == "max_tokens")
+        field = next(it for it in shown._option_fields if it.setting.info.name == "max_tokens")
         assert field.input.value == ""
         assert field.input.placeholder == str(field.setting.info.default)
         assert "In the last run: 2." in field.description
-
-
-async def test_a_value_of_another_engines_run_is_not_shown(start):
-    async with start(rogue("steady", "first", max_tokens=2)) as screen:
-        await screen.ask("go")
-        await screen.answered()
+        await screen.press("escape", "escape")
+        assert screen.app.screen is screen.app.lanes
         await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
         shown = await form(screen)
         assert not any("In the last run" in it.description for it in shown._option_fields)

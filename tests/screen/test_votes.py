@@ -166,15 +166,21 @@ async def test_of_three_answers_the_one_that_failed_is_left_out(start):
         assert vote.choice == "1"
 
 
-async def test_stopped_answers_can_be_voted_on(start):
+async def test_stopped_answers_can_be_voted_on_and_the_last_line_offers_what_works_now(start):
     slow = {"rate": 25, "max_tokens": 2000}
     async with start(rogue("steady", "a-1", **slow), rogue("steady", "b-2", **slow)) as screen:
         await ask_blind(screen)
         await screen.until(lambda: "word3" in screen.text)
+        last = screen.text.splitlines()[-1]
+        assert "stop" in last
+        assert "better" not in last
         await screen.press("ctrl+c")
         await screen.until(lambda: not screen.app.lanes.session.is_busy)
         await screen.press("enter")
         await complete(screen)
+        last = screen.text.splitlines()[-1]
+        assert "better" in last
+        assert "stop" not in last
         await screen.press("x")
         await screen.until(lambda: "Saved: all are bad." in screen.text)
         assert [vote.choice for vote in await votes(screen)] == ["bad"]
@@ -193,7 +199,12 @@ async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
     async with start(*PAIR) as screen:
         await ask_blind(screen)
         await complete(screen)
-        await screen.press("a")
+        await screen.press("question_mark")
+        await screen.until(lambda: "Vote for this answer." in screen.text)
+        assert screen.text.index("Votes") < screen.text.index("Vote for this answer.")
+        first = screen.text.partition("Vote for this answer.")[0]
+        assert "Send the prompt" not in first, "the help begins with the keys for votes"
+        await screen.press("question_mark", "a")
         await screen.until(lambda: "Saved" in screen.text)
         await screen.press("u")
         await screen.until(lambda: "taken back" in screen.text)
@@ -381,42 +392,17 @@ async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
     assert [text for text in screen.app.exit_messages if "Not everything was saved" in text]
 
 
-async def test_a_skipped_ballot_is_named_at_the_end_and_quitting_ends_the_program(start):
-    async with voting([("red", "blue")], size=(80, 24)) as screen:
-        await screen.press("s")
-        await screen.until(lambda: "Skipped: 1;" in screen.text)
-        await screen.press("q")
-        await screen.until(lambda: screen.app._exit)
-
-
-@pytest.mark.parametrize("width", [80, 40])
-async def test_a_narrow_terminal_shows_how_to_quit_and_no_part_of_a_hint(start, width):
-    async with voting([("red", "blue")], size=(width, 24)) as screen:
-        last = screen.text.splitlines()[-1]
-        assert "…" not in last
-        assert "q quit" in last or width < 80
+async def test_a_narrow_terminal_shows_how_to_quit_and_the_end_names_skipped_ballots(start):
+    async with voting([("red", "blue")], size=(40, 24)) as screen:
+        for width in (40, 80):
+            await screen.pilot.resize_terminal(width, 24)
+            last = screen.text.splitlines()[-1]
+            assert "…" not in last
+            assert "q quit" in last or width < 80
         await screen.pilot.resize_terminal(120, 24)
         await screen.until(lambda: screen.text.splitlines()[-1].endswith("j k scroll"))
-
-
-async def test_the_help_of_a_vote_begins_with_the_keys_for_votes(start):
-    async with start(*PAIR) as screen:
-        await ask_blind(screen)
-        await complete(screen)
-        await screen.press("question_mark")
-        await screen.until(lambda: "Vote for this answer." in screen.text)
-        assert screen.text.index("Votes") < screen.text.index("Vote for this answer.")
-        assert "Send the prompt" not in screen.text.partition("Vote for this answer.")[0]
-
-
-async def test_the_last_line_of_a_blind_vote_offers_what_works_now(start):
-    async with start(rogue("steady", "one", rate=20, max_tokens=2000), PAIR[1]) as screen:
-        await ask_blind(screen)
-        last = screen.text.splitlines()[-1]
-        assert "stop" in last
-        assert "better" not in last
-        await screen.press("ctrl+c")
-        await complete(screen)
-        last = screen.text.splitlines()[-1]
-        assert "better" in last
-        assert "stop" not in last
+        await screen.pilot.resize_terminal(80, 24)
+        await screen.press("s")
+        await screen.until(lambda: "Skipped: 1;" in screen.text, "the end names the ballots without a vote")
+        await screen.press("q")
+        await screen.until(lambda: screen.app._exit)
