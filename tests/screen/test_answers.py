@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import sqlite3
 
-import pytest
 from rogue_backend.definitions import rogue
 
 from paragone import Image
@@ -54,8 +53,12 @@ async def test_garbage_is_not_collected_while_an_answer_comes(start):
         assert not screen.app.collector.is_busy()
 
 
-async def test_a_prompt_may_have_several_lines(start):
+async def test_a_prompt_may_have_several_lines_and_a_blank_one_is_not_sent(start):
     async with start(rogue("steady")) as screen:
+        await screen.type("  ")
+        await screen.press("enter")
+        assert screen.app.lanes.session.prompts == []
+        await screen.press("ctrl+u")
         await screen.type("one")
         await screen.press("ctrl+j")
         await screen.type("two")
@@ -72,13 +75,6 @@ async def test_a_prompt_sent_while_engines_load_is_answered(start):
         assert screen.lanes[0].state == "loading"
         await screen.answered()
         assert "word19" in screen.text
-
-
-async def test_what_is_blank_is_not_sent(start):
-    async with start(rogue("steady")) as screen:
-        await screen.type("  ")
-        await screen.press("enter")
-        assert screen.app.lanes.session.prompts == []
 
 
 async def test_a_prompt_waits_for_the_answer_before_it(start):
@@ -138,23 +134,23 @@ async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
         assert "No engine is running" not in screen.told
 
 
-@pytest.mark.parametrize(
-    ("key", "states"), [("ctrl+c", ["stopped", "stopped"]), ("f8", ["stopped", "writing"])]
-)
-async def test_stopping_keeps_what_came(start, key, states):
+async def test_stopping_keeps_what_came(start):
     slow = {"rate": 20, "max_tokens": 2000}
     async with start(rogue("steady", "a", **slow), rogue("steady", "b", **slow)) as screen:
         await screen.ask("go")
         await screen.until(
             lambda: all(lane.present and "word2" in lane.present.text for lane in screen.lanes)
         )
-        await screen.press(key)
-        await screen.until(lambda: [lane.state for lane in screen.lanes] == states)
-        assert "word2" in screen.columns[0].transcript.text
-        assert "Stopped." in screen.columns[0].transcript.text
+        for column, key, states in zip(
+            screen.columns, ("f8", "ctrl+c"), (["stopped", "writing"], ["stopped", "stopped"]), strict=True
+        ):
+            await screen.press(key)
+            await screen.until(lambda states=states: [lane.state for lane in screen.lanes] == states)
+            assert "word2" in column.transcript.text
+            assert "Stopped." in column.transcript.text
 
 
-async def test_answer_again_takes_the_place_of_the_answer(start):
+async def test_a_second_answer_takes_the_place_of_the_first_and_is_its_variant(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -167,6 +163,14 @@ async def test_answer_again_takes_the_place_of_the_answer(start):
         ]
         assert transcript.text.count("word1") == 1
         assert "→ m in lane mode goes on from here." in transcript.text
+        await screen.until(lambda: "2/2" in screen.text, "it says which of how many")
+        second = screen.lanes[0].path[0]
+        await screen.press("alt+left")
+        await screen.until(lambda: "1/2" in screen.text)
+        assert screen.lanes[0].path[0] is not second
+        await screen.press("alt+right")
+        await screen.until(lambda: "2/2" in screen.text)
+        assert screen.lanes[0].path[0] is second
         await screen.press("alt+m")
         await screen.until(lambda: "word5" in transcript.text and not screen.lanes[0].is_busy)
         assert "word0 word1 word2 word3 word4 word5" in transcript.text, "the answer goes on from its end"
@@ -205,30 +209,17 @@ async def test_earlier_prompts_come_back(start):
         assert composer.text == "draft"
 
 
-async def test_a_cut_answer_says_so(start):
-    async with start(rogue("steady", max_tokens=2)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        assert "max_tokens" in screen.text
-
-
-async def test_the_status_line_has_the_figures(start):
+async def test_the_status_line_shows_a_new_state_immediately_and_new_figures_later(start):
     async with start(rogue("steady"), size=(120, 30)) as screen:
         await screen.ask("go")
         await screen.answered()
-        status = screen.columns[0].status.render_line(0).text
+        column, shown = screen.columns[0], list[LaneStatusInfo]()
+        status = column.status.render_line(0).text
         assert "steady" in status
         assert "done" in status
         assert "tok/s" in status
         assert "/4,096" in status
         assert "20 tokens" in status
-
-
-async def test_a_new_state_is_shown_immediately_and_new_figures_later(start):
-    async with start(rogue("steady")) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        column, shown = screen.columns[0], list[LaneStatusInfo]()
         column.status.show = shown.append
         column._figures.stop()
         column.state_changed(column.lane)
@@ -256,22 +247,6 @@ async def test_lanes_say_that_nothing_is_saved_at_present(start):
         await screen.until(lambda: "not saved" not in screen.text, "it works again")
         await screen.until(lambda: "everything is saved" in screen.told)
         await screen.answered()
-
-
-async def test_a_second_answer_is_a_variant_of_the_first(start):
-    async with start(rogue("steady", max_tokens=1)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.press("f5")
-        await screen.answered()
-        await screen.until(lambda: "2/2" in screen.text, "it says which of how many")
-        second = screen.lanes[0].path[0]
-        await screen.press("alt+left")
-        await screen.until(lambda: "1/2" in screen.text)
-        assert screen.lanes[0].path[0] is not second
-        await screen.press("alt+right")
-        await screen.until(lambda: "2/2" in screen.text)
-        assert screen.lanes[0].path[0] is second
 
 
 async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):

@@ -202,23 +202,19 @@ async def test_a_written_engine_is_listed_and_named_once_it_was_open(start, offe
     assert State(state_file()).saved.lanes == ("rogue:wide", "steady")
 
 
-async def test_an_engine_that_is_put_into_a_lane_is_kept_too(start):
+async def test_an_engine_that_is_put_into_a_lane_is_kept_unless_it_does_not_open(start):
     async with start(rogue("wide", "first")) as screen:
         await screen.press("f4")
         await picker(screen)
         await screen.type("rogue:steady")
         await screen.press("enter")
         await screen.until(lambda: "steady" in screen.app.engines.config.engines)
-
-
-async def test_a_written_engine_that_does_not_open_is_not_kept(start):
-    async with start(rogue("wide", "first")) as screen:
         await screen.press("f3")
         await picker(screen)
         await screen.type("rogue:nothing")
         await screen.press("enter")
         await screen.until(lambda: len(screen.lanes) == 2 and screen.lanes[1].state == "failed")
-        assert screen.app.engines.config.engines == {}
+        assert [*screen.app.engines.config.engines] == ["steady"]
         await screen.press("f4")
         await looked(screen)
         await screen.press("escape")
@@ -304,8 +300,8 @@ async def estimated(screen):
     await screen.until(lambda: not screen.app.screen._estimated, "the memory is estimated")
 
 
-async def test_the_memory_of_the_highlighted_model_is_told(start, offers):
-    offers("steady", "wide")
+async def test_the_memory_of_the_highlighted_model_is_told_or_why_it_is_not_known(start, offers):
+    offers("steady", "wide", "zero")
     async with start(remembered=True) as screen:
         await looked(screen)
         await screen.until(lambda: "Estimating the memory …" in screen.text or "Needs" in screen.text)
@@ -320,13 +316,10 @@ async def test_the_memory_of_the_highlighted_model_is_told(start, offers):
         assert told in screen.text
         await screen.press("up")
         assert told in screen.text  # it is not estimated again
-
-
-async def test_a_model_that_cannot_be_estimated_says_why(start, offers):
-    offers("nothing")
-    async with start(remembered=True) as screen:
+        await screen.press("down", "down")
+        assert highlighted(screen) == "zero"
         await estimated(screen)
-        assert "The memory cannot be estimated: There is no model 'nothing'." in screen.text
+        assert "The memory cannot be estimated: There is no model 'zero'." in screen.text
 
 
 async def test_an_estimate_ends_when_the_highlight_moves_on_or_the_picker_closes(start, offers, monkeypatch):
