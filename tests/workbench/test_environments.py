@@ -7,6 +7,7 @@ import ensurepip
 import os
 import shutil
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -95,6 +96,25 @@ async def made(backend, wheels, **options):
     return plan, [step async for step in installation.create(plan)]
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """Where the first test that uses `tiny` keeps its environment for the others."""
+    return tmp_path_factory.mktemp("environments") / "tiny"
+
+
+@pytest.fixture
+async def tiny(uv, wheels, original):
+    """The folder of a complete environment of `Tiny`, created by the program or a copy of it."""
+    folder = data_folder() / "environments" / "tiny"
+    if original.exists():
+        folder.parent.mkdir(parents=True)
+        shutil.copytree(original, folder, symlinks=True)
+    else:
+        await made(Tiny(), wheels, cuda="13")
+        shutil.copytree(folder, original, symlinks=True)
+    return folder
+
+
 async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path):
     backend = Tiny()
     assert installed.interpreter(backend, None) is None
@@ -124,27 +144,24 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
 
 
 async def test_a_library_that_cannot_be_imported_is_an_error_and_the_environment_is_kept(uv, wheels):
+    backend = Tiny()
     with pytest.raises(EngineError) as caught:
-        await made(Tiny(), wheels, cuda="12")
+        await made(backend, wheels, cuda="12")
     assert caught.value.sentence == (
         "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
     )
     assert "paragone env check tiny" in caught.value.hint
-    (found,) = installed.list_installed({"tiny": Tiny()})
+    (found,) = installed.list_installed({"tiny": backend})
     assert (found.complete, found.cuda) == (True, "12")
     with pytest.raises(EngineError, match="no GPU"):
-        _ = [step async for step in installation.check(Tiny())]
-
-
-async def test_the_backend_reports_why_its_library_cannot_be_imported(uv, wheels):
-    backend = Tiny()
+        _ = [step async for step in installation.check(backend)]
     backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
     with pytest.raises(EngineError) as caught:
-        await made(backend, wheels, cuda="12")
+        _ = [step async for step in installation.check(backend)]
     assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
 
 
-# `python -m venv` spends seconds on installing pip. This interpreter lets the environment import pip from its wheel.
+# `python -m venv` spends seconds on installing pip. This interpreter lets the environment import pip from another folder.
 QUICK_PYTHON = """\
 #!/bin/sh
 [ "$1 $2" = "-m venv" ] || exec {python} "$@"
@@ -153,8 +170,15 @@ echo {pip} > "$3"/lib/python{version}/site-packages/pip.pth
 """
 
 
+def where_pip_is():
+    """The packages of the interpreter from which this one was made, or the wheel that comes with Python."""
+    packages = Path(sysconfig.get_path("purelib", vars={"base": sys.base_prefix}))
+    wheels = Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl")
+    return packages if (packages / "pip").is_dir() else next(wheels, None)
+
+
 async def test_a_failed_installation_is_an_error_and_leaves_nothing(installer, wheels, tmp_path):
-    pip = next(Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl"), None)
+    pip = where_pip_is()
     python = None
     if installer == "pip" and pip is not None:
         python = tmp_path / "quick"
@@ -171,17 +195,15 @@ async def test_a_failed_installation_is_an_error_and_leaves_nothing(installer, w
         _ = [step async for step in installation.check(Tiny())]
 
 
-async def test_creating_it_again_replaces_it(uv, wheels):
-    await made(Tiny(), wheels, cuda="13")
-    stray = data_folder() / "environments" / "tiny" / "stray"
+async def test_creating_it_again_replaces_it(tiny, wheels):
+    stray = tiny / "stray"
     stray.touch()
     plan, _ = await made(Tiny(), wheels, cuda="13")
     assert plan.replaces
     assert not stray.exists()
 
 
-async def test_if_a_new_environment_fails_the_old_one_is_kept(uv, wheels):
-    await made(Tiny(), wheels, cuda="13")
+async def test_if_a_new_environment_fails_the_old_one_is_kept(tiny, wheels):
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match="could not be created"):
         await made(Tiny(), wheels, cuda="13")
@@ -191,11 +213,9 @@ async def test_if_a_new_environment_fails_the_old_one_is_kept(uv, wheels):
     assert left() == ["tiny"]
 
 
-async def test_an_old_environment_is_restored_after_a_kill(uv, wheels):
-    await made(Tiny(), wheels, cuda="13")
-    folder = data_folder() / "environments" / "tiny"
-    folder.rename(folder.with_name(".tiny.old"))
-    folder.mkdir()
+async def test_an_old_environment_is_restored_after_a_kill(tiny, wheels):
+    tiny.rename(tiny.with_name(".tiny.old"))
+    tiny.mkdir()
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
     with pytest.raises(EngineError, match="could not be created"):
         await made(Tiny(), wheels, cuda="13")
@@ -203,9 +223,8 @@ async def test_an_old_environment_is_restored_after_a_kill(uv, wheels):
     assert left() == ["tiny"]
 
 
-async def test_an_environment_without_its_interpreter_is_incomplete(uv, wheels):
-    await made(Tiny(), wheels, cuda="13")
-    (data_folder() / "environments" / "tiny" / "bin" / "python").unlink()
+async def test_an_environment_without_its_interpreter_is_incomplete(tiny):
+    (tiny / "bin" / "python").unlink()
     assert installed.interpreter(Tiny(), None) is None
     (found,) = installed.list_installed({})
     assert not found.complete
@@ -219,9 +238,7 @@ def left():
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-async def test_an_environment_with_older_requirements_is_outdated(uv, wheels):
-    await made(Tiny(), wheels, cuda="13")
-
+async def test_an_environment_with_older_requirements_is_outdated(tiny):
     class Newer(Tiny):
         environment = Environment(builds=(build("tinyengine==2.0"),), pythons=(HERE,), modules=())
 
