@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import psutil
 import pytest
+from tests.workbench.history_file import open_history
 
 from paragone import Backend, Json, Options, option
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -17,7 +18,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.store import History, StoreError
+from paragone_workbench.store import StoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ def problems() -> list[StoreError]:
 
 @pytest.fixture
 async def history(check_nothing_left):
-    history = await History.open()
+    history = await open_history()
     yield history
     await history.close()
 

@@ -12,6 +12,7 @@ import pypdf
 import pytest
 from rogue_backend.definitions import rogue
 from tests.pictures import picture
+from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
@@ -30,7 +31,6 @@ from paragone_workbench.experiments.replaying.document import document_of_conver
 from paragone_workbench.experiments.replaying.document_reader import read_conversation
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.reporting.subjects.conversation import conversation_report
-from paragone_workbench.store.history import History
 
 
 def text_file(path) -> AttachedFile:
@@ -240,7 +240,7 @@ def test_sections_are_found_in_the_text_again(text):
 
 
 async def test_files_are_kept_with_the_conversation(home, tmp_path):
-    history = await History.open()
+    history = await open_history()
     session = Session(Registry())
     session.recorder.open(history)
     await opened(session, rogue("steady", max_tokens=1))

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from tests.workbench.conversation_writer import change_result, result_of
+from tests.workbench.history_file import open_store
 
 from paragone import InputError, LoadedModel, Message
 from paragone.wire import from_json, to_json
@@ -17,7 +18,7 @@ from paragone_workbench.experiments.voting.experiment_ballots import ExperimentB
 from paragone_workbench.experiments.voting.masking import MASK
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import Experiment, RunKey, Store
+from paragone_workbench.store import Experiment, RunKey
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.tables.votes import Votes
 
@@ -28,7 +29,7 @@ ENGINES = tuple(
 
 @pytest.fixture
 def store():
-    store = Store.open()
+    store = open_store()
     yield store
     store.close()
 
@@ -216,7 +217,7 @@ def test_names_that_are_known_once_a_model_is_loaded_are_masked():
 
 def test_two_voters_at_once_count_a_ballot_once(store):
     number = experiment(store, [("red", "blue")])
-    other_store = Store.open()
+    other_store = open_store()
     try:
         here, there = ExperimentBallots(store, number), ExperimentBallots(other_store, number)
         mine, theirs = here.take(), there.take()

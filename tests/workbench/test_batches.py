@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, engine, suite
 
 from paragone import InputError, Message
@@ -17,7 +18,7 @@ from paragone_workbench.experiments.batches.requests import batch_engine
 from paragone_workbench.experiments.batches.results import BatchLineError, read_result
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec, Suite, SuitePrompt
-from paragone_workbench.store import History, RunKey
+from paragone_workbench.store import RunKey
 
 SERVER = dataclasses.replace(engine("a"), backend="scripted_server")
 CHECKED = suite("x", "y fail", "z", assertions=[AssertionSpec(type="contains", options={"value": "X"})])
@@ -26,7 +27,7 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"
 
 @pytest.fixture
 async def suites():
-    history = await History.open()
+    history = await open_history()
     yield Suites(history)
     await history.close()
 

@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 import scripted_backend
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import asked, engine, suite
 
 from paragone import InputError, Json
@@ -68,7 +69,7 @@ class Choices:
 
 @pytest.fixture
 async def choose():
-    history = await History.open()
+    history = await open_history()
     yield Choices(history)
     await history.close()
 

@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 from tests.workbench.conftest import Backends
+from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import InputError, Json, Message
@@ -21,7 +22,6 @@ from paragone_workbench.lanes.forecast import forecasts
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import lane_settings
 from paragone_workbench.runs.fitting import fit, without_oldest
-from paragone_workbench.store.history import History
 
 SYSTEM = Message(role="system", text="s")
 TALK = [Message(role=role, text=f"{role} {number}") for number in range(5) for role in ("user", "assistant")]
@@ -88,7 +88,7 @@ def test_the_policy_is_an_option_of_every_engine(paper):
 @pytest.mark.model
 async def test_a_real_engine_with_a_small_context(home, smollm2):
     """What is left out is said before it is sent, and left out again by a replay."""
-    history = await History.open()
+    history = await open_history()
     session = Session(Registry(), system="Be brief.")
     session.recorder.open(history)
     options: dict[str, Json] = {

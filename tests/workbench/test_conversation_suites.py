@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter, result_of
+from tests.workbench.history_file import open_store
 
 from paragone import Image, InputError, Message
 from paragone.wire import to_json
@@ -13,12 +14,12 @@ from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.exporting.suite import write_suite
 from paragone_workbench.importing.from_experiment import add_prompt
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Experiment, RunKey, Store
+from paragone_workbench.store import Experiment, RunKey
 
 
 @pytest.fixture
 def store():
-    with contextlib.closing(Store.open()) as opened:
+    with contextlib.closing(open_store()) as opened:
         yield opened
 
 

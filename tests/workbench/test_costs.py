@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from tests.workbench.history_file import rows, schema_of
+from tests.workbench.history_file import open_store, rows, schema_of
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -20,7 +20,6 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.runs.costs import MOST_TOKENS, Costs
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Store
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables import costs as table
 
@@ -53,7 +52,7 @@ RUNS = (
 
 @pytest.fixture
 def store(home):
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         yield store
 
 
@@ -129,7 +128,7 @@ def test_the_sums_read_the_index_alone(store):
 
 
 def test_a_file_of_an_earlier_version_has_its_costs(home, tmp_path):
-    with closing(Store.open(tmp_path / "new.db")) as store:
+    with closing(open_store(tmp_path / "new.db")) as store:
         save(store, *RUNS)
     history_file().parent.mkdir(parents=True)
     Database(history_file(), schema_of(6, tmp_path / "schema")).close()
@@ -139,7 +138,7 @@ def test_a_file_of_an_earlier_version_has_its_costs(home, tmp_path):
             columns = ", ".join(row[1] for row in raw.execute(f"PRAGMA table_info({table})"))
             raw.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
         raw.commit()
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         assert store.costs() == costs_by_engine(RUNS)
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
 from tests.workbench.experiment_writer import write_document
+from tests.workbench.history_file import open_history, open_store
 from tests.workbench.test_store_experiments import EXPERIMENT, ended, key
 
 from paragone import InputError, Message, ParagoneError, RunSettings, Token
@@ -19,7 +20,7 @@ from paragone_workbench.experiments.replaying.document import document_of_experi
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import History, SavedVote, Store
+from paragone_workbench.store import SavedVote
 
 PROMPTS = [
     (
@@ -106,7 +107,7 @@ async def test_a_document_is_written_run_by_run(history):
 async def test_an_experiment_without_runs_and_a_conversation_without_answers(history, tmp_path):
     new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
     assert read_document(await write_document(history, f"e{new}", tmp_path / "d.json")) == ()
-    store = Store.open()
+    store = open_store()
     writer = ConversationWriter(store, "hello")
     store.close()
     assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")) == ()
@@ -120,7 +121,7 @@ async def test_half_a_surrogate_pair_can_be_written(history, tmp_path):
 
 
 async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history, tmp_path):
-    store = Store.open()
+    store = open_store()
     writer = ConversationWriter(store, "first", system="Be brief.")
     (first,) = writer.conversation.prompts
     lane = writer.lane()
@@ -151,7 +152,7 @@ def valid_text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("valid")
 
     async def write():
-        history = await History.open(folder / "history.db")
+        history = await open_history(folder / "history.db")
         path = await write_document(history, f"e{await saved(history, runs=3)}", folder / "d.json")
         await history.close()
         return path.read_text()

@@ -6,11 +6,11 @@ import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
-from tests.workbench.history_file import schema_of
+from tests.workbench.history_file import open_history, open_store, schema_of
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History, Store, StoreError
+from paragone_workbench.store import StoreError
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.recording.drafts import DraftSaving
 from paragone_workbench.store.recording.recorder import Recorder
@@ -25,30 +25,30 @@ def draft(text):
 
 @pytest.fixture
 def store(home):
-    with_close = Store.open()
+    with_close = open_store()
     yield with_close
     with_close.close()
 
 
 def test_a_draft_is_there_at_the_next_start_once(home):
-    store = Store.open()
+    store = open_store()
     store.keep_drafts([DRAFT])
     store.close()
-    store = Store.open()
+    store = open_store()
     assert store.take_draft() == DRAFT
     assert store.take_draft() is None
     store.close()
-    store = Store.open()
+    store = open_store()
     assert store.take_draft() == DRAFT, "it stays until it is sent"
     store.keep_drafts([])
     store.close()
-    store = Store.open()
+    store = open_store()
     assert store.take_draft() is None
     store.close()
 
 
 def test_a_draft_of_a_running_instance_is_its_own(store):
-    other = Store.open()
+    other = open_store()
     other.keep_drafts([draft("theirs")])
     assert store.take_draft() is None
     other.close()
@@ -57,7 +57,7 @@ def test_a_draft_of_a_running_instance_is_its_own(store):
 
 def test_of_several_drafts_each_start_takes_the_newest(store):
     for text in ("first", "second"):
-        ended = Store.open()
+        ended = open_store()
         ended.keep_drafts([draft(f"{text}, before the edit"), draft(text)])
         ended.close()
     store.keep_drafts([])
@@ -71,7 +71,7 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
     store._database.run("INSERT INTO draft (text, pasted, named) VALUES ('x', '[', '[]')")
     with pytest.raises(StoreError, match="damaged"):
         store.take_draft()
-    other = Store.open()
+    other = open_store()
     assert other.take_draft() is None
     other.close()
 
@@ -88,7 +88,7 @@ def test_a_file_without_drafts_is_migrated(home, tmp_path):
     )
     raw.commit()
     raw.close()
-    store = Store.open()
+    store = open_store()
     assert store.load(1).title == "old"
     assert store.take_draft() is None
     store.keep_drafts([DRAFT])
@@ -98,12 +98,12 @@ def test_a_file_without_drafts_is_migrated(home, tmp_path):
 
 
 def test_a_file_of_a_negative_version_is_left_alone(home):
-    Store.open().close()
+    open_store().close()
     raw = sqlite3.connect(history_file())
     raw.execute("PRAGMA user_version = -3")
     raw.close()
     with pytest.raises(Exception, match=r"has the version -3, which no version of paragone writes") as caught:
-        Store.open()
+        open_store()
     assert "Move the file away" in str(caught.value)
     raw = sqlite3.connect(history_file())
     assert raw.execute("PRAGMA user_version").fetchone() == (-3,)
@@ -111,7 +111,7 @@ def test_a_file_of_a_negative_version_is_left_alone(home):
 
 
 async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
-    history = await History.open()
+    history = await open_history()
     written: list[DraftRecord] = []
     saving = DraftSaving(lambda: tuple(written), Recorder())
     assert await saving.open(history) is None
@@ -136,7 +136,7 @@ async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
 @pytest.mark.parametrize("stays", [(), (draft("written before"),)], ids=["nothing stays", "a draft stays"])
 async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(home, monkeypatch, stays):
     """After each transaction of the history, it is looked at as it would be found after a kill."""
-    history = await History.open()
+    history = await open_history()
     written = [*stays, draft("hello")]
     recorder = Recorder()
     saving = DraftSaving(lambda: tuple(written), recorder)
@@ -175,7 +175,7 @@ TABLES = ("draft", "prompt")
 
 
 async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
-    history = await History.open()
+    history = await open_history()
     written = [draft("hello")]
     recorder = Recorder()
     saving = DraftSaving(lambda: tuple(written), recorder)
@@ -201,7 +201,7 @@ async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
 
 
 async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home):
-    history = await History.open()
+    history = await open_history()
     saving = DraftSaving(lambda: (DRAFT,), Recorder())
     assert "not open" in str(await saving.save_now(None))
     await saving.open(history)

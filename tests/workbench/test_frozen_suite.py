@@ -4,11 +4,11 @@ import asyncio
 
 import psutil
 from rogue_backend.plugin import RogueBackend
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, suite
 
 from paragone.worker import client
 from paragone.worker.native import WorkerEngine
-from paragone_workbench.store import History
 
 from .conftest import Backends
 
@@ -29,7 +29,7 @@ class Opened(RogueBackend):
 async def test_a_frozen_engine_is_ended_and_opened_again(check_nothing_left, rogue, until, monkeypatch):
     monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
     backend = Opened()
-    history = await History.open()
+    history = await open_history()
     suites = Suites(history, Backends(backend))
     engine = rogue(rate=50, max_tokens=50)
     running = asyncio.create_task(suites.run(suite("x", "y"), engine))

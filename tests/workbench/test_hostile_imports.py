@@ -9,17 +9,17 @@ import sqlite3
 import zipfile
 
 import pytest
+from tests.workbench.history_file import open_store
 
 from paragone import InputError
 from paragone_workbench.importing import chat, databases
 from paragone_workbench.importing.conversations import add_conversation, read_conversations
-from paragone_workbench.store import Store
 
 
 @pytest.fixture
 def imported(tmp_path):
     """A function that imports a file, or data as a file of JSON, and returns its conversations as they are loaded."""
-    with contextlib.closing(Store.open(tmp_path / "here.db")) as store:
+    with contextlib.closing(open_store(tmp_path / "here.db")) as store:
 
         def of(data):
             path = tmp_path / "export.json"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.pictures import PNG, picture
+from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
@@ -13,7 +14,6 @@ from paragone_workbench.conversation import images
 from paragone_workbench.conversation.images import image_size, read_image
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store.history import History
 
 KINDS = {
     "image/png": PNG,
@@ -128,7 +128,7 @@ async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
 
 
 async def test_they_are_loaded_with_the_conversation(check_nothing_left, rogue, cat):
-    history = await History.open()
+    history = await open_history()
     session = Session(Registry())
     session.recorder.open(history)
     await opened(session, rogue("seeing", max_tokens=1))

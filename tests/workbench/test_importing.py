@@ -7,20 +7,20 @@ import sqlite3
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, ConversationWriter
+from tests.workbench.history_file import open_history, open_store
 
 from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversations
 from paragone_workbench.importing.conversations import Added, add_conversation, read_conversations
 from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
-from paragone_workbench.store import History, Store
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
 @pytest.fixture
 def store(tmp_path):
-    with contextlib.closing(Store.open(tmp_path / "here.db")) as opened:
+    with contextlib.closing(open_store(tmp_path / "here.db")) as opened:
         yield opened
 
 
@@ -52,7 +52,7 @@ def tree(saved):
 async def exported(tmp_path, change=lambda document: None):
     """Return a file with a conversation that has branches, an image, two lanes, a system prompt and log-probabilities."""
     path = tmp_path / "there.db"
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(open_store(path)) as store:
         writer = ConversationWriter(
             store,
             "First",
@@ -71,7 +71,7 @@ async def exported(tmp_path, change=lambda document: None):
         writer.change(right, closed=True)
         store.labels.rename(writer.number, "Numbers")
         before = writer.load()
-    history = await History.open(path)
+    history = await open_history(path)
     try:
         number = before.conversation.number
         pieces = [piece async for piece in document_of_conversations(history, [number], Registry().find)]

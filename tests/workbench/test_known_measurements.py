@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import ENGINES, add_experiment, ended
 from tests.workbench.test_report_experiment import bench, fidelity
 
@@ -27,7 +28,7 @@ from paragone_workbench.reporting.parts.cautions import cautions_of
 from paragone_workbench.reporting.parts.throughput import common_throughput
 from paragone_workbench.reporting.subjects.gathering import report_of
 from paragone_workbench.runs.manifest import manifest
-from paragone_workbench.store import RunKey, Store
+from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import Measurement, SavedChoice
 
 
@@ -39,7 +40,7 @@ class Local(Paper):
 
 @pytest.fixture
 def store(home):
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         yield store
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from tests.workbench.history_file import open_history, open_store
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone_workbench.experiments.suites.suite import AssertionSpec
-from paragone_workbench.store import History, Store
+from paragone_workbench.store import Store
 
 A, B = engine("a"), engine("b")
 
 
 @pytest.fixture
 async def suites():
-    history = await History.open()
+    history = await open_history()
     yield Suites(history)
     await history.close()
 
@@ -164,7 +165,7 @@ async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, mo
     def deleting(wanted):
         def answer(store: Store):
             found = wanted(store)
-            with contextlib.closing(Store.open()) as other:
+            with contextlib.closing(open_store()) as other:
                 other.experiments.delete(first)
             return found
 

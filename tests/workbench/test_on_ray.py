@@ -8,6 +8,7 @@ import dataclasses
 
 import pytest
 import scripted_backend
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import DeviceMemory, InputError, MemoryEstimate
@@ -26,7 +27,7 @@ from paragone_workbench.experiments.running.request import SuiteRequest, find_or
 from paragone_workbench.experiments.running.runner import SuiteRunner
 from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.experiments.suites.suite import AssertionSpec
-from paragone_workbench.store import History, RunKey
+from paragone_workbench.store import RunKey
 from paragone_workbench.store.errors import StoreError
 
 GIB = 1 << 30
@@ -220,7 +221,7 @@ class Remarks(SuiteObserver):
 
 @pytest.fixture
 async def history(home):
-    history = await History.open()
+    history = await open_history()
     yield history
     await history.close()
 

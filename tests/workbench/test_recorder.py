@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, change_result, facts
-from tests.workbench.history_file import locked, rows
+from tests.workbench.history_file import locked, open_history, rows
 
 from paragone import Caution, ParagoneError, RunSettings, Token
 from paragone.wire import to_json
@@ -683,7 +683,7 @@ async def test_a_kill_loses_half_a_second_at_most(check_nothing_left):
         killed = time.monotonic()
         program.send_signal(signal.SIGKILL)
         came += [json.loads(line) for line in said if line.endswith("\n")]
-    history = await History.open()
+    history = await open_history()
     (summary,) = await history.call(lambda store: store.conversations())
     (run,) = (await history.load(summary.number)).runs
     await history.close()

@@ -15,6 +15,7 @@ from tests.workbench.experiment_writer import (
     save_experiment,
     write_document,
 )
+from tests.workbench.history_file import open_store
 
 from paragone import InputError
 from paragone.facts import ROUNDING
@@ -41,7 +42,6 @@ from paragone_workbench.experiments.replaying.replay_report import (
     weights_sentence,
 )
 from paragone_workbench.experiments.weights import digest_weights, weights_in
-from paragone_workbench.store import Store
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
@@ -435,7 +435,7 @@ async def test_an_id_that_does_not_exist(number, history):
 
 
 async def test_a_run_of_an_old_history_without_a_manifest(history, rogue):
-    store = Store.open()
+    store = open_store()
     writer = ConversationWriter(store, "hello")
     run = writer.answer(writer.conversation.prompts[0], writer.lane(), "hi", manifest={})
     store.close()

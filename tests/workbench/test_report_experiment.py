@@ -5,6 +5,7 @@ from contextlib import closing
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
@@ -16,12 +17,12 @@ from paragone_workbench.reporting.subjects import selection as selections
 from paragone_workbench.reporting.subjects.gathering import report_of
 from paragone_workbench.reporting.subjects.subject import rows_of
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import Measurement, RunKey, SavedVote, Store
+from paragone_workbench.store import Measurement, RunKey, SavedVote
 
 
 @pytest.fixture
 def store(home):
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         yield store
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import add_experiment, conversation
 
 from paragone import InputError, Json, ParagoneError
@@ -20,7 +21,6 @@ from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.subjects.conversation import conversation_report
 from paragone_workbench.reporting.subjects.subject import conversation_rows, find_subject, rows_of
 from paragone_workbench.reporting.table import COLUMNS, csv_pieces
-from paragone_workbench.store import Store
 from paragone_workbench.visible_text import visible
 
 # Markdown
@@ -60,7 +60,7 @@ def table(rows) -> list[list[str]]:
 
 def test_an_experiment_has_a_row_for_each_run(home):
     failed: Json = {"index": 0, "type": "contains", "passed": False, "reason": "It does not."}
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         experiment = add_experiment(store, {0: ("a", "b"), 4: ("c", "d")}, assertions={4: failed})
         head, *rows = table(rows_of(store, find_subject(store, f"e{experiment.number}"), Registry().find))
     assert head == list(COLUMNS)
@@ -206,7 +206,7 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
 
 @pytest.mark.parametrize("text", ["e9", "c9", "r1", "3", "e", "", "e1/2", "e-1", "\x1b[1m"])
 def test_an_unknown_id_is_answered_with_the_known_ones(home, text):
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         with pytest.raises(InputError) as caught:
             find_subject(store, text)
         assert caught.value.hint == "The history has none yet."

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import LARGE, SMOL
+from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import add_experiment
 from tests.workbench.test_report_experiment import (
     FAILED,
@@ -27,7 +28,7 @@ from paragone_workbench.reporting.label_placement import HEIGHT, LONGEST, WIDTH,
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
 from paragone_workbench.reporting.parts.plots import front, plots_of
-from paragone_workbench.store import RunKey, Store
+from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
 PROMPTS = range(20)
@@ -35,7 +36,7 @@ PROMPTS = range(20)
 
 @pytest.fixture
 def store(home):
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         yield store
 
 

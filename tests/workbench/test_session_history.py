@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from rogue_backend.options import RogueLoad
 from rogue_backend.plugin import RogueBackend
-from tests.workbench.history_file import rows
+from tests.workbench.history_file import open_history, rows
 from tests.workbench.lane_helpers import LONG, answers, opened, words
 
 from paragone import Image, InputError, option
@@ -17,7 +17,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.finding import find_in_lanes, find_run
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History, StoreError
+from paragone_workbench.store import StoreError
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ async def test_prompts_that_were_asked_before_the_history_was_open(check_nothing
     session = Session(Registry())
     await opened(session, rogue(max_tokens=2))
     await answers(session, "early")
-    history = await History.open()
+    history = await open_history()
     session.recorder.open(history)
     await answers(session, "late")
     found = await saved(session, history)
@@ -325,7 +325,7 @@ async def test_a_run_that_another_program_is_executing(session, rogue, until):
     session.send("hello")
     (run,) = session.lanes[0].path
     await until(lambda: rows("SELECT * FROM piece"))
-    another = await History.open()
+    another = await open_history()
     reader = Session(Registry())
     reader.recorder.open(another)
     await reader.reopen(session.conversation.number)

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 from hostile_server import OPENAI, HostileServer
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, engine, suite
 
 from paragone import InputError
@@ -14,7 +15,6 @@ from paragone_workbench.experiments.running.executing import spread_engine
 from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
 from paragone_workbench.experiments.running.progress import SuiteObserver
 from paragone_workbench.experiments.suites.suite import AssertionSpec
-from paragone_workbench.store import History
 
 PROMPTS = [f"prompt {number}" for number in range(20)]
 MANY = [f"prompt {number}" for number in range(40)]
@@ -64,7 +64,7 @@ async def servers():
 
 @pytest.fixture
 async def suites():
-    history = await History.open()
+    history = await open_history()
     yield Suites(history)
     await history.close()
 

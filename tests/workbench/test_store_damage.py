@@ -5,12 +5,13 @@ from contextlib import closing
 
 import pytest
 from tests.workbench.conversation_writer import ConversationWriter
+from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import ENGINES, add_experiment
 
 from paragone import Json, ParagoneError
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import Measurement, SavedVote
 
 GARBAGE = [
@@ -49,7 +50,7 @@ ASSERTION: Json = {"index": 0, "type": "x", "passed": True, "reason": "y", "judg
 @pytest.fixture
 def filled(home):
     """The history with a conversation and an experiment of each kind of record, twice."""
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         for name in ("first", "second"):
             writer = ConversationWriter(store, name)
             writer.answer(writer.conversation.prompts[0], writer.lane(), "An answer.")
@@ -96,7 +97,7 @@ def test_a_text_or_date_of_another_type_costs_its_record(filled, column, garbage
             database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = 1", (garbage,))
         except sqlite3.IntegrityError:
             pytest.skip("the file does not take it")
-    with closing(Store.open()) as store:
+    with closing(open_store()) as store:
         errors = read_all(store)
         assert len(errors) <= 2
         assert all("cannot be read" in error.sentence for error in errors)
@@ -116,7 +117,7 @@ def test_a_damaged_record_leaves_the_others_readable(filled, column):
             key = {"manifest": "sha256", "experiment_prompt": "experiment_id"}.get(table, "rowid")
             (first,) = database.execute(f"SELECT {key} FROM {table} ORDER BY {key} LIMIT 1").fetchone()
             database.execute(f"UPDATE {table} SET {name} = ? WHERE {key} = ?", (value, first))
-        with closing(Store.open()) as store:
+        with closing(open_store()) as store:
             errors = read_all(store)
         assert len(errors) <= 2, garbage
         assert all("cannot be read" in error.sentence or "cannot read" in error.sentence for error in errors)

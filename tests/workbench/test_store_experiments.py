@@ -3,13 +3,14 @@ import dataclasses
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL, result_of
+from tests.workbench.history_file import open_history, open_store
 
 from paragone import InputError, LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.identity import new_id
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import Experiment, History, Measurement, RunKey, SavedVote, Store
+from paragone_workbench.store import Experiment, Measurement, RunKey, SavedVote
 from paragone_workbench.store.experiment_records import EndedRun
 
 EXPERIMENT = Experiment(
@@ -27,7 +28,7 @@ PROMPTS = [(0, {"text": "red"}), (2, {"text": "blue"}), (5, {"text": "\ud83d"})]
 
 @pytest.fixture
 def store():
-    store = Store.open()
+    store = open_store()
     yield store
     store.close()
 
@@ -153,7 +154,7 @@ def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
 
 def test_another_instance_cannot_claim_an_experiment_that_is_being_run(store):
     new = create(store)
-    other = Store.open()
+    other = open_store()
     try:
         with pytest.raises(InputError, match="is being run by another instance"):
             other.experiments.claim(new)
@@ -246,7 +247,7 @@ def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
 
 
 async def test_the_history_executes_calls_in_its_thread():
-    history = await History.open()
+    history = await open_history()
     new = await history.call(create)
     assert (await history.call(lambda store: store.experiments.get(new))).name == "colours.jsonl"
     await history.close()

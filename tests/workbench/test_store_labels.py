@@ -6,12 +6,12 @@ import time
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
-from tests.workbench.history_file import rows, schema_of
+from tests.workbench.history_file import open_store, rows, schema_of
 
 from paragone import InputError
 from paragone_workbench.importing.conversations import Added, add_conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import SavedVote
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.query import read_query
@@ -21,7 +21,7 @@ from paragone_workbench.store.recording.whole import duplicate
 
 @pytest.fixture
 def store():
-    with contextlib.closing(Store.open()) as opened:
+    with contextlib.closing(open_store()) as opened:
         yield opened
 
 
@@ -168,10 +168,10 @@ def test_a_deletion_can_be_undone(store):
 
 def test_a_deleted_conversation_goes_with_the_program(store):
     number = written(store, "gone")
-    with contextlib.closing(Store.open()) as other:
+    with contextlib.closing(open_store()) as other:
         assert store.is_shared
         other.hide_conversation(number)
-        with contextlib.closing(Store.open()):
+        with contextlib.closing(open_store()):
             pass  # a third instance that opens the file leaves it alone
         assert rows("SELECT count(*) FROM run") == [(1,)]
     assert not store.is_shared
@@ -230,7 +230,7 @@ def test_a_history_of_the_version_before_gets_the_labels(tmp_path):
             "INSERT INTO prompt (id, conversation_id, text, created) VALUES ('p', 'x', 'old', 1)"
         )
         database.commit()
-    with contextlib.closing(Store.open(path)) as store:
+    with contextlib.closing(open_store(path)) as store:
         store.labels.pin(1, pinned=True)
         store.labels.tag(1, ["kept"])
         assert [(it.title, it.is_pinned, it.tags) for it in store.conversations()] == [

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import ConversationWriter
+from tests.workbench.history_file import open_store
 
-from paragone_workbench.store import Store
 from paragone_workbench.store.tables import search
 
 TEXTS = [
@@ -21,7 +21,7 @@ TEXTS = [
 
 @pytest.fixture
 def store():
-    store = Store.open()
+    store = open_store()
     for text in TEXTS:
         ConversationWriter(store, text)
     yield store
@@ -122,7 +122,7 @@ def test_a_common_word_in_few_conversations_reads_each_row_once(store, monkeypat
 @given(st.text(min_size=1))
 @settings(max_examples=50, deadline=None)
 def test_search_terms_have_no_syntax(tmp_path_factory, query):
-    store = Store.open(tmp_path_factory.getbasetemp() / "search/history.db")
+    store = open_store(tmp_path_factory.getbasetemp() / "search/history.db")
     try:
         for hit in store.search(query):
             assert hit.snippet

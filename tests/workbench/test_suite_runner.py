@@ -10,6 +10,7 @@ import time
 
 import pytest
 import scripted_backend
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import InputError, Json, WeightsFile
@@ -23,7 +24,7 @@ from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_pr
 from paragone_workbench.experiments.suites.suite_file import read_suite
 from paragone_workbench.machine.description import describe_machine
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import History, retry
+from paragone_workbench.store import retry
 from paragone_workbench.workbench import Workbench
 
 A, B = engine("a"), engine("b")
@@ -33,7 +34,7 @@ THREE = suite("x", "y", "z")
 
 @pytest.fixture
 async def suites():
-    history = await History.open()
+    history = await open_history()
     yield Suites(history)
     await history.close()
 
@@ -314,7 +315,7 @@ async def test_a_filtered_suite_is_completed_later(suites):
 
 async def test_an_experiment_that_another_instance_runs_is_refused(suites):
     await suites.run(THREE, A)
-    other = await History.open()
+    other = await open_history()
     try:
         with pytest.raises(InputError, match="another instance"):
             await Suites(other).run(THREE, A)
@@ -323,7 +324,7 @@ async def test_an_experiment_that_another_instance_runs_is_refused(suites):
 
 
 async def test_of_two_instances_that_begin_at_once_one_is_refused(suites, monkeypatch):
-    other = await History.open()
+    other = await open_history()
 
     async def slowly():
         patch.undo()
