@@ -221,6 +221,12 @@ def test_the_page_has_every_command_and_its_options(name):
     assert name in PAGE.partition("## Words")[0]
 
 
+def test_the_list_of_commands_has_one_column_of_summaries():
+    lines = help_of("").partition("commands:\n")[2].splitlines()[: len(COMMANDS)]
+    columns = [line.index(entry.summary) for line, entry in zip(lines, COMMANDS.values(), strict=True)]
+    assert len(set(columns)) == 1
+
+
 def test_every_command_has_a_shape():
     printing = {name for name in COMMANDS if "--json" in help_of(name)} - {"config", "env", "suite"}
     actions = {"config path", "config check", "config init", "env list", *(f"suite {it}" for it in SUITE)}

@@ -108,7 +108,8 @@ def _show_refusals() -> None:
 
 def _list() -> str:
     """Return the list of commands for the end of the help text."""
-    lines = [f"  {name:8} {entry.summary}" for name, entry in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}} {entry.summary}" for name, entry in COMMANDS.items()]
     last = (
         "See `paragone COMMAND --help` for each command. "
         "To open an engine that has the name of a command: paragone -- ENGINE"
