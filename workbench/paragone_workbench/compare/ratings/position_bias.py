@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from paragone import Json
+from paragone.wording import counted
 from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval, share_interval
 
@@ -33,7 +34,7 @@ class PositionBias:
         """The result in plain words."""
         low, high = self.interval.low, self.interval.high
         found = (
-            f"The answer shown first won {self.share:.1%} of {self.votes:,} blind votes with a best answer "
+            f"The answer shown first won {self.share:.1%} of {counted(self.votes, 'blind vote')} with a best answer "
             f"(95% interval {100 * low:.1f} to {100 * high:.1f}), where {self.expected:.1%} are expected"
         )
         if low <= self.expected <= high:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from paragone.wording import counted
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import EngineRating
 from paragone_workbench.compare.votes import votes_from
@@ -32,7 +33,7 @@ def ratings_sections(votes: Sequence[SavedVote]) -> Iterator[Section]:
     ]
     chart = Chart(
         title="Rating",
-        note=f"By Bradley–Terry, from {ratings.votes:,} blind votes. The mean rating of engines that votes connect is 1000.",
+        note=f"By Bradley–Terry, from {counted(ratings.votes, 'blind vote')}. The mean rating of engines that votes connect is 1000.",
         figures=tuple(map(_figure, ratings.engines)),
         start=_STEP * math.floor(min(ends) / _STEP),
         end=_STEP * (math.floor(max(ends) / _STEP) + 1),
