@@ -13,7 +13,7 @@ from paragone.network.guard import GUARD
 from paragone_workbench.config.settings import Config, ModelSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.inventory.catalog import Group, catalog_entries
+from paragone_workbench.inventory.catalog import DEMO_KEY, Group, catalog_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +231,23 @@ async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
             "No model found.",
             "Write shelf:PATH, or set models.folders.",
         ),
+    ]
+
+
+async def test_models_of_the_demo_are_not_denied():
+    found = await listed(config(), Shelf(empty=True))
+    assert [it.problem for it in found if it.name == "Shelf"] == ["No model found besides those of the demo."]
+
+
+async def test_a_file_of_the_demo_in_a_folder_of_models_is_listed_as_found():
+    class InFolder(Shelf):
+        async def models(self, folders):
+            return (ModelInfo(model="/cache/demo.gguf", name="tiny"),)
+
+    found = await listed(config(), InFolder())
+    assert [(it.key, it.group) for it in found] == [
+        ("model shelf:/cache/demo.gguf", Group.FOUND),
+        (DEMO_KEY, Group.DEMO),
     ]
 
 

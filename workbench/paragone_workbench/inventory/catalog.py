@@ -160,6 +160,8 @@ class _Catalog:
         if not result.usable:
             self._add(_unusable_backend(backend, result.reason, result.remedy))
             return
+        # The demo comes first: an entry of a model that was found replaces the demo's entry for the same file.
+        has_demo = await self._look_for_demo(backend)
         try:
             folders = self._config.models.folders
             models = await find_models(backend, folders, asks_servers=self._asks_servers)
@@ -173,10 +175,11 @@ class _Catalog:
                 sentence = "Its server on this machine was not asked."
                 self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
             elif not models and not has_engines:
-                self._add(_unusable_backend(backend, "No model found.", _usage_hint(backend)))
-        await self._look_for_demo(backend)
+                sentence = "No model found besides those of the demo." if has_demo else "No model found."
+                self._add(_unusable_backend(backend, sentence, _usage_hint(backend)))
 
-    async def _look_for_demo(self, backend: Backend) -> None:
+    async def _look_for_demo(self, backend: Backend) -> bool:
+        """Add the demo and its models. Return whether there are any."""
         demo = CatalogEntry(
             key=DEMO_KEY, group=Group.DEMO, name="demo", detail="two small models side by side, to try it"
         )
@@ -187,12 +190,12 @@ class _Catalog:
                 demo, group=Group.UNUSABLE, problem=error.sentence, remedy=error.hint
             )
             self._found.setdefault(DEMO_KEY, unusable)
-            return
+            return False
         if models:
             self._add(demo)
         for model in models:
             entry = _model(backend, model)
-            if entry.key not in self._found and entry.definition is not None:
+            if entry.definition is not None:
                 self._add(
                     dataclasses.replace(
                         entry,
@@ -202,6 +205,7 @@ class _Catalog:
                         definition=dataclasses.replace(entry.definition, name=model.name),
                     )
                 )
+        return bool(models)
 
     def add_served(self, endpoints: Sequence[ConfiguredEndpoint]) -> None:
         """Add the reports of the defined engines' servers: reasons why engines cannot be used, and further models.
