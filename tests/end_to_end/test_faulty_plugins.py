@@ -1,31 +1,53 @@
 """Plugins of strangers that are broken, and what a person sees of them."""
 
-import pytest
-from tests.strangers import with_models, with_native_models
+from __future__ import annotations
 
-CALLED = "open(__file__.replace('stranger_of_a_stranger.py', 'called'), 'w').close()"
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from tests.strangers import install, with_models, with_native_models
+
+CALLED = "open(__file__ + '.called', 'w').close()"
 """Leaves a mark beside the plugin."""
 
 
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        (with_models("return None"), "a list of models was expected, not None"),
-        (with_models("return [ModelInfo(model=7, name=None)]"), "expected str, not int"),
-        (with_models("raise KeyboardInterrupt"), "KeyboardInterrupt"),
-        (with_native_models("raise SystemExit(3)"), "SystemExit: 3"),
-        ("raise KeyboardInterrupt", "The plugin stranger cannot be used: KeyboardInterrupt."),
-        ("raise SystemExit", "The plugin stranger cannot be used: SystemExit."),
-    ],
-    ids=["no list", "wrong types", "interrupts", "exits", "interrupts its import", "exits at import"],
-)
-def test_a_broken_plugin_is_a_sentence_in_the_picker(start, stranger, code, reason):
-    stranger(code)
+@pytest.fixture
+def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterable[str]], list[Path]]:
+    """A function that installs plugins of these codes, named stranger1 and so on. It returns the plugins' files."""
+    site = tmp_path / "site"
+
+    def make(codes: Iterable[str]) -> list[Path]:
+        names = []
+        for number, code in enumerate(codes, 1):
+            names.append(name := f"stranger{number}")
+            install(site, name, code.replace("stranger", name).replace("Stranger", name.title()))
+        monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
+        return [site / f"{name}_of_a_stranger.py" for name in names]
+
+    return make
+
+
+BROKEN = {
+    "raise KeyboardInterrupt": "The plugin stranger1 cannot be used: KeyboardInterrupt.",
+    "raise SystemExit": "The plugin stranger2 cannot be used: SystemExit.",
+    with_models("return None"): "a list of models was expected, not None",
+    with_models("return [ModelInfo(model=7, name=None)]"): "expected str, not int",
+    with_models("raise KeyboardInterrupt"): "(KeyboardInterrupt)",
+    with_native_models("raise SystemExit(3)"): "SystemExit: 3",
+}
+"""What is wrong with each code."""
+
+
+def test_broken_plugins_are_sentences_in_the_picker(start, strangers):
+    strangers(BROKEN)
     program = start()
-    if "cannot be used" not in reason:  # then it is an entry, and the picker explains the highlighted one
-        program.sees("Stranger")
-        program.type("stranger")
-    program.until(lambda text: reason in " ".join(text.replace("│", " ").split()), "the sentence")
+    for number, reason in enumerate(BROKEN.values(), 1):
+        if "cannot be used" not in reason:  # then it is an entry, and the picker explains the highlighted one
+            program.type(f"\x15stranger{number}")
+        program.until(
+            lambda text, reason=reason: reason in " ".join(text.replace("│", " ").split()), f"{reason!r}"
+        )
     program.type("\x15rogue:steady\r")
     program.sees("ready")
     assert program.leave() == 0
@@ -33,19 +55,22 @@ def test_a_broken_plugin_is_a_sentence_in_the_picker(start, stranger, code, reas
 
 
 @pytest.mark.parametrize(
-    "code",
+    "codes",
     [
-        with_native_models(f"{CALLED}; time.sleep(3600)"),
-        with_models(f"{CALLED}; await asyncio.sleep(3600)"),
-        with_models(f"{CALLED}; time.sleep(3600)"),
-        f"import time; {CALLED}; time.sleep(3600)",
+        [
+            with_native_models(f"{CALLED}; time.sleep(3600)"),  # blocks a thread
+            with_models(f"{CALLED}; await asyncio.sleep(3600)"),
+            with_models(f"{CALLED}; time.sleep(3600)"),  # blocks its event loop
+        ],
+        [f"import time; {CALLED}; time.sleep(3600)"],
     ],
-    ids=["blocks a thread", "waits", "blocks its event loop", "blocks while it is imported"],
+    ids=["asked for models", "imported"],
 )
-def test_a_plugin_that_hangs_keeps_nobody_from_leaving(start, stranger, tmp_path, code):
-    stranger(code)
+def test_plugins_that_hang_keep_nobody_from_leaving(start, strangers, codes):
+    files = strangers(codes)
     program = start()
-    program.until(lambda text: (tmp_path / "site" / "called").exists(), "it hangs")
+    for file in files:
+        program.until(lambda text, file=file: Path(f"{file}.called").exists(), f"{file.name} hangs")
     program.sees("Looking for engines and models")
     program.type("\x1b")
     program.until(lambda text: "Looking for" not in text, "the picker closes")
