@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 import tomllib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from paragone.discovery import discover
 from paragone.options import describe
@@ -24,14 +23,29 @@ CONTRACTS = [contract["name"] for contract in PROJECT["tool"]["importlinter"]["c
 MARKS = [mark.partition(":")[0] for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]]
 
 
+class Source(NamedTuple):
+    """What a file defines. Its syntax tree is not kept: every search for garbage would go through the nodes of all files."""
+
+    names: set[str]
+    members: dict[str, set[str]]
+    """The members of each class, without the inherited ones."""
+    bases: dict[str, set[str]]
+    """The names of the base classes of each class."""
+
+
 @cache
-def sources() -> dict[Path, ast.Module]:
+def sources() -> dict[Path, Source]:
     files = [path for package in PACKAGES for path in package.rglob("*.py")]
-    gc.disable()  # a million nodes, none of them garbage
-    try:
-        return {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
-    finally:
-        gc.enable()
+    return {path: source(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
+
+
+def source(tree: ast.Module) -> Source:
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return Source(
+        {name for node in tree.body for name in defined(node)},
+        {kind.name: members(kind) for kind in classes},
+        {kind.name: {ast.unparse(base).split("[")[0] for base in kind.bases} for kind in classes},
+    )
 
 
 @cache
@@ -50,15 +64,11 @@ def names() -> dict[str, set[str]]:
     """Names that modules define, and the members of classes, inherited ones included."""
     found: dict[str, set[str]] = {}
     bases: dict[str, set[str]] = {}
-    for tree in sources().values():
-        for node in tree.body:
-            for name in defined(node):
-                found.setdefault(name, set())
-            if isinstance(node, ast.ClassDef):
-                found[node.name] |= members(node)
-                bases.setdefault(node.name, set()).update(
-                    ast.unparse(base).split("[")[0] for base in node.bases
-                )
+    for it in sources().values():
+        for name in it.names:
+            found.setdefault(name, set()).update(it.members.get(name, ()))
+        for name, its_bases in it.bases.items():
+            bases.setdefault(name, set()).update(its_bases)
     for name in bases:
         wanted, seen = set(bases[name]), {name}
         while wanted:
@@ -125,13 +135,7 @@ def declared() -> set[str]:
 
 def defining_files(name: str) -> set[Path]:
     """The files that define a name."""
-    return {path for path, names in defined_in().items() if name in names}
-
-
-@cache
-def defined_in() -> dict[Path, set[str]]:
-    """The names that each file defines."""
-    return {path: {name for node in tree.body for name in defined(node)} for path, tree in sources().items()}
+    return {path for path, it in sources().items() if name in it.names}
 
 
 def is_make(span: str) -> bool:
