@@ -29,8 +29,10 @@ PATIENCE = 60.0
 
 Process: TypeAlias = program_forks.Program | subprocess.Popen[bytes]
 
-CUT = "paragone: warning: The answer is cut: it reached max_tokens, or the end of the context.\n"
-"""What is said of an answer that a limit ended: every answer of the rogue backend that ends by itself."""
+
+def cut(limit: int) -> str:
+    """What is said of an answer that a limit ended: every answer of the rogue backend that ends by itself."""
+    return f"paragone: warning: Cut at max_tokens ({limit}).\n"
 
 
 def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:

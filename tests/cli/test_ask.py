@@ -13,7 +13,7 @@ import pytest
 from tests.pictures import picture
 from tests.processes import engines_of
 
-from .conftest import CUT, PROGRAM, all_gone, data, ended, first, paragone, running, said, until
+from .conftest import PROGRAM, all_gone, cut, data, ended, first, paragone, running, said, until
 
 # More than anyone reads: what ends such an answer is not the engine.
 ENDLESS = ("--set", "max_tokens=10000000")
@@ -23,7 +23,7 @@ SLOW = ("--set", "rate=50")
 @pytest.mark.model
 def test_a_real_answer_is_all_that_is_printed(smol):
     plain = paragone("ask", *smol, "Name three colours.")
-    assert (plain.returncode, said(plain)) == (0, CUT)
+    assert (plain.returncode, said(plain)) == (0, cut(16))
     as_json = paragone("ask", *smol, "Name three colours.", "--json")
     assert as_json.returncode == 0
     answer = data("ask", as_json)
@@ -202,12 +202,12 @@ def test_engines_with_their_options_from_the_config(settings, tmp_path):
 def test_a_warning_is_no_part_of_the_answer():
     done = paragone("ask", "rogue:cautious", "hi", "--set", "max_tokens=1")
     assert (done.returncode, done.stdout) == (0, b"word0 \n")
-    assert said(done) == "paragone: warning: This engine fails on cue.\n" + CUT
+    assert said(done) == "paragone: warning: This engine fails on cue.\n" + cut(1)
 
 
 def test_an_answer_that_a_limit_cut_is_told_of():
     done = paragone("ask", "rogue:steady", "hi", "--set", "max_tokens=2")
-    assert (done.returncode, done.stdout, said(done)) == (0, b"word0 word1 \n", CUT)
+    assert (done.returncode, done.stdout, said(done)) == (0, b"word0 word1 \n", cut(2))
 
 
 @pytest.mark.model
@@ -438,7 +438,7 @@ def test_a_dumb_terminal_is_not(terminal, monkeypatch):
     with running(
         "ask", "rogue:steady", "hi", "--set", "max_tokens=1", stdout=terminal.theirs, stderr=terminal.theirs
     ) as process:
-        assert terminal.read(process) == b"word0 \r\n" + CUT.replace("\n", "\r\n").encode()
+        assert terminal.read(process) == b"word0 \r\n" + cut(1).replace("\n", "\r\n").encode()
 
 
 def test_a_locale_without_unicode(terminal, monkeypatch):
@@ -462,7 +462,7 @@ def test_images_go_with_the_prompt(tmp_path):
     done = paragone(
         "ask", "rogue:seeing", "Which?", "--attach", str(one), "--attach", str(two), "--set", "max_tokens=1"
     )
-    assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", CUT)
+    assert (done.returncode, done.stdout.decode().strip(), said(done)) == (0, "one.png two.png", cut(1))
 
 
 def test_a_model_that_sees_nothing_says_so(tmp_path):

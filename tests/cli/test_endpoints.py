@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import CUT, data, paragone, said
+from .conftest import cut, data, paragone, said
 
 
 @pytest.fixture
@@ -193,11 +193,11 @@ def test_every_command_that_reads_such_a_file_warns_of_it_once(settings, argv):
     path.chmod(0o644)
     done = paragone(*argv)
     assert done.returncode == 0
-    (line,) = said(done).replace(CUT, "").splitlines()
+    (line,) = said(done).replace(cut(20), "").splitlines()
     assert line.startswith(f"paragone: warning: {path} sets key_command, and its mode 644")
     assert b"chmod" not in done.stdout
     assert b"sk-secret" not in done.stdout + done.stderr
     if "--json" in argv:
         data(argv[0], done)
     path.chmod(0o600)
-    assert said(paragone(*argv)).replace(CUT, "") == ""
+    assert said(paragone(*argv)).replace(cut(20), "") == ""

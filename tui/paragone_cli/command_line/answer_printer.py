@@ -47,13 +47,10 @@ class AnswerPrinter(RunObserver):
             warn(caution.sentence)
 
     def run_ended(self, run: Run) -> None:
-        """Add a warning if the answer is cut."""
-        if run.result.finish == "length" and not any(
-            caution.code == "context-full" for caution in run.result.cautions
-        ):
-            self.deferred_warnings.append(
-                "The answer is cut: it reached max_tokens, or the end of the context."
-            )
+        """Add a warning if the answer is cut, unless the engine has warned of a full context."""
+        cut = run.result.cut
+        if cut and not any(caution.code == "context-full" for caution in run.result.cautions):
+            self.deferred_warnings.append(cut)
 
     async def finish(self, run: Run) -> None:
         """Print the end of the answer, or the whole answer as JSON, and the deferred warnings. Raises OutputError."""
