@@ -24,24 +24,31 @@ ENVIRONMENT = dict(os.environ)
 WHEELS = {"exllamav2": "exllamav2==0.3.2", "exllamav3": "exllamav3==1.6.5"}
 
 NVML = """
+#include <stdio.h>
 #include <string.h>
-/* Stands in for NVIDIA's NVML: says what it was compiled to say. */
+/* Stands in for NVIDIA's NVML: says what is in the file ANSWERS at each initialization. */
 typedef struct { unsigned long long total, free, used; } memory;
-int nvmlInit_v2(void) { return INIT; }
+static char version[80];
+static int cuda, gpus, init = 9, major, tells;
+static unsigned long long unused;
+int nvmlInit_v2(void) {
+  FILE *file = fopen(ANSWERS, "r");
+  int read = fscanf(file, "%79s %d %d %d %llu %d %d", version, &cuda, &gpus, &init, &unused, &major, &tells);
+  fclose(file); return read == 7 ? init : 9; }
 int nvmlShutdown(void) { return 0; }
-int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = CUDA; return 0; }
-int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, DRIVER, length); return 0; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return 0; }
+int nvmlSystemGetCudaDriverVersion_v2(int *number) { *number = cuda; return 0; }
+int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, version, length); return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = gpus; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) { *gpu = (void *)(long)(index + 1); return 0; }
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **gpu) { *gpu = (void *)9; return strcmp(uuid, "MIG-cccc") ? 6 : 0; }
-int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) {
-  if (gpu == (void *)9) return 3; *major = MAJOR; *minor = 5; return 0; }
+int nvmlDeviceGetCudaComputeCapability(void *gpu, int *first, int *second) {
+  if (gpu == (void *)9) return 3; *first = major; *second = 5; return 0; }
 int nvmlDeviceGetName(void *gpu, char *text, unsigned length) {
   strncpy(text, gpu == (void *)9 ? "Paper GPU 1g.5gb" : "Paper GPU", length); return 0; }
 int nvmlDeviceGetUUID(void *gpu, char *text, unsigned length) {
   strncpy(text, gpu == (void *)1 ? "GPU-aaaa" : "GPU-bbbb", length); return 0; }
 int nvmlDeviceGetMemoryInfo(void *gpu, memory *m) {
-  if (!TELLS) return 3; m->total = (gpu == (void *)9 ? 5ull : 24ull) << 30; m->free = FREE; m->used = 0; return 0; }
+  if (!tells) return 3; m->total = (gpu == (void *)9 ? 5ull : 24ull) << 30; m->free = unused; m->used = 0; return 0; }
 """
 
 
@@ -71,21 +78,15 @@ def write_safetensors():
 
 @pytest.fixture(scope="session")
 def compiled_driver(tmp_path_factory):
-    """A function that compiles a double of the NVIDIA driver with given answers, once for all tests."""
+    """The folder of a double of the NVIDIA driver; the file `answers` there is what it says."""
     compiler = shutil.which("cc", path=ENVIRONMENT.get("PATH"))
     if compiler is None:
         pytest.skip("there is no C compiler for the double of the NVIDIA driver")
-    made = {}
-
-    def compile_it(*said):
-        if said not in made:
-            folder = made[said] = tmp_path_factory.mktemp("driver")
-            (folder / "nvml.c").write_text(NVML)
-            command = [compiler, "-shared", "-fPIC", *said, "-o", "libnvidia-ml.so.1", "nvml.c"]
-            subprocess.run(command, cwd=folder, check=True, env=ENVIRONMENT)
-        return made[said]
-
-    return compile_it
+    folder = tmp_path_factory.mktemp("driver")
+    (folder / "nvml.c").write_text(NVML)
+    command = [compiler, "-shared", "-fPIC", f'-DANSWERS="{folder / "answers"}"', "-o", "libnvidia-ml.so.1"]
+    subprocess.run([*command, "nvml.c"], cwd=folder, check=True, env=ENVIRONMENT)
+    return folder
 
 
 @pytest.fixture
@@ -93,16 +94,9 @@ def driver(compiled_driver, monkeypatch):
     """A function that sets up a double of the NVIDIA driver with given answers for the programs that a test starts."""
 
     def make(*, version="575.57.08", cuda=12090, gpus=1, init=0, free=20 << 30, major=8, tells=1):
-        said = (
-            f"-DINIT={init}",
-            f"-DCUDA={cuda}",
-            f'-DDRIVER="{version}"',
-            f"-DGPUS={gpus}",
-            f"-DFREE={free}ull",
-            f"-DMAJOR={major}",
-            f"-DTELLS={tells}",
-        )
-        monkeypatch.setenv("LD_LIBRARY_PATH", str(compiled_driver(*said)))
+        answers = f"{version} {cuda} {gpus} {init} {free} {major} {tells}"
+        (compiled_driver / "answers").write_text(answers)
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(compiled_driver))
 
     return make
 
@@ -127,6 +121,11 @@ class Interpreter:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
+    def clear(self):
+        """Remove everything that was added."""
+        shutil.rmtree(self.site)
+        self.site.mkdir()
+
 
 @pytest.fixture(scope="session")
 def empty_environment(tmp_path_factory):
@@ -136,9 +135,16 @@ def empty_environment(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_bare_interpreter(empty_environment, tmp_path_factory):
+    return Interpreter(tmp_path_factory.mktemp("bare") / "env", empty_environment)
+
+
 @pytest.fixture
-def bare_interpreter(empty_environment, tmp_path):
-    return Interpreter(tmp_path / "env", empty_environment)
+def bare_interpreter(shared_bare_interpreter):
+    """An interpreter with nothing but what the test adds."""
+    yield shared_bare_interpreter
+    shared_bare_interpreter.clear()
 
 
 @pytest.fixture(scope="session")
@@ -150,24 +156,24 @@ def interpreter(empty_environment, tmp_path_factory):
     return made.python
 
 
-class StandInForks:
-    """Starts the workers of this interpreter as forks: one process that forks for each double of the driver.
+class InterpreterForks:
+    """Starts the workers of other interpreters as forks: one process that forks for each, and for each double of the driver.
 
     The path of the driver is a variable that a process reads once, at its start.
     """
 
-    def __init__(self, interpreter):
-        self.interpreter = interpreter
+    def __init__(self):
         self.servers = {}
         self.start_program = asyncio.create_subprocess_exec
 
     async def start(self, *command, **settings):
-        if not is_worker(command, self.interpreter):
+        interpreter = command[0]
+        if interpreter == sys.executable or not is_worker(command, interpreter):
             return await self.start_program(*command, **settings)
-        driver = settings["env"].get("LD_LIBRARY_PATH")
-        if driver not in self.servers:
-            self.servers[driver] = ForkServer.launch(self.interpreter, settings["env"])
-        return await self.servers[driver].start(*command, **settings)
+        key = interpreter, settings["env"].get("LD_LIBRARY_PATH")
+        if key not in self.servers:
+            self.servers[key] = ForkServer.launch(interpreter, settings["env"])
+        return await self.servers[key].start(*command, **settings)
 
     def close(self):
         for server in self.servers.values():
@@ -175,16 +181,21 @@ class StandInForks:
 
 
 @pytest.fixture(scope="session")
-def stand_in_forks(interpreter):
-    forks = StandInForks(interpreter)
+def interpreter_forks():
+    forks = InterpreterForks()
     yield forks
     forks.close()
 
 
 @pytest.fixture(autouse=True)
-def forked_stand_ins(request, monkeypatch, forked_workers):
-    if can_fork_workers() and "interpreter" in request.fixturenames:
-        forks = request.getfixturevalue("stand_in_forks")
+def forked_interpreters(request, monkeypatch, forked_workers):
+    fixtures = set(request.fixturenames)
+    if (
+        can_fork_workers()
+        and fixtures & {"interpreter", "bare_interpreter"}
+        and "new_interpreters" not in fixtures
+    ):
+        forks = request.getfixturevalue("interpreter_forks")
         monkeypatch.setattr(asyncio, "create_subprocess_exec", forks.start)
 
 

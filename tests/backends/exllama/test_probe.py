@@ -26,7 +26,7 @@ def tools(tmp_path, monkeypatch):
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/nowhere")
     for name in ("CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "TORCH_EXTENSIONS_DIR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -181,6 +181,7 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
     assert probe.remedy.startswith("Install g++, or a wheel of ExLlamaV2")
 
 
+@pytest.mark.usefixtures("new_interpreters")  # they import sitecustomize
 async def test_no_python_headers_for_compiling(equipped, tools, driver, tmp_path):
     driver()
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
