@@ -280,12 +280,11 @@ def mypy(sources, kept, tmp_path_factory):
     pytest.importorskip("mypy")
     real = [str(sources(library)) for library in ADAPTERS]
 
-    def check(change=None):
+    def check(*changes):
         folder = tmp_path_factory.mktemp("checked")
         copy = folder / "paragone_exllama"
         shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        if change is not None:
-            name, old, new = change
+        for name, old, new in changes:
             text = (copy / name).read_text()
             assert text.count(old) >= 1
             (copy / name).write_text(text.replace(old, new))
@@ -303,19 +302,17 @@ def test_mypy_finds_nothing_wrong_with_the_adapters(mypy):
     assert mypy() == ""
 
 
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (("libraries/v2.py", "callback=progress", "call_back=progress"), "call-arg|call_back"),
-        (("libraries/v2.py", "lazy=True", "lazy_load=True"), "call-arg|lazy_load"),
-        (
-            ("libraries/v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
-            "arg-type|max_num_tokens",
-        ),
-        (("libraries/v3.py", "self._generator.close()", "self._generator.shut()"), 'attr-defined|"shut"'),
-    ],
-)
-def test_mypy_finds_a_wrong_call(change, complaint, mypy):
-    said = mypy(change)
-    for part in complaint.split("|"):
-        assert part in said
+def test_mypy_finds_wrong_calls(mypy):
+    said = mypy(
+        ("libraries/v2.py", "callback=progress", "call_back=progress"),
+        ("libraries/v2.py", "lazy=True", "lazy_load=True"),
+        ("libraries/v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
+        ("libraries/v3.py", "self._generator.close()", "self._generator.shut()"),
+    )
+    for kind, what in (
+        ("call-arg", "call_back"),
+        ("call-arg", "lazy_load"),
+        ("arg-type", "max_num_tokens"),
+        ("attr-defined", '"shut"'),
+    ):
+        assert any(kind in line and what in line for line in said.splitlines()), what
