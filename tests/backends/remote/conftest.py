@@ -145,31 +145,36 @@ def ollama_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ollama_server(whole_smollm2, ollama_folder):
-    """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it."""
-    modelfile = ollama_folder / "Modelfile"
-    modelfile.write_text(f"FROM {whole_smollm2}\n")
+def ollama_server(smollm2, ollama_folder):
+    """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it.
+
+    Its model is without most of its layers: it reads the whole one for half a second whenever it loads it.
+    """
     with running_ollama(ollama_folder) as (url, _, env):
-        create = [str(OLLAMA_PROGRAM), "create", "smollm2", "-f", str(modelfile)]
-        subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
+        create(env, "smollm2", smollm2)
         yield url
 
 
-@contextlib.contextmanager
-def created(ollama_server, path, name="shallow"):
-    """Give a real Ollama another model until the block ends, and its name to the block."""
-    with tempfile.TemporaryDirectory() as folder:
-        modelfile = Path(folder, "Modelfile")
-        modelfile.write_text(f"FROM {path}\n")
+def create(env, name, path):
+    """Have the Ollama of this environment import a model."""
+    with tempfile.NamedTemporaryFile("w", suffix="Modelfile") as modelfile:
+        modelfile.write(f"FROM {path}\n")
+        modelfile.flush()
+        ollama(env, "create", name, "-f", modelfile.name)
 
-        def ollama(*arguments):
-            env = {"HOME": folder, "OLLAMA_HOST": ollama_server}
-            command = [str(OLLAMA_PROGRAM), *arguments]
-            subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
 
-        ollama("create", name, "-f", str(modelfile))
-        yield name
-        ollama("rm", name)
+def ollama(env, *arguments):
+    command = [str(OLLAMA_PROGRAM), *arguments]
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def whole(ollama_server, whole_smollm2, tmp_path):
+    """Give the name of the model with all its layers, which the real Ollama has until the test ends."""
+    env = {"HOME": str(tmp_path), "OLLAMA_HOST": ollama_server}
+    create(env, "whole", whole_smollm2)
+    yield "whole"
+    ollama(env, "rm", "whole")
 
 
 def llama_server_program():

@@ -361,17 +361,19 @@ def clear_proxies(monkeypatch):
     ],
     ids=lambda setting: setting[0],
 )
-def test_what_the_environment_says_of_ways_out_changes_nothing(backend, protocol, setting):
+def test_what_the_environment_says_of_ways_out_changes_nothing(setting):
     """httpx looks there by default."""
-    module = type(backend).__module__
-    program = f"""
+    program = """
 import asyncio
-from {module} import {type(backend).__name__} as Backend
-print(asyncio.run(Backend().endpoint({{"url": "http://127.0.0.1:1"}})).probe.reason)
+from paragone_remote.ollama_api.backend import OllamaBackend
+from paragone_remote.openai_api.backend import OpenAIBackend
+for backend in OllamaBackend(), OpenAIBackend():
+    print(asyncio.run(backend.endpoint({"url": "http://127.0.0.1:1"})).probe.reason)
 """
     env = {**os.environ, setting[0]: setting[1]}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
-    assert done.stdout == "Nothing answers at http://127.0.0.1:1: the connection was refused.\n", done.stderr
+    refused = "Nothing answers at http://127.0.0.1:1: the connection was refused.\n"
+    assert done.stdout == 2 * refused, done.stderr
 
 
 async def test_a_proxy_that_is_not_there(hostile, backend, monkeypatch):

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import numpy as np
 import pytest
 from hostile_server import OLLAMA, OPENAI
@@ -18,8 +19,6 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.ollama_api.protocol.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
-
-from .conftest import created
 
 TEXTS = (
     "The sea is deep, and the sky is high above it.",
@@ -132,9 +131,8 @@ async def test_servers_whose_vectors_would_mislead_are_not_asked(serve, open_lan
 
 
 @pytest.fixture
-def real_llama_server(run_llama_server, whole_smollm2):
-    options = ("-c", "1024", "--embeddings", "--pooling", "mean")
-    with run_llama_server(*options, model=whole_smollm2) as url:
+def real_llama_server(run_llama_server):
+    with run_llama_server("-c", "1024", "--embeddings", "--pooling", "mean") as url:
         yield url
 
 
@@ -152,11 +150,11 @@ async def in_process(model):
 
 @pytest.mark.model
 async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(
-    real_llama_server, open_smollm2, whole_smollm2
+    real_llama_server, open_smollm2, smollm2
 ):
     engine = (await open_smollm2(real_llama_server)).engine
     assert engine.loaded.capabilities.embeddings
-    own, ids = await in_process(whole_smollm2)
+    own, ids = await in_process(smollm2)
     found = await engine.embed(EmbedRequest(texts=TEXTS))
     served = np.array(found.vectors)
     assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3
@@ -166,7 +164,7 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(
     assert (served * by_ids).sum(axis=1).min() > 0.999
     with pytest.raises(EngineError, match="too large to process"):
         await engine.embed(EmbedRequest(texts=("north " * 400,)))
-    stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=TEXTS * 300)))
+    stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=TEXTS * 1500)))
     await asyncio.sleep(0.05)
     await engine.stop()
     with pytest.raises(EngineError, match="was stopped"):
@@ -209,17 +207,17 @@ def last_states(model):
 
 
 @pytest.fixture
-def shallow(ollama_server, smollm2):
-    """Give the name of the model without most of its layers at the server."""
-    with created(ollama_server, smollm2) as name:
-        yield name
+def unloaded(ollama_server):
+    """After the test, the real Ollama has no model in memory, as other tests expect: OpenAI's protocol leaves it there."""
+    yield
+    body = {"model": "smollm2", "keep_alive": 0}
+    httpx.post(f"{ollama_server}/api/generate", json=body, trust_env=False).raise_for_status()
 
 
 @pytest.mark.model
-async def test_the_real_ollama_takes_the_states_after_the_last_tokens(
-    ollama_server, shallow, smollm2, open_smollm2
-):
-    opening = OpenRequest(model=shallow, options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
+@pytest.mark.usefixtures("unloaded")
+async def test_the_real_ollama_takes_the_states_after_the_last_tokens(ollama_server, smollm2, open_smollm2):
+    opening = OpenRequest(model="smollm2", options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
     engine = await Registry().get("ollama").open(opening, lambda progress: None)
     try:
         found = await engine.embed(EmbedRequest(texts=TEXTS))
@@ -229,7 +227,7 @@ async def test_the_real_ollama_takes_the_states_after_the_last_tokens(
         await engine.close()
     own, tokens = last_states(smollm2)
     served = np.array(found.vectors)
-    compatible = (await open_smollm2(ollama_server, model=f"{shallow}:latest")).engine
+    compatible = (await open_smollm2(ollama_server, model="smollm2:latest")).engine
     again = await compatible.embed(EmbedRequest(texts=TEXTS))
     assert (served * np.array(again.vectors)).sum(axis=1).min() > 0.999
     assert again.prompt_tokens == tokens

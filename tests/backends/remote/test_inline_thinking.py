@@ -1,8 +1,10 @@
 """Thinking between tags in the answer, from doubles and from the real servers."""
 
 import asyncio
+import contextlib
 
 import pytest
+from hostile_server import OLLAMA, OPENAI
 
 from paragone import Caution, Finish, Message, OpenRequest, RunRequest, Token
 
@@ -217,43 +219,39 @@ async def test_a_second_try_begins_anew(hostile, open_lane, text):
 
 SHOWN = [("1 + 1?", "one and one", "2"), ("2 + 1?", "two and one", "3"), ("3 + 1?", "three and one", "4")]
 AT_REAL_SERVERS = pytest.mark.parametrize(
-    ("protocol", "options"), [("openai", {}), ("ollama", {"num_ctx": 1024, "num_thread": 1})]
+    ("protocol", "options"),
+    [(OPENAI, {}), (OLLAMA, {"num_ctx": 1024, "num_thread": 1})],
+    ids=["openai", "ollama"],
 )
 
 
-@pytest.fixture
-async def open_real(request):
-    """Open SmolLM2 at a real server."""
-    engines = []
-
-    async def open_it(name, **options):
-        from hostile_server import OLLAMA, OPENAI
-
-        protocol = {"openai": OPENAI, "ollama": OLLAMA}[name]
-        server = "ollama_server" if name == "ollama" else "llama_cpp_server"
-        found = request.getfixturevalue(server)
-        url = found if name == "ollama" else found[0]
-        opening = OpenRequest(model="smollm2", options={"url": url, **options})
-        engines.append(await backend_of(protocol).open(opening, lambda progress: None))
-        return engines[-1]
-
-    yield open_it
-    for engine in engines:
+@contextlib.asynccontextmanager
+async def opened(request, protocol, **options):
+    """Give SmolLM2, open at a real server until the block ends."""
+    if protocol is OLLAMA:
+        url, model = map(request.getfixturevalue, ("ollama_server", "whole"))
+    else:
+        url, model = request.getfixturevalue("llama_cpp_server")[0], "smollm2"
+    opening = OpenRequest(model=model, options={"url": url, **options})
+    engine = await backend_of(protocol).open(opening, lambda progress: None)
+    try:
+        yield engine
+    finally:
         await engine.close()
 
 
 @pytest.mark.server
 @AT_REAL_SERVERS
-async def test_a_real_model_that_thinks_between_tags(open_real, protocol, options, text):
+async def test_a_real_model_that_thinks_between_tags(request, protocol, options, text):
     messages = []
     for question, thought, answer in SHOWN:
         messages.append(Message(role="user", text=question))
         messages.append(Message(role="assistant", text=f"<think>\n{thought}\n</think>\n\n{answer}"))
     messages.append(Message(role="user", text="4 + 1?"))
-    engine = await open_real(protocol, **options)
     sampling = {"temperature": 0, "max_tokens": 30, "repeat_penalty": 1.0}  # it is to repeat the tags
     asked = RunRequest(messages=tuple(messages), sampling=sampling, logprobs=1)
-    events = [event async for event in engine.run(asked)]
+    async with opened(request, protocol, **options) as engine:
+        events = [event async for event in engine.run(asked)]
     assert text(events, "thinking") == "four and one\n"
     assert text(events) == "5"
     assert codes(events) == []
@@ -263,12 +261,12 @@ async def test_a_real_model_that_thinks_between_tags(open_real, protocol, option
 
 
 @pytest.mark.server
-async def test_a_real_model_whose_prompt_opened_the_block(open_real, text):
+async def test_a_real_model_whose_prompt_opened_the_block(request, text):
     """A raw prompt stands in for a chat template that ends with the tag: the server has none such."""
     shown = "".join(f"Q: {q}\nA: <think>\n{thought}\n</think>\n\n{a}\n\n" for q, thought, a in SHOWN)
-    engine = await open_real("openai", raw=True)
     message = Message(role="user", text=f"{shown}Q: 4 + 1?\nA: <think>\n")
     asked = RunRequest(messages=(message,), sampling={"temperature": 0, "max_tokens": 15})
-    events = [event async for event in engine.run(asked)]
+    async with opened(request, OPENAI, raw=True) as engine:
+        events = [event async for event in engine.run(asked)]
     assert text(events).startswith("four and one\n</think>\n\n5")
     assert codes(events) == ["thinking-in-answer"]

@@ -1,21 +1,17 @@
 """`paragone doctor` on engines at real servers and at a stopped one."""
 
 import json
-import re
-import subprocess
-import sys
 import time
 import urllib.request
 
 import pytest
+from tests.cli.conftest import paragone, said
 
 from paragone.wording import size_text
 
 from .conftest import free_port
 
 pytestmark = pytest.mark.model
-
-PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 
 
 def get(url, body=None):
@@ -34,11 +30,8 @@ def doctor(home):
         config.parent.mkdir(parents=True, exist_ok=True)
         table = "[engines.{}]\nbackend = '{}'\nmodel = 'smollm2'\nurl = '{}'\n"
         config.write_text("".join(table.format(name, *where) for name, where in engines.items()))
-        done = subprocess.run([*PROGRAM, "doctor", *argv], capture_output=True, timeout=60)
-        said = re.sub(
-            r"(?m)^paragone: Waiting for the backend .*\n", "", done.stderr.decode()
-        )  # on a busy machine
-        assert (done.returncode, said) == (0, "")
+        done = paragone("doctor", *argv)
+        assert (done.returncode, said(done)) == (0, "")
         return done.stdout.decode()
 
     return run

@@ -151,8 +151,12 @@ async def test_a_seed_and_a_stop(llama_server, open_smollm2, text):
 
 async def test_raw_text_goes_on_beyond_the_protocols_16_tokens(llama_server, open_smollm2):
     lane = await open_smollm2(llama_server, raw=True)
-    events, _ = await lane.ask("One, two, three, four,", temperature=0)
-    assert events[-1].usage.completion_tokens > 16
+    tokens = 0
+    async for event in lane.run("One, two, three, four,", temperature=0):
+        tokens += isinstance(event, Token)
+        if tokens == 17:
+            await lane.engine.stop()
+    assert tokens > 16
 
 
 async def test_going_on_with_an_answer(whole_llama_server, open_smollm2, text):
@@ -193,7 +197,7 @@ async def test_a_prompt_that_does_not_fit_says_how_long_it_is(llama_server, open
 
 
 async def test_an_answer_ends_where_the_context_does(llama_server, open_smollm2):
-    events, error = await (await open_smollm2(llama_server)).ask(STORY, temperature=0)
+    events, error = await (await open_smollm2(llama_server)).ask(f"{STORY} {'word ' * 800}", temperature=0)
     assert error is None
     usage = events[-1].usage
     assert events[-1].reason == "length"

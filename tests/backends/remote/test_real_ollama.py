@@ -24,18 +24,9 @@ from paragone import (
 from paragone.testing import BackendConformance
 from paragone_remote.ollama_api.backend import OllamaBackend
 
-from .conftest import created
-
 pytestmark = pytest.mark.model
 
 OPTIONS = {"num_ctx": 1024, "num_thread": 1}
-
-
-@pytest.fixture(scope="class")
-def shallow(ollama_server, smollm2):
-    """Give the name of the model without most of its layers, which the server has until the class ends."""
-    with created(ollama_server, smollm2) as name:
-        yield name
 
 
 class TestConformance(BackendConformance):
@@ -46,8 +37,8 @@ class TestConformance(BackendConformance):
         return OllamaBackend()
 
     @pytest.fixture
-    def opening(self, ollama_server, shallow):
-        return OpenRequest(model=shallow, options={"url": ollama_server, **OPTIONS})
+    def opening(self, ollama_server):
+        return OpenRequest(model="smollm2", options={"url": ollama_server, **OPTIONS})
 
 
 def get(url, body=None):
@@ -65,8 +56,8 @@ def running(url):
 async def opened(ollama_server):
     engines = []
 
-    async def open_it(**options):
-        request = OpenRequest(model="smollm2", options={"url": ollama_server, **OPTIONS, **options})
+    async def open_it(*, model="smollm2", **options):
+        request = OpenRequest(model=model, options={"url": ollama_server, **OPTIONS, **options})
         engines.append(await OllamaBackend().open(request, lambda progress: None))
         return engines[-1]
 
@@ -105,9 +96,9 @@ async def test_the_weights_have_the_digest_of_the_server(ollama_server, opened):
     assert (weights.size, weights.modified_ns) == (None, None)
 
 
-async def test_its_size_is_that_of_the_file_and_not_that_in_memory(ollama_server, opened, whole_smollm2):
+async def test_its_size_is_that_of_the_file_and_not_that_in_memory(ollama_server, opened, smollm2):
     engine = await opened()
-    assert engine.loaded.size == pytest.approx(whole_smollm2.stat().st_size, rel=0.01)
+    assert engine.loaded.size == pytest.approx(smollm2.stat().st_size, rel=0.01)
     (running,) = [
         model for model in get(f"{ollama_server}/api/ps")["models"] if model["name"].startswith("smollm2")
     ]
@@ -200,12 +191,12 @@ async def test_an_answer_ends_where_the_context_does(opened):
     assert not [event for event in events if isinstance(event, Caution)]
 
 
-async def test_stopping_stops_the_server(opened):
+async def test_stopping_stops_the_server(opened, whole):
     """It answers one at a time here: the next answer could not come if it still computed the last.
 
     This story goes on to the end of the context. How long that would take is known from its pace.
     """
-    engine = await opened(num_ctx=2048)
+    engine = await opened(model=whole, num_ctx=2048)
     story = asking("Write a very long story, with many chapters.", repeat_penalty=1.0)
     times = []
     async for event in engine.run(story):
@@ -230,7 +221,7 @@ async def test_thinking_asked_of_a_model_that_cannot(opened):
 
 async def test_a_runner_that_dies_by_sigsegv(opened):
     """As on Intel CPUs with AMX, if a compiler broke it: the cure is named. The next prompt starts another runner."""
-    engine = await opened()
+    engine = await opened(num_ctx=8192)
     with pytest.raises(EngineError) as caught:  # noqa: PT012 (the answer must have begun)
         async for event in engine.run(asking("Write a very long story, with many chapters.")):
             if isinstance(event, Token):

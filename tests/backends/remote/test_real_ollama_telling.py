@@ -1,5 +1,7 @@
 """The prompts and run settings that the real Ollama reports, compared with what it does."""
 
+import contextlib
+
 import httpx
 import pytest
 import pytest_asyncio
@@ -7,15 +9,13 @@ import pytest_asyncio
 from paragone import Caution, EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
 
-from .conftest import created
-
 pytestmark = pytest.mark.model
 
 STORY = (Message(role="user", text="Write a very long story, with many chapters."),)
 
 BRIEF = {
     "model": "brief",
-    "from": "shallow",
+    "from": "smollm2",
     "system": "You are brief.",
     "parameters": {
         "temperature": 0.25,
@@ -29,26 +29,26 @@ BRIEF = {
 """A model with parameters and a system prompt of its own."""
 
 
-@pytest.fixture(scope="module")
-def shallow(ollama_server, smollm2):
-    """Give the name of the model without most of its layers at the server."""
-    with created(ollama_server, smollm2) as name:
+@pytest.fixture
+def brief(ollama_server):
+    with made(ollama_server, BRIEF) as name:
         yield name
 
 
-@pytest.fixture
-def brief(ollama_server, shallow):
+@contextlib.contextmanager
+def made(ollama_server, model):
+    """Give the server a model until the block ends, and its name to the block."""
     with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as bare:
-        assert bare.post("/api/create", json=BRIEF).json() == {"status": "success"}
-        yield
-        bare.request("DELETE", "/api/delete", json={"model": "brief"})
+        assert bare.post("/api/create", json=model).json() == {"status": "success"}
+        yield model["model"]
+        bare.request("DELETE", "/api/delete", json={"model": model["model"]})
 
 
 @pytest_asyncio.fixture
-async def opened(ollama_server, shallow):
+async def opened(ollama_server):
     engines = []
 
-    async def open_it(model=shallow):
+    async def open_it(model="smollm2"):
         options = {"url": ollama_server, "num_ctx": 1024, "num_thread": 1}
         opening = OpenRequest(model=model, options=options)
         engines.append(await OllamaBackend().open(opening, lambda progress: None))
@@ -83,27 +83,30 @@ async def test_the_prompt_is_the_one_that_it_reads(opened, vocab):
 
 LEFT_OPEN = {
     "model": "left-open",
-    "from": "smollm2",
+    "from": "whole",
     "template": "{{- range $i, $_ := .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}"
     '{{ if lt (len (slice $.Messages $i)) 2 }}{{ if ne .Role "assistant" }}<|im_end|>\n<|im_start|>assistant\n{{ end }}'
     "{{ else }}<|im_end|>\n{{ end }}{{ end }}",
     "stream": False,
 }
-"""SmolLM2 with a template that leaves the assistant's last message open. The usual one closes the message."""
+"""The whole SmolLM2 with a template that leaves the assistant's last message open. The usual one closes the message."""
 
 
-@pytest.mark.parametrize("model", ["smollm2", "left-open"])
-async def test_an_answer_goes_on_whatever_the_template_does(opened, ollama_server, model, text):
-    if model != "smollm2":
-        with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as bare:
-            assert bare.post("/api/create", json=LEFT_OPEN).json() == {"status": "success"}
+@pytest.fixture
+def left_open(ollama_server, whole):
+    with made(ollama_server, LEFT_OPEN) as name:
+        yield name
+
+
+async def test_an_answer_goes_on_whatever_the_template_does(opened, whole, left_open, text):
     begun = "One, two, three,"
     turns = Message(role="user", text="Count to ten in words."), Message(role="assistant", text=begun)
-    engine = await opened(model)
-    events, settings = await run(engine, turns, max_tokens=4, temperature=0)
-    assert text(events).startswith(" four")
-    assert settings.prompt.endswith(f"<|im_start|>assistant\n{begun}")
-    assert not [event for event in events if isinstance(event, Caution)]
+    for model in (whole, left_open):
+        engine = await opened(model)
+        events, settings = await run(engine, turns, max_tokens=4, temperature=0)
+        assert text(events).startswith(" four")
+        assert settings.prompt.endswith(f"<|im_start|>assistant\n{begun}")
+        assert not [event for event in events if isinstance(event, Caution)]
 
 
 async def test_the_seed_told_gives_the_same_answer(opened, text):
@@ -123,7 +126,7 @@ async def test_the_highest_seed_is_taken(opened, text):
 
 
 async def test_the_modelfile_is_in_force(brief, opened, text):
-    engine = await opened("brief")
+    engine = await opened(brief)
     events, settings = await run(engine, STORY)
     assert settings.sampling == {
         "temperature": 0.25,
@@ -145,7 +148,7 @@ async def test_the_modelfile_is_in_force(brief, opened, text):
 
 async def test_its_template_is_among_the_facts(ollama_server, opened):
     engine = await opened()
-    shown = httpx.post(f"{ollama_server}/api/show", json={"model": "shallow"}, trust_env=False).json()
+    shown = httpx.post(f"{ollama_server}/api/show", json={"model": "smollm2"}, trust_env=False).json()
     assert engine.loaded.facts["chat template"] == shown["template"]
 
 
@@ -157,7 +160,7 @@ async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
         codes += [event.code for event in events if hasattr(event, "code")]
     assert codes == []  # a model that was loaded again is told of
     running = httpx.get(f"{ollama_server}/api/ps", trust_env=False).json()["models"]
-    lengths = [model["context_length"] for model in running if model["name"].startswith("shallow")]
+    lengths = [model["context_length"] for model in running if model["name"].startswith("smollm2")]
     assert lengths == [1024]
 
 

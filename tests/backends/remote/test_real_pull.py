@@ -28,7 +28,7 @@ def authority():
 
 @pytest.fixture
 def registry(ollama_server, ollama_folder, authority):
-    """Give a registry that has the model `smollm2`."""
+    """Give a registry that has the models of the real Ollama."""
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     with ModelRegistry(ollama_folder / "models", certificate) as registry:
         yield registry
@@ -37,18 +37,20 @@ def registry(ollama_server, ollama_folder, authority):
 @dataclass
 class Puller:
     engine: str
+    large: str
     url: str
     process: object
 
 
 @pytest.fixture
 def puller(registry, authority, tmp_path):
-    """Give a real Ollama without models, which trusts the registry, and the engine of the model there."""
+    """Give a real Ollama without models, which trusts the registry, and the engines of a small and a large model there."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     folder = tmp_path / "ollama"
     folder.mkdir()
     with running_ollama(folder, SSL_CERT_FILE=str(tmp_path / "ca.pem")) as (url, process, _):
-        yield Puller(f"ollama:{registry.name('smollm2')}@{url}", url, process)
+        small, large = (f"ollama:{registry.name(model)}@{url}" for model in ("smollm2", "whole"))
+        yield Puller(small, large, url, process)
 
 
 def answer(engine):
@@ -70,11 +72,11 @@ def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server
     assert done.returncode == 0, lines
     assert done.stdout.decode() == f"{registry.name('smollm2')}: the server has the model\n"
     assert lines[0] == "paragone: pulling manifest …"
-    shares = [int(share) for share in re.findall(r"(\d+)% of 98 MB: pulling", "\n".join(lines))]
+    shares = [int(share) for share in re.findall(r"(\d+)% of 7 MB: pulling", "\n".join(lines))]
     assert (
         shares[-1] == 100
     )  # the share can fall in between: Ollama begins a part of the file again when it stalls
-    assert "paragone: 100% of 98 MB: verifying sha256 digest" in lines
+    assert "paragone: 100% of 7 MB: verifying sha256 digest" in lines
     assert len(registry.downloads) == 4  # the model, its template, its parameters, what it is made of
     assert answer(puller.engine) == answer(f"ollama:smollm2@{ollama_server}") != "\n"
 
@@ -105,9 +107,9 @@ def shown(terminal):
     return 0
 
 
-def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(registry, puller):
+def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(whole, registry, puller):
     registry.flowing.clear()
-    argv = [sys.executable, "-c", TAKE_TERMINAL, PROGRAM, "pull", puller.engine]
+    argv = [sys.executable, "-c", TAKE_TERMINAL, PROGRAM, "pull", puller.large]
     with Terminal(argv, 100, 10) as terminal:
         until(lambda: 50 <= shown(terminal) < 90, "it comes to the part that trickles")
         least = shown(terminal) + 3
@@ -128,15 +130,15 @@ def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(registry, puller):
         time.sleep(0.05)
 
     registry.flowing.set()
-    assert paragone("pull", puller.engine).returncode == 0
+    assert paragone("pull", puller.large).returncode == 0
     resumed = registry.downloads[1]
     assert (resumed.path, registry.downloads[0].begin) == (registry.downloads[0].path, 0)
     assert resumed.begin > 49_000_000
 
 
-def test_a_server_that_dies_in_the_middle(registry, puller):
+def test_a_server_that_dies_in_the_middle(whole, registry, puller):
     registry.flowing.clear()
-    with running("pull", puller.engine) as process:
+    with running("pull", puller.large) as process:
         while not re.search(rb" 5\d% of", told := process.stderr.readline()):
             assert told, "it ended too early"
         puller.process.kill()
