@@ -18,7 +18,8 @@ from paragone import Capabilities, assertions
 from paragone.testing import BackendConformance
 from paragone.values.events import Event
 
-PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "plugins.md").read_text()
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 LINES_TEST = '''
@@ -179,9 +180,8 @@ def test_the_page_has_its_files():
 @pytest.mark.thorough
 def test_the_plugins_are_discovered(site):
     assert run(site, "look.py") == "parrot\n"
-    for plugin in ("lines", "starling"):
-        program = f"from paragone.discovery import discover; print(*discover({plugin!r}).backends)"
-        assert run(site, "-c", program) == f"{plugin}\n"
+    program = "from paragone.discovery import discover\nfor name in 'lines', 'starling': print(*discover(name).backends)"
+    assert run(site, "-c", program) == "lines\nstarling\n"
 
 
 RHYMING = """
@@ -242,8 +242,15 @@ PACKAGES = ("paragone_parrot", "paragone_starling.engine", "paragone_lines", "pa
 
 @pytest.fixture(scope="module")
 def type_check(site) -> subprocess.CompletedProcess[str]:
-    """A strict check of all packages at once, which reads the interface that they use once."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(site / "cache")]
+    """A strict check of all packages at once. What mypy found out about the interface that they use is kept."""
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--cache-dir",
+        str(ROOT / ".mypy_cache" / "plugins_page"),
+    ]
     for package in PACKAGES:
         command += ["-p", package]
     return subprocess.run(
@@ -283,9 +290,8 @@ def test_the_interface_of_assertions_is_on_the_page():
 
 
 def test_every_caution_code_is_in_the_table():
-    root = Path(__file__).parents[2]
     sources = [
-        path for folder in ("backends", "workbench", "plugins") for path in (root / folder).rglob("*.py")
+        path for folder in ("backends", "workbench", "plugins") for path in (ROOT / folder).rglob("*.py")
     ]
     used = {code for path in sources for code in re.findall(r'Caution\(\s*code="([\w-]+)"', path.read_text())}
     listed = re.findall(r"^\| `([\w-]+)` \|", section("Cautions"), re.MULTILINE)
