@@ -35,8 +35,11 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 from tests import worker_forks
 
-PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_tui", "paragone_workbench")
+PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_remote", "paragone_tui", "paragone_workbench")
 """Packages whose modules are all imported before the first fork, with the libraries that they use."""
+
+USED_LATER = ("anyio._backends._asyncio", "httpcore", "jsonschema", "platformdirs", "tomllib")
+"""Libraries that these packages, or their libraries, import when they first use them."""
 
 
 SETTINGS = worker_forks.for_interpreter(os.environ)
@@ -352,7 +355,8 @@ if __name__ == "__main__":
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     importlib.import_module("paragone.discovery").discover()
-    importlib.import_module("platformdirs")
+    for library in USED_LATER:
+        importlib.import_module(library)
     metadata.version("paragone")  # imports the parser of what is known of a package
     commands = importlib.import_module("paragone_cli.commands")
     for name in ("", *commands.COMMANDS):
