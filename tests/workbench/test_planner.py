@@ -136,6 +136,17 @@ async def test_the_largest_context_is_found_with_few_estimates(tokens):
     assert len(backend.contexts) <= 6
 
 
+@pytest.mark.parametrize(
+    ("planned", "outside"), [(5120, range(5120)), (102_400, range(102_401, TRAINED + 1))]
+)
+async def test_the_planned_context_limits_the_search(planned, outside):
+    backend = Scripted(WEIGHTS + COMPUTE + LAYERS * TOKEN * 77_777 + 1000)
+    it = planner(backend, window=planned)
+    assert 77_777 - 256 < await it.largest_context(await it.plan()) <= 77_777
+    assert not set(backend.contexts) & set(outside)
+    assert len(backend.contexts) <= 5
+
+
 async def test_the_largest_context_is_at_most_the_trained_one():
     it = planner()
     assert await it.largest_context(await it.plan()) == TRAINED
@@ -173,6 +184,13 @@ async def test_a_backend_without_an_option_for_the_context():
 
 
 # A hypothetical GPU
+
+
+@pytest.mark.parametrize(("trained", "asked"), [(TRAINED, [4096]), (2048, [4096, 2048])])
+async def test_engines_without_a_configured_context_get_the_same_one(trained, asked):
+    backend = Scripted(trained_context=trained)
+    plan = await planner(backend, vram=2 * GIB).plan()
+    assert (plan.context, backend.contexts) == (asked[-1], asked)
 
 
 async def test_a_model_goes_to_a_hypothetical_gpu_as_a_whole():

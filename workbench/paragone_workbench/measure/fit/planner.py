@@ -53,10 +53,12 @@ class MemoryPlanner:
 
     async def plan(self, context: int | None = None) -> MemoryPlan:
         """Plan with this context window, by default with the engine's own context. Raises ParagoneError."""
-        found = await self._estimate(context)
         own = self._definition.options.get(self._option or "")
-        if self._comparable and context is None and own is None and self._option:
-            found = await self._estimate(min(_CONTEXT, found.trained_context or _CONTEXT))
+        common = self._comparable and context is None and own is None and self._option is not None
+        found = await self._estimate(_CONTEXT if common else context)
+        trained = found.trained_context or _CONTEXT
+        if common and trained < _CONTEXT:
+            found = await self._estimate(trained)
         return place(found, vram=self._vram)
 
     async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
@@ -96,7 +98,7 @@ class MemoryPlanner:
                 if device.free is not None and device.device in limits
             )
 
-        return await _largest(spare, trained)
+        return await _largest(spare, plan.context, trained)
 
     async def _estimate(self, context: int | None) -> MemoryEstimate:
         if context not in self._estimates:
@@ -114,16 +116,18 @@ class MemoryPlanner:
         return self._estimates[context]
 
 
-async def _largest(spare: Callable[[int], Awaitable[int]], most: int) -> int:
+async def _largest(spare: Callable[[int], Awaitable[int]], planned: int, most: int) -> int:
     """Return the largest context of at most `most` tokens with which `spare` is not negative.
 
-    `spare` returns the bytes of memory left. The free bytes fall almost linearly with the context size, so two estimates
-    usually locate the largest context that fits.
+    `spare` returns the bytes of memory left; those of `planned` are known. The free bytes fall almost linearly with the
+    context size, so two estimates usually locate the largest context that fits.
     """
-    left_most = await spare(most)
+    fits = planned >= most or await spare(planned) >= 0
+    high = most if fits else planned
+    low = planned if fits and planned < most and planned % _STEP == 0 else min(_STEP, high)
+    left_most = await spare(high)
     if left_most >= 0:
-        return most
-    low, high = min(_STEP, most), most
+        return high
     left = await spare(low)
     if left < 0:
         return 0
