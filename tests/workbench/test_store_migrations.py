@@ -361,7 +361,7 @@ def test_a_long_conversation_is_migrated_in_linear_time(tmp_path, monkeypatch):
         store.close()
         return work
 
-    assert 0 < migrated(2000) < 5 * migrated(500)
+    assert 0 < migrated(800) < 5 * migrated(200)
 
 
 METRICS = RunMetrics(ttft_s=0.1234567890123, completion_tokens=3)
