@@ -145,7 +145,7 @@ def test_values_of_other_types(imported, database, rows):
 @pytest.mark.thorough
 def test_a_column_that_computes_a_text_of_gigabytes(imported, database):
     path = database(
-        LLM.format(" AS (hex(zeroblob(300000000)))") + "INSERT INTO conversations VALUES ('a', 'n');"
+        LLM.format(" AS (hex(zeroblob(40000000)))") + "INSERT INTO conversations VALUES ('a', 'n');"
         "INSERT INTO responses (id, conversation_id, model, prompt) VALUES ('r', 'a', 'm', 'p');"
     )
     with pytest.raises(InputError, match="cannot be read: string or blob too big"):
