@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from bench.terminal import Terminal
-from tests.docs.command_for_shells import command_in
+from tests.command_for_shells import command_in
 from tests.shallow_model import make_shallow
 
 from paragone_workbench.config import read as config

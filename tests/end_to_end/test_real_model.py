@@ -4,15 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.program import PROGRAM, until
+from tests.end_to_end.program import until
 
 from paragone_workbench.paths import cache_folder
 
 README = Path(__file__).parents[2] / "README.md"
 
-pytestmark = [pytest.mark.model, pytest.mark.usefixtures("new_interpreters")]
+pytestmark = pytest.mark.model
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     program = start("demo")
     program.sees("smollm2-q4_1", "smollm2-q4_0")
@@ -32,11 +33,10 @@ def test_the_demo_streams_one_prompt_into_two_lanes(start, smollm2):
     assert {path.name for path in cache_folder().glob("*.gguf")} == {*named}
 
 
-def test_it_works_in_tmux(tmux, smollm2):
-    program = " ".join(f"'{part}'" for part in PROGRAM)
+def test_it_works_in_tmux(tmux, command, smollm2):
     model = f"'llama_cpp:{smollm2}'"
     settings = "--set n_threads=1 --set n_ctx=512 --set max_tokens=12"
-    tmux("new-session", "-d", "-x", "100", "-y", "24", f"{program} {model} {model} {settings}; sleep 60")
+    tmux("new-session", "-d", "-x", "100", "-y", "24", f"{command} {model} {model} {settings}; sleep 60")
 
     def screen() -> str:
         return tmux("capture-pane", "-p")

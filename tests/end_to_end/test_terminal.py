@@ -292,10 +292,10 @@ def test_ctrl_z_returns_to_the_shell_and_fg_to_the_screen(tmux, home):
     sees("status=0")
 
 
-def test_a_letter_right_after_escape_passes_tmux_as_one_after_a_while(tmux, home):
+def test_a_letter_right_after_escape_passes_tmux_as_one_after_a_while(tmux, command, home):
     """A tmux in a tmux, which waits for the letter as it does for a person: half a second."""
     inner = ["tmux", "-S", str(home / "inner"), "-f", "/dev/null"]
-    session = ["env", "-u", "TMUX", *inner, "new-session", *PROGRAM, "rogue:steady"]
+    session = ["env", "-u", "TMUX", *inner, "new-session", str(command), "rogue:steady"]
     tmux("new-session", "-d", "-x", "80", "-y", "24", shlex.join(session))
 
     def sees(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import socketserver
 import sys
@@ -28,7 +29,7 @@ with socket.socket(socket.AF_UNIX) as connection:
 
 
 class _Run(socketserver.BaseRequestHandler):
-    """One run of the command, from its request to its exit code."""
+    """One run of the command, from its request to its exit code. The program is killed when the command is."""
 
     def handle(self) -> None:
         request, streams, _, _ = socket.recv_fds(self.request, 1 << 16, 3)
@@ -38,7 +39,15 @@ class _Run(socketserver.BaseRequestHandler):
         with program_forks.start(PROGRAM, arguments, *streams, environment=environment) as program:
             for stream in streams:
                 os.close(stream)
+            while program.poll() is None:
+                if select.select([self.request], [], [], 0.05)[0]:
+                    program.kill()
+                    return
             self.request.sendall(str(program.wait()).encode())
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True  # a test that fails does not wait for its programs
 
 
 @contextlib.contextmanager
@@ -47,7 +56,7 @@ def command_in(folder: Path) -> Iterator[None]:
     command = folder / "paragone"
     command.write_text(COMMAND)
     command.chmod(0o755)
-    with socketserver.ThreadingUnixStreamServer(str(folder / "socket"), _Run) as server:
+    with _Server(str(folder / "socket"), _Run) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.05])
         thread.start()
         try:
