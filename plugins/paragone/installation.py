@@ -1,13 +1,12 @@
-"""The command that installs the packages for an optional part of paragone, and the versions of installed packages."""
+"""The command that installs the packages for an optional part of paragone."""
 
 from __future__ import annotations
 
 import importlib.util
 import shlex
 import sys
-from pathlib import Path
 
-__all__ = ["install_command", "installed_version", "pip_install"]
+__all__ = ["install_command", "pip_install"]
 
 
 def install_command(extra: str, *options: str) -> str:
@@ -31,19 +30,6 @@ def pip_install(*arguments: str) -> str:
         else ["uv", "pip", "install", "--python", sys.executable]
     )
     return shlex.join([*installer, *arguments])
-
-
-def installed_version(distribution: str, file: Path) -> str:
-    """Return the version of the distribution that a file of a package was installed from, "unknown" if that is not known.
-
-    The version is in the name of a folder beside the package. `importlib.metadata` reads it there too, but takes 30 ms
-    to be imported, in each process of an engine.
-    """
-    name = distribution.replace("-", "_")
-    for folder in file.parents[1:3]:
-        for metadata in folder.glob(f"{name}-*.dist-info"):
-            return metadata.stem.removeprefix(f"{name}-")
-    return "unknown"
 
 
 def _packages(extra: str) -> list[str]:

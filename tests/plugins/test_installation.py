@@ -1,16 +1,14 @@
 """The commands that install what an optional part of paragone needs."""
 
-import importlib
 import importlib.util
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, requires
 
 import pytest
 
-from paragone.installation import install_command, installed_version, pip_install
+from paragone.installation import install_command, pip_install
 
 
 @pytest.fixture(params=[True, False], ids=["pip", "uv"])
@@ -62,14 +60,3 @@ def test_the_shell_takes_the_command():
         ["sh", "-c", f"set -- {command}; echo $#"], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == len(shlex.split(command))
-
-
-@pytest.mark.parametrize("name", ["pytest", "pytest-asyncio"])
-def test_the_version_of_a_package_is_found_beside_it(name):
-    module = importlib.import_module(name.replace("-", "_"))
-    assert installed_version(name, Path(module.__file__)) == version(name)
-
-
-def test_the_version_of_a_file_that_was_not_installed_is_unknown(tmp_path):
-    (tmp_path / "other-1.0.dist-info").mkdir()
-    assert installed_version("package", tmp_path / "package" / "__init__.py") == "unknown"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from paragone import EngineError, InputError
-from paragone.installation import install_command, installed_version
+from paragone.installation import install_command
 from paragone_llama_cpp.c_api.functions import lib
 
 BuildName: TypeAlias = Literal["native", "prebuilt"]
@@ -43,7 +43,12 @@ class InstalledBuild:
     @property
     def version(self) -> str:
         """The version of the distribution."""
-        return installed_version(self.distribution, self.file)
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version(self.distribution)
+        except PackageNotFoundError:
+            return "unknown"
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"

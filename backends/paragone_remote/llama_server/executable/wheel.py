@@ -12,14 +12,12 @@ between builds. Therefore this module accepts exactly one version, and checks th
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import signal
 import struct
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
-
-from paragone.installation import installed_version
 
 VERSION = "2026.9.11063"
 """The version of xllamacpp that this module accepts."""
@@ -36,11 +34,11 @@ _FIRST = ("n_predict", "n_ctx", "n_batch", "n_ubatch")
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Run a llama-server with these arguments until a signal ends the process."""
-    import xllamacpp
-
-    installed = installed_version("xllamacpp", Path(xllamacpp.__file__))
+    installed = importlib.metadata.version("xllamacpp")
     if installed != VERSION:
         sys.exit(f"llama-server needs xllamacpp {VERSION}; {installed} is installed.")
+    import xllamacpp
+
     params = xllamacpp.CommonParams()
     parse = getattr(ctypes.CDLL(xllamacpp.xllamacpp.__file__), _PARSE)
     parse.restype = ctypes.c_bool
