@@ -47,10 +47,16 @@ def is_there(port):
     return False
 
 
-@pytest.fixture
-def two():
+@contextlib.contextmanager
+def two_servers():
     with paced_server() as one, paced_server() as other:
         yield one, other
+
+
+@pytest.fixture(scope="module")
+def two():
+    with two_servers() as both:
+        yield both
 
 
 @pytest.fixture
@@ -76,7 +82,14 @@ def begun(folder, *command, **streams):
         yield process, path.read_text
 
 
-def test_one_of_two_servers_is_killed_in_the_middle(two, prompts, tmp_path):
+@pytest.fixture
+def to_be_killed():
+    with two_servers() as both:
+        yield both
+
+
+def test_one_of_two_servers_is_killed_in_the_middle(to_be_killed, prompts, tmp_path):
+    two = to_be_killed
     command = ("suite", "run", prompts, "--engines", engine_of(two), "--set", "max_tokens=20", "--json")
     (_, _), (killed, url) = two
     with begun(tmp_path, *command, stdout=subprocess.PIPE) as (process, told):
