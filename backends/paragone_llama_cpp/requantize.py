@@ -67,16 +67,19 @@ def requantize(source: str, target: str, type_name: str) -> None:
 
 
 def _converted(tensor: Pointer, source: int, target: int) -> ctypes.Array[ctypes.c_char]:
-    """Return the numbers of a tensor of the type `source` as the type `target`."""
+    """Return the numbers of a tensor of the type `source` as the type `target`: its own bytes if it has this type."""
     rows, count = lib.ggml_nrows(tensor), lib.ggml_nelements(tensor)
     row = Int64(count // rows)
+    of_target = ctypes.c_char * (lib.ggml_row_size(target, row) * rows)
+    if source == target:
+        return of_target.from_address(lib.ggml_get_data(tensor))
     numbers = (ctypes.c_float * count)()
     if source == _F32:
         ctypes.memmove(numbers, lib.ggml_get_data(tensor), 4 * count)
     else:
         traits = TypeTraits.from_address(lib.ggml_get_type_traits(source))
         traits.to_float(lib.ggml_get_data(tensor), numbers, count)
-    data = (ctypes.c_char * (lib.ggml_row_size(target, row) * rows))()
+    data = of_target()
     lib.ggml_quantize_chunk(target, numbers, data, Int64(0), rows, row, None)
     return data
 
