@@ -91,7 +91,7 @@ async def test_nothing_is_told_while_data_comes(hostile, protocol):
         assert silences == {0}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_slot(run_llama_server):
     with run_llama_server("-c", "32768", "-np", "1") as url:
         yield url
