@@ -62,6 +62,7 @@ async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start
         return paint(self, *args, **options)
 
     async with start(rogue("steady")) as screen:
+        await screen.until(lambda: screen.lanes[0].state == "ready", "nothing else is painted")
         monkeypatch.setattr(Stylesheet, "apply", counted_apply)
         monkeypatch.setattr(Table, "__rich_console__", counted_render)
         await screen.press("alt+o")
@@ -74,8 +75,11 @@ async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start
         assert not painted
         await screen.press("escape")
         assert painted, "the screen below"
+        styled.clear()
         await screen.press("f1")
         assert shown(screen) == "HelpScreen"
+        assert styled
+        assert screen.app.lanes.composer not in styled, "the screen below keeps its styles"
         assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
 
 

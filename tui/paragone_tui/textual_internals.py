@@ -22,6 +22,7 @@ from textual._styles_cache import StylesCache
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.app import App
 from textual.css.query import NoMatches
+from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
@@ -95,6 +96,12 @@ class OwnErrorsApp(App[None]):
         """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has the focus."""
         self.screen._update_auto_focus()
 
+    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
+        """Compute the styles of a node and its descendants anew, unless it is not mounted yet or about to be removed."""
+        is_shown = node is self or (node.is_attached and not (isinstance(node, Widget) and node._pruning))
+        if is_shown and self._running:
+            super().update_styles(node, animate=animate)
+
     def withdraw(self, sentence: str) -> None:
         """Remove a message from the screen."""
         for notification in [*self._notifications]:
@@ -114,9 +121,8 @@ class OwnErrorsApp(App[None]):
     def _show_toasts(self, screen: CompositorScreen[Any]) -> None:
         """Show messages that are newer than the screen. The user has seen earlier messages, which would cover the screen."""
         shown = Notifications()
-        for notification in self._notifications:
-            if notification.raised_at >= screen.opened_at:
-                shown.add(notification)
+        for notification in (it for it in self._notifications if it.raised_at >= screen.opened_at):
+            shown.add(notification)
         with contextlib.suppress(NoMatches):
             self.call_later(screen.get_child_by_type(ToastRack).show, shown)
 
@@ -161,10 +167,8 @@ class CompositorScreen(Screen[ScreenResultType]):
         # If a screen's size has changed, Textual lays the screen out, which paints it, and then paints it a second time.
         event.prevent_default()
         before = self.painted_size
-        if not before:
-            event.refresh_styles = (
-                False  # the screen is new: Textual has just computed the styles of its widgets
-            )
+        if not before:  # the screen is new: Textual has just computed the styles of its widgets
+            event.refresh_styles = False
         super()._on_screen_resume(event)
         if self.painted_size != before:
             self._repaint_required = False

@@ -21,10 +21,8 @@ class LineField(Input):
         """Whether the field has text."""
         return bool(self.value)
 
-    def update_node_styles(self, animate: bool = True) -> None:
-        """Compute the styles again, unless the field is not mounted yet: mounting computes the styles anyway."""
-        if self.is_attached:
-            super().update_node_styles(animate)
+    def validate(self, value: str) -> None:
+        """Set no class that says whether the text is valid: no field has validators, and each class costs new styles."""
 
     async def on_paste(self, event: events.Paste) -> None:
         """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""

@@ -46,9 +46,6 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
     }
     """
 
-    # Textual would scope the `CSS` of a base class to the inside of the subclass, where the `CSS` matches nothing.
-    SCOPED_CSS = False
-
     HELP: ClassVar[str] = ""
     """The section with which the help begins if the user opens the help on this screen."""
 

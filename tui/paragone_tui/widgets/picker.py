@@ -44,11 +44,11 @@ class Picker(Modal[ScreenResultType]):
     """A dialog to pick an option. Up and down move the highlight, and Enter picks. The field keeps the focus."""
 
     AUTO_FOCUS = "Input"
-    CSS = """
+    DEFAULT_CSS = """
     Picker {
         #picker { height: 24; }
-        Input { border: none; height: 1; padding: 0 1; background: $surface; }
-        OptionList { border: none; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
+        #picker Input { border: none; height: 1; padding: 0 1; background: $surface; }
+        #picker OptionList { border: none; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
         #remark { height: auto; padding: 0 1; color: $text-muted; display: none; }
     }
     """

@@ -27,10 +27,10 @@ class Question(Modal[str | None]):
     """
 
     AUTO_FOCUS = "Input"
-    CSS = """
+    DEFAULT_CSS = """
     Question {
         #question { width: 76; }
-        Input { border: none; height: 1; padding: 0 1; background: $surface; }
+        #question Input { border: none; height: 1; padding: 0 1; background: $surface; }
         #remark { height: auto; padding: 0 1; color: $text-muted; display: none; }
     }
     """

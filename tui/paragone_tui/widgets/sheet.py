@@ -28,7 +28,7 @@ class Sheet(Modal[None]):
         Binding("d", "pages(0.5)", "Half a page down", show=False),
         Binding("u", "pages(-0.5)", "Half a page up", show=False),
     ]
-    CSS = """
+    DEFAULT_CSS = """
     Sheet {
         #sheet { padding: 0 1; scrollbar-size-vertical: 1; }
     }

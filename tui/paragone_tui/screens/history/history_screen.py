@@ -57,7 +57,7 @@ class HistoryScreen(Picker[Found | None]):
         Binding("k", "move(-1)", "Up", show=False),
         Binding("slash", "switch", "Search", show=False),
     ]
-    CSS = f"{Picker.CSS} HistoryScreen #picker {{ width: 120; height: 100%; max-height: 40; }}"
+    DEFAULT_CSS = "HistoryScreen #picker { width: 120; height: 100%; max-height: 40; }"
     heading = "Earlier conversations"
     placeholder = "Words, and filters: engine:… model:… tag:… since:2026-10 until:…"
     key_hints = _SEARCHING

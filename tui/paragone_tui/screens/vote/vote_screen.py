@@ -98,7 +98,7 @@ class VoteScreen(Modal[ScreenResultType]):
         Binding("J", "prompt_rows(1)", "Prompt: row down", show=False),
         Binding("K", "prompt_rows(-1)", "Prompt: row up", show=False),
     ]
-    CSS = """
+    DEFAULT_CSS = """
     VoteScreen {
         background: $background;
         #about, #remark, #keys { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
