@@ -46,23 +46,20 @@ async def test_engines_of_the_lanes_are_measured_and_the_report_is_written(start
         await screen.until(lambda: not isinstance(screen.app.screen, ChooseScreen), "the screen closes")
 
 
-@pytest.mark.parametrize(
-    ("keys", "sentence"),
-    [
-        (("space",), "One engine leaves nothing to choose. Tick two or more with space."),
-        (("down", "down", "x"), "The ending of x names no format of a suite."),
-        (("down", "down", "down", "x"), "'x' is not a size."),
-        (("down", "down", "down", "down", "x"), "'x' is no duration."),
-        (("down", "down", "down", "down", "down", "x"), "'x' is no margin."),
-    ],
-)
-async def test_what_cannot_be_measured_is_said_in_the_form(start, keys, sentence):
+async def test_what_cannot_be_measured_is_said_in_the_form(start):
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        await opened(screen)
-        await screen.press(*keys, "enter")
-        await screen.until(lambda: sentence in " ".join(screen.text.split()), sentence)
-        await screen.press("escape")
-        await screen.until(lambda: not isinstance(screen.app.screen, ChooseScreen), "the screen closes")
+        for keys, sentence in (
+            (("space",), "One engine leaves nothing to choose. Tick two or more with space."),
+            (("down", "down", "x"), "The ending of x names no format of a suite."),
+            (("down", "down", "down", "x"), "'x' is not a size."),
+            (("down", "down", "down", "down", "x"), "'x' is no duration."),
+            (("down", "down", "down", "down", "down", "x"), "'x' is no margin."),
+        ):
+            await opened(screen)
+            await screen.press(*keys, "enter")
+            await screen.until(lambda sentence=sentence: sentence in " ".join(screen.text.split()), sentence)
+            await screen.press("escape")
+            await screen.until(lambda: not isinstance(screen.app.screen, ChooseScreen), "the screen closes")
 
 
 async def test_escape_stops_and_shows_what_was_measured(start, suite):

@@ -1,6 +1,5 @@
 """Where typed keys go, whatever the mouse and the terminal's window do."""
 
-import pytest
 from rogue_backend.definitions import rogue
 from textual import events
 
@@ -15,41 +14,17 @@ def shown(screen) -> str:
     return type(screen.app.screen).__name__
 
 
-@pytest.mark.parametrize("kind", [events.MouseDown, events.MouseUp, events.MouseScrollDown])
-async def test_a_mouse_event_outside_the_terminal_takes_no_keys_away(start, kind):
+async def test_a_mouse_event_outside_the_terminal_takes_no_keys_away(start):
     async with start(rogue("steady")) as screen:
-        screen.app.post_message(mouse(kind, FAR, FAR))
-        await screen.type("hello")
-        assert screen.app.lanes.composer.text == "hello"
-
-
-async def test_a_mouse_event_outside_the_terminal_takes_no_keys_from_a_dialog(start):
-    async with start(rogue("steady")) as screen:
-        await screen.press("f3")
-        await screen.until(lambda: shown(screen) == "EnginePicker")
-        screen.app.post_message(mouse(events.MouseDown, FAR, FAR))
-        await screen.type("hello")
-        assert screen.app.screen.words.value == "hello"
-
-
-async def test_a_paste_reaches_the_prompt_while_the_window_has_no_focus(start):
-    async with start(rogue("steady")) as screen:
-        screen.app.post_message(events.AppBlur())
-        screen.app.post_message(events.Paste("pasted"))
-        await screen.until(lambda: screen.app.lanes.composer.text == "pasted")
-
-
-async def test_a_paste_in_lane_mode_goes_to_the_prompt(start):
-    async with start(rogue("steady")) as screen:
-        await screen.type("say ")
-        await screen.press("escape")
-        screen.app.post_message(events.Paste("pasted"))
-        await screen.type(" text")
-        await screen.until(lambda: screen.app.lanes.composer.text == "say pasted text")
-        assert not screen.app.lanes.lanes.in_lane_mode
+        for kind in (events.MouseDown, events.MouseUp, events.MouseScrollDown):
+            screen.app.post_message(mouse(kind, FAR, FAR))
+            await screen.type("hello")
+            assert screen.app.lanes.composer.text == "hello", kind
+            await screen.press("ctrl+u")
 
 
 async def test_a_dialog_that_opened_while_the_window_had_no_focus_takes_keys(start):
+    """And a mouse event outside the terminal takes none from it."""
     async with start(rogue("steady")) as screen:
         screen.app.post_message(events.AppBlur())
         await screen.pilot.pause()
@@ -58,3 +33,20 @@ async def test_a_dialog_that_opened_while_the_window_had_no_focus_takes_keys(sta
         screen.app.post_message(events.AppFocus())
         await screen.type("hello")
         assert screen.app.screen.words.value == "hello"
+        screen.app.post_message(mouse(events.MouseDown, FAR, FAR))
+        await screen.type(" there")
+        assert screen.app.screen.words.value == "hello there"
+
+
+async def test_a_paste_reaches_the_prompt_in_lane_mode_and_while_the_window_has_no_focus(start):
+    async with start(rogue("steady")) as screen:
+        await screen.type("say ")
+        await screen.press("escape")
+        screen.app.post_message(events.Paste("pasted"))
+        await screen.type(" text")
+        await screen.until(lambda: screen.app.lanes.composer.text == "say pasted text")
+        assert not screen.app.lanes.lanes.in_lane_mode
+        await screen.press("ctrl+u")
+        screen.app.post_message(events.AppBlur())
+        screen.app.post_message(events.Paste("pasted"))
+        await screen.until(lambda: screen.app.lanes.composer.text == "pasted")

@@ -25,19 +25,16 @@ async def test_a_message_is_shown_whole_in_one_place(start):
         await screen.until(lambda: "─ A short one. ─" in screen.text)
         say(screen, LONG)
         await screen.until(lambda: LONG in shown(screen))
-        assert screen.app.lanes.composer.border_title is None
+        composer = screen.app.lanes.composer
+        assert composer.border_title is None
         screen.app.clear_notifications()
         await screen.until(lambda: "enter send" in screen.text)
-
-
-async def test_a_message_moves_to_the_foot_when_the_rule_gets_too_short_for_it(start):
-    async with start(rogue("steady"), size=(80, 24)) as screen:
         message = LONG[:59]
         say(screen, message)
         await screen.until(lambda: f"─ {message} ─" in screen.text)
-        screen.app.lanes.composer.show_note("a note about what is written")
-        await screen.until(lambda: message in shown(screen))
-        screen.app.lanes.composer.show_note("")
+        composer.show_note("a note about what is written")
+        await screen.until(lambda: message in shown(screen), "the rule is too short for both")
+        composer.show_note("")
         await screen.until(lambda: f"─ {message} ─" in screen.text)
         await screen.pilot.resize_terminal(50, 24)
         await screen.until(lambda: message in shown(screen))

@@ -2,7 +2,6 @@
 
 import pytest
 from rogue_backend.definitions import rogue
-from textual.app import App
 
 from paragone.network.guard import GUARD
 
@@ -22,7 +21,7 @@ def corner(screen):
     return screen.text.splitlines()[foot].replace(" LANE ", "").split()[0]
 
 
-async def test_the_key_goes_offline_and_the_corner_says_so(start):
+async def test_the_key_and_the_palette_go_offline_and_the_corner_says_so(start):
     async with start(rogue("steady")) as screen:
         await screen.until(lambda: screen.lanes[0].engine.is_open)
         assert corner(screen) != "offline"
@@ -35,14 +34,14 @@ async def test_the_key_goes_offline_and_the_corner_says_so(start):
         await screen.until(lambda: "Online" in screen.told)
         assert not GUARD.is_offline
         assert "offline" not in screen.text.splitlines()[-1]
-
-
-async def test_a_message_at_the_foot_leaves_the_word_in_the_corner(start):
-    async with start(rogue("steady")) as screen:
-        GUARD.is_offline = True
+        await screen.press("ctrl+p")
+        await screen.type("offline")
+        await screen.until(lambda: "Offline or online" in screen.text and "  O  " in screen.text)
+        await screen.press("enter")
+        await screen.until(lambda: corner(screen) == "offline")
         screen.app.notify("a long message " * 12 + "finished", timeout=600)
         await screen.until(lambda: "finished" in screen.text)
-        assert corner(screen) == "offline"
+        assert corner(screen) == "offline", "a message at the foot leaves the word in the corner"
 
 
 async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(start):
@@ -114,14 +113,6 @@ async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkey
         assert "ask local servers" not in screen.text
         await screen.press("ctrl+s")
         assert len(asked) == 1
-
-
-async def test_the_commands_are_in_the_palette(start):
-    async with start(rogue("steady")) as screen:
-        await screen.press("ctrl+p")
-        await screen.type("offline")
-        await screen.until(lambda: "Offline or online" in screen.text and "  O  " in screen.text)
-        assert isinstance(screen.app, App)
 
 
 async def test_the_corner_of_a_vote_says_so_too(start):
