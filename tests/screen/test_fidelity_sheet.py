@@ -51,6 +51,9 @@ async def test_lanes_are_measured_against_the_reference_lane_and_saved(start):
         (found,) = await saved(screen)
         assert [engine.name for engine in found.engines] == ["exact", "rough", "exact-2"]
         assert found.data["partial"] is False
+        await screen.pilot.resize_terminal(40, 12)
+        await screen.press("G")
+        await screen.until(lambda: "Scale of the mean KLD" in screen.text, "a small terminal has room")
         await screen.press("escape")
         assert not isinstance(screen.app.screen, FidelitySheet)
         await screen.ask("still here")  # the lanes' engines are open
@@ -87,13 +90,6 @@ async def test_an_engine_without_distributions_is_said(start):
         await screen.until(lambda: "Nothing was measured." in screen.text, "it ends")
         assert "mute reports neither distributions" in screen.text
         assert await saved(screen) == ()
-
-
-async def test_a_small_terminal_has_room(start):
-    async with start(lane("exact"), lane("rough"), size=(40, 12)) as screen:
-        await measured(screen)
-        await screen.press("G")
-        await screen.until(lambda: "Scale of the mean KLD" in screen.text, "the end is shown")
 
 
 async def test_one_lane_has_nothing_to_compare_with(start):
