@@ -109,8 +109,8 @@ async def test_an_engine_that_cannot_be_opened_says_why(start):
 async def test_a_prompt_without_any_engine_stays_in_the_composer(start):
     async with start(rogue("nonsense")) as screen:
         await screen.ask("go")
+        await screen.until(lambda: "No engine is running" in screen.told)
         assert screen.app.lanes.composer.text == "go"
-        assert "No engine is running" in screen.told
 
 
 async def test_a_prompt_beyond_the_context_is_refused_with_figures(start):

@@ -323,7 +323,7 @@ async def test_a_reopened_lane_shows_the_tokens_of_its_last_run(start):
         await opened(screen, count=1)
         await screen.press("enter")
         await screen.until(lambda: "word0" in screen.columns[0].transcript.text)
-        assert before.strip() in screen.columns[0].status.render_line(0).text
+        await screen.until(lambda: before.strip() in screen.columns[0].status.render_line(0).text)
 
 
 ENGINE = (
