@@ -51,13 +51,14 @@ async def test_an_estimate_agrees_with_the_memory_of_the_process(
         options = {"n_ctx": n_ctx, "n_gpu_layers": 0}
         return OpenRequest(model=path, options=options, threads=1, log=str(tmp_path / f"{n_ctx}.log"))
 
-    contexts = 4096, 8192
+    contexts = (
+        (4096, 8192) if quantization == "Q4_1" else (4096,)
+    )  # the weights' type does not change the cache
     backend = LlamaCppBackend()
     worker = await backend._start(None, None)
     try:
-        estimates = [await worker.answer(ESTIMATE, request(contexts[0]))]
+        estimates = [await worker.answer(ESTIMATE, request(n_ctx)) for n_ctx in contexts]
         without_weights = resident(worker)
-        estimates.append(await worker.answer(ESTIMATE, request(contexts[1])))
     finally:
         await worker.close()
     for n_ctx, estimate in zip(contexts, estimates, strict=True):
