@@ -4,21 +4,25 @@ import pytest
 
 from .conftest import data, paragone, said
 
+LOCAL = "[lane]\n[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\n"
+"""Settings with a mistake, and with an engine that needs no server."""
+
 
 def test_doctor(settings):
-    path = settings("[lane]\n")
+    path = settings(LOCAL)
     done = paragone("doctor", "--json")
     assert (done.returncode, said(done)) == (0, "")
     found = data("doctor", done)
     backends = {backend["backend"]: backend for backend in found["backends"]}
     assert backends["rogue"]["usable"] is True
+    assert found["endpoints"] == []
     assert found["config"]["exists"] is True
     assert found["config"]["problems"][0]["file"] == str(path)
 
 
 @pytest.mark.model
 def test_doctor_in_lines(settings):
-    path = settings("[lane]\n")
+    path = settings(LOCAL)
     done = paragone("doctor")
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 0
@@ -26,6 +30,7 @@ def test_doctor_in_lines(settings):
     assert "  ✓ rogue: Rogue" in lines
     assert "  ✓ llama_cpp: llama.cpp" in lines
     assert f"  ✗ {path}:1: There is no section [lane]. Did you mean 'lanes'?" in lines
+    assert "at http" not in done.stdout.decode()
 
 
 def test_one_backend_that_works():

@@ -16,35 +16,44 @@ def engines(settings, server):
     return settings(text)
 
 
-def test_doctor(engines, server):
-    server.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
-    engines.write_text(f"{engines.read_text()}[lane]\n")
-    done = paragone("doctor", "--json")
-    assert (done.returncode, said(done)) == (0, "")
-    there, gone = data("doctor", done)["endpoints"]
-    assert (there["backend"], there["address"], there["engines"]) == ("ollama", server.url, ["far", "wide"])
-    assert (there["usable"], there["models"]) == (True, ["m:latest"])
-    assert there["facts"]["server"] == "Ollama 0.13.5"
-    assert there["facts"]["loaded"] == "m:latest (2.1 GB, 100% in VRAM)"
-    assert (gone["usable"], gone["engines"]) == (False, ["gone"])
-    assert "the connection was refused" in gone["reason"]
-
-
-def test_doctor_in_lines(engines, server):
-    done = paragone("doctor")
-    assert (done.returncode, said(done)) == (0, "")
-    part = done.stdout.decode().partition("\nEndpoints\n")[2].partition("\n\n")[0].splitlines()
-    assert part[0] == f"  ✓ ollama at {server.url}, for far, wide"
-    assert "      server: Ollama 0.13.5" in part
-    assert "      models: m:latest" in part
-    assert "  ✗ openai at http://127.0.0.1:1, for gone" in part
-
-
 @pytest.fixture
 def lost(engines, server):
     """One more engine, whose model the server does not have."""
     text = f"[engines.lost]\nbackend = 'ollama'\nmodel = 'nn'\nurl = '{server.url}'\n"
     engines.write_text(f"{engines.read_text()}{text}")
+
+
+def test_doctor(lost, engines, server):
+    server.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
+    engines.write_text(f"{engines.read_text()}[lane]\n")
+    done = paragone("doctor", "--json")
+    assert (done.returncode, said(done)) == (0, "")
+    there, gone = data("doctor", done)["endpoints"]
+    assert (there["backend"], there["address"]) == ("ollama", server.url)
+    assert (there["usable"], there["engines"], there["models"]) == (
+        True,
+        ["far", "lost", "wide"],
+        ["m:latest"],
+    )
+    assert there["facts"]["server"] == "Ollama 0.13.5"
+    assert there["facts"]["loaded"] == "m:latest (2.1 GB, 100% in VRAM)"
+    (problem,) = there["problems"]
+    assert (problem["engine"], problem["usable"]) == ("lost", False)
+    assert (gone["usable"], gone["engines"]) == (False, ["gone"])
+    assert "the connection was refused" in gone["reason"]
+
+
+def test_doctor_in_lines(lost, server):
+    done = paragone("doctor")
+    assert (done.returncode, said(done)) == (0, "")
+    part = done.stdout.decode().partition("\nEndpoints\n")[2].partition("\n\n")[0].splitlines()
+    assert part[0] == f"  ✓ ollama at {server.url}, for far, lost, wide"
+    assert "      server: Ollama 0.13.5" in part
+    assert "      models: m:latest" in part
+    assert any(
+        line.startswith(f"      ✗ lost: The server at {server.url} has no model 'nn'.") for line in part
+    )
+    assert "  ✗ openai at http://127.0.0.1:1, for gone" in part
 
 
 def test_an_engine_whose_model_is_not_on_its_server_is_not_usable(lost, server):
@@ -58,22 +67,6 @@ def test_an_engine_whose_model_is_not_on_its_server_is_not_usable(lost, server):
         "To download it to the server: paragone pull lost"
     )
     assert "the connection was refused" in reasons["gone"]
-
-
-def test_doctor_names_the_engines_whose_model_is_not_on_their_server(lost, server):
-    there = data("doctor", paragone("doctor", "--json"))["endpoints"][0]
-    assert (there["usable"], there["engines"]) == (True, ["far", "lost", "wide"])
-    (problem,) = there["problems"]
-    assert (problem["engine"], problem["usable"]) == ("lost", False)
-    assert (
-        f"      ✗ lost: The server at {server.url} has no model 'nn'." in paragone("doctor").stdout.decode()
-    )
-
-
-def test_doctor_without_endpoints(settings):
-    settings("[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\n")
-    assert data("doctor", paragone("doctor", "--json"))["endpoints"] == []
-    assert "at http" not in paragone("doctor").stdout.decode()
 
 
 def test_models(engines, server):
