@@ -39,6 +39,8 @@ PYPROJECT = TESTS.parent / "pyproject.toml"
 DOUBLES = TESTS / "doubles"
 sys.path.insert(0, str(DOUBLES))
 os.environ["PYTHONPATH"] = str(DOUBLES)  # for the programs that tests start
+# Programs in the terminals of tests have this language. They are forks, and a fork cannot have another one.
+os.environ["LANG"] = "C.UTF-8"
 # The matrices of tests are small, and numpy's threads spin before they have work.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # A shell ignores SIGINT and SIGQUIT in background jobs, and nohup ignores SIGHUP. Programs that tests start would inherit that.
