@@ -38,7 +38,7 @@ from tests import worker_forks
 PRELOADED = ("paragone_assertions", "paragone_cli", "paragone_remote", "paragone_tui", "paragone_workbench")
 """Packages whose modules are all imported before the first fork, with the libraries that they use."""
 
-USED_LATER = ("anyio._backends._asyncio", "httpcore", "jsonschema", "platformdirs", "tomllib")
+USED_LATER = ("anyio._backends._asyncio", "httpcore", "jsonschema", "platformdirs", "scipy.stats", "tomllib")
 """Libraries that these packages, or their libraries, import when they first use them."""
 
 

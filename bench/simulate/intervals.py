@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from paragone_workbench.statistics.intervals import mean_interval, paired_share_interval
 from paragone_workbench.statistics.scientific import Values
@@ -28,7 +28,7 @@ def passes_coverage(prompts: int, only_a: float, only_b: float) -> float:
     held = 0.0
     for a in range(prompts + 1):
         both = [(a, b) for b in range(prompts + 1 - a)]
-        chances = stats.multinomial.pmf(
+        chances = scipy.stats.multinomial.pmf(
             [(a, b, prompts - a - b) for a, b in both], prompts, (only_a, only_b, 1 - only_a - only_b)
         )
         for (a_only, b_only), chance in zip(both, chances, strict=True):

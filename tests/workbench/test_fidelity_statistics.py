@@ -8,10 +8,10 @@ from array import array
 
 import numpy as np
 import pytest
+import scipy
 from bench.simulate.fidelity import above_noise, coverage
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats as scipy_stats
 
 from paragone import EngineError, LogitsBlock
 from paragone_workbench.measure.fidelity import independent_positions as independent
@@ -92,7 +92,7 @@ def test_the_error_of_a_ratio_is_that_of_students_two_sample_test():
     chooser = np.random.default_rng(5)
     many, few = chooser.normal(1, 0.2, (12, 3)), chooser.normal(1, 0.2, (4, 3))
     many, few = many / many.mean(), few / few.mean()  # then the shares of the means are the values themselves
-    t = scipy_stats.ttest_ind(many.mean(axis=1) + 1, few.mean(axis=1)).statistic
+    t = scipy.stats.ttest_ind(many.mean(axis=1) + 1, few.mean(axis=1)).statistic
     assert ours.ratio_error(many, few) == pytest.approx(1 / t)
     assert ours.ratio_error(7 * many, few / 9) == pytest.approx(1 / t)
     single = ours.ratio_error(many, few[:1])

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 from bench.simulate.intervals import NUMBERS, PASSES, numbers_coverage, passes_coverage
-from scipy import stats
 
 from paragone_workbench.statistics.intervals import (
     FEWEST,
@@ -19,25 +19,25 @@ from paragone_workbench.statistics.intervals import (
 def test_values_that_are_not_skewed_have_students_interval():
     values = [*range(1, 8), *range(-7, 0)]
     found = mean_interval(values)
-    expected = stats.t.interval(0.95, len(values) - 1, loc=0, scale=stats.sem(values))
+    expected = scipy.stats.t.interval(0.95, len(values) - 1, loc=0, scale=scipy.stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected)
-    t = t_interval(0, float(stats.sem(values)), len(values))
+    t = t_interval(0, float(scipy.stats.sem(values)), len(values))
     assert (t.low, t.high) == pytest.approx(expected)
 
 
 def test_skewed_values_have_a_wider_interval_on_that_side():
     values = np.random.default_rng(2).exponential(1, 12)
     found, mirrored = mean_interval(values), mean_interval(-values)
-    low, high = stats.t.interval(0.95, 11, loc=values.mean(), scale=stats.sem(values))
+    low, high = scipy.stats.t.interval(0.95, 11, loc=values.mean(), scale=scipy.stats.sem(values))
     assert found.low == pytest.approx(low)
     assert found.high > high + 0.1 * (high - low)
     assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
     # Hall's transformation takes the new end to Student's t
-    skewness = stats.skew(values, bias=False)
-    statistic = (values.mean() - found.high) / stats.sem(values)
+    skewness = scipy.stats.skew(values, bias=False)
+    statistic = (values.mean() - found.high) / scipy.stats.sem(values)
     a = skewness / math.sqrt(12)
     transformed = statistic + a * statistic**2 / 3 + a**2 * statistic**3 / 27 + a / 6
-    assert transformed == pytest.approx(stats.t.ppf(0.025, 11))
+    assert transformed == pytest.approx(scipy.stats.t.ppf(0.025, 11))
 
 
 def test_few_or_equal_values_have_no_interval():
@@ -55,7 +55,7 @@ def test_a_paired_share_by_hand():
 
 def test_wilsons_interval():
     found = share_interval(0.8, 20)
-    expected = stats.binomtest(16, 20).proportion_ci(method="wilson")
+    expected = scipy.stats.binomtest(16, 20).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paragone import Json
-from paragone_workbench.statistics.scientific import Values, np, stats
+from paragone_workbench.statistics.scientific import Values, np, scipy
 
 FEWEST = 10
 """Number of prompts below which no interval is computed: fewer prompts do not show how values are distributed."""
@@ -37,7 +37,7 @@ class Interval:
 
 def t_interval(mean: float, error: float, count: int) -> Interval:
     """Return the interval of a mean of `count` values, whose standard error is `error`, by Student's t (1908)."""
-    margin = float(stats.t.ppf(_LEVEL, count - 1)) * error
+    margin = float(scipy.stats.t.ppf(_LEVEL, count - 1)) * error
     return Interval(low=mean - margin, high=mean + margin)
 
 
@@ -74,8 +74,8 @@ def mean_interval(values: Sequence[float] | Values) -> Interval | None:
     if array.size < FEWEST or not np.ptp(array):
         return None
     count = array.size
-    t = float(stats.t.ppf(_LEVEL, count - 1))
-    skewness = float(stats.skew(array, bias=False)) / math.sqrt(count)
+    t = float(scipy.stats.t.ppf(_LEVEL, count - 1))
+    skewness = float(scipy.stats.skew(array, bias=False)) / math.sqrt(count)
     below, above = max(t, _hall(t, skewness)), max(t, -_hall(-t, skewness))
     mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(count)
     return Interval(low=mean - below * error, high=mean + above * error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from paragone_workbench.statistics.intervals import Interval, mean_interval, paired_share_interval
-from paragone_workbench.statistics.scientific import Values, np, stats
+from paragone_workbench.statistics.scientific import Values, np, scipy
 
 PairedKind: TypeAlias = Literal["numbers", "passes", "shares"]
 """The kind of values: any numbers; passes, each of which is 0 or 1; or shares of repetitions that passed."""
@@ -119,19 +119,19 @@ def t_test(differences: Values) -> float:
     """Return the p-value of Student's paired t-test of the hypothesis that the mean of differences is 0."""
     if not np.ptp(differences):
         return float(not differences[0])
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def _sign_test(only_a: int, only_b: int) -> float:
     discordant = only_a + only_b
-    return float(stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
+    return float(scipy.stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
 
 
 def _permutation_test(differences: Values) -> float:
     changed = differences[differences != 0]  # a difference of 0 has no sign to flip
     if changed.size < 2:
         return 1.0
-    found = stats.permutation_test(
+    found = scipy.stats.permutation_test(
         (changed,),
         np.mean,
         permutation_type="samples",

@@ -1,4 +1,7 @@
-"""Import numpy and scipy, or raise an error that says how to install these packages. Only experiments and ratings need this module."""
+"""Import numpy and scipy, or raise an error that says how to install these packages. Only experiments and ratings need this module.
+
+scipy imports `scipy.stats`, which takes half a second, when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from paragone.installation import install_command
 
 try:
     import numpy as np
-    from scipy import stats
+    import scipy
 except ModuleNotFoundError as error:
     if error.name not in ("numpy", "scipy"):
         raise
@@ -18,4 +21,4 @@ except ModuleNotFoundError as error:
 
 from paragone_workbench.statistics.numeric import Values
 
-__all__ = ["Values", "np", "stats"]
+__all__ = ["Values", "np", "scipy"]

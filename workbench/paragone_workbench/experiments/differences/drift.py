@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paragone_workbench.statistics.scientific import Values, np, stats
+from paragone_workbench.statistics.scientific import Values, np, scipy
 
 _LONGEST = 3.0
 """Largest mean number of consecutive runs of one engine. If two engines take turns in answering first, the mean is 2."""
@@ -41,7 +41,7 @@ def drift(rates: Values) -> float | None:
     """
     if rates.size < _FEWEST:
         return None
-    if not np.ptp(rates) or stats.spearmanr(np.arange(rates.size), rates).pvalue >= _LEVEL:
+    if not np.ptp(rates) or scipy.stats.spearmanr(np.arange(rates.size), rates).pvalue >= _LEVEL:
         return None
     third = rates.size // 3
     first, last = float(np.median(rates[:third])), float(np.median(rates[-third:]))
