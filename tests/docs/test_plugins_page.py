@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -216,13 +217,17 @@ def test_the_assertion_checks_answers(site):
 
 @pytest.mark.slow
 @pytest.mark.alone  # the suite allows 5 seconds for stopping
-@pytest.mark.parametrize("plugin", ["parrot", "starling", "lines"])
-def test_the_plugins_conform(site, plugin):
+def test_the_plugins_conform(site):
+    """The suites wait more than they compute, so all run at the same time."""
     needed = ("--disable-plugin-autoload", "-p", "asyncio", "-p", "no:cacheprovider", "-W", "error")
-    out = run(site, "-m", "pytest", "-q", *needed, f"tests/test_{plugin}.py")
-    passed = re.search(r"(\d+) passed", out)
-    assert passed
-    assert int(passed[1]) > 30
+    with ThreadPoolExecutor() as executor:
+        for out in executor.map(
+            lambda plugin: run(site, "-m", "pytest", "-q", *needed, f"tests/test_{plugin}.py"),
+            ("parrot", "starling", "lines"),
+        ):
+            passed = re.search(r"(\d+) passed", out)
+            assert passed
+            assert int(passed[1]) > 30
 
 
 @pytest.mark.thorough
