@@ -5,8 +5,8 @@ in it as in a new interpreter. It does not import the standard library, numpy an
 of the CPU time of a short-lived worker. A `ForkServer` forks the workers of one interpreter; others are started as the program
 starts them. So are all workers of a test that uses the fixture `new_interpreters`, because it examines how a worker starts.
 
-pytest imports this module. The interpreter that forks runs it as a script: `worker_forks.py FD FOLDER`, with the folder of
-the plugin interface, which may not be installed there.
+pytest imports this module. The interpreter that forks runs it as a script: `worker_forks.py FD FOLDER [FOLDER MODULE]`, with
+the folder of the plugin interface, which may not be installed there, and a module of a backend with its folder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import faulthandler
 import functools
 import gc
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -38,6 +39,7 @@ import paragone
 from paragone.worker.variables import passed_variables
 
 PRELOADED = (
+    "email.parser",
     "importlib.metadata",
     "importlib.resources",
     "jinja2.ext",
@@ -116,13 +118,21 @@ class ForkServer:
 
     @classmethod
     def launch(
-        cls, interpreter: str = sys.executable, environment: Mapping[str, str] | None = None
+        cls,
+        interpreter: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+        engine: str | None = None,
     ) -> ForkServer:
-        """Start a process that imports what workers need, and forks workers with this interpreter and environment."""
+        """Start a process that imports what workers need, and forks workers with this interpreter and environment.
+
+        `engine` is the module of the engine, if its backend is not installed there.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             number = theirs.fileno()
             command = [interpreter, __file__, str(number), str(Path(paragone.__path__[0]).parent)]
+            if engine is not None and (spec := importlib.util.find_spec(engine)) and spec.origin:
+                command += [str(Path(spec.origin).parents[1]), engine]
             process = subprocess.Popen(command, pass_fds=[number], stdin=subprocess.DEVNULL, env=environment)
             return cls(ours, process, interpreter, environment)
 
@@ -260,6 +270,10 @@ def preload() -> dict[str, str]:
 
 def main() -> None:
     defaults = preload()
+    for folder, engine in zip(sys.argv[3::2], sys.argv[4::2], strict=True):
+        sys.path.insert(1, folder)
+        importlib.import_module(engine)
+        del sys.path[1]
     del sys.path[0]  # the folder of the plugin interface: a worker finds it by itself
     gc.freeze()  # a collection in a fork would copy the memory that it shares
     serve(socket.socket(fileno=int(sys.argv[1])), defaults)

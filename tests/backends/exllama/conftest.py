@@ -172,7 +172,7 @@ class InterpreterForks:
             return await self.start_program(*command, **settings)
         key = interpreter, settings["env"].get("LD_LIBRARY_PATH")
         if key not in self.servers:
-            self.servers[key] = ForkServer.launch(interpreter, settings["env"])
+            self.servers[key] = ForkServer.launch(interpreter, settings["env"], "paragone_exllama.engine")
         return await self.servers[key].start(*command, **settings)
 
     def close(self):
