@@ -29,10 +29,10 @@ WITHOUT_BROKEN_AMX = amx="$$(sh tools/amx_flags.sh)"; set -- $${amx:+ \
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
-# Tests wait for engines longer than they compute: three processes for each core keep the cores busy.
+# Tests wait for engines longer than they compute: four processes for each core keep the cores busy.
 # tests/conftest.py decides which tests share a process, and which run alone.
 DISTRIBUTED := --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
-PARALLEL := -n $$((3 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED)
+PARALLEL := -n $$((4 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED)
 WITH_TOOLS := PATH="$(CURDIR)/.tools/bin:$$PATH"
 PYTEST := $(WITH_TOOLS) $(BIN)/pytest
 # The tests of make check: they hardly wait, and each process imports all tests first, but for the folders of which it

@@ -162,7 +162,7 @@ def worker_forks() -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="session", autouse=True)
 def end_program_forks() -> Iterator[None]:
-    """End the process that forks programs, if a test has started it; see tests/program_forks.py."""
+    """Close the connection to the process that forks programs, if a test has opened it; see tests/program_forks.py."""
     yield
     from tests import program_forks  # not above: it takes the settings of interpreters from the environment
 

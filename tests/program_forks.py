@@ -3,7 +3,8 @@
 A fork is a process of its own, with its own pipes, environment and exit code. It does not start an interpreter and import
 the program again, which takes nine tenths of the CPU time of a short command. Its workers are forks, too.
 
-pytest imports this module and calls `start` or `run`. The interpreter that forks runs it as a script.
+pytest imports this module and calls `start` or `run`. The interpreter that forks runs it as a script, one for all processes of
+a run of tests.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib
@@ -23,6 +25,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -150,7 +153,7 @@ def start(
 
 
 def close() -> None:
-    """End the process that forks, if there is one."""
+    """Close the connection to the process that forks, if there is one."""
     if _server.cache_info().currsize:
         _server().close()
         _server.cache_clear()
@@ -181,21 +184,20 @@ def _replaces_modules(folder: str) -> bool:
 
 
 class _Server:
-    """The process that forks."""
+    """The connection to the process that forks, which ends with its last connection."""
 
     def __init__(self) -> None:
-        changed = worker_forks.for_interpreter(os.environ)
-        self._connection, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
-                env={k: v for k, v in os.environ.items() if k not in changed} | SETTINGS,
-                pass_fds=[theirs.fileno()],
-                # Pipes, as the forks have: the stream objects of Python that they inherit are made for these.
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+        run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+        address = Path(tempfile.gettempdir(), f"pytest-forks-{run}")
+        self._connection = socket.socket(socket.AF_UNIX)
+        with Path(__file__).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                self._connection.connect(str(address))
+            except (FileNotFoundError, ConnectionRefusedError):
+                address.unlink(missing_ok=True)
+                _begin(address)
+                self._connection.connect(str(address))
 
     def start(
         self,
@@ -229,7 +231,24 @@ class _Server:
 
     def close(self) -> None:
         self._connection.close()
-        self._process.communicate()
+
+
+def _begin(address: Path) -> None:
+    """Start the process that forks. It listens at this address."""
+    changed = worker_forks.for_interpreter(os.environ)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        with subprocess.Popen(
+            [sys.executable, __file__, str(listener.fileno())],
+            env={k: v for k, v in os.environ.items() if k not in changed} | SETTINGS,
+            pass_fds=[listener.fileno()],
+            # Pipes, as the forks have: the stream objects of Python that they inherit are made for these.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ):
+            pass  # the process ends at once, and leaves the process that forks
 
 
 @functools.cache
@@ -270,41 +289,50 @@ def _read(pipe: io.FileIO | None) -> bytes | None:
 # ── In the process that forks ──────────────────────────────────────────────────────────────────
 
 
-def serve(connection: socket.socket, defaults: Mapping[str, str]) -> None:
+def serve(listener: socket.socket, defaults: Mapping[str, str]) -> None:
     """Fork for each request, to run a program, and write its process id and its exit code to the request's last descriptor.
 
-    Its workers have the variables of `defaults` if nothing else sets them. Returns when the other side closes the connection.
+    Its workers have the variables of `defaults` if nothing else sets them. Returns when the last connection is closed.
     """
+    connections: list[socket.socket] = []
     programs: dict[int, int] = {}  # process ids, and where to write the exit codes
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([connection.fileno(), woken], [], [])
+        watched: list[socket.socket | int] = [listener, woken, *connections]
+        ready, _, _ = select.select(watched, [], [])
         if woken in ready:
             os.read(woken, 4096)
             for pid in list(programs):
                 if (status := os.waitpid(pid, os.WNOHANG))[0]:
                     _write_number(programs.pop(pid), os.waitstatus_to_exitcode(status[1]), last=True)
-        if connection.fileno() not in ready:
-            continue
-        request, descriptors, _, _ = socket.recv_fds(connection, 65536, 4)
-        if not request:
-            return
-        while not request.endswith(b"\n"):
-            request += connection.recv(65536)
-        *streams, end = descriptors
-        if (pid := os.fork()) == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for descriptor in (connection.detach(), woken, wake, end, *programs.values()):
+        if listener in ready:
+            connections.append(listener.accept()[0])
+        for connection in [it for it in connections if it in ready]:
+            request, descriptors, _, _ = socket.recv_fds(connection, 65536, 4)
+            if not request:
+                connections.remove(connection)
+                connection.close()
+                if not connections:
+                    return
+                continue
+            while not request.endswith(b"\n"):
+                request += connection.recv(65536)
+            *streams, end = descriptors
+            if (pid := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for descriptor in (woken, wake, end, *programs.values()):
+                    os.close(descriptor)
+                for it in (listener, *connections):
+                    it.close()
+                run_program(json.loads(request), streams, defaults)
+            for descriptor in streams:
                 os.close(descriptor)
-            run_program(json.loads(request), streams, defaults)
-        for descriptor in streams:
-            os.close(descriptor)
-        programs[pid] = end
-        _write_number(end, pid)
+            programs[pid] = end
+            _write_number(end, pid)
 
 
 def _write_number(descriptor: int, number: int, *, last: bool = False) -> None:
@@ -350,6 +378,10 @@ def leave(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if os.fork():
+        os._exit(
+            0
+        )  # the process that forks is no child of a process of tests: some look for children that are left
     sys.path[0] = os.path.dirname(sys.executable)  # as for the installed script
     for package in map(importlib.import_module, PRELOADED):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -363,4 +395,6 @@ if __name__ == "__main__":
         commands.help_of(name)  # compiles the regular expressions of argparse
     defaults = worker_forks.preload()
     gc.freeze()  # a collection in a fork would copy the memory that it shares
-    serve(socket.socket(fileno=int(sys.argv[1])), defaults)
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        serve(listener, defaults)
+        os.unlink(listener.getsockname())
