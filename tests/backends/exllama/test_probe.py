@@ -181,12 +181,15 @@ async def test_not_compiled_and_no_compiler(equipped, tools, driver):
     assert probe.remedy.startswith("Install g++, or a wheel of ExLlamaV2")
 
 
-@pytest.mark.usefixtures("new_interpreters")  # they import sitecustomize
+@pytest.mark.usefixtures(
+    "new_interpreters"
+)  # they execute .pth files; Debian's Python has a sitecustomize of its own
 async def test_no_python_headers_for_compiling(equipped, tools, driver, tmp_path):
     driver()
     tools("nvcc", "Cuda compilation tools, release 12.8, V12.8.93")
     tools("c++")
-    equipped.add("sitecustomize.py", f"import sysconfig; sysconfig.get_path = lambda name: {str(tmp_path)!r}")
+    get_path = f"lambda name: {str(tmp_path)!r}"
+    equipped.add("without_headers.pth", f"import sysconfig; sysconfig.get_path = {get_path}")
     probe = await V2.probe(equipped.python)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert probe.reason.endswith(f"the required headers of Python {version} (Python.h) are missing.")
