@@ -65,10 +65,11 @@ async def test_another_kind_of_server_says_that_it_cannot(serve, open_lane):
 
 @pytest.mark.model
 async def test_the_real_server_agrees_with_the_distributions_of_the_same_file(
-    llama_server, open_smollm2, smollm2
+    whole_llama_server, open_smollm2, whole_smollm2
 ):
-    served = (await open_smollm2(llama_server)).engine
-    opening = OpenRequest(model=str(smollm2), options={"n_threads": 1, "n_ctx": 512})
+    """Of the whole model: the noise of two layers is too small to bound the difference of two builds."""
+    served = (await open_smollm2(whole_llama_server)).engine
+    opening = OpenRequest(model=str(whole_smollm2), options={"n_threads": 1, "n_ctx": 512})
     local = await Registry().get("llama_cpp").open(opening, lambda progress: None)
     try:
         assert await served.vocabulary() == await local.vocabulary()
