@@ -35,9 +35,9 @@ DISTRIBUTED := --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 PARALLEL := -n $$((4 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED)
 WITH_TOOLS := PATH="$(CURDIR)/.tools/bin:$$PATH"
 PYTEST := $(WITH_TOOLS) $(BIN)/pytest
-# The tests of make check: they hardly wait, and each process imports all tests first, but for the folders of which it
+# The tests of make check: they wait less, and each process imports all tests first, but for the folders of which it
 # would run none (MARKS_BY_FOLDER in tests/conftest.py).
-FAST := -n $$((1 + $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED) -q --hypothesis-profile quick \
+FAST := -n $$((1 + 2 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED) -q --hypothesis-profile quick \
   $(addprefix --ignore tests/,cli end_to_end on_ray screen) \
   -m 'not (model or server or install or gpu or program or slow or thorough or alone)'
 # Tests that coverage disturbs: an exception from another thread, which stops a template, can leave coverage's lock taken;
