@@ -122,9 +122,12 @@ async def _largest(spare: Callable[[int], Awaitable[int]], planned: int, most: i
     `spare` returns the bytes of memory left; those of `planned` are known. The free bytes fall almost linearly with the
     context size, so two estimates usually locate the largest context that fits.
     """
-    fits = planned >= most or await spare(planned) >= 0
-    high = most if fits else planned
-    low = planned if fits and planned < most and planned % _STEP == 0 else min(_STEP, high)
+    low, high = min(_STEP, most), most
+    if planned < most:
+        if await spare(planned) < 0:
+            low, high = min(_STEP, planned), planned
+        elif planned % _STEP == 0:
+            low = planned
     left_most = await spare(high)
     if left_most >= 0:
         return high
