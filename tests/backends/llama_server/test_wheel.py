@@ -44,7 +44,7 @@ def test_what_it_refuses(wheel, arguments, said):
 
 
 def test_another_version_is_refused(wheel, monkeypatch):
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "2026.1.1")
+    monkeypatch.setattr("xllamacpp.__version__", "2026.1.1")
     with pytest.raises(SystemExit, match=r"needs xllamacpp 2026\.9\.11063; 2026\.1\.1 is installed"):
         module.main(["--help"])
 
