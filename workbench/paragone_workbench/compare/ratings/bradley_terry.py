@@ -34,8 +34,8 @@ two engines: the Fisher information of a vote on their difference in ξ is (ln 1
 """
 
 _SD = PRIOR_SD / POINTS
-_CELLS = 2_000_000
-"""Largest number of values of an array: resamples are fitted in blocks to bound the memory."""
+_CELLS = 200_000
+"""Largest number of values of an array: resamples are fitted in blocks whose arrays stay in the processor's cache."""
 _TOLERANCE = 1e-6
 """Largest change of a parameter in ξ at which the fit ends: far below the digits that are shown."""
 
@@ -106,16 +106,15 @@ class _Model:
     def maximum(self, weights: Values, centres: Values, *, start: Values) -> Values:
         """Return the most probable parameters of each resample, by Newton's method with halved steps."""
         parameters = np.broadcast_to(start, centres.shape)
-        loss = self._loss(parameters, weights, centres)
+        loss, p = self._evaluate(parameters, weights, centres)
         for _ in range(100):
-            p = 1 / (1 + np.exp(-self._logits(parameters)))
             gradient = (weights * (p - self._outcomes)) @ self._design + (parameters - centres) / _SD**2
             curvature = ((weights * p * (1 - p)) @ self._products).reshape(-1, self.size, self.size)
             curvature += np.eye(self.size) / _SD**2
             step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
             scale = np.ones((len(step), 1))
             for _ in range(30):
-                tried = self._loss(parameters - scale * step, weights, centres)
+                tried, p = self._evaluate(parameters - scale * step, weights, centres)
                 worse = tried > loss + 1e-9 * np.abs(loss)
                 if not worse.any():
                     break
@@ -126,11 +125,10 @@ class _Model:
                 break
         return parameters
 
-    def _logits(self, parameters: Values) -> Values:
-        return np.clip(parameters @ self._design.T, -500, 500)  # no overflow in e^x
-
-    def _loss(self, parameters: Values, weights: Values, centres: Values) -> Values:
-        """Return the negative logarithm of the posterior, up to a constant."""
-        logits = self._logits(parameters)
-        likelihood = (weights * (np.logaddexp(0, logits) - self._outcomes * logits)).sum(axis=1)
-        return np.asarray(likelihood + ((parameters - centres) ** 2).sum(axis=1) / (2 * _SD**2))
+    def _evaluate(self, parameters: Values, weights: Values, centres: Values) -> tuple[Values, Values]:
+        """Return the negative logarithm of the posterior, up to a constant, and the probability of each outcome 1."""
+        logits = np.clip(parameters @ self._design.T, -500, 500)  # no overflow in e^x
+        odds = np.exp(logits)
+        likelihood = (weights * (np.log1p(odds) - self._outcomes * logits)).sum(axis=1)
+        loss = likelihood + ((parameters - centres) ** 2).sum(axis=1) / (2 * _SD**2)
+        return np.asarray(loss), np.asarray(odds / (1 + odds))
