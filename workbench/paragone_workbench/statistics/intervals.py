@@ -37,7 +37,7 @@ class Interval:
 
 def t_interval(mean: float, error: float, count: int) -> Interval:
     """Return the interval of a mean of `count` values, whose standard error is `error`, by Student's t (1908)."""
-    margin = float(scipy.stats.t.ppf(_LEVEL, count - 1)) * error
+    margin = float(scipy.special.stdtrit(count - 1, _LEVEL)) * error
     return Interval(low=mean - margin, high=mean + margin)
 
 
@@ -74,7 +74,7 @@ def mean_interval(values: Sequence[float] | Values) -> Interval | None:
     if array.size < FEWEST or not np.ptp(array):
         return None
     count = array.size
-    t = float(scipy.stats.t.ppf(_LEVEL, count - 1))
+    t = float(scipy.special.stdtrit(count - 1, _LEVEL))
     skewness = float(scipy.stats.skew(array, bias=False)) / math.sqrt(count)
     below, above = max(t, _hall(t, skewness)), max(t, -_hall(-t, skewness))
     mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(count)

@@ -123,21 +123,34 @@ def t_test(differences: Values) -> float:
 
 
 def _sign_test(only_a: int, only_b: int) -> float:
-    discordant = only_a + only_b
-    return float(scipy.stats.binomtest(only_b, discordant).pvalue) if discordant else 1.0
+    """Return the p-value of the exact binomial test of ½, whose distribution is symmetric: twice the smaller tail.
+
+    `scipy.stats.binomtest` returns the same in 200 times as long, because it searches the other tail for any share.
+    """
+    tail = scipy.special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)
+    return min(1.0, 2 * float(tail))
 
 
 def _permutation_test(differences: Values) -> float:
+    """Return the p-value over all signs of the differences, or over `_RESAMPLES` random ones if there are more.
+
+    SciPy's permutation test would shuffle indices, of which it then takes the signs: eight times the work.
+    """
     changed = differences[differences != 0]  # a difference of 0 has no sign to flip
     if changed.size < 2:
         return 1.0
-    found = scipy.stats.permutation_test(
-        (changed,),
+    if 2**changed.size <= _RESAMPLES:
+        exact = scipy.stats.permutation_test(
+            (changed,), np.mean, permutation_type="samples", vectorized=True, n_resamples=_RESAMPLES
+        )
+        return float(exact.pvalue)
+    rng = np.random.default_rng(0)
+    drawn = scipy.stats.monte_carlo_test(
+        changed,
+        lambda size: changed * rng.choice((-1.0, 1.0), size),
         np.mean,
-        permutation_type="samples",
         vectorized=True,
         n_resamples=_RESAMPLES,
         batch=max(1, 1_000_000 // changed.size),
-        rng=np.random.default_rng(0),
     )
-    return float(found.pvalue)
+    return float(drawn.pvalue)
