@@ -44,11 +44,8 @@ class Word:
     text: str
     start: int
     """The index of the word's first character in the text."""
-
-    @property
-    def is_sign(self) -> bool:
-        """Whether the word has neither letters nor digits."""
-        return not (self.text.isalnum() or any(map(str.isalnum, self.text)))
+    is_sign: bool
+    """Whether the word has neither letters nor digits."""
 
     @property
     def end(self) -> int:
@@ -58,7 +55,11 @@ class Word:
 
 def words(text: str, start: int = 0) -> list[Word]:
     """Return the words and signs of a text from `start` on. White space is left out."""
-    return [Word(match[0], match.start()) for match in _WORD.finditer(text, start)]
+    return [Word(match[0], match.start(), _is_sign(match[0])) for match in _WORD.finditer(text, start)]
+
+
+def _is_sign(word: str) -> bool:
+    return not (word.isalnum() or any(map(str.isalnum, word)))
 
 
 def differing(reference: str, text: str) -> tuple[Span, ...]:
