@@ -217,8 +217,8 @@ class CompositorScreen(Screen[ScreenResultType]):
         room = driver.room()
         if room > 0:
             self.begin_frame(room)
-            driver.begin_frame()
-            super()._compositor_refresh()
+            with driver.frame():
+                super()._compositor_refresh()
             rest = [*self.left_out()]
             if not rest:
                 return
@@ -293,8 +293,8 @@ class JobControlDriver(LinuxDriver):
         """Call a function once more bytes may be written. The function replaces an earlier function that still waits."""
 
     @abstractmethod
-    def begin_frame(self) -> None:
-        """Begin a frame: the caller then writes and flushes it."""
+    def frame(self) -> contextlib.AbstractContextManager[None]:
+        """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
 
     def watch_output(self, taken: Callable[[int], object]) -> None:
         """Make the writing thread call `taken` after each flush, with the number of bytes that the system took so far."""

@@ -11,7 +11,7 @@ import signal
 import struct
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -51,6 +51,8 @@ class TerminalDriver(JobControlDriver):
         self._flow = Flow(self.write)
         self._answered_at: SimpleQueue[float] = SimpleQueue()
         """The times at which the terminal answered questions, on the clock of `_flow`."""
+        self._parts: list[str] | None = None
+        """What was written of the present frame; None between two frames."""
         self.watch_output(self._flow.taken)
         for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -81,14 +83,26 @@ class TerminalDriver(JobControlDriver):
         """Call a function once more bytes may be written. The function replaces an earlier function that still waits."""
         self._flow.call_when_room(call)
 
-    def begin_frame(self) -> None:
-        """Begin a frame: the caller then writes and flushes it."""
-        self._flow.begin_frame()
+    @contextlib.contextmanager
+    def frame(self) -> Iterator[None]:
+        """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
+        # Textual writes a frame in three parts. Each part would wake the thread that writes, and the terminal.
+        parts = self._parts = list[str]()
+        try:
+            self._flow.begin_frame()
+            yield
+        finally:
+            self._parts = None
+            if parts:
+                super().write("".join(parts))
 
     def write(self, data: str) -> None:
-        """Write text to the terminal."""
+        """Write text to the terminal; during a frame, at the end of the frame."""
         self._flow.wrote(len(data) if data.isascii() else len(data.encode(errors="replace")))
-        super().write(data)
+        if self._parts is None:
+            super().write(data)
+        else:
+            self._parts.append(data)
 
     def flush(self) -> None:
         """End a frame."""
