@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
+from textual.color import Color
 from textual.geometry import Region
 from textual.strip import Strip
 
@@ -55,6 +56,8 @@ class Transcript(ScrolledText):
         self._is_placed = False
         """Whether `place` has shown the text that was wrapped last."""
         self._palette: TranscriptStyles = {}
+        self._background: Color | None = None
+        """The colour behind the text; None until it is needed, and after a change of the styles."""
         self._changed: Block | None = None
         self._typesetter = Typesetter(self, markdown)
         self._cadence = Cadence(self._flush_soon)
@@ -245,7 +248,7 @@ class Transcript(ScrolledText):
         if not self._is_placed or self.is_resized:
             return  # Textual will repaint the whole view
         before, self._painted = self._painted, self._rows()
-        width = self.size.width
+        width = self._laid_out.width
         regions = [
             Region(0, y, width, 1)
             for y, (old, new) in enumerate(zip(before, self._painted, strict=True))
@@ -255,10 +258,10 @@ class Transcript(ScrolledText):
             paint(self, *regions)
 
     def _rows(self) -> list[Strip]:
-        top, height = self._top, self.size.height
+        top, (width, height) = self._top, self._laid_out
         rows = self._page.strips(top, height, self._palette)
         if self._page.height > top + height and not self.following and height > 1:
-            start = max(0, self.size.width - len(_MORE))
+            start = max(0, width - len(_MORE))
             last = rows[-1].adjust_cell_length(start, self._palette["answer"].background_style)
             rows[-1] = Strip([*last, Segment(_MORE, self._palette["more"])])
         return rows
@@ -275,7 +278,8 @@ class Transcript(ScrolledText):
             else:
                 self.wrap()
                 self.place()
-        width, background = self.size.width, self.background_colors[1]
+        width = self._laid_out.width
+        background = self._background = self._background or self.background_colors[1]
         blank = self._palette["answer"].background_style
         rows = [row.adjust_cell_length(width, blank) for row in self._painted[crop.y : crop.bottom]]
         rows += [Strip.blank(width, blank)] * (crop.height - len(rows))
@@ -361,6 +365,7 @@ class Transcript(ScrolledText):
     def notify_style_update(self) -> None:
         """Apply the colours of the theme."""
         super().notify_style_update()
+        self._background = None
         if not self._palette:
             return
         palette = palette_of(self)
