@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -160,12 +160,11 @@ def _discover(
     paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
     InterfaceViolation if the argument violates the interface. Plugins of other authors have `seconds` to load.
     """
-    points = [
-        point
-        for point in _installed(tuple(map(_state, sys.path)))
-        if point.group == group and only in (None, point.name)
+    plugins = [
+        plugin
+        for plugin in _installed(tuple(map(_state, sys.path)))
+        if plugin.point.group == group and only in (None, plugin.point.name)
     ]
-    plugins = [_Plugin(point, point.dist.name if point.dist else "") for point in points]
     plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
     problems: list[PluginProblem] = []
@@ -196,10 +195,17 @@ def _discover(
 
 
 @functools.lru_cache(maxsize=1)
-def _installed(path: tuple[object, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of both kinds of plugins. `path` is the state of `sys.path`, of which all packages are read."""
+def _installed(path: tuple[object, ...]) -> tuple[_Plugin, ...]:
+    """Return the plugins of both kinds. `path` is the state of `sys.path`, of which all packages are read."""
+    name_of = functools.cache(_name_of)
     found = entry_points()
-    return (*found.select(group=ENTRY_POINTS), *found.select(group=ASSERTION_ENTRY_POINTS))
+    points = (*found.select(group=ENTRY_POINTS), *found.select(group=ASSERTION_ENTRY_POINTS))
+    return tuple(_Plugin(point, name_of(point.dist)) for point in points)
+
+
+def _name_of(distribution: Distribution | None) -> str:
+    """Return the name of a distribution, for which its whole description is parsed; empty if there is no distribution."""
+    return distribution.name if distribution else ""
 
 
 def _state(folder: str) -> tuple[str, int, int]:
