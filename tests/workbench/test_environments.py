@@ -383,6 +383,23 @@ async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     assert "needs about 1,000,000,000.0 GB" in await refused(Huge())
 
 
+async def test_the_own_interpreter_comes_before_another_one_of_its_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for version in (HERE, "9.9", "9.8"):
+        script = tmp_path / f"python{version}"
+        script.write_text(f"#!/bin/sh\necho {version if version != '9.8' else 'not installed'}\n")
+        script.chmod(0o755)
+
+    async def chosen(*pythons):
+        class Fussy(Tiny):
+            environment = Environment(builds=(build(),), pythons=pythons, modules=())
+
+        return (await planning.plan(Fussy())).python
+
+    assert await chosen(HERE, "9.9") == sys.executable
+    assert await chosen("9.8", "9.7", "9.9", HERE) == str(tmp_path / "python9.9")
+
+
 @pytest.fixture
 def driver(monkeypatch, tmp_path):
     """A function that sets the version of the NVIDIA driver; without a call, there is no driver."""

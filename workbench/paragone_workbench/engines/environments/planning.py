@@ -193,9 +193,11 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
         if found not in environment.pythons:
             raise InputError(f"{title} needs Python {wanted}, but {chosen} is Python {found}.")
         return path
-    installed = (shutil.which(f"python{version}") for version in environment.pythons)
-    for path in (*filter(None, installed), sys.executable):
-        if await _version(path) in environment.pythons:
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    for version in environment.pythons:
+        # the one on the path may be a script, as pyenv's, that starts another one slowly, or none
+        path = sys.executable if version == own else shutil.which(f"python{version}")
+        if path is not None and await _version(path) == version:
             return path
     raise InputError(
         f"{title} needs Python {wanted}, and no such interpreter was found.",
