@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,6 +169,8 @@ class OpenEngine(ABC):
         The application awaits `ended` while the engine is open, to notice an end between two jobs. By default, `ended`
         waits forever: an engine without a process of its own does not end by itself.
         """
+        import asyncio  # not for workers, which import this module for `Probe`: a fifth of their start
+
         never: asyncio.Future[ParagoneError] = asyncio.get_running_loop().create_future()
         return await never
 
