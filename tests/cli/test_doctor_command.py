@@ -4,8 +4,8 @@ import pytest
 
 from .conftest import data, paragone, said
 
-LOCAL = "[lane]\n[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\n"
-"""Settings with a mistake, and with an engine that needs no server."""
+LOCAL = "[lane]\n[engines.here]\nbackend = 'rogue'\nmodel = 'steady'\napi_key = 'sk-secret'\n"
+"""Settings with a mistake, and with an engine that needs no server, which has no such option."""
 
 
 def test_doctor(settings):
@@ -18,10 +18,16 @@ def test_doctor(settings):
     assert found["endpoints"] == []
     assert found["config"]["exists"] is True
     assert found["config"]["problems"][0]["file"] == str(path)
+    assert b"sk-secret" not in done.stdout
 
 
 @pytest.mark.model
-def test_doctor_in_lines(settings):
+def test_doctor_in_lines(settings, tmp_path, monkeypatch):
+    folder = tmp_path / "more" / "broken-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = sys:nothing\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}", prepend=":")
     path = settings(LOCAL)
     done = paragone("doctor")
     lines = done.stdout.decode().splitlines()
@@ -31,6 +37,11 @@ def test_doctor_in_lines(settings):
     assert "  ✓ llama_cpp: llama.cpp" in lines
     assert f"  ✗ {path}:1: There is no section [lane]. Did you mean 'lanes'?" in lines
     assert "at http" not in done.stdout.decode()
+    assert "✗ brokenplugin of broken: AttributeError" in done.stdout.decode()
+    settings("")
+    done = paragone("ask", "brokenplugin:model", "hi")
+    assert done.returncode == 2
+    assert "The plugin brokenplugin of broken cannot be used" in said(done)
 
 
 def test_one_backend_that_works():
@@ -55,17 +66,3 @@ def test_one_backend_has_no_json():
     done = paragone("doctor", "rogue", "--json")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "describes all backends" in said(done)
-
-
-def test_a_broken_plugin_is_named(tmp_path, monkeypatch):
-    folder = tmp_path / "more" / "broken-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = sys:nothing\n")
-    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}", prepend=":")
-    done = paragone("doctor")
-    assert done.returncode == 0
-    assert "✗ brokenplugin of broken: AttributeError" in done.stdout.decode()
-    done = paragone("ask", "brokenplugin:model", "hi")
-    assert done.returncode == 2
-    assert "The plugin brokenplugin of broken cannot be used" in said(done)

@@ -65,7 +65,7 @@ def test_engines_in_lines(settings):
 
 def test_no_option_is_printed_for_it_may_be_a_key(settings):
     settings("[engines.far]\nbackend = 'rogue'\nmodel = 'm'\napi_key = 'sk-secret'\n")
-    for argv in (["engines"], ["engines", "--json"], ["doctor", "--json"], ["config", "check"]):
+    for argv in (["engines"], ["engines", "--json"], ["config", "check"]):
         done = paragone(*argv)
         assert b"sk-secret" not in done.stdout + done.stderr
 
