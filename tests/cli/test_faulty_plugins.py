@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from tests.strangers import with_models, with_native_models
+from tests.strangers import install, with_models, with_native_models
 
 from .conftest import data, paragone, running, said, until
 
@@ -39,15 +39,27 @@ def test_addresses_that_are_none_disturb_no_list(stranger, body):
     assert "internal error" not in said(done)
 
 
-@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit"])
-def test_a_plugin_that_interrupts_its_import_is_listed_as_broken(stranger, raised):
-    stranger(f"raise {raised}")
+@pytest.fixture
+def strangers(stranger, tmp_path):
+    """Installs several plugins, whose code is given by their names."""
+
+    def make(**codes):
+        stranger(codes.pop("stranger"))
+        for name, code in codes.items():
+            install(tmp_path / "site", name, code)
+
+    return make
+
+
+def test_plugins_that_interrupt_their_import_are_listed_as_broken(strangers):
+    strangers(stranger="raise KeyboardInterrupt", other="raise SystemExit")
     done = paragone("doctor")
     assert done.returncode == 0
-    assert f"✗ stranger of stranger-of-a-stranger: {raised}\n" in done.stdout.decode()
-    assert f"The plugin stranger of stranger-of-a-stranger cannot be used: {raised}." in said(
-        paragone("models", "stranger")
-    )
+    for name, raised in (("stranger", "KeyboardInterrupt"), ("other", "SystemExit")):
+        assert f"✗ {name} of {name}-of-a-stranger: {raised}\n" in done.stdout.decode()
+        assert f"The plugin {name} of {name}-of-a-stranger cannot be used: {raised}." in said(
+            paragone("models", name)
+        )
 
 
 def test_an_interrupt_is_not_taken_for_a_plugin_s(stranger, tmp_path):
@@ -99,23 +111,18 @@ def test_the_user_is_told_which_backend_is_waited_for(stranger):
         assert process.wait(20) == 128 + signal.SIGINT
 
 
-def test_a_plugin_that_takes_the_name_of_one_of_ours(stranger):
-    stranger(with_models("return []").replace('name = "stranger"', 'name = "llama_cpp"'))
+def test_one_plugin_takes_the_name_of_one_of_ours_and_another_reports_a_number_that_is_none(strangers):
+    code = with_models("return []")
+    numbers = code.replace("Probe(usable=True)", "Probe(usable=True, facts={'speed': float('nan')})")
+    strangers(stranger=numbers, other=code.replace('name = "stranger"', 'name = "llama_cpp"'))
     done = paragone("doctor", "--json")
     found = data("doctor", done)
-    (ours,) = (backend for backend in found["backends"] if backend["backend"] == "llama_cpp")
-    assert ours["title"] == "llama.cpp"
+    backends = {backend["backend"]: backend for backend in found["backends"]}
+    assert backends["llama_cpp"]["title"] == "llama.cpp"
     assert [(broken["plugin"], broken["reason"]) for broken in found["broken_plugins"]] == [
-        ("stranger", "paragone has the backend 'llama_cpp' itself")
+        ("other", "paragone has the backend 'llama_cpp' itself")
     ]
-
-
-def test_numbers_that_are_none_make_no_invalid_json(stranger):
-    code = with_models("return []").replace(
-        "Probe(usable=True)", "Probe(usable=True, facts={'speed': float('nan')})"
-    )
-    stranger(code)
-    done = paragone("doctor", "--json")
     assert b"NaN" not in done.stdout
-    (found,) = (backend for backend in data("doctor", done)["backends"] if backend["backend"] == "stranger")
-    assert found["reason"] == "The backend stranger breaks the plugin interface: Probe.facts['speed'] is nan."
+    assert backends["stranger"]["reason"] == (
+        "The backend stranger breaks the plugin interface: Probe.facts['speed'] is nan."
+    )
