@@ -167,14 +167,18 @@ def test_a_wheel_from_the_source_distribution_is_the_same(sources, wheel, tmp_pa
 
 
 def test_the_tests_of_the_source_distribution_run_without_the_checkout(sources):
-    """Those that read files in the whole repository, without building it once more."""
+    """Those that read files in the whole repository, without building it once more.
+
+    Tests of single scripts run the same bytes as in the checkout.
+    """
     packages = [
         str(sources / folder) for folder in ("plugins", "workbench", "tui", "backends", "integrations")
     ]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env["PYTHONPATH"] = os.pathsep.join(packages)  # before the checkout, which is installed
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not install"]
-    command += ["tests/packaging", "tests/docs/test_links.py"]
+    names = ("checkout", "package_page", "requirements", "workflow")
+    command += [*(f"tests/packaging/test_{name}.py" for name in names), "tests/docs/test_links.py"]
     run = subprocess.run(command, cwd=sources, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:]
 
@@ -198,9 +202,15 @@ def wheels(built_wheel, built_sources, tmp_path_factory):
         yield address
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """What uv has downloaded from the index and unpacked."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def uv(wheels, tmp_path):
-    """A function that runs uv, with empty folders and that index alone, and returns what it printed."""
+def uv(wheels, cache, tmp_path):
+    """A function that runs uv, with empty folders of tools and that index alone, and returns what it printed."""
     program = shutil.which("uv")
     if not program:
         pytest.skip("uv is not on PATH")
@@ -209,8 +219,9 @@ def uv(wheels, tmp_path):
         for name, value in os.environ.items()
         if not name.startswith(("UV_", "PIP_", "VIRTUAL_ENV"))
     }
-    folders = {f"UV_{name}_DIR": str(tmp_path / name.lower()) for name in ("TOOL", "TOOL_BIN", "CACHE")}
+    folders = {f"UV_{name}_DIR": str(tmp_path / name.lower()) for name in ("TOOL", "TOOL_BIN")}
     settings = {
+        "UV_CACHE_DIR": str(cache),
         "UV_DEFAULT_INDEX": wheels,
         "UV_NO_CONFIG": "1",
         "UV_PYTHON_DOWNLOADS": "never",
