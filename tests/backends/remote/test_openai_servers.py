@@ -410,6 +410,12 @@ async def test_each_server_is_known(server, replies, title):
     assert report.probe.facts == {"server": title, "models": "1"}
 
 
+async def test_a_llama_server_is_not_asked_what_others_tell(server):
+    server.replies["/props"] = LLAMA_SERVER
+    await OpenAIBackend().endpoint({"url": server.url})
+    assert sorted({request.path for request in server.requests}) == ["/props", "/v1/models"]
+
+
 async def test_details_of_models_where_they_are_told(server):
     server.replies["/v1/models"] = {
         "data": [

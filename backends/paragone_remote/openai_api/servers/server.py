@@ -75,8 +75,12 @@ class ServerProperties:
 async def identify(http: EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     root = http.endpoint.root
-    props, version, info, tabby, studio, swap, described = await asyncio.gather(
-        optional_data(http, root + "/props"),  # llama-server
+    props = await optional_data(
+        http, root + "/props"
+    )  # first: llama-server would log the other requests as errors
+    if _is_llama_server(props):
+        return _llama_server(props)
+    version, info, tabby, studio, swap, described = await asyncio.gather(
         optional_data(http, root + "/version"),  # vLLM
         optional_data(http, root + "/get_server_info"),  # SGLang
         optional_data(http, root + "/v1/model"),  # TabbyAPI
@@ -84,8 +88,6 @@ async def identify(http: EndpointClient) -> ServerProperties:
         optional_data(http, root + "/running"),  # llama-swap
         optional_data(http, root + "/openapi.json"),
     )
-    if _is_llama_server(props):
-        return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
         number = plain(text_at(info, "version"))
         return ServerProperties(
