@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, OPENAI, HostileServer
@@ -63,6 +64,11 @@ def status_of(url):
             return refusal.code
     except (urllib.error.URLError, ConnectionError):
         return None
+
+
+def bare_client(url):
+    """Return a client that knows nothing of paragone, and reads no certificates: the server has no TLS."""
+    return httpx.Client(base_url=url, timeout=60, trust_env=False, verify=False)
 
 
 @pytest.fixture(scope="session")
@@ -160,21 +166,23 @@ def create(env, name, path):
     with tempfile.NamedTemporaryFile("w", suffix="Modelfile") as modelfile:
         modelfile.write(f"FROM {path}\n")
         modelfile.flush()
-        ollama(env, "create", name, "-f", modelfile.name)
+        command = [str(OLLAMA_PROGRAM), "create", name, "-f", modelfile.name]
+        subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
 
 
-def ollama(env, *arguments):
-    command = [str(OLLAMA_PROGRAM), *arguments]
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+@pytest.fixture(scope="session")
+def whole_ollama_folder(tmp_path_factory):
+    """Give the folder of the real Ollama whose model `whole` has all its layers."""
+    return tmp_path_factory.mktemp("whole_ollama")
 
 
-@pytest.fixture
-def whole(ollama_server, whole_smollm2, tmp_path):
-    """Give the name of the model with all its layers, which the real Ollama has until the test ends."""
-    env = {"HOME": str(tmp_path), "OLLAMA_HOST": ollama_server}
-    create(env, "whole", whole_smollm2)
-    yield "whole"
-    ollama(env, "rm", "whole")
+@pytest.fixture(scope="session")
+def whole_ollama(ollama_server, smollm2, whole_smollm2, whole_ollama_folder):
+    """Give the URL of a real Ollama with the models `smollm2` and `whole`, beside the other one."""
+    with running_ollama(whole_ollama_folder) as (url, _, env):
+        create(env, "smollm2", smollm2)
+        create(env, "whole", whole_smollm2)
+        yield url
 
 
 def llama_server_program():
@@ -191,7 +199,7 @@ def run_llama_server(smollm2, tmp_path_factory):
     """Run real llama-servers on one thread: `with run_llama_server("-c", "1024") as url`.
 
     The one that `make llama-server` builds, else the wheel's. `port` and `status` are for one that takes another's
-    place and for one that is not ready yet.
+    place and for one that is not ready yet. They compute nothing beforehand, which takes most of the time of a start.
     """
     program = llama_server_program()
 
@@ -202,7 +210,7 @@ def run_llama_server(smollm2, tmp_path_factory):
         port = free_port() if port is None else port
         folder = tmp_path_factory.mktemp("llama_server")
         command = [*program, "--host", "127.0.0.1", "--port", str(port), "--offline", "-t", "1", "-b", "128"]
-        command += options
+        command += ["--no-warmup", "-fit", "off", *options]
         if model is not None:
             command += ["--model", str(model), "--alias", "smollm2"]
         url = f"http://127.0.0.1:{port}"

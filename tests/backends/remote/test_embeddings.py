@@ -2,7 +2,6 @@
 
 import asyncio
 
-import httpx
 import numpy as np
 import pytest
 from hostile_server import OLLAMA, OPENAI
@@ -19,6 +18,8 @@ from paragone import (
 from paragone.options import build
 from paragone_remote.ollama_api.protocol.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
+
+from .conftest import bare_client
 
 TEXTS = (
     "The sea is deep, and the sky is high above it.",
@@ -211,7 +212,8 @@ def unloaded(ollama_server):
     """After the test, the real Ollama has no model in memory, as other tests expect: OpenAI's protocol leaves it there."""
     yield
     body = {"model": "smollm2", "keep_alive": 0}
-    httpx.post(f"{ollama_server}/api/generate", json=body, trust_env=False).raise_for_status()
+    with bare_client(ollama_server) as bare:
+        bare.post("/api/generate", json=body).raise_for_status()
 
 
 @pytest.mark.model

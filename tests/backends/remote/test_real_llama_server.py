@@ -5,12 +5,13 @@ import math
 import re
 import time
 
-import httpx
 import pytest
 
 from paragone import Caution, ContextOverflow, Finish, Message, OpenRequest, PromptProgress, Token
 from paragone.testing import BackendConformance
 from paragone_remote.openai_api.backend import OpenAIBackend
+
+from .conftest import bare_client
 
 pytestmark = pytest.mark.model
 
@@ -30,8 +31,7 @@ class TestConformance(BackendConformance):
 
 @pytest.fixture
 def bare(llama_server):
-    """Give a client that knows nothing of paragone."""
-    with httpx.Client(base_url=llama_server, timeout=60, trust_env=False) as client:
+    with bare_client(llama_server) as client:
         yield client
 
 
@@ -197,7 +197,7 @@ async def test_a_prompt_that_does_not_fit_says_how_long_it_is(llama_server, open
 
 
 async def test_an_answer_ends_where_the_context_does(llama_server, open_smollm2):
-    events, error = await (await open_smollm2(llama_server)).ask(f"{STORY} {'word ' * 800}", temperature=0)
+    events, error = await (await open_smollm2(llama_server)).ask(f"{STORY} {'word ' * 940}", temperature=0)
     assert error is None
     usage = events[-1].usage
     assert events[-1].reason == "length"

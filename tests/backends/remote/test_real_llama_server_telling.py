@@ -1,6 +1,5 @@
 """The prompts and run settings that the real llama-server reports, compared with what it does."""
 
-import httpx
 import pytest
 
 from paragone import (
@@ -13,6 +12,8 @@ from paragone import (
     Vocabulary,
     fingerprint,
 )
+
+from .conftest import bare_client
 
 pytestmark = pytest.mark.model
 
@@ -50,14 +51,9 @@ def bos_server(run_llama_server):
         yield url
 
 
-def client(url):
-    """Return a client that knows nothing of paragone."""
-    return httpx.Client(base_url=url, timeout=60, trust_env=False)
-
-
 def evaluated(url, ids):
     """Return how many of these tokens, from the first on, are what the server evaluated last."""
-    with client(url) as bare:
+    with bare_client(url) as bare:
         body = {"prompt": list(ids), "n_predict": 1, "cache_prompt": True}
         return bare.post("/completion", json=body).json()["timings"]["cache_n"]
 
@@ -143,7 +139,7 @@ async def test_the_sampling_told_is_that_of_its_slot(run_llama_server, open_smol
         wanted = {"temperature": 0.3, "top_k": 7, "repeat_penalty": 1.25, "min_p": 0.01}
         wanted |= {**sampling, "frequency_penalty": 0.0, "seed": settings.seed}
         assert told == {**wanted, "stop": []}
-        with client(url) as bare:
+        with bare_client(url) as bare:
             (slot,) = bare.get("/slots").json()
         assert {name: slot["params"][name] for name in wanted} == pytest.approx(wanted)  # in single precision
 
@@ -166,7 +162,7 @@ async def test_tokens_have_their_ids(llama_server, open_smollm2):
     )
     assert error is None
     tokens = [event for event in events if isinstance(event, Token)]
-    with client(llama_server) as bare:
+    with bare_client(llama_server) as bare:
         for token in tokens:
             assert bare.post("/detokenize", json={"tokens": [token.id]}).json()["content"] == token.text
             assert token.top[0].id == token.id  # at temperature 0 the likeliest is taken
@@ -180,7 +176,7 @@ async def test_its_vocabulary_is_that_of_the_models_file(llama_server, open_smol
 
 async def test_the_template_is_the_models_own(llama_server, open_smollm2):
     template = (await open_smollm2(llama_server)).engine.loaded.facts["chat template"]
-    with client(llama_server) as bare:
+    with bare_client(llama_server) as bare:
         assert template == bare.get("/props").json()["chat_template"]
 
 

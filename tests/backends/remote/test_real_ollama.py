@@ -191,12 +191,12 @@ async def test_an_answer_ends_where_the_context_does(opened):
     assert not [event for event in events if isinstance(event, Caution)]
 
 
-async def test_stopping_stops_the_server(opened, whole):
+async def test_stopping_stops_the_server(opened, whole_ollama):
     """It answers one at a time here: the next answer could not come if it still computed the last.
 
     This story goes on to the end of the context. How long that would take is known from its pace.
     """
-    engine = await opened(model=whole, num_ctx=2048)
+    engine = await opened(model="whole", url=whole_ollama, num_ctx=2048)
     story = asking("Write a very long story, with many chapters.", repeat_penalty=1.0)
     times = []
     async for event in engine.run(story):

@@ -2,12 +2,13 @@
 
 import contextlib
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from paragone import Caution, EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
+
+from .conftest import bare_client
 
 pytestmark = pytest.mark.model
 
@@ -36,9 +37,9 @@ def brief(ollama_server):
 
 
 @contextlib.contextmanager
-def made(ollama_server, model):
+def made(url, model):
     """Give the server a model until the block ends, and its name to the block."""
-    with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as bare:
+    with bare_client(url) as bare:
         assert bare.post("/api/create", json=model).json() == {"status": "success"}
         yield model["model"]
         bare.request("DELETE", "/api/delete", json={"model": model["model"]})
@@ -48,8 +49,8 @@ def made(ollama_server, model):
 async def opened(ollama_server):
     engines = []
 
-    async def open_it(model="smollm2"):
-        options = {"url": ollama_server, "num_ctx": 1024, "num_thread": 1}
+    async def open_it(model="smollm2", url=ollama_server):
+        options = {"url": url, "num_ctx": 1024, "num_thread": 1}
         opening = OpenRequest(model=model, options=options)
         engines.append(await OllamaBackend().open(opening, lambda progress: None))
         return engines[-1]
@@ -93,16 +94,16 @@ LEFT_OPEN = {
 
 
 @pytest.fixture
-def left_open(ollama_server, whole):
-    with made(ollama_server, LEFT_OPEN) as name:
+def left_open(whole_ollama):
+    with made(whole_ollama, LEFT_OPEN) as name:
         yield name
 
 
-async def test_an_answer_goes_on_whatever_the_template_does(opened, whole, left_open, text):
+async def test_an_answer_goes_on_whatever_the_template_does(opened, whole_ollama, left_open, text):
     begun = "One, two, three,"
     turns = Message(role="user", text="Count to ten in words."), Message(role="assistant", text=begun)
-    for model in (whole, left_open):
-        engine = await opened(model)
+    for model in ("whole", left_open):
+        engine = await opened(model, whole_ollama)
         events, settings = await run(engine, turns, max_tokens=4, temperature=0)
         assert text(events).startswith(" four")
         assert settings.prompt.endswith(f"<|im_start|>assistant\n{begun}")
@@ -148,7 +149,8 @@ async def test_the_modelfile_is_in_force(brief, opened, text):
 
 async def test_its_template_is_among_the_facts(ollama_server, opened):
     engine = await opened()
-    shown = httpx.post(f"{ollama_server}/api/show", json={"model": "smollm2"}, trust_env=False).json()
+    with bare_client(ollama_server) as bare:
+        shown = bare.post("/api/show", json={"model": "smollm2"}).json()
     assert engine.loaded.facts["chat template"] == shown["template"]
 
 
@@ -159,7 +161,8 @@ async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
         events, _ = await run(engine, STORY, max_tokens=2)
         codes += [event.code for event in events if hasattr(event, "code")]
     assert codes == []  # a model that was loaded again is told of
-    running = httpx.get(f"{ollama_server}/api/ps", trust_env=False).json()["models"]
+    with bare_client(ollama_server) as bare:
+        running = bare.get("/api/ps").json()["models"]
     lengths = [model["context_length"] for model in running if model["name"].startswith("smollm2")]
     assert lengths == [1024]
 

@@ -14,13 +14,13 @@ SETTINGS = ["temperature=0", "max_tokens=24"]
 
 
 @pytest.fixture
-def engines(llama_cpp_server, whole_smollm2, whole_llama_server, ollama_server, whole):
+def engines(llama_cpp_server, whole_smollm2, whole_llama_server, whole_ollama):
     """Give the four engines: in process, llama-server, llama-cpp-python's server, Ollama."""
     return (
         f"llama_cpp:{whole_smollm2}",
         f"openai:smollm2@{whole_llama_server}",
         f"openai:smollm2@{llama_cpp_server[0]}",
-        f"ollama:{whole}@{ollama_server}",
+        f"ollama:whole@{whole_ollama}",
     )
 
 

@@ -27,10 +27,10 @@ def authority():
 
 
 @pytest.fixture
-def registry(ollama_server, ollama_folder, authority):
-    """Give a registry that has the models of the real Ollama."""
+def registry(whole_ollama, whole_ollama_folder, authority):
+    """Give a registry that has the models of a real Ollama."""
     certificate = authority.issue_cert("localhost", "127.0.0.1")
-    with ModelRegistry(ollama_folder / "models", certificate) as registry:
+    with ModelRegistry(whole_ollama_folder / "models", certificate) as registry:
         yield registry
 
 
@@ -107,7 +107,7 @@ def shown(terminal):
     return 0
 
 
-def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(whole, registry, puller):
+def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(registry, puller):
     registry.flowing.clear()
     argv = [sys.executable, "-c", TAKE_TERMINAL, PROGRAM, "pull", puller.large]
     with Terminal(argv, 100, 10) as terminal:
@@ -136,7 +136,7 @@ def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(whole, registry, pull
     assert resumed.begin > 49_000_000
 
 
-def test_a_server_that_dies_in_the_middle(whole, registry, puller):
+def test_a_server_that_dies_in_the_middle(registry, puller):
     registry.flowing.clear()
     with running("pull", puller.large) as process:
         while not re.search(rb" 5\d% of", told := process.stderr.readline()):

@@ -21,7 +21,7 @@ PROPS = {"total_slots": 1, "chat_template": "{{ messages }}", "default_generatio
 TOP = [{"id": 7, "token": " a", "logprob": -0.5}, {"id": 8, "token": " b", "logprob": -1.5}]
 REPLY = {"completion_probabilities": [{"id": 7, "token": " a", "logprob": -0.5, "top_logprobs": TOP}]}
 REQUEST = TopTokensRequest(ids=(5, 6, 7), start=1, top=2)
-TEXT = "The sea is deep, and the sky is high above it. Nobody knows what lies between the two of them."
+TEXT = "The sea is deep, and the sky is high above it."
 
 
 async def tops_of(engine, request):

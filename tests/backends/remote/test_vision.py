@@ -3,13 +3,14 @@
 import base64
 import hashlib
 
-import httpx
 import pytest
 import pytest_asyncio
 from tiny_vision import IMAGE_TOKENS, projector
 
 from paragone import Caution, EngineError, Image, Message, OpenRequest, RunRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
+
+from .conftest import bare_client
 
 pytestmark = pytest.mark.model
 
@@ -31,8 +32,7 @@ JPEG = (
 
 @pytest.fixture(scope="module")
 def server(ollama_server):
-    """Give a client that knows nothing of paragone."""
-    with httpx.Client(base_url=ollama_server, timeout=60, trust_env=False) as client:
+    with bare_client(ollama_server) as client:
         yield client
 
 
