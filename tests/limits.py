@@ -9,7 +9,7 @@ import faulthandler
 import hashlib
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -28,23 +28,28 @@ class Limits:
         self._started = Path(tempfile.gettempdir(), f"pytest-started-{run}") if run else None
         """A folder with a file for each test that has not ended; all processes share it."""
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+    @pytest.hookimpl(wrapper=True)  # not tryfirst: tests/conftest.py first waits for tests that run alone
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self._watch(item)
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    @pytest.hookimpl(trylast=True)  # after pytest's own, which ends the watch
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector) -> None:
+        if isinstance(node, pytest.Item):
+            self._watch(node)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         if self._started is not None:
             self._note_start(self._started, item)
-        with self._watched(item):
-            return (yield)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        with self._watched(item):
-            return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
         try:
-            with self._watched(item):
-                return (yield)
+            return (yield)
         finally:
             if self._started is not None:
                 self._file(item).unlink()
@@ -54,15 +59,9 @@ class Limits:
             with contextlib.suppress(OSError):  # other processes still run tests
                 self._started.rmdir()
 
-    @contextlib.contextmanager
-    def _watched(self, item: pytest.Item) -> Iterator[None]:
-        seconds = limit(item)
-        if seconds:
+    def _watch(self, item: pytest.Item) -> None:
+        if seconds := limit(item):
             faulthandler.dump_traceback_later(2 * seconds, exit=True, file=self._stderr)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
 
     def _note_start(self, folder: Path, item: pytest.Item) -> None:
         while True:
