@@ -14,7 +14,6 @@ import atexit
 import contextlib
 import fcntl
 import functools
-import gc
 import importlib
 import io
 import json
@@ -394,7 +393,7 @@ if __name__ == "__main__":
     for name in ("", *commands.COMMANDS):
         commands.help_of(name)  # compiles the regular expressions of argparse
     defaults = worker_forks.preload()
-    gc.freeze()  # a collection in a fork would copy the memory that it shares
+    worker_forks.share_memory()
     with socket.socket(fileno=int(sys.argv[1])) as listener:
         serve(listener, defaults)
         os.unlink(listener.getsockname())
