@@ -1,4 +1,4 @@
-"""Names that Textual and Rich do not document are used in one module, which was checked against the locked versions."""
+"""Names that Textual and Rich do not document are used in one package, which was checked against the locked versions."""
 
 import ast
 import importlib
@@ -21,8 +21,8 @@ from paragone_tui.textual_internals import CHECKED_VERSIONS
 
 ROOT = Path(__file__).parents[2]
 SCREENS = ROOT / "tui" / "paragone_tui"
-INTERNALS = SCREENS / "textual_internals.py"
-MODULES = sorted(path for path in SCREENS.rglob("*.py") if path != INTERNALS)
+INTERNALS = SCREENS / "textual_internals"
+MODULES = sorted(path for path in SCREENS.rglob("*.py") if INTERNALS not in path.parents)
 FOREIGN = (
     textual.app.App,
     textual.screen.ModalScreen,
@@ -87,7 +87,7 @@ def test_the_internals_were_checked_against_the_locked_version(package):
         f"{package} was locked anew. Read what changed in the names that {INTERNALS.relative_to(ROOT)} uses; run "
         "tests/tui, tests/screen and tests/end_to_end, of which test_painting.py compares the terminal with what "
         "Textual's own painting leaves there; then write the new version into CHECKED_VERSIONS. If a name is gone, "
-        "change that module only."
+        "change that package only."
     )
 
 

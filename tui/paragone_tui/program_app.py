@@ -30,7 +30,7 @@ from paragone_tui.painting.themes import ANSI, DEFAULT, themes
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
 from paragone_tui.terminal.text import one_line
-from paragone_tui.textual_internals import OwnErrorsApp
+from paragone_tui.textual_internals.app import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 

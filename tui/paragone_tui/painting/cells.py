@@ -13,7 +13,7 @@ from rich.console import COLOR_SYSTEMS
 from rich.style import Style
 from textual.strip import Strip
 
-from paragone_tui.textual_internals import attributes_of
+from paragone_tui.textual_internals.screen import attributes_of
 
 CellLook: TypeAlias = tuple[int, str, str]
 """Attributes as a bit mask in Rich's order, and the SGR codes of foreground and background."""

@@ -22,7 +22,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from paragone_tui.painting.cells import BLANK, Pen, TerminalCell, cells_of, is_doubtful
-from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
+from paragone_tui.textual_internals.screen import (
+    ChopsUpdate,
+    CompositorScreen,
+    LayoutUpdate,
+    RegionCompositor,
+)
 
 _MAX_GAP = 4
 """Largest distance of changed cells that are written as one stretch: moving the cursor takes as many bytes."""

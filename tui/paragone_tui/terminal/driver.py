@@ -19,7 +19,7 @@ from textual.app import App
 
 from paragone_tui.terminal.flow import Flow
 from paragone_tui.terminal.keys import Answered, KeyParser
-from paragone_tui.textual_internals import JobControlDriver
+from paragone_tui.textual_internals.driver import JobControlDriver
 
 PIECE = 4096
 """Number of bytes to read at a time."""

@@ -9,7 +9,11 @@ from collections.abc import Generator, Iterator
 from textual.events import Key, Paste
 from textual.message import Message
 
-from paragone_tui.textual_internals import BRACKETED_PASTE_END, BRACKETED_PASTE_START, SequenceParser
+from paragone_tui.textual_internals.driver import (
+    BRACKETED_PASTE_END,
+    BRACKETED_PASTE_START,
+    SequenceParser,
+)
 
 # A mouse report in the X10 protocol: a button, a column and a row as one byte each. paragone uses the SGR protocol, and
 # drops X10 reports, since their bytes could be the beginning of a UTF-8 character.
