@@ -3,6 +3,7 @@
 from emulator import OnEmulator
 from rogue_backend.definitions import rogue
 from tests.screen import conftest
+from textual._compositor import Compositor
 
 from paragone_tui.app import ParagoneApp
 
@@ -18,4 +19,20 @@ async def test_three_narrow_lanes_are_painted_as_a_whole(start, monkeypatch):
         await screen.ask("go")
         await screen.answered()
         await screen.pilot.pause(0.5)
+        screen.app.assert_painted_as_by_textual()
+
+
+async def test_the_program_is_laid_out_once_when_it_starts(start, monkeypatch):
+    sizes = []
+    reflow = Compositor.reflow
+
+    def recorded(self, parent, size):
+        sizes.append(size)
+        return reflow(self, parent, size)
+
+    monkeypatch.setattr(Compositor, "reflow", recorded)
+    monkeypatch.setattr(conftest, "ParagoneApp", ProgramOnEmulator)
+    async with start(rogue("steady"), rogue("steady", "b"), size=(100, 30)) as screen:
+        await screen.pilot.pause()
+        assert sizes == [(100, 30)]
         screen.app.assert_painted_as_by_textual()

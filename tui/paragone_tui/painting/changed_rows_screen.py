@@ -72,11 +72,6 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
     def network_changed(self) -> None:
         """Show that the program went offline, or online again. By default, a screen shows nothing."""
 
-    @property
-    def painted_size(self) -> Size:
-        """The size of the screen when the whole screen was painted last."""
-        return self._terminal.size
-
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
         """Paint regions of a widget of this screen in the next iteration of the event loop."""
         self.mark_dirty(widget, regions)

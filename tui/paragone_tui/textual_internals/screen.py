@@ -10,7 +10,9 @@ from rich.style import Style
 from textual import events
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual._styles_cache import StylesCache
+from textual._time import get_time
 from textual.geometry import Region, Size
+from textual.messages import Layout
 from textual.notifications import Notification
 from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
@@ -31,17 +33,13 @@ class CompositorScreen(Screen[ScreenResultType]):
     def __init__(self, compositor: Compositor) -> None:
         super().__init__()
         self._compositor = compositor
+        self._laid_out_at = 0.0
         self.opened_at = time.time()
         """When the screen was created, in seconds since 1970."""
 
     def shows_message(self, message: Notification | None) -> bool:
         """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
         return False
-
-    @property
-    @abstractmethod
-    def painted_size(self) -> Size:
-        """The size at which all of the screen was painted last."""
 
     def on_unmount(self) -> None:
         """Free the rows that the widgets of a closed screen have painted.
@@ -53,11 +51,11 @@ class CompositorScreen(Screen[ScreenResultType]):
     def _on_screen_resume(self, event: events.ScreenResume) -> None:
         # If a screen's size has changed, Textual lays the screen out, which paints it, and then paints it a second time.
         event.prevent_default()
-        before = self.painted_size
+        before = self._compositor.size
         if not before:  # the screen is new: Textual has just computed the styles of its widgets
             event.refresh_styles = False
         super()._on_screen_resume(event)
-        if self.painted_size != before:
+        if self._compositor.size != before:
             self._repaint_required = False
 
     async def _on_resize(self, event: events.Resize) -> None:
@@ -71,6 +69,23 @@ class CompositorScreen(Screen[ScreenResultType]):
             self._repaint_required = False
             self._dirty_widgets.add(self)
         super()._on_timer_update()
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        if not scroll or self._layout_widgets:
+            self._laid_out_at = get_time()
+            self._layout_required = False
+        # The layout sets the virtual sizes of widgets. Each new size would request another layout, which changes nothing.
+        virtual_size = vars(Widget)["virtual_size"]
+        virtual_size._layout = False
+        try:
+            super()._refresh_layout(size, scroll)
+        finally:
+            virtual_size._layout = True
+
+    async def _on_layout(self, message: Layout) -> None:
+        if message.time < self._laid_out_at:  # the last layout has already done what was requested before
+            message.stop()
+            message.prevent_default()
 
     def mark_dirty(self, widget: Widget, regions: Iterable[Region]) -> None:
         """Mark regions of a widget, or without regions the whole widget, to be painted with the next frame.

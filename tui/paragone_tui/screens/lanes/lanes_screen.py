@@ -158,8 +158,9 @@ class LanesScreen(ChangedRowsScreen[None]):
         yield self._foot
 
     def on_mount(self) -> None:
-        """Lay out the lanes for the first time."""
-        self.lanes.lay_out()
+        """Adapt the widgets to the terminal's size before the first layout: later, a second layout would follow."""
+        self.composer.fit(self.app.size.height)
+        self.lanes.lay_out(self.app.size.width)
         self._readiness.check()
 
     def on_resize(self, event: events.Resize) -> None:
