@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 
-import pypdf
 import pytest
 from rogue_backend.definitions import rogue
 from tests.pictures import picture
@@ -128,6 +127,8 @@ def test_a_text_becomes_a_section(home):
 
 
 def encrypt(path, content: bytes) -> None:
+    import pypdf  # not above: it takes 0.1 s, in each process that collects the tests
+
     writer = pypdf.PdfWriter(io.BytesIO(content))
     writer.encrypt("password", algorithm="RC4-128")
     writer.write(path)

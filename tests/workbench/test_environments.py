@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import ensurepip
 import os
 import shutil
 import sys
@@ -172,6 +171,8 @@ echo {pip} > "$3"/lib/python{version}/site-packages/pip.pth
 
 def where_pip_is():
     """The packages of the interpreter from which this one was made, or the wheel that comes with Python."""
+    import ensurepip
+
     packages = Path(sysconfig.get_path("purelib", vars={"base": sys.base_prefix}))
     wheels = Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl")
     return packages if (packages / "pip").is_dir() else next(wheels, None)

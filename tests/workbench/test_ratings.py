@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 import pytest
+import scipy
 from bench.simulate.ratings import false_claims, simulated_votes
-from scipy import optimize
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, PRIOR_SD
 from paragone_workbench.compare.ratings.rate import rate
@@ -131,7 +131,7 @@ def test_style_control_fits_what_scipy_fits():
         )  # each of two ξ is ± difference/2
         return (np.logaddexp(0, logits) - outcome * logits).sum() + prior
 
-    expected = optimize.minimize(
+    expected = scipy.optimize.minimize(
         loss, [0, 0], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}
     ).x
     found = rate(votes, control_style=True)
