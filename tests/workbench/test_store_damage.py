@@ -10,7 +10,7 @@ from tests.workbench.report_subjects import ENGINES, add_experiment
 
 from paragone import Json, ParagoneError
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
-from paragone_workbench.paths import history_file
+from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import Measurement, SavedVote
 
@@ -47,10 +47,11 @@ PLAIN = [
 ASSERTION: Json = {"index": 0, "type": "x", "passed": True, "reason": "y", "judges": "z"}
 
 
-@pytest.fixture
-def filled(home):
-    """The history with a conversation and an experiment of each kind of record, twice."""
-    with closing(open_store()) as store:
+@pytest.fixture(scope="module")
+def two_of_each(tmp_path_factory):
+    """The file of a history with a conversation and an experiment of each kind of record, twice."""
+    path = tmp_path_factory.mktemp("history") / "history.db"
+    with closing(open_store(path)) as store:
         for name in ("first", "second"):
             writer = ConversationWriter(store, name)
             writer.answer(writer.conversation.prompts[0], writer.lane(), "An answer.")
@@ -59,7 +60,14 @@ def filled(home):
             store.votes.add(
                 SavedVote(candidates=({"name": "a"}, {"name": "b"}), choice="0", blind=True, created=1)
             )
-    return home
+    return path.read_bytes()
+
+
+@pytest.fixture
+def filled(home, two_of_each):
+    """The history is a copy of that file."""
+    private_folder(history_file().parent)
+    history_file().write_bytes(two_of_each)
 
 
 def read_all(store):
