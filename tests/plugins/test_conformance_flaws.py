@@ -23,6 +23,10 @@ CHECKS = [
 ]
 """In the order in which pytest runs them."""
 OPENING = OpenRequest(model="words")
+SHORT = {"max_tokens": 12}
+"""The options of short answers, in which each flaw shows: half of what the suite asks of a real model.
+
+A backend without this option has none."""
 WITH_ENGINE = {"subject", "engine", "long_sampling"}
 
 
@@ -65,7 +69,7 @@ async def check(kind, name, parameters, opened, folder):
     method = getattr(suite, name)
     needed = set(method.__code__.co_varnames[: method.__code__.co_argcount])
     values = {**parameters, "backend": backend, "opening": OPENING, "tmp_path": folder, "opened": opened}
-    values["sampling"] = value_of(suite, "sampling", backend)
+    values["sampling"] = value_of(suite, "sampling", backend) and SHORT
     if needed & WITH_ENGINE:
         try:
             values["engine"] = await opened.get(backend, OPENING, suite.patience)
