@@ -12,10 +12,9 @@ from paragone_workbench.reporting.public_text import date_text
 NONE = [1e20, -1e20, 1e300, -1e300, math.inf, math.nan, -1.0, 10**400, 253_402_300_800, "abc", b"x", None]
 
 
-@pytest.mark.parametrize("moment", NONE, ids=lambda moment: repr(moment)[:12])
 @pytest.mark.parametrize("shown", [date, when, date_text])
-def test_what_is_no_date_is_a_question_mark(shown, moment):
-    assert shown(moment) == "?"
+def test_what_is_no_date_is_a_question_mark(shown):
+    assert {repr(moment)[:12]: shown(moment) for moment in NONE if shown(moment) != "?"} == {}
 
 
 def test_the_first_and_the_last_date_are_shown():
