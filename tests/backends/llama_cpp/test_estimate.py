@@ -36,7 +36,7 @@ def resident(worker):
     return psutil.Process(worker.pid).memory_info().rss
 
 
-@pytest.mark.parametrize("quantization", ["Q4_1", "Q8_0", "Q4_0", "Q3_K_M"])
+@pytest.mark.parametrize("quantization", ["Q4_1", "Q4_0", "Q3_K_M"])
 async def test_an_estimate_agrees_with_the_memory_of_the_process(
     whole_model_path, whole_quantized, tmp_path, quantization
 ):
