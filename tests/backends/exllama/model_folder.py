@@ -3,6 +3,7 @@
 The tokenizer is real: the tokens 0 to 255 are the bytes in byte-level BPE, followed by the special tokens.
 """
 
+import functools
 import json
 import os
 import random
@@ -37,6 +38,7 @@ TEMPLATE = (
 )
 
 
+@functools.cache
 def byte_characters():
     """Return the character that byte-level BPE uses for each byte, as in GPT-2."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]

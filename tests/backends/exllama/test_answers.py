@@ -138,7 +138,7 @@ async def test_thinking_goes_to_its_own_channel(open_chat, library, spoken, toke
 
 @both
 async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library):
-    async with open_chat(library) as chat:
+    async with open_chat(library, max_seq_len=512) as chat:
         events = await chat.events("Say it.", temperature=0)
         caution, finish = events[-2:]
         assert isinstance(caution, Caution)
@@ -147,16 +147,16 @@ async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library):
         usage = finish.usage
         assert usage.prompt_tokens + usage.completion_tokens == chat.loaded.context
         # ExLlamaV3 reserves one token.
-        assert chat.loaded.context == {"exllamav2": 1024, "exllamav3": 1023}[library]
+        assert chat.loaded.context == {"exllamav2": 512, "exllamav3": 511}[library]
 
 
 @both
 async def test_space_for_drafted_tokens_is_reserved_at_the_end_of_the_cache(open_chat, library):
-    async with open_chat(library, draft_ngram=True, draft_tokens=5) as chat:
+    async with open_chat(library, max_seq_len=512, draft_ngram=True, draft_tokens=5) as chat:
         _, _, finish = await chat.ask("Say it.", temperature=0)
         usage = finish.usage
         assert usage.prompt_tokens + usage.completion_tokens == chat.loaded.context
-        assert chat.loaded.context == {"exllamav2": 1024 - 5, "exllamav3": 1023 - 5}[library]
+        assert chat.loaded.context == {"exllamav2": 512 - 5, "exllamav3": 511 - 5}[library]
         assert usage.drafted_tokens > usage.accepted_tokens > 0
         _, _, finish = await chat.ask("Say it.", max_tokens=7, temperature=0)
         assert finish.usage.completion_tokens == 7

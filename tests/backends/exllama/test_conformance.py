@@ -25,7 +25,7 @@ class Conformance(BackendConformance):
 
     @pytest.fixture
     def sampling(self):
-        return {"max_tokens": 24, "seed": 1}
+        return {"max_tokens": 12, "seed": 1}
 
     @pytest.fixture
     def long_sampling(self):

@@ -35,7 +35,7 @@ async def test_two_engines_have_one_server(program, open_lane, text):
     assert text(both[0][0]) == text(alone) == text(both[1][0])
 
 
-async def test_they_answer_at_the_same_time(wheel, open_lane):
+async def test_they_answer_at_the_same_time_and_the_last_one_ends_it(wheel, open_lane):
     first, second = await asyncio.gather(*(open_lane(wheel, n_parallel=2) for _ in range(2)))
     long = first.run("Write a very long story.", max_tokens=900)
     async for event in long:
@@ -47,10 +47,6 @@ async def test_they_answer_at_the_same_time(wheel, open_lane):
     await first.engine.stop()
     rest = [event async for event in long]
     assert rest[-1].reason == "cancelled", "the long answer ended before the short one"
-
-
-async def test_the_last_one_ends_it(wheel, open_lane):
-    first, second = [await open_lane(wheel, n_parallel=2) for _ in range(2)]
     await first.engine.close()
     assert psutil.pid_exists(second.pid)
     _, error = await second.ask(max_tokens=4)
@@ -59,18 +55,13 @@ async def test_the_last_one_ends_it(wheel, open_lane):
     assert not psutil.pid_exists(second.pid)
 
 
-async def test_a_third_one_gets_a_server_of_its_own(wheel, open_lane):
-    lanes = [await open_lane(wheel, n_parallel=2) for _ in range(3)]
-    assert len({lane.pid for lane in lanes}) == 2
-
-
-@pytest.mark.parametrize("options", [{}, {"n_ctx": 512, "n_parallel": 2}], ids=["alone", "other options"])
-async def test_others_do_not_share(wheel, open_lane, options):
-    first, second = (
-        await open_lane(wheel, **options),
-        await open_lane(wheel, **{"n_parallel": 1, **options, "n_ctx": 256}),
-    )
-    assert first.pid != second.pid
+async def test_a_third_one_and_others_do_not_share(wheel, open_lane):
+    two = [await open_lane(wheel, n_parallel=2) for _ in range(2)]
+    assert two[0].pid == two[1].pid
+    full = await open_lane(wheel, n_parallel=2)
+    others = await open_lane(wheel, n_parallel=2, n_ctx=512)
+    alone = [await open_lane(wheel), await open_lane(wheel)]
+    assert len({lane.pid for lane in (two[0], full, others, *alone)}) == 5
 
 
 async def test_a_crash_is_one_of_both(wheel, open_lane):

@@ -28,6 +28,10 @@ class TestConformance(BackendConformance):
     def opening(self, llama_server):
         return OpenRequest(model="smollm2", options={"url": llama_server})
 
+    @pytest.fixture
+    def sampling(self):
+        return {"max_tokens": 12}
+
 
 @pytest.fixture
 def bare(llama_server):

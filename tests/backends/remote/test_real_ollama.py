@@ -40,6 +40,10 @@ class TestConformance(BackendConformance):
     def opening(self, ollama_server):
         return OpenRequest(model="smollm2", options={"url": ollama_server, **OPTIONS})
 
+    @pytest.fixture
+    def sampling(self):
+        return {"max_tokens": 12}
+
 
 def get(url, body=None):
     """Ask a server without any of the code under test."""

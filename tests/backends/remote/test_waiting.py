@@ -97,26 +97,15 @@ def one_slot(run_llama_server):
         yield url
 
 
-async def test_a_request_in_the_queue_of_llama_server_is_told_as_waiting(one_slot, open_smollm2):
-    first, second = await open_smollm2(one_slot), await open_smollm2(one_slot)
-    async with asyncio.timeout(120):
-        answering = first.run(STORY, **LONG)
-        async with contextlib.aclosing(answering):
-            while not isinstance(await anext(answering), Token):
-                pass
-            waiting = second.run("Hello?", max_tokens=2)
-            async with contextlib.aclosing(waiting):
-                assert isinstance(await anext(waiting), Queued)
-                await first.engine.stop()
-                async for _ in answering:
-                    pass
-                events = [event async for event in waiting]
-    kinds = [type(event) for event in events if not isinstance(event, Queued)]
-    assert Token in kinds
-    assert Queued not in kinds[1:]
+async def test_requests_in_the_queue_of_llama_server_are_told_as_waiting_and_marked_as_shared(
+    one_slot, open_smollm2
+):
+    events = []
 
+    async def hello(lane):
+        async for event in lane.run("Hello?", max_tokens=2):
+            events.append(event)  # noqa: PERF401 (the first is awaited)
 
-async def test_a_run_that_waited_in_a_queue_is_marked_as_shared(one_slot):
     options = {"url": one_slot, **LONG}
     definition = EngineDefinition(name="box", backend="openai", model="smollm2", options=options)
     lanes = first, second = [Lane(definition, EnginePool(Registry())) for _ in range(2)]
@@ -128,8 +117,9 @@ async def test_a_run_that_waited_in_a_queue_is_marked_as_shared(one_slot):
         async with asyncio.timeout(60):
             while answering.phase != "decode":
                 await asyncio.sleep(0.02)
+            third = asyncio.create_task(hello(await open_smollm2(one_slot)))
             waiting = second.ask(Prompt(text=STORY))
-            while second.state != "queued":
+            while second.state != "queued" or not events:
                 await asyncio.sleep(0.02)
         await first.stop()
         await first.answered()
@@ -138,6 +128,11 @@ async def test_a_run_that_waited_in_a_queue_is_marked_as_shared(one_slot):
                 await asyncio.sleep(0.02)
         await second.stop()
         await second.answered()
+        await third
+        assert isinstance(events[0], Queued)
+        kinds = [type(event) for event in events if not isinstance(event, Queued)]
+        assert Token in kinds
+        assert Queued not in kinds[1:]
         assert (answering.result.metrics.shared, waiting.result.metrics.shared) == (False, True)
     finally:
         for lane in lanes:

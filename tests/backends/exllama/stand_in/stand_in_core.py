@@ -7,6 +7,8 @@ A prompt can contain commands; the last one of each kind is used:
                   before it with `prefill`
 """
 
+import functools
+import heapq
 import json
 import math
 import re
@@ -67,10 +69,14 @@ class Commands:
 
 def logits(size, sequence, wanted):
     """Return logits that make `wanted` the most likely token by far, and give the others a small probability."""
-    seed = sequence[-1] * 31 + len(sequence) * 7
-    row = [((seed + 17 * token) % 101) / 50 - 4.0 for token in range(size)]
+    row = list(_small(size, (sequence[-1] * 31 + len(sequence) * 7) % 101))
     row[wanted] = 3.0
     return row
+
+
+@functools.cache
+def _small(size, seed):
+    return tuple(((seed + 17 * token) % 101) / 50 - 4.0 for token in range(size))
 
 
 def padded(row, multiple, filling):
@@ -79,7 +85,8 @@ def padded(row, multiple, filling):
 
 
 def sample(row, draw, *, greedy, temperature, top_k):
-    best = sorted(range(len(row)), key=lambda token: -row[token])[: (1 if greedy else top_k or None)]
+    count = 1 if greedy else top_k or len(row)
+    best = heapq.nlargest(count, range(len(row)), key=row.__getitem__)
     weights = [math.exp(row[token] / (1.0 if greedy else temperature)) for token in best]
     mark = draw * sum(weights)
     for token, weight in zip(best, weights, strict=True):
