@@ -23,6 +23,8 @@ from hostile_server import OLLAMA, HostileServer
 from loopback_server import running_in_thread
 from tests import program_forks
 
+from paragone_cli.main import main
+
 PROGRAM = str(Path(sys.executable).with_name("paragone"))
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "command-line.schema.json").read_text())
 PATIENCE = 60.0
@@ -38,6 +40,18 @@ def cut(limit: int) -> str:
 def paragone(*argv: str, stdin: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the program to its end; its standard input is a pipe, empty if nothing is given."""
     return program_forks.run(PROGRAM, argv, stdin.encode() if isinstance(stdin, str) else stdin, PATIENCE)
+
+
+@pytest.fixture
+def run_here(capsys: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs the program to its end in this process: for commands that open no engine."""
+
+    def run(*argv: str) -> subprocess.CompletedProcess[bytes]:
+        status = main(argv)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(argv, status, said.out.encode(), said.err.encode())
+
+    return run
 
 
 @pytest.fixture

@@ -236,9 +236,9 @@ def test_what_fits_on_no_gpu_of_this_size_is_left_out_with_the_numbers(tmp_path)
         ([*ENGINES, "--suite", "{folder}/plain.jsonl"], "No prompt of plain.jsonl has assertions"),
     ],
 )
-def test_what_decides_nothing_is_refused(argv, sentence, tmp_path):
+def test_what_decides_nothing_is_refused(argv, sentence, tmp_path, run_here):
     (tmp_path / "plain.jsonl").write_text('{"prompt": "Hi"}\n')
-    done = paragone("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
+    done = run_here("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 

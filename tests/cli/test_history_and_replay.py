@@ -94,8 +94,8 @@ def test_an_answer_goes_on():
         (("replay",), "required: RUN|EXPERIMENT|FILE"),
     ],
 )
-def test_ids_that_do_not_exist(argv, sentence):
-    done = paragone(*argv)
+def test_ids_that_do_not_exist(argv, sentence, run_here):
+    done = run_here(*argv)
     assert done.returncode == 2
     assert sentence in said(done)
 
@@ -401,9 +401,9 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         ),
     ],
 )
-def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch):
+def test_wrong_actions_on_the_history(argv, sentence, tmp_path, monkeypatch, run_here):
     monkeypatch.chdir(tmp_path)
-    done = paragone("history", *argv)
+    done = run_here("history", *argv)
     assert done.returncode == 2
     assert sentence in said(done)
     assert not list(tmp_path.glob("x.*"))

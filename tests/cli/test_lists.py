@@ -150,11 +150,11 @@ def test_a_folder_that_is_not_there(settings):
 @pytest.mark.parametrize(
     "backend", ["llama_cpp", "llama_server", "exllamav2", "exllamav3", "ollama", "openai", "rogue"]
 )
-def test_every_option_is_listed_with_what_it_does(backend):
-    done = paragone("options", backend)
+def test_every_option_is_listed_with_what_it_does(backend, run_here):
+    done = run_here("options", backend)
     assert (done.returncode, said(done)) == (0, "")
     shown = " ".join(done.stdout.decode().split())
-    found = data("options", paragone("options", backend, "--json"))
+    found = data("options", run_here("options", backend, "--json"))
     kinds = Registry().get(backend)
     assert [option["name"] for option in found["load"]] == [
         info.name for info in describe(kinds.load_options)

@@ -117,7 +117,7 @@ def test_votes_between_engines_of_the_same_name(store):
 
 
 @pytest.mark.parametrize("name", ["e9", "3", "e", "r3", "e³"])
-def test_an_experiment_that_does_not_exist(home, name):
-    done = paragone("ratings", "--experiment", name)
+def test_an_experiment_that_does_not_exist(home, name, run_here):
+    done = run_here("ratings", "--experiment", name)
     assert done.returncode == 2
     assert name in said(done)

@@ -90,13 +90,13 @@ def test_the_document_is_the_portable_one(history, tmp_path):
         (("x", "--to", "r.md"), "'x' is not the id of an experiment or a conversation."),
     ],
 )
-def test_mistakes_are_sentences(history, tmp_path, monkeypatch, argv, sentence):
+def test_mistakes_are_sentences(history, tmp_path, monkeypatch, run_here, argv, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "protected.md").touch(0o444)
     (tmp_path / "old.md").touch()
     (tmp_path / "history.json").symlink_to(history_file())
     before = sorted(os.listdir(tmp_path))
-    done = paragone("report", *argv)
+    done = run_here("report", *argv)
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {sentence}")
     assert sorted(os.listdir(tmp_path)) == before
@@ -121,9 +121,9 @@ def test_a_damaged_record_is_named(history, tmp_path):
 
 
 @pytest.mark.parametrize("argv", [(), ("--to", "r.md"), ("e7", "--to", "r.md"), ("x", "--to", "r.md")])
-def test_without_a_known_id_the_newest_are_named(history, tmp_path, monkeypatch, argv):
+def test_without_a_known_id_the_newest_are_named(history, tmp_path, monkeypatch, run_here, argv):
     monkeypatch.chdir(tmp_path)
-    assert "The newest are: e1 (" in said(paragone("report", *argv))
+    assert "The newest are: e1 (" in said(run_here("report", *argv))
 
 
 def test_a_folder_that_cannot_be_written_to(history):

@@ -192,9 +192,9 @@ def test_a_file_with_mistakes_runs_nothing(prompts, tmp_path):
         (("list", "--failed"), "`paragone suite list` does not take --failed; `suite show` does."),
     ],
 )
-def test_what_cannot_be_done(prompts, argv, sentence):
+def test_what_cannot_be_done(prompts, argv, sentence, run_here):
     file = prompts("x")
-    done = paragone("suite", *(file if word == "FILE" else word for word in argv))
+    done = run_here("suite", *(file if word == "FILE" else word for word in argv))
     assert done.returncode == 2
     assert sentence in said(done)
 
