@@ -7,50 +7,50 @@ from paragone_tui.commands import COMMANDS
 from .conftest import data, paragone, said
 
 
-def test_path(home, settings):
+def test_path(home, settings, run_here):
     path = home / "config" / "paragone" / "config.toml"
-    assert paragone("config", "path").stdout.decode() == f"{path}\n"
-    assert data("config path", paragone("config", "path", "--json")) == {"file": str(path), "exists": False}
+    assert run_here("config", "path").stdout.decode() == f"{path}\n"
+    assert data("config path", run_here("config", "path", "--json")) == {"file": str(path), "exists": False}
     settings("")
-    assert data("config path", paragone("config", "path", "--json"))["exists"] is True
+    assert data("config path", run_here("config", "path", "--json"))["exists"] is True
 
 
-def test_init_then_check(home):
+def test_init_then_check(home, run_here):
     path = home / "config" / "paragone" / "config.toml"
-    done = paragone("config", "init")
+    done = run_here("config", "init")
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, f"{path}\n", "")
     assert "[engines.small]" in path.read_text()
-    again = paragone("config", "init")
+    again = run_here("config", "init")
     assert again.returncode == 2
     assert "already exists; nothing was changed." in said(again)
-    checked = paragone("config", "check")
+    checked = run_here("config", "check")
     assert (checked.returncode, checked.stdout.decode()) == (0, f"{path}: no problems found.\n")
 
 
-def test_check_lists_every_problem_with_its_line(settings):
+def test_check_lists_every_problem_with_its_line(settings, run_here):
     path = settings(
         "[lane]\nmode = 'parallel'\n\n[engines.odd]\nbackend = 'rogue'\nmodel = 'steady'\nrat = 5\nrate = 'fast'\n"
     )
-    done = paragone("config", "check")
+    done = run_here("config", "check")
     assert done.returncode == 2
     assert done.stdout.decode().splitlines() == [
         f"{path}:1: There is no section [lane]. Did you mean 'lanes'?",
         f"{path}:7: The engine 'odd' has no option 'rat': its backend rogue does not declare it. Did you mean 'rate'?",
         f"{path}:8: The option 'rate' of the engine 'odd' cannot be 'fast'. It takes a number.",
     ]
-    found = data("config check", paragone("config", "check", "--json"))
+    found = data("config check", run_here("config", "check", "--json"))
     assert [problem["line"] for problem in found["problems"]] == [1, 7, 8]
     assert found["problems"][1]["key"] == "engines.odd.rat"
 
 
-def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path):
+def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path, run_here):
     text = "[lane]\nmode = 'parallel'\n\n[engines.odd]\nbackend = 'rouge'\nmodel = 'steady'\n[chat]\nsytem = 'x'\n"
     path = tmp_path / "m.toml"
     path.write_text(text)
     done = paragone("--config", str(path), "engines")
     assert done.returncode == 2
     assert f"`paragone config check --config {path}` lists all problems in the file." in said(done)
-    checked = paragone("config", "check", "--config", str(path))
+    checked = run_here("config", "check", "--config", str(path))
     assert (
         f"{path}:5: There is no backend 'rouge'. Did you mean 'rogue'?"
         in checked.stdout.decode().splitlines()
@@ -59,26 +59,26 @@ def test_the_command_that_lists_all_problems_names_the_file(settings, tmp_path):
     assert "`paragone config check` lists all problems in the file." in said(paragone("engines"))
 
 
-def test_check_of_what_is_no_toml(settings):
+def test_check_of_what_is_no_toml(settings, run_here):
     path = settings("[lanes\n")
-    done = paragone("config", "check")
+    done = run_here("config", "check")
     assert done.returncode == 2
     assert done.stdout.decode().startswith(f"{path}:1: The file is not valid TOML: ")
 
 
-def test_check_without_a_file(home):
-    done = paragone("config", "check")
+def test_check_without_a_file(home, run_here):
+    done = run_here("config", "check")
     assert done.returncode == 0
     assert "does not exist; the defaults are in force." in done.stdout.decode()
 
 
-def test_a_file_that_was_named_must_be_there():
-    done = paragone("config", "check", "--config", "/nowhere/config.toml")
+def test_a_file_that_was_named_must_be_there(run_here):
+    done = run_here("config", "check", "--config", "/nowhere/config.toml")
     assert done.returncode == 2
     assert "/nowhere/config.toml cannot be read" in said(done)
 
 
-def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
+def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home, run_here):
     path = home / "state" / "paragone" / "state.toml"
     path.parent.mkdir(parents=True)
     path.write_text("[engines")
@@ -86,11 +86,11 @@ def test_what_the_program_had_saved_is_told_of_when_it_cannot_be_read(home):
     assert "saved" not in said(paragone("engines"))  # it was set aside
 
 
-def test_check_knows_the_screen_s_settings(settings):
+def test_check_knows_the_screen_s_settings(settings, run_here):
     path = settings(
         "[keys]\nstop = 'ctrl+c, f1'\nsent = 'f12'\n\n[ui]\ntheme = 'nord-'\n\n[lanes]\nmode = 'paralel'\n"
     )
-    done = paragone("config", "check")
+    done = run_here("config", "check")
     assert done.returncode == 2
     assert done.stdout.decode().splitlines() == [
         f"{path}:2: The key f1 is set for stop and help; one will not work. Give one of them another key.",
@@ -100,22 +100,22 @@ def test_check_knows_the_screen_s_settings(settings):
     ]
 
 
-def test_check_lists_known_names_in_the_same_order_each_time(settings):
+def test_check_lists_known_names_in_the_same_order_each_time(settings, run_here):
     settings("[keys]\nzzz = 'f12'\n\n[ui]\ntheme = 'zzz'\n")
     of_keys, of_themes = (
         line.partition("Known names: ")[2].removesuffix(".").split(", ")
-        for line in paragone("config", "check").stdout.decode().splitlines()
+        for line in run_here("config", "check").stdout.decode().splitlines()
     )
     assert of_keys == [command.id for command in COMMANDS]
     assert of_themes == sorted(of_themes)
 
 
-def test_check_sees_keys_that_no_terminal_sends_and_broken_templates(settings):
+def test_check_sees_keys_that_no_terminal_sends_and_broken_templates(settings, run_here):
     path = settings(
         "[keys]\nsend = 'zork+q, f17'\nstop = 'ctrl+Q'\nhelp = 'question_mark, alt+f7, ctrl+f24'\n\n"
         "[templates]\nwhole = '{{ prompt }} {{ tone }}'\nbroken = 'Say {{ prompt | nothing }}'\n"
     )
-    done = paragone("config", "check")
+    done = run_here("config", "check")
     assert done.returncode == 2
     hint = "Write a character, or names such as ctrl+k, f5, alt+left or question_mark."
     first, second, third = done.stdout.decode().splitlines()
@@ -127,12 +127,12 @@ def test_check_sees_keys_that_no_terminal_sends_and_broken_templates(settings):
     assert "'nothing'. Write" in third
 
 
-def test_check_sees_what_can_reach_no_server(settings):
+def test_check_sees_what_can_reach_no_server(settings, run_here):
     path = settings(
         "[engines.nowhere]\nbackend = 'openai'\nmodel = 'm'\n\n"
         "[engines.open]\nbackend = 'ollama'\nmodel = 'm'\nheaders = ['Authorization: Bearer abc']\n"
     )
-    done = paragone("config", "check")
+    done = run_here("config", "check")
     assert done.returncode == 2
     assert done.stdout.decode().splitlines() == [
         f"{path}:1: The engine 'nowhere': The address of the server is not set. Set url, such as http://127.0.0.1:8000.",
@@ -145,9 +145,9 @@ def test_check_sees_what_can_reach_no_server(settings):
 
 
 @pytest.mark.parametrize("text", ["5", "['a']", "{ a = 1 }"])
-def test_check_names_a_template_that_is_no_text(settings, text):
+def test_check_names_a_template_that_is_no_text(settings, text, run_here):
     settings(f"[templates]\nx = {text}\n")
-    done = paragone("config", "check")
+    done = run_here("config", "check")
     assert done.returncode == 2
     assert "The template 'x' is not text." in said(done) + done.stdout.decode()
     assert "internal error" not in said(done)

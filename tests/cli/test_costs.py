@@ -45,8 +45,8 @@ def runs(home):
         )
 
 
-def test_the_ledger(runs):
-    done = paragone("costs")
+def test_the_ledger(runs, run_here):
+    done = run_here("costs")
     assert (done.returncode, said(done)) == (0, "")
     lines = done.stdout.decode().splitlines()
     table = [line.split() for line in lines[:4]]
@@ -60,8 +60,8 @@ def test_the_ledger(runs):
     assert "The energy is known for 1 of 2 runs." in done.stdout.decode()
 
 
-def test_the_json_of_a_span_with_another_price(runs):
-    done = paragone("costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
+def test_the_json_of_a_span_with_another_price(runs, run_here):
+    done = run_here("costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
     found = data("costs", done)
     (small,) = found["engines"]
     assert (small["engine"], small["runs"], small["joules"], small["devices"]) == (
@@ -77,18 +77,18 @@ def test_the_json_of_a_span_with_another_price(runs):
     assert time.time() - 7300 < found["since"] < time.time() - 7100
 
 
-def test_no_runs(home):
-    done = paragone("costs")
+def test_no_runs(home, run_here):
+    done = run_here("costs")
     assert (done.returncode, done.stdout) == (0, b"")
     assert said(done) == "paragone: The history has no runs yet.\n"
-    assert data("costs", paragone("costs", "--json"))["engines"] == []
-    done = paragone("costs", "--since", "2026-11-01")
+    assert data("costs", run_here("costs", "--json"))["engines"] == []
+    done = run_here("costs", "--since", "2026-11-01")
     assert said(done) == "paragone: The history has no runs since 2026-11-01 00:00.\n"
 
 
 @pytest.mark.parametrize("mistake", [("--since", "soon"), ("--price", "groq:nothing")])
-def test_mistakes_end_with_2(home, mistake):
-    done = paragone("costs", *mistake)
+def test_mistakes_end_with_2(home, mistake, run_here):
+    done = run_here("costs", *mistake)
     assert done.returncode == 2
     assert mistake[1].rpartition(":")[2] in said(done)
 

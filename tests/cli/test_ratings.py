@@ -58,9 +58,9 @@ def test_votes_are_read_as_they_were_saved(store):
 
 
 @pytest.mark.parametrize("candidates", [({},), (), ("x", "y")])
-def test_a_damaged_vote_is_named(store, candidates):
+def test_a_damaged_vote_is_named(store, candidates, run_here):
     number = store.votes.add(SavedVote(candidates=candidates, choice="0", blind=True, created=0))
-    done = paragone("ratings")
+    done = run_here("ratings")
     assert done.returncode == 1
     assert f"Vote {number} of the history cannot be understood" in said(done)
 
@@ -78,40 +78,40 @@ def test_ratings_are_printed(store):
 
 
 @pytest.mark.parametrize("options", [(), ("--style",), ("--all",)])
-def test_the_json_has_the_documented_shape(store, options):
+def test_the_json_has_the_documented_shape(store, options, run_here):
     for choice in (0, 1, "tie"):
         save(store, vote(choice))
     save(store, vote(0, blind=False))
-    found = data("ratings", paragone("ratings", "--json", *options))
+    found = data("ratings", run_here("ratings", "--json", *options))
     assert found["votes"] == (4 if options == ("--all",) else 3)
     assert (found["style"] is not None) == (options == ("--style",))
     assert [it["engine"] for it in found["engines"]]
 
 
-def test_the_votes_of_an_experiment(store):
+def test_the_votes_of_an_experiment(store, run_here):
     number = experiment(store)
     save(store, vote(0), experiment_id=number)
     save(store, vote(1))
-    assert data("ratings", paragone("ratings", "--json", "--experiment", f"e{number}"))["votes"] == 1
+    assert data("ratings", run_here("ratings", "--json", "--experiment", f"e{number}"))["votes"] == 1
 
 
-def test_no_votes(home):
-    done = paragone("ratings", "--json")
+def test_no_votes(home, run_here):
+    done = run_here("ratings", "--json")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "There are no votes to rate engines by." in said(done)
 
 
-def test_no_blind_votes(store):
+def test_no_blind_votes(store, run_here):
     save(store, vote(0, blind=False))
-    done = paragone("ratings")
+    done = run_here("ratings")
     assert done.returncode == 1
     assert "was blind" in said(done)
     assert "--all" in said(done)
 
 
-def test_votes_between_engines_of_the_same_name(store):
+def test_votes_between_engines_of_the_same_name(store, run_here):
     save(store, vote(0, engines=("small", "small")))
-    done = paragone("ratings")
+    done = run_here("ratings")
     assert done.returncode == 1
     assert "all engines had the same name" in said(done)
 

@@ -36,8 +36,8 @@ def history(home: Path) -> None:
     ("name", "beginning"),
     [("r.html", "<!DOCTYPE html>"), ("r.md", "# "), ("r.csv", "run,"), ("r.json", '{"paragone_document"')],
 )
-def test_each_format_is_written(history, tmp_path, subject, name, beginning):
-    done = paragone("report", subject, "--to", str(tmp_path / name))
+def test_each_format_is_written(history, tmp_path, subject, name, beginning, run_here):
+    done = run_here("report", subject, "--to", str(tmp_path / name))
     assert (done.returncode, done.stdout) == (0, b"")
     assert said(done).startswith(f"paragone: {tmp_path / name} is written (")
     written = (tmp_path / name).read_text()
@@ -64,8 +64,8 @@ def test_a_suite_becomes_a_report(tmp_path):
         assert text in page
 
 
-def test_the_document_is_the_portable_one(history, tmp_path):
-    paragone("report", "e1", "--to", str(tmp_path / "r.json"))
+def test_the_document_is_the_portable_one(history, tmp_path, run_here):
+    run_here("report", "e1", "--to", str(tmp_path / "r.json"))
     document = json.loads((tmp_path / "r.json").read_text())
     assert (document["kind"], document["id"], len(document["runs"])) == ("experiment", "e1", 4)
 
@@ -102,17 +102,17 @@ def test_mistakes_are_sentences(history, tmp_path, monkeypatch, run_here, argv, 
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_force_replaces_a_file(history, tmp_path):
+def test_force_replaces_a_file(history, tmp_path, run_here):
     (tmp_path / "r.md").write_text("old")
-    assert paragone("report", "e1", "--to", str(tmp_path / "r.md"), "--force").returncode == 0
+    assert run_here("report", "e1", "--to", str(tmp_path / "r.md"), "--force").returncode == 0
     assert (tmp_path / "r.md").read_text().startswith("# ")
 
 
-def test_a_damaged_record_is_named(history, tmp_path):
+def test_a_damaged_record_is_named(history, tmp_path, run_here):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         (number,) = database.execute("SELECT min(number) FROM cell").fetchone()
         database.execute("UPDATE cell SET assertions = '[7]' WHERE number = ?", (number,))
-    done = paragone("report", "e1", "--to", str(tmp_path / "r.md"))
+    done = run_here("report", "e1", "--to", str(tmp_path / "r.md"))
     assert done.returncode == 1
     assert said(done).startswith(
         f"paragone: The result of the assertions of run {number} cannot be read: the record in the"
@@ -126,8 +126,8 @@ def test_without_a_known_id_the_newest_are_named(history, tmp_path, monkeypatch,
     assert "The newest are: e1 (" in said(run_here("report", *argv))
 
 
-def test_a_folder_that_cannot_be_written_to(history):
-    done = paragone("report", "e1", "--to", "/proc/r.md")
+def test_a_folder_that_cannot_be_written_to(history, run_here):
+    done = run_here("report", "e1", "--to", "/proc/r.md")
     assert done.returncode in (1, 2)
     assert said(done).startswith("paragone: /proc/r.md cannot be written: ")
 
