@@ -28,9 +28,9 @@ def answered(request, **more):
     )
 
 
-def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
+def test_a_suite_is_answered_elsewhere(prompts, tmp_path, run_here):
     batch, results = tmp_path / "batch.jsonl", tmp_path / "results.jsonl"
-    done = paragone(
+    done = run_here(
         "suite", "export", prompts, "--engines", BIG, "scripted:a", "--set", "big.top_k=5", "--to", str(batch), "--json"
     )  # fmt: skip
     assert data("suite export", done) == {
@@ -42,9 +42,9 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
         "warning: A batch has no field for these options of big: top_k. These options do not apply."
         in said(done)
     )
-    again = paragone("suite", "export", "e1", "--to", str(batch))
+    again = run_here("suite", "export", "e1", "--to", str(batch))
     assert (again.returncode, f"{batch} exists already." in said(again)) == (2, True)
-    assert paragone("suite", "export", "e1", "--to", str(batch), "--force").returncode == 0
+    assert run_here("suite", "export", "e1", "--to", str(batch), "--force").returncode == 0
     requests = [json.loads(line) for line in batch.read_text().splitlines()]
     results.write_text("".join(map(answered, requests)) + "nothing\n")
     done = paragone("suite", "import", "e1", str(results), "--json")
@@ -53,17 +53,17 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path):
     assert data("suite import", done) == {
         "id": "e1", "answers": 2, "errors": 0, "known": 0, "refused": 1, "left": 2,
     }  # fmt: skip
-    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
+    shown = data("suite show", run_here("suite", "show", "e1", "--json"))
     assert [it["assertions"][0]["passed"] for it in shown["runs"]] == [True, False]
     done = paragone("suite", "import", "e1", str(results))
     assert "Imported: 0 answers, 0 failed requests. Known before: 2. Not imported: 1 line." in said(done)
     assert done.stdout.decode().splitlines()[1].split()[:7] == ["big", "2", "0", "1", "of", "2", "–"]
-    again = paragone("suite", "export", "e1", "--engines", "big", "--to", str(tmp_path / "again.jsonl"))
+    again = run_here("suite", "export", "e1", "--engines", "big", "--to", str(tmp_path / "again.jsonl"))
     assert said(again) == "paragone: big has no unfinished runs; no file is written.\n"
     assert not (tmp_path / "again.jsonl").exists()
 
 
-def test_wrong_commands(prompts, tmp_path):
+def test_wrong_commands(prompts, tmp_path, run_here):
     to = ("--to", str(tmp_path / "batch.jsonl"))
     for argv, sentence in [
         (("export", prompts, "--engines", BIG), "A batch needs a file to be written to."),
@@ -79,5 +79,5 @@ def test_wrong_commands(prompts, tmp_path):
         done = paragone("suite", *argv)
         assert done.returncode == 2, argv
         assert sentence in said(done)
-    done = paragone("suite", "list", "--json")
+    done = run_here("suite", "list", "--json")
     assert json.loads(done.stdout) == {"experiments": []}
