@@ -144,16 +144,16 @@ def test_a_crash_as_json():
     assert "SIGKILL" in said(done)
 
 
-def test_an_engine_that_is_not_there(settings):
+def test_an_engine_that_is_not_there(settings, run_here):
     settings("[engines.small]\nbackend = 'rogue'\nmodel = 'steady'\n")
-    done = paragone("ask", "smal", "hi")
+    done = run_here("ask", "smal", "hi")
     assert done.returncode == 2
     assert said(done).startswith("paragone: There is no engine 'smal'.\nDid you mean 'small'?")
 
 
 @pytest.mark.model
-def test_a_path_instead_of_an_engine(smollm2):
-    done = paragone("ask", str(smollm2), "hi")
+def test_a_path_instead_of_an_engine(smollm2, run_here):
+    done = run_here("ask", str(smollm2), "hi")
     assert done.returncode == 2
     assert said(done) == (
         f"paragone: There is no engine {str(smollm2)!r}.\n"
@@ -176,16 +176,16 @@ def test_a_model_that_is_not_there():
         ("rate", "Write key=value"),
     ],
 )
-def test_a_setting_that_cannot_be(setting, sentence):
-    done = paragone("ask", "rogue:steady", "hi", "--set", setting)
+def test_a_setting_that_cannot_be(setting, sentence, run_here):
+    done = run_here("ask", "rogue:steady", "hi", "--set", setting)
     assert done.returncode == 2
     assert done.stdout == b""
     assert sentence in said(done)
 
 
-def test_a_config_that_cannot_be_used_says_where(settings):
+def test_a_config_that_cannot_be_used_says_where(settings, run_here):
     path = settings("[lanes]\n\nmode = 'sideways'\n")
-    done = paragone("ask", "rogue:steady", "hi")
+    done = run_here("ask", "rogue:steady", "hi")
     assert done.returncode == 2
     assert said(done).startswith(f"paragone: {path}:3: ")
 
@@ -242,8 +242,8 @@ def test_tokens_with_their_probabilities(smol):
         (("--logprobs", "-1", "--json"), "'-1' is not a whole number"),
     ],
 )
-def test_log_probabilities_that_cannot_be(words, sentence):
-    done = paragone("ask", "rogue:steady", "hi", *words)
+def test_log_probabilities_that_cannot_be(words, sentence, run_here):
+    done = run_here("ask", "rogue:steady", "hi", *words)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 
@@ -471,8 +471,8 @@ def test_a_model_that_sees_nothing_says_so(tmp_path):
     assert "steady does not accept images.\n" in said(done)
 
 
-def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
-    done = paragone("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
+def test_an_image_that_is_none_is_refused_before_anything_is_loaded(tmp_path, run_here):
+    done = run_here("ask", "rogue:seeing", "Which?", "--attach", str(tmp_path / "nowhere.png"))
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no file" in said(done)
 

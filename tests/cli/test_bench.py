@@ -115,8 +115,8 @@ def test_a_test_beyond_the_context_is_skipped_with_a_sentence():
         ),
     ],
 )
-def test_numbers_out_of_range(argv, sentence):
-    done = paragone("bench", "rogue:steady", *argv)
+def test_numbers_out_of_range(argv, sentence, run_here):
+    done = run_here("bench", "rogue:steady", *argv)
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
 
@@ -234,8 +234,8 @@ def test_an_engine_that_answers_one_at_a_time_is_refused_before_it_is_opened():
     assert [level["answers"] for level in data("bench", alone)["engines"][0]["users"]] == [2, 2]
 
 
-def test_more_users_than_the_slots_that_were_asked_for_are_refused(smollm2):
-    done = paragone("bench", f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
+def test_more_users_than_the_slots_that_were_asked_for_are_refused(smollm2, run_here):
+    done = run_here("bench", f"llama_server:{smollm2}", "--users", "8", "--set", "n_parallel=3")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "answers 3 prompts at a time, so 8 users at once cannot be measured." in said(done)
 

@@ -132,8 +132,8 @@ def test_nothing_that_differs_is_an_empty_list():
     ]
 
 
-def test_an_option_of_an_engine_that_is_not_there():
-    done = paragone("compare", "rogue:steady", "--prompt", "hi", "--set", "other.max_tokens=2")
+def test_an_option_of_an_engine_that_is_not_there(run_here):
+    done = run_here("compare", "rogue:steady", "--prompt", "hi", "--set", "other.max_tokens=2")
     assert done.returncode == 2
     assert "has no option 'other.max_tokens'" in said(done)
 
@@ -163,21 +163,21 @@ def test_a_lane_that_fails_leaves_the_others_alone():
     assert "word3 word4 \n" in plain.stdout.decode()
 
 
-def test_an_engine_that_is_not_there_ends_it_before_it_begins():
-    done = paragone("compare", "rogue:steady", "nothing", "--prompt", "hi")
+def test_an_engine_that_is_not_there_ends_it_before_it_begins(run_here):
+    done = run_here("compare", "rogue:steady", "nothing", "--prompt", "hi")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no engine 'nothing'." in said(done)
 
 
-def test_an_option_that_one_of_them_does_not_have():
-    done = paragone("compare", "rogue:steady", "llama_cpp:/x.gguf", "--prompt", "hi", "--set", "rate=5")
+def test_an_option_that_one_of_them_does_not_have(run_here):
+    done = run_here("compare", "rogue:steady", "llama_cpp:/x.gguf", "--prompt", "hi", "--set", "rate=5")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "The engine 'x' has no option 'rate'" in said(done)
 
 
-def test_a_wrong_option_in_the_config_ends_it_before_it_begins(settings):
+def test_a_wrong_option_in_the_config_ends_it_before_it_begins(settings, run_here):
     settings("[engines.odd]\nbackend = 'rogue'\nmodel = 'steady'\nrate = 'fast'\n")
-    done = paragone("compare", "rogue:steady", "odd", "--prompt", "hi")
+    done = run_here("compare", "rogue:steady", "odd", "--prompt", "hi")
     assert (done.returncode, done.stdout) == (2, b"")
 
 

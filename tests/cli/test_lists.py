@@ -121,8 +121,8 @@ def test_models_in_lines(folder):
     assert "\x1b" not in done.stdout.decode()
 
 
-def test_models_of_a_backend_that_is_not_there():
-    done = paragone("models", "llama_cp")
+def test_models_of_a_backend_that_is_not_there(run_here):
+    done = run_here("models", "llama_cp")
     assert done.returncode == 2
     assert "Did you mean 'llama_cpp'?" in said(done)
 
@@ -174,8 +174,8 @@ def test_options_say_what_is_taken():
     assert max(map(len, shown.splitlines())) <= 100
 
 
-def test_options_of_a_backend_that_is_not_there():
-    done = paragone("options", "llamacpp")
+def test_options_of_a_backend_that_is_not_there(run_here):
+    done = run_here("options", "llamacpp")
     assert done.returncode == 2
     assert "llama_cpp" in said(done)
 
