@@ -257,17 +257,6 @@ def test_nothing_is_recorded(home):
 
 
 def test_a_reader_that_has_had_enough():
-    done = subprocess.run(
-        f"'{PROGRAM}' ask rogue:steady hi {' '.join((*ENDLESS, *SLOW))} </dev/null | head -c1",
-        shell=True,
-        capture_output=True,
-        timeout=60,
-        executable="/bin/bash",
-    )
-    assert (done.stdout, said(done)) == (b"w", "")
-
-
-def test_the_exit_code_where_the_reader_is_gone():
     with running("ask", "rogue:steady", "hi", *ENDLESS, *SLOW) as process:
         assert first(process, 1) == b"w"
         engines = engines_of(process.pid)
