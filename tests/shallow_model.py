@@ -6,6 +6,7 @@ does all that it does with the whole model, in a fraction of the time. Its answe
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 from pathlib import Path
@@ -16,6 +17,7 @@ ALIGNMENT = 32
 UINT32, STRING, ARRAY = 4, 8, 9
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, UINT32: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a value of each type that has a fixed size."""
+LENGTH = struct.Struct("<Q")
 
 
 def make_shallow(source: Path, target: Path, *, layers: int = 2, vocabulary: int = 4096) -> None:
@@ -23,7 +25,11 @@ def make_shallow(source: Path, target: Path, *, layers: int = 2, vocabulary: int
 
     The tokens must be those of byte pair encoding: each merge makes the next token, of two earlier ones.
     """
-    data = source.read_bytes()
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        target.write_bytes(_shallow(source, data, layers, vocabulary))
+
+
+def _shallow(source: Path, data: mmap.mmap, layers: int, vocabulary: int) -> bytes:
     architecture = read_header(str(source)).architecture
     values, at = _values(data)
     count = {name: _length(values[f"tokenizer.ggml.{name}"]) for name in ("tokens", "token_type", "merges")}
@@ -56,10 +62,10 @@ def make_shallow(source: Path, target: Path, *, layers: int = 2, vocabulary: int
         weights += content + bytes(-len(content) % ALIGNMENT)
     head = data[:8] + struct.pack("<QQ", len(kept), len(values))
     head += b"".join(_text(key) + value for key, value in values.items()) + entries
-    target.write_bytes(head + bytes(-len(head) % ALIGNMENT) + weights)
+    return head + bytes(-len(head) % ALIGNMENT) + weights
 
 
-def _values(data: bytes) -> tuple[dict[str, bytes], int]:
+def _values(data: mmap.mmap) -> tuple[dict[str, bytes], int]:
     """Return the type and value of each key as they stand in the file, and the position after the last."""
     values = {}
     at = 24
@@ -71,16 +77,19 @@ def _values(data: bytes) -> tuple[dict[str, bytes], int]:
     return values, at
 
 
-def _end(data: bytes, kind: int, at: int, most: int | None = None) -> int:
-    """Return the position after a value; after the first `most` items, if it is an array."""
+def _end(data: bytes | mmap.mmap, kind: int, at: int, most: int | None = None) -> int:
+    """Return the position after a value; after the first `most` items, if it is an array of texts or numbers."""
     if kind == STRING:
-        return at + 8 + int.from_bytes(data[at : at + 8], "little")
+        return at + 8 + LENGTH.unpack_from(data, at)[0]
     if kind != ARRAY:
         return at + SIZES[kind]
     kind, count = struct.unpack_from("<IQ", data, at)
     at += 12
-    for _ in range(count if most is None else most):
-        at = _end(data, kind, at)
+    count = count if most is None else most
+    if kind in SIZES:
+        return at + count * SIZES[kind]
+    for _ in range(count):
+        at += 8 + LENGTH.unpack_from(data, at)[0]
     return at
 
 

@@ -442,11 +442,11 @@ def test_greedy_tokens_are_those_of_the_chain(chat):
 
 
 def test_an_answer_goes_on_after_its_end(whole_chat):
-    ended = whole_chat.events(CAPITAL, temperature=0, max_tokens=20)
+    ended = whole_chat.events(CAPITAL, temperature=0, max_tokens=12)
     assert ended[-1].reason == "stop"
     count = ended[-1].usage.completion_tokens
-    endless = whole_chat.events(CAPITAL, temperature=0, max_tokens=20, ignore_eos=True)
-    assert (endless[-1].reason, endless[-1].usage.completion_tokens) == ("length", 20)
+    endless = whole_chat.events(CAPITAL, temperature=0, max_tokens=12, ignore_eos=True)
+    assert (endless[-1].reason, endless[-1].usage.completion_tokens) == ("length", 12)
     ids = [[it.id for it in tokens_of(events)] for events in (ended, endless)]
     assert ids[1][:count] == ids[0]
     assert tokens_of(endless)[count].text == "", "the end-of-text token has no text"

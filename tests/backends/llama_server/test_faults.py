@@ -190,7 +190,8 @@ async def test_a_foreign_server_at_the_port_gets_no_prompt(wheel, open_lane):
 
 
 async def test_a_context_that_does_not_fit(wheel, open_lane):
-    error = await fails(open_lane, wheel, EngineError, n_ctx=1 << 24, arguments=[])
+    options = {"n_ctx": 1 << 23, "type_k": "f32", "type_v": "f32", "arguments": []}
+    error = await fails(open_lane, wheel, EngineError, **options)
     assert "does not fit in memory" in error.sentence
 
 
