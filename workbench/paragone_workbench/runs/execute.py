@@ -197,12 +197,19 @@ class Execution:
         silence = SilenceWatch(run, NOTICE_S if handle.addresses else NOTICE_LOCAL_S)
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
-                burst = _Burst()
+                since = handled = time.monotonic()
                 async for event in events:
-                    await burst.pause_if_long()
+                    # Events that have already arrived are read without a pause, which would block the loop.
+                    now = time.monotonic()
+                    if now - handled > PAUSE_AFTER_S:
+                        since = now  # while the run waited for the event, the loop has handled others
+                    elif now - since > PAUSE_AFTER_S:
+                        await asyncio.sleep(0)
+                        since = time.monotonic()
                     silence.note_event()
                     meter.feed(event)
                     self._take(event)
+                    handled = time.monotonic()
         finally:
             silence.end()
             self._asked = None
@@ -287,26 +294,6 @@ class Execution:
         run.phase = "ended"
         run.result = dataclasses.replace(run.result, ended=time.time())
         run.notify(lambda observer: observer.run_ended(run))
-
-
-class _Burst:
-    """The events that one iteration of the event loop processes. A long burst is interrupted, because it blocks the loop."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._since: float | None = None
-        """When the burst began; None if the event loop has handled other events since the last call of `pause_if_long`."""
-
-    async def pause_if_long(self) -> None:
-        """Let the event loop handle other events once the burst has lasted `PAUSE_AFTER_S` seconds."""
-        if self._since is None:
-            self._since = time.monotonic()
-            self._loop.call_soon(self._end)
-        elif time.monotonic() - self._since > PAUSE_AFTER_S:
-            await asyncio.sleep(0)
-
-    def _end(self) -> None:
-        self._since = None
 
 
 class _TextQueue(RunObserver):
