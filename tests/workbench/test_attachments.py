@@ -192,21 +192,26 @@ def test_the_text_of_a_pdf(tmp_path, monkeypatch):
     assert "pypdf" in caught.value.hint
 
 
+@pytest.fixture(scope="module")
+def many_words():
+    """Four million words of a PDF, compressed."""
+    return zlib.compress(b"BT (word) Tj ET " * 4_000_000)
+
+
 @pytest.mark.thorough
-def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch):
+def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, many_words):
     monkeypatch.setattr(pdf_text, "SECONDS", 1)
-    operators = zlib.compress(b"BT (word) Tj ET " * 4_000_000)
-    assert len(operators) < 10**6
-    (tmp_path / "long.pdf").write_bytes(pdf("", packed=operators))
+    assert len(many_words) < 10**6
+    (tmp_path / "long.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"long\.pdf takes more than 1 seconds of CPU time"):
         read_file(str(tmp_path / "long.pdf"))
 
 
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
-def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch):
+def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch, many_words):
     monkeypatch.setattr(pdf_text, "MEMORY", 150 * 10**6)
-    (tmp_path / "wide.pdf").write_bytes(pdf("", packed=zlib.compress(b"BT (word) Tj ET " * 4_000_000)))
+    (tmp_path / "wide.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"Reading the PDF .*wide\.pdf takes more than 150 MB of memory"):
         read_file(str(tmp_path / "wide.pdf"))
 

@@ -40,6 +40,15 @@ def test_few_values_are_permuted_exactly():
     assert found.p == pytest.approx(expected)
 
 
+def test_more_values_are_tested_by_random_signs():
+    differences = np.random.default_rng(3).normal(0.6, 1, 16)
+    signs = 1 - 2 * (np.arange(2**16)[:, None] >> np.arange(16) & 1)
+    expected = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
+    found = paired_difference(np.zeros(16), differences)
+    assert 0.01 < expected < 0.5
+    assert found.p == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 9999) ** 0.5)
+
+
 @pytest.mark.thorough
 def test_many_values_are_tested_alike_by_both_tests():
     rng = np.random.default_rng(5)
