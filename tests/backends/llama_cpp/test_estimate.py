@@ -169,8 +169,7 @@ def test_pages_of_other_files_are_not_released(tmp_path):
     release_pages([path], tmp_path / "no-such-list")
 
 
-@pytest.mark.parametrize("n_ctx", [512, 6144])
-@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+@pytest.mark.parametrize(("n_ctx", "kind"), [(512, "q8_0"), (6144, "f16")])
 async def test_an_estimate_agrees_with_the_memory_used(model_path, tmp_path, n_ctx, kind):
     options = {"n_ctx": n_ctx, "type_k": kind, "type_v": kind, "n_gpu_layers": 0}
     backend = LlamaCppBackend()

@@ -32,16 +32,17 @@ def scored(protocol, text, *tokens, **more):
     return protocol.line({"choices": [{"index": 0, "delta": delta, "logprobs": {"content": entries}}]})
 
 
-@pytest.mark.parametrize("size", [1, 3, 7, 100])
-async def test_a_block_at_the_beginning_wherever_it_is_cut(hostile, open_lane, text, size):
+async def test_a_block_at_the_beginning_wherever_it_is_cut(hostile, open_lane, text):
+    lane = await open_lane(hostile)
     whole = "\n<think>\nThe tag <b>, or </b>?\n</think>\n\nUse <b>, not <think>.</think>"
-    hostile.on_chat = lambda exchange: exchange.answer(*cut(whole, size))
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events, "thinking") == "The tag <b>, or </b>?\n"
-    assert text(events) == "Use <b>, not <think>.</think>"
-    assert codes(events) == []
-    assert isinstance(events[-1], Finish)
+    for size in (1, 3, 7, 100):
+        hostile.on_chat = lambda exchange, size=size: exchange.answer(*cut(whole, size))
+        events, error = await lane.ask()
+        assert error is None
+        assert text(events, "thinking") == "The tag <b>, or </b>?\n"
+        assert text(events) == "Use <b>, not <think>.</think>"
+        assert codes(events) == []
+        assert isinstance(events[-1], Finish)
 
 
 async def test_it_streams(hostile, open_lane):
@@ -66,23 +67,21 @@ async def test_it_streams(hostile, open_lane):
     assert texts == [("thinking", "Hm"), ("thinking", "m"), ("answer", "Yes"), ("answer", ".")]
 
 
-@pytest.mark.parametrize(
-    "whole",
-    [
+async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
+    lane = await open_lane(hostile)
+    for whole in (
         "Write <think> before it and </think> behind it.",
         "<thead> is no <think>.",
         "`<think>` is a tag, </think> its end.",
         "<th",
         " \n",
-    ],
-)
-async def test_an_answer_about_tags_is_text(hostile, open_lane, text, whole):
-    hostile.on_chat = lambda exchange: exchange.answer(*cut(whole))
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events) == whole
-    assert text(events, "thinking") == ""
-    assert codes(events) == []
+    ):
+        hostile.on_chat = lambda exchange, whole=whole: exchange.answer(*cut(whole))
+        events, error = await lane.ask()
+        assert error is None
+        assert text(events) == whole
+        assert text(events, "thinking") == ""
+        assert codes(events) == []
 
 
 async def test_what_a_server_keeps_apart_is_left_as_it_is(hostile, open_lane, text):
