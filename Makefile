@@ -29,16 +29,19 @@ WITHOUT_BROKEN_AMX = amx="$$(sh tools/amx_flags.sh)"; set -- $${amx:+ \
 COMPILE = $(UV_PIP) compile --quiet --universal --python $(PYTHON) --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 
-# Tests wait for engines longer than they compute: four processes for each core keep the cores busy.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 # tests/conftest.py decides which tests share a process, and which run alone.
-DISTRIBUTED := --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
-PARALLEL := -n $$((4 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED)
+DISTRIBUTED := --dist loadgroup --no-loadscope-reorder
+# $(1) processes, but at most eight: forks of one that has imported the tests, as $(2) restricts them.
+PROCESSES = --tx "$(shell echo $$(($(1) < 8 ? $(1) : 8)))*popen//python=$(BIN)/python tests/process_forks.py $(2)" $(DISTRIBUTED)
+# Tests wait for engines longer than they compute: four processes for each core keep the cores busy.
+PARALLEL = $(call PROCESSES,4 * $(CORES),$(1))
+NATIVE := tests/backends/llama_cpp tests/backends/remote
 WITH_TOOLS := PATH="$(CURDIR)/.tools/bin:$$PATH"
 PYTEST := $(WITH_TOOLS) $(BIN)/pytest
-# The tests of make check: they wait less, and each process imports all tests first, but for the folders of which it
-# would run none (MARKS_BY_FOLDER in tests/conftest.py).
-FAST := -n $$((1 + 2 * $$(getconf _NPROCESSORS_ONLN))) $(DISTRIBUTED) -q --hypothesis-profile quick \
-  $(addprefix --ignore tests/,cli end_to_end on_ray screen) \
+# The tests of make check. The folders are those of which it would run none (MARKS_BY_FOLDER in tests/conftest.py).
+LEFT_OUT := $(addprefix --ignore tests/,cli end_to_end on_ray screen)
+FAST := $(LEFT_OUT) -q --hypothesis-profile quick \
   -m 'not (model or server or install or gpu or program or slow or thorough or alone)'
 # Tests that coverage disturbs: an exception from another thread, which stops a template, can leave coverage's lock taken;
 # and the others list the modules that a new interpreter imports.
@@ -58,10 +61,10 @@ demo: .venv/demo ## run paragone with two small models side by side
 native: .venv/native ## compile llama.cpp for this machine and use it, which is faster; needs a C++ compiler and some minutes
 
 test: .venv/compiled ## run all tests
-	$(PYTEST) $(PARALLEL)
+	$(PYTEST) $(call PARALLEL)
 
 test-native: .venv/dev .venv/native ## run the tests of llama.cpp and of the servers with the build for this machine
-	$(PYTEST) $(PARALLEL) -m 'model or server' tests/backends/llama_cpp tests/backends/remote
+	$(PYTEST) $(call PARALLEL,$(NATIVE)) -m 'model or server' $(NATIVE)
 
 test-ray: .tools/ray/installed ## run the tests of suites on a Ray cluster of two nodes, in an environment of their own
 	$(WITH_TOOLS) .tools/ray/bin/pytest -q tests/on_ray
@@ -115,7 +118,7 @@ changelog: .venv/dev ## show the section of the changelog that the files in chan
 
 coverage: .venv/dev ## run the tests of make check, and list how many lines of each module they run
 	@rm -f .coverage .coverage.*
-	-$(WITH_TOOLS) $(BIN)/coverage run -m pytest $(FAST) $(NOT_TRACED)
+	-$(WITH_TOOLS) $(BIN)/coverage run -m pytest -n $(CORES) $(DISTRIBUTED) $(FAST) $(NOT_TRACED)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
@@ -132,7 +135,7 @@ typed: .venv/dev
 	$(BIN)/mypy
 
 quick: .venv/compiled
-	$(PYTEST) $(FAST)
+	$(PYTEST) $(call PROCESSES,1 + 2 * $(CORES),$(LEFT_OUT)) $(FAST)
 
 format: .venv/dev ## format the code and fix lint errors
 	$(BIN)/ruff check --fix

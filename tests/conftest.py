@@ -79,6 +79,8 @@ LONG_LIMIT = 900
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if str(DOUBLES) not in sys.path:  # in a fork, which imports this module before pytest-xdist sets the path
+        sys.path.insert(0, str(DOUBLES))
     config.pluginmanager.register(Limits())
 
 

@@ -186,7 +186,7 @@ class _Server:
     """The connection to the process that forks, which ends with its last connection."""
 
     def __init__(self) -> None:
-        run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
         address = Path(tempfile.gettempdir(), f"pytest-forks-{run}")
         self._connection = socket.socket(socket.AF_UNIX)
         with Path(__file__).open() as lock:
@@ -378,9 +378,7 @@ def leave(status: int) -> NoReturn:
 
 if __name__ == "__main__":
     if os.fork():
-        os._exit(
-            0
-        )  # the process that forks is no child of a process of tests: some look for children that are left
+        os._exit(0)  # the process that forks is then no child of tests, which look for children that are left
     sys.path[0] = os.path.dirname(sys.executable)  # as for the installed script
     for package in map(importlib.import_module, PRELOADED):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -392,6 +390,9 @@ if __name__ == "__main__":
     commands = importlib.import_module("paragone_cli.commands")
     for name in ("", *commands.COMMANDS):
         commands.help_of(name)  # compiles the regular expressions of argparse
+    pages = vars(importlib.import_module("paragone_workbench.reporting.page"))["_environment"]()
+    for name in pages.list_templates(["j2"]):
+        pages.get_template(name)  # compiles it
     defaults = worker_forks.preload()
     worker_forks.share_memory()
     with socket.socket(fileno=int(sys.argv[1])) as listener:
