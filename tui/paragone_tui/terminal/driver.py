@@ -47,7 +47,6 @@ class TerminalDriver(JobControlDriver):
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self.exit_event = self._input_end = _ReadableEvent()
         self._screen_loop = asyncio.get_running_loop()
         self._flow = Flow(self.write)
         self._answered_at: SimpleQueue[float] = SimpleQueue()
@@ -133,9 +132,8 @@ class TerminalDriver(JobControlDriver):
         parser = KeyParser()
         early = _waiting(self.fileno)
         while not self.exit_event.is_set():
-            wait_s = TICK_S if parser.is_waiting else None
-            readable, _, _ = select.select([self.fileno, self._input_end], [], [], wait_s)
-            if self.fileno in readable:
+            readable, _, _ = select.select([self.fileno], [], [], TICK_S)
+            if readable:
                 try:
                     data = os.read(self.fileno, PIECE)
                 except OSError:
@@ -154,28 +152,6 @@ class TerminalDriver(JobControlDriver):
                         self.process_message(message)
             for message in parser.tick():
                 self.process_message(message)
-
-
-class _ReadableEvent(threading.Event):
-    """An event that `select` can wait for. Its pipe stays open until the process ends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._reader, self._writer = os.pipe()
-
-    def fileno(self) -> int:
-        """Return a file descriptor that is readable while the event is set."""
-        return self._reader
-
-    def set(self) -> None:
-        """Set the event, which must be clear."""
-        super().set()
-        os.write(self._writer, b"\0")
-
-    def clear(self) -> None:
-        """Clear the event, which must be set."""
-        os.read(self._reader, 1)
-        super().clear()
 
 
 def end_by_signals() -> None:

@@ -59,13 +59,8 @@ class KeyParser:
             else:
                 text = yield from self._feed_paste(self._pasted, text)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the last characters began a sequence whose rest may still arrive in time."""
-        return self._parser.is_waiting
-
     def tick(self) -> Iterator[Message]:
-        """Yield the key Escape if an escape character began no sequence in time. Call this method often while `is_waiting`."""
+        """Yield the key Escape if an escape character began no sequence in time. Call this method often."""
         messages = list(self._parser.tick())
         if messages:
             unfinished, self._last = _UNFINISHED.search(self._last), ""
