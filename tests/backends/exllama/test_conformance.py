@@ -12,8 +12,8 @@ from paragone import OpenRequest
 from paragone.testing import BackendConformance
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
-SLOW = {"seconds_a_prompt_token": 0.0002}
-"""With this, a prompt of 1,000 tokens takes 0.2 s, so it can be stopped in the middle."""
+SLOW = {"seconds_a_prompt_token": 0.0006}
+"""With this, a prompt of 1,000 tokens takes 0.6 s, so it can be stopped in the middle, also on a busy machine."""
 
 
 class Conformance(BackendConformance):
