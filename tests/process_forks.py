@@ -14,6 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+PLUGINS = ("-p", "no:cacheprovider", "-p", "no:textual-snapshot")
+"""Options that leave out plugins that write files: pytest-textual-snapshot would remove the folder of the run at the end."""
+
 
 def main() -> int:
     """Let a fork execute SOURCE of `script OPTIONS -u -c SOURCE`, with the streams of this process. Returns its exit code."""
@@ -60,7 +63,7 @@ def preload(options: list[str]) -> None:
     )  # the modules of this script's folder are not top-level modules
     import pytest
 
-    pytest.main(["--collect-only", "-qqq", "-p", "no:cacheprovider", *options])
+    pytest.main(["--collect-only", "-qqq", *PLUGINS, *options])
     from tests.worker_forks import share_memory
 
     share_memory()
