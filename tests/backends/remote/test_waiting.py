@@ -42,6 +42,7 @@ async def silent(run, seconds=NOTICE_S):
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_a_server_that_never_answers_is_told_as_silent(hostile, protocol):
     hostile.on_chat = lambda exchange: exchange.gone()
     async with lane_at(hostile, protocol) as lane:
@@ -53,6 +54,7 @@ async def test_a_server_that_never_answers_is_told_as_silent(hostile, protocol):
         assert (run.state, run.silent_s) == ("stopped", 0)
 
 
+@pytest.mark.slow
 async def test_a_run_goes_on_when_data_comes_again(hostile, protocol):
     resumed = asyncio.Event()
 
@@ -73,6 +75,7 @@ async def test_a_run_goes_on_when_data_comes_again(hostile, protocol):
         assert (run.state, run.text, run.silent_s) == ("done", "Hello.", 0)
 
 
+@pytest.mark.slow
 async def test_nothing_is_told_while_data_comes(hostile, protocol):
     async def chat(exchange):
         await exchange.begin()
