@@ -178,9 +178,11 @@ clean: ## remove everything that make and the tests created in this folder
 	@rm -f .venv/native
 	@touch .venv/demo $@
 
-# Two processes compile the tests, and what they import. Otherwise each process of the first run would compile everything.
+# Two processes compile the tests, and what they import; a third, what they import later. Otherwise each process of the
+# first run would compile everything.
 .venv/compiled: .venv/dev
-	@ls -d tests/*/ | xargs -n 5 -P 2 $(BIN)/pytest --collect-only -qq >/dev/null 2>&1 || true
+	@$(BIN)/python -c "import genai_prices, plotext, pypdf, scipy.stats" & \
+	  ls -d tests/*/ | xargs -n 8 -P 2 $(BIN)/pytest --collect-only -qq >/dev/null 2>&1; wait
 	@touch $@
 
 # llama.cpp compiled for this machine, beside the prebuilt one. uv would keep an installed build with AMX.

@@ -6,6 +6,7 @@ script are options of pytest: those that say which tests are imported.
 """
 
 import contextlib
+import importlib
 import os
 import select
 import socket
@@ -57,15 +58,18 @@ def begin(address: Path, options: list[str]) -> None:
 
 
 def preload(options: list[str]) -> None:
-    """Import what pytest imports when it collects the tests."""
+    """Import what pytest imports when it collects the tests, and what many tests import."""
     sys.path[0] = str(
         Path(__file__).parents[1]
     )  # the modules of this script's folder are not top-level modules
     import pytest
 
     pytest.main(["--collect-only", "-qqq", *PLUGINS, *options])
+    from tests.program_forks import USED_LATER
     from tests.worker_forks import share_memory
 
+    for library in USED_LATER:
+        importlib.import_module(library)
     share_memory()
 
 
