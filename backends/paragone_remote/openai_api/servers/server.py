@@ -75,9 +75,8 @@ class ServerProperties:
 async def identify(http: EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     root = http.endpoint.root
-    props = await optional_data(
-        http, root + "/props"
-    )  # first: llama-server would log the other requests as errors
+    # Ask for what a llama-server has first, alone: it would log the other requests as errors.
+    props = await optional_data(http, root + "/props")
     if _is_llama_server(props):
         return _llama_server(props)
     version, info, tabby, studio, swap, described = await asyncio.gather(
