@@ -1,10 +1,12 @@
 """How the time of a choice is used."""
 
+from dataclasses import replace
+
 import pytest
 
 from paragone_workbench.choosing.measurements import REPEAT, TEST
 from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS
-from paragone_workbench.choosing.timing.time_plan import Pace, TimePlan, plan_time
+from paragone_workbench.choosing.timing.time_plan import Pace, TimePlan, plan_text, plan_time
 
 
 def planned(seconds: float) -> TimePlan:
@@ -29,3 +31,9 @@ def test_the_time_for_everything_has_what_there_is_no_time_for():
     assert long.users_s == pytest.approx(2 * REQUESTS * USERS_TESTS[0].tokens / 100)
     bench_s = 2 * (1 + REPEAT) * TEST.tokens / 100
     assert short.all_s == long.all_s == pytest.approx(bench_s + long.users_s + 200)
+
+
+def test_the_text_says_how_many_of_the_prompts():
+    plan = replace(planned(1000), prompts=1, left=1, prompt_s=2.0, users_s=None)
+    assert "for 1 prompt." in plan_text(plan, bench=False, fidelity=False)
+    assert "for 1 of 20 prompts." in plan_text(replace(plan, left=20), bench=False, fidelity=False)

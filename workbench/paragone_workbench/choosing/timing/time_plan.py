@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from paragone import Json
 from paragone.json_fields import number_at, objects_at
+from paragone.wording import counted
 from paragone_workbench.choosing.measurements import REPEAT, TEST, WINDOW
 from paragone_workbench.choosing.throughput import REQUESTS, USERS_TESTS
 from paragone_workbench.choosing.timing.durations import duration_text
@@ -179,8 +180,8 @@ def plan_text(plan: TimePlan, *, bench: bool, fidelity: bool) -> str:
     if plan.users_s:
         parts.append(f"{duration_text(plan.users_s)} for users at once")
     if plan.left:
-        of = f"{plan.prompts} of {plan.left}" if plan.prompts < plan.left else f"{plan.left}"
-        parts.append(f"{duration_text(plan.prompts * plan.prompt_s)} for {of} prompts")
+        of = f"{plan.prompts} of " if plan.prompts < plan.left else ""
+        parts.append(f"{duration_text(plan.prompts * plan.prompt_s)} for {of}{counted(plan.left, 'prompt')}")
     if fidelity:
         whole = "" if plan.fidelity_is_whole else "a part of "
         parts.append(f"the rest for {whole}the fidelity")
