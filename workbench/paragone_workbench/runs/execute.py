@@ -197,19 +197,15 @@ class Execution:
         silence = SilenceWatch(run, NOTICE_S if handle.addresses else NOTICE_LOCAL_S)
         try:
             async with contextlib.aclosing(engine.run(request)) as events:
-                since = handled = time.monotonic()
+                since = time.monotonic()
                 async for event in events:
                     # Events that have already arrived are read without a pause, which would block the loop.
-                    now = time.monotonic()
-                    if now - handled > PAUSE_AFTER_S:
-                        since = now  # while the run waited for the event, the loop has handled others
-                    elif now - since > PAUSE_AFTER_S:
+                    if time.monotonic() - since > PAUSE_AFTER_S:
                         await asyncio.sleep(0)
                         since = time.monotonic()
                     silence.note_event()
                     meter.feed(event)
                     self._take(event)
-                    handled = time.monotonic()
         finally:
             silence.end()
             self._asked = None
