@@ -160,10 +160,11 @@ def _discover(
     paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
     InterfaceViolation if the argument violates the interface. Plugins of other authors have `seconds` to load.
     """
+    name_of = functools.cache(_name_of)  # of the plugins of a package, one has its description parsed
     plugins = [
-        plugin
-        for plugin in _installed(tuple(map(_state, sys.path)))
-        if plugin.point.group == group and only in (None, plugin.point.name)
+        _Plugin(point, name_of(point.dist))
+        for point in _installed(tuple(map(_state, sys.path)))
+        if point.group == group and only in (None, point.name)
     ]
     plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
@@ -195,17 +196,18 @@ def _discover(
 
 
 @functools.lru_cache(maxsize=1)
-def _installed(path: tuple[object, ...]) -> tuple[_Plugin, ...]:
-    """Return the plugins of both kinds. `path` is the state of `sys.path`, of which all packages are read."""
-    name_of = functools.cache(_name_of)
+def _installed(path: tuple[object, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of both kinds of plugins. `path` is the state of `sys.path`, of which all packages are read."""
     found = entry_points()
-    points = (*found.select(group=ENTRY_POINTS), *found.select(group=ASSERTION_ENTRY_POINTS))
-    return tuple(_Plugin(point, name_of(point.dist)) for point in points)
+    return (*found.select(group=ENTRY_POINTS), *found.select(group=ASSERTION_ENTRY_POINTS))
 
 
 def _name_of(distribution: Distribution | None) -> str:
-    """Return the name of a distribution, for which its whole description is parsed; empty if there is no distribution."""
-    return distribution.name if distribution else ""
+    """Return the name of a distribution, for which its whole description is parsed; empty if it has no readable name."""
+    try:
+        return distribution.name if distribution else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def _state(folder: str) -> tuple[str, int, int]:

@@ -103,6 +103,13 @@ def test_every_call_searches_again(site):
     assert discover("found").backends["found"] is not discover("found").backends["found"]
 
 
+def test_a_package_whose_description_cannot_be_read(site):
+    site.install("found", GOOD.format(name="found"), package="unreadable")
+    (site.folder / "unreadable-1.dist-info" / "METADATA").write_bytes(b"Name: unreadable\nAuthor: Jos\xe9\n")
+    assert {"found", "rogue"} <= discover().backends.keys()
+    assert "found" in discover("found").backends
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
