@@ -416,6 +416,17 @@ async def test_a_llama_server_is_not_asked_what_others_tell(server):
     assert sorted({request.path for request in server.requests}) == ["/props", "/v1/models"]
 
 
+async def test_a_server_that_is_silent_at_first_is_asked_the_rest(server):
+    async def answer_after_the_others(exchange):
+        while "/version" not in {request.path for request in server.requests}:
+            await asyncio.sleep(0.01)
+        await exchange.refuse(200, LLAMA_SERVER)
+
+    server.replies["/props"] = answer_after_the_others
+    report = await OpenAIBackend().endpoint({"url": server.url})
+    assert report.probe.facts["server"] == "llama-server b6000-abc"
+
+
 async def test_details_of_models_where_they_are_told(server):
     server.replies["/v1/models"] = {
         "data": [

@@ -28,6 +28,9 @@ ServerKind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]
 
+_ALONE_S = 1.0
+"""Seconds in which a server can tell that it is a llama-server, before it is asked what only other servers tell."""
+
 _CHATML = (
     "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
     "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
@@ -75,18 +78,22 @@ class ServerProperties:
 async def identify(http: EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
     root = http.endpoint.root
-    # Ask for what a llama-server has first, alone: it would log the other requests as errors.
-    props = await optional_data(http, root + "/props")
-    if _is_llama_server(props):
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(optional_data(http, root + "/props"))  # llama-server
+        # A llama-server would log the other requests as errors. A server that is silent is asked them all the same.
+        await asyncio.wait([first], timeout=_ALONE_S)
+        if first.done() and _is_llama_server(first.result()):
+            return _llama_server(first.result())
+        version, info, tabby, studio, swap, described = await asyncio.gather(
+            optional_data(http, root + "/version"),  # vLLM
+            optional_data(http, root + "/get_server_info"),  # SGLang
+            optional_data(http, root + "/v1/model"),  # TabbyAPI
+            optional_data(http, root + "/api/v0/models"),  # LM Studio
+            optional_data(http, root + "/running"),  # llama-swap
+            optional_data(http, root + "/openapi.json"),
+        )
+    if _is_llama_server(props := first.result()):
         return _llama_server(props)
-    version, info, tabby, studio, swap, described = await asyncio.gather(
-        optional_data(http, root + "/version"),  # vLLM
-        optional_data(http, root + "/get_server_info"),  # SGLang
-        optional_data(http, root + "/v1/model"),  # TabbyAPI
-        optional_data(http, root + "/api/v0/models"),  # LM Studio
-        optional_data(http, root + "/running"),  # llama-swap
-        optional_data(http, root + "/openapi.json"),
-    )
     if "tokenizer_path" in info or "model_path" in info:
         number = plain(text_at(info, "version"))
         return ServerProperties(
