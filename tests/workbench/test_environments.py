@@ -399,6 +399,8 @@ async def test_the_own_interpreter_comes_before_another_one_of_its_version(tmp_p
 
     assert await chosen(HERE, "9.9") == sys.executable
     assert await chosen("9.8", "9.7", "9.9", HERE) == str(tmp_path / "python9.9")
+    monkeypatch.setattr(sys, "executable", "")  # as in a program that embeds Python
+    assert await chosen(HERE, "9.9") == str(tmp_path / f"python{HERE}")
 
 
 @pytest.fixture

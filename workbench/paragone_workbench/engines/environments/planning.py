@@ -195,10 +195,10 @@ async def _python(environment: Environment, chosen: str | None, title: str) -> s
         return path
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     for version in environment.pythons:
-        # the one on the path may be a script, as pyenv's, that starts another one slowly, or none
-        path = sys.executable if version == own else shutil.which(f"python{version}")
-        if path is not None and await _version(path) == version:
-            return path
+        # The one on the path may be a script, as pyenv's, that starts another one slowly, or none.
+        for path in (sys.executable if version == own else None, shutil.which(f"python{version}")):
+            if path and await _version(path) == version:
+                return path
     raise InputError(
         f"{title} needs Python {wanted}, and no such interpreter was found.",
         hint="Name an interpreter with --python PATH.",
