@@ -59,8 +59,8 @@ async def test_the_text_of_a_run_takes_little_more_than_its_characters():
     memory = []
 
     def events():
-        for number in range(10_000):
-            if number % 5_000 == 999:
+        for number in range(16_000):
+            if number % 15_000 == 999:
                 memory.append(tracemalloc.get_traced_memory()[0])
             yield Token(text=f"{number:05}", time=float(number))
 
@@ -69,5 +69,6 @@ async def test_the_text_of_a_run_takes_little_more_than_its_characters():
         await flood(events())
     finally:
         tracemalloc.stop()
-    # five for the text, and sixteen for the time and the latency, of which a bounded number is kept
-    assert (memory[1] - memory[0]) / 5_000 < 30
+    # Five for the text, and sixteen for the time and the latency, of which a bounded number is kept. What is on its way
+    # at these moments differs by up to 75 kB.
+    assert (memory[1] - memory[0]) / 15_000 < 30
