@@ -32,7 +32,9 @@ SENTENCEPIECE: dict[str, Json] = {
 def llama_cpp():
     """A function that opens the vocabulary of a GGUF in llama.cpp itself."""
     lib = pytest.importorskip("llama_cpp").llama_cpp
+    library = pytest.importorskip("paragone_llama_cpp.build.library")
     vocab = pytest.importorskip("paragone_llama_cpp.model.vocab")
+    library.load("native")
 
     @contextlib.contextmanager
     def opened(path):
@@ -42,7 +44,7 @@ def llama_cpp():
         model = lib.llama_model_load_from_file(str(path).encode(), parameters)
         assert model
         try:
-            yield lib, vocab.ExllamaVocab(model)
+            yield lib, vocab.Vocab(model)
         finally:
             lib.llama_model_free(model)
 
@@ -61,8 +63,8 @@ def as_tokenizer(lib, vocab, kind):
     return {**kind, "added_tokens": added, "model": {"type": "BPE", "vocab": pieces}}
 
 
-def test_byte_level_tokens_are_those_of_llama_cpp(llama_cpp, smollm2):
-    with llama_cpp(smollm2) as (lib, vocab):
+def test_byte_level_tokens_are_those_of_llama_cpp(llama_cpp, whole_smollm2):
+    with llama_cpp(whole_smollm2) as (lib, vocab):
         found, control = token_bytes(as_tokenizer(lib, vocab, BYTE_LEVEL))
         theirs = [vocab.written(token) for token in range(vocab.size)]
         assert control == {token for token in range(vocab.size) if not vocab.piece(token)}
