@@ -59,9 +59,8 @@ def begin(address: Path, options: list[str]) -> None:
 
 def preload(options: list[str]) -> None:
     """Import what pytest imports when it collects the tests, and what many tests import."""
-    sys.path[0] = str(
-        Path(__file__).parents[1]
-    )  # the modules of this script's folder are not top-level modules
+    # In place of this script's own folder, whose modules must not be top-level modules.
+    sys.path[0] = str(Path(__file__).parents[1])
     import pytest
 
     pytest.main(["--collect-only", "-qqq", *PLUGINS, *options])
@@ -83,9 +82,8 @@ def serve(connection: socket.socket) -> None:
             for stream in streams:
                 os.close(stream)
             code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-            with contextlib.suppress(
-                BrokenPipeError
-            ):  # pytest-xdist has killed the process that waits for it
+            # pytest-xdist may have killed the process that waits for the code.
+            with contextlib.suppress(BrokenPipeError):
                 connection.sendall(str(code).encode())
             os._exit(0)
     for stream in streams:
