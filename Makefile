@@ -51,7 +51,7 @@ NOT_TRACED := --ignore tests/plugins/chat/test_template.py \
 # Let Python cache compiled modules: the tests start thousands of programs, and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo native test test-native test-langchain test-ray check quick ollama llama-server llama-bench llama-perplexity bench soak scale simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
+.PHONY: help demo native test test-native test-ray check quick ollama llama-server llama-bench llama-perplexity bench soak scale simulate screens reference site release changelog coverage lint formatted linted typed format lock upgrade clean
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
@@ -83,10 +83,6 @@ llama-bench: ## build the llama-bench that `make bench` compares decoding with, 
 
 llama-perplexity: ## build the llama-perplexity that `paragone fidelity` is tested against, once, outside this folder
 	@PYTHON=$(PYTHON) sh tests/backends/remote/build_llama_cpp.sh llama-perplexity
-
-test-langchain: .tools/langchain/ready ## run the tests of the chat models for LangChain, and check their types, in an environment of their own
-	$(WITH_TOOLS) .tools/langchain/bin/pytest -q tests/langchain
-	.tools/langchain/bin/mypy --cache-dir .mypy_cache/langchain integrations tests/langchain
 
 bench: .venv/dev .venv/native ## measure the figures in the README, each beside its baseline
 	$(BIN)/python -m bench
@@ -154,7 +150,6 @@ lock: $(UV) ## pin dependencies after a change in pyproject.toml; versions that 
 	@$(COMPILE) pyproject.toml --extra complete --extra json-schema --extra keyring --extra ray --group model --group dev \
 	  -c requirements/dev.txt -o requirements/ray.txt
 	@$(COMPILE) --group site -c requirements/dev.txt -o requirements/site.txt
-	@$(COMPILE) pyproject.toml --extra langchain --group langchain -c requirements/dev.txt -o requirements/langchain.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock ## pin the newest versions that pyproject.toml allows
@@ -203,13 +198,6 @@ clean: ## remove everything that make and the tests created in this folder
 .tools/site/bin/zensical: requirements/site.txt | $(UV)
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/site
 	@$(UV_PIP) install --quiet --python .tools/site/bin/python --require-hashes -r requirements/site.txt
-	@touch $@
-
-.tools/langchain/ready: requirements/dev.txt requirements/langchain.txt requirements/build.txt pyproject.toml | $(UV)
-	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .tools/langchain
-	@$(UV_PIP) install --quiet --python .tools/langchain/bin/python --build-constraints requirements/build.txt --require-hashes \
-	  -r requirements/dev.txt -r requirements/langchain.txt
-	@$(UV_PIP) install --quiet --python .tools/langchain/bin/python --build-constraints requirements/build.txt --no-deps --editable .
 	@touch $@
 
 HAS_COMPILER = command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("tui", "backends", "plugins", "workbench", "integrations")
+FOLDERS = ("tui", "backends", "plugins", "workbench")
 
 
 TYPE = re.compile(r"^ *(?:class (\w+)[:(\[]|(\w+): TypeAlias\b)", re.MULTILINE)

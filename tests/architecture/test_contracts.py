@@ -27,7 +27,7 @@ def test_every_package_is_under_contract():
     assert packages == set(PROJECT["tool"]["importlinter"]["root_packages"])
     on_disk = {
         init.parent.name
-        for folder in ("tui", "workbench", "plugins", "backends", "integrations")
+        for folder in ("tui", "workbench", "plugins", "backends")
         for init in (ROOT / folder).glob("*/__init__.py")
     }
     assert packages == on_disk

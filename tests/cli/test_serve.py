@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from paragone_workbench.workbench import Workbench
 
 from .conftest import all_gone, paragone, running, said
 
+ROOT = Path(__file__).parents[2]
 TEXT = "The capital of France is Paris."
 
 
@@ -168,3 +171,18 @@ def test_an_engine_that_cannot_be_opened_beyond_this_machine(monkeypatch):
     refused = paragone("serve", "rogue:steady", "--port", "0")
     assert refused.returncode == 2
     assert "The key in PARAGONE_SERVE_KEY cannot be sent in a header of HTTP.\n" in said(refused)
+
+
+@pytest.mark.parametrize("package", ["openai", "langchain_openai"])
+def test_the_lines_of_the_page_for_clients(monkeypatch, package):
+    pytest.importorskip(package)
+    page = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    (lines,) = (
+        code for code in re.findall("```python\n(.*?)```", page, re.DOTALL) if f"from {package} " in code
+    )
+    monkeypatch.setenv("PARAGONE_SERVE_KEY", "sesame")
+    with running("serve", "rogue:steady", "--port", "0") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().split()[-1]
+        mine = lines.replace("http://127.0.0.1:8321/v1", address).replace('"small"', '"steady"')
+        exec(mine, {"key": "sesame"})

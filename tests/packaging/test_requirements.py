@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("build", "demo", "dev", "langchain", "native", "ray", "site", "uv")
+LOCKS = ("build", "demo", "dev", "native", "ray", "site", "uv")
 
 
 def entries(lock: Path) -> list[str]:
@@ -58,11 +58,6 @@ def asked(project, lock: str) -> list[str]:
         "build": [*project["build-system"]["requires"], *groups["build"]],
         "demo": demo,
         "dev": dev,
-        "langchain": [
-            *project["project"]["dependencies"],
-            *extra(project, "langchain"),
-            *groups["langchain"],
-        ],
         "native": groups["native"],
         "ray": [*dev, *extra(project, "ray")],
         "site": groups["site"],
