@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from paragone import InputError
 from paragone.key_text import is_key
-from paragone.network.addresses import bracketed, split_urls
+from paragone.network.addresses import bracketed
 from paragone_remote.endpoints.endpoint_options import EndpointOptions
 from paragone_remote.server_text import plain
 
@@ -35,20 +35,14 @@ def read_url(url: str, path: str = "") -> tuple[str, str]:
 
     `path` is appended to a URL without a path. Variables in the path are not replaced.
     """
-    if len(split_urls(url)) > 1:
-        raise InputError(
-            "The url names several servers: only suites spread their runs over them.",
-            hint="Name one server here. `paragone suite run` accepts several.",
-        )
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
         if port == 0:
             raise ValueError("port 0 is not valid")
     except ValueError as error:
-        several = ", and several of them as http://HOST:PORT,http://HOST:PORT" if "," in url else ""
         raise InputError(
-            "The url cannot be read.", hint=f"Write the url as http://HOST:PORT{several}."
+            "The url cannot be read.", hint="Write the url of one server as http://HOST:PORT."
         ) from error
     if parts.username is not None or parts.password is not None:
         raise InputError(

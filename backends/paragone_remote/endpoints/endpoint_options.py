@@ -21,8 +21,7 @@ class EndpointOptions(Options):
 
     url: str | None = option(
         None,
-        "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable. "
-        "For suites, also the addresses of several servers with the same model, separated by commas.",
+        "Address of the server, such as http://gpu-box:8000; $NAME in its path is replaced by an environment variable.",
         metavar="URL",
         address=True,
         outside="sent",

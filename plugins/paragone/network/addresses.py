@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from urllib.parse import urlsplit
-
-_BETWEEN = re.compile(r",\s*(?=[A-Za-z][\w+.-]*://)")
-"""The comma between two URLs."""
-
-
-def split_urls(text: str) -> tuple[str, ...]:
-    """Return the different URLs of a text, which has one URL, or several with commas between them."""
-    return tuple(dict.fromkeys(url.strip() for url in _BETWEEN.split(text)))
 
 
 def host_and_port(address: str) -> tuple[str, int]:

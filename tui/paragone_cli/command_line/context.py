@@ -21,7 +21,6 @@ from paragone_workbench.engines.definitions import (
     EngineDefinition,
     UnknownEngine,
     apply_settings,
-    at_each_server,
     check_engine,
     resolve_all,
     settings_of,
@@ -112,18 +111,12 @@ class CommandContext:
         names: Iterable[str],
         settings: Sequence[str],
         preset: str | None = None,
-        *,
-        several_servers: bool = False,
     ) -> tuple[EngineDefinition, ...]:
-        """Return the named engines after checking their backends and options. Raises InputError.
-
-        `several_servers` says whether an engine may have several servers.
-        """
+        """Return the named engines after checking their backends and options. Raises InputError."""
         definitions = self.engines(names, settings, preset)
         for definition in definitions:
             backend = self.registry.get(definition.backend)
-            for one in at_each_server(definition, backend) if several_servers else [definition]:
-                check_engine(one, backend, tell=self.registry.tell)
+            check_engine(definition, backend, tell=self.registry.tell)
         return definitions
 
     def open_screen(

@@ -27,7 +27,6 @@ from paragone_workbench.config.theme_settings import ThemeSettings, is_colour
 from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
-    at_each_server,
     check_engine,
     expand_home,
     resolve,
@@ -194,8 +193,7 @@ class _Reader:
                     wrong = True
             if not wrong:
                 try:
-                    for one in at_each_server(definition, found):
-                        check_engine(one, found)
+                    check_engine(definition, found)
                 except ParagoneError as error:
                     self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
 

@@ -12,7 +12,6 @@ from paragone.options import address_option, describe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
-    at_each_server,
     expand_home,
     resolve,
     split_options,
@@ -41,11 +40,7 @@ def engine_actions(
     left out. Raises InputError if an option is invalid, and EngineError if the backend fails.
     """
     load, sampling = split_options(definition, backend)
-    actions = [
-        f"contacts {address}"
-        for one in at_each_server(definition, backend)
-        for address in reached(backend, definition.model, split_options(one, backend)[0])
-    ]
+    actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
     # A model that is not a file is a name, which the backend looks up.
     if backend.capabilities.local and accessible(expand_home(definition.model)):
         what = "its folders of models"

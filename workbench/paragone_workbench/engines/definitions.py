@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 from paragone import InputError, Json, Options
 from paragone.hub import repository_of
 from paragone.key_text import HIDDEN, is_key, without_keys
-from paragone.network.addresses import split_urls
 from paragone.options import OptionInfo, address_option, build, describe, parse
 from paragone_workbench.engines.context_options import ContextOptions
 from paragone_workbench.engines.waiting import Tell, tell_nobody
@@ -180,24 +179,11 @@ def address_of(definition: EngineDefinition, backend: Backend | None) -> str | N
 
 
 def server_of(definition: EngineDefinition, backend: Backend | None) -> str:
-    """Return HOST:PORT of the engine's server, or of each of its servers; empty if the definition names no server."""
+    """Return HOST:PORT of the engine's server; empty if the definition names no server."""
     try:
-        urls = split_urls(address_of(definition, backend) or "")
-        return ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
+        return urlsplit(address_of(definition, backend) or "").netloc.rpartition("@")[2]
     except ValueError:  # not a URL: the backend reports the mistake
         return ""
-
-
-def at_each_server(definition: EngineDefinition, backend: Backend | None) -> tuple[EngineDefinition, ...]:
-    """Return a definition for each server of an engine; the definition itself if it names one server or none."""
-    urls = split_urls(address_of(definition, backend) or "")
-    if backend is None or len(urls) == 1:
-        return (definition,)
-    if definition.address is not None:
-        return tuple(dataclasses.replace(definition, address=url) for url in urls)
-    option = address_option(backend.load_options)
-    assert option is not None, "the option has the address"
-    return tuple(with_options(definition, {option.name: url}, backend) for url in urls)
 
 
 def to_spec(definition: EngineDefinition, backend: Backend | None) -> str:

@@ -12,7 +12,6 @@ from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import (
     IMPORTED,
     EngineDefinition,
-    at_each_server,
     suggest,
     without_secrets,
 )
@@ -97,12 +96,11 @@ class Registry:
         """Ask where engines compute, without blocking the event loop, and keep the answers for `placement`."""
         for definition in definitions:
             backend = self.find(definition.backend)
-            for one in at_each_server(definition, backend):
-                if any(key == (one, backend) for key, _ in self._placed):
-                    continue
-                ask = partial(placement_of, one, backend, tell=self.tell)
-                foreign = backend is not None and not self.is_own(backend.name)
-                self._keep(one, backend, await answer_apart(ask) if foreign else ask())
+            if any(key == (definition, backend) for key, _ in self._placed):
+                continue
+            ask = partial(placement_of, definition, backend, tell=self.tell)
+            foreign = backend is not None and not self.is_own(backend.name)
+            self._keep(definition, backend, await answer_apart(ask) if foreign else ask())
 
     def _keep(self, definition: EngineDefinition, backend: Backend | None, placed: Placement) -> None:
         self._placed = [*self._placed[1 - _MOST_PLACED :], ((definition, backend), placed)]

@@ -22,7 +22,7 @@ from paragone_workbench.config.read import load_with_problems
 from paragone_workbench.config.settings import ConfigProblem
 from paragone_workbench.config.state import State
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import EngineDefinition, at_each_server, check_engine
+from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.engines.waiting import NOTICE_S, Tell, tell_nobody
@@ -168,8 +168,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     for definition in engines:
         try:
             backend = registry.get(definition.backend)
-            for one in at_each_server(definition, backend):
-                await answer_apart(partial(check_engine, one, backend, tell=registry.tell))
+            await answer_apart(partial(check_engine, definition, backend, tell=registry.tell))
             _check_model(definition, backend)
         except ParagoneError as error:
             invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)

@@ -16,7 +16,6 @@ from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import (
     BackendLookup,
     EngineDefinition,
-    at_each_server,
     split_options,
 )
 from paragone_workbench.engines.placement import name_reached_apart
@@ -54,13 +53,12 @@ async def query_endpoints(
         found = backend(definition.backend)
         if found is None:
             continue
-        for one in at_each_server(definition, found):
-            try:
-                options, _ = split_options(one, found)
-            except InputError:
-                continue
-            key = (one.backend, json.dumps(options, sort_keys=True))
-            asked.setdefault(key, (found, options, []))[2].append(one)
+        try:
+            options, _ = split_options(definition, found)
+        except InputError:
+            continue
+        key = (definition.backend, json.dumps(options, sort_keys=True))
+        asked.setdefault(key, (found, options, []))[2].append(definition)
     reports = await asyncio.gather(
         *(_ask(found, load, engines, tell) for found, load, engines in asked.values())
     )

@@ -31,7 +31,7 @@ def suite_path(args: SuiteArguments) -> Path:
 def suite_request(args: SuiteArguments, context: CommandContext, catalog: AssertionCatalog) -> SuiteRequest:
     """Read the file of prompts, and return the request. Raises InputError, for example without consent to the judges."""
     path = suite_path(args)
-    engines = context.checked(args.engines, args.settings, args.preset, several_servers=True)
+    engines = context.checked(args.engines, args.settings, args.preset)
     suite = read_suite(path, catalog, system=context.system(args))
     _refuse_problems(path, suite, skip=args.skip_invalid)
     chosen = None

@@ -16,7 +16,6 @@ from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_runs, put_totals
 from paragone_cli.experiments.suite.suite_request import suite_path, suite_request
 from paragone_cli.measurement_progress.suite_table import SuiteTable, known_text
-from paragone_workbench.engines.definitions import at_each_server
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.output_file import check_target
 from paragone_workbench.experiments.running.executing.executor import CellExecutor, SuiteWork
@@ -46,9 +45,6 @@ async def _run(
     catalog: AssertionCatalog,
     args: SuiteArguments,
 ) -> int:
-    one_at_a_time = args.on is None and request.schedule in ("sequential", "swap")
-    if one_at_a_time and _has_several_servers(request, registry):
-        note("Only one server is asked at a time: --schedule parallel asks several servers at once.")
     executor_of = LocalExecutor if args.on is None else await _cluster(args.on, request, registry)
     async with opened_history() as history:
         experiment, resumed = await find_or_create(history, request, registry)
@@ -72,10 +68,6 @@ async def _run(
         return await _finish(
             history, experiment, request, runner, args, resumed=resumed, interrupted=interrupts.interrupted
         )
-
-
-def _has_several_servers(request: SuiteRequest, registry: Registry) -> bool:
-    return any(len(at_each_server(engine, registry.find(engine.backend))) > 1 for engine in request.engines)
 
 
 async def _cluster(

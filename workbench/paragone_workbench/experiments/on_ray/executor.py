@@ -17,11 +17,12 @@ from paragone_workbench.experiments.on_ray.cluster_engine import ClusterEngine
 from paragone_workbench.experiments.on_ray.cluster_judge import END_S, ClusterJudge
 from paragone_workbench.experiments.on_ray.places import Place, PlacedEngine
 from paragone_workbench.experiments.running.cells import Cell
-from paragone_workbench.experiments.running.executing.concurrency import MOST_REQUESTS
 from paragone_workbench.experiments.running.executing.executor import ExecutedCell, JudgeEngine, SuiteWork
 from paragone_workbench.experiments.running.executing.local_executor import LocalExecutor
 from paragone_workbench.store import RunKey
 
+MOST_REQUESTS = 64
+"""Largest number of requests in progress at one server."""
 _AHEAD_S = 0.5
 """Seconds for which a process gets runs in advance, so that its engine never waits for the next run."""
 _LEAST_AHEAD, _MOST_AHEAD = 2, 100

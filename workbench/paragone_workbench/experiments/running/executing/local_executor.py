@@ -13,7 +13,7 @@ from paragone_workbench.experiments.running.cells import Cell
 from paragone_workbench.experiments.running.executing.execute_cell import execute_cell
 from paragone_workbench.experiments.running.executing.executor import SuiteWork
 from paragone_workbench.experiments.running.executing.shared_iterator import SharedIterator
-from paragone_workbench.experiments.running.executing.spread_engine import SpreadEngine
+from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
@@ -34,8 +34,8 @@ class LocalExecutor:
             requests_per_server=most_requests,
         )
         self._pool = self._new_pool()
-        self._engines: dict[int, SpreadEngine] = {}
-        self._judges: dict[str, SpreadEngine] = {}
+        self._engines: dict[int, SuiteEngine] = {}
+        self._judges: dict[str, SuiteEngine] = {}
         self._failure: ParagoneError | None = None
         self._stopped = False
 
@@ -43,7 +43,9 @@ class LocalExecutor:
         """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
         await self._work.registry.place([self._work.request.engines[index] for index in engines])
         for index in engines:
-            engine = SpreadEngine(self._pool, self._work.request.engines[index], self._work.observer)
+            engine = SuiteEngine(
+                self._pool, self._work.request.engines[index], self._work.observer.progressed
+            )
             self._work.progress[index].engine = self._engines[index] = engine
         await self._pool.open_all()
         scheduler = self._pool.scheduler
@@ -54,7 +56,7 @@ class LocalExecutor:
                     tasks.create_task(self._drain([index]))
         elif scheduler.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
-            await asyncio.gather(*(self._engines[index].opened() for index in engines))
+            await asyncio.gather(*(self._engines[index].handle.opened() for index in engines))
             await self._drain(engines)
         else:
             for index in engines:
@@ -63,14 +65,15 @@ class LocalExecutor:
             raise self._failure
         await self._pool.close()
 
-    async def judges(self, names: Sequence[str]) -> Mapping[str, SpreadEngine]:
+    async def judges(self, names: Sequence[str]) -> Mapping[str, SuiteEngine]:
         """Return judges of the request by name. The judges of an earlier call are closed."""
         await self._pool.close()
         self._pool = self._new_pool()
         judges = {name: self._work.request.judges[name] for name in names}
         await self._work.registry.place(list(judges.values()))
         self._judges = {
-            name: SpreadEngine(self._pool, judge, self._work.observer) for name, judge in judges.items()
+            name: SuiteEngine(self._pool, judge, self._work.observer.progressed)
+            for name, judge in judges.items()
         }
         return self._judges
 

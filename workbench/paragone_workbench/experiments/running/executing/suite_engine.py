@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from paragone import EngineCrashed, EngineError, ParagoneError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
-from paragone_workbench.experiments.running.executing.concurrency import Concurrency
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.scheduling.scheduler import REQUESTS_PER_SERVER
 
 CRASHES = 3
 """Number of crashes in a row after which an engine is given up."""
@@ -57,8 +55,7 @@ class SuiteEngine(EngineObserver, RunObserver):
             many = 1
         self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
         self._free = self._handles * (2 if many == 1 else 1)
-        least = REQUESTS_PER_SERVER if first.placement.most_at_once is None else len(self._free)
-        self._concurrency = Concurrency(least, len(self._free))
+        self._has_free = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._waiting: dict[Run, Execution] = {}
         """The runs whose request is not sent yet."""
@@ -77,11 +74,6 @@ class SuiteEngine(EngineObserver, RunObserver):
     def width(self) -> int:
         """Number of runs to give the engine at a time."""
         return len(self._free)
-
-    @property
-    def load(self) -> float:
-        """The number of runs in progress or waiting, divided by the number of runs that may be in progress now."""
-        return self._concurrency.load
 
     @property
     def handle(self) -> EngineHandle:
@@ -104,32 +96,23 @@ class SuiteEngine(EngineObserver, RunObserver):
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
-        async with self._concurrency.turn():
+        async with self._has_free:
             # the handle that was used last, so that few requests open few connections
             handle = self._free.pop()
-            succeeded = False
             try:
                 async with self._starting:
                     if not await self._is_ready(handle):
                         return None
                     execution = self._pool.run(handle, spec, self)
                     self._waiting[execution.run] = execution
-                executed = await self._result(execution)
-                succeeded = executed is not None and not executed.result.error
-                return executed
+                return await self._result(execution)
             finally:
-                self._concurrency.ended(time.monotonic(), succeeded=succeeded)
                 self._free.append(handle)
 
     async def stop(self) -> None:
         """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
         await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
-
-    async def take_again(self) -> None:
-        """Make an engine that was given up execute runs again. Call this while no run is in progress."""
-        self.given_up, self._crashes = None, 0
-        await asyncio.gather(*(handle.close() for handle in self._handles))
 
     async def _is_ready(self, handle: EngineHandle) -> bool:
         """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
