@@ -52,7 +52,6 @@ class Costs:
 
     @classmethod
     def total(cls, parts: Iterable[Costs]) -> Costs:
-        """Return the sum of costs."""
         rows = [asdict(costs) for costs in parts]
         return cls(**{name: sum(row[name] for row in rows) for name in cls.__slots__})
 

@@ -135,7 +135,6 @@ class Meter:
         self._timings = Timings()
 
     def feed(self, event: Event) -> None:
-        """Process an event."""
         match event:
             case Token():
                 self._count(event.time)

@@ -32,16 +32,13 @@ class BenchedEngine:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was measured."""
         return not self.samples and not self.throughputs
 
     @property
     def name(self) -> str:
-        """The engine's name."""
         return self.engine.definition.name
 
     def warn(self, sentence: str) -> None:
-        """Remember a warning."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 

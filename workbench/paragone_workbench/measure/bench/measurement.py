@@ -60,7 +60,6 @@ class Bench:
 
     @property
     def partial(self) -> bool:
-        """Whether results are missing."""
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
@@ -94,7 +93,6 @@ class Bench:
             await self.close()
 
     async def close(self) -> None:
-        """Close the engines."""
         await self._pool.close()
 
     async def _open(self, benched: BenchedEngine) -> None:
