@@ -42,8 +42,10 @@ class CostsSheet(Sheet):
             self._prices = await asyncio.to_thread(ledger.price_list)
         except InputError as error:
             self._problem = [str(error)]
-        await self.scroll.remove_children()
-        await self.scroll.mount_all(self.texts())
+        if self.query("#sheet"):
+            await self.scroll.remove_children()
+        if self.query("#sheet"):  # the user may have closed the sheet meanwhile
+            await self.scroll.mount_all(self.texts())
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the table and the sentences below it."""
