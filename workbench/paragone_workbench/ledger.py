@@ -92,7 +92,7 @@ def _changed() -> date | None:
     return max((day for day in days if day <= datetime.now(UTC).date()), default=None)
 
 
-def cost_notes(total: Costs, prices: Iterable[Price]) -> list[str]:
+def cost_notes(total: Costs, prices: tuple[Price, ...]) -> list[str]:
     """Return sentences on what is missing or estimated in the costs, and on the source of the prices."""
     notes, of_all = [], f"of {counted(total.runs, 'run')}"
     if total.uncounted:
