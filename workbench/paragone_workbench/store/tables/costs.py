@@ -29,7 +29,6 @@ _COSTS = f"""
 
 
 def costs(database: Database, since: float) -> Mapping[str, Costs]:
-    """Return the costs of the runs that were started at `since` (seconds since 1970) or later, by the engines' names."""
     return {
         engine if isinstance(engine, str) else "?": Costs(**dict(zip(_SUMS, sums, strict=True)))
         for engine, *sums in database.stream(_COSTS, since)
