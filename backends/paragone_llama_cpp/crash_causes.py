@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-
-from paragone.crash_causes import WITHOUT_AMX, CrashCause, amx_miscompiled
+from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 
 FLAGS_WITHOUT_AMX = f"CFLAGS={WITHOUT_AMX} CXXFLAGS={WITHOUT_AMX}"
 """Environment variables for compiling llama.cpp without ggml's AMX code."""
@@ -15,12 +13,5 @@ CRASH_CAUSES = (
         f"Compile llama.cpp again without AMX: in a clone of paragone, `make native`; elsewhere, {FLAGS_WITHOUT_AMX} pip "
         "install --force-reinstall --no-deps --no-cache-dir llama-cpp-python. Or set the engine's option build to "
         "prebuilt.",
-    ),
-    CrashCause(
-        signals=(signal.SIGILL,),
-        build=r"^xllamacpp ",
-        cause="the prebuilt llama.cpp needs a processor with AVX2, FMA and F16C",
-        cure="Compile llama.cpp for this machine: in a clone of paragone, `make native`; elsewhere, pip install "
-        "llama-cpp-python.",
     ),
 )

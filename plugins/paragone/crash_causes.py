@@ -78,17 +78,6 @@ COMMON_CAUSES = (
         "`nvidia-smi --query-gpu=name,compute_cap --format=csv` shows.",
     ),
     CrashCause(
-        says=r"driver version is insufficient|NVIDIA driver on your system is too old",
-        cause="the NVIDIA driver is older than the CUDA version of its library",
-        cure="Update the driver, or install a build for the CUDA version that `nvidia-smi` shows.",
-    ),
-    CrashCause(
-        says=r"no CUDA-capable device|no CUDA GPUs are available|found no NVIDIA driver|libcuda\.so[.\d]*: cannot open",
-        cause="its library finds no NVIDIA driver or no GPU",
-        cure="Check `nvidia-smi` and CUDA_VISIBLE_DEVICES; a container needs `--gpus all`. On a machine without a "
-        "GPU, install a build for the CPU.",
-    ),
-    CrashCause(
         says=r"(cuda|hip|rocm|cublas|vulkan|vk::|metal|gpu).{0,60}(out ?of ?(device ?)?memory|alloc_failed)",
         cause="the memory of the GPU ran out",
         cure="Close other programs that use the GPU, or open the engine with a shorter context, with fewer layers on the "
@@ -101,38 +90,9 @@ COMMON_CAUSES = (
         cure=f"Close other engines, or open this one with a shorter context or a smaller quantization: {_SMALLER}",
     ),
     CrashCause(
-        says=r"version [`']GLIBC(XX)?_[\d.]+' not found",
-        cause="its library was built on a newer system than this one",
-        cure="Compile the library on this machine, or install a build for an older system.",
-    ),
-    CrashCause(
-        says=r"lib(cudart|cublas|cublasLt|cufft|curand|cusparse|nvrtc|cudnn)\.so\.?\d*: cannot open shared object file",
-        cause="the CUDA libraries that its library was built with are missing",
-        cure="Install the CUDA toolkit of the same major version (libcudart.so.12 is of CUDA 12), or another build of "
-        "the library.",
-    ),
-    CrashCause(
-        says=r"\.so[.\d]*: cannot open shared object file",
-        cause="a shared library that it needs is missing",
-        cure="Install the package with this file, or add its folder to LD_LIBRARY_PATH.",
-    ),
-    CrashCause(
-        signals=(signal.SIGILL,),
-        cause="its library was built for another processor",
-        cure="Install a build of the library for this processor, or compile it on this machine.",
-    ),
-    CrashCause(
         signals=(signal.SIGKILL,),
         cause="another process killed it, or the system did because memory ran out",
         cure=f"If memory ran out, open the engine with a shorter context or a smaller quantization: {_SMALLER}",
     ),
-    CrashCause(signals=(signal.SIGSEGV,), cause="it accessed invalid memory"),
-    CrashCause(signals=(signal.SIGABRT,), cause="its library aborted"),
-    CrashCause(
-        signals=(signal.SIGBUS,),
-        cause="it accessed invalid memory, such as a file that was truncated meanwhile",
-    ),
-    CrashCause(signals=(signal.SIGFPE,), cause="an arithmetic error"),
-    CrashCause(signals=(signal.SIGTERM,), cause="another process terminated it"),
 )
 """Causes that do not depend on the library, the most specific causes first."""

@@ -130,7 +130,7 @@ def test_a_crash_in_mid_answer_keeps_what_came():
     assert done.returncode == 1
     assert done.stdout == b"word0 word1 word2 word3 word4 \n"
     lines = said(done).splitlines()
-    assert lines[0] == "paragone: The engine's process was ended by SIGABRT: its library aborted."
+    assert lines[0] == "paragone: The engine's process was ended by SIGABRT: Aborted."
     assert lines[1] == "  | GGML_ASSERT(false) failed: this is what a library says before it aborts"
     assert lines[-1].startswith("The engine's output is in ")
 

@@ -1,4 +1,4 @@
-"""`paragone costs`, over runs in the user's history."""
+"""`paragone history costs`, over runs in the user's history."""
 
 import os
 import time
@@ -9,17 +9,11 @@ from tests.cli.conftest import data, paragone, said
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
-from paragone_workbench.machine.energy import Energy
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.store import Store
 
-METRICS = RunMetrics(
-    prompt_tokens=1_200_000,
-    cached_tokens=200_000,
-    completion_tokens=100_000,
-    energy=Energy(joules=4200.0, devices=("GPU 0",)),
-)
+METRICS = RunMetrics(prompt_tokens=1_200_000, cached_tokens=200_000, completion_tokens=100_000)
 
 
 def run(engine, started, metrics=METRICS):
@@ -46,30 +40,24 @@ def runs(home):
 
 
 def test_the_ledger(runs, run_here):
-    done = run_here("costs")
+    done = run_here("history", "costs")
     assert (done.returncode, said(done)) == (0, "")
     lines = done.stdout.decode().splitlines()
     table = [line.split() for line in lines[:4]]
-    assert table[0] == ["ENGINE", "RUNS", "TOKENS", "IN", "FROM", "CACHE", "TOKENS", "OUT", "TIME", "ENERGY"]
-    assert table[1] == ["old␛[2J", "1", "0", "0", "5", "1:00", "unknown"]
-    assert table[2] == ["small", "1", "1,200,000", "200,000", "100,000", "1:00", "4.2", "kJ"]
-    assert table[3] == ["total", "2", "1,200,000", "200,000", "100,005", "2:00", "4.2", "kJ+"]
+    assert table[0] == ["ENGINE", "RUNS", "TOKENS", "IN", "FROM", "CACHE", "TOKENS", "OUT", "TIME"]
+    assert table[1] == ["old␛[2J", "1", "0", "0", "5", "1:00"]
+    assert table[2] == ["small", "1", "1,200,000", "200,000", "100,000", "1:00"]
+    assert table[3] == ["total", "2", "1,200,000", "200,000", "100,005", "2:00"]
     assert lines[6].split() == ["ENGINE", "groq:llama-3.1-8b-instant", "anthropic:claude-sonnet-5-5"]
     assert all(len(line) <= 80 for line in lines[:10])
     assert "Tokens are missing in 1 of 2 runs" in done.stdout.decode()
-    assert "The energy is known for 1 of 2 runs." in done.stdout.decode()
 
 
 def test_the_json_of_a_span_with_another_price(runs, run_here):
-    done = run_here("costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
-    found = data("costs", done)
+    done = run_here("history", "costs", "--since", "2h", "--price", "deepseek:deepseek-v4-pro", "--json")
+    found = data("history costs", done)
     (small,) = found["engines"]
-    assert (small["engine"], small["runs"], small["joules"], small["devices"]) == (
-        "small",
-        1,
-        4200.0,
-        ["GPU 0"],
-    )
+    assert (small["engine"], small["runs"], small["cached_tokens"]) == ("small", 1, 200_000)
     (model,) = found["prices"]["models"]
     in_usd = 1.2 * model["prompt_usd_per_million"] + 0.1 * model["completion_usd_per_million"]
     assert small["usd"] == {"deepseek:deepseek-v4-pro": pytest.approx(in_usd)}
@@ -78,25 +66,25 @@ def test_the_json_of_a_span_with_another_price(runs, run_here):
 
 
 def test_no_runs(home, run_here):
-    done = run_here("costs")
+    done = run_here("history", "costs")
     assert (done.returncode, done.stdout) == (0, b"")
     assert said(done) == "paragone: The history has no runs yet.\n"
-    assert data("costs", run_here("costs", "--json"))["engines"] == []
-    done = run_here("costs", "--since", "2026-11-01")
+    assert data("history costs", run_here("history", "costs", "--json"))["engines"] == []
+    done = run_here("history", "costs", "--since", "2026-11-01")
     assert said(done) == "paragone: The history has no runs since 2026-11-01 00:00.\n"
 
 
-@pytest.mark.parametrize("mistake", [("--since", "soon"), ("--price", "groq:nothing")])
+@pytest.mark.parametrize("mistake", [("--since", "soon"), ("--price", "groq:nothing"), ("7d",)])
 def test_mistakes_end_with_2(home, mistake, run_here):
-    done = run_here("costs", *mistake)
+    done = run_here("history", "costs", *mistake)
     assert done.returncode == 2
-    assert mistake[1].rpartition(":")[2] in said(done)
+    assert mistake[-1].rpartition(":")[2] in said(done)
 
 
 def test_without_the_package_the_rest_is_printed(runs, tmp_path, monkeypatch):
     (tmp_path / "genai_prices.py").write_text("raise ModuleNotFoundError('hidden', name='genai_prices')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    done = paragone("costs", "--json")
+    done = paragone("history", "costs", "--json")
     assert said(done).startswith("paragone: The prices of providers need the package genai-prices")
-    found = data("costs", done)
+    found = data("history costs", done)
     assert (found["prices"], found["total"]["usd"], found["total"]["runs"]) == (None, {}, 2)

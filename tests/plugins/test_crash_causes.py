@@ -12,10 +12,6 @@ from paragone.crash_causes import COMMON_CAUSES, CrashCause, find_cause
 LAST_WORDS = {  # as libraries print or raise them
     "CUDA error: no kernel image is available for execution on the device": "not compiled for this GPU",
     "ROCm error: invalid device function": "not compiled for this GPU",
-    "CUDA driver version is insufficient for CUDA runtime version": "driver is older",
-    "The NVIDIA driver on your system is too old (found version 11040).": "driver is older",
-    "ggml_cuda_init: failed to initialize CUDA: no CUDA-capable device is detected": "no NVIDIA driver or no GPU",
-    "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory": "no NVIDIA driver or no GPU",
     "CUDA error: out of memory": "memory of the GPU",
     "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9216.00 MiB on device 0: cudaMalloc failed: out of memory": "memory of the GPU",
     "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.": "memory of the GPU",
@@ -25,10 +21,6 @@ LAST_WORDS = {  # as libraries print or raise them
     "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 9663676416": "memory of the machine",
     "mmap: Cannot allocate memory": "memory of the machine",
     "The engine failed: MemoryError.": "memory of the machine",
-    "libllama.so: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by libllama.so)": "newer system",
-    "/lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.32' not found": "newer system",
-    "OSError: libcudart.so.12: cannot open shared object file: No such file or directory": "CUDA libraries",
-    "OSError: libgomp.so.1: cannot open shared object file: No such file or directory": "a shared library",
 }
 
 
@@ -104,14 +96,8 @@ async def test_a_known_build_names_the_cause_of_its_backend(tmp_path):
 
 async def test_another_build_does_not():
     error = await failure("null", build="ROGUE = 0")
-    assert error.sentence == "The engine's process was ended by SIGSEGV: it accessed invalid memory."
+    assert error.sentence == "The engine's process was ended by SIGSEGV: Segmentation fault."
     assert error.hint == ""
-
-
-async def test_an_illegal_instruction():
-    error = await failure("illegal")
-    assert error.sentence.endswith("SIGILL: its library was built for another processor.")
-    assert "compile it on this machine" in error.hint
 
 
 async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
@@ -128,14 +114,14 @@ async def test_last_words_name_the_cause_of_an_exit_and_are_shown():
 
 async def test_words_long_before_the_end_do_not_count():
     error = await failure("abort", build="failed to allocate a cache\n" + "and went on\n" * 20)
-    assert error.sentence == "The engine's process was ended by SIGABRT: its library aborted."
+    assert error.sentence == "The engine's process was ended by SIGABRT: Aborted."
 
 
 async def test_an_exception_gets_the_cure_too():
-    error = await failure("raises", last_words="libcudart.so.12: cannot open shared object file")
+    error = await failure("raises", last_words="CUDA error: out of memory")
     assert type(error) is EngineError
-    assert "libcudart.so.12" in error.sentence
-    assert "CUDA toolkit" in error.hint
+    assert "CUDA error" in error.sentence
+    assert "Close other programs that use the GPU" in error.hint
 
 
 async def test_a_kill_of_our_own_has_no_other_cause():

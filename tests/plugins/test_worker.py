@@ -195,8 +195,8 @@ async def test_load_progress_is_reported():
             "The engine's process was ended by SIGKILL: another process killed it, or the system "
             "did because memory ran out.",
         ),
-        ("null", "The engine's process was ended by SIGSEGV: it accessed invalid memory."),
-        ("abort", "The engine's process was ended by SIGABRT: its library aborted."),
+        ("null", "The engine's process was ended by SIGSEGV: Segmentation fault."),
+        ("abort", "The engine's process was ended by SIGABRT: Aborted."),
         ("exit", "The engine's process ended unexpectedly with exit code 3."),
         ("torn", "The engine's process ended unexpectedly with exit code 0."),
         ("garbage", "The engine's process sent an unreadable message, so it was killed."),

@@ -3,23 +3,11 @@
 import sys
 import threading
 
-import pytest
 from rogue_backend.definitions import rogue
 
 from paragone import InputError
 from paragone_tui.screens.costs_sheet import CostsSheet
-from paragone_workbench.ledger import prices
-from paragone_workbench.ledger.ledger import Ledger
-from paragone_workbench.machine import energy_shares
-from paragone_workbench.machine.energy import EnergyCounters
-from paragone_workbench.runs.costs import Costs
-
-
-@pytest.fixture(autouse=True)
-def no_counters(monkeypatch):
-    """No counter of energy is readable, whatever this machine has."""
-    shares = energy_shares.EnergyShares(EnergyCounters((), ("The energy of the CPU is unknown.",)))
-    monkeypatch.setattr(energy_shares, "_found", [shares])
+from paragone_workbench import ledger
 
 
 async def sheet(screen) -> list[str]:
@@ -37,7 +25,7 @@ async def test_the_sheet_does_not_wait_for_the_prices(start, monkeypatch):
         found.wait(20)
         raise InputError("There are no prices.")
 
-    monkeypatch.setattr(prices, "price_list", price_list)
+    monkeypatch.setattr(ledger, "price_list", price_list)
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("go")
         await screen.answered()
@@ -47,17 +35,23 @@ async def test_the_sheet_does_not_wait_for_the_prices(start, monkeypatch):
         await screen.until(lambda: "There are no prices." in screen.text)
 
 
-async def test_prices_that_come_before_the_sheet_is_there_or_after_it_is_closed(start):
-    ledger = Ledger(engines={"e": Costs()}, prices=None, missing=())
+async def test_the_sheet_can_be_closed_before_the_prices_come(start, monkeypatch):
+    asked, found = threading.Event(), threading.Event()
+
+    def price_list():
+        asked.set()
+        found.wait(20)
+        return ()
+
+    monkeypatch.setattr(ledger, "price_list", price_list)
     async with start(rogue("steady", max_tokens=1)) as screen:
-        sheet = CostsSheet("a lane", ledger)
-        await sheet.show(ledger, "Too early.")
-        screen.app.push_screen(sheet)
-        await screen.until(lambda: "Too early." in screen.text)
+        await screen.ask("go")
+        await screen.answered()
+        await screen.press("escape", "dollar_sign")
+        await screen.until(asked.is_set)
         await screen.press("q")
         await screen.until(lambda: not isinstance(screen.app.screen, CostsSheet))
-        await sheet.show(ledger, "Too late.")
-        assert "Too late." not in screen.text
+        found.set()
 
 
 async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start):
@@ -72,9 +66,7 @@ async def test_all_answers_of_a_lane_count_with_the_engines_that_gave_them(start
         figures = {name: value for name, _, value in (line.partition("  ") for line in lines)}
         assert "What first cost in this conversation" in screen.text
         assert (figures["answers"].strip(), figures["tokens out"].strip()) == ("2", "6")
-        assert figures["energy"].strip() == "unknown"
         assert "$" in figures["at groq:llama-3.1-8b-instant"]
-        assert "The energy of the CPU is unknown." in screen.text
         await screen.press("q")
         (lane,) = screen.lanes
         await lane.swap(rogue("steady", "second", max_tokens=2))

@@ -10,10 +10,8 @@ from scripted_times import NOW, ScriptedBackend, ScriptedEngine
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.machine.energy import find_energy_counters
 from paragone_workbench.measure.bench import measurement as measure
 from paragone_workbench.measure.bench import users as users_module
-from paragone_workbench.measure.bench.measured import Sample
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import (
     BenchTest,
@@ -24,11 +22,10 @@ from paragone_workbench.measure.bench.plan import (
     users_tests,
 )
 from paragone_workbench.measure.bench.prompts import BenchPrompt
-from paragone_workbench.measure.bench.report import bench_json, figures_of
+from paragone_workbench.measure.bench.report import bench_json
 from paragone_workbench.measure.bench.spread import Spread
 from paragone_workbench.measure.bench.users import bench_pool
 from paragone_workbench.runs import execute
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.scheduling.decision import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
@@ -42,14 +39,14 @@ def clock(monkeypatch):
     ScriptedEngine.log.clear()
 
 
-def bench(tmp_path, *models, tests=(TEST,), users=(), repeat=2, **options):
+def bench(*models, tests=(TEST,), users=(), repeat=2, **options):
     registry = Registry()
     registry._found["scripted"] = ScriptedBackend()
     definitions = [
         EngineDefinition(name=model, backend="scripted", model=model, options=options) for model in models
     ]
     pool = bench_pool(registry, definitions, [test.users for test in users])
-    return Bench(pool, tests, users=users, repeat=repeat, energy=find_energy_counters(tmp_path))
+    return Bench(pool, tests, users=users, repeat=repeat)
 
 
 async def measured(made):
@@ -96,8 +93,8 @@ def test_more_runs_than_anybody_needs():
 # ── Figures ──
 
 
-async def test_figures_are_those_of_the_scripted_times(tmp_path):
-    found = await measured(bench(tmp_path, "steady"))
+async def test_figures_are_those_of_the_scripted_times():
+    found = await measured(bench("steady"))
     (test,) = found["engines"][0]["tests"]
     assert (test["repetitions"], test["notes"], found["partial"]) == (2, [], False)
     exact = {
@@ -112,12 +109,11 @@ async def test_figures_are_those_of_the_scripted_times(tmp_path):
     }
     for name, value in exact.items():
         assert test[name] == {"mean": pytest.approx(value), "stdev": 0.0}, name
-    assert test["decode_j_per_token"] is None
 
 
-async def test_prompts_have_the_length_and_the_depth_that_was_asked_for(tmp_path):
+async def test_prompts_have_the_length_and_the_depth_that_was_asked_for():
     tests = bench_tests([10, 33], [0, 21], 3, 1)
-    found = await measured(bench(tmp_path, "steady", tests=tests, repeat=2))
+    found = await measured(bench("steady", tests=tests, repeat=2))
     for test in found["engines"][0]["tests"]:
         for usage in test["usage"]:
             assert usage["cached_tokens"] == test["depth"]
@@ -126,8 +122,8 @@ async def test_prompts_have_the_length_and_the_depth_that_was_asked_for(tmp_path
     assert cold == {10, 33}
 
 
-async def test_engines_are_measured_in_turn(tmp_path):
-    await measured(bench(tmp_path, "steady", "brief"))
+async def test_engines_are_measured_in_turn():
+    await measured(bench("steady", "brief"))
     assert [model for model, *_ in ScriptedEngine.log] == [
         "steady",
         "brief",
@@ -138,18 +134,14 @@ async def test_engines_are_measured_in_turn(tmp_path):
     ]
 
 
-async def test_engines_that_do_not_fit_together_are_opened_in_turn(tmp_path, monkeypatch):
+async def test_engines_that_do_not_fit_together_are_opened_in_turn(monkeypatch):
     async def too_large(engines):
         return ScheduleDecision(mode="swap", reason="Together they are too large.")
 
     monkeypatch.setattr(measure, "decide", too_large)
-    made = bench(tmp_path, "steady", "brief")
+    made = bench("steady", "brief")
     found = await measured(made)
-    assert (found["schedule"], made.reason, found["energy"]["idle_w"]) == (
-        "swap",
-        "Together they are too large.",
-        None,
-    )
+    assert (found["schedule"], made.reason) == ("swap", "Together they are too large.")
     assert [engine["tests"][0]["repetitions"] for engine in found["engines"]] == [2, 2]
     order = [model for model, *_ in ScriptedEngine.log]
     assert order == ["steady", "steady", "brief", "brief", "brief", "steady", "steady"], (
@@ -165,23 +157,23 @@ async def test_engines_that_do_not_fit_together_are_opened_in_turn(tmp_path, mon
         ("unkept", 8, "0 tokens of the prompt came from the cache; the depth is 8."),
     ],
 )
-async def test_what_a_reader_must_know_is_said(tmp_path, model, depth, note):
+async def test_what_a_reader_must_know_is_said(model, depth, note):
     test = BenchTest(prompt_tokens=12, depth=depth, tokens=5)
-    found = await measured(bench(tmp_path, model, tests=[test]))
+    found = await measured(bench(model, tests=[test]))
     assert found["engines"][0]["tests"][0]["notes"] == [note]
 
 
-async def test_an_engine_without_a_tokenizer_says_how_many_tokens_it_counted(tmp_path):
+async def test_an_engine_without_a_tokenizer_says_how_many_tokens_it_counted():
     test = BenchTest(prompt_tokens=100, depth=0, tokens=5)
-    found = await measured(bench(tmp_path, "mute", tests=[test]))
+    found = await measured(bench("mute", tests=[test]))
     (measured_test,) = found["engines"][0]["tests"]
     (counted,) = {usage["prompt_tokens"] for usage in measured_test["usage"]}
     assert abs(counted - 100) <= 3, "the guess was corrected by the warm-up"
 
 
-async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on(tmp_path):
+async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on():
     tests = bench_tests([12, 24], [0], 5, 2)
-    found = await measured(bench(tmp_path, "crashing", "steady", tests=tests))
+    found = await measured(bench("crashing", "steady", tests=tests))
     crashing, steady = found["engines"]
     assert crashing["error"].startswith("The engine's process was ended by a test.")
     assert [test["repetitions"] for test in crashing["tests"]] == [2, 0]
@@ -190,17 +182,17 @@ async def test_a_crash_keeps_what_was_measured_and_the_other_engine_goes_on(tmp_
     assert found["partial"] is True
 
 
-async def test_a_test_beyond_the_context_is_skipped(tmp_path):
+async def test_a_test_beyond_the_context_is_skipped():
     tests = bench_tests([12, 60], [0], 5, 1)
-    found = await measured(bench(tmp_path, "steady", tests=tests, context=64))
+    found = await measured(bench("steady", tests=tests, context=64))
     fits, exceeds = found["engines"][0]["tests"]
     assert (fits["repetitions"], fits["skipped"], exceeds["repetitions"]) == (2, None, 0)
     assert exceeds["skipped"].endswith("exceed the context of 64 tokens.")
     assert found["engines"][0]["error"] is None
 
 
-async def test_a_stop_keeps_what_was_measured(tmp_path):
-    made = bench(tmp_path, "steady", "slow")
+async def test_a_stop_keeps_what_was_measured():
+    made = bench("steady", "slow")
 
     async def stop_in_the_last_step():
         while len(ScriptedEngine.log) < 4:
@@ -233,8 +225,8 @@ def ticks(monkeypatch):
     monkeypatch.setattr(users_module, "time", fixed)
 
 
-async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(tmp_path, ticks):
-    made = bench(tmp_path, "steady", users=[PAIR], repeat=3)
+async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(ticks):
+    made = bench("steady", users=[PAIR], repeat=3)
     found = await measured(made)
     (level,) = found["engines"][0]["users"]
     assert (level["users"], level["answers"], level["skipped"], level["notes"]) == (2, 6, None, [])
@@ -247,8 +239,8 @@ async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(tmp_
     assert (found["schedule"], found["partial"]) == ("sequential", False)
 
 
-async def test_no_two_prompts_of_users_are_alike_and_all_have_the_length(tmp_path):
-    found = await measured(bench(tmp_path, "steady", users=users_tests([12, 20], [1, 3], 5, 2)))
+async def test_no_two_prompts_of_users_are_alike_and_all_have_the_length():
+    found = await measured(bench("steady", users=users_tests([12, 20], [1, 3], 5, 2)))
     assert [level["notes"] for level in found["engines"][0]["users"]] == [[]] * 4
     asked = ScriptedEngine.log[3:]
     assert {(length, cold) for _, length, cold in asked} == {(12, True), (20, True)}
@@ -260,18 +252,18 @@ def test_prompts_of_users_begin_with_different_numbers_of_one_length():
     assert texts == ["10000 the text", "10001 the text", "99999 the text", "10000 the text"]
 
 
-async def test_engines_that_share_a_model_get_a_slot_for_each_user(tmp_path):
+async def test_engines_that_share_a_model_get_a_slot_for_each_user():
     given, own = (
-        bench(tmp_path, "steady", users=[PAIR], **options).engines[0].engine for options in ({"slots": 7}, {})
+        bench("steady", users=[PAIR], **options).engines[0].engine for options in ({"slots": 7}, {})
     )
-    one = bench(tmp_path, "steady").engines[0].engine
+    one = bench("steady").engines[0].engine
     for engine in (given, own, one):
         await engine.place()
     assert [engine.placement.most_at_once for engine in (given, own, one)] == [7, 2, 1]
 
 
-async def test_an_engine_with_too_few_slots_is_measured_without_these_users(tmp_path):
-    made = bench(tmp_path, "steady", users=users_tests([12], [1, 2], 5, 1), slots=1)
+async def test_an_engine_with_too_few_slots_is_measured_without_these_users():
+    made = bench("steady", users=users_tests([12], [1, 2], 5, 1), slots=1)
     found = await measured(made)
     (engine,) = found["engines"]
     assert [level["answers"] for level in engine["users"]] == [2, 0]
@@ -281,10 +273,8 @@ async def test_an_engine_with_too_few_slots_is_measured_without_these_users(tmp_
     assert (engine["tests"][0]["repetitions"], found["partial"]) == (2, False)
 
 
-async def test_users_of_several_engines_alternate(tmp_path):
-    await measured(
-        bench(tmp_path, "steady", "brief", tests=(), users=users_tests([12], [1, 2], 5, 1), repeat=1)
-    )
+async def test_users_of_several_engines_alternate():
+    await measured(bench("steady", "brief", tests=(), users=users_tests([12], [1, 2], 5, 1), repeat=1))
     assert [model for model, _ in itertools.groupby(model for model, *_ in ScriptedEngine.log)] == [
         "steady",
         "brief",
@@ -292,12 +282,12 @@ async def test_users_of_several_engines_alternate(tmp_path):
     ]
 
 
-async def test_with_swap_users_are_measured_engine_by_engine(tmp_path, monkeypatch):
+async def test_with_swap_users_are_measured_engine_by_engine(monkeypatch):
     async def too_large(engines):
         return ScheduleDecision(mode="swap", reason="Together they are too large.")
 
     monkeypatch.setattr(measure, "decide", too_large)
-    found = await measured(bench(tmp_path, "steady", "brief", users=users_tests([12], [1, 2], 5, 1)))
+    found = await measured(bench("steady", "brief", users=users_tests([12], [1, 2], 5, 1)))
     assert found["schedule"] == "swap"
     assert [[level["answers"] for level in engine["users"]] for engine in found["engines"]] == [
         [2, 4],
@@ -305,8 +295,8 @@ async def test_with_swap_users_are_measured_engine_by_engine(tmp_path, monkeypat
     ]
 
 
-async def test_a_crash_with_users_keeps_what_was_measured(tmp_path):
-    made = bench(tmp_path, "crashing", users=[PAIR], repeat=1)
+async def test_a_crash_with_users_keeps_what_was_measured():
+    made = bench("crashing", users=[PAIR], repeat=1)
     found = await measured(made)
     (engine,) = found["engines"]
     assert engine["error"].startswith("The engine's process was ended by a test.")
@@ -314,8 +304,8 @@ async def test_a_crash_with_users_keeps_what_was_measured(tmp_path):
     assert engine["tests"][0]["repetitions"] == 1
 
 
-async def test_a_stop_ends_all_users(tmp_path):
-    made = bench(tmp_path, "slow", tests=(), users=[PAIR], repeat=1)
+async def test_a_stop_ends_all_users():
+    made = bench("slow", tests=(), users=[PAIR], repeat=1)
 
     async def stop_in_the_second_answers():
         while len(ScriptedEngine.log) < 4:
@@ -338,70 +328,3 @@ def test_more_requests_of_users_than_anybody_needs():
         (1, 9),
         (4, 9),
     ]
-
-
-# ── Energy ──
-
-
-@pytest.fixture
-def rapl(tmp_path):
-    """A test double of RAPL's files: one package that begins again at 10 J, and its cores, which it includes."""
-    for name, label, joules in (("intel-rapl:0", "package-0", 4), ("intel-rapl:0:0", "core", 3)):
-        zone = tmp_path / name
-        zone.mkdir()
-        (zone / "name").write_text(f"{label}\n")
-        (zone / "energy_uj").write_text(f"{joules * 1_000_000}\n")
-        (zone / "max_energy_range_uj").write_text("10000000\n")
-    return tmp_path / "intel-rapl:0" / "energy_uj"
-
-
-def test_the_counter_of_a_package_is_read_across_its_end(rapl):
-    counters = find_energy_counters(rapl.parents[1])
-    assert counters.names == ("CPU package-0",)
-    assert counters.joules() == 0
-    rapl.write_text("9500000\n")
-    assert counters.joules() == 5.5
-    rapl.write_text("1000000\n")
-    assert counters.joules() == 7.0
-    rapl.unlink()
-    assert counters.joules() is None
-
-
-def test_an_unreadable_counter_says_how_to_allow_it(rapl, monkeypatch):
-    def refused(self, *rest, **named):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("pathlib.Path.read_text", refused)  # root may read everything
-    counters = find_energy_counters(rapl.parents[1])
-    assert (counters.names, counters.joules()) == ((), None)
-    assert counters.missing[0].endswith(f"To allow it until the next start: sudo chmod a+r {rapl}")
-
-
-def test_joules_a_token_are_those_of_the_tokens_that_were_computed():
-    metrics = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
-    figures = figures_of([Sample(metrics=metrics, prefill_j=10.0, decode_j=8.0, decode_net_j=2.0)])
-    assert figures["prefill_j_per_token"] == Spread(0.5, 0.0)
-    assert figures["decode_j_per_token"] == Spread(2.0, 0.0)
-    assert figures["decode_net_j_per_token"] == Spread(0.5, 0.0)
-    assert figures["prefill_net_j_per_token"] is None
-
-
-async def test_a_run_takes_the_energy_between_its_start_and_its_end(tmp_path, rapl):
-    readings = iter(range(5, 10_000))
-
-    class Rising:
-        """A test double of counters: one joule more at each reading."""
-
-        names = ("CPU package-0",)
-        missing = ()
-
-        def joules(self):
-            return float(next(readings))
-
-    made = bench(tmp_path, "steady")
-    made.energy = Rising()
-    found = await measured(made)
-    (test,) = found["engines"][0]["tests"]
-    assert test["prefill_j_per_token"] == {"mean": pytest.approx(1 / 12), "stdev": 0.0}
-    assert test["decode_j_per_token"] == {"mean": pytest.approx(1 / 4), "stdev": 0.0}
-    assert found["energy"]["idle_w"] > 0

@@ -1,30 +1,28 @@
-"""The ledger: sums over the history in SQL, the same over runs in memory, and the time from which on runs are counted."""
+"""Costs: sums over the history in SQL, the same over runs in memory, prices, and the time from which on runs are counted."""
 
-import json
+import re
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 import pytest
-from tests.workbench.history_file import open_store, rows, schema_of
+from tests.workbench.history_file import open_store, rows
 
 from paragone import InputError
+from paragone_cli.recorded.history.history_costs import since_time
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
-from paragone_workbench.ledger.ledger import Ledger, costs_by_engine
-from paragone_workbench.ledger.since import since_time
-from paragone_workbench.ledger.wording import energy_text, usd_text
-from paragone_workbench.machine.energy import Energy
+from paragone_workbench.ledger import REFERENCES, Price, cost_notes, price_list, usd_text
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.costs import MOST_TOKENS, Costs
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables import costs as table
 
-GPU = ("GPU 0",)
-BOTH = ("CPU package-0", "GPU 0")
 COUNTED = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
 
 
@@ -36,9 +34,7 @@ def run(engine="small", metrics: RunMetrics | None = COUNTED, **fields):
 
 RUNS = (
     run(),
-    run(metrics=replace(COUNTED, energy=Energy(joules=8.5, devices=GPU))),
-    run(metrics=replace(COUNTED, energy=Energy(joules=1.5, devices=BOTH), shared=True)),
-    run(metrics=replace(COUNTED, energy=Energy(devices=GPU), shared=True)),
+    run(),
     run(metrics=replace(COUNTED, prompt_tokens=None, cached_tokens=None, estimated=True)),
     run("large\x1b[2J", metrics=replace(COUNTED, prompt_tokens=10**400, completion_tokens=-7)),
     run("large\x1b[2J", metrics=replace(COUNTED, prompt_tokens=MOST_TOKENS, completion_tokens=MOST_TOKENS)),
@@ -56,50 +52,41 @@ def store(home):
         yield store
 
 
+def by_engine(results):
+    names = dict.fromkeys(result.definition.name for result in results)
+    sums = {name: Costs.total(Costs.of(it) for it in results if it.definition.name == name) for name in names}
+    return {name: costs for name, costs in sums.items() if costs.runs}
+
+
 def save(store, *results):
     for result in results:
         store.save_run(result, purpose="answer")
 
 
-def test_a_run_costs_its_tokens_seconds_and_joules():
-    assert Costs.of(RUNS[1]) == Costs(
-        runs=1,
-        prompt_tokens=30,
-        cached_tokens=10,
-        completion_tokens=5,
-        seconds=4.0,
-        joules=8.5,
-        devices=GPU,
-        measured=1,
+def test_a_run_costs_its_tokens_and_seconds():
+    assert Costs.of(RUNS[0]) == Costs(
+        runs=1, prompt_tokens=30, cached_tokens=10, completion_tokens=5, seconds=4.0
     )
-    assert Costs.of(RUNS[9]) == Costs(runs=1, uncounted=1)
-    assert [Costs.of(it) for it in RUNS[10:]] == [Costs(), Costs()]
+    assert Costs.of(RUNS[-3]) == Costs(runs=1, uncounted=1)
+    assert [Costs.of(it) for it in RUNS[-2:]] == [Costs(), Costs()]
 
 
 def test_the_table_of_runs_gives_the_same_sums_as_the_runs(store):
     save(store, *RUNS)
-    in_memory = costs_by_engine(RUNS)
+    in_memory = by_engine(RUNS)
     assert store.costs() == in_memory
     assert list(store.costs()) == sorted(in_memory)
     small, large = in_memory["small"], in_memory["large\x1b[2J"]
-    assert (small.runs, small.measured, small.shared, small.estimated, small.uncounted) == (5, 2, 1, 1, 1)
-    assert (small.joules, small.devices, small.prompt_tokens) == (10.0, BOTH, 120)
+    assert (small.runs, small.prompt_tokens, small.estimated, small.uncounted) == (3, 60, 1, 1)
     assert (large.runs, large.uncounted, large.prompt_tokens) == (4, 1, MOST_TOKENS + 60)
 
 
-def test_impossible_energies_and_damaged_names_spoil_no_sum(store):
-    impossible = [
-        replace(COUNTED, energy=Energy(joules=value, devices=GPU)) for value in (1e308, 1e308, -5.0)
-    ]
-    runs = [run(metrics=replace(COUNTED, energy=Energy(joules=2.0, devices=GPU)))]
-    runs += [run(metrics=metrics) for metrics in impossible]
-    save(store, *runs)
-    assert store.costs() == costs_by_engine(runs)
-    assert (store.costs()["small"].joules, store.costs()["small"].measured) == (2.0, 1)
+def test_a_damaged_name_spoils_no_sum(store):
+    save(store, run(), run())
     with closing(sqlite3.connect(history_file())) as raw:
-        raw.execute("UPDATE run SET engine = x'ff' WHERE number = 4")
+        raw.execute("UPDATE run SET engine = x'ff' WHERE number = 2")
         raw.commit()
-    assert {name: costs.runs for name, costs in store.costs().items()} == {"?": 1, "small": 3}
+    assert {name: costs.runs for name, costs in store.costs().items()} == {"?": 1, "small": 1}
 
 
 def test_runs_since_a_time(store):
@@ -127,54 +114,21 @@ def test_the_sums_read_the_index_alone(store):
     assert not [step for step in steps if "json" in str(step)]
 
 
-def test_a_file_of_an_earlier_version_has_its_costs(home, tmp_path):
-    with closing(open_store(tmp_path / "new.db")) as store:
-        save(store, *RUNS)
-    history_file().parent.mkdir(parents=True)
-    Database(history_file(), schema_of(6, tmp_path / "schema")).close()
-    with closing(sqlite3.connect(history_file())) as raw:
-        raw.execute("ATTACH ? AS new", (str(tmp_path / "new.db"),))
-        for table in ("conversation", "prompt", "lane", "manifest", "run", "turn"):
-            columns = ", ".join(row[1] for row in raw.execute(f"PRAGMA table_info({table})"))
-            raw.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
-        raw.commit()
-    with closing(open_store()) as store:
-        assert store.costs() == costs_by_engine(RUNS)
+# ── Prices ──
 
 
-# ── The ledger ──
-
-
-def test_the_ledger_says_what_its_sums_lack():
-    notes = list(Ledger(engines=costs_by_engine(RUNS), prices=None, missing=("No CPU.",)).notes())
-    assert notes == [
-        "Tokens are missing in 3 of 10 runs, where the engine did not report them.",
-        "Tokens out are estimated in 1 of 10 runs: the engine did not count them, so the pieces that it sent "
+def test_notes_say_what_the_sums_lack():
+    assert cost_notes(Costs.total(map(Costs.of, RUNS)), ()) == [
+        "Tokens are missing in 3 of 8 runs, where the engine did not report them.",
+        "Tokens out are estimated in 1 of 8 runs: the engine did not count them, so the pieces that it sent "
         "are counted.",
-        "The energy is that of CPU package-0, GPU 0, including everything else that ran there.",
-        "The energy is known for 2 of 10 runs.",
-        "In 1 run other runs computed at the same time (shared): each run got an equal part of the energy of that time.",
-        "No CPU.",
     ]
-    assert list(Ledger(engines=costs_by_engine(RUNS[:1]), prices=None).notes()) == []
-
-
-def test_the_json_of_a_ledger_without_energy_and_prices():
-    found = json.loads(json.dumps(Ledger(engines=costs_by_engine(RUNS[:1]), prices=None).to_json()))
-    assert (found["prices"], found["since"], found["total"]["joules"]) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("costs", "text"),
-    [
-        (Costs(runs=1), "unknown"),
-        (Costs(runs=1, measured=1, joules=0.25), "0.2 J"),
-        (Costs(runs=2, measured=1, joules=1250.0), "1.2 kJ+"),
-        (Costs(runs=1, measured=1, joules=3.6e6), "3.6 MJ"),
-    ],
-)
-def test_energy_as_text(costs, text):
-    assert energy_text(costs) == text
+    assert cost_notes(Costs.of(RUNS[0]), ()) == []
+    (note,) = cost_notes(Costs(), price_list())
+    assert re.match(
+        r"Prices are those of the list in genai-prices \d+\.\d+\.\d+, whose last change took effect on \d{4}-\d\d-\d\d\. ",
+        note,
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,6 +137,75 @@ def test_energy_as_text(costs, text):
 )
 def test_money_as_text(dollars, text):
     assert usd_text(dollars) == text
+
+
+def test_the_list_has_the_reference_models():
+    found = price_list()
+    assert tuple(price.name for price in found) == REFERENCES
+    small, large = (price.of(Costs(prompt_tokens=10**6, completion_tokens=10**6)) for price in found)
+    assert 0 < small < large
+
+
+def test_the_price_of_many_runs_is_not_that_of_a_long_prompt():
+    """The list has a higher price for prompts of this model that are long; many short ones are none."""
+    (price,) = price_list(["anthropic:claude-haiku-5-5"])
+    assert price.of(Costs(prompt_tokens=10**6)) == pytest.approx(1000 * price.of(Costs(prompt_tokens=10**3)))
+    from genai_prices import Usage, calc_price
+
+    long = calc_price(Usage(input_tokens=10**6, output_tokens=0), price.model, provider_id=price.provider)
+    assert price.of(Costs(prompt_tokens=10**6)) < float(long.total_price)
+
+
+def test_a_price_is_exact():
+    price = Price(
+        provider="p", model="m", prompt_token=Decimal("0.0000001"), completion_token=Decimal("0.000003")
+    )
+    assert price.of(Costs(prompt_tokens=3, completion_tokens=1)) == 0.0000033
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("groq", "such as groq:llama-3.1-8b-instant"),
+        ("grok:x", "x-ai:grok"),
+        ("groq:llama-3.1-8b", "for example: groq:llama-3.1-8b-instant"),
+    ],
+)
+def test_what_the_list_does_not_have(name, hint):
+    with pytest.raises(InputError) as caught:
+        price_list([name])
+    assert caught.value.sentence == f"The price list has no model {name!r}."
+    assert hint in caught.value.hint
+
+
+def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    monkeypatch.delitem(sys.modules, "genai_prices.data_snapshot", raising=False)
+    with pytest.raises(InputError) as caught:
+        price_list()
+    assert "genai-prices, which is not installed" in caught.value.sentence
+    assert "genai-prices<0.3,>=0.2.3" in caught.value.hint
+
+
+@pytest.mark.thorough
+def test_no_price_is_fetched():
+    """Python refuses this process every socket and every look-up of a name."""
+    program = """
+import sys
+
+def refuse(event, arguments):
+    if event.startswith("socket."):
+        raise AssertionError(event)
+
+sys.addaudithook(refuse)
+from paragone_workbench.ledger import cost_notes, price_list
+from paragone_workbench.runs.costs import Costs
+assert len(cost_notes(Costs(), price_list())) == 1
+import threading
+assert threading.active_count() == 1  # none that fetches later
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # ── Since ──

@@ -192,8 +192,8 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
         (lambda d: d["runs"][0].update(started=-1e20), "Run 0 has a date, 'started', that is outside of"),
         (lambda d: d["runs"][0].update(ended=1e20), "Run 0 has a date, 'ended', that is outside of"),
         (
-            lambda d: d["runs"][0].update(metrics={"energy": {"joules": 1e308}}),
-            "Run 0 has a figure, 'joules', that is no possible measurement",
+            lambda d: d["runs"][0].update(metrics={"itl_ms": {"p50": 1e308}}),
+            "Run 0 has a figure, 'p50', that is no possible measurement",
         ),
         (lambda d: d["runs"][0].update(waited_s=-1e300), "Run 0 has a figure, 'waited_s', that is no"),
         (

@@ -357,7 +357,6 @@ def bench(*engines, created, tests=({},), **more):
         "prefill_tps": {"mean": 420.04, "stdev": 8.02},
         "decode_tps": {"mean": 30.5, "stdev": 0.0},
         "ttft_s": {"mean": 1.25, "stdev": 0.5},
-        "decode_j_per_token": None,
     }
     data = [
         {"engine": it.name, "error": None, "warnings": [], "tests": [{**figures, **test} for test in tests]}

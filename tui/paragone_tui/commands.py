@@ -104,7 +104,7 @@ COMMANDS: tuple[ScreenCommand, ...] = (
     ScreenCommand(id="about-lane", keys="ctrl+l", title="About this lane", group="Lane",
             help="Show the current lane's engine, and how its model was opened."),
     ScreenCommand(id="costs", lane_keys="$", title="What this lane cost", group="Lane",
-            help="Show the tokens, time and energy of the current lane's answers, and what providers would charge."),
+            help="Show the tokens and time of the current lane's answers, and what providers would charge."),
     ScreenCommand(id="settings", lane_keys="o", title="Settings", group="Lane",
             help="Change sampling options, load options and the system prompt, in this lane or in all."),
     ScreenCommand(id="reference-lane", lane_keys="=", title="Compare with this lane", group="Lane",

@@ -166,27 +166,9 @@ def _keep_experts(params: ModelParams, layers: int) -> None:
 def _failed(path: Path, log: library.Log, cancelled: Cancelled | bool) -> Exception:
     if cancelled:
         return EngineError(f"Loading {path.name} was cancelled.")
-    if gpu := log.find(r"invalid value for main_gpu: (-?\d+) \(available devices: (\d+)\)"):
-        return InputError(
-            f"There is no GPU {gpu[1]} for the option 'main_gpu': llama.cpp finds {gpu[2]}.",
-            hint="GPUs are numbered from 0.",
-        )
     if log.find(r"(failed|unable) to allocate|cannot allocate|out of memory|insufficient memory"):
         return EngineError(
             f"{path.name} does not fit in memory: {log.error()}.",
             hint="Close another engine, use a smaller quantization, or lower n_gpu_layers.",
         )
-    if unknown := log.find(r"unknown model architecture: '(.+)'"):
-        return InputError(
-            f"{path.name} has the architecture {unknown[1]!r}, which this version of llama.cpp does not know.",
-            hint="Try a newer paragone, or a server with a newer llama.cpp.",
-        )
-    if log.find(r"not within the file bounds|corrupted or incomplete|unexpectedly reached end of file"):
-        return InputError(
-            f"{path.name} is truncated: some of its weights are missing.", hint="Download the file again."
-        )
-    if log.find(r"invalid|missing tensor|wrong shape|key not found|wrong number|cannot find"):
-        return InputError(
-            f"{path.name} is damaged or not supported by this version of llama.cpp: {log.error()}."
-        )
-    return EngineError(f"llama.cpp could not load {path.name}: {log.error()}.")
+    return InputError(f"llama.cpp could not load {path.name}: {log.error()}.")

@@ -55,7 +55,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             network=bool(options.rpc_servers),
         )
         try:
-            await process.loaded(on_progress, weights, program=program.name)
+            await process.loaded(on_progress, weights)
             _check_draft(process, options)
         except BaseException:
             await process.close()

@@ -31,14 +31,6 @@ def test_other_crashes_are_not_taken_for_it(number, has_amx):
     assert find_cause(CRASH_CAUSES, says="", number=number, build=build) not in CRASH_CAUSES
 
 
-def test_a_prebuilt_library_on_an_old_processor():
-    build = SYSTEM_INFO.format(0).replace("llama-cpp-python 0.3.36", "xllamacpp 2026.9.11063")
-    known = find_cause(CRASH_CAUSES, says="", number=signal.SIGILL, build=build)
-    assert known in CRASH_CAUSES
-    assert "AVX2" in known.cause
-    assert find_cause(CRASH_CAUSES, says="", number=signal.SIGSEGV, build=build) not in CRASH_CAUSES
-
-
 async def test_the_log_of_an_engine_begins_with_its_build(model_path, tmp_path):
     log = tmp_path / "log"
     engine = await LlamaCppBackend().open(OpenRequest(model=str(model_path), log=str(log)), lambda _: None)

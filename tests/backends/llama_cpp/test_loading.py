@@ -282,9 +282,9 @@ def test_bad_files_are_input_errors_that_name_the_file(open_chat, model_path, tm
         "picture.gguf": (b"\x89PNG" + bytes(64), "is not a GGUF file"),
         "old.gguf": (make_gguf({}, version=1), "version 1"),
         "cut.gguf": (start[:100_000], "is truncated"),
-        "half.gguf": (start, "is truncated: some of its weights are missing"),
-        "unknown.gguf": (make_gguf({"general.architecture": "lxama"}), "architecture 'lxama'"),
-        "hollow.gguf": (make_gguf({"general.architecture": "llama"}), "damaged"),
+        "half.gguf": (start, "not within the file bounds"),
+        "unknown.gguf": (make_gguf({"general.architecture": "lxama"}), "unknown model architecture: 'lxama'"),
+        "hollow.gguf": (make_gguf({"general.architecture": "llama"}), "could not load"),
         "embed.gguf": (
             make_gguf({"general.architecture": "bert", "bert.attention.causal": False}),
             "embedding",

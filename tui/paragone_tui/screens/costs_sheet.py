@@ -1,8 +1,9 @@
-"""Shows the costs of a lane's answers: tokens, time, energy, and the price of the same tokens at providers."""
+"""Shows the costs of a lane's answers: tokens, time, and the price of the same tokens at providers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from rich.console import RenderableType
@@ -10,38 +11,37 @@ from rich.table import Table
 from rich.text import Text
 from textual.binding import BindingType
 
+from paragone import InputError
 from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.sheet import Sheet
-from paragone_workbench.ledger.ledger import Ledger
-from paragone_workbench.ledger.wording import energy_text, usd_text
+from paragone_workbench import ledger
+from paragone_workbench.ledger import Price, cost_notes, usd_text
 from paragone_workbench.runs.costs import Costs
-
-_FIGURES: dict[str, Callable[[Costs], str]] = {
-    "answers": lambda costs: f"{costs.runs:,}",
-    "tokens in": lambda costs: f"{costs.prompt_tokens:,}",
-    "from the cache": lambda costs: f"{costs.cached_tokens:,}",
-    "tokens out": lambda costs: f"{costs.completion_tokens:,}",
-    "time": lambda costs: f"{costs.seconds:,.1f} s",
-    "energy": energy_text,
-}
 
 
 class CostsSheet(Sheet):
-    """Shows a ledger as a table with a column for each engine."""
+    """Shows a column for each engine. The prices follow, because loading them takes a second."""
 
     BINDINGS: ClassVar[list[BindingType]] = [closing_binding("costs")]
 
-    def __init__(self, lane: str, ledger: Ledger) -> None:
-        """Create the sheet. Prices may be added later with `show`."""
+    def __init__(self, lane: str, engines: Mapping[str, Costs]) -> None:
         super().__init__()
-        self._ledger = ledger
-        self._problem = ""
         self.heading = one_line(f"What {lane} cost in this conversation")
+        self._total = Costs.total(engines.values())
+        self._columns = {**engines, "total": self._total} if len(engines) > 1 else engines
+        self._prices: tuple[Price, ...] = ()
+        self._problem: list[str] = []
 
-    async def show(self, ledger: Ledger, problem: str = "") -> None:
-        """Show the ledger with prices, or without prices and with the problem that prevents them."""
-        self._ledger, self._problem = ledger, problem
+    def on_mount(self) -> None:
+        """Load the prices."""
+        self.run_worker(self._add_prices())
+
+    async def _add_prices(self) -> None:
+        try:
+            self._prices = await asyncio.to_thread(ledger.price_list)
+        except InputError as error:
+            self._problem = [str(error)]
         if self.query("#sheet"):
             await self.scroll.remove_children()
         if self.query("#sheet"):  # the user may have closed the sheet meanwhile
@@ -49,20 +49,26 @@ class CostsSheet(Sheet):
 
     def parts(self) -> Iterator[RenderableType]:
         """Yield the table and the sentences below it."""
-        ledger = self._ledger
-        columns = dict(ledger.engines)
-        if len(columns) > 1:
-            columns["total"] = ledger.total
+        each = self._columns.values()
+        rows = [
+            ("answers", [f"{costs.runs:,}" for costs in each]),
+            ("tokens in", [f"{costs.prompt_tokens:,}" for costs in each]),
+            ("from the cache", [f"{costs.cached_tokens:,}" for costs in each]),
+            ("tokens out", [f"{costs.completion_tokens:,}" for costs in each]),
+            ("time", [f"{costs.seconds:,.1f} s" for costs in each]),
+            *(
+                (one_line(f"at {price.name}"), [usd_text(price.of(costs)) for costs in each])
+                for price in self._prices
+            ),
+        ]
+        if len(self._columns) > 1:
+            rows.insert(0, ("", [*map(one_line, self._columns)]))
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="dim")
-        for _ in columns:
+        for _ in each:
             table.add_column(overflow="fold", justify="right")
-        if len(columns) > 1:
-            table.add_row("", *map(one_line, columns))
-        for name, figure in _FIGURES.items():
-            table.add_row(name, *map(figure, columns.values()))
-        for price in ledger.models:
-            table.add_row(one_line(f"at {price.name}"), *map(usd_text, map(price.of, columns.values())))
+        for name, cells in rows:
+            table.add_row(name, *cells)
         yield table
-        for sentence in [*ledger.notes(), *([self._problem] if self._problem else [])]:
+        for sentence in (*cost_notes(self._total, self._prices), *self._problem):
             yield Text(f"\n{one_line(sentence)}")

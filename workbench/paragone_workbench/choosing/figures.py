@@ -33,7 +33,6 @@ class EngineFigures:
         ttft_s: Time to first token in seconds.
         ttft_prompt: Number of tokens of the prompt with which `ttft_s` is measured; None for a mean over the suite's answers.
         users_tps: Tokens per second of several users at once, in total.
-        joules: Joules of energy for each generated token.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
         greedy_answers: Number of prompts that both engines answered greedily; 0 if unknown.
@@ -51,7 +50,6 @@ class EngineFigures:
     ttft_s: float | None = None
     ttft_prompt: int | None = None
     users_tps: float | None = None
-    joules: float | None = None
     kld: Estimate | None = None
     same_answers: int | None = None
     greedy_answers: int = 0
@@ -129,7 +127,6 @@ def engine_figures(
             decode_tps_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
-            joules=_mean(speeds.get(engine, {}), "decode_j_per_token"),
             kld=_kld(fidelity.candidates.get(engine, {})),
             same_answers=count_at(fidelity.answers, engine, "identical"),
             greedy_answers=count_at(fidelity.answers, engine, "prompts") or 0,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.error_boundary import notify_observers
 from paragone_workbench.engines.handle import EngineObserver
-from paragone_workbench.runs.context import messages_for, path_to
+from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
 
@@ -188,7 +188,7 @@ class Lane(EngineObserver, RunObserver):
 
         def spec() -> RunSpec:
             return RunSpec(
-                messages=messages_for(prompt, continues, prefix),
+                messages=request_of(run),
                 sampling=prompt.sampling_in_force,
                 logprobs=self.logprobs(self.engine),
                 drawn_seed=seed,

@@ -1,1 +1,1 @@
-"""This machine: its processor, memory, GPUs, and counters of energy."""
+"""This machine: its processor, memory and GPUs."""

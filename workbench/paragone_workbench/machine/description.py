@@ -22,19 +22,15 @@ _known: dict[str, Json] = {}
 async def describe_machine() -> Mapping[str, Json]:
     """Return `cpu`, `cores`, `memory` (bytes), `gpus`, `os` and `python` of this machine. Later calls return at once."""
     if not _known:
-        _known.update(await _describe())
+        _known.update(
+            cpu=await asyncio.to_thread(_cpu),
+            cores=physical_cores(),
+            memory=main_memory()[0],
+            gpus=await _gpus(),
+            os=f"{platform.system()} {platform.release()}",
+            python=platform.python_version(),
+        )
     return _known
-
-
-async def _describe() -> dict[str, Json]:
-    return {
-        "cpu": await asyncio.to_thread(_cpu),
-        "cores": physical_cores(),
-        "memory": main_memory()[0],
-        "gpus": await _gpus(),
-        "os": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
 
 
 async def _gpus() -> list[Json] | None:

@@ -8,7 +8,6 @@ from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
     from paragone import Message
-    from paragone_workbench.runs.prefix import Prefix
     from paragone_workbench.runs.run import Run
 
 
@@ -21,8 +20,8 @@ def path_to(run: Run | None) -> tuple[Run, ...]:
     return tuple(reversed(path))
 
 
-def messages_for(prompt: Prompt, continues: Run | None, prefix: Prefix | None = None) -> tuple[Message, ...]:
-    """Return the messages of the conversation up to and including a prompt, and the prefix of the answer, if any.
+def messages_for(prompt: Prompt, continues: Run | None) -> tuple[Message, ...]:
+    """Return the messages of the conversation up to and including a prompt.
 
     The messages leave out prompts without an answer, whose run failed or was stopped before any text arrived.
     """
@@ -35,11 +34,14 @@ def messages_for(prompt: Prompt, continues: Run | None, prefix: Prefix | None = 
             messages.append(Message(role="user", text=run.prompt.text, images=run.prompt.images))
             messages.append(Message(role="assistant", text=run.text, thinking=run.thinking))
     messages.append(Message(role="user", text=prompt.text, images=prompt.images))
-    return (*messages, prefix.message) if prefix is not None else tuple(messages)
+    return tuple(messages)
 
 
 def request_of(run: Run) -> tuple[Message, ...]:
-    """Return the messages that were sent for a run of a conversation; empty for a run without a prompt."""
+    """Return the messages of the request for a run of a conversation, and the given start of the answer, if any.
+
+    Empty for a run without a prompt.
+    """
     if run.prompt is None:
         return ()
     messages, given = messages_for(run.prompt, run.continues), run.result.prefilled

@@ -210,8 +210,6 @@ class Execution:
             silence.end()
             self._asked = None
             meter.shared = turn.shared
-            if turn.energy is not None:
-                meter.energy = turn.energy.used()
             run.result = dataclasses.replace(run.result, metrics=meter.metrics())
         if run.result.finish is None:
             raise EngineError("The engine ended its answer without a finish reason.")

@@ -6,10 +6,9 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from paragone import Event, Finish, Json, PromptProgress, Queued, Timings, Token, Usage
-from paragone_workbench.machine.energy import Energy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +22,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
-    """Durations, rates, token counts and energy of a run. None if unknown."""
+    """Durations, rates and token counts of a run. None if unknown."""
 
     load_s: float | None = None
     """Seconds that opening the engine took; None if the engine was already open."""
@@ -70,8 +69,6 @@ class RunMetrics:
 
     The speeds of a shared run are not comparable. None if unknown.
     """
-    energy: Energy = field(default_factory=Energy)
-    """The energy that the devices of this machine used for the run. Runs that compute simultaneously get equal parts of the energy."""
 
     @property
     def is_in_pieces(self) -> bool:
@@ -116,8 +113,6 @@ class Meter:
         """Create a meter for a prompt that was sent at the time `sent`, on the monotonic clock of the events."""
         self.shared: bool | None = None
         """Whether another run used the same server or this machine. `Execution` sets this at the end of the run."""
-        self.energy = Energy()
-        """The energy that the run used. `Execution` sets this at the end of the run."""
         self._sent = sent
         self._load_s = load_s
         self._pieces = 0
@@ -140,7 +135,6 @@ class Meter:
         self._timings = Timings()
 
     def feed(self, event: Event) -> None:
-        """Process an event."""
         match event:
             case Token():
                 self._count(event.time)
@@ -232,7 +226,6 @@ class Meter:
             drafted_tokens=self._usage.drafted_tokens,
             accepted_tokens=self._usage.accepted_tokens,
             shared=self._queued or self.shared,
-            energy=self.energy,
         )
 
     def _since_sent(self, time: float | None) -> float | None:

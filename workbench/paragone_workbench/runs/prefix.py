@@ -85,11 +85,6 @@ class Prefix:
         )
 
     @property
-    def message(self) -> Message:
-        """The unfinished message that ends the request."""
-        return Message(role="assistant", text=self.text, thinking=self.thinking)
-
-    @property
     def prefilled(self) -> Prefilled:
         """The description of the prefix in the run's result."""
         return Prefilled(

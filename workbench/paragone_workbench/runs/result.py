@@ -54,7 +54,7 @@ class RunResult:
     settings: RunSettings | None = None
     """The settings in force, as far as the engine reports them."""
     metrics: RunMetrics | None = None
-    """The durations, rates, token counts and energy of the run; None before its end."""
+    """The durations, rates and token counts of the run; None before its end."""
     manifest: Mapping[str, Json] = field(default_factory=dict)
     """The data needed to reproduce the run. The item `request` describes this run alone; runs can share the other items."""
     tokens: tuple[Token, ...] = ()

@@ -120,12 +120,10 @@ class Run:
 
     @property
     def text(self) -> str:
-        """The answer so far."""
         return str(self._texts["answer"])
 
     @property
     def thinking(self) -> str:
-        """The thinking so far."""
         return str(self._texts["thinking"])
 
     def keep(self, token: Token) -> None:
@@ -155,7 +153,6 @@ class Run:
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
     def subscribe(self, observer: RunObserver) -> None:
-        """Add an observer of the run."""
         self._observers.append(observer)
 
     def unsubscribe(self, observer: RunObserver) -> None:
@@ -164,7 +161,6 @@ class Run:
             self._observers.remove(observer)
 
     def notify(self, call: Callable[[RunObserver], None]) -> None:
-        """Call a method of each observer."""
         notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:

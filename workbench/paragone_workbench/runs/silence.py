@@ -25,14 +25,12 @@ class SilenceWatch:
         self._timer = self._loop.call_later(notice_s, self._check)
 
     def note_event(self) -> None:
-        """Record that the engine sent an event."""
         self._last = time.monotonic()
         if self._run.silent_s:
             self._run.silent_s = 0
             self._run.changed()
 
     def end(self) -> None:
-        """Stop watching, because the run has ended."""
         self._timer.cancel()
         self._run.silent_s = 0
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from paragone import Caution
     from paragone_workbench.engines.handle import EngineHandle
-    from paragone_workbench.machine.energy_shares import EnergyShare
 
 
 @dataclass(slots=True, eq=False)
@@ -24,8 +23,6 @@ class Turn:
     """Warnings for the user that arose before the turn."""
     shared: bool | None = None
     """Whether another run has used the same server or this machine during the turn; None if unknown."""
-    energy: EnergyShare | None = None
-    """The run's part of the energy of this machine; None if the engine computes on another machine."""
 
 
 class Turns(Protocol):

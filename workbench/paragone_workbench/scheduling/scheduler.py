@@ -11,13 +11,7 @@ from weakref import WeakSet
 
 from paragone.cores import physical_cores
 from paragone_workbench.runs.turns import Turn, Turns
-from paragone_workbench.scheduling.sharing import (
-    THIS_MACHINE,
-    Sharing,
-    resources_of,
-    servers_here,
-    servers_of,
-)
+from paragone_workbench.scheduling.sharing import Sharing, resources_of, servers_here, servers_of
 
 if TYPE_CHECKING:  # the default mode does not need these modules, whose import would slow down the start
     from paragone import Caution
@@ -122,13 +116,7 @@ class Scheduler(Turns):
                 await held.enter_async_context(self._servers[address])
             wanting = self._wanting if order == "parallel" else [engine]
             turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
-            resources = resources_of(engine)
-            if THIS_MACHINE in resources:
-                # imported here so that the program starts faster
-                from paragone_workbench.machine.energy_shares import energy_shares
-
-                turn.energy = held.enter_context((await energy_shares()).during())
-            with self._sharing.during(turn, resources):
+            with self._sharing.during(turn, resources_of(engine)):
                 yield turn
 
     def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:

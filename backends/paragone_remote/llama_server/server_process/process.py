@@ -21,7 +21,7 @@ from paragone_remote.http.transport import EndpointClient
 from paragone_remote.llama_server.executable.printed import child_environment
 from paragone_remote.llama_server.executable.program import LlamaServerProgram
 from paragone_remote.llama_server.server_process.listening import Listening
-from paragone_remote.llama_server.server_process.server_log import explain_end, telling_lines
+from paragone_remote.llama_server.server_process.server_log import telling_lines
 
 _CRASH_CAUSES = (
     amx_miscompiled(
@@ -81,18 +81,17 @@ class ServerProcess:
         )
         return cls(process, endpoint, listening, threads)
 
-    async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile], *, program: str) -> None:
+    async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile]) -> None:
         """Wait until the server has loaded these files.
 
-        Raises InputError, EngineError or EngineCrashed if the server ends before the files are loaded.
+        Raises EngineError or EngineCrashed if the server ends before the files are loaded.
         """
-        files = [file.path for file in weights]
         size = sum(file.size or 0 for file in weights)
         fraction = 0.0
         async with EndpointClient(self.endpoint) as http:
             while not await self._is_ready(http):
                 if await self.process.ended(_POLL_S):
-                    raise explain_end(self.error(), self.process.output(), files=files, program=program)
+                    raise self.error()
                 loaded = min(0.99, self._peak_memory() / max(size, 1))
                 if loaded > fraction:
                     fraction = loaded

@@ -1,4 +1,4 @@
-"""Reads the log of a llama-server: the settings in force, and why the server did not start.
+"""Reads the log of a llama-server: the settings in force, and the lines that can explain a crash.
 
 The lines are llama.cpp's own, from src/llama-context.cpp, src/llama-kv-cache.cpp and src/llama-model.cpp. llama.cpp
 may change these lines: a value that is not found is left out.
@@ -7,10 +7,7 @@ may change these lines: a value that is not found is left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import PurePath
 
-from paragone import EngineCrashed, EngineError, InputError, ParagoneError
 from paragone_remote.server_text import plain
 
 _ATTENTION = re.compile(
@@ -22,10 +19,6 @@ _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
 _LOADED = re.compile(r"load_tensors:")
 _SYSTEM = re.compile(r"system_info: .*")
 _INSTRUCTION = re.compile(r"(\w+) = 1\b")
-
-_PREFIX = re.compile(r"^[\d.]+ [A-Z] +")
-"""What llama-server puts before a line: the time and the level."""
-
 
 _LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
 """Matches the beginning of an entry. An entry can have several lines."""
@@ -78,53 +71,3 @@ def draft_problem(log: str) -> str:
         return "its vocabulary differs"
     failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
     return plain(failed[0]) if failed else ""
-
-
-def explain_end(error: EngineError, log: str, *, files: Sequence[str], program: str) -> ParagoneError:
-    """Return the error for a server that ended while it loaded these files, from its output.
-
-    `error` is the general error for a process that ended, which is returned if the log gives no reason.
-    """
-    if not isinstance(error, EngineCrashed) or error.status <= 0:
-        return error
-    model = PurePath(max(files, key=log.rfind)).name  # the file that the log names last
-    if argument := re.search(
-        r"^error: (invalid argument: \S+)|^error while handling argument (.+)", log, re.MULTILINE
-    ):
-        return InputError(
-            f"llama-server refused its command line: {plain(argument[1] or argument[2])}.",
-            hint=f"Check the engine's options: this is {program}.",
-        )
-    if re.search(r"couldn't bind|address already in use", log, re.IGNORECASE):
-        return EngineError(
-            "llama-server could not listen: its port is in use, or its socket could not be made.",
-            hint="Leave the option port out, or choose another one.",
-        )
-    if unknown := re.search(r"unknown model architecture: '(.+)'", log):
-        return InputError(
-            f"{model} has the architecture {plain(unknown[1])!r}, which this llama-server does not know.",
-            hint="Use a newer llama-server.",
-        )
-    if re.search(r"not within the file bounds|corrupted or incomplete|unexpectedly reached end of file", log):
-        return InputError(
-            f"{model} is truncated: some of its weights are missing.", hint="Download the file again."
-        )
-    if re.search(r"(failed|unable) to allocate|cannot allocate|out of memory|cudaMalloc failed", log):
-        return EngineError(
-            f"{model} does not fit in memory: {_reason(log)}.",
-            hint="Close another engine, use a smaller quantization, or lower n_gpu_layers or n_ctx.",
-        )
-    if reason := _reason(log):
-        return EngineError(f"llama-server could not load {model}: {reason}.", hint=error.hint)
-    return error
-
-
-def _reason(log: str) -> str:
-    """Return the first line that names a reason; empty if there is none."""
-    wanted = re.compile(
-        r"error loading model|failed to|error[:,]|unable to|invalid|mismatch|not supported", re.IGNORECASE
-    )
-    for line in log.splitlines():
-        if " I " not in line[:16] and wanted.search(line):
-            return plain(_PREFIX.sub("", line)).rstrip(".")
-    return ""

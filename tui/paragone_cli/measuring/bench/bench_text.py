@@ -1,4 +1,4 @@
-"""A bench as text: tables of speed, latency and energy, and notes."""
+"""A bench as text: tables of speed and latency, and notes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ def _put_single_runs(bench: Bench) -> None:
     _put_speeds(rows)
     put()
     _put_latencies(rows)
-    _put_energy(rows, bench)
     notes = [(benched, test, note) for benched, test, _ in rows for note in benched.notes(test)]
     if notes:
         put()
@@ -70,7 +69,7 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
     for benched, test, figures in rows:
         itl = [figures[f"itl_{name}_ms"] for name in ("p50", "p95", "p99")]
         between = "/".join(f"{spread.mean:.1f}" for spread in itl if spread is not None) or "unknown"
-        pieces = any(sample.metrics.is_in_pieces for sample in benched.samples[test])
+        pieces = any(sample.is_in_pieces for sample in benched.samples[test])
         table.append(
             [
                 *_row(benched, test),
@@ -79,31 +78,6 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
             ]
         )
     put_figures(table)
-
-
-def _put_energy(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]], bench: Bench) -> None:
-    """Print the energy if a counter could be read, and why other counters could not be read."""
-    if any(figures["decode_j_per_token"] for _, _, figures in rows):
-        idle = (
-            ""
-            if bench.idle_w is None
-            else f"; above idle: without the {bench.idle_w:.1f} W of the idle machine"
-        )
-        put(f"\nJoules a token, of {', '.join(bench.energy.names)}{idle}")
-        table = [["engine", "prompt", "depth", "prefill", "above idle", "decode", "above idle"]]
-        names = (
-            "prefill_j_per_token",
-            "prefill_net_j_per_token",
-            "decode_j_per_token",
-            "decode_net_j_per_token",
-        )
-        for benched, test, figures in rows:
-            table.append([*_row(benched, test), *(shown(figures[name]) for name in names)])
-        put_figures(table)
-    elif bench.energy.missing:
-        put()
-    for sentence in bench.energy.missing:
-        put_line(sentence)
 
 
 def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:

@@ -14,6 +14,7 @@ from paragone_cli.command_line.arguments import (
     force_switch,
     option,
     refuse_untaken,
+    repeated,
     switch,
     whole_number,
     word,
@@ -32,6 +33,7 @@ _MODULES = {
     "delete": "history_delete",
     "export": "history_export",
     "import": "history_import",
+    "costs": "history_costs",
 }
 """Maps an action to its module, which has the function `history_ACTION`."""
 
@@ -46,7 +48,7 @@ class HistoryArguments(PrintArguments):
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and its arguments: list [FILTER…]; show ID; search TEXT; "
         "rename ID TITLE; continue RUN; tag ID [TAG…], which replaces its tags; pin ID; unpin ID; duplicate ID; delete ID…; export ID… --to FILE; import FILE, or e3/17 for "
-        "the prompt of that answer. Without arguments, the newest conversations are listed",
+        "the prompt of that answer; costs, which adds up tokens and time. Without arguments, the newest conversations are listed",
         nargs="*",
     )
     limit: int | None = option(
@@ -64,6 +66,16 @@ class HistoryArguments(PrintArguments):
         type=Path,
     )
     force: bool = force_switch("export")
+    since: str | None = option(
+        "--since TIME",
+        "only runs since a date (2026-11-01), or of the last days or hours (7d, 24h)",
+        actions=("costs",),
+    )
+    price: Sequence[str] = repeated(
+        "--price PROVIDER:MODEL",
+        "the model of a provider whose prices are shown; may be repeated. By default a small open model and a large one",
+        actions=("costs",),
+    )
 
     @property
     def most(self) -> int:

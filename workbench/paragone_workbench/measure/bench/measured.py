@@ -12,26 +12,12 @@ from paragone_workbench.measure.bench.throughput import Throughput
 from paragone_workbench.runs.metrics import RunMetrics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One measured run."""
-
-    metrics: RunMetrics
-    prefill_j: float | None = None
-    """Joules of the prefill; None if unknown."""
-    decode_j: float | None = None
-    """Joules from the first token to the end."""
-    prefill_net_j: float | None = None
-    """Joules of the prefill, minus the joules of the idle machine in the same time."""
-    decode_net_j: float | None = None
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class BenchedEngine:
     """An engine and the engine's measurements so far."""
 
     engine: EngineHandle
-    samples: dict[BenchTest, list[Sample]] = field(default_factory=dict)
+    samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
     """The throughput of each test with several users at once."""
@@ -46,19 +32,16 @@ class BenchedEngine:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was measured."""
         return not self.samples and not self.throughputs
 
     @property
     def name(self) -> str:
-        """The engine's name."""
         return self.engine.definition.name
 
     def warn(self, sentence: str) -> None:
-        """Remember a warning."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
     def notes(self, test: BenchTest) -> tuple[str, ...]:
         """Return remarks that a reader of the figures of a test must know, as sentences."""
-        return notes_of(test, [sample.metrics for sample in self.samples.get(test, [])])
+        return notes_of(test, self.samples.get(test, []))

@@ -8,20 +8,16 @@ from itertools import count
 
 from paragone import Message, ParagoneError
 from paragone.cores import physical_cores
-from paragone_workbench.machine.energy import EnergyCounters, find_energy_counters
-from paragone_workbench.measure.bench.energy import EnergyWatch, idle_watts
-from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
+from paragone_workbench.measure.bench.measured import BenchedEngine
 from paragone_workbench.measure.bench.plan import BenchStep, BenchTest, UsersTest, steps_of
 from paragone_workbench.measure.bench.prompts import BenchPrompt, PromptFitter
 from paragone_workbench.measure.bench.users import Users, refusal
 from paragone_workbench.measure.greedy import greedy
 from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.spec import RunSpec
 from paragone_workbench.scheduling.decision import decide
 from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.scheduling.sharing import servers_here
 
 OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
 """Called before each step, with the step and all remaining steps, including this one."""
@@ -37,7 +33,6 @@ class Bench:
         *,
         users: Sequence[UsersTest] = (),
         repeat: int = 5,
-        energy: EnergyCounters | None = None,
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
@@ -50,10 +45,6 @@ class Bench:
         """Number of runs of each test on each engine or, with users, of each user on average."""
         self.reason = ""
         """Why only one engine is in memory at a time; empty if all engines are open."""
-        self.energy = energy or find_energy_counters()
-        """The energy counters of this machine."""
-        self.idle_w: float | None = None
-        """Power of the idle machine in watts, with the engines open; None if unknown."""
         self.stopped = False
         """Whether `stop` was called."""
         self._pool = pool
@@ -69,7 +60,6 @@ class Bench:
 
     @property
     def partial(self) -> bool:
-        """Whether results are missing."""
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
     async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
@@ -79,7 +69,6 @@ class Bench:
             self._pool.scheduler.mode, self.reason = "swap", decision.reason
         else:
             await asyncio.gather(*map(self._open, self.engines))
-            self.idle_w = await idle_watts(self.energy)
         swap = decision.mode == "swap"
         steps = list(steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap))
         while steps:
@@ -104,7 +93,6 @@ class Bench:
             await self.close()
 
     async def close(self) -> None:
-        """Close the engines."""
         await self._pool.close()
 
     async def _open(self, benched: BenchedEngine) -> None:
@@ -119,7 +107,6 @@ class Bench:
     async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
         """Execute one step. An error is kept with the engine."""
         try:
-            warm_up = test is None
             wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
             if wanted is None:
                 return
@@ -128,20 +115,17 @@ class Bench:
                 return
             if prompt.filling:
                 await self._run(benched, prompt.filling, tokens=1, cold=False)
-            watch = EnergyWatch(self.energy)
-            run = await self._run(
-                benched, prompt.messages, wanted.tokens, cold=not prompt.filling, watch=watch
-            )
+            metrics = await self._run(benched, prompt.messages, wanted.tokens, cold=not prompt.filling)
         except ParagoneError as error:
             if not self.stopped:
                 benched.error = error
             return
-        if run.metrics is None or self.stopped:
+        if metrics is None or self.stopped:
             return
-        if run.metrics.prompt_tokens:
-            self._prompts[benched].learn(prompt, run.metrics.prompt_tokens)
-        if not warm_up:
-            benched.samples.setdefault(wanted, []).append(self._sample(benched, run, watch))
+        if metrics.prompt_tokens:
+            self._prompts[benched].learn(prompt, metrics.prompt_tokens)
+        if test is not None:
+            benched.samples.setdefault(wanted, []).append(metrics)
 
     async def _measure_users(self, benched: BenchedEngine, test: UsersTest) -> None:
         """Measure an engine with users at once. An error is kept with the engine."""
@@ -193,31 +177,16 @@ class Bench:
         tokens: int,
         *,
         cold: bool,
-        watch: RunObserver | None = None,
-    ) -> RunResult:
-        """Execute a run and return the result. Raises the error of a failed run."""
+    ) -> RunMetrics | None:
+        """Execute a run and return its metrics. Raises the error of a failed run."""
         spec = RunSpec(
             messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
         )
-        watches = () if watch is None else (watch,)
-        execution = self._execution = self._pool.run(benched.engine, spec, *watches)
+        execution = self._execution = self._pool.run(benched.engine, spec)
         try:
-            return await execution.result()
+            return (await execution.result()).metrics
         finally:
             self._execution = None
             for caution in execution.run.result.cautions:
                 if caution.code != "context-full":  # a test may fill the context exactly
                     benched.warn(caution.sentence)
-
-    def _sample(self, benched: BenchedEngine, run: RunResult, watch: EnergyWatch) -> Sample:
-        assert run.metrics is not None  # the run has ended
-        if not (benched.engine.is_local or servers_here(benched.engine)):
-            return Sample(metrics=run.metrics)  # another machine used the energy
-        idle = self.idle_w
-        return Sample(
-            metrics=run.metrics,
-            prefill_j=watch.prefill_j(),
-            decode_j=watch.decode_j(),
-            prefill_net_j=None if idle is None else watch.prefill_j(idle),
-            decode_net_j=None if idle is None else watch.decode_j(idle),
-        )

@@ -6,40 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from paragone import Json
-from paragone_workbench.measure.bench.measured import BenchedEngine, Sample
+from paragone_workbench.measure.bench.measured import BenchedEngine
 from paragone_workbench.measure.bench.measurement import Bench
 from paragone_workbench.measure.bench.plan import BenchTest, UsersTest
 from paragone_workbench.measure.bench.spread import Spread
-from paragone_workbench.runs.metrics import figures_json
+from paragone_workbench.runs.metrics import RunMetrics, figures_json
 
-
-def _for_each(joules: float | None, tokens: int | None) -> float | None:
-    return None if joules is None or not tokens or tokens < 0 else joules / tokens
-
-
-def _processed(sample: Sample) -> int | None:
-    prompt, cached = sample.metrics.prompt_tokens, sample.metrics.cached_tokens
-    return None if prompt is None or cached is None else prompt - cached
-
-
-FIGURES: Mapping[str, Callable[[Sample], float | None]] = {
-    "prefill_tps": lambda run: run.metrics.prefill_tps,
-    "decode_tps": lambda run: run.metrics.decode_tps,
-    "ttft_s": lambda run: run.metrics.ttft_s,
-    "ttfo_s": lambda run: run.metrics.ttfo_s,
-    "tpot_ms": lambda run: run.metrics.tpot_ms,
-    "itl_p50_ms": lambda run: run.metrics.itl_ms.p50,
-    "itl_p95_ms": lambda run: run.metrics.itl_ms.p95,
-    "itl_p99_ms": lambda run: run.metrics.itl_ms.p99,
-    "prefill_j_per_token": lambda run: _for_each(run.prefill_j, _processed(run)),
-    "prefill_net_j_per_token": lambda run: _for_each(run.prefill_net_j, _processed(run)),
-    "decode_j_per_token": lambda run: _for_each(run.decode_j, run.metrics.completion_tokens - 1),
-    "decode_net_j_per_token": lambda run: _for_each(run.decode_net_j, run.metrics.completion_tokens - 1),
+FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
+    "prefill_tps": lambda run: run.prefill_tps,
+    "decode_tps": lambda run: run.decode_tps,
+    "ttft_s": lambda run: run.ttft_s,
+    "ttfo_s": lambda run: run.ttfo_s,
+    "tpot_ms": lambda run: run.tpot_ms,
+    "itl_p50_ms": lambda run: run.itl_ms.p50,
+    "itl_p95_ms": lambda run: run.itl_ms.p95,
+    "itl_p99_ms": lambda run: run.itl_ms.p99,
 }
 """The figures of a run by name in the JSON. docs/bench.md defines these figures."""
 
 
-def figures_of(samples: Sequence[Sample]) -> dict[str, Spread | None]:
+def figures_of(samples: Sequence[RunMetrics]) -> dict[str, Spread | None]:
     """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
     return {
         name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
@@ -53,11 +39,6 @@ def bench_json(bench: Bench) -> dict[str, Json]:
         "schedule": bench.schedule,
         "repeat": bench.repeat,
         "partial": bench.partial,
-        "energy": {
-            "devices": list(bench.energy.names),
-            "missing": list(bench.energy.missing),
-            "idle_w": bench.idle_w,
-        },
         "engines": [_engine(engine, bench) for engine in bench.engines],
     }
 
@@ -84,7 +65,7 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
         "repetitions": len(samples),
         "skipped": benched.skipped.get(test),
         "notes": list(benched.notes(test)),
-        "usage": [figures_json(sample.metrics)["usage"] for sample in samples],
+        "usage": [figures_json(sample)["usage"] for sample in samples],
         **{name: None if spread is None else asdict(spread) for name, spread in figures_of(samples).items()},
     }
 

@@ -108,7 +108,6 @@ class Users:
         return Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
 
     async def stop(self) -> None:
-        """End the measurement."""
         self._stopped = True
         await self._stop_runs()
 
@@ -147,7 +146,6 @@ class _Crowd:
 
     @property
     def is_done(self) -> bool:
-        """Whether no further requests are needed."""
         return self.error is not None or len(self.answers) == self._wanted
 
     def answered(self, execution: Execution, *, is_first: bool) -> None:
@@ -166,5 +164,4 @@ class _Crowd:
         self.seconds = now - self._began
 
     def fail(self, error: ParagoneError) -> None:
-        """Keep the first error."""
         self.error = self.error or error

@@ -17,7 +17,6 @@ _BENCH_CHARTS = (
     ("prefill_tps", "Prefill", "Tokens of the prompt processed per second. More is better.", "tokens/s", 1),
     ("decode_tps", "Decode rate", "Tokens generated per second after the first. More is better.", "tokens/s", 1),
     ("ttft_s", "TTFT", "Time to first token. Less is better.", "ms", 1000),
-    ("decode_j_per_token", "Energy", "Energy of each generated token. Less is better.", "J", 1),
 )  # fmt: skip
 """The figures that are shown: name in the JSON, title, note, unit, and the factor from the JSON's unit to the shown unit."""
 

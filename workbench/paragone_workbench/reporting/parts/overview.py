@@ -54,11 +54,6 @@ def overview_of(
             f"With {counted(users, 'user')} at once, the speed is the sum over the users.",
         ),
         _Column("TTFT", lambda engine: _shown(engine.ttft_s, "{:.2f} s")),
-        _Column(
-            "energy",
-            lambda engine: _shown(engine.joules, "{:.2f} J"),
-            "Energy is that of each generated token.",
-        ),
     )
     quality: tuple[_Column, ...] = (
         _Column("size", lambda engine: TableCell(text=size_text(engine.size))),

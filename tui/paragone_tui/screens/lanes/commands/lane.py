@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,8 @@ from paragone_tui.screens.lanes.commands.context import LanesContext, on_current
 from paragone_workbench.lanes.continuing import go_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.lanes.copies import Copy
-    from paragone_workbench.runs.costs import Costs
 
 
 @on_current_lane
@@ -96,29 +92,14 @@ def about_lane(context: LanesContext, column: LaneColumn) -> None:
 
 @on_current_lane
 def costs(context: LanesContext, column: LaneColumn) -> None:
-    """Show the costs of the current lane's answers."""
-    from paragone_workbench.ledger.ledger import costs_by_engine
+    """Show the costs of the current lane's answers, by the engines that gave them."""
+    from paragone_tui.screens.costs_sheet import CostsSheet
+    from paragone_workbench.runs.costs import Costs
 
-    engines = costs_by_engine(run.result for run in column.lane.record.runs)
-    if engines:
-        context.do(lambda: _show_costs(context, column.lane.name, engines))
+    runs = [(run.result.definition.name, Costs.of(run.result)) for run in column.lane.record.runs]
+    names = dict.fromkeys(name for name, cost in runs if cost.runs)
+    if names:
+        engines = {name: Costs.total(cost for engine, cost in runs if engine == name) for name in names}
+        context.show(CostsSheet(column.lane.name, engines))
     else:
         context.say("This lane has no answer yet, so it has cost nothing.")
-
-
-async def _show_costs(context: LanesContext, lane: str, engines: Mapping[str, Costs]) -> None:
-    from paragone_tui.screens.costs_sheet import CostsSheet
-    from paragone_workbench.ledger.ledger import Ledger
-    from paragone_workbench.ledger.prices import price_list
-    from paragone_workbench.machine.energy_shares import energy_shares
-
-    missing = (await energy_shares()).missing
-    sheet = CostsSheet(lane, Ledger(engines=engines, prices=None, missing=missing))
-    context.show(sheet)
-    prices, problem = None, ""
-    try:
-        prices = await asyncio.to_thread(price_list)  # loads a large module
-    except InputError as error:
-        problem = str(error)
-    if sheet.is_attached:
-        await sheet.show(Ledger(engines=engines, prices=prices, missing=missing), problem)

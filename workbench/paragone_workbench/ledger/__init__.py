@@ -1,1 +1,0 @@
-"""The costs of runs, and what the same tokens would cost at providers."""
