@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from paragone import (
     Backend,
-    Capabilities,
     Json,
     ModelInfo,
     OnProgress,
@@ -21,20 +20,8 @@ from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.threads import in_daemon_thread
 from paragone_remote.http.http_library import find_http_library, import_http_library
-from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions
+from paragone_remote.llama_server.llama_server_options import CAPABILITIES, LlamaServerLoadOptions
 from paragone_remote.openai_api.openai_options import OpenAISampling
-
-CAPABILITIES = Capabilities(
-    logprobs=True,
-    plain_text=True,
-    token_ids=True,
-    tokenize=True,
-    top_tokens=True,
-    seed=True,
-    continues=True,
-    local=True,
-)
-"""What every llama-server can do."""
 
 
 class LlamaServerBackend(Backend):

@@ -9,8 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paragone import InputError, option
+from paragone import Capabilities, InputError, option
 from paragone.gguf.options import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions, with_cpu_defaults
+
+CAPABILITIES = Capabilities(
+    logprobs=True,
+    plain_text=True,
+    token_ids=True,
+    tokenize=True,
+    top_tokens=True,
+    seed=True,
+    continues=True,
+    local=True,
+)
+"""What every llama-server can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,15 @@ from paragone.network.guard import GUARD
 from paragone.options import build
 from paragone_remote.engine import RemoteModel
 from paragone_remote.http.transport import connected
-from paragone_remote.llama_server.backend import CAPABILITIES
 from paragone_remote.llama_server.command_line import command_line
 from paragone_remote.llama_server.engine import LlamaServerEngine
 from paragone_remote.llama_server.executable.devices import build_of, devices_of
 from paragone_remote.llama_server.executable.program import LlamaServerProgram, find_program, with_flags
-from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
+from paragone_remote.llama_server.llama_server_options import (
+    CAPABILITIES,
+    LlamaServerLoadOptions,
+    with_defaults,
+)
 from paragone_remote.llama_server.server_process.listening import listen_at
 from paragone_remote.llama_server.server_process.process import ServerProcess
 from paragone_remote.llama_server.server_process.server_log import draft_problem, facts_in_log
