@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from tests.workbench.history_file import open_store, rows, schema_of
+from tests.workbench.history_file import open_store, rows
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -20,7 +20,6 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.runs.costs import MOST_TOKENS, Costs
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables import costs as table
 
 GPU = ("GPU 0",)
@@ -125,21 +124,6 @@ def test_the_sums_read_the_index_alone(store):
     read = {opened[cursor] for _, step, cursor, *_ in steps if step == "Column" and cursor in opened}
     assert read == {rows("SELECT rootpage FROM sqlite_master WHERE name = 'run_costs'")[0][0]}
     assert not [step for step in steps if "json" in str(step)]
-
-
-def test_a_file_of_an_earlier_version_has_its_costs(home, tmp_path):
-    with closing(open_store(tmp_path / "new.db")) as store:
-        save(store, *RUNS)
-    history_file().parent.mkdir(parents=True)
-    Database(history_file(), schema_of(6, tmp_path / "schema")).close()
-    with closing(sqlite3.connect(history_file())) as raw:
-        raw.execute("ATTACH ? AS new", (str(tmp_path / "new.db"),))
-        for table in ("conversation", "prompt", "lane", "manifest", "run", "turn"):
-            columns = ", ".join(row[1] for row in raw.execute(f"PRAGMA table_info({table})"))
-            raw.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")
-        raw.commit()
-    with closing(open_store()) as store:
-        assert store.costs() == costs_by_engine(RUNS)
 
 
 # ── The ledger ──

@@ -5,13 +5,11 @@ import contextlib
 import sqlite3
 
 import pytest
-from tests.workbench.conversation_writer import ConversationWriter
-from tests.workbench.history_file import open_history, open_store, schema_of
+from tests.workbench.history_file import open_history, open_store
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
-from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.recording.drafts import DraftSaving
 from paragone_workbench.store.recording.recorder import Recorder
 from paragone_workbench.store.records import DraftRecord
@@ -74,27 +72,6 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
     other = open_store()
     assert other.take_draft() is None
     other.close()
-
-
-def test_a_file_without_drafts_is_migrated(home, tmp_path):
-    path = history_file()
-    path.parent.mkdir(parents=True)
-    Database(path, schema_of(10, tmp_path / "schema")).close()
-    raw = sqlite3.connect(path)
-    assert raw.execute("PRAGMA user_version").fetchone() == (10,)
-    raw.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
-    raw.execute(
-        "INSERT INTO prompt (id, conversation_id, text, for_all, created) VALUES ('p', 'x', 'old', 1, 1)"
-    )
-    raw.commit()
-    raw.close()
-    store = open_store()
-    assert store.load(1).title == "old"
-    assert store.take_draft() is None
-    store.keep_drafts([DRAFT])
-    ConversationWriter(store, "new")
-    store.close()
-    assert path.with_name("history.db.v10.bak").exists()
 
 
 def test_a_file_of_a_negative_version_is_left_alone(home):

@@ -6,14 +6,13 @@ import time
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
-from tests.workbench.history_file import open_store, rows, schema_of
+from tests.workbench.history_file import open_store, rows
 
 from paragone import InputError
 from paragone_workbench.importing.conversations import Added, add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import SavedVote
-from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.query import read_query
 from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import duplicate
@@ -219,23 +218,6 @@ def test_a_damaged_date_hides_no_conversation(store):
     assert store.load(numbers[0]).updated == 0.0
     page = store.conversations(limit=1)
     assert titles(store.conversations(before=page[0])) == ["damaged"]
-
-
-def test_a_history_of_the_version_before_gets_the_labels(tmp_path):
-    path = tmp_path / "history.db"
-    Database(path, schema_of(7, tmp_path / "schema")).close()
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
-        database.execute(
-            "INSERT INTO prompt (id, conversation_id, text, created) VALUES ('p', 'x', 'old', 1)"
-        )
-        database.commit()
-    with contextlib.closing(open_store(path)) as store:
-        store.labels.pin(1, pinned=True)
-        store.labels.tag(1, ["kept"])
-        assert [(it.title, it.is_pinned, it.tags) for it in store.conversations()] == [
-            ("old", True, ("kept",))
-        ]
 
 
 def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):

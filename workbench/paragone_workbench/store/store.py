@@ -45,7 +45,7 @@ class Store:
         """Open the history file, or create it. `path` replaces the user's default file.
 
         Runs that were in progress when their program ended are marked as interrupted; their saved text is kept. A
-        damaged file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
+        damaged or too old file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
         version of the program wrote the file, and ParagoneError if the file cannot be used.
         """
         from paragone_workbench.store.file.database import Database
@@ -72,7 +72,7 @@ class Store:
 
     @property
     def warning(self) -> str:
-        """A message for the user if the file was damaged and replaced; otherwise empty."""
+        """A message for the user if the file was damaged or too old and replaced; otherwise empty."""
         return self._database.warning
 
     @property
