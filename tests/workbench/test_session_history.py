@@ -17,7 +17,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.finding import find_in_lanes, find_run
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import StoreError
 
 
 @pytest.fixture
@@ -425,24 +424,12 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
     await answers(session, "Forget me.")
     await saved(session, history)
     earlier = session.conversation.number
-    with pytest.raises(InputError, match="is open"):
-        await session.deletions.delete(earlier)
     await answers(session, "And this.")
     session.new_conversation()
-    await session.deletions.delete(earlier)
+    await session.recorder.delete(earlier)
     assert await history.call(lambda store: store.conversations()) == ()
     with pytest.raises(InputError, match="was deleted"):
         await session.reopen(earlier)
-    assert await session.deletions.restore_last() == earlier
-    assert await session.deletions.restore_last() is None
-    await session.deletions.delete(earlier)
-    await history.call(lambda store: store._database.run("PRAGMA query_only = 1"))
-    with pytest.raises(StoreError, match="may not be written to"):
-        await session.deletions.restore_last()
-    await history.call(lambda store: store._database.run("PRAGMA query_only = 0"))
-    assert await session.deletions.restore_last() == earlier, "it can be tried again"
-    await session.reopen(earlier)
-    assert [prompt.text for prompt in session.prompts] == ["Forget me.", "And this."]
 
 
 async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, history):

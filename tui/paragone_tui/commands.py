@@ -159,7 +159,7 @@ COMMANDS: tuple[ScreenCommand, ...] = (
     ScreenCommand(id="new-conversation", keys="ctrl+n", title="New conversation", group="Conversation",
             help="Start a new conversation in the same lanes."),
     ScreenCommand(id="reopen", keys="ctrl+o", lane_keys="/", title="Earlier conversations", group="Conversation",
-            help="Search the history; open, rename, pin, tag, copy, delete, export or import conversations."),
+            help="Search the history; open, rename, pin, tag, delete, export or import conversations."),
     ScreenCommand(id="find", lane_keys="S", title="Find in this conversation", group="Conversation",
             help="Find words in the prompts and answers of all lanes, and go there."),
     ScreenCommand(id="palette", keys="ctrl+p", lane_keys=":", title="Commands", group="Program",

@@ -31,8 +31,7 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
     conversation_id = derived_id(experiment.id, "conversation", str(index))
     known = store.number_of(conversation_id)
     if known is not None:
-        is_restored = store.restore_conversation(known)
-        return Added(known, is_new=False, is_completed=False, is_restored=is_restored)
+        return Added(known, is_new=False, is_completed=False)
     prompt = saved_prompt(store, experiment_number, index)
     builder = _Builder(experiment, conversation_id, prompt.messages)
     for run in store.experiments.runs_of_prompt(experiment_number, index):

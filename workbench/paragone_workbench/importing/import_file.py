@@ -43,16 +43,14 @@ def import_file(
 
 
 def import_text(imported: Iterable[Imported]) -> str:
-    """Return sentences with the numbers of conversations that are new, completed, restored, and already in the history."""
+    """Return sentences with the numbers of conversations that are new, completed, and already in the history."""
     added = [conversation.added for conversation in imported]
     new = [one.number for one in added if one.is_new]
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
     completed = sum(one.is_completed for one in added)
-    restored = sum(one.is_restored for one in added)
-    known = sum(not (one.is_new or one.is_completed or one.is_restored) for one in added)
+    known = sum(not (one.is_new or one.is_completed) for one in added)
     return (
         f"{counted(len(new), 'conversation')} imported{ids}."
         + (f" {counted(completed, 'conversation')} completed." if completed else "")
-        + (f" {counted(restored, 'deleted conversation')} brought back." if restored else "")
         + (f" The history had {counted(known, 'conversation')} already." if known else "")
     )

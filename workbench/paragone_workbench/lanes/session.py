@@ -11,7 +11,6 @@ from paragone_workbench.conversation.attachments.attached_file import with_secti
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.lanes import reopening
-from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
 from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
@@ -75,7 +74,6 @@ class Session:
         """Saves the conversation in a history, after a call of `Recorder.open`."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
         """The prompts that wait for busy lanes, and prompts that a stop has kept."""
-        self.deletions = Deletions(self.recorder, lambda: self.conversation.number)
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 

@@ -153,29 +153,11 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with all lanes, prompts and runs. The deletion cannot be undone."""
+        """Delete a conversation with all lanes, prompts and runs."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
-    def hide_conversation(self, number: int) -> None:
-        """Hide a conversation, and delete it when this instance ends, unless `restore_conversation` is called before."""
-        hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
-        with self._database.transaction():
-            self._keep_owner()
-            self._database.run(hide, self._owner_id, number)
-
-    def restore_conversation(self, number: int) -> bool:
-        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError for an unknown number."""
-        restore = "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING 1"
-        if self._database.rows(restore, number):
-            return True
-        if not self._database.rows("SELECT 1 FROM conversation WHERE number = ?", number):
-            from paragone_workbench.store.tables.labels import unknown_conversation
-
-            raise unknown_conversation(number)
-        return False
-
     def number_of(self, conversation_id: str) -> int | None:
-        """Return the number of the conversation with this UUID, even if it is hidden; else None."""
+        """Return the number of the conversation with this UUID; None if there is none."""
         rows = self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id)
         return int(rows[0][0]) if rows else None
 
@@ -252,7 +234,7 @@ class Store:
         """Return the number of the conversation that a run belongs to. Raises InputError if the run does not exist."""
         for (number,) in self._database.rows(
             "SELECT conversation.number FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
-            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ? AND deleted_by IS NULL",
+            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ?",
             run,
         ):
             return int(number)

@@ -106,20 +106,11 @@ class Recorder(SaveQueue, RunObserver):
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of the conversation are saved.
 
-        The conversation is hidden, and is erased when the program ends. Raises StoreError if the deletion fails, or if the last
-        changes cannot be saved at present.
+        Raises StoreError if the deletion fails, or if the last changes cannot be saved at present.
         """
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
-        await self.history.call(lambda store: store.hide_conversation(number))
-
-    async def restore(self, number: int) -> bool:
-        """Bring back a conversation that `delete` has hidden, and return whether the conversation was hidden.
-
-        Raises StoreError, and InputError if the conversation no longer exists.
-        """
-        assert self.history is not None  # without a history there is nothing to restore
-        return await self.history.call(lambda store: store.restore_conversation(number))
+        await self.history.call(lambda store: store.delete_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for unsaved in self.find(number):

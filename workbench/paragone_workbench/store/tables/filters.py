@@ -40,8 +40,7 @@ def of_conversation(query: Query) -> Condition:
 
 def of_any_conversation(query: Query) -> Condition:
     """Return the condition of the conversations that fit the tags and dates of a query."""
-    parts = [Condition("conversation.deleted_by IS NULL", ())]
-    parts += [Condition(_TAGGED, (name,)) for name in query.tags]
+    parts = [Condition(_TAGGED, (name,)) for name in query.tags]
     if query.since is not None:
         parts.append(Condition("conversation.used >= ?", (query.since,)))
     if query.until is not None:

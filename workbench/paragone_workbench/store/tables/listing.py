@@ -28,12 +28,12 @@ _LIST = """
 """
 _LAST_USED = """
     SELECT number, used FROM conversation
-    WHERE pinned = ? AND deleted_by IS NULL AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
-    ORDER BY used DESC, number LIMIT 1
+    WHERE pinned = ? AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY used DESC LIMIT 1
 """
 _LAST_OPENED = """
     SELECT number, opened FROM conversation
-    WHERE typeof(opened) = 'real' AND deleted_by IS NULL
+    WHERE typeof(opened) = 'real'
     AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     ORDER BY opened DESC LIMIT 1
 """
@@ -59,14 +59,10 @@ def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
 
 
 def last_open(database: Database) -> Summary | None:
-    """Return the conversation that was used or opened last, pinned or not; None without conversations.
-
-    An unused copy of a conversation has the same time of last use as the original; of the two, the original is
-    returned.
-    """
+    """Return the conversation that was used or opened last, pinned or not; None without conversations."""
     found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
     found += database.rows(_LAST_OPENED)
-    number, _ = max(found, key=lambda row: (row[1], -row[0]), default=(None, 0.0))
+    number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))
     return None if number is None else summaries(database, [number])[number]
 
 

@@ -47,9 +47,7 @@ _RUNS = f"""
 
 def load(database: Database, number: int) -> SavedConversation:
     """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
-    found = database.rows(
-        "SELECT id, title, created, used FROM conversation WHERE number = ? AND deleted_by IS NULL", number
-    )
+    found = database.rows("SELECT id, title, created, used FROM conversation WHERE number = ?", number)
     if not found:
         raise InputError(
             f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",

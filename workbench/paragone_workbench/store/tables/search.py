@@ -33,7 +33,7 @@ _ANSWERS = """
       coalesce(conversation.title, experiment.name), iif(conversation.id IS NULL, NULL, prompt.id),
       iif(conversation.id IS NULL, cell.number, run.id), run.engine, run.text, run.started
     FROM {} LEFT JOIN turn ON turn.run_id = run.id LEFT JOIN prompt ON prompt.id = turn.prompt_id
-    LEFT JOIN conversation ON conversation.id = prompt.conversation_id AND conversation.deleted_by IS NULL
+    LEFT JOIN conversation ON conversation.id = prompt.conversation_id
     LEFT JOIN cell ON cell.number = (SELECT min(number) FROM cell WHERE run_id = run.id)
     LEFT JOIN experiment ON experiment.id = cell.experiment_id
 """

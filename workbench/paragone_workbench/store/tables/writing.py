@@ -68,9 +68,7 @@ def _conversation(database: Database, changes: Changes) -> int:
             changes.created,
             changes.created,
         )
-    for (number,) in database.rows(
-        "SELECT number FROM conversation WHERE id = ? AND deleted_by IS NULL", changes.conversation_id
-    ):
+    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
         return int(number)
     raise ConversationDeleted
 

@@ -11,15 +11,11 @@ CREATE TABLE conversation (
   created REAL NOT NULL,
   updated REAL NOT NULL,
   pinned INTEGER NOT NULL DEFAULT 0,              -- 1: listed before all others
-  -- The instance of the program that deleted the conversation. The conversation is hidden, and is erased together with the
-  -- row of the instance. Until then the deletion can be undone.
-  deleted_by INTEGER REFERENCES owner (id) ON DELETE CASCADE,
   -- `updated`, or 0 if `updated` is damaged: a text would sort after all numbers, and hide the conversation.
   used REAL AS (CASE WHEN typeof(updated) = 'real' THEN updated ELSE 0.0 END),
   opened REAL                                     -- when it was opened last; NULL if never. Opening does not count as using.
 );
 CREATE INDEX conversation_used ON conversation (pinned, used, number);
-CREATE INDEX conversation_deleted ON conversation (deleted_by) WHERE deleted_by IS NOT NULL;
 CREATE INDEX conversation_opened ON conversation (opened) WHERE typeof(opened) = 'real';
 
 CREATE TABLE tag (
