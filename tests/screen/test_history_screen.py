@@ -38,7 +38,9 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("tab")
         assert "p pin" in screen.text
         assert "…" not in screen.text.splitlines()[-1], "each key that is shown is shown whole"
-        assert "i import  tab back  esc close" in screen.text, "the keys fit 80 columns, and the last one is there"
+        assert "i import  tab back  esc close" in screen.text, (
+            "the keys fit 80 columns, and the last one is there"
+        )
 
         await screen.press("j", "p")
         await screen.until(lambda: "pinned" in screen.text)

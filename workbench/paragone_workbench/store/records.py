@@ -74,6 +74,9 @@ class DraftRecord:
     """The id of the earlier prompt of which this draft is a new version; empty for a new prompt."""
 
 
+NO_DRAFT = DraftRecord(text="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
     """A conversation read from the history, with all its lanes and runs."""

@@ -118,20 +118,20 @@ class Store:
         self._database.close()
         self._owner.release()
 
-    def save(self, changes: Changes, drafts: Iterable[DraftRecord] | None = None) -> dict[str, int]:
+    def save(self, changes: Changes, draft: DraftRecord | None = None) -> dict[str, int]:
         """Write changes atomically. Returns the numbers of the conversation and of new runs, by id.
 
-        `drafts` replace the saved drafts, as with `keep_drafts`; None keeps the saved drafts.
+        `draft` replaces the saved draft, as with `keep_draft`; None keeps the saved draft.
         The same changes may be written again. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
-        from paragone_workbench.store.tables.prompts import keep_drafts
+        from paragone_workbench.store.tables.prompts import keep_draft
         from paragone_workbench.store.tables.writing import write
 
         with self._database.transaction():
             self._keep_owner()
-            if drafts is not None:
-                keep_drafts(self._database, drafts, self._owner_id)
+            if draft is not None:
+                keep_draft(self._database, draft, self._owner_id)
             return write(self._database, changes, self._owner_id)
 
     def save_run(self, result: RunResult, *, purpose: Purpose, about_id: str | None = None) -> None:
@@ -176,16 +176,16 @@ class Store:
 
         return prompts(self._database, words, limit)
 
-    def keep_drafts(self, drafts: Iterable[DraftRecord]) -> None:
-        """Save this instance's drafts, the newest last, in place of the instance's earlier drafts."""
-        from paragone_workbench.store.tables.prompts import keep_drafts
+    def keep_draft(self, draft: DraftRecord) -> None:
+        """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
+        from paragone_workbench.store.tables.prompts import keep_draft
 
         with self._database.transaction():
             self._keep_owner()
-            keep_drafts(self._database, drafts, self._owner_id)
+            keep_draft(self._database, draft, self._owner_id)
 
     def take_draft(self) -> DraftRecord | None:
-        """Assign the newest draft of an ended instance of the program to this instance, and return the draft, or None."""
+        """Assign the draft of an ended instance of the program to this instance, and return the draft, or None."""
         from paragone_workbench.store.tables.prompts import draft_of, take_draft
 
         with self._database.transaction():

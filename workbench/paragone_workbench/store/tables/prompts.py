@@ -1,9 +1,9 @@
-"""Finds earlier prompts that the user may send again, and saves drafts: prompts that were not sent."""
+"""Finds earlier prompts that the user may send again, and saves the draft: the prompt that was not sent."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from paragone_workbench.store.errors import decoding
@@ -45,18 +45,20 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
             yield text
 
 
-def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int) -> None:
-    """Write the drafts of an instance of the program, the newest last, in place of the instance's earlier drafts."""
-    database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
-    for draft in drafts:
-        database.run(
-            "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
-            owner_id,
-            clean(draft.text),
-            json.dumps(dict(draft.pasted)),
-            json.dumps(draft.named),
-            draft.edits,
-        )
+def keep_draft(database: Database, draft: DraftRecord, owner_id: int) -> None:
+    """Write the draft of an instance of the program in place of any other. An empty draft only removes the instance's draft."""
+    if not draft.text:
+        database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
+        return
+    database.run("DELETE FROM draft")
+    database.run(
+        "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
+        owner_id,
+        clean(draft.text),
+        json.dumps(dict(draft.pasted)),
+        json.dumps(draft.named),
+        draft.edits,
+    )
 
 
 def take_draft(database: Database, owner_id: int) -> Row | None:

@@ -50,7 +50,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
 async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
     """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt.
 
-    If the user has already written a prompt, leave the unsent prompt in the history, and return None.
+    If the user has already written a prompt, return None.
     """
     history = context.history.history
     assert history is not None  # the caller waits until the history is open

@@ -164,7 +164,7 @@ CREATE TABLE queued (
 ) WITHOUT ROWID;
 CREATE INDEX queued_prompt ON queued (prompt_id);
 
--- Prompts that were written and not sent. The next start takes the newest draft that no running instance has.
+-- The prompt that was written last and not sent. The next start takes it unless a running instance has it.
 CREATE TABLE draft (
   id INTEGER PRIMARY KEY,                         -- the newest draft has the highest id
   owner_id INTEGER REFERENCES owner (id) ON DELETE SET NULL, -- the instance whose user writes the draft
