@@ -55,8 +55,6 @@ COMMANDS: tuple[ScreenCommand, ...] = (
             help="Edit the prompt in the program that VISUAL or EDITOR names."),
     ScreenCommand(id="attach-file", lane_keys="@", title="Attach a file", group="Prompt",
             help="Attach a text, a PDF or an image: type @ and its path."),
-    ScreenCommand(id="insert-template", lane_keys="M", title="Write from a template", group="Prompt",
-            help="Pick a template for the prompt; the text in the prompt becomes its variable `prompt`. Or save the text in the prompt as a template."),
     ScreenCommand(id="recall-earlier", keys="up,ctrl+up", title="Earlier prompt", group="Prompt",
             help="Recall the previous prompt; up works only in an empty or a recalled prompt."),
     ScreenCommand(id="recall-later", keys="down,ctrl+down", title="Later prompt", group="Prompt",
