@@ -142,11 +142,11 @@ async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until)
     await session.reopen(number)
     (queued,) = session.queue.prompts
     assert (queued.text, queued.images, queued.is_kept) == ("four", (image,), True)
-    assert (queued.prompt, [other.record.position for other in queued.lanes]) == (session.prompts[-1], [0])
+    assert (queued.prompt, [other.position for other in queued.lanes]) == (session.prompts[-1], [0])
     again = session.lanes[1]
     assert session.step(again, 1, again.path[0]), "the answer before the fork is a variant"
     assert again.path[0] is session.lanes[0].path[0]
-    session.queue.withdraw(queued)
+    session.queue.remove(queued)
     assert (await saved(session, history)).queue == ()
 
 
@@ -573,7 +573,11 @@ async def test_a_prompt_that_no_lane_has_begun_is_kept(session, rogue, history):
     session.new_conversation()
     await session.reopen(number)
     (queued,) = session.queue.prompts
-    assert (queued.text, queued.is_kept, queued.lanes) == ("two", True, session.lanes)
+    assert (queued.text, queued.is_kept, queued.lanes) == (
+        "two",
+        True,
+        [lane.record for lane in session.lanes],
+    )
 
 
 async def test_a_new_conversation_keeps_the_system_prompt_of_the_reopened_one(session, rogue, history):

@@ -70,7 +70,7 @@ COMMANDS: tuple[ScreenCommand, ...] = (
     ScreenCommand(id="edit-prompt", lane_keys="C", title="Edit an earlier prompt", group="Prompt",
             help="Edit the last prompt of the current lane, or the selected prompt; press again for the previous prompt. The old prompt is kept."),
     ScreenCommand(id="queue", lane_keys="Q", title="Prompts that wait", group="Prompt",
-            help="Edit, withdraw or send again a prompt that waits for a lane, or that a stop has kept."),
+            help="Edit, remove or send again a prompt that waits for a lane, or that a stop has kept."),
     ScreenCommand(id="stop-lane", keys="f8", lane_keys="s", title="Stop this lane", group="Lane",
             help="Stop the current lane's answers, and keep their text. If the lane is not answering, stop loading its engine."),
     ScreenCommand(id="regenerate", keys="f5", lane_keys="r", title="Regenerate", group="Lane",

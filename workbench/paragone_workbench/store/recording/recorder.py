@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.recording.unsaved import Unsaved
-    from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
+    from paragone_workbench.store.records import LaneRecord, QueuedPrompt, SavedConversation
 
 
 class Recorder(SaveQueue, RunObserver):
@@ -56,7 +56,7 @@ class Recorder(SaveQueue, RunObserver):
             unsaved.add_prompt(prompt)
             self.changed(unsaved, urgent=True)
 
-    def queue_changed(self, conversation: Conversation, queue: tuple[QueuedRecord, ...]) -> None:
+    def queue_changed(self, conversation: Conversation, queue: tuple[QueuedPrompt, ...]) -> None:
         """Save the prompts that wait now."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.change_queue(queue)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.errors import StoreError
-    from paragone_workbench.store.records import LaneRecord, QueuedRecord
+    from paragone_workbench.store.records import LaneRecord, QueuedPrompt
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Unsaved:
         self.is_being_saved = False
         self._prompts: dict[Prompt, None] = {}
         self._lanes: dict[LaneRecord, None] = {}
-        self._queue: tuple[QueuedRecord, ...] | None = None
+        self._queue: tuple[QueuedPrompt, ...] | None = None
         """The prompts that wait; None if the history has the present queue."""
         self._opened: float | None = None
         """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""
@@ -107,7 +107,7 @@ class Unsaved:
         """Add a new prompt."""
         self._prompts[prompt] = None
 
-    def change_queue(self, queue: tuple[QueuedRecord, ...]) -> None:
+    def change_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
         """Note the prompts that wait now."""
         self._queue = queue
 

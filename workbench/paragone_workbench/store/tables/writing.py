@@ -12,7 +12,7 @@ from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.file.database import Database, clean
 from paragone_workbench.store.recording.changes import Changes, LaneRow
-from paragone_workbench.store.records import QueuedRecord
+from paragone_workbench.store.records import QueuedPrompt
 from paragone_workbench.store.tables.runs import save_run
 
 _TITLE = 80  # characters
@@ -115,7 +115,7 @@ def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
     database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
 
 
-def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id: str) -> None:
+def _queue(database: Database, queue: tuple[QueuedPrompt, ...], conversation_id: str) -> None:
     database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
     for position, queued in enumerate(queue):
         database.run(
@@ -126,9 +126,9 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
             clean(queued.text),
             json.dumps([to_json(file) for file in queued.files]),
             json.dumps([to_json(image) for image in queued.images]),
-            json.dumps(queued.lanes),
+            json.dumps([lane.id for lane in queued.lanes]),
             int(queued.for_all),
-            queued.prompt_id,
+            None if queued.prompt is None else queued.prompt.id,
         )
 
 

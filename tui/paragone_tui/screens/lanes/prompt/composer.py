@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
-    from paragone_workbench.lanes.queue import QueuedPrompt
     from paragone_workbench.lanes.session import Session
+    from paragone_workbench.store.records import QueuedPrompt
 
 
 _BY_WORDS = ("alt+left", "alt+right")
