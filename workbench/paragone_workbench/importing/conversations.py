@@ -63,10 +63,9 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
 
 
 class Added(NamedTuple):
-    """The result of importing a conversation."""
-
     number: int
     """The number by which users name the conversation: 7 in `c7`."""
+    title: str
     is_new: bool
     """Whether the whole conversation is new in the history."""
     is_completed: bool
@@ -97,7 +96,7 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     changes = Changes.of(saved, known)
     saved_as = save_whole(store, changes, saved.title if number is None else "")
     is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
-    return Added(saved_as, is_new=number is None, is_completed=is_completed)
+    return Added(saved_as, saved.title, is_new=number is None, is_completed=is_completed)
 
 
 def _ids(saved: SavedConversation) -> set[str]:

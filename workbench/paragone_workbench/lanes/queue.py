@@ -43,12 +43,10 @@ class PromptQueue:
         self._on_change = on_change
 
     def waiting(self, lane: Lane) -> int:
-        """Return the number of prompts that wait for a lane."""
         return sum(lane.record in queued.lanes for queued in self.prompts)
 
     @property
     def kept(self) -> Sequence[QueuedPrompt]:
-        """The prompts that wait until the user sends them again."""
         return [queued for queued in self.prompts if queued.is_kept]
 
     def add(self, queued: QueuedPrompt, lanes: Sequence[Lane]) -> Prompt | None:
@@ -105,7 +103,6 @@ class PromptQueue:
         self._on_change()
 
     def keep(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Keep prompts until the user sends them again."""
         for queued in prompts:
             queued.kept_by = set(queued.lanes)
         self._on_change()

@@ -82,7 +82,7 @@ def _find_and_configure(kept: EngineDefinition, lanes: Iterable[Lane], registry:
         definition = _with_secrets(kept, lane.engine.definition, registry)
         with contextlib.suppress(InputError):  # a new lane will report which option is invalid
             if lane.engine.configure(definition):
-                lane.begin_with(definition, is_reopened=True)
+                lane.first_definition, lane.is_reopened = definition, True
                 return lane
     return None
 

@@ -106,7 +106,6 @@ class Session:
             self._opening = asyncio.create_task(self.pool.open_all())
 
     async def opened(self) -> None:
-        """Wait until no engine is being opened."""
         if self._opening is not None:
             await self._opening
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
@@ -174,17 +173,14 @@ class Session:
 
     @property
     def backends(self) -> Sequence[str]:
-        """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
 
     @property
     def prompts(self) -> list[Prompt]:
-        """The prompts of the conversation, oldest first."""
         return self.conversation.prompts
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is in progress or waiting in any lane."""
         return any(lane.is_busy for lane in self.lanes)
 
     def can_answer(self, lane: Lane) -> bool:
@@ -313,7 +309,6 @@ class Session:
 
     @property
     def is_opening(self) -> bool:
-        """Whether an engine is being opened."""
         return any(lane.engine.is_opening for lane in self.lanes)
 
     def stop_opening(self) -> None:
@@ -322,7 +317,6 @@ class Session:
             lane.engine.stop_opening()
 
     async def answered(self) -> None:
-        """Wait until no run is in progress or waiting."""
         await asyncio.gather(*(lane.answered() for lane in self.lanes))
 
     def _parent(self, lanes: Iterable[LaneRecord]) -> Prompt | None:

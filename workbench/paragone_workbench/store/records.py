@@ -105,8 +105,6 @@ class SavedConversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """An entry in the list of conversations."""
-
     number: int
     """The 7 in `c7`, which people type."""
     title: str

@@ -77,28 +77,24 @@ class Store:
 
     @property
     def experiments(self) -> Experiments:
-        """The experiments and their runs."""
         from paragone_workbench.store.tables.experiments import Experiments
 
         return Experiments(self._database, self._owner, self._owner_id)
 
     @property
     def votes(self) -> Votes:
-        """The votes on answers."""
         from paragone_workbench.store.tables.votes import Votes
 
         return Votes(self._database)
 
     @property
     def labels(self) -> Labels:
-        """The titles, pins and tags of conversations."""
         from paragone_workbench.store.tables.labels import Labels
 
         return Labels(self._database)
 
     @property
     def measurements(self) -> Measurements:
-        """The measurements of engines, and the digests of weights."""
         from paragone_workbench.store.tables.measurements import Measurements
 
         return Measurements(self._database)
@@ -153,7 +149,6 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with all lanes, prompts and runs."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
     def number_of(self, conversation_id: str) -> int | None:

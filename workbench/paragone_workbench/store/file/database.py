@@ -72,7 +72,6 @@ class Database:
         return _connect(self.path, schema)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
-        """Return all rows of a query."""
         with self._translated_errors():
             return self._connection.execute(sql, values).fetchall()
 

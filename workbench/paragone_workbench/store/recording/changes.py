@@ -23,8 +23,6 @@ PART = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRow:
-    """A lane that is new or changed."""
-
     id: str
     definition: EngineDefinition
     position: int

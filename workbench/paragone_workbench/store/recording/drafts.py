@@ -45,7 +45,6 @@ class DraftSaving:
         return left
 
     def changed(self) -> None:
-        """Save the changed draft soon."""
         if self._history is not None and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._save(self._history))
 
@@ -61,7 +60,6 @@ class DraftSaving:
         return await self._write(history) if has_draft or self._queue.saved_draft.text else None
 
     async def _save(self, history: History) -> None:
-        """Save the draft until the history has the present draft."""
         waits = pauses()
         while (draft := self._read()) != self._queue.saved_draft:
             if draft.text or self._queue.has_sent:

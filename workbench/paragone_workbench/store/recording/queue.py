@@ -181,11 +181,9 @@ class SaveQueue:
         self._saving.add_done_callback(self._ended)
 
     def _pending(self) -> list[Unsaved]:
-        """Return the conversations with changes that may be saved."""
         return [unsaved for unsaved in self._unsaved.values() if unsaved and not unsaved.is_given_up]
 
     async def _save(self, history: History) -> None:
-        """Save the conversations one after the other until no change is left."""
         waits = pauses()
         while pending := self._pending():
             if all(unsaved.problem is None for unsaved in pending):
@@ -288,7 +286,6 @@ class SaveQueue:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, at most this many seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

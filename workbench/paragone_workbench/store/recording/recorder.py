@@ -57,7 +57,6 @@ class Recorder(SaveQueue, RunObserver):
             self.changed(unsaved, urgent=True)
 
     def queue_changed(self, conversation: Conversation, queue: tuple[QueuedPrompt, ...]) -> None:
-        """Save the prompts that wait now."""
         if (unsaved := self.of(conversation)) is not None:
             unsaved.change_queue(queue)
             self.changed(unsaved, urgent=True)
@@ -125,7 +124,6 @@ class Recorder(SaveQueue, RunObserver):
     # Events of the runs
 
     def run_started(self, run: Run) -> None:
-        """Start to save the run."""
         self._run_changed(run)
 
     def run_changed(self, run: Run) -> None:
@@ -138,7 +136,6 @@ class Recorder(SaveQueue, RunObserver):
         self.changed(self._followed[run])
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        """Save the caution."""
         if self._followed[run].is_started(run):
             self._run_changed(run)
 

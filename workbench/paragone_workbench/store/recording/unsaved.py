@@ -87,12 +87,10 @@ class Unsaved:
 
     @property
     def runs(self) -> Collection[Run]:
-        """The runs that have not ended, and the ended runs that are not saved yet."""
         return self._turns.keys()
 
     @property
     def prompts(self) -> int:
-        """Number of prompts that are not saved."""
         return len(self._prompts)
 
     def know(self, lanes: Iterable[LaneRecord]) -> None:
@@ -104,11 +102,9 @@ class Unsaved:
             self._known.update(run.id for run in lane.runs if run.number is not None)
 
     def add_prompt(self, prompt: Prompt) -> None:
-        """Add a new prompt."""
         self._prompts[prompt] = None
 
     def change_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
-        """Note the prompts that wait now."""
         self._queue = queue
 
     def add_lane(self, lane: LaneRecord) -> None:
@@ -123,7 +119,6 @@ class Unsaved:
         self._records[lane] = None
 
     def is_started(self, run: Run) -> bool:
-        """Return whether a run was marked as started and is therefore saved."""
         return run in self._turns and self._turns[run].is_started
 
     def has_new_settings(self, run: Run) -> bool:
@@ -142,7 +137,6 @@ class Unsaved:
             turn.settings = run.settings
 
     def forget(self, run: Run) -> None:
-        """Do not save this run."""
         self._turns.pop(run, None)
 
     def note_ended(self) -> None:
@@ -152,7 +146,6 @@ class Unsaved:
                 turn.is_changed = True
 
     def clear(self) -> None:
-        """Drop all unsaved changes, and all runs."""
         self._prompts.clear()
         self._queue = self._opened = None
         self._lanes.clear()
@@ -231,7 +224,6 @@ class Unsaved:
                     self._turns.pop(run)
 
     def put_back(self, changes: Changes) -> None:
-        """Mark changes that could not be saved as unsaved again."""
         failed = {turn.result.id for turn in changes.turns}
         for run, turn in self._turns.items():
             turn.is_changed = turn.is_changed or run.id in failed

@@ -42,7 +42,6 @@ _COSTS = f"""
 
 
 def costs(database: Database, since: float) -> Mapping[str, Costs]:
-    """Return the costs of the runs that were started at `since` (seconds since 1970) or later, by the engines' names."""
     parts: defaultdict[str, list[Costs]] = defaultdict(list)
     for engine, devices, *sums in database.stream(_COSTS, since):
         fields = dict(zip(_SUMS, sums, strict=True))

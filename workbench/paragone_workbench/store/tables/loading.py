@@ -46,7 +46,6 @@ _RUNS = f"""
 
 
 def load(database: Database, number: int) -> SavedConversation:
-    """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
     found = database.rows("SELECT id, title, created, used FROM conversation WHERE number = ?", number)
     if not found:
         raise InputError(
@@ -92,7 +91,6 @@ def _queue(
     prompts: Mapping[str, Prompt],
     lanes: Mapping[str, LaneRecord],
 ) -> Iterator[QueuedPrompt]:
-    """Yield the prompts that wait for lanes."""
     for text, files, images, waiting, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
         yield QueuedPrompt(
             text=text_in(text),

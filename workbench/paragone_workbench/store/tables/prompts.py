@@ -27,7 +27,6 @@ _WITH_WORD = f"""
 
 
 def prompts(database: Database, words: str, limit: int) -> tuple[str, ...]:
-    """Return what users wrote in prompts that contain all words, each once, newest first."""
     terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
     return tuple(islice(_distinct(database, terms), limit))
 
@@ -46,7 +45,6 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
 
 
 def keep_draft(database: Database, draft: DraftRecord, owner_id: int) -> None:
-    """Write the draft of an instance of the program in place of any other. An empty draft only removes the instance's draft."""
     if not draft.text:
         database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
         return
@@ -72,7 +70,6 @@ def take_draft(database: Database, owner_id: int) -> Row | None:
 
 
 def draft_of(row: Row) -> DraftRecord:
-    """Return the draft in a row. Raises StoreError if the draft is damaged."""
     text, pasted, named, edits = row
     with decoding("The prompt that was not sent"):
         return DraftRecord(
