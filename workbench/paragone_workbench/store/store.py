@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.file.owners import Owner
     from paragone_workbench.store.query import Query
-    from paragone_workbench.store.tables.experiments import Experiments
-    from paragone_workbench.store.tables.labels import Labels
-    from paragone_workbench.store.tables.measurements import Measurements
     from paragone_workbench.store.tables.runs import Purpose
-    from paragone_workbench.store.tables.votes import Votes
 
 
 class Store:
@@ -35,10 +31,22 @@ class Store:
     """
 
     def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
+        # All tables are imported here or in methods, so that modules that only name this class are imported faster.
+        from paragone_workbench.store.tables.experiments import Experiments
+        from paragone_workbench.store.tables.labels import Labels
+        from paragone_workbench.store.tables.measurements import Measurements
+        from paragone_workbench.store.tables.votes import Votes
+
         self._database = database
         self._owner = owner
         self._owner_id = owner_id
         self._closed = False
+        self.warning = database.warning
+        """A message for the user if the file was damaged or too old and replaced; otherwise empty."""
+        self.experiments = Experiments(database, owner, owner_id)
+        self.votes = Votes(database)
+        self.labels = Labels(database)
+        self.measurements = Measurements(database)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
@@ -69,35 +77,6 @@ class Store:
             database.shorten_waiting()
             failed.pop_all()
         return cls(database, owner, owner_id)
-
-    @property
-    def warning(self) -> str:
-        """A message for the user if the file was damaged or too old and replaced; otherwise empty."""
-        return self._database.warning
-
-    @property
-    def experiments(self) -> Experiments:
-        from paragone_workbench.store.tables.experiments import Experiments
-
-        return Experiments(self._database, self._owner, self._owner_id)
-
-    @property
-    def votes(self) -> Votes:
-        from paragone_workbench.store.tables.votes import Votes
-
-        return Votes(self._database)
-
-    @property
-    def labels(self) -> Labels:
-        from paragone_workbench.store.tables.labels import Labels
-
-        return Labels(self._database)
-
-    @property
-    def measurements(self) -> Measurements:
-        from paragone_workbench.store.tables.measurements import Measurements
-
-        return Measurements(self._database)
 
     def close(self) -> None:
         """Close the file. This instance's runs that have not ended are marked as interrupted.
