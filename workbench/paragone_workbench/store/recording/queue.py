@@ -216,7 +216,7 @@ class SaveQueue:
         except StoreError as error:
             unsaved.put_back(changes)
             self._failed(unsaved, error)
-            unsaved.answer(len(unsaved.waiting))
+            unsaved.wake(len(unsaved.waiting))
         else:
             unsaved.is_being_saved = False
             unsaved.was_saved(changes, numbers)
@@ -224,7 +224,7 @@ class SaveQueue:
                 self.saved_draft = draft
             if is_last:
                 unsaved.clear()  # ignore the text that runs in progress still add
-            unsaved.answer(waiting if unsaved else len(unsaved.waiting))
+            unsaved.wake(waiting if unsaved else len(unsaved.waiting))
             self._succeeded(unsaved)
         return unsaved.problem is None or unsaved.is_given_up
 
@@ -279,7 +279,7 @@ class SaveQueue:
             self._begin()
         if self._saving is None:
             for unsaved in self._unsaved.values():
-                unsaved.answer(len(unsaved.waiting))
+                unsaved.wake(len(unsaved.waiting))
 
     def _report(self, error: StoreError) -> None:
         _call(lambda: self._on_problem(error))

@@ -84,7 +84,7 @@ class Recorder(SaveQueue, RunObserver):
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
         if (unsaved := self.of(conversation)) is not None:
-            unsaved.know(lanes)
+            unsaved.note_saved(lanes)
             self.changed(unsaved)
 
     # Reading conversations whose changes may wait in the queue

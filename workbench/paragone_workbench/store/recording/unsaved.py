@@ -93,7 +93,7 @@ class Unsaved:
     def prompts(self) -> int:
         return len(self._prompts)
 
-    def know(self, lanes: Iterable[LaneRecord]) -> None:
+    def note_saved(self, lanes: Iterable[LaneRecord]) -> None:
         """Note that the conversation was opened again, and that the history has these lanes and their numbered runs."""
         self._opened = time.time()
         for lane in lanes:
@@ -229,7 +229,7 @@ class Unsaved:
             turn.is_changed = turn.is_changed or run.id in failed
         self._lanes.update(dict.fromkeys(self._taken))
 
-    def answer(self, count: int) -> None:
+    def wake(self, count: int) -> None:
         """Wake the first `count` waiting callers after a save that has succeeded or failed."""
         for future in self.waiting[:count]:
             if not future.done():

@@ -296,7 +296,7 @@ class Experiments:
                 answers.append(KnownRun(key, digests, result, row[0], tuple(list_in(assertions))))
         return answers
 
-    def take(self, number: int, runs: Iterable[KnownRun]) -> None:
+    def use_known(self, number: int, runs: Iterable[KnownRun]) -> None:
         """Take over runs of other experiments into this experiment, with the results of their assertions."""
         with self._database.transaction():
             for run in runs:
