@@ -36,6 +36,16 @@ async def test_a_draft_is_written_again_at_the_next_start(start, tmp_path):
         assert store.take_draft() is None
 
 
+async def test_what_is_written_before_the_history_is_open_stays_below_the_draft(start):
+    async with start(rogue("steady")) as screen:
+        await screen.type("left")
+        await screen.press("ctrl+q")
+        await screen.until(lambda: screen.app.is_leaving)
+    async with start(rogue("steady"), with_history=False) as screen:
+        await screen.type("other")
+        await screen.until(lambda: screen.app.lanes.composer.text == "left\nother")
+
+
 async def test_a_changed_edit_takes_the_place_of_the_draft(start):
     async with start(rogue("steady")) as screen:
         await screen.ask("first")

@@ -31,17 +31,16 @@ class DraftSaving:
 
     async def open(self, history: History) -> DraftRecord | None:
         """Save the draft in this history from now on. Returns the draft that an earlier instance left in the history, or
-        None.
-
-        If the user has written something already, that replaces the draft in the history. Raises StoreError.
+        None. Raises StoreError.
         """
-        self._history = history
-        if self._read().text:
-            self.changed()
-            return None
-        left = await history.call(lambda store: store.take_draft())
+        try:
+            left = await history.call(lambda store: store.take_draft())
+        finally:
+            self._history = history
         if left is not None:
             self._queue.saved_draft = left
+        elif self._read().text:
+            self.changed()
         return left
 
     def changed(self) -> None:
