@@ -11,7 +11,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.file.database import Database, clean
-from paragone_workbench.store.recording.changes import Changes, LaneRow
+from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import QueuedPrompt
 from paragone_workbench.store.tables.runs import save_run
 
@@ -42,7 +42,8 @@ def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]
     for prompt in changes.prompts:
         _prompt(database, prompt, conversation_id)
     for lane in changes.lanes:
-        _lane(database, lane, conversation_id)
+        definition = json.dumps(to_json(without_literal_keys(lane.definition)))
+        database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
     for turn in changes.turns:
         run_id = turn.result.id
         numbers[run_id] = save_run(database, turn.result, owner_id=owner_id)
@@ -108,11 +109,6 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
     database.run(
         "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
     )
-
-
-def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
-    definition = json.dumps(to_json(without_literal_keys(lane.definition)))
-    database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
 
 
 def _queue(database: Database, queue: tuple[QueuedPrompt, ...], conversation_id: str) -> None:
