@@ -316,12 +316,8 @@ def test_the_history_is_searched_and_conversations_are_renamed(run_here):
     assert said(run_here("history", "tag", f"c{number}")) == f"paragone: c{number} has no tags.\n"
 
 
-def test_a_copy_and_a_deletion_print_json(tmp_path, run_here):
+def test_an_export_and_a_deletion_print_json(tmp_path, run_here):
     number = written(chat, STEADY, ["Hi."])
-    assert data("history", run_here("history", "duplicate", f"c{number}", "--json")) == {
-        "id": f"c{number + 1}",
-        "title": "Hi. (copy)",
-    }
     done = run_here("history", "export", f"c{number}", "--to", str(tmp_path / "x.md"), "--json")
     exported = data("history", done)
     assert exported == {
@@ -393,7 +389,6 @@ def test_a_conversation_becomes_a_suite_and_a_prompt_of_an_experiment_a_conversa
         (("tag", "c9", "work"), "There is no conversation c9"),
         (("tag", "c9", "two words"), "'two words' is not a tag"),
         (("pin", "c9"), "There is no conversation c9"),
-        (("duplicate", "c9"), "Conversation c9 no longer exists"),
         (("import", "e9/1"), "There is no experiment e9"),
         (("show", "c1", "c2"), "`paragone history show` takes one thing"),
         (("c1", "--all"), "`paragone history show` does not take --all; `history export` does."),

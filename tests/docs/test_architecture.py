@@ -32,7 +32,7 @@ ELSEWHERE = {
     *("except Exception", "llama_cpp.server", ".venv", "__init__.py", "mypy", "Any", "utils"),
     ".venv/bin/pre-commit install",
     # patterns, and words that are neither names nor commands
-    *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql", "whole_NNNN.sql"),
+    *("BACKEND:MODEL", "BACKEND:MODEL@URL", "NNNN_NAME.sql"),
     *("[keys]", "history.db.vN.bak", "paragone"),
     *("--json", "--set", "packages", "taken", "this type"),
 }

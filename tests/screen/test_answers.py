@@ -109,7 +109,7 @@ async def test_a_prompt_for_the_current_lane_alone(start):
         assert len(screen.lanes[0].path) == 1
 
 
-async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
+async def test_the_queue_is_kept_edited_removed_and_sent_again(start):
     async with start(rogue("steady", rate=20, max_tokens=1000)) as screen:
         for text in ("first", "second", "third"):
             await screen.ask(text)
@@ -120,7 +120,7 @@ async def test_the_queue_is_kept_edited_withdrawn_and_sent_again(start):
         assert kinds.count("prompt") == 1, "no empty turns"
         await screen.press("alt+Q", "ctrl+x", "enter")
         composer = screen.app.lanes.composer
-        await screen.until(lambda: composer.text == "third", "the second is withdrawn, the third edited")
+        await screen.until(lambda: composer.text == "third", "the second is removed, the third edited")
         await screen.type(" edited")
         await screen.press("enter")
         await screen.until(

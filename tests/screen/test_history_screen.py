@@ -38,7 +38,9 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("tab")
         assert "p pin" in screen.text
         assert "…" not in screen.text.splitlines()[-1], "each key that is shown is shown whole"
-        assert "i import  esc close" in screen.text, "the keys fit 80 columns, and the last one is there"
+        assert "i import  tab back  esc close" in screen.text, (
+            "the keys fit 80 columns, and the last one is there"
+        )
 
         await screen.press("j", "p")
         await screen.until(lambda: "pinned" in screen.text)
@@ -53,16 +55,6 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.type("Work later")
         await screen.press("enter")
         await screen.until(lambda: "#later · #work" in screen.text)
-        await screen.press("d")
-        await screen.until(lambda: "The sea (copy)" in screen.text)
-        await screen.press("x", "x")
-        await screen.until(lambda: screen.app.screen.options.option_count == 1)
-        assert "Until the program ends, u brings it back." in " ".join(screen.text.replace("│", " ").split())
-        for count in (2, 3):
-            await screen.press("u")
-            await screen.until(lambda count=count: screen.app.screen.options.option_count == count)
-        await screen.press("u")
-        await screen.until(lambda: "No deletion is left to undo." in screen.text)
 
         await screen.press("e")
         await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
@@ -73,7 +65,7 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.press("E")
         await screen.until(lambda: "Write all conversations to" in screen.text)
         await screen.press("enter")
-        await screen.until(lambda: "has 3 conversations" in " ".join(screen.text.replace("│", " ").split()))
+        await screen.until(lambda: "has 2 conversations" in " ".join(screen.text.replace("│", " ").split()))
         await screen.press("E")
         await screen.until(lambda: "Write all conversations to" in screen.text)
         await screen.press("enter")
@@ -84,64 +76,60 @@ async def test_what_can_be_done_with_a_conversation(start, tmp_path, monkeypatch
         await screen.until(lambda: "Import the file" in screen.text)
         await screen.type("conversations.json")
         await screen.press("enter")
-        await screen.until(lambda: "The history had 3 conversations already." in screen.text)
+        await screen.until(lambda: "The history had 2 conversations already." in screen.text)
 
         await screen.press("slash")
         await screen.type("sea")
-        await screen.until(lambda: screen.app.screen.options.option_count == 2)
+        await screen.until(lambda: screen.app.screen.options.option_count == 1)
         title = screen.app.screen.options.get_option_at_index(0).prompt
         assert [title.plain[span.start : span.end] for span in title.spans if "reverse" in str(span.style)]
         await screen.press("ctrl+u")
         await screen.type("tag:work since:20")
         await screen.until(lambda: "'20' is not a date" in screen.text)
         await screen.type("20")
-        await screen.until(lambda: screen.app.screen.options.option_count == 2)
+        await screen.until(lambda: screen.app.screen.options.option_count == 1)
 
 
-async def test_after_a_deletion_the_next_row_is_highlighted(start):
+async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
         for number in range(4):
             await screen.ask(f"prompt {number}")
             await screen.answered()
             await screen.press("ctrl+n")
         await opened(screen, count=4)
-        options = screen.app.screen.options
+        history = screen.app.screen
+        options = history.options
         await screen.press("tab", "j", "j")
         assert options.highlighted_option.id == "c2"
-        await screen.press("x")
-        await screen.until(lambda: options.option_count == 3)
+        for refusal in ("n", "escape"):
+            await screen.press("x")
+            await screen.until(lambda: "Delete 'prompt 1' with 1 prompt for good?" in screen.text)
+            await screen.press(refusal)
+            await screen.until(lambda: screen.app.screen is history)
+            assert options.option_count == 4
+        await screen.press("x", "y")
+        await screen.until(lambda: "Deleted: c2, 'prompt 1'." in screen.text)
+        assert options.option_count == 3
         assert (options.highlighted, options.highlighted_option.id) == (2, "c1")
-        await screen.press("x")
+        await screen.press("ctrl+x", "y")
         await screen.until(lambda: options.option_count == 2)
         assert (options.highlighted, options.highlighted_option.id) == (1, "c3"), "above the last row"
 
 
-async def test_an_import_that_brings_a_conversation_back_says_so_and_leaves_nothing_to_undo(start, tmp_path):
-    path = tmp_path / "all.json"
+async def test_a_deletion_acts_on_the_row_that_the_question_named(start):
     async with start(rogue("steady", max_tokens=1)) as screen:
-        for text in ("about whales", "about birds"):
-            await screen.ask(text)
+        for number in range(2):
+            await screen.ask(f"prompt {number}")
             await screen.answered()
             await screen.press("ctrl+n")
         await opened(screen, count=2)
-        await screen.press("tab", "E")
-        await screen.until(lambda: "Write all conversations to" in screen.text)
-        await answer(screen, str(path))
-        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
-        options = screen.app.screen.options
-        await screen.press("x")
-        await screen.until(lambda: options.option_count == 1)
-        await screen.press("i")
-        await screen.until(lambda: "Import the file" in screen.text)
-        await screen.type(str(path))
-        await screen.press("enter")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
-        await screen.until(lambda: options.option_count == 2)
-        told = " ".join(screen.text.replace("│", " ").split())
-        assert "0 conversations imported. 1 deleted conversation brought back." in told
-        assert "The history had 1 conversation already." in told
-        await screen.press("u")
-        await screen.until(lambda: "No deletion is left to undo." in screen.text)
+        history = screen.app.screen
+        await screen.press("tab", "x")
+        await screen.until(lambda: "Delete 'prompt 1'" in screen.text)
+        history.action_move(1)
+        await screen.press("y")
+        await screen.until(lambda: history.options.option_count == 1)
+        assert history.options.get_option_at_index(0).id == "c1"
 
 
 async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start, tmp_path):
@@ -372,21 +360,18 @@ async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_
         assert lane.path[-1].result.definition.options == {"max_tokens": 1}
 
 
-async def test_the_conversation_that_was_open_is_resumed_and_not_its_copy_or_a_newer_one(start):
+async def test_the_conversation_that_was_open_is_resumed_and_not_a_newer_one(start):
     async with start(settings=ENGINE, remembered=True) as screen:
         for text in ("older", "newer"):
             await screen.press("ctrl+n")
             await screen.ask(text)
             await screen.answered()
-        await opened(screen, count=2)
-        await screen.press("tab", "d")
-        await screen.until(lambda: screen.app.screen.options.option_count == 3)
     async with start(settings=ENGINE, remembered=True) as screen:
         await screen.until(lambda: "Resumed: " in screen.told)
         assert "Resumed: 'newer'." in screen.told
-        await opened(screen, count=3)
+        await opened(screen, count=2)
         options = screen.app.screen.options
-        await screen.press("tab", *["j"] * 2)
+        await screen.press("tab", "j")
         assert options.highlighted_option.id == "c1"
         await screen.press("enter")
         await screen.until(lambda: [prompt.text for prompt in screen.app.lanes.session.prompts] == ["older"])

@@ -186,17 +186,18 @@ async def test_after_a_letter_with_alt_the_user_goes_on_writing(start):
 
 
 async def test_a_picker_for_the_prompt_leaves_the_mode_as_it_was(start):
-    async with start(rogue("steady", max_tokens=2), settings="[templates]\nt = 'Say it.'\n") as screen:
+    async with start(rogue("steady", max_tokens=2)) as screen:
+        await screen.ask("Say it.")
+        await screen.answered()
         lanes = screen.app.lanes.lanes
-        for key, picker in (("M", "TemplatePicker"), ("ctrl+r", "PromptPicker")):
-            await screen.press("escape")
-            assert lanes.in_lane_mode
-            await screen.press(key)
-            await screen.until(lambda picker=picker: type(screen.app.screen).__name__ == picker)
-            await screen.press("escape")
-            await screen.until(lambda: screen.app.screen is screen.app.lanes)
-            assert lanes.in_lane_mode, picker
-            await screen.press("i")
-        await screen.press("escape", "M", "enter")
+        await screen.press("escape", "ctrl+r")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "PromptPicker")
+        await screen.press("escape")
+        await screen.until(lambda: screen.app.screen is screen.app.lanes)
+        assert lanes.in_lane_mode
+        await screen.press("ctrl+r")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "PromptPicker")
+        await screen.until(lambda: screen.app.screen.options.option_count == 1)
+        await screen.press("enter")
         await screen.until(lambda: screen.app.lanes.composer.text == "Say it.")
         assert not lanes.in_lane_mode

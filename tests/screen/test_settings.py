@@ -7,7 +7,6 @@ from rogue_backend.definitions import rogue
 from textual.widget import Widget
 
 from paragone_tui.screens.settings.settings_form import SettingsForm
-from paragone_tui.screens.templates.variables_form import VariablesForm
 from paragone_tui.widgets.text_field import TextField
 from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.state import State
@@ -307,38 +306,6 @@ async def test_in_the_smallest_terminal_the_field_with_the_focus_is_in_sight(sta
             await screen.type(text)
             assert f"{text} " in screen.text
             await screen.press("down")
-
-
-async def test_a_prompt_is_written_from_a_template(start):
-    settings = "[templates]\nplain = 'Be {{ prompt }}.'\ntranslate = 'Say in {{ language }}: {{ prompt }}'\n"
-    async with start(rogue("steady", max_tokens=1), settings=settings, size=(80, 24)) as screen:
-        await screen.type("hello")
-        await screen.press("alt+M")
-        await screen.until(lambda: "translate  Say in {{ language }}" in screen.text)
-        await screen.type("trans")
-        await screen.press("enter")
-        await screen.until(lambda: isinstance(screen.app.screen, VariablesForm))
-        await screen.press("enter")
-        assert "The template 'translate' needs a value for: language." in screen.text
-        await screen.type("German")
-        await screen.press("enter")
-        composer = screen.app.lanes.composer
-        await screen.until(lambda: composer.text == "Say in German: hello")
-        composer.undo()
-        assert composer.text == "hello"
-        await screen.press("alt+M", "enter")  # nothing is asked: the prompt is its only variable
-        await screen.until(lambda: composer.text == "Be hello.")
-        await screen.press("alt+M")
-        await screen.type("mine")
-        assert "Save what is written as mine" in screen.text
-        await screen.press("enter")
-        assert screen.app.engines.config.templates["mine"] == "Be hello."
-        assert State(state_file()).saved.templates == {"mine": "Be hello."}
-        await screen.press("alt+M", "up")
-        await screen.until(lambda: "^x removes mine." in screen.text)
-        await screen.press("ctrl+x", "ctrl+x")  # those of config.toml stay
-        assert list(screen.app.engines.config.templates) == ["plain", "translate"]
-        assert State(state_file()).saved.templates == {}
 
 
 async def test_a_closed_form_is_freed(start):

@@ -1,17 +1,16 @@
-"""Access to the history's file as by another program, or by an earlier version of this one."""
+"""Access to the history's file as by another program."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
 
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store import History, Store
-from paragone_workbench.store.file.database import SCHEMA, Database
+from paragone_workbench.store.file.database import Database
 
 
 @functools.cache
@@ -55,12 +54,3 @@ def locked():
         connection.execute("BEGIN EXCLUSIVE")
         yield
         connection.execute("ROLLBACK")
-
-
-def schema_of(version: int, folder: Path) -> Path:
-    """Copy the scripts of the schema up to this version to a new folder, for `Database`."""
-    shutil.copytree(SCHEMA, folder)
-    for script in folder.glob("*.sql"):
-        if int(script.name.removeprefix("whole_")[:4]) > version:
-            script.unlink()
-    return folder

@@ -7,7 +7,7 @@ from paragone import Capabilities, InputError, Message, Token
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
-from paragone_workbench.lanes.continuing import go_on, go_on_from, is_unfinished
+from paragone_workbench.lanes.continuing import continue_prefix, continue_run, is_unfinished
 from paragone_workbench.runs.context import request_of
 from paragone_workbench.runs.prefix import Prefilled, Prefix
 from paragone_workbench.runs.result import RunResult
@@ -18,7 +18,7 @@ async def test_a_cut_answer_goes_on_from_its_end(session, rogue):
     (lane,) = await opened(session, rogue(max_tokens=5))
     assert await answers(session, "hello") == [words(5)]
     (cut,) = lane.path
-    run = go_on(session, lane)
+    run = continue_run(session, lane)
     assert run.text == words(5), "the text is there while the run waits"
     await session.answered()
     assert run.text == words(10)
@@ -36,7 +36,7 @@ async def test_a_cut_answer_goes_on_from_its_end(session, rogue):
     assert await answers(session, "and?") == [words(5)]
     assert lane.path[-1].spec.messages[1].text == words(10), "the next prompt follows the whole answer"
     later = lane.path[-1]
-    branch = go_on_from(session, lane, run, Prefix(text=words(2)))
+    branch = continue_prefix(session, lane, run, Prefix(text=words(2)))
     await session.answered()
     assert (branch.text, lane.path) == (words(7), (branch,)), "an earlier answer goes on, too"
     assert session.step(lane, -1)
@@ -51,7 +51,7 @@ async def test_a_stopped_answer_goes_on_and_again(session, rogue, until):
         await session.stop()
         await session.answered()
         stopped = lane.path[-1]
-        run = go_on(session, lane)
+        run = continue_run(session, lane)
         await until(lambda: len(run.text) > len(stopped.text) + 20)  # noqa: B023 (awaited in this turn)
     await session.stop()
     await session.answered()
@@ -61,11 +61,11 @@ async def test_a_stopped_answer_goes_on_and_again(session, rogue, until):
 async def test_what_cannot_go_on_is_said(session, rogue, monkeypatch):
     (lane,) = await opened(session, rogue(max_tokens=2))
     with pytest.raises(InputError, match="no answer to go on with"):
-        go_on(session, lane)
+        continue_run(session, lane)
     await answers(session, "hello")
     monkeypatch.setattr(EngineHandle, "capabilities", Capabilities())
     with pytest.raises(InputError, match="cannot go on with an answer: the engine would begin a new answer"):
-        go_on(session, lane)
+        continue_run(session, lane)
 
 
 def answer(**fields):
@@ -124,7 +124,7 @@ async def test_the_history_has_what_was_given(session, rogue, history):
     session.recorder.open(history)
     (lane,) = await opened(session, rogue(max_tokens=3))
     await answers(session, "hello")
-    run = go_on(session, lane)
+    run = continue_run(session, lane)
     await session.answered()
     await session.saved()
     saved = await history.load(session.conversation.number)

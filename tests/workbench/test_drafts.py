@@ -5,16 +5,14 @@ import contextlib
 import sqlite3
 
 import pytest
-from tests.workbench.conversation_writer import ConversationWriter
-from tests.workbench.history_file import open_history, open_store, schema_of
+from tests.workbench.history_file import open_history, open_store
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
-from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.recording.drafts import DraftSaving
 from paragone_workbench.store.recording.recorder import Recorder
-from paragone_workbench.store.records import DraftRecord
+from paragone_workbench.store.records import NO_DRAFT, DraftRecord
 
 DRAFT = DraftRecord(text="Why? [pasted text 1]", pasted={"[pasted text 1]": "long\n\ud800"}, named=("a.py",))
 
@@ -32,7 +30,7 @@ def store(home):
 
 def test_a_draft_is_there_at_the_next_start_once(home):
     store = open_store()
-    store.keep_drafts([DRAFT])
+    store.keep_draft(DRAFT)
     store.close()
     store = open_store()
     assert store.take_draft() == DRAFT
@@ -40,7 +38,7 @@ def test_a_draft_is_there_at_the_next_start_once(home):
     store.close()
     store = open_store()
     assert store.take_draft() == DRAFT, "it stays until it is sent"
-    store.keep_drafts([])
+    store.keep_draft(NO_DRAFT)
     store.close()
     store = open_store()
     assert store.take_draft() is None
@@ -49,22 +47,20 @@ def test_a_draft_is_there_at_the_next_start_once(home):
 
 def test_a_draft_of_a_running_instance_is_its_own(store):
     other = open_store()
-    other.keep_drafts([draft("theirs")])
+    other.keep_draft(draft("theirs"))
     assert store.take_draft() is None
     other.close()
     assert store.take_draft() == draft("theirs")
 
 
-def test_of_several_drafts_each_start_takes_the_newest(store):
-    for text in ("first", "second"):
-        ended = open_store()
-        ended.keep_drafts([draft(f"{text}, before the edit"), draft(text)])
-        ended.close()
-    store.keep_drafts([])
-    taken = [store.take_draft() for _ in range(5)]
-    assert [it and it.text for it in taken] == [
-        *("second", "second, before the edit", "first", "first, before the edit", None)
-    ]
+def test_the_draft_that_was_written_last_is_kept(store):
+    other = open_store()
+    store.keep_draft(draft("first"))
+    other.keep_draft(draft("second"))
+    store.keep_draft(NO_DRAFT)
+    assert store.take_draft() is None, "it is the other instance's"
+    other.close()
+    assert store.take_draft() == draft("second")
 
 
 def test_a_damaged_draft_is_an_error_and_not_met_again(store):
@@ -74,27 +70,6 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
     other = open_store()
     assert other.take_draft() is None
     other.close()
-
-
-def test_a_file_without_drafts_is_migrated(home, tmp_path):
-    path = history_file()
-    path.parent.mkdir(parents=True)
-    Database(path, schema_of(10, tmp_path / "schema")).close()
-    raw = sqlite3.connect(path)
-    assert raw.execute("PRAGMA user_version").fetchone() == (10,)
-    raw.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
-    raw.execute(
-        "INSERT INTO prompt (id, conversation_id, text, for_all, created) VALUES ('p', 'x', 'old', 1, 1)"
-    )
-    raw.commit()
-    raw.close()
-    store = open_store()
-    assert store.load(1).title == "old"
-    assert store.take_draft() is None
-    store.keep_drafts([DRAFT])
-    ConversationWriter(store, "new")
-    store.close()
-    assert path.with_name("history.db.v10.bak").exists()
 
 
 def test_a_file_of_a_negative_version_is_left_alone(home):
@@ -112,12 +87,12 @@ def test_a_file_of_a_negative_version_is_left_alone(home):
 
 async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
     history = await open_history()
-    written: list[DraftRecord] = []
-    saving = DraftSaving(lambda: tuple(written), Recorder())
+    written = NO_DRAFT
+    saving = DraftSaving(lambda: written, Recorder())
     assert await saving.open(history) is None
-    written.append(draft("a"))
+    written = draft("a")
     saving.changed()
-    written[0] = draft("ab")
+    written = draft("ab")
     saving.changed()
 
     async def saved():
@@ -126,20 +101,20 @@ async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
     async with asyncio.timeout(60):
         while await saved() != [("ab",)]:
             await asyncio.sleep(0.02)
-        written.clear()
+        written = NO_DRAFT
         saving.changed()
         while await saved():
             await asyncio.sleep(0.02)
     await history.close()
 
 
-@pytest.mark.parametrize("stays", [(), (draft("written before"),)], ids=["nothing stays", "a draft stays"])
+@pytest.mark.parametrize("stays", [NO_DRAFT, draft("written before")], ids=["nothing stays", "a draft stays"])
 async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(home, monkeypatch, stays):
     """After each transaction of the history, it is looked at as it would be found after a kill."""
     history = await open_history()
-    written = [*stays, draft("hello")]
+    written = draft("hello")
     recorder = Recorder()
-    saving = DraftSaving(lambda: tuple(written), recorder)
+    saving = DraftSaving(lambda: written, recorder)
     recorder.open(history)
     await saving.open(history)
     assert await saving.save_now(history) is None
@@ -161,12 +136,12 @@ async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(ho
     monkeypatch.setattr(history, "call", look)
     conversation = Conversation()
     recorder.prompt_added(conversation, conversation.add(Prompt(text="hello")))
-    written.remove(draft("hello"))
+    written = stays
     saving.changed()
     async with asyncio.timeout(60):
-        while conversation.number is None or saving._saved != stays:
+        while conversation.number is None or recorder.saved_draft != stays:
             await asyncio.sleep(0.01)
-    assert found == [([it.text for it in stays], ["hello"])]
+    assert found == [([stays.text] if stays.text else [], ["hello"])]
     await recorder.close()
     await history.close()
 
@@ -176,9 +151,9 @@ TABLES = ("draft", "prompt")
 
 async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
     history = await open_history()
-    written = [draft("hello")]
+    written = draft("hello")
     recorder = Recorder()
-    saving = DraftSaving(lambda: tuple(written), recorder)
+    saving = DraftSaving(lambda: written, recorder)
     recorder.open(history)
     await saving.open(history)
     assert await saving.save_now(history) is None
@@ -186,7 +161,7 @@ async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         recorder.prompt_added(conversation, conversation.add(Prompt(text="hello")))
-        written.clear()
+        written = NO_DRAFT
         saving.changed()
         while recorder.problem is None:
             await asyncio.sleep(0.01)
@@ -202,7 +177,7 @@ async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
 
 async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home):
     history = await open_history()
-    saving = DraftSaving(lambda: (DRAFT,), Recorder())
+    saving = DraftSaving(lambda: DRAFT, Recorder())
     assert "not open" in str(await saving.save_now(None))
     await saving.open(history)
     blocker = sqlite3.connect(history_file(), isolation_level=None)
@@ -215,3 +190,16 @@ async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home):
         while not await history.call(lambda store: store._database.rows("SELECT 1 FROM draft")):
             await asyncio.sleep(0.02)
     await history.close()
+
+
+async def test_an_instance_that_ends_keeps_its_draft_although_another_has_replaced_it(home):
+    history = await open_history()
+    saving = DraftSaving(lambda: DRAFT, Recorder())
+    await saving.open(history)
+    assert await saving.save_now(history) is None
+    with contextlib.closing(open_store()) as other:
+        other.keep_draft(draft("theirs"))
+    assert await saving.save_now(history) is None
+    await history.close()
+    with contextlib.closing(open_store()) as store:
+        assert store.take_draft() == DRAFT

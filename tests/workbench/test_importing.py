@@ -115,7 +115,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     number = after.conversation.number
     store.labels.rename(number, "Mine now")
     (again,) = read_conversations(path)
-    assert add_conversation(store, again) == Added(number, is_new=False, is_completed=False)
+    assert add_conversation(store, again) == Added(number, again.title, is_new=False, is_completed=False)
     assert store.load(number).title == "Mine now"
     assert comparable(store.load(number))[1:] == comparable(before)[1:]
 

@@ -1,11 +1,11 @@
-"""The queue: prompts wait for busy lanes; a stop keeps them; they can be edited, withdrawn and sent again."""
+"""The queue: prompts wait for busy lanes; a stop keeps them; they can be edited, removed and sent again."""
 
 import asyncio
 from functools import partial
 
 from tests.workbench.lane_helpers import LONG, opened, words
 
-from paragone_workbench.lanes.queue import QueuedPrompt
+from paragone_workbench.store.records import QueuedPrompt
 
 
 def waiting(session):
@@ -45,7 +45,7 @@ async def test_a_stop_keeps_the_queue(session, rogue, until):
     assert waiting(session) == [("two", True), ("three", True), ("four", True)]
     assert (asked(lane), len(session.prompts)) == (["one"], 1), "no empty turns"
     two, three, _ = session.queue.prompts
-    session.queue.withdraw(two)
+    session.queue.remove(two)
     session.queue.edit(three, "three, edited", (), ())
     session.send("now")
     assert asked(lane) == ["one", "now"], "what is kept does not hold up a new prompt"
@@ -86,7 +86,7 @@ async def test_a_fast_lane_does_not_wait_for_a_slow_one(session, rogue, until):
     session.send("three")
     await until(lambda: len(fast.path) == 3 and not fast.is_busy)
     assert asked(slow) == ["one"]
-    assert [queued.lanes for queued in session.queue.prompts] == [[slow], [slow]]
+    assert [queued.lanes for queued in session.queue.prompts] == [[slow.record], [slow.record]]
     await session.stop()
     await session.answered()
     session.send_again(session.queue.kept)
@@ -119,7 +119,8 @@ async def test_a_new_prompt_waits_for_those_that_other_lanes_have_begun(session,
 async def test_a_prompt_that_was_begun_goes_before_one_that_is_sent_again(session, rogue, until):
     fast, slow = await opened(session, rogue(name="fast", max_tokens=1), rogue(name="slow", **LONG))
     session.send("one")
-    session.queue.add(kept := QueuedPrompt(text="two", lanes=[fast, slow]))
+    kept = QueuedPrompt(text="two", lanes=[fast.record, slow.record])
+    session.queue.add(kept, [fast, slow])
     session.queue.keep([kept])
     session.send("now")
     await until(lambda: asked(fast) == ["one", "now"] and not fast.is_busy)
@@ -141,7 +142,7 @@ async def test_a_lane_that_is_stopped_holds_up_no_other(session, rogue, until):
     await session.answered()
     assert (asked(stopped), asked(other)) == (["one"], ["one", "two"])
     assert waiting(session) == [("two", True)]
-    assert session.queue.prompts[0].lanes == [stopped]
+    assert session.queue.prompts[0].lanes == [stopped.record]
 
 
 async def test_prompts_are_kept_when_the_engine_goes(session, rogue, until):

@@ -15,12 +15,11 @@ import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, change_result, facts
 from tests.workbench.history_file import locked, open_history, rows
 
-from paragone import Caution, ParagoneError, RunSettings, Token
+from paragone import Caution, ParagoneError, RunSettings
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import ConversationDeleted, History, LaneRecord, Store, StoreError
 from paragone_workbench.store.recording import queue
@@ -114,42 +113,6 @@ async def test_nothing_is_saved_before_there_is_a_prompt(recorded, history):
     )
 
 
-async def test_a_conversation_is_saved_as_it_was(recorded, history):
-    lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
-    first = recorded.prompt("First?\nMore", system="Be brief.", sampling={"seed": 1})
-    for lane in lanes:
-        run = recorded.start(first, lane)
-        run.add("thinking", "hm")
-        run.add("answer", "one ")
-        change_result(run, cautions=(Caution(code="turns-dropped", sentence="Some."),))
-        await recorded.saved()
-        run.add("answer", "two")
-        end(
-            run,
-            finish="stop",
-            metrics=RunMetrics(ttft_s=0.5),
-            settings=RunSettings(seed=3, prompt="<s>"),
-            tokens=[Token(text="one", id=1, logprob=-0.5, time=1.0)],
-        )
-    end(
-        recorded.start(recorded.prompt("Second?", first), lanes[0]),
-        "failed",
-        error=ParagoneError("No.", hint="Yes."),
-    )
-    assert await recorded.saved()
-    saved = await history.load(recorded.conversation.number)
-    assert saved.title == "First?"
-    assert [(it.id, it.text, it.system, it.sampling) for it in saved.conversation.prompts] == [
-        (it.id, it.text, it.system, it.sampling) for it in recorded.conversation.prompts
-    ]
-    assert [it.parent and it.parent.id for it in saved.conversation.prompts] == [None, first.id]
-    for lane, kept in zip(lanes, saved.lanes, strict=True):
-        assert (kept.id, kept.definition, kept.position) == (lane.id, lane.definition, lane.position)
-        assert list(map(facts, kept.runs)) == list(map(facts, lane.runs))
-        assert facts(kept.head) == facts(lane.head)
-    assert recorded.problems == []
-
-
 async def test_a_prompt_and_the_end_of_a_run_are_saved_immediately(recorded, monkeypatch):
     monkeypatch.setattr(queue, "EVERY_S", 3600)
     lane = recorded.lane()
@@ -235,20 +198,6 @@ async def test_a_lane_keeps_its_head_until_its_new_run_begins(recorded, history)
     assert await recorded.saved()
     (saved,) = (await history.load(recorded.conversation.number)).lanes
     assert (saved.head.id, saved.definition, len(saved.runs)) == (first.id, LARGE, 2)
-
-
-async def test_a_password_in_a_url_is_not_saved(recorded, history):
-    box = EngineDefinition(
-        name="box", backend="paper", model="m", options={"url": "https://me:s3cret@box/v1"}
-    )
-    lane = recorded.lane(box)
-    run = recorded.wait(recorded.prompt("x"), lane)
-    end(run, "failed", error=ParagoneError("https://me:s3cret@box/v1 did not answer."))
-    assert await recorded.saved()
-    await history.close()
-    assert not [
-        path for path in history_file().parent.iterdir() if path.is_file() and b"s3cret" in path.read_bytes()
-    ]
 
 
 async def test_a_loaded_conversation_can_be_continued(recorded, history):
@@ -366,18 +315,6 @@ async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(r
 def unsaved(recorded):
     """Return the conversations that the recorder still has in memory."""
     return recorded.recorder._unsaved
-
-
-async def test_a_conversation_that_was_left_while_the_file_is_locked_is_saved_later(recorded, history, until):
-    run = recorded.start(recorded.prompt("x"), recorded.lane())
-    with locked():
-        end(run)
-        recorded.recorder.left(recorded.conversation)
-        await asyncio.sleep(3.0)  # time for two attempts
-        assert unsaved(recorded)
-    await until(lambda: not unsaved(recorded))
-    assert rows(RUNS) == [("smol", "done", "")]
-    assert (len(recorded.problems), recorded.saved_again) == (1, 1)
 
 
 async def test_closing_does_not_wait_for_ever_for_a_conversation_that_was_left(

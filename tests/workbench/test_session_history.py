@@ -17,7 +17,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.finding import find_in_lanes, find_run
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import StoreError
 
 
 @pytest.fixture
@@ -143,11 +142,11 @@ async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until)
     await session.reopen(number)
     (queued,) = session.queue.prompts
     assert (queued.text, queued.images, queued.is_kept) == ("four", (image,), True)
-    assert (queued.prompt, [other.record.position for other in queued.lanes]) == (session.prompts[-1], [0])
+    assert (queued.prompt, [other.position for other in queued.lanes]) == (session.prompts[-1], [0])
     again = session.lanes[1]
     assert session.step(again, 1, again.path[0]), "the answer before the fork is a variant"
     assert again.path[0] is session.lanes[0].path[0]
-    session.queue.withdraw(queued)
+    session.queue.remove(queued)
     assert (await saved(session, history)).queue == ()
 
 
@@ -425,24 +424,12 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
     await answers(session, "Forget me.")
     await saved(session, history)
     earlier = session.conversation.number
-    with pytest.raises(InputError, match="is open"):
-        await session.deletions.delete(earlier)
     await answers(session, "And this.")
     session.new_conversation()
-    await session.deletions.delete(earlier)
+    await session.recorder.delete(earlier)
     assert await history.call(lambda store: store.conversations()) == ()
     with pytest.raises(InputError, match="was deleted"):
         await session.reopen(earlier)
-    assert await session.deletions.restore_last() == earlier
-    assert await session.deletions.restore_last() is None
-    await session.deletions.delete(earlier)
-    await history.call(lambda store: store._database.run("PRAGMA query_only = 1"))
-    with pytest.raises(StoreError, match="may not be written to"):
-        await session.deletions.restore_last()
-    await history.call(lambda store: store._database.run("PRAGMA query_only = 0"))
-    assert await session.deletions.restore_last() == earlier, "it can be tried again"
-    await session.reopen(earlier)
-    assert [prompt.text for prompt in session.prompts] == ["Forget me.", "And this."]
 
 
 async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, history):
@@ -586,7 +573,11 @@ async def test_a_prompt_that_no_lane_has_begun_is_kept(session, rogue, history):
     session.new_conversation()
     await session.reopen(number)
     (queued,) = session.queue.prompts
-    assert (queued.text, queued.is_kept, queued.lanes) == ("two", True, session.lanes)
+    assert (queued.text, queued.is_kept, queued.lanes) == (
+        "two",
+        True,
+        [lane.record for lane in session.lanes],
+    )
 
 
 async def test_a_new_conversation_keeps_the_system_prompt_of_the_reopened_one(session, rogue, history):

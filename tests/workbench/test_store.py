@@ -179,15 +179,6 @@ def test_tokens_are_loaded_unchanged(store):
     assert store._database.rows("SELECT count(tokens) FROM run") == [(1,)]
 
 
-def test_it_can_be_loaded_after_reopening(store):
-    writer = ConversationWriter(store, "Kept")
-    store.close()
-    again = Store.open()
-    assert again.load(writer.number).title == "Kept"
-    assert again.warning == ""
-    again.close()
-
-
 def test_files_are_private(store):
     ConversationWriter(store, "x")
     files = [path for path in history_file().parent.rglob("*") if path.is_file()]
@@ -229,39 +220,6 @@ def test_a_run_marked_as_interrupted_by_mistake_is_saved_completely(store):
     assert writer.load().runs[0].text.startswith("one ")
     writer.end(run, lane)
     assert facts(writer.load().runs[0]) == facts(run)
-
-
-def test_variants_are_kept_and_the_selected_path_is_stored(store):
-    writer = ConversationWriter(store)
-    first = writer.prompt("1")
-    lane, other = writer.lane(), writer.lane(LARGE)
-    early = writer.answer(first, lane, "early bird")
-    beside = writer.answer(first, other, "beside")
-    late = writer.answer(first, lane, "late bird", continues=None)
-    edited = writer.prompt("1 again")
-    again = writer.answer(edited, lane, "other branch", continues=None)
-    forked = writer.answer(writer.prompt("2", first), lane, "of the other lane's", continues=beside)
-    for head in (early, late, again, forked):
-        writer.change(lane, head=head)
-        saved = writer.load()
-        assert facts(saved.lanes[0].head) == facts(head)
-    assert list(map(facts, saved.lanes[0].runs)) == list(map(facts, [early, late, again, forked]))
-    assert saved.runs[4].continues is saved.lanes[1].head
-    parents = {it.text: it.parent.text if it.parent else None for it in saved.conversation.prompts}
-    assert parents == {"1": None, "1 again": None, "2": "1"}
-    assert {hit.snippet for hit in store.search("bird")} == {"early bird", "late bird"}
-
-
-def test_lanes_keep_their_order_and_closed_ones_are_marked(store):
-    writer = ConversationWriter(store, "x")
-    right = writer.lane(LARGE, position=1)
-    writer.lane(SMOL, position=0)
-    writer.change(right, closed=True)
-    assert [(lane.definition.name, lane.closed) for lane in writer.load().lanes] == [
-        ("smol", False),
-        ("large", True),
-    ]
-    assert store.conversations()[0].engines == ("smol",)
 
 
 def test_the_list_of_conversations(store):

@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from paragone import InputError
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store, StoreError, history
@@ -24,27 +23,6 @@ async def opened(check_nothing_left):
     opened = await History.open()
     yield opened
     await opened.close()
-
-
-async def test_saved_data_is_loaded(opened):
-    conversation = Conversation()
-    prompt = conversation.add(Prompt(text="Where is the zebra?"))
-    changes = Changes(
-        conversation_id=conversation.id, created=conversation.created, is_saved=False, prompts=(prompt,)
-    )
-    numbers = await opened.call(lambda store: store.save(changes))
-    assert numbers.keys() == {conversation.id}
-    assert conversation.number is None, "records are changed only on the event loop"
-    (summary,) = await opened.call(lambda store: store.conversations())
-    assert summary.number == numbers[conversation.id]
-    assert await opened.call(lambda store: store.conversations(before=summary)) == ()
-    (hit,) = await opened.call(lambda store: store.search("zebra"))
-    assert hit.prompt_id == prompt.id
-    saved = await opened.load(summary.number)
-    assert saved.conversation.prompts[0].text == prompt.text
-    with pytest.raises(InputError, match="no longer exists"):
-        await opened.load(10**6)
-    assert opened.warning == ""
 
 
 async def test_the_store_uses_one_thread(opened):

@@ -1,4 +1,4 @@
-"""What users do with conversations: filters, titles, pins, tags, copies, and deletions that can be undone."""
+"""What users do with conversations: filters, titles, pins and tags."""
 
 import contextlib
 import sqlite3
@@ -6,17 +6,15 @@ import time
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
-from tests.workbench.history_file import open_store, rows, schema_of
+from tests.workbench.history_file import open_store
 
 from paragone import InputError
-from paragone_workbench.importing.conversations import Added, add_conversation
+from paragone_workbench.importing.conversations import add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import SavedVote
-from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.query import read_query
 from paragone_workbench.store.recording.changes import Changes
-from paragone_workbench.store.recording.whole import duplicate
 
 
 @pytest.fixture
@@ -147,67 +145,6 @@ def test_an_interrupted_conversation_says_so(store):
     ]
 
 
-def test_a_deletion_can_be_undone(store):
-    number = written(store, "keep me")
-    store.labels.tag(number, ["work"])
-    before = store.load(number)
-    store.hide_conversation(number)
-    assert store.conversations() == ()
-    assert store.search("keep") == store.search("tag:work") == ()
-    with pytest.raises(InputError, match="no longer exists"):
-        store.load(number)
-    with pytest.raises(InputError, match="There is no run"):
-        store.conversation_of(1)
-    for change in (store.labels.rename, store.labels.tag):
-        with pytest.raises(InputError, match="There is no conversation"):
-            change(number, "x")
-    store.restore_conversation(number)
-    assert store.load(number).runs[0].result == before.runs[0].result
-    assert store.conversations()[0].tags == ("work",)
-
-
-def test_a_deleted_conversation_goes_with_the_program(store):
-    number = written(store, "gone")
-    with contextlib.closing(open_store()) as other:
-        assert store.is_shared
-        other.hide_conversation(number)
-        with contextlib.closing(open_store()):
-            pass  # a third instance that opens the file leaves it alone
-        assert rows("SELECT count(*) FROM run") == [(1,)]
-    assert not store.is_shared
-    for table in ("conversation", "prompt", "run", "lane"):
-        assert rows(f"SELECT count(*) FROM {table}") == [(0,)]
-    with pytest.raises(InputError, match="There is no conversation"):
-        store.restore_conversation(number)
-
-
-def test_an_import_brings_a_deleted_conversation_back(store):
-    number = written(store, "back again")
-    saved = store.load(number)
-    store.hide_conversation(number)
-    assert add_conversation(store, saved) == Added(number, is_new=False, is_completed=False, is_restored=True)
-    assert listed(store) == ["back again"]
-
-
-def test_a_copy_has_all_of_the_conversation_and_ids_of_its_own(store):
-    writer = ConversationWriter(store, "original")
-    first, lane = writer.conversation.prompts[0], writer.lane()
-    writer.answer(first, lane, "One.")
-    second = writer.prompt("second", first)
-    writer.answer(second, lane, "Two.")
-    store.labels.tag(writer.number, ["work"])
-    number = duplicate(store, writer.number)
-    copied, original = store.load(number), writer.load()
-    assert copied.title == "original (copy)"
-    assert store.summaries([number])[number].tags == ("work",)
-    assert [run.text for run in copied.runs] == ["One.", "Two."]
-    assert copied.runs[1].continues is copied.runs[0] is not original.runs[0]
-    assert copied.lanes[0].head is copied.runs[1]
-    assert copied.conversation.prompts[1].parent is copied.conversation.prompts[0]
-    store.delete_conversation(writer.number)
-    assert len(store.load(number).runs) == 2
-
-
 def test_a_damaged_date_hides_no_conversation(store):
     numbers = [written(store, "damaged"), written(store, "whole")]
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
@@ -219,23 +156,6 @@ def test_a_damaged_date_hides_no_conversation(store):
     assert store.load(numbers[0]).updated == 0.0
     page = store.conversations(limit=1)
     assert titles(store.conversations(before=page[0])) == ["damaged"]
-
-
-def test_a_history_of_the_version_before_gets_the_labels(tmp_path):
-    path = tmp_path / "history.db"
-    Database(path, schema_of(7, tmp_path / "schema")).close()
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("INSERT INTO conversation (id, title, created, updated) VALUES ('x', 'old', 1, 1)")
-        database.execute(
-            "INSERT INTO prompt (id, conversation_id, text, created) VALUES ('p', 'x', 'old', 1)"
-        )
-        database.commit()
-    with contextlib.closing(open_store(path)) as store:
-        store.labels.pin(1, pinned=True)
-        store.labels.tag(1, ["kept"])
-        assert [(it.title, it.is_pinned, it.tags) for it in store.conversations()] == [
-            ("old", True, ("kept",))
-        ]
 
 
 def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
@@ -284,7 +204,7 @@ def test_a_file_that_may_not_be_written_to_is_reported_and_keeps_all(store):
     number = written(store, "kept")
     store._database.run("PRAGMA query_only = 1")
     for change in (
-        lambda: store.hide_conversation(number),
+        lambda: store.delete_conversation(number),
         lambda: store.labels.pin(number, pinned=True),
         lambda: store.labels.tag(number, ["x"]),
         lambda: store.labels.rename(number, "x"),

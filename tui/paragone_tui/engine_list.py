@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class EngineList:
-    """Saves the engines that the user adds, the engines of the lanes, and the user's presets and templates."""
+    """Saves the engines that the user adds, the engines of the lanes, and the user's presets."""
 
     config: Config
     """The settings, including the engines that the user added on the screen."""
@@ -113,17 +113,6 @@ class EngineList:
         self.state.remove_preset(name)
         kept = {key: preset for key, preset in self.config.presets.items() if key != name}
         self.config = replace(self.config, presets=kept)
-
-    def save_template(self, name: str, text: str) -> None:
-        """Save a template. Raises ParagoneError if saving fails."""
-        self.state.save_template(name, text)
-        self.config = replace(self.config, templates={**self.config.templates, name: text})
-
-    def remove_template(self, name: str) -> None:
-        """Remove a template that was saved on the screen. Raises ParagoneError if saving fails."""
-        self.state.remove_template(name)
-        kept = {key: text for key, text in self.config.templates.items() if key != name}
-        self.config = replace(self.config, templates=kept)
 
     def remove(self, name: str) -> bool:
         """Remove an engine that the user added, and return whether it was removed. Show the error if removing fails."""

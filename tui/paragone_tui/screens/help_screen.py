@@ -42,10 +42,12 @@ ELSEWHERE: Mapping[str, Sequence[tuple[str, str]]] = {
             "tab shift+tab slash",
             "Go from the search to the list, and back. In the list, letters are commands.",
         ),
-        ("p r t d", "Pin, rename, tag or duplicate the conversation."),
-        ("x u", "Delete the conversation; restore the conversation that was deleted last."),
+        ("p r t x", "Pin, rename, tag or delete the conversation."),
         ("e E i", "Export the conversation, or all; import conversations."),
-        ("y n", "Allow the actions of an imported file, or do not import the file."),
+        (
+            "y n",
+            "Confirm or cancel a deletion; allow the actions of an imported file, or do not import the file.",
+        ),
     ],
     "Votes": [
         ("a … f 1 … 6", "Vote for this answer."),

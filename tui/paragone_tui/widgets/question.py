@@ -1,4 +1,4 @@
-"""A dialog that asks for one line of text, and passes the line to a function."""
+"""Dialogs that ask for one line of text, or for a yes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar, TypeAlias
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
@@ -82,3 +83,24 @@ class Question(Modal[str | None]):
             line = self.query_one("#remark", Static)
             line.update(visible(remark))
             line.display = bool(remark)
+
+
+class Confirmation(Modal[bool]):
+    """Asks whether to do something that cannot be undone. The dialog's result is True after a yes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "confirm", "Yes"), ("n", "cancel", "No")]
+    DEFAULT_CSS = "Confirmation #question { width: 76; padding: 0 1; }"
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        """Create the question."""
+        with Vertical(id="question", classes="framed") as box:
+            box.border_subtitle = hints((("y", "yes"), ("n", "no")))
+            yield Static(one_line(self._question), markup=False)
+
+    def action_confirm(self) -> None:
+        """Close the dialog with a yes."""
+        self.dismiss(True)

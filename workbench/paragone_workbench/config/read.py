@@ -167,7 +167,7 @@ class _Reader:
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
             presets={**state.saved.presets, **self._presets()},
-            templates={**state.saved.templates, **self._templates()},
+            templates=self._templates(),
             network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             themes={name: self._theme(name, table) for name, table in self._table("themes").items()},

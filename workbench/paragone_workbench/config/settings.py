@@ -88,7 +88,7 @@ class Config:
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The presets by name: presets saved on the screen, and the presets of config.toml, which replace saved presets."""
     templates: Mapping[str, str] = field(default_factory=dict)
-    """The texts of templates by name, with `{{ name }}` for each variable; from config.toml and the screen, like presets."""
+    """The texts of templates by name, with `{{ name }}` for each variable."""
     network: NetworkSettings = NetworkSettings()
     ui: UiSettings = UiSettings()
     themes: Mapping[str, ThemeSettings] = field(default_factory=dict)

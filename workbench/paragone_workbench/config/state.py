@@ -1,4 +1,4 @@
-"""The program's saved state: engines, presets and templates saved on the screen, the lanes of the last session, the theme, and consents."""
+"""The program's saved state: engines and presets saved on the screen, the lanes of the last session, the theme, and consents."""
 
 from __future__ import annotations
 
@@ -41,8 +41,6 @@ class Saved:
     """The theme that the user chose last; None if the user chose none."""
     presets: Mapping[str, Preset] = field(default_factory=dict)
     """The presets saved on the screen, by name."""
-    templates: Mapping[str, str] = field(default_factory=dict)
-    """The texts of the templates saved on the screen, by name."""
     consents: tuple[str, ...] = ()
     """Digests of the actions that the user has consented to; see `Consent`."""
 
@@ -83,14 +81,6 @@ class State:
     def remove_preset(self, name: str) -> None:
         """Remove the saved preset of this name, if any. Raises ParagoneError."""
         self._change(lambda saved: dataclasses.replace(saved, presets=_without(saved.presets, name)))
-
-    def save_template(self, name: str, text: str) -> None:
-        """Save a template, replacing a saved template of the same name. Raises ParagoneError."""
-        self._change(lambda saved: dataclasses.replace(saved, templates={**saved.templates, name: text}))
-
-    def remove_template(self, name: str) -> None:
-        """Remove the saved template of this name, if any. Raises ParagoneError."""
-        self._change(lambda saved: dataclasses.replace(saved, templates=_without(saved.templates, name)))
 
     def set_theme(self, theme: str) -> None:
         """Save the theme. Raises ParagoneError."""
@@ -202,7 +192,6 @@ def _load(data: Mapping[str, object]) -> Saved:
             "lanes": lanes.get("start", []),
             "theme": ui.get("theme"),
             "consents": consents.get("given", []),
-            "templates": _table(data.get("templates", {})),
         },
     )
     return dataclasses.replace(saved, engines=engines, presets=presets)
@@ -220,8 +209,6 @@ def _dump(saved: Saved) -> dict[str, object]:
         out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
     if saved.presets:
         out["presets"] = {name: _preset(preset) for name, preset in saved.presets.items()}
-    if saved.templates:
-        out["templates"] = dict(saved.templates)
     if saved.lanes:
         out["lanes"] = {"start": list(saved.lanes)}
     if saved.theme is not None:

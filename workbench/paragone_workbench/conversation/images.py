@@ -45,7 +45,6 @@ def read_image(path: Path) -> Image:
 
 
 def image_size(image: Image) -> int:
-    """Return the size of an image's file in bytes."""
     return len(image.data) * 3 // 4 - image.data[-2:].count("=")
 
 

@@ -142,7 +142,6 @@ def _parsed(expression: str) -> _Expression:
 
 @functools.cache
 def _environment() -> SandboxedEnvironment:
-    """Return Jinja's environment for all expressions. Raises InputError if jinja2 is missing."""
     try:
         from jinja2 import StrictUndefined  # imported here, because only suites with variables need jinja2
         from jinja2.exceptions import SecurityError

@@ -19,8 +19,6 @@ _PAGE = 1000
 
 
 class Exported(NamedTuple):
-    """The result of an export."""
-
     path: Path
     numbers: tuple[int, ...]
     """The numbers of the conversations in the file."""
@@ -80,7 +78,6 @@ def _all(store: Store) -> Iterator[int]:
 
 
 def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    """Yield a report of each conversation."""
     from paragone_workbench.reporting.markdown import markdown_pieces
     from paragone_workbench.reporting.subjects.gathering import report_of
 

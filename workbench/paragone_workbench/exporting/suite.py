@@ -13,8 +13,6 @@ from paragone_workbench.store import SavedConversation
 
 
 class WrittenSuite(NamedTuple):
-    """The result of writing a suite."""
-
     prompts: int
     """Number of prompts in the suite."""
     with_images: int

@@ -23,8 +23,6 @@ MOST_JOINED = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """A message of a chat."""
-
     id: str
     """The message's id, unique in the chat."""
     parent: str | None
@@ -41,8 +39,6 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chat:
-    """A conversation of another program."""
-
     source: str
     """The name of the program, which is a part of all ids in its conversations."""
     id: str

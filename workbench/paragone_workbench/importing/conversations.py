@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,6 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
 from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.recording.whole import save_whole
-from paragone_workbench.store.retry import retrying_now
 
 _READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
     chatgpt.chats,
@@ -65,31 +63,25 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
 
 
 class Added(NamedTuple):
-    """The result of importing a conversation."""
-
     number: int
     """The number by which users name the conversation: 7 in `c7`."""
+    title: str
     is_new: bool
     """Whether the whole conversation is new in the history."""
     is_completed: bool
     """Whether the history had the conversation, but lacked parts that the import has added."""
-    is_restored: bool = False
-    """Whether the import has restored a deleted conversation."""
 
 
 def add_conversation(store: Store, saved: SavedConversation) -> Added:
     """Add a conversation to the history. If the history already has the conversation, add only the missing parts.
 
-    A longer or complete answer replaces an interrupted answer in the history. A deleted conversation is restored if that is
-    still possible. Raises StoreError, and InputError if a part of the conversation has the id of a part of another
-    conversation, which would be overwritten.
+    A longer or complete answer replaces an interrupted answer in the history. Raises StoreError, and InputError if a part
+    of the conversation has the id of a part of another conversation, which would be overwritten.
     """
     number = store.number_of(saved.conversation.id)
     known: set[str] = set()
-    is_restored = False
     new_ids = _ids(saved)
     if number is not None:
-        is_restored = retrying_now(partial(store.restore_conversation, number))
         here = store.load(number)
         new_ids -= _ids(here)
         imported = {run.id: run for run in saved.runs}
@@ -104,7 +96,7 @@ def add_conversation(store: Store, saved: SavedConversation) -> Added:
     changes = Changes.of(saved, known)
     saved_as = save_whole(store, changes, saved.title if number is None else "")
     is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
-    return Added(saved_as, is_new=number is None, is_completed=is_completed, is_restored=is_restored)
+    return Added(saved_as, saved.title, is_new=number is None, is_completed=is_completed)
 
 
 def _ids(saved: SavedConversation) -> set[str]:

@@ -29,17 +29,16 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
     experiment = store.experiments.get(experiment_number)
     index = store.experiments.run(experiment_number, cell).key.prompt_index
     conversation_id = derived_id(experiment.id, "conversation", str(index))
-    known = store.number_of(conversation_id)
-    if known is not None:
-        is_restored = store.restore_conversation(known)
-        return Added(known, is_new=False, is_completed=False, is_restored=is_restored)
-    prompt = saved_prompt(store, experiment_number, index)
-    builder = _Builder(experiment, conversation_id, prompt.messages)
-    for run in store.experiments.runs_of_prompt(experiment_number, index):
-        builder.add(run.key.engine_index, run.result)
-    title = f"e{experiment_number} #{index}: {prompt.text}"
-    number = save_whole(store, Changes.of(builder.saved()), title)
-    return Added(number, is_new=True, is_completed=False)
+    number = store.number_of(conversation_id)
+    is_new = number is None
+    if number is None:
+        prompt = saved_prompt(store, experiment_number, index)
+        builder = _Builder(experiment, conversation_id, prompt.messages)
+        for run in store.experiments.runs_of_prompt(experiment_number, index):
+            builder.add(run.key.engine_index, run.result)
+        title = f"e{experiment_number} #{index}: {prompt.text}"
+        number = save_whole(store, Changes.of(builder.saved()), title)
+    return Added(number, store.summaries([number])[number].title, is_new=is_new, is_completed=False)
 
 
 class _Builder:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from paragone.wording import counted
 from paragone_workbench.engines.registry import Registry
@@ -14,20 +13,13 @@ from paragone_workbench.importing.foreign_engines import conversation_actions, r
 from paragone_workbench.store import Store
 
 
-class Imported(NamedTuple):
-    """A conversation that was imported."""
-
-    title: str
-    added: Added
-
-
 def import_file(
     path: Path,
     open_store: Callable[[], Store],
     registry: Registry,
     folders: Sequence[str],
     require_consent: Callable[[Sequence[str]], None],
-) -> tuple[Imported, ...]:
+) -> tuple[Added, ...]:
     """Add the conversations of a file to the history. If a conversation cannot be read, no conversation is added.
 
     Opening an imported conversation opens its lanes' engines, and a replay opens its runs' engines, both without a question.
@@ -39,20 +31,17 @@ def import_file(
         remove_secrets(saved, registry)
     require_consent(conversation_actions(read, path, registry, folders))
     with contextlib.closing(open_store()) as store:
-        return tuple(Imported(saved.title, add_conversation(store, saved)) for saved in read)
+        return tuple(add_conversation(store, saved) for saved in read)
 
 
-def import_text(imported: Iterable[Imported]) -> str:
-    """Return sentences with the numbers of conversations that are new, completed, restored, and already in the history."""
-    added = [conversation.added for conversation in imported]
+def import_text(added: Sequence[Added]) -> str:
+    """Return sentences with the numbers of conversations that are new, completed, and already in the history."""
     new = [one.number for one in added if one.is_new]
     ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
     completed = sum(one.is_completed for one in added)
-    restored = sum(one.is_restored for one in added)
-    known = sum(not (one.is_new or one.is_completed or one.is_restored) for one in added)
+    known = sum(not (one.is_new or one.is_completed) for one in added)
     return (
         f"{counted(len(new), 'conversation')} imported{ids}."
         + (f" {counted(completed, 'conversation')} completed." if completed else "")
-        + (f" {counted(restored, 'deleted conversation')} brought back." if restored else "")
         + (f" The history had {counted(known, 'conversation')} already." if known else "")
     )

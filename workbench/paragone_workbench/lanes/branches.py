@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeTurn:
-    """A turn of a lane's tree: a prompt and its answer."""
-
     run: Run
     branches: int
     """Number of turns on the path to this turn, including this turn, that have an older variant."""

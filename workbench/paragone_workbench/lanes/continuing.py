@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.run import Run
 
 
-def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
+def continue_run(session: Session, lane: Lane, run: Run | None = None) -> Run:
     """Let a lane continue an answer that was cut, stopped or interrupted, by default its last answer.
 
-    Raises InputError if the answer is complete or has no text, or if `go_on_from` raises InputError.
+    Raises InputError if the answer is complete or has no text, or if `continue_prefix` raises InputError.
     """
     from paragone_workbench.runs.prefix import Prefix  # imported here so that the program starts faster
 
@@ -27,10 +27,10 @@ def go_on(session: Session, lane: Lane, run: Run | None = None) -> Run:
     if not is_unfinished(run.result):
         raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
     same_model = run.result.definition.has_model_of(lane.engine.definition)
-    return go_on_from(session, lane, run, Prefix.of_answer(run.result, same_model=same_model))
+    return continue_prefix(session, lane, run, Prefix.of_answer(run.result, same_model=same_model))
 
 
-def go_on_from(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
+def continue_prefix(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
     """Let a lane continue a prefix of one of its answers, and return the new run.
 
     The earlier answer and the turns after it are kept as a variant. Must not be called while the lane is busy. Raises

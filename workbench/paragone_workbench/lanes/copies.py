@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """A text to copy."""
-
     name: str
     """The kind of the text for the user: `python code`, `the answer` …"""
     text: str

@@ -123,7 +123,6 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is in progress or waiting."""
         return self._execution is not None
 
     @property
@@ -153,7 +152,6 @@ class Lane(EngineObserver, RunObserver):
 
     @property
     def error(self) -> ParagoneError | None:
-        """Why the engine is not open, or why the last run failed."""
         return self.engine.error or (self.last.error if self.last is not None else None)
 
     @property
@@ -162,7 +160,6 @@ class Lane(EngineObserver, RunObserver):
         return next((run.text.strip("\r\n") for run in reversed(self.path) if run.text), "")
 
     def answer(self, prompt: Prompt) -> Run | None:
-        """Return the run of a prompt on the lane's path, or None."""
         return next((run for run in self.path if run.prompt is prompt), None)
 
     # Runs
@@ -222,10 +219,6 @@ class Lane(EngineObserver, RunObserver):
         self._asked = False
         self.changed()
 
-    def begin_with(self, definition: EngineDefinition, *, is_reopened: bool) -> None:
-        """Set `first_definition` to the definition that the engine has now."""
-        self.first_definition, self.is_reopened = definition, is_reopened
-
     async def stop(self) -> None:
         """Stop the current run, or cancel it if it still waits."""
         if self._execution is not None:
@@ -270,20 +263,16 @@ class Lane(EngineObserver, RunObserver):
     # Events of the lane's runs and engine
 
     def run_changed(self, run: Run) -> None:
-        """Forward the event to the lane's observers."""
         self.changed()
 
     def run_started(self, run: Run) -> None:
-        """Forward the event to the lane's observers."""
         self.changed()
         self.notify(lambda observer: observer.run_started(self, run))
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """Forward the event to the lane's observers."""
         self.notify(lambda observer: observer.text_came(self, run, channel, text))
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        """Forward the event to the lane's observers."""
         self._caution(caution)
 
     def run_ended(self, run: Run) -> None:
@@ -304,23 +293,19 @@ class Lane(EngineObserver, RunObserver):
         self.changed()
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """Forward the model's warnings to the lane's observers."""
         for caution in loaded.cautions:
             self._caution(caution)
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """Forward the event to the lane's observers."""
         self.notify(lambda observer: observer.engine_failed(self, error))
 
     def _caution(self, caution: Caution) -> None:
         self.notify(lambda observer: observer.cautioned(self, caution))
 
     def changed(self) -> None:
-        """Notify all observers that the lane changed."""
         self.notify(lambda observer: observer.state_changed(self))
 
     def notify(self, call: Callable[[LaneObserver], None]) -> None:
-        """Call a method of each observer."""
         notify_observers(self.observers, call, "a lane")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from paragone import InputError
 from paragone_workbench.engines.definitions import address_of, secret_options, split_options
 from paragone_workbench.lanes.names import unique_name
-from paragone_workbench.store.records import QueuedRecord
+from paragone_workbench.store.records import QueuedPrompt
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.definitions import EngineDefinition
@@ -82,7 +82,7 @@ def _find_and_configure(kept: EngineDefinition, lanes: Iterable[Lane], registry:
         definition = _with_secrets(kept, lane.engine.definition, registry)
         with contextlib.suppress(InputError):  # a new lane will report which option is invalid
             if lane.engine.configure(definition):
-                lane.begin_with(definition, is_reopened=True)
+                lane.first_definition, lane.is_reopened = definition, True
                 return lane
     return None
 
@@ -118,25 +118,24 @@ def is_found_in(run: Run, prompt_id: str, run_id: str | None) -> bool:
     return run.id == run_id if run_id is not None else prompt is not None and prompt.id == prompt_id
 
 
-def waiting_in(saved: SavedConversation) -> tuple[QueuedRecord, ...]:
+def waiting_in(saved: SavedConversation) -> tuple[QueuedPrompt, ...]:
     """Return the queue of a saved conversation, including prompts without a run that the saved queue lacks.
 
     The saved queue lacks a prompt if the program ended after saving the prompt, and before saving the queue.
     """
-    answered = {run.prompt.id for run in saved.runs if run.prompt is not None}
-    continued = {prompt.parent.id for prompt in saved.conversation.prompts if prompt.parent is not None}
-    known = answered | continued | {record.prompt_id for record in saved.queue}
+    known = {run.prompt for run in saved.runs} | {prompt.parent for prompt in saved.conversation.prompts}
+    known |= {queued.prompt for queued in saved.queue}
     lost = (
-        QueuedRecord(
+        QueuedPrompt(
             text=prompt.written,
             files=prompt.files,
             images=prompt.images,
             for_all=prompt.for_all,
-            lanes=tuple(lane.id for lane in saved.lanes if not lane.closed),
-            prompt_id=prompt.id,
+            lanes=[lane for lane in saved.lanes if not lane.closed],
+            prompt=prompt,
         )
         for prompt in saved.conversation.prompts
-        if prompt.id not in known
+        if prompt not in known
     )
     return (*lost, *saved.queue)
 

@@ -11,15 +11,14 @@ from paragone_workbench.conversation.attachments.attached_file import with_secti
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
 from paragone_workbench.engines.slot import wait_for_end
 from paragone_workbench.lanes import reopening
-from paragone_workbench.lanes.deletions import Deletions
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.names import unique_name
-from paragone_workbench.lanes.queue import PromptQueue, QueuedPrompt
+from paragone_workbench.lanes.queue import PromptQueue
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.recording.recorder import Recorder
-from paragone_workbench.store.records import LaneRecord, QueuedRecord
+from paragone_workbench.store.records import LaneRecord, QueuedPrompt
 
 if TYPE_CHECKING:
     from paragone import Image
@@ -66,7 +65,7 @@ class Session:
         self.system_prompt = SystemPrompt(system)
         self.wants_tokens = False
         """Whether all lanes keep the tokens of their answers besides the text; if not, `_logprobs` decides."""
-        self._saved_queue: tuple[QueuedRecord, ...] = ()
+        self._saved_queue: tuple[QueuedPrompt, ...] = ()
         self.on_queue: Callable[[], None] = lambda: None
         """Called after each change of the queue."""
         self.recorder = Recorder(
@@ -75,7 +74,6 @@ class Session:
         """Saves the conversation in a history, after a call of `Recorder.open`."""
         self.queue = PromptQueue(self._begin, self.can_answer, self._queue_changed)
         """The prompts that wait for busy lanes, and prompts that a stop has kept."""
-        self.deletions = Deletions(self.recorder, lambda: self.conversation.number)
         self._positions = 0
         self._opening: asyncio.Task[None] | None = None
 
@@ -108,7 +106,6 @@ class Session:
             self._opening = asyncio.create_task(self.pool.open_all())
 
     async def opened(self) -> None:
-        """Wait until no engine is being opened."""
         if self._opening is not None:
             await self._opening
         await asyncio.gather(*(lane.engine.opened() for lane in self.lanes))
@@ -176,17 +173,14 @@ class Session:
 
     @property
     def backends(self) -> Sequence[str]:
-        """The names of the lanes' backends."""
         return [lane.engine.definition.backend for lane in self.lanes]
 
     @property
     def prompts(self) -> list[Prompt]:
-        """The prompts of the conversation, oldest first."""
         return self.conversation.prompts
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run is in progress or waiting in any lane."""
         return any(lane.is_busy for lane in self.lanes)
 
     def can_answer(self, lane: Lane) -> bool:
@@ -212,8 +206,13 @@ class Session:
         asked = [lane for lane in (self.lanes if lanes is None else lanes) if self.can_answer(lane)]
         return self.queue.add(
             QueuedPrompt(
-                text=text, files=tuple(files), images=tuple(images), for_all=lanes is None, lanes=asked
-            )
+                text=text,
+                files=tuple(files),
+                images=tuple(images),
+                for_all=lanes is None,
+                lanes=[lane.record for lane in asked],
+            ),
+            asked,
         )
 
     def send_again(self, prompts: Iterable[QueuedPrompt]) -> None:
@@ -235,7 +234,7 @@ class Session:
         self.follow(lane, lane.ask(queued.prompt))
 
     def _queue_changed(self) -> None:
-        queue = self.queue.records
+        queue = self.queue.snapshot()
         if queue != self._saved_queue:
             self._saved_queue = queue
             self.recorder.queue_changed(self.conversation, queue)
@@ -310,7 +309,6 @@ class Session:
 
     @property
     def is_opening(self) -> bool:
-        """Whether an engine is being opened."""
         return any(lane.engine.is_opening for lane in self.lanes)
 
     def stop_opening(self) -> None:
@@ -319,12 +317,11 @@ class Session:
             lane.engine.stop_opening()
 
     async def answered(self) -> None:
-        """Wait until no run is in progress or waiting."""
         await asyncio.gather(*(lane.answered() for lane in self.lanes))
 
-    def _parent(self, lanes: Sequence[Lane]) -> Prompt | None:
+    def _parent(self, lanes: Iterable[LaneRecord]) -> Prompt | None:
         """Return the parent of the next prompt: the newest of the last prompts on the paths of these lanes."""
-        heads = {lane.record.head.prompt for lane in lanes if lane.record.head is not None}
+        heads = {lane.head.prompt for lane in lanes if lane.head is not None}
         return next((prompt for prompt in reversed(self.prompts) if prompt in heads), None)
 
     async def saved(self) -> None:
@@ -340,7 +337,7 @@ class Session:
     def new_conversation(self) -> None:
         """Start a new conversation with the same lanes and the same system prompt. Must not be called while a lane is busy."""
         self.recorder.left(self.conversation)
-        self.system_prompt.begin_after(self._parent(self.lanes))
+        self.system_prompt.begin_after(self._parent(lane.record for lane in self.lanes))
         self.conversation = Conversation()
         self._positions = len(self.lanes)
         for position, lane in enumerate(self.lanes):
@@ -348,9 +345,9 @@ class Session:
             self.recorder.lane_changed(self.conversation, lane.record)
         self._restore_queue(())
 
-    def _restore_queue(self, records: tuple[QueuedRecord, ...]) -> None:
-        self._saved_queue = records
-        self.queue.restore(records, self.lanes, self.prompts)
+    def _restore_queue(self, saved: tuple[QueuedPrompt, ...]) -> None:
+        self._saved_queue = saved
+        self.queue.restore(saved, self.lanes)
 
     async def reopen(
         self, number: int, *, hit: Hit | None = None, only_with_same_engines: bool = False
@@ -385,7 +382,7 @@ class Session:
             self.recorder.lane_changed(saved.conversation, with_hit)
         self._positions = 1 + max((record.position for record in saved.lanes), default=-1)
         self.lanes[:] = lanes
-        self.system_prompt.reopen_after(self._parent(lanes))
+        self.system_prompt.reopen_after(self._parent(lane.record for lane in lanes))
         self._restore_queue(reopening.waiting_in(saved))
         await asyncio.gather(*(lane.close() for lane in spare))
         shown_again = next((lane for lane in lanes if lane.record is with_hit), None)

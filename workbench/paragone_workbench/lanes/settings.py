@@ -30,8 +30,6 @@ _MOST_USED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """An option of a lane's engine."""
-
     info: OptionInfo
     reloads: bool
     """Whether a change reloads the model. Other changes take effect with the next run."""

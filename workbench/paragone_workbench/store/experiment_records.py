@@ -145,14 +145,11 @@ class AssertionResult:
 
     @property
     def verdict(self) -> Literal["passed", "failed", "unknown"]:
-        """The result as a word."""
         return "unknown" if self.passed is None else "passed" if self.passed else "failed"
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: `checks` is cached in `__dict__`
 class ExperimentRun:
-    """A run of an experiment."""
-
     key: RunKey
     number: int
     """The 17 in `e3/17`, which people type; unique among the runs of all experiments."""
@@ -173,7 +170,6 @@ class ExperimentRun:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether at least one assertion gave no verdict."""
         return any(check.passed is None for check in self.checks)
 
     @property
@@ -194,7 +190,6 @@ class ExperimentRun:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the run finished and all assertions passed."""
         return self.result.state == "done" and all(check.passed is True for check in self.checks)
 
     @property
@@ -284,7 +279,6 @@ class SavedVote:
 
 
 def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
-    """Return the names of the engines of a vote's candidates."""
     return frozenset(text_at(candidate, "engine") for candidate in candidates)
 
 

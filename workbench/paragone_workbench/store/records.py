@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # not at run time: the import would load asyncio
 
     from paragone import Image
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
-    from paragone_workbench.conversation.tree import Conversation
+    from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
 
 
@@ -45,19 +45,27 @@ class LaneRecord:
         return (*path_to(self.fork), *self.runs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedRecord:
-    """The saved form of a prompt that waits for lanes."""
+@dataclass(slots=True, kw_only=True)
+class QueuedPrompt:
+    """A prompt that still waits for at least one lane."""
 
     text: str
-    """What the user wrote."""
+    """The text that the user wrote, without the attached files."""
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
     for_all: bool = True
-    lanes: tuple[str, ...]
-    """The ids of the lanes that have not begun to answer the prompt."""
-    prompt_id: str | None = None
-    """The id of the prompt in the conversation, None before a lane has begun to answer."""
+    """Whether the prompt was sent to all lanes."""
+    lanes: list[LaneRecord]
+    """The lanes that have not begun the prompt."""
+    prompt: Prompt | None = None
+    """The prompt in the conversation; None until a lane has begun the prompt, after which `text` no longer changes."""
+    kept_by: set[LaneRecord] = field(default_factory=set, compare=False)
+    """The lanes that do not begin the prompt until the user sends it again, such as lanes that were stopped. Not saved."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the prompt waits until the user sends it again, for at least one lane or because no lane is left."""
+        return not self.lanes or bool(self.kept_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +82,9 @@ class DraftRecord:
     """The id of the earlier prompt of which this draft is a new version; empty for a new prompt."""
 
 
+NO_DRAFT = DraftRecord(text="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedConversation:
     """A conversation read from the history, with all its lanes and runs."""
@@ -88,14 +99,12 @@ class SavedConversation:
     """All runs of all lanes, oldest first. A run that has not ended has the state `interrupted`."""
     running: frozenset[str] = frozenset()
     """Ids of the runs that another instance of the program was executing when the conversation was read."""
-    queue: tuple[QueuedRecord, ...] = ()
+    queue: tuple[QueuedPrompt, ...] = ()
     """The prompts that wait for lanes, in the order in which they were sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """An entry in the list of conversations."""
-
     number: int
     """The 7 in `c7`, which people type."""
     title: str

@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.file.database import Database
     from paragone_workbench.store.file.owners import Owner
     from paragone_workbench.store.query import Query
-    from paragone_workbench.store.tables.experiments import Experiments
-    from paragone_workbench.store.tables.labels import Labels
-    from paragone_workbench.store.tables.measurements import Measurements
     from paragone_workbench.store.tables.runs import Purpose
-    from paragone_workbench.store.tables.votes import Votes
 
 
 class Store:
@@ -35,17 +31,29 @@ class Store:
     """
 
     def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
+        # All tables are imported here or in methods, so that modules that only name this class are imported faster.
+        from paragone_workbench.store.tables.experiments import Experiments
+        from paragone_workbench.store.tables.labels import Labels
+        from paragone_workbench.store.tables.measurements import Measurements
+        from paragone_workbench.store.tables.votes import Votes
+
         self._database = database
         self._owner = owner
         self._owner_id = owner_id
         self._closed = False
+        self.warning = database.warning
+        """A message for the user if the file was damaged or too old and replaced; otherwise empty."""
+        self.experiments = Experiments(database, owner, owner_id)
+        self.votes = Votes(database)
+        self.labels = Labels(database)
+        self.measurements = Measurements(database)
 
     @classmethod
     def open(cls, path: Path | None = None) -> Store:
         """Open the history file, or create it. `path` replaces the user's default file.
 
         Runs that were in progress when their program ended are marked as interrupted; their saved text is kept. A
-        damaged file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
+        damaged or too old file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
         version of the program wrote the file, and ParagoneError if the file cannot be used.
         """
         from paragone_workbench.store.file.database import Database
@@ -70,39 +78,6 @@ class Store:
             failed.pop_all()
         return cls(database, owner, owner_id)
 
-    @property
-    def warning(self) -> str:
-        """A message for the user if the file was damaged and replaced; otherwise empty."""
-        return self._database.warning
-
-    @property
-    def experiments(self) -> Experiments:
-        """The experiments and their runs."""
-        from paragone_workbench.store.tables.experiments import Experiments
-
-        return Experiments(self._database, self._owner, self._owner_id)
-
-    @property
-    def votes(self) -> Votes:
-        """The votes on answers."""
-        from paragone_workbench.store.tables.votes import Votes
-
-        return Votes(self._database)
-
-    @property
-    def labels(self) -> Labels:
-        """The titles, pins and tags of conversations."""
-        from paragone_workbench.store.tables.labels import Labels
-
-        return Labels(self._database)
-
-    @property
-    def measurements(self) -> Measurements:
-        """The measurements of engines, and the digests of weights."""
-        from paragone_workbench.store.tables.measurements import Measurements
-
-        return Measurements(self._database)
-
     def close(self) -> None:
         """Close the file. This instance's runs that have not ended are marked as interrupted.
 
@@ -118,20 +93,20 @@ class Store:
         self._database.close()
         self._owner.release()
 
-    def save(self, changes: Changes, drafts: Iterable[DraftRecord] | None = None) -> dict[str, int]:
+    def save(self, changes: Changes, draft: DraftRecord | None = None) -> dict[str, int]:
         """Write changes atomically. Returns the numbers of the conversation and of new runs, by id.
 
-        `drafts` replace the saved drafts, as with `keep_drafts`; None keeps the saved drafts.
+        `draft` replaces the saved draft, as with `keep_draft`; None keeps the saved draft.
         The same changes may be written again. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
-        from paragone_workbench.store.tables.prompts import keep_drafts
+        from paragone_workbench.store.tables.prompts import keep_draft
         from paragone_workbench.store.tables.writing import write
 
         with self._database.transaction():
             self._keep_owner()
-            if drafts is not None:
-                keep_drafts(self._database, drafts, self._owner_id)
+            if draft is not None:
+                keep_draft(self._database, draft, self._owner_id)
             return write(self._database, changes, self._owner_id)
 
     def save_run(self, result: RunResult, *, purpose: Purpose, about_id: str | None = None) -> None:
@@ -153,29 +128,10 @@ class Store:
         )
 
     def delete_conversation(self, number: int) -> None:
-        """Delete a conversation with all lanes, prompts and runs. The deletion cannot be undone."""
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
 
-    def hide_conversation(self, number: int) -> None:
-        """Hide a conversation, and delete it when this instance ends, unless `restore_conversation` is called before."""
-        hide = "UPDATE conversation SET deleted_by = ? WHERE number = ? AND deleted_by IS NULL"
-        with self._database.transaction():
-            self._keep_owner()
-            self._database.run(hide, self._owner_id, number)
-
-    def restore_conversation(self, number: int) -> bool:
-        """Bring back a hidden conversation, and return whether it was hidden. Raises InputError for an unknown number."""
-        restore = "UPDATE conversation SET deleted_by = NULL WHERE number = ? AND deleted_by IS NOT NULL RETURNING 1"
-        if self._database.rows(restore, number):
-            return True
-        if not self._database.rows("SELECT 1 FROM conversation WHERE number = ?", number):
-            from paragone_workbench.store.tables.labels import unknown_conversation
-
-            raise unknown_conversation(number)
-        return False
-
     def number_of(self, conversation_id: str) -> int | None:
-        """Return the number of the conversation with this UUID, even if it is hidden; else None."""
+        """Return the number of the conversation with this UUID; None if there is none."""
         rows = self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id)
         return int(rows[0][0]) if rows else None
 
@@ -194,16 +150,16 @@ class Store:
 
         return prompts(self._database, words, limit)
 
-    def keep_drafts(self, drafts: Iterable[DraftRecord]) -> None:
-        """Save this instance's drafts, the newest last, in place of the instance's earlier drafts."""
-        from paragone_workbench.store.tables.prompts import keep_drafts
+    def keep_draft(self, draft: DraftRecord) -> None:
+        """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
+        from paragone_workbench.store.tables.prompts import keep_draft
 
         with self._database.transaction():
             self._keep_owner()
-            keep_drafts(self._database, drafts, self._owner_id)
+            keep_draft(self._database, draft, self._owner_id)
 
     def take_draft(self) -> DraftRecord | None:
-        """Assign the newest draft of an ended instance of the program to this instance, and return the draft, or None."""
+        """Assign the draft of an ended instance of the program to this instance, and return the draft, or None."""
         from paragone_workbench.store.tables.prompts import draft_of, take_draft
 
         with self._database.transaction():
@@ -252,7 +208,7 @@ class Store:
         """Return the number of the conversation that a run belongs to. Raises InputError if the run does not exist."""
         for (number,) in self._database.rows(
             "SELECT conversation.number FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
-            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ? AND deleted_by IS NULL",
+            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ?",
             run,
         ):
             return int(number)

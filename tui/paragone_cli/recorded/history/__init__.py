@@ -29,7 +29,6 @@ _MODULES = {
     "tag": "history_label",
     "pin": "history_label",
     "unpin": "history_label",
-    "duplicate": "history_label",
     "delete": "history_delete",
     "export": "history_export",
     "import": "history_import",
@@ -47,7 +46,7 @@ class HistoryArguments(PrintArguments):
     words: Sequence[str] = word(
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and its arguments: list [FILTER…]; show ID; search TEXT; "
-        "rename ID TITLE; continue RUN; tag ID [TAG…], which replaces its tags; pin ID; unpin ID; duplicate ID; delete ID…; export ID… --to FILE; import FILE, or e3/17 for "
+        "rename ID TITLE; continue RUN; tag ID [TAG…], which replaces its tags; pin ID; unpin ID; delete ID…; export ID… --to FILE; import FILE, or e3/17 for "
         "the prompt of that answer; costs, which adds up tokens and time. Without arguments, the newest conversations are listed",
         nargs="*",
     )

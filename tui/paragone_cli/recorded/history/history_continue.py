@@ -12,7 +12,7 @@ from paragone_cli.command_line.saved import opened_history
 from paragone_cli.command_line.stream import Stream
 from paragone_cli.recorded.history import HistoryArguments
 from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.lanes.continuing import go_on
+from paragone_workbench.lanes.continuing import continue_run
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
@@ -42,7 +42,7 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
                 lane.open()
                 if not await lane.engine.opened():
                     raise lane.engine.error or InputError("The engine was closed while it was being opened.")
-                again = go_on(session, lane, answer)
+                again = continue_run(session, lane, answer)
                 printer = AnswerPrinter(stream, progress)
                 again.subscribe(printer)
                 progress.follow(0, again)

@@ -26,9 +26,7 @@ def history_import(args: HistoryArguments) -> int:
     imported = import_file(
         path, _open, context.registry, context.config.models.folders, context.consent(path).require
     )
-    listed: list[Json] = [
-        {"id": f"c{one.added.number}", "title": one.title, "new": one.added.is_new} for one in imported
-    ]
+    listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
     put_result({"imported": listed}, import_text(imported), as_json=args.json)
     return 0
 
@@ -38,8 +36,9 @@ def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
 
     with opened_store() as store:
         added = add_prompt(store, experiment, run)
-        title = store.summaries([added.number])[added.number].title
-    data: dict[str, Json] = {"imported": [{"id": f"c{added.number}", "title": title, "new": added.is_new}]}
+    data: dict[str, Json] = {
+        "imported": [{"id": f"c{added.number}", "title": added.title, "new": added.is_new}]
+    }
     sentence = f"The prompt of e{experiment}/{run} is the conversation c{added.number}."
     put_result(data, sentence, as_json=args.json)
     return 0

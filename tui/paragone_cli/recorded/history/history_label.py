@@ -1,4 +1,4 @@
-"""`paragone history rename`, `tag`, `pin`, `unpin` and `duplicate`: change how conversations are listed, and copy a conversation."""
+"""`paragone history rename`, `tag`, `pin` and `unpin`: change how conversations are listed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from paragone import InputError
 from paragone_cli.command_line.output import put_result
 from paragone_cli.command_line.saved import conversation_id, opened_store
 from paragone_cli.recorded.history import HistoryArguments
-from paragone_workbench.store.recording.whole import duplicate
 
 
 def history_rename(args: HistoryArguments) -> int:
@@ -54,14 +53,3 @@ def history_pin(args: HistoryArguments) -> int:
 
 history_unpin = history_pin
 """`history_pin` reads in `args.action` whether to pin or to unpin."""
-
-
-def history_duplicate(args: HistoryArguments) -> int:
-    """Save a copy of a conversation. Returns the exit code."""
-    number = conversation_id(args.only_word("a conversation, such as c7"))
-    with opened_store() as store:
-        copied = duplicate(store, number)
-        title = store.summaries([copied])[copied].title
-    data = {"id": f"c{copied}", "title": title}
-    put_result(data, f"c{copied} is a copy of c{number}.", as_json=args.json)
-    return 0

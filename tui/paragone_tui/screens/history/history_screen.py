@@ -12,11 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.widgets.option_list import Option
 
 from paragone import InputError, ParagoneError
-from paragone.wording import quoted
+from paragone.wording import counted, quoted
 from paragone_tui.screens.history.entries import HistoryEntry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
 from paragone_tui.widgets.picker import Picker
-from paragone_tui.widgets.question import Act, Question
+from paragone_tui.widgets.question import Act, Confirmation, Question
 from paragone_workbench.engines.foreign.answers import answer_apart
 from paragone_workbench.experiments.output_file import FileExists
 from paragone_workbench.lanes.session import Session
@@ -32,8 +32,8 @@ Found: TypeAlias = tuple[int, Hit | None]
 _SHOWN = 200
 _SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
 _ACTING = (
-    ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("u", "undo"), ("e", "export"), ("i", "import"),
-    ("d", "copy"), ("tab", "back"), ("E", "export all"), ("esc", "close"),
+    ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("e", "export"), ("i", "import"),
+    ("tab", "back"), ("E", "export all"), ("esc", "close"),
 )  # fmt: skip
 """Key hints while the list has the focus."""
 
@@ -45,11 +45,9 @@ class HistoryScreen(Picker[Found | None]):
         Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
         Binding("ctrl+x", "delete", "Delete the conversation", priority=True),
         Binding("x", "delete", "Delete the conversation"),
-        Binding("u", "undo", "Bring back the conversation that was deleted last"),
         Binding("p", "pin", "Pin the conversation, or no longer"),
         Binding("r", "rename", "Rename the conversation"),
         Binding("t", "tag", "Tag the conversation"),
-        Binding("d", "duplicate", "Duplicate the conversation"),
         Binding("e", "export", "Export the conversation"),
         Binding("E", "export_all", "Export all conversations"),
         Binding("i", "import", "Import conversations"),
@@ -137,25 +135,26 @@ class HistoryScreen(Picker[Found | None]):
         self.offer(_ACTING if self.focused is self.options else _SEARCHING)
 
     def action_delete(self) -> None:
-        """Delete the conversation, which the key `u` can restore."""
-        if (summary := self._conversation()) is not None:
-            self._do(lambda: self._delete(summary))
+        """Delete the conversation after the user has confirmed it."""
+        if (summary := self._conversation()) is None:
+            return
+        if summary.number == self._session.conversation.number:
+            self.say("This conversation is open. To delete it, start a new conversation first.")
+            return
+
+        def answered(is_confirmed: bool | None) -> None:
+            if is_confirmed:
+                self._do(lambda: self._delete(summary))
+
+        question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')} for good?"
+        self.app.push_screen(Confirmation(question), answered)
 
     async def _delete(self, summary: Summary) -> str:
-        await self._session.deletions.delete(summary.number)
+        await self._session.recorder.delete(summary.number)
         if self._entry is not None and self._entry.summary == summary:
             is_last = self.options.highlighted == self.options.option_count - 1
             self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
-        undo = "u" if self.focused is self.options else "tab, then u"
-        return f"Deleted: c{summary.number}, {quoted(summary.title)}. Until the program ends, {undo} brings it back."
-
-    def action_undo(self) -> None:
-        """Restore the conversation that was deleted last."""
-        self._do(self._restore)
-
-    async def _restore(self) -> str:
-        number = await self._session.deletions.restore_last()
-        return "No deletion is left to undo." if number is None else f"c{number} is back."
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}."
 
     def action_pin(self) -> None:
         """Pin or unpin the conversation."""
@@ -183,16 +182,6 @@ class HistoryScreen(Picker[Found | None]):
                 lambda tags: self._changed(lambda store: store.labels.tag(number, tags.split())),
                 takes_empty=True,
             )
-
-    def action_duplicate(self) -> None:
-        """Save a copy of the conversation."""
-        if (summary := self._conversation()) is not None:
-            self._do(lambda: self._duplicate(summary.number))
-
-    async def _duplicate(self, number: int) -> str:
-        from paragone_workbench.store.recording.whole import duplicate
-
-        return f"c{await retrying(self._history, lambda store: duplicate(store, number))} is the copy."
 
     def action_export(self) -> None:
         """Ask for the file to write the conversation to."""

@@ -24,7 +24,6 @@ from paragone_tui.screens.lanes.commands import (
     layout,
     prompts,
     settings,
-    templates,
     turns,
     votes,
 )
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
 """Colours of messages by their severity."""
-_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, templates, turns, votes)
+_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, turns, votes)
 """The modules whose functions execute the commands."""
 
 

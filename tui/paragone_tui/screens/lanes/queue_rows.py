@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from paragone_tui.terminal.text import one_line
-from paragone_workbench.lanes.queue import QueuedPrompt
+from paragone_workbench.store.records import QueuedPrompt
 
 _MOST = 3
 """Largest number of prompts that are shown, each on one row."""
@@ -40,6 +40,6 @@ class QueueRows(Static):
                 else ""
             )
             more = f"{len(prompts) - _MOST} more; " if len(prompts) > _MOST else ""
-            rows.append(Content(f"{more}{sends}{queue_key} edits or withdraws them"))
+            rows.append(Content(f"{more}{sends}{queue_key} edits or removes them"))
         self.update(Content("\n").join(rows))
         self.display = bool(rows)

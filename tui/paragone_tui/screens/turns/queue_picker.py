@@ -1,4 +1,4 @@
-"""The picker of the prompts in the queue: edits a prompt, withdraws it, or sends it again."""
+"""The picker of the prompts in the queue: edits a prompt, removes it, or sends it again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from textual.widgets.option_list import Option
 from paragone_tui.keys import closing_binding
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
-from paragone_workbench.lanes.queue import QueuedPrompt
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.store.records import QueuedPrompt
 
 
 class QueuePicker(Picker[QueuedPrompt | None]):
@@ -21,7 +21,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "send_again", "Send it again", priority=True),
-        Binding("ctrl+x", "withdraw", "Withdraw it", priority=True),
+        Binding("ctrl+x", "remove", "Remove it", priority=True),
         closing_binding("queue"),
     ]
     heading = "Prompts that wait"
@@ -29,7 +29,7 @@ class QueuePicker(Picker[QueuedPrompt | None]):
     key_hints = (
         ("enter", "edit"),
         ("^s", "send again"),
-        ("^x", "withdraw"),
+        ("^x", "remove"),
         ("^j ^k", "move"),
         ("esc", "close"),
     )
@@ -47,14 +47,14 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         ]
         self._shown = {str(id(queued)): queued for queued in prompts}
         self.say("" if prompts else "Nothing found.")
-        return [Option(_line(queued), id=key) for key, queued in self._shown.items()]
+        return [Option(self._line(queued), id=key) for key, queued in self._shown.items()]
 
     def pick(self, option_id: str) -> None:
         """Close the picker with the prompt, unless a lane has already begun to answer it."""
         queued = self._shown[option_id]
         if queued.prompt is not None:
             self.say(
-                "A lane has begun this prompt: it can be withdrawn from the other lanes, but not be edited."
+                "A lane has begun this prompt: it can be removed from the other lanes, but not be edited."
             )
         else:
             self.dismiss(queued)
@@ -65,10 +65,10 @@ class QueuePicker(Picker[QueuedPrompt | None]):
             self._session.send_again([queued])
             self._show_or_close()
 
-    def action_withdraw(self) -> None:
+    def action_remove(self) -> None:
         """Remove the highlighted prompt from the queue."""
         if (queued := self._highlighted) is not None:
-            self._session.queue.withdraw(queued)
+            self._session.queue.remove(queued)
             self._show_or_close()
 
     @property
@@ -81,8 +81,8 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         else:
             self.dismiss()
 
-
-def _line(queued: QueuedPrompt) -> Content:
-    state = "kept" if queued.is_kept else "waits"
-    lanes = "" if queued.for_all and queued.prompt is None else ", ".join(lane.name for lane in queued.lanes)
-    return Content.assemble((one_line(queued.text), "bold"), (f"  {state}  {one_line(lanes)}", "dim"))
+    def _line(self, queued: QueuedPrompt) -> Content:
+        state = "kept" if queued.is_kept else "waits"
+        waiting = [lane.name for lane in self._session.lanes if lane.record in queued.lanes]
+        lanes = "" if queued.for_all and queued.prompt is None else ", ".join(waiting)
+        return Content.assemble((one_line(queued.text), "bold"), (f"  {state}  {one_line(lanes)}", "dim"))

@@ -16,8 +16,6 @@ _GAP = "\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachedFile:
-    """A file whose text is part of a prompt."""
-
     name: str
     """The path as the user wrote it, or its last part if the path begins at the root or the home folder."""
     size: int

@@ -81,7 +81,7 @@ async def take_known_runs(
         found = await retrying(history, lambda store: store.experiments.known(number, wanted, since))
         checked = [await _checked(run, cells, catalog) for run in found]
         if checked:
-            await retrying(history, lambda store: store.experiments.take(number, checked))
+            await retrying(history, lambda store: store.experiments.use_known(number, checked))
         cells.clear()
         return len(checked)
 

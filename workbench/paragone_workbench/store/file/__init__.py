@@ -1,1 +1,1 @@
-"""The SQLite file: its schema, its older versions, and the instances of the program that have it open."""
+"""The SQLite file: its schema, and the instances of the program that have it open."""

@@ -1,28 +1,34 @@
-"""Opens and migrates the SQLite file. A damaged file is renamed and replaced by a new one."""
+"""Opens and migrates the SQLite file. A damaged or too old file is renamed and replaced by a new one."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from paragone import InputError
 from paragone_workbench.store.errors import store_error
-from paragone_workbench.store.file.older import FIRST, migrate_older
 
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")
-"""The folder of the SQL scripts: some create the schema of a new file, others update older schemas."""
+"""The folder of the SQL scripts: `0015_whole.sql` creates the schema of a new file; `0016_SUBJECT.sql` would change it."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
 """Seconds to wait for a lock while the file is being opened."""
 BUSY_S = 1.0
 """Seconds to wait for a lock once the file is open; short, since the recorder retries."""
+
+
+class _TooOld(Exception):
+    """No script leads from the file's version to the newest one."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
 
 
 class Database:
@@ -35,26 +41,37 @@ class Database:
     def __init__(self, path: Path, schema: Path = SCHEMA) -> None:
         """Open the file and migrate it to the newest schema. A new file is readable by the user only.
 
-        A damaged file is renamed and a new one is created; `warning` then says so. Raises InputError if a newer
-        version of the program wrote the file, which stays unchanged, and StoreError if the file cannot be used.
+        A file that is damaged or older than the first script is renamed and a new one is created; `warning` then says so.
+        Raises InputError if a newer version of the program wrote the file, which stays unchanged, and StoreError if the
+        file cannot be used.
         """
         self.path = path
         self.warning = ""
         with self._translated_errors():
-            if not path.exists():
-                path.touch(mode=0o600)
-            try:
-                self._connection = _connect(path, schema)
-            except sqlite3.DatabaseError as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-                    raise
-                aside = _set_aside(path)
-                self.warning = f"The history was damaged. The damaged file was moved to {aside}, and a new one was created."
-                path.touch(mode=0o600)
-                self._connection = _connect(path, schema)
+            self._connection = self._connected(schema)
+
+    def _connected(self, schema: Path) -> sqlite3.Connection:
+        if not self.path.exists():
+            self.path.touch(mode=0o600)
+        try:
+            return _connect(self.path, schema)
+        except _TooOld as error:
+            aside = _set_aside(self.path, f"v{error.version}.bak")
+            self.warning = (
+                f"An older version of paragone wrote the history (its schema is {error.version}), and this version cannot read "
+                f"it. The file was moved to {aside}, and a new one was created."
+            )
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                raise
+            aside = _set_aside(self.path, "bad")
+            self.warning = (
+                f"The history was damaged. The damaged file was moved to {aside}, and a new one was created."
+            )
+        self.path.touch(mode=0o600)
+        return _connect(self.path, schema)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
-        """Return all rows of a query."""
         with self._translated_errors():
             return self._connection.execute(sql, values).fetchall()
 
@@ -115,7 +132,8 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        newest = max(_scripts(schema) | _scripts(schema, "whole_"))
+        scripts = {int(path.name[:4]): path for path in schema.glob("*.sql")}
+        newest = max(scripts)
         if version < 0:
             raise InputError(
                 f"The history in {path} has the version {version}, which no version of paragone writes: "
@@ -128,13 +146,13 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
                 f"{version}, this version knows {newest}). Nothing was changed.",
                 hint="Update paragone, or move the file away.",
             )
+        if 0 < version < min(scripts):
+            raise _TooOld(version)
         connection.execute("PRAGMA journal_mode = WAL")
         # With WAL, a power cut may lose the last transactions but does not damage the file.
         connection.execute("PRAGMA synchronous = NORMAL")
         if version < newest:
-            if version:
-                _back_up(connection, path.with_name(f"{path.name}.v{version}.bak"))
-            _migrate(connection, version, schema)
+            _migrate(connection, version, scripts)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(
             "SELECT 1 FROM sqlite_master"
@@ -145,33 +163,13 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
     return connection
 
 
-def _scripts(folder: Path, prefix: str = "") -> dict[int, Path]:
-    """Return the files of the scripts of a folder by the version of the schema that each one leads to.
-
-    With the prefix `whole_`, return the scripts that create a whole schema in an empty file.
-    """
-    matches = ((re.match(rf"{prefix}(\d{{4}})", path.name), path) for path in folder.glob("*.sql"))
-    return {int(match[1]): path for match, path in matches if match}
-
-
-def _migrate(connection: sqlite3.Connection, version: int, schema: Path) -> None:
-    """Bring a file to the newest schema; version 0 is an empty file."""
-
-    def execute(script: Path) -> None:
-        for statement in _statements(script.read_text(encoding="utf-8")):
-            connection.execute(statement)
-
-    scripts, whole = _scripts(schema), _scripts(schema, "whole_")
+def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:
+    """Execute the scripts after `version`, by the version to which each leads; 0 is the version of an empty file."""
     with _transaction(connection):
-        if version == 0:
-            version = max(whole)
-            execute(whole[version])
-        elif version < FIRST:
-            migrate_older(connection, version, _scripts(schema / "older"), whole[FIRST], execute)
-            version = FIRST
         for number in sorted(number for number in scripts if number > version):
-            execute(scripts[number])
-        connection.execute(f"PRAGMA user_version = {max(scripts | whole)}")
+            for statement in _statements(scripts[number].read_text(encoding="utf-8")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(scripts)}")
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -189,13 +187,6 @@ def _statements(script: str) -> Iterator[str]:
         yield statement
 
 
-def _back_up(connection: sqlite3.Connection, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    target.touch(mode=0o600)
-    with contextlib.closing(sqlite3.connect(target)) as copy:
-        connection.backup(copy)
-
-
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
     connection.execute(begin)
@@ -208,13 +199,13 @@ def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE")
         raise
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename a damaged file together with its `-wal` and `-shm` files. Returns the new path."""
-    aside, number = path.with_name(f"{path.name}.bad"), 1
+def _set_aside(path: Path, suffix: str) -> Path:
+    """Rename a file together with its `-wal` and `-shm` files. Returns the new path."""
+    aside, number = path.with_name(f"{path.name}.{suffix}"), 1
     while aside.exists():
         number += 1
-        aside = path.with_name(f"{path.name}.bad-{number}")
-    for suffix in ("", "-wal", "-shm"):
+        aside = path.with_name(f"{path.name}.{suffix}-{number}")
+    for part in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+            Path(f"{path}{part}").rename(f"{aside}{part}")
     return aside

@@ -46,7 +46,6 @@ class Owner:
         return {self.lock, *names}
 
     def release(self) -> None:
-        """Delete the lock file and release the lock."""
         with contextlib.suppress(OSError):
             self._path.unlink()
         os.close(self._handle)

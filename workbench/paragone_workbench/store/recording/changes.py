@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # not at run time: the import would load asyncio
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
+    from paragone_workbench.store.records import LaneRecord, QueuedPrompt, SavedConversation
 
 
 PART = 100
@@ -23,8 +23,6 @@ PART = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRow:
-    """A lane that is new or changed."""
-
     id: str
     definition: EngineDefinition
     position: int
@@ -83,7 +81,7 @@ class Changes:
     lanes: tuple[LaneRow, ...] = ()
     turns: tuple[TurnRow, ...] = ()
     texts: tuple[NewText, ...] = ()
-    queue: tuple[QueuedRecord, ...] | None = None
+    queue: tuple[QueuedPrompt, ...] | None = None
     """All prompts that wait now; None if the queue has not changed."""
     opened: float | None = None
     """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""

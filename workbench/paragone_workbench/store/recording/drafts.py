@@ -1,4 +1,4 @@
-"""Saves prompts that are written but not sent, while the user writes them."""
+"""Saves the prompt that is written but not sent, while the user writes it."""
 
 from __future__ import annotations
 
@@ -16,54 +16,52 @@ if TYPE_CHECKING:
 
 
 class DraftSaving:
-    """Keeps the drafts of this instance of the program in the history. All methods must be called on the event loop.
+    """Keeps the draft of this instance of the program in the history. All methods must be called on the event loop.
 
-    When a prompt is sent, the queue saves the prompt together with the remaining drafts.
+    When a prompt is sent, the queue saves the prompt together with the remaining draft.
     """
 
-    def __init__(self, read: Callable[[], tuple[DraftRecord, ...]], queue: SaveQueue) -> None:
-        """`read` returns the present drafts, the newest last."""
-        self.read = read
+    def __init__(self, read: Callable[[], DraftRecord], queue: SaveQueue) -> None:
+        """`read` returns the present draft."""
+        self._read = read
         self._queue = queue
-        queue.drafts = self
-        self._saved: tuple[DraftRecord, ...] = ()
+        queue.read_draft = read
         self._history: History | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, history: History) -> DraftRecord | None:
-        """Save the drafts in this history from now on. Returns the draft that an earlier instance left in the history, or
-        None.
-
-        If the user has written something already, the draft stays in the history for the next start. Raises StoreError.
+        """Save the draft in this history from now on. Returns the draft that an earlier instance left in the history, or
+        None. Raises StoreError.
         """
-        self._history = history
-        if self.read():
-            self.changed()
-            return None
-        left = await history.call(lambda store: store.take_draft())
+        try:
+            left = await history.call(lambda store: store.take_draft())
+        finally:
+            self._history = history
         if left is not None:
-            self._saved = (left,)
+            self._queue.saved_draft = left
+        elif self._read().text:
+            self.changed()
         return left
 
     def changed(self) -> None:
-        """Save the changed drafts soon."""
         if self._history is not None and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._save(self._history))
 
     async def save_now(self, history: History | None) -> StoreError | None:
-        """Save the drafts at once. Returns an error if drafts cannot be saved, for example without a history; else None."""
+        """Save the draft immediately. Returns an error if it cannot be saved, for example without a history; else None."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        has_draft = bool(self._read().text)
         if history is None:
-            return StoreError("The history is not open.") if self.read() else None
-        return await self._write(history)
+            return StoreError("The history is not open.") if has_draft else None
+        # also a saved draft, since another instance may have replaced it
+        return await self._write(history) if has_draft or self._queue.saved_draft.text else None
 
     async def _save(self, history: History) -> None:
-        """Save the drafts until the history has the present drafts."""
         waits = pauses()
-        while (drafts := self.read()) != self._saved:
-            if drafts or self._queue.has_sent:
+        while (draft := self._read()) != self._queue.saved_draft:
+            if draft.text or self._queue.has_sent:
                 await asyncio.sleep(EVERY_S)
             if self._queue.has_sent:
                 continue
@@ -76,16 +74,10 @@ class DraftSaving:
                 return
 
     async def _write(self, history: History) -> StoreError | None:
-        drafts = self.read()
-        if drafts == self._saved:
-            return None
+        draft = self._read()
         try:
-            await history.call(lambda store: store.keep_drafts(drafts))
+            await history.call(lambda store: store.keep_draft(draft))
         except StoreError as error:
             return error
-        self.were_saved(drafts)
+        self._queue.saved_draft = draft
         return None
-
-    def were_saved(self, drafts: tuple[DraftRecord, ...]) -> None:
-        """Note that the history has these drafts."""
-        self._saved = drafts

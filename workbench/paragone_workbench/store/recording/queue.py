@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from paragone.wording import counted
 from paragone_workbench.engines.error_boundary import report
 from paragone_workbench.store.errors import ConversationDeleted, StoreError
 from paragone_workbench.store.recording.unsaved import Unsaved
+from paragone_workbench.store.records import NO_DRAFT
 from paragone_workbench.store.retry import pauses
 
 if TYPE_CHECKING:
@@ -29,16 +30,6 @@ LAST_TRY_S = 1.5
 """Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
 
 
-class Drafts(Protocol):
-    """The prompts that are written and not sent."""
-
-    def read(self) -> tuple[DraftRecord, ...]:
-        """Return the present drafts, the newest last."""
-
-    def were_saved(self, drafts: tuple[DraftRecord, ...]) -> None:
-        """Note that the history has these drafts."""
-
-
 class SaveQueue:
     """Saves conversations, one after the other, until nothing is left to save. All methods must be called on the event loop.
 
@@ -52,8 +43,9 @@ class SaveQueue:
         on_changed: Callable[[], None],
     ) -> None:
         self.history: History | None = None
-        self.drafts: Drafts | None = None
-        """The prompts that are written and not sent. Drafts are saved together with each prompt that is sent."""
+        self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
+        """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
+        self.saved_draft = NO_DRAFT
         self.changes: Counter[int | None] = Counter()
         """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
@@ -189,11 +181,9 @@ class SaveQueue:
         self._saving.add_done_callback(self._ended)
 
     def _pending(self) -> list[Unsaved]:
-        """Return the conversations with changes that may be saved."""
         return [unsaved for unsaved in self._unsaved.values() if unsaved and not unsaved.is_given_up]
 
     async def _save(self, history: History) -> None:
-        """Save the conversations one after the other until no change is left."""
         waits = pauses()
         while pending := self._pending():
             if all(unsaved.problem is None for unsaved in pending):
@@ -219,22 +209,22 @@ class SaveQueue:
         waiting = len(unsaved.waiting)
         unsaved.is_being_saved = True
         # In one transaction: a kill between two transactions would lose a sent prompt, or restore the prompt as a draft.
-        drafts = self.drafts.read() if self.drafts is not None and unsaved.has_sent else None
+        draft = self.read_draft() if unsaved.has_sent else None
         changes = unsaved.take()
         try:
-            numbers = await history.call(lambda store: store.save(changes, drafts))
+            numbers = await history.call(lambda store: store.save(changes, draft))
         except StoreError as error:
             unsaved.put_back(changes)
             self._failed(unsaved, error)
-            unsaved.answer(len(unsaved.waiting))
+            unsaved.wake(len(unsaved.waiting))
         else:
             unsaved.is_being_saved = False
             unsaved.was_saved(changes, numbers)
-            if drafts is not None and self.drafts is not None:
-                self.drafts.were_saved(drafts)
+            if draft is not None:
+                self.saved_draft = draft
             if is_last:
                 unsaved.clear()  # ignore the text that runs in progress still add
-            unsaved.answer(waiting if unsaved else len(unsaved.waiting))
+            unsaved.wake(waiting if unsaved else len(unsaved.waiting))
             self._succeeded(unsaved)
         return unsaved.problem is None or unsaved.is_given_up
 
@@ -289,14 +279,13 @@ class SaveQueue:
             self._begin()
         if self._saving is None:
             for unsaved in self._unsaved.values():
-                unsaved.answer(len(unsaved.waiting))
+                unsaved.wake(len(unsaved.waiting))
 
     def _report(self, error: StoreError) -> None:
         _call(lambda: self._on_problem(error))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, at most this many seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.recording.unsaved import Unsaved
-    from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
+    from paragone_workbench.store.records import LaneRecord, QueuedPrompt, SavedConversation
 
 
 class Recorder(SaveQueue, RunObserver):
@@ -56,8 +56,7 @@ class Recorder(SaveQueue, RunObserver):
             unsaved.add_prompt(prompt)
             self.changed(unsaved, urgent=True)
 
-    def queue_changed(self, conversation: Conversation, queue: tuple[QueuedRecord, ...]) -> None:
-        """Save the prompts that wait now."""
+    def queue_changed(self, conversation: Conversation, queue: tuple[QueuedPrompt, ...]) -> None:
         if (unsaved := self.of(conversation)) is not None:
             unsaved.change_queue(queue)
             self.changed(unsaved, urgent=True)
@@ -85,7 +84,7 @@ class Recorder(SaveQueue, RunObserver):
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
         if (unsaved := self.of(conversation)) is not None:
-            unsaved.know(lanes)
+            unsaved.note_saved(lanes)
             self.changed(unsaved)
 
     # Reading conversations whose changes may wait in the queue
@@ -106,20 +105,11 @@ class Recorder(SaveQueue, RunObserver):
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of the conversation are saved.
 
-        The conversation is hidden, and is erased when the program ends. Raises StoreError if the deletion fails, or if the last
-        changes cannot be saved at present.
+        Raises StoreError if the deletion fails, or if the last changes cannot be saved at present.
         """
         assert self.history is not None  # without a history there is nothing to delete
         await self._all_saved(number, "deleted", "Delete")
-        await self.history.call(lambda store: store.hide_conversation(number))
-
-    async def restore(self, number: int) -> bool:
-        """Bring back a conversation that `delete` has hidden, and return whether the conversation was hidden.
-
-        Raises StoreError, and InputError if the conversation no longer exists.
-        """
-        assert self.history is not None  # without a history there is nothing to restore
-        return await self.history.call(lambda store: store.restore_conversation(number))
+        await self.history.call(lambda store: store.delete_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
         for unsaved in self.find(number):
@@ -134,7 +124,6 @@ class Recorder(SaveQueue, RunObserver):
     # Events of the runs
 
     def run_started(self, run: Run) -> None:
-        """Start to save the run."""
         self._run_changed(run)
 
     def run_changed(self, run: Run) -> None:
@@ -147,7 +136,6 @@ class Recorder(SaveQueue, RunObserver):
         self.changed(self._followed[run])
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        """Save the caution."""
         if self._followed[run].is_started(run):
             self._run_changed(run)
 

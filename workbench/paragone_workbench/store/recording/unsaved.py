@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from paragone_workbench.conversation.tree import Conversation, Prompt
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.errors import StoreError
-    from paragone_workbench.store.records import LaneRecord, QueuedRecord
+    from paragone_workbench.store.records import LaneRecord, QueuedPrompt
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Unsaved:
         self.is_being_saved = False
         self._prompts: dict[Prompt, None] = {}
         self._lanes: dict[LaneRecord, None] = {}
-        self._queue: tuple[QueuedRecord, ...] | None = None
+        self._queue: tuple[QueuedPrompt, ...] | None = None
         """The prompts that wait; None if the history has the present queue."""
         self._opened: float | None = None
         """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""
@@ -87,15 +87,13 @@ class Unsaved:
 
     @property
     def runs(self) -> Collection[Run]:
-        """The runs that have not ended, and the ended runs that are not saved yet."""
         return self._turns.keys()
 
     @property
     def prompts(self) -> int:
-        """Number of prompts that are not saved."""
         return len(self._prompts)
 
-    def know(self, lanes: Iterable[LaneRecord]) -> None:
+    def note_saved(self, lanes: Iterable[LaneRecord]) -> None:
         """Note that the conversation was opened again, and that the history has these lanes and their numbered runs."""
         self._opened = time.time()
         for lane in lanes:
@@ -104,11 +102,9 @@ class Unsaved:
             self._known.update(run.id for run in lane.runs if run.number is not None)
 
     def add_prompt(self, prompt: Prompt) -> None:
-        """Add a new prompt."""
         self._prompts[prompt] = None
 
-    def change_queue(self, queue: tuple[QueuedRecord, ...]) -> None:
-        """Note the prompts that wait now."""
+    def change_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
         self._queue = queue
 
     def add_lane(self, lane: LaneRecord) -> None:
@@ -123,7 +119,6 @@ class Unsaved:
         self._records[lane] = None
 
     def is_started(self, run: Run) -> bool:
-        """Return whether a run was marked as started and is therefore saved."""
         return run in self._turns and self._turns[run].is_started
 
     def has_new_settings(self, run: Run) -> bool:
@@ -142,7 +137,6 @@ class Unsaved:
             turn.settings = run.settings
 
     def forget(self, run: Run) -> None:
-        """Do not save this run."""
         self._turns.pop(run, None)
 
     def note_ended(self) -> None:
@@ -152,7 +146,6 @@ class Unsaved:
                 turn.is_changed = True
 
     def clear(self) -> None:
-        """Drop all unsaved changes, and all runs."""
         self._prompts.clear()
         self._queue = self._opened = None
         self._lanes.clear()
@@ -231,13 +224,12 @@ class Unsaved:
                     self._turns.pop(run)
 
     def put_back(self, changes: Changes) -> None:
-        """Mark changes that could not be saved as unsaved again."""
         failed = {turn.result.id for turn in changes.turns}
         for run, turn in self._turns.items():
             turn.is_changed = turn.is_changed or run.id in failed
         self._lanes.update(dict.fromkeys(self._taken))
 
-    def answer(self, count: int) -> None:
+    def wake(self, count: int) -> None:
         """Wake the first `count` waiting callers after a save that has succeeded or failed."""
         for future in self.waiting[:count]:
             if not future.done():

@@ -1,16 +1,11 @@
-"""Saves whole conversations: imported ones, and copies."""
+"""Saves whole conversations, such as imported ones."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from functools import partial
 
-from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.identity import new_id
-from paragone_workbench.runs.run import Run
 from paragone_workbench.store.recording.changes import PART, Changes
-from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.retry import retrying_now
 from paragone_workbench.store.store import Store
 
@@ -31,45 +26,3 @@ def save_whole(store: Store, changes: Changes, title: str = "") -> int:
     if title:
         retrying_now(lambda: store.labels.rename(number, title))
     return number
-
-
-def duplicate(store: Store, number: int) -> int:
-    """Save a copy of a conversation with all its answers, and return its number. Raises ParagoneError.
-
-    The copy has the original's tags and time of last use, and the original's title with `(copy)` at the end.
-    """
-    saved = store.load(number)
-    tags = store.summaries([number])[number].tags
-    copied = save_whole(store, Changes.of(_copy(saved)), f"{saved.title} (copy)")
-    retrying_now(lambda: store.labels.date_as(copied, number))
-    if tags:
-        retrying_now(lambda: store.labels.tag(copied, tags))
-    return copied
-
-
-def _copy(saved: SavedConversation) -> SavedConversation:
-    """Return the same conversation with other ids."""
-    prompts: dict[Prompt | None, Prompt] = {}
-    for prompt in saved.conversation.prompts:
-        prompts[prompt] = dataclasses.replace(prompt, id=new_id(), parent=prompts.get(prompt.parent))
-    runs: dict[Run | None, Run] = {}
-    for run in saved.runs:
-        result = dataclasses.replace(run.result, id=new_id())
-        runs[run] = Run(result, prompt=prompts.get(run.prompt), continues=runs.get(run.continues))
-    lanes = tuple(
-        dataclasses.replace(
-            lane,
-            id=new_id(),
-            head=runs.get(lane.head),
-            fork=runs.get(lane.fork),
-            runs=[runs[run] for run in lane.runs],
-        )
-        for lane in saved.lanes
-    )
-    return dataclasses.replace(
-        saved,
-        conversation=Conversation(prompts=list(prompts.values())),
-        lanes=lanes,
-        runs=tuple(runs.values()),
-        queue=(),
-    )

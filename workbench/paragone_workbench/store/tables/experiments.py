@@ -129,7 +129,6 @@ class Experiments:
         return number
 
     def claim(self, number: int) -> None:
-        """Mark the experiment as being run by this instance. Raises InputError if another instance runs the experiment."""
         with self._database.transaction():
             for (lock,) in self._database.rows(
                 "SELECT lock FROM owner JOIN experiment ON owner.id = owner_id WHERE experiment.number = ?",
@@ -150,7 +149,6 @@ class Experiments:
         return _experiment(rows[0]) if rows else None
 
     def get(self, number: int) -> Experiment:
-        """Return an experiment. Raises InputError if the experiment does not exist."""
         rows = self._database.rows(f"{_EXPERIMENT} WHERE number = ?", number)
         if not rows:
             raise InputError(f"There is no experiment e{number}.", hint=self.newest())
@@ -169,7 +167,6 @@ class Experiments:
         return f"The newest are: {visible(', '.join(found))}." if found else "The history has none yet."
 
     def delete(self, number: int) -> None:
-        """Delete an experiment with all prompts and runs, but not the votes."""
         self._database.run("DELETE FROM experiment WHERE number = ?", number)
 
     def prompts(self, number: int, first: int = 0, limit: int = -1) -> tuple[tuple[int, Json], ...]:
@@ -216,7 +213,6 @@ class Experiments:
         return tuple(judges for (judges,) in rows)
 
     def choice(self, number: int) -> SavedChoice | None:
-        """Return the parameters of an experiment's newest choice; None without a choice, or if the record is damaged."""
         rows = self._database.rows(f"SELECT asked FROM choice WHERE experiment_id = {_ID}", number)  # noqa: S608 (the names of columns)
         for (asked,) in rows:
             with contextlib.suppress(*DAMAGED):
@@ -224,7 +220,6 @@ class Experiments:
         return None
 
     def save_choice(self, number: int, choice: SavedChoice) -> None:
-        """Save the parameters of a choice over an experiment, in place of the parameters of an earlier choice."""
         self._database.run(
             f"INSERT OR REPLACE INTO choice (experiment_id, asked) VALUES ({_ID}, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -301,7 +296,7 @@ class Experiments:
                 answers.append(KnownRun(key, digests, result, row[0], tuple(list_in(assertions))))
         return answers
 
-    def take(self, number: int, runs: Iterable[KnownRun]) -> None:
+    def use_known(self, number: int, runs: Iterable[KnownRun]) -> None:
         """Take over runs of other experiments into this experiment, with the results of their assertions."""
         with self._database.transaction():
             for run in runs:
@@ -351,7 +346,6 @@ class Experiments:
         return self._runs("prompt_index = ?", number, prompt_index)
 
     def run_at(self, number: int, key: RunKey) -> ExperimentRun | None:
-        """Return the saved run with this key, or None."""
         return next(self._runs(f"({_KEY}) = (?, ?, ?)", number, *key), None)
 
     def run(self, number: int, run: int) -> ExperimentRun:

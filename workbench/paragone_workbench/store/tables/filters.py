@@ -29,19 +29,18 @@ class Condition:
     values: tuple[object, ...]
 
 
-def of_conversation(query: Query) -> Condition:
+def fitting_conversation(query: Query) -> Condition:
     """Return the condition of the conversations that fit a query. The condition names the table `conversation`."""
-    parts = [of_any_conversation(query)]
+    parts = [fitting_tags_and_dates(query)]
     if query.engines or query.models:
-        answered = of_run(query)
+        answered = fitting_run(query)
         parts.append(Condition(_ANSWERED.format(answered.sql), answered.values))
     return all_of(*parts)
 
 
-def of_any_conversation(query: Query) -> Condition:
+def fitting_tags_and_dates(query: Query) -> Condition:
     """Return the condition of the conversations that fit the tags and dates of a query."""
-    parts = [Condition("conversation.deleted_by IS NULL", ())]
-    parts += [Condition(_TAGGED, (name,)) for name in query.tags]
+    parts = [Condition(_TAGGED, (name,)) for name in query.tags]
     if query.since is not None:
         parts.append(Condition("conversation.used >= ?", (query.since,)))
     if query.until is not None:
@@ -49,7 +48,7 @@ def of_any_conversation(query: Query) -> Condition:
     return all_of(*parts)
 
 
-def of_run(query: Query) -> Condition:
+def fitting_run(query: Query) -> Condition:
     """Return the condition of the runs that fit the engines and models of a query. The condition names the table `run`."""
     columns = [("run.engine", part) for part in query.engines] + [
         ("run.model", part) for part in query.models
@@ -57,7 +56,7 @@ def of_run(query: Query) -> Condition:
     return all_of(*[Condition(_like(column), (_containing(part),)) for column, part in columns])
 
 
-def of_cell(query: Query) -> Condition:
+def fitting_experiment_run(query: Query) -> Condition:
     """Return the condition of the answers in experiments that fit the dates of a query. No answer fits a query with tags."""
     parts: list[Condition] = []
     if query.tags:
@@ -69,7 +68,7 @@ def of_cell(query: Query) -> Condition:
     return all_of(*parts)
 
 
-def of_text(column: str, word: str) -> Condition:
+def fitting_text(column: str, word: str) -> Condition:
     """Return a condition that holds for all texts with a word in upper or lower case, and perhaps for other texts.
 
     LIKE ignores the case of ASCII letters only: a word with other letters gets a pattern for each combination of cases.
@@ -83,13 +82,11 @@ def of_text(column: str, word: str) -> Condition:
 
 
 def all_of(*parts: Condition) -> Condition:
-    """Return the condition that all of these conditions hold; without conditions, a condition that always holds."""
     sql = " AND ".join(part.sql for part in parts) or "1"
     return Condition(sql, tuple(value for part in parts for value in part.values))
 
 
 def either(one: Condition, other: Condition) -> Condition:
-    """Return the condition that at least one of two conditions holds."""
     return Condition(f"(({one.sql}) OR ({other.sql}))", one.values + other.values)
 
 

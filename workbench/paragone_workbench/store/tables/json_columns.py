@@ -8,7 +8,6 @@ from paragone import Json
 
 
 def object_in(text: str) -> dict[str, Json]:
-    """Return the JSON object in a column. Raises ValueError or TypeError if the column has no object."""
     value = json.loads(text)
     if not isinstance(value, dict):
         raise TypeError("not an object")
@@ -16,14 +15,12 @@ def object_in(text: str) -> dict[str, Json]:
 
 
 def text_in(value: object) -> str:
-    """Return the text in a column. Raises TypeError if the column has no text."""
     if not isinstance(value, str):
         raise TypeError("not a text")
     return value
 
 
 def list_in(text: str) -> list[Json]:
-    """Return the JSON list in a column. Raises ValueError or TypeError if the column has no list."""
     value = json.loads(text)
     if not isinstance(value, list):
         raise TypeError("not a list")

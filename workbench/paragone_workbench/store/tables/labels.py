@@ -9,7 +9,7 @@ from paragone_workbench.store.file.database import Database, clean
 from paragone_workbench.store.query import tag_name
 from paragone_workbench.store.tables.writing import title_of
 
-_UPDATE = "UPDATE conversation SET {} WHERE number = ? AND deleted_by IS NULL RETURNING id"
+_UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
 
 
 class Labels:
@@ -38,20 +38,10 @@ class Labels:
             for name in names:
                 self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
 
-    def date_as(self, number: int, original: int) -> None:
-        """Give a copy of a conversation the time at which the original was last used."""
-        used = "updated = (SELECT used FROM conversation WHERE number = ?)"
-        self._update(number, used, original)
-
     def _update(self, number: int, assignment: str, *values: object) -> str:
         """Change a conversation, and return the UUID of the conversation."""
         for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
             return str(conversation_id)
-        raise unknown_conversation(number)
-
-
-def unknown_conversation(number: int) -> InputError:
-    """Return the error for a conversation that the history does not have."""
-    return InputError(
-        f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
-    )
+        raise InputError(
+            f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+        )

@@ -10,7 +10,7 @@ from paragone_workbench.store.errors import DAMAGED
 from paragone_workbench.store.file.database import Database, Row
 from paragone_workbench.store.query import Query
 from paragone_workbench.store.records import Summary
-from paragone_workbench.store.tables.filters import of_conversation
+from paragone_workbench.store.tables.filters import fitting_conversation
 from paragone_workbench.store.tables.json_columns import object_in
 
 _SELECT = """
@@ -28,12 +28,12 @@ _LIST = """
 """
 _LAST_USED = """
     SELECT number, used FROM conversation
-    WHERE pinned = ? AND deleted_by IS NULL AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
-    ORDER BY used DESC, number LIMIT 1
+    WHERE pinned = ? AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY used DESC LIMIT 1
 """
 _LAST_OPENED = """
     SELECT number, opened FROM conversation
-    WHERE typeof(opened) = 'real' AND deleted_by IS NULL
+    WHERE typeof(opened) = 'real'
     AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
     ORDER BY opened DESC LIMIT 1
 """
@@ -44,29 +44,22 @@ _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT clo
 def conversations(
     database: Database, limit: int, before: Summary | None, query: Query
 ) -> tuple[Summary, ...]:
-    """Return conversations as `Store.conversations` describes."""
     # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
     last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
-    fits = of_conversation(query)
+    fits = fitting_conversation(query)
     rows = database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
     return tuple(_summary(database, row) for row in rows)
 
 
 def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
-    """Return the list's entries for these conversations, by the numbers of the conversations."""
     rows = database.rows(_SELECT + _THESE, json.dumps([*numbers]))
     return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
 
 
 def last_open(database: Database) -> Summary | None:
-    """Return the conversation that was used or opened last, pinned or not; None without conversations.
-
-    An unused copy of a conversation has the same time of last use as the original; of the two, the original is
-    returned.
-    """
     found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
     found += database.rows(_LAST_OPENED)
-    number, _ = max(found, key=lambda row: (row[1], -row[0]), default=(None, 0.0))
+    number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))
     return None if number is None else summaries(database, [number])[number]
 
 
@@ -85,7 +78,6 @@ def _summary(database: Database, row: Row) -> Summary:
 
 
 def _name(definition: str) -> str:
-    """Return the name of an engine; a question mark if the record is damaged."""
     with contextlib.suppress(*DAMAGED):
         return str(object_in(definition)["name"])
     return "?"

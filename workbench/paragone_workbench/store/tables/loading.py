@@ -16,7 +16,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store.errors import decoding
 from paragone_workbench.store.file.database import Database, Row
 from paragone_workbench.store.file.owners import saved_text
-from paragone_workbench.store.records import LaneRecord, QueuedRecord, SavedConversation
+from paragone_workbench.store.records import LaneRecord, QueuedPrompt, SavedConversation
 from paragone_workbench.store.tables.json_columns import list_in, object_in, text_in
 from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, result_of
 
@@ -46,10 +46,7 @@ _RUNS = f"""
 
 
 def load(database: Database, number: int) -> SavedConversation:
-    """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
-    found = database.rows(
-        "SELECT id, title, created, used FROM conversation WHERE number = ? AND deleted_by IS NULL", number
-    )
+    found = database.rows("SELECT id, title, created, used FROM conversation WHERE number = ?", number)
     if not found:
         raise InputError(
             f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",
@@ -84,20 +81,24 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
         lanes=tuple(lanes.values()),
         runs=tuple(runs.values()),
         running=running,
-        queue=tuple(_queue(database, conversation_id)),
+        queue=tuple(_queue(database, conversation_id, prompts, lanes)),
     )
 
 
-def _queue(database: Database, conversation_id: str) -> Iterator[QueuedRecord]:
-    """Yield the prompts that wait for lanes."""
-    for text, files, images, lanes, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
-        yield QueuedRecord(
+def _queue(
+    database: Database,
+    conversation_id: str,
+    prompts: Mapping[str, Prompt],
+    lanes: Mapping[str, LaneRecord],
+) -> Iterator[QueuedPrompt]:
+    for text, files, images, waiting, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
+        yield QueuedPrompt(
             text=text_in(text),
             files=tuple(from_json(AttachedFile, file) for file in list_in(files)),
             images=tuple(from_json(Image, image) for image in list_in(images)),
-            lanes=tuple(lane for lane in list_in(lanes) if isinstance(lane, str)),
+            lanes=[lanes[lane] for lane in list_in(waiting) if isinstance(lane, str) and lane in lanes],
             for_all=bool(for_all),
-            prompt_id=prompt_id,
+            prompt=prompts.get(prompt_id),
         )
 
 

@@ -21,7 +21,6 @@ class Measurements:
         self._database = database
 
     def add(self, measurement: Measurement) -> None:
-        """Save a measurement."""
         self._database.run(
             "INSERT INTO measurement (id, kind, engines, data, created, identities) VALUES (?, ?, ?, ?, ?, ?)",
             measurement.id,

@@ -1,9 +1,9 @@
-"""Finds earlier prompts that the user may send again, and saves drafts: prompts that were not sent."""
+"""Finds earlier prompts that the user may send again, and saves the draft: the prompt that was not sent."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from paragone_workbench.store.errors import decoding
@@ -27,7 +27,6 @@ _WITH_WORD = f"""
 
 
 def prompts(database: Database, words: str, limit: int) -> tuple[str, ...]:
-    """Return what users wrote in prompts that contain all words, each once, newest first."""
     terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
     return tuple(islice(_distinct(database, terms), limit))
 
@@ -45,18 +44,19 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
             yield text
 
 
-def keep_drafts(database: Database, drafts: Iterable[DraftRecord], owner_id: int) -> None:
-    """Write the drafts of an instance of the program, the newest last, in place of the instance's earlier drafts."""
-    database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
-    for draft in drafts:
-        database.run(
-            "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
-            owner_id,
-            clean(draft.text),
-            json.dumps(dict(draft.pasted)),
-            json.dumps(draft.named),
-            draft.edits,
-        )
+def keep_draft(database: Database, draft: DraftRecord, owner_id: int) -> None:
+    if not draft.text:
+        database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
+        return
+    database.run("DELETE FROM draft")
+    database.run(
+        "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
+        owner_id,
+        clean(draft.text),
+        json.dumps(dict(draft.pasted)),
+        json.dumps(draft.named),
+        draft.edits,
+    )
 
 
 def take_draft(database: Database, owner_id: int) -> Row | None:
@@ -70,7 +70,6 @@ def take_draft(database: Database, owner_id: int) -> Row | None:
 
 
 def draft_of(row: Row) -> DraftRecord:
-    """Return the draft in a row. Raises StoreError if the draft is damaged."""
     text, pasted, named, edits = row
     with decoding("The prompt that was not sent"):
         return DraftRecord(

@@ -16,11 +16,11 @@ from paragone_workbench.store.tables.filters import (
     Condition,
     all_of,
     either,
-    of_any_conversation,
-    of_cell,
-    of_conversation,
-    of_run,
-    of_text,
+    fitting_conversation,
+    fitting_experiment_run,
+    fitting_run,
+    fitting_tags_and_dates,
+    fitting_text,
     phrase,
 )
 
@@ -33,7 +33,7 @@ _ANSWERS = """
       coalesce(conversation.title, experiment.name), iif(conversation.id IS NULL, NULL, prompt.id),
       iif(conversation.id IS NULL, cell.number, run.id), run.engine, run.text, run.started
     FROM {} LEFT JOIN turn ON turn.run_id = run.id LEFT JOIN prompt ON prompt.id = turn.prompt_id
-    LEFT JOIN conversation ON conversation.id = prompt.conversation_id AND conversation.deleted_by IS NULL
+    LEFT JOIN conversation ON conversation.id = prompt.conversation_id
     LEFT JOIN cell ON cell.number = (SELECT min(number) FROM cell WHERE run_id = run.id)
     LEFT JOIN experiment ON experiment.id = cell.experiment_id
 """
@@ -64,10 +64,10 @@ def search(database: Database, query: Query, limit: int, *, one_each: bool) -> t
 
     hits = found(_TITLES, "conversation", "title", conversation)
     if terms:
-        turns = all_of(_OF_CONVERSATION, of_any_conversation(query))
-        cells = all_of(_OF_EXPERIMENT, of_cell(query))
+        turns = all_of(_OF_CONVERSATION, fitting_tags_and_dates(query))
+        cells = all_of(_OF_EXPERIMENT, fitting_experiment_run(query))
         texts = found(_PROMPTS, "prompt", "text", conversation)
-        texts += found(_ANSWERS, "run", "text", all_of(of_run(query), either(turns, cells)))
+        texts += found(_ANSWERS, "run", "text", all_of(fitting_run(query), either(turns, cells)))
         elsewhere = {hit.conversation for hit in texts}
         hits = [hit for hit in hits if hit.conversation not in elsewhere]
         hits += texts
@@ -80,7 +80,7 @@ def _looked_up(database: Database, query: Query) -> Condition:
 
     If the query has engines, models or tags, the conversations are looked up once, and the condition lists their ids.
     """
-    condition = of_conversation(query)
+    condition = fitting_conversation(query)
     if not (query.engines or query.models or query.tags):
         return condition
     fitting = [fit for (fit,) in database.rows(_FITTING.format(condition.sql), *condition.values)]
@@ -111,7 +111,7 @@ def _found(
         condition = all_of(match, condition)
     else:
         source, order, others = table, f"{table}.number", terms
-    condition = all_of(*(of_text(f"{table}.{column}", term) for term in others), condition)
+    condition = all_of(*(fitting_text(f"{table}.{column}", term) for term in others), condition)
     wanted = [re.compile(re.escape(term), re.IGNORECASE) for term in others]
     any_term = any_of(terms)
     sql = f"{select.format(source)} WHERE {condition.sql} ORDER BY {order} DESC"

@@ -101,7 +101,6 @@ class Votes:
         )
 
     def delete(self, vote_id: str) -> None:
-        """Delete a vote that the user takes back."""
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
 
     def delete_last(self, prompts: Iterable[str]) -> bool:
@@ -110,7 +109,6 @@ class Votes:
 
 
 def _candidates(text: str) -> tuple[Json, ...]:
-    """Return the candidates; none if the record is damaged."""
     with contextlib.suppress(*DAMAGED):
         return tuple(list_in(text))
     return ()

@@ -11,8 +11,8 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import without_literal_keys
 from paragone_workbench.store.errors import ConversationDeleted
 from paragone_workbench.store.file.database import Database, clean
-from paragone_workbench.store.recording.changes import Changes, LaneRow
-from paragone_workbench.store.records import QueuedRecord
+from paragone_workbench.store.recording.changes import Changes
+from paragone_workbench.store.records import QueuedPrompt
 from paragone_workbench.store.tables.runs import save_run
 
 _TITLE = 80  # characters
@@ -42,7 +42,8 @@ def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]
     for prompt in changes.prompts:
         _prompt(database, prompt, conversation_id)
     for lane in changes.lanes:
-        _lane(database, lane, conversation_id)
+        definition = json.dumps(to_json(without_literal_keys(lane.definition)))
+        database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
     for turn in changes.turns:
         run_id = turn.result.id
         numbers[run_id] = save_run(database, turn.result, owner_id=owner_id)
@@ -68,9 +69,7 @@ def _conversation(database: Database, changes: Changes) -> int:
             changes.created,
             changes.created,
         )
-    for (number,) in database.rows(
-        "SELECT number FROM conversation WHERE id = ? AND deleted_by IS NULL", changes.conversation_id
-    ):
+    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
         return int(number)
     raise ConversationDeleted
 
@@ -112,12 +111,7 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
     )
 
 
-def _lane(database: Database, lane: LaneRow, conversation_id: str) -> None:
-    definition = json.dumps(to_json(without_literal_keys(lane.definition)))
-    database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
-
-
-def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id: str) -> None:
+def _queue(database: Database, queue: tuple[QueuedPrompt, ...], conversation_id: str) -> None:
     database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
     for position, queued in enumerate(queue):
         database.run(
@@ -128,9 +122,9 @@ def _queue(database: Database, queue: tuple[QueuedRecord, ...], conversation_id:
             clean(queued.text),
             json.dumps([to_json(file) for file in queued.files]),
             json.dumps([to_json(image) for image in queued.images]),
-            json.dumps(queued.lanes),
+            json.dumps([lane.id for lane in queued.lanes]),
             int(queued.for_all),
-            queued.prompt_id,
+            None if queued.prompt is None else queued.prompt.id,
         )
 
 

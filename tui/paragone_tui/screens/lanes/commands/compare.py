@@ -166,7 +166,7 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
 def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
     """Let lanes continue from the token that the user chose."""
     from paragone_workbench.compare.fork import prefix_with
-    from paragone_workbench.lanes.continuing import go_on_from
+    from paragone_workbench.lanes.continuing import continue_prefix
 
     if context.is_answering(context.session.lanes):
         return
@@ -175,7 +175,7 @@ def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequ
         if prefix is None:
             continue
         try:
-            go_on_from(context.session, answer.lane, answer.run, prefix)
+            continue_prefix(context.session, answer.lane, answer.run, prefix)
         except InputError as error:
             context.say(str(error))
     context.lanes.show_history()

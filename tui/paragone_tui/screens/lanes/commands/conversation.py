@@ -51,7 +51,7 @@ async def _configure(context: LanesContext, defined: Sequence[tuple[Lane, Engine
     """Give lanes their options of config.toml in place of the options of a reopened conversation."""
     for lane, definition in defined:
         await context.session.configure(lane, definition)
-        lane.begin_with(definition, is_reopened=False)
+        lane.first_definition, lane.is_reopened = definition, False
     context.lanes.lay_out()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
-from paragone_workbench.lanes.continuing import go_on
+from paragone_workbench.lanes.continuing import continue_run
 
 if TYPE_CHECKING:
     from paragone_tui.screens.lanes.column import LaneColumn
@@ -46,7 +46,7 @@ def continue_answer(context: LanesContext, column: LaneColumn) -> None:
     if context.lane_is_answering(column.lane):
         return
     try:
-        go_on(context.session, column.lane)
+        continue_run(context.session, column.lane)
     except InputError as error:
         context.say(str(error))
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.lanes.queue import QueuedPrompt
     from paragone_workbench.store.history import History
+    from paragone_workbench.store.records import QueuedPrompt
 
 
 _RECALLED = 100
@@ -124,7 +124,7 @@ def _send_again(context: LanesContext, prompts: Sequence[QueuedPrompt]) -> None:
 
 
 def queue(context: LanesContext) -> None:
-    """Let the user edit or withdraw a prompt of the queue, or send it again."""
+    """Let the user edit or remove a prompt of the queue, or send it again."""
     if not context.session.queue.prompts:
         context.say("No prompt waits. Prompts wait if their lane is busy.")
         return

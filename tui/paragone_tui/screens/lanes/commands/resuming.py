@@ -48,10 +48,7 @@ async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
 
 
 async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
-    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt.
-
-    If the user has already written a prompt, leave the unsent prompt in the history, and return None.
-    """
+    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
     history = context.history.history
     assert history is not None  # the caller waits until the history is open
     if (draft := await drafts.open(history)) is not None:

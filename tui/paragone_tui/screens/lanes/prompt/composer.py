@@ -19,14 +19,14 @@ from paragone_tui.terminal.short_names import shortened
 from paragone_tui.terminal.text import visible
 from paragone_tui.widgets.text_field import is_editable
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.store.records import DraftRecord
+from paragone_workbench.store.records import NO_DRAFT, DraftRecord
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_tui.program import Program
     from paragone_workbench.conversation.attachments.attached_file import AttachedFile
-    from paragone_workbench.lanes.queue import QueuedPrompt
     from paragone_workbench.lanes.session import Session
+    from paragone_workbench.store.records import QueuedPrompt
 
 
 _BY_WORDS = ("alt+left", "alt+right")
@@ -210,18 +210,15 @@ class Composer(MentionField):
         return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
     @property
-    def unsent(self) -> tuple[DraftRecord, ...]:
-        """The unsent texts to save, the newest last. The edit of a prompt is saved only if it has changed the prompt."""
-        texts = [(self.text, "")]
-        if self.editing is not None:
-            edit = "" if self.text == self._unedited else self.text
-            texts = [(self._before_edit.text, ""), (edit, "" if self.edited is None else self.edited.id)]
-        return tuple(
-            DraftRecord(
-                text=text, pasted=self._pasted.marked(text), named=self.attachments.paths(text), edits=edits
-            )
-            for text, edits in texts
-            if text.strip()
+    def unsent(self) -> DraftRecord:
+        """The unsent text to save: the edit of a prompt if it has changed the prompt, else the text for a new prompt."""
+        text, edits = self.text, "" if self.edited is None else self.edited.id
+        if self.editing is not None and (not text.strip() or text == self._unedited):
+            text, edits = self._before_edit.text, ""
+        if not text.strip():
+            return NO_DRAFT
+        return DraftRecord(
+            text=text, pasted=self._pasted.marked(text), named=self.attachments.paths(text), edits=edits
         )
 
     def restore(self, draft: DraftRecord) -> None:
