@@ -16,11 +16,10 @@ from tests.workbench.report_subjects import add_experiment, conversation
 
 from paragone import InputError, Json, ParagoneError
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.reporting.file import format_of, write
+from paragone_workbench.reporting.conversation import conversation_report
+from paragone_workbench.reporting.file import find_subject, format_of, write
 from paragone_workbench.reporting.markdown import markdown_pieces
-from paragone_workbench.reporting.subjects.conversation import conversation_report
-from paragone_workbench.reporting.subjects.subject import conversation_rows, find_subject, rows_of
-from paragone_workbench.reporting.table import COLUMNS, csv_pieces
+from paragone_workbench.reporting.runs_table import COLUMNS, conversation_rows, csv_pieces, rows_of
 from paragone_workbench.visible_text import visible
 
 # Markdown

@@ -1,4 +1,4 @@
-"""The CSV format: one row for each run (RFC 4180)."""
+"""The CSV format: one row for each run of an experiment or a conversation (RFC 4180)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import csv
 import datetime
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TypeAlias
 
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.dates import is_date
+from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
+from paragone_workbench.lanes.names import names_of
 from paragone_workbench.reporting.public_text import public
+from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store.records import SavedConversation
 
 ColumnValue: TypeAlias = str | int | float | bool | None
 """A value; None if it is unknown."""
@@ -126,3 +135,53 @@ def _cell(value: ColumnValue) -> str:
         return str(value)
     text = _UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", value)
     return f"'{text}" if _FORMULA.match(text) else text
+
+
+def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
+    """Yield all runs as rows of a table. `find` returns the backend with a given name. The store must stay open. Raises StoreError."""
+    if isinstance(subject, Experiment):
+        return _experiment_rows(store, subject)
+    return conversation_rows(subject, find)
+
+
+def _experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
+    """Yield all runs of an experiment as rows of a table."""
+    runs = store.experiments.runs(experiment.number)
+    for index, of_prompt in groupby(runs, lambda run: run.key.prompt_index):
+        prompt = saved_prompt(store, experiment.number, index)
+        for run in of_prompt:
+            yield TableRow(
+                result=run.result,
+                id=f"e{experiment.number}/{run.number}",
+                engine=run.result.definition.name,
+                prompt_index=index,
+                repetition=run.key.repetition,
+                prompt=prompt.text,
+                tags=prompt.tags,
+                expected=prompt.expected,
+                passed=run.passed,
+                failed_assertions="; ".join(run.reasons(passed=False)),
+                scores=run.scores,
+            )
+
+
+def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
+    """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend with a given name."""
+    places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
+    names = names_of(saved.lanes, find)
+    for lane in saved.lanes:
+        path = path_to(lane.head)
+        answered: Counter[Prompt] = Counter()
+        for run in lane.runs:
+            assert run.prompt is not None  # a run of a conversation answers a prompt
+            engine = run.result.definition.name
+            yield TableRow(
+                result=run.result,
+                id=f"r{run.number}",
+                engine=names[lane.id] if engine == lane.definition.name else engine,
+                prompt_index=places[run.prompt],
+                repetition=answered[run.prompt],
+                prompt=run.prompt.text,
+                chosen=run in path,
+            )
+            answered[run.prompt] += 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from dataclasses import replace
+from itertools import combinations, groupby
+from typing import NamedTuple
 
-from paragone import Json, WeightsFile
+from paragone import Json, Message, WeightsFile
 from paragone.json_fields import count_at, objects_at, text_at
 from paragone.wording import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
@@ -13,25 +17,34 @@ from paragone_workbench.experiments.differences.comparable import comparable
 from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
 from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
 from paragone_workbench.experiments.engine_identity import measured_identity
-from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
-from paragone_workbench.reporting.content import (
-    Conditions,
-    Fact,
-    Remark,
-    ReportContent,
-    Section,
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt, saved_prompts
+from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
+from paragone_workbench.reporting.charts import (
+    metric_charts,
+    rates_by_assertion,
+    rates_by_tag,
+    ratings_sections,
 )
-from paragone_workbench.reporting.parts.charts import charts_of
-from paragone_workbench.reporting.parts.conditions import conditions_of
-from paragone_workbench.reporting.parts.engines import engine_view
-from paragone_workbench.reporting.parts.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.parts.pass_rates import rates_by_assertion, rates_by_tag
+from paragone_workbench.reporting.content import Conditions, Fact, PromptView, Remark, ReportContent, Section
+from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.public_text import date_text, public
-from paragone_workbench.reporting.subjects.decided import Decided, decided_of
-from paragone_workbench.reporting.subjects.experiment_prompts import prompt_view
-from paragone_workbench.reporting.subjects.selection import PROMPTS_OPEN, Selection
+from paragone_workbench.reporting.verdict import Decided, decided_of
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store import Experiment, ExperimentRun, Store
+from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.visible_text import visible
+
+PROMPTS_SHOWN = 100
+"""Largest number of prompts that a report shows."""
+
+PROMPTS_OPEN = 1
+"""Number of prompts whose answers are unfolded. The answers to the other prompts are folded."""
+
+REPETITIONS_SHOWN = 5
+"""Largest number of repetitions of a prompt that a report shows."""
+
+_WORDS = 2_000
+"""Number of words of an answer that are compared to order the prompts."""
 
 _COMPARED = (
     "Engines are compared over the prompts that both answered. Intervals are 95% intervals of the mean difference; the "
@@ -39,18 +52,15 @@ _COMPARED = (
 )
 
 
-def experiment_report(
-    store: Store,
-    experiment: Experiment,
-    find: BackendLookup,
-) -> ReportContent:
+def experiment_report(store: Store, experiment: Experiment, find: BackendLookup) -> ReportContent:
     """Return the report of an experiment. `find` returns the backend with a given name.
 
-    The store must stay open while the report is written.
+    The store must stay open while the report is written. Raises StoreError, and InputError if a package for the figures
+    is missing.
     """
     found = comparable(store, [experiment])
     names, rows = found.engines, found.rows
-    selection = Selection()
+    selection = _Selection()
     values = collect(_watched(rows, selection), names)
     prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
     tags = {number: tags for number, (_, tags) in enumerate(prompts)}
@@ -61,13 +71,12 @@ def experiment_report(
     }
     saved = saved_measurements(store)
     decided = decided_of(store, experiment, values, tags, examples, identities, saved)
-    comparison = decided.comparison
     sections = (
         Section(
             title="Differences between engines",
             remarks=tuple(
-                Remark(text=public(pair.sentence), stands_out=True)
-                for pair in comparison.comparisons
+                Remark(public(pair.sentence), stands_out=True)
+                for pair in decided.comparison.comparisons
                 if pair.shown and decided.concerns(pair)
             ),
             rest=_other_comparisons(decided),
@@ -81,11 +90,12 @@ def experiment_report(
         ),
         Section(
             title="Results",
-            charts=charts_of(values),
-            remarks=tuple(_notes(comparison, experiment)),
+            tables=metric_charts(values),
+            remarks=tuple(_notes(decided.comparison, experiment)),
             folded=True,
         ),
         *measurements_of(saved, identities),
+        *ratings_sections(store.votes.all(experiment.number)),
     )
     numbers = selection.numbers
     first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
@@ -110,7 +120,7 @@ def experiment_report(
         sections=tuple(section for section in sections if not section.is_empty),
         conditions=conditions,
         prompts=lambda: (
-            prompt_view(
+            _prompt(
                 store,
                 experiment,
                 prompts[number][0],
@@ -128,7 +138,7 @@ def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
     return () if run is None or run.loaded is None else tuple(run.loaded.weights)
 
 
-def _order(selection: Selection) -> Iterator[str]:
+def _order(selection: _Selection) -> Iterator[str]:
     if selection.count > 1:
         yield "Prompts with failures come first, then those whose answers differ most."
     if selection.left_out:
@@ -137,7 +147,7 @@ def _order(selection: Selection) -> Iterator[str]:
         )
 
 
-def _watched(rows: Iterator[SuiteRow], selection: Selection) -> Iterator[SuiteRow]:
+def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteRow]:
     """Yield the runs, in the order of their prompts, and pass each prompt's runs to `selection`, which chooses prompts."""
     for number, group in groupby(rows, lambda row: row.prompt_index):
         of_prompt = list(group)
@@ -163,12 +173,12 @@ def _first_answers(
 
 
 def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
-    yield Fact(name="Begun", value=date_text(experiment.created))
-    yield Fact(name="Schedule", value=public(experiment.schedule))
+    yield Fact("Begun", date_text(experiment.created))
+    yield Fact("Schedule", public(experiment.schedule))
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
-    yield Fact(name="Runs", value=f"{experiment.done:,} of {experiment.runs:,} done{failed}")
+    yield Fact("Runs", f"{experiment.done:,} of {experiment.runs:,} done{failed}")
     if judges:
-        yield Fact(name="Judges", value=public(" · ".join(judges)))
+        yield Fact("Judges", public(" · ".join(judges)))
     yield from _machine(experiment.machine)
 
 
@@ -184,21 +194,21 @@ def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
     }
     for name, value in values.items():
         if value:
-            yield Fact(name=name, value=public(str(value)))
+            yield Fact(name, public(str(value)))
 
 
 def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
     """Return the folded comparisons. Comparisons that show a difference come first."""
     comparison = decided.comparison
     shown = [
-        Remark(text=public(pair.sentence), stands_out=True)
+        Remark(public(pair.sentence), stands_out=True)
         for pair in comparison.comparisons
         if pair.shown and not decided.concerns(pair)
     ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]
     sentences += [pair.sentence for pair in comparison.same]
-    return (*shown, *(Remark(text=public(sentence)) for sentence in sentences))
+    return (*shown, *(Remark(public(sentence)) for sentence in sentences))
 
 
 def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:
@@ -208,4 +218,101 @@ def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Rema
             text=f"The experiment is not complete. Missing: {counted(missing, 'run')}.", stands_out=True
         )
     for note in comparison.notes:
-        yield Remark(text=public(note))
+        yield Remark(public(note))
+
+
+def _prompt(store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool) -> PromptView:
+    """Return the prompt with this index, with its answers. `sound` says that no run and no assertion failed at this prompt."""
+    prompt = saved_prompt(store, experiment.number, index)
+    rounds: dict[int, list[ExperimentRun]] = {}
+    for run in store.experiments.runs_of_prompt(experiment.number, index):
+        if run.key.repetition < REPETITIONS_SHOWN:
+            rounds.setdefault(run.key.repetition, []).append(run)
+    left_out = experiment.repetitions - REPETITIONS_SHOWN
+    return PromptView(
+        number=index,
+        title=f"#{index}",
+        messages=tuple(Message(role=message.role, text=visible(message.text)) for message in prompt.messages),
+        facts=tuple(
+            Fact(name, visible(value))
+            for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
+            if value
+        ),
+        rounds=tuple(
+            answers_side_by_side(
+                [(run.result.definition.name, run.result) for run in runs],
+                checks=[tuple(map(_public, run.checks)) for run in runs],
+            )
+            for _, runs in sorted(rounds.items())
+        ),
+        left_out=f"{left_out:,} more repetitions are not shown. The CSV and JSON files have all."
+        if left_out > 0
+        else "",
+        folded=folded,
+        sound=sound,
+    )
+
+
+def _public(check: AssertionResult) -> AssertionResult:
+    return replace(check, type=public(check.type), reason=public(check.reason))
+
+
+class _Interest(NamedTuple):
+    """The rank of a prompt. Ranks are compared by the first field, and by each next field if the fields before are equal."""
+
+    failures: float
+    """Share of the runs that failed, or whose assertions do not hold."""
+    difference: float
+    """How much the answers of different engines differ, from 0 to 1."""
+    minus_number: int
+    """Minus the prompt's number, so that earlier prompts come first among equals."""
+
+
+class _Selection:
+    """Chooses prompts by their runs. Keeps no more than `PROMPTS_SHOWN` prompts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Number of prompts that have runs."""
+        self._best: list[_Interest] = []
+
+    def add(self, number: int, rows: Sequence[SuiteRow]) -> None:
+        """Add a prompt with all its runs. Earlier prompts have smaller numbers."""
+        self.count += 1
+        failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
+        interest = _Interest(failures, _difference(rows), -number)
+        if len(self._best) < PROMPTS_SHOWN:
+            heapq.heappush(self._best, interest)
+        else:
+            heapq.heappushpop(self._best, interest)
+
+    @property
+    def left_out(self) -> int:
+        """Number of prompts that are not shown."""
+        return self.count - len(self._best)
+
+    @property
+    def sound(self) -> int:
+        """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
+        return sum(not interest.failures for interest in self._best)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the chosen prompts, the worst first."""
+        return [-interest.minus_number for interest in sorted(self._best, reverse=True)]
+
+
+def _difference(rows: Sequence[SuiteRow]) -> float:
+    """Return the greatest difference between the first answers of two engines.
+
+    The difference is the share of the words of the longer answer that the shorter answer lacks, whatever their order: a
+    longest common subsequence would take too long for many thousands of prompts.
+    """
+    firsts = {row.engine: row.text for row in reversed(rows)}
+    bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]
+    return max((_distance(one, other) for one, other in combinations(bags, 2)), default=0.0)
+
+
+def _distance(one: Counter[str], other: Counter[str]) -> float:
+    longer = max(one.total(), other.total())
+    return 1 - (one & other).total() / longer if longer else 0.0
