@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, groupby
-from typing import NamedTuple
 
-from paragone import Json, Message, WeightsFile
+from paragone import Message, WeightsFile
 from paragone.json_fields import count_at, objects_at, text_at
 from paragone.wording import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
@@ -98,6 +97,13 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         *ratings_sections(store.votes.all(experiment.number)),
     )
     numbers = selection.numbers
+    order = ["Prompts with failures come first, then those whose answers differ most."] * (
+        selection.count > 1
+    )
+    if left_out := selection.count - len(numbers):
+        order.append(
+            f"{left_out:,} of {selection.count:,} prompts are not shown. The CSV and JSON files have all."
+        )
     first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
     return ReportContent(
         id=f"e{experiment.number}",
@@ -129,22 +135,13 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             )
             for place, number in enumerate(numbers)
         ),
-        left_out=" ".join(_order(selection)),
+        left_out=" ".join(order),
         sound=max(0, len(numbers) - first_sound),
     )
 
 
 def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
     return () if run is None or run.loaded is None else tuple(run.loaded.weights)
-
-
-def _order(selection: _Selection) -> Iterator[str]:
-    if selection.count > 1:
-        yield "Prompts with failures come first, then those whose answers differ most."
-    if selection.left_out:
-        yield (
-            f"{selection.left_out:,} of {selection.count:,} prompts are not shown. The CSV and JSON files have all."
-        )
 
 
 def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteRow]:
@@ -173,22 +170,16 @@ def _first_answers(
 
 
 def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
-    yield Fact("Begun", date_text(experiment.created))
-    yield Fact("Schedule", public(experiment.schedule))
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
-    yield Fact("Runs", f"{experiment.done:,} of {experiment.runs:,} done{failed}")
-    if judges:
-        yield Fact("Judges", public(" · ".join(judges)))
-    yield from _machine(experiment.machine)
-
-
-def _machine(machine: Mapping[str, Json]) -> Iterator[Fact]:
-    """Yield the known parts of a description by `describe_machine`."""
-    memory = count_at(machine, "memory")
+    machine = experiment.machine  # a description by `describe_machine`
     values = {
+        "Begun": date_text(experiment.created),
+        "Schedule": experiment.schedule,
+        "Runs": f"{experiment.done:,} of {experiment.runs:,} done{failed}",
+        "Judges": " · ".join(judges),
         "Processor": machine.get("cpu"),
         "Cores": machine.get("cores"),
-        "Memory": None if memory is None else size_text(memory),
+        "Memory": size_text(count_at(machine, "memory")),
         "GPUs": ", ".join(text_at(gpu, "name") for gpu in objects_at(machine, "gpus")),
         "System": machine.get("os"),
     }
@@ -257,49 +248,29 @@ def _public(check: AssertionResult) -> AssertionResult:
     return replace(check, type=public(check.type), reason=public(check.reason))
 
 
-class _Interest(NamedTuple):
-    """The rank of a prompt. Ranks are compared by the first field, and by each next field if the fields before are equal."""
-
-    failures: float
-    """Share of the runs that failed, or whose assertions do not hold."""
-    difference: float
-    """How much the answers of different engines differ, from 0 to 1."""
-    minus_number: int
-    """Minus the prompt's number, so that earlier prompts come first among equals."""
-
-
 class _Selection:
-    """Chooses prompts by their runs. Keeps no more than `PROMPTS_SHOWN` prompts."""
+    """Chooses prompts by their runs: prompts with failures first, then prompts whose answers differ most, then earlier ones."""
 
     def __init__(self) -> None:
         self.count = 0
         """Number of prompts that have runs."""
-        self._best: list[_Interest] = []
+        self.sound = 0
+        """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
+        self._worst: list[tuple[float, float, int]] = []
 
     def add(self, number: int, rows: Sequence[SuiteRow]) -> None:
         """Add a prompt with all its runs. Earlier prompts have smaller numbers."""
         self.count += 1
         failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
-        interest = _Interest(failures, _difference(rows), -number)
-        if len(self._best) < PROMPTS_SHOWN:
-            heapq.heappush(self._best, interest)
-        else:
-            heapq.heappushpop(self._best, interest)
-
-    @property
-    def left_out(self) -> int:
-        """Number of prompts that are not shown."""
-        return self.count - len(self._best)
-
-    @property
-    def sound(self) -> int:
-        """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
-        return sum(not interest.failures for interest in self._best)
+        self.sound += not failures
+        heapq.heappush(self._worst, (failures, _difference(rows), -number))
+        if len(self._worst) > PROMPTS_SHOWN:
+            self.sound -= not heapq.heappop(self._worst)[0]
 
     @property
     def numbers(self) -> list[int]:
         """The numbers of the chosen prompts, the worst first."""
-        return [-interest.minus_number for interest in sorted(self._best, reverse=True)]
+        return [-minus_number for _, _, minus_number in sorted(self._worst, reverse=True)]
 
 
 def _difference(rows: Sequence[SuiteRow]) -> float:
