@@ -101,12 +101,6 @@ def test_closed_lanes_are_left_out_unless_all_are_closed():
     assert len(report(saved).engines) == 2
 
 
-def test_lanes_with_one_engine_have_names_of_their_own():
-    saved = conversation("Why?", "Because.", "It is.")
-    saved.lanes[1].definition = SMOL
-    assert [it.name for it in report(saved).engines] == ["smol", "smol-2"]
-
-
 def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     saved = conversation("Why?", "Because.", "It is.", "So.")
     saved.lanes[0].closed = True

@@ -13,7 +13,7 @@ from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.votes import votes_from
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.reporting.content import Axis, Mark, Remark, Section, Table, TableCell, TableLine
+from paragone_workbench.reporting.content import Axis, ChartMark, Remark, Section, Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import mean_interval, share_interval
 from paragone_workbench.store.experiment_records import SavedVote
@@ -62,9 +62,9 @@ def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = 
     if axis is None:
         axis = Axis(0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0)
 
-    def mark(figure: Figure) -> Mark:
+    def mark(figure: Figure) -> ChartMark:
         ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
-        return Mark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
+        return ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
 
     titles = ("Value", "95% interval", "Measured on")
     rows = [(it.text, it.interval, it.sample) for it in figures]
@@ -216,7 +216,7 @@ def _plot(
                 note="Pareto front" if index in best else "",
                 cells=(TableCell(f"{x:,.4g} {unit}"), TableCell(f"{PASS_RATE.shown(y)}%")),
                 stands_out=engine.engine == chosen,
-                mark=Mark(kind, place, height, ((place, low), (place, high))),
+                mark=ChartMark(kind, place, height, ((place, low), (place, high))),
             )
         )
     off = next((it.name for it in lines if it.stands_out and not it.note), None)

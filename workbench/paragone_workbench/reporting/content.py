@@ -53,12 +53,10 @@ class Axis(NamedTuple):
         return [(self.place(step * count), f"{step * count:,.6g}") for count in counts]
 
 
-class Mark(NamedTuple):
-    """A value in a drawing, with its interval. All places are percentages, from the left and from the top.
+class ChartMark(NamedTuple):
+    """A value in a drawing, with the ends of its interval. All places are percentages, from the left and from the top.
 
-    Attributes:
-        kind: `bar`: from the left end to the value; `dot` and `ring` (a dot that is not filled): at the value.
-        ends: The two ends of the interval.
+    A ring is a dot that is not filled.
     """
 
     kind: Literal["bar", "dot", "ring"]
@@ -76,32 +74,20 @@ class TableCell(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableLine:
-    """A row of a table.
-
-    Attributes:
-        name: The subject of the row, such as an engine.
-        note: A word or two on the row, such as `reference` or `20 prompts`.
-        cells: The values of the row, one for each column.
-        stands_out: Whether the row is highlighted.
-        mark: The value of the row in the drawing, if the table has one.
-    """
+    """A row of a table, with a cell for each column. `note` is a word or two, such as `reference` or `20 prompts`."""
 
     name: str
     cells: tuple[TableCell, ...]
     note: str = ""
     stands_out: bool = False
-    mark: Mark | None = None
+    mark: ChartMark | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of values. If its rows have marks, they are drawn: each in its row, or all in one plot.
+    """A table. If its rows have marks, they are drawn: each in its row, or, with two axes, all in one plot.
 
-    Attributes:
-        first: The title of the column with the names of the rows.
-        columns: The titles of the other columns.
-        note: How to read the table, as sentences.
-        axes: The horizontal and the vertical axis of the plot; None if there is no plot.
+    `first` is the title of the column with the names of the rows; `note` says how to read the table.
     """
 
     title: str = ""
@@ -119,13 +105,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Results of one kind.
-
-    Attributes:
-        rest: More remarks, which are folded.
-        note: How to read the results.
-        folded: Whether the section has details, which are folded at the end of the report.
-    """
+    """Results of one kind. `rest` has more remarks, which are folded; a folded section is at the end of the report."""
 
     title: str
     tables: tuple[Table, ...] = ()
@@ -188,14 +168,10 @@ class AnswerView:
 
     Attributes:
         engine: The name of the engine, or of the lane.
-        segments: The answer, with the differences from the first engine's.
-        thinking: The thinking of a reasoning model before the answer.
         left_out: How much of the answer is not shown, as a sentence; empty if the whole answer is shown.
         compared: How the answer differs from the first engine's, as a sentence; empty for the first engine.
         figures: Tokens and speeds, in one line.
         remarks: Failures, warnings, and which variant the answer is.
-        checks: The results of the assertions.
-        settings: The settings in force.
     """
 
     engine: str
@@ -229,8 +205,6 @@ class PromptView:
     Attributes:
         number: Index of the prompt in the suite, from 0, or its number in the conversation, from 1.
         messages: The messages of the request, without earlier turns of a conversation.
-        facts: Expected answer, tags, images.
-        remarks: Special properties of the prompt, such as that it was edited.
         rounds: The answers side by side; one tuple for each repetition.
         left_out: How many repetitions are not shown, as a sentence; empty if all are shown.
         conditions: Whether the engines answered under the same conditions; None if `ReportContent.conditions` is set.
@@ -268,14 +242,10 @@ class ReportContent:
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
-        title: The name of the suite, or the title of the conversation.
-        summary: Numbers of engines or lanes, prompts and repetitions, in one line.
         facts: Date, schedule, machine.
         verdict: Which engine to deploy; None for a conversation.
         overview: A row for each engine.
-        plots: The quality of the engines over their memory and speed.
         engines: The engines. Each other engine is compared with the first.
-        sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt has its own conditions.
         prompts: Returns an iterator over the prompts that the report shows.
         left_out: How many prompts are not shown, as a sentence; empty if all are shown.
