@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from paragone.wording import counted
 from paragone_workbench.choosing.figures import EngineFigures
@@ -26,6 +26,8 @@ _RATING_STEP = 100
 _AIR = 0.12
 """The space on an axis before the first value and after the last, as a share of the range of the values."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
+_Rates: TypeAlias = tuple[str, int, list[tuple[float, int] | None]]
+"""A name, the number of its prompts, and the pass rate of each engine with its number of prompts; None if unknown."""
 _NOTES = {
     "pass_rate": "Share of the prompts whose assertions all hold.",
     "ttft_s": "Time to first token: from sending the prompt to the first text. Less is better.",
@@ -262,16 +264,13 @@ def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[st
     for prompt, of_prompt in tags.items():
         for tag in set(of_prompt):
             prompts_of.setdefault(tag, []).append(prompt)
-    lines: list[TableLine] = []
+    rows: list[_Rates] = []
     for tag, prompts in sorted(prompts_of.items(), key=lambda item: (-len(item[1]), item[0])):
         known = [[rate[prompt] for prompt in prompts if prompt in rate] for rate in rates]
-        if len(prompts) < len(tags) and len(lines) < MOST and any(known):
-            cells = tuple(
-                pass_rate_cell(sum(values) / len(values), len(values)) if values else TableCell()
-                for values in known
-            )
-            lines.append(TableLine(name=public(tag), note=counted(len(prompts), "prompt"), cells=cells))
-    return _rates("tag", [engine.engine for engine in engines], lines)
+        if len(prompts) < len(tags) and any(known):
+            passed = [(sum(values) / len(values), len(values)) if values else None for values in known]
+            rows.append((tag, len(prompts), passed))
+    return _rates_table("tag", [engine.engine for engine in engines], rows)
 
 
 def rates_by_assertion(
@@ -282,18 +281,22 @@ def rates_by_assertion(
     Each item of `rates` has the index of an engine, a type, the rate and the number of prompts. The items are ordered by
     the type.
     """
-    lines: list[TableLine] = []
+    rows: list[_Rates] = []
     for name, group in groupby(rates, lambda rate: rate[1]):
         of_engine = {engine: (rate, prompts) for engine, _, rate, prompts in group}
-        cells = tuple(
-            pass_rate_cell(*of_engine[index]) if index in of_engine else TableCell()
-            for index in range(len(engines))
-        )
         most = max(prompts for _, prompts in of_engine.values())
-        lines.append(TableLine(name=public(name), note=counted(most, "prompt"), cells=cells))
-    return _rates("assertion", engines, lines[:MOST]) if len(lines) > 1 else ()
+        rows.append((name, most, [of_engine.get(index) for index in range(len(engines))]))
+    return _rates_table("assertion", engines, rows) if len(rows) > 1 else ()
 
 
-def _rates(first: str, engines: Sequence[str], lines: Sequence[TableLine]) -> tuple[Table, ...]:
+def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> tuple[Table, ...]:
+    lines = tuple(
+        TableLine(
+            name=public(name),
+            note=counted(prompts, "prompt"),
+            cells=tuple(TableCell() if rate is None else pass_rate_cell(*rate) for rate in rates),
+        )
+        for name, prompts, rates in rows[:MOST]
+    )
     columns = tuple(map(public, engines))
-    return (Table(title=f"By {first}", first=first, columns=columns, lines=tuple(lines)),) if lines else ()
+    return (Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()

@@ -96,7 +96,8 @@ def _table(table: Table) -> str:
     ]
     title = f"**{_inline(table.title)}.** " if table.title else ""
     grid = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    about = f"{title}{_inline(table.note)}\n\n"
+    about = f"{title}{_inline(table.note)}".rstrip()
+    about = f"{about}\n\n" if about else ""
     return f"{about}{grid}\n" if title else f"{grid}\n{about}"
 
 
