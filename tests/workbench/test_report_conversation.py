@@ -109,7 +109,7 @@ def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     names = names_of(saved.lanes, Registry().find)
     assert [names[lane.id] for lane in saved.lanes] == ["smol (paper)", "smol", "smol (ollama)"]
     assert [it.name for it in report(saved).engines] == ["smol", "smol (ollama)"]
-    assert {row.cells()["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
+    assert {row["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
 
 
 def test_images_and_a_prompt_for_some_lanes():
@@ -126,7 +126,7 @@ def test_the_table_has_all_runs_also_those_on_no_path():
     unseen = Run(ended("Unseen."), prompt=saved.conversation.prompts[0])
     unseen.number = 9
     saved.lanes[0].runs.append(unseen)
-    rows = [row.cells() for row in conversation_rows(saved, Registry().find)]
+    rows = list(conversation_rows(saved, Registry().find))
     assert [(it["run"], it["engine"], it["repetition"], it["chosen"], it["text"]) for it in rows] == [
         ("r1", "smol", 0, True, "Because."),
         ("r9", "smol", 1, False, "Unseen."),

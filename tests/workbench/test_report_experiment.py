@@ -108,10 +108,9 @@ def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
             add_experiment(store, {7: ("a", "b")}, assertions={7: PASSED}, tags={7: ("x", "y")}, name="one"),
             Registry().find,
         )
-        if it.scores
+        if it["scores"]
     ]
-    cells = row.cells()
-    assert (cells["tags"], cells["scores"], cells["expected"]) == ("x; y", "contains=0.5", None)
+    assert (row["tags"], row["scores"], row["expected"]) == ("x; y", "contains=0.5", None)
 
 
 def test_assertions_make_a_pass_rate(store):
