@@ -26,7 +26,7 @@ from paragone_workbench.store.records import SavedConversation
 ColumnValue: TypeAlias = str | int | float | bool | None
 """A value; None if it is unknown."""
 
-Row: TypeAlias = Mapping[str, ColumnValue]
+TableRow: TypeAlias = Mapping[str, ColumnValue]
 """A run as a row of the table: the values by the names of the columns."""
 
 COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
@@ -72,7 +72,7 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def csv_pieces(rows: Iterable[Row]) -> Iterator[str]:
+def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
     """Yield the CSV file: a line with the names of the columns, and a row for each run.
 
     Texts that a spreadsheet would take for a formula have an apostrophe before them.
@@ -88,7 +88,7 @@ def csv_pieces(rows: Iterable[Row]) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def _row(result: RunResult, **values: ColumnValue) -> Row:
+def _row(result: RunResult, **values: ColumnValue) -> TableRow:
     """Return a row. `values` has the values that the result does not have, if they are known."""
     return {name: values.get(name) if find is None else find(result) for name, find in COLUMNS.items()}
 
@@ -116,14 +116,14 @@ def _cell(value: ColumnValue) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[Row]:
+def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
     """Yield all runs as rows of a table. `find` returns the backend with a given name. The store must stay open. Raises StoreError."""
     if isinstance(subject, Experiment):
         return _experiment_rows(store, subject)
     return conversation_rows(subject, find)
 
 
-def _experiment_rows(store: Store, experiment: Experiment) -> Iterator[Row]:
+def _experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
     """Yield all runs of an experiment as rows of a table."""
     runs = store.experiments.runs(experiment.number)
     for index, of_prompt in groupby(runs, lambda run: run.key.prompt_index):
@@ -144,7 +144,7 @@ def _experiment_rows(store: Store, experiment: Experiment) -> Iterator[Row]:
             )
 
 
-def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator[Row]:
+def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
     """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend with a given name."""
     places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
     names = names_of(saved.lanes, find)
