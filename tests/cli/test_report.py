@@ -88,6 +88,9 @@ def test_the_document_is_the_portable_one(history, tmp_path, run_here):
         (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
         (("c7", "--to", "r.json"), "There is no conversation c7 in the history."),
         (("x", "--to", "r.md"), "'x' is not the id of an experiment or a conversation."),
+        (("r1", "--to", "r.md"), "'r1' is not the id of an experiment or a conversation."),
+        (("e1/2", "--to", "r.md"), "'e1/2' is not the id of an experiment or a conversation."),
+        (("\x1b[1m", "--to", "r.md"), "'␛[1m' is not the id of an experiment or a conversation."),
     ],
 )
 def test_mistakes_are_sentences(history, tmp_path, monkeypatch, run_here, argv, sentence):

@@ -29,7 +29,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.replaying.document import document_of_conversation
 from paragone_workbench.experiments.replaying.document_reader import read_conversation
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.reporting.subjects.conversation import conversation_report
+from paragone_workbench.reporting.conversation import conversation_report
 
 
 def text_file(path) -> AttachedFile:

@@ -22,11 +22,11 @@ from paragone_workbench.experiments.known_measurements import (
     known_speeds,
     known_throughputs,
 )
+from paragone_workbench.reporting.experiment import experiment_report
 from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.measurements import common_throughput
+from paragone_workbench.reporting.overview import cautions_of
 from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.reporting.parts.cautions import cautions_of
-from paragone_workbench.reporting.parts.throughput import common_throughput
-from paragone_workbench.reporting.subjects.gathering import report_of
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import Measurement, SavedChoice
@@ -75,7 +75,7 @@ def asked(store, engines):
 
 def reported(store, experiment):
     """The speeds in the first table, and the sections of measurements."""
-    found = report_of(store, experiment, lambda name: Local())
+    found = experiment_report(store, experiment, lambda name: Local())
     column = found.overview.columns.index("speed")
     speeds = [line.cells[column].text for line in found.overview.lines]
     return speeds, [it.title for it in found.sections if it.title in ("Bench", "Fidelity")]
@@ -114,7 +114,7 @@ def test_a_report_compares_speeds_of_the_same_test_only(store):
     short = {"prompt_tokens": 32, "decode_tps": {"mean": 99, "stdev": 0}}
     store.measurements.add(bench(SMOL, created=2.0, tests=(short,)))
     store.measurements.add(bench(LARGE, created=3.0))
-    found = report_of(store, experiment, lambda name: Paper())
+    found = experiment_report(store, experiment, lambda name: Paper())
     assert "are means over the answers" in found.overview.note
 
 
@@ -153,7 +153,7 @@ def test_a_text_of_the_user_counts_if_all_candidates_have_it():
 def first_page(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.03))
-    found = report_of(store, experiment, lambda name: Paper())
+    found = experiment_report(store, experiment, lambda name: Paper())
     cells = {
         line.name: dict(zip(found.overview.columns, line.cells, strict=True)) for line in found.overview.lines
     }

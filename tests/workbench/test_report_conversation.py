@@ -7,8 +7,8 @@ from paragone import Image
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.names import names_of
-from paragone_workbench.reporting.subjects.conversation import conversation_report
-from paragone_workbench.reporting.subjects.subject import conversation_rows
+from paragone_workbench.reporting.conversation import conversation_report
+from paragone_workbench.reporting.runs_table import conversation_rows
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord
@@ -101,12 +101,6 @@ def test_closed_lanes_are_left_out_unless_all_are_closed():
     assert len(report(saved).engines) == 2
 
 
-def test_lanes_with_one_engine_have_names_of_their_own():
-    saved = conversation("Why?", "Because.", "It is.")
-    saved.lanes[1].definition = SMOL
-    assert [it.name for it in report(saved).engines] == ["smol", "smol-2"]
-
-
 def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     saved = conversation("Why?", "Because.", "It is.", "So.")
     saved.lanes[0].closed = True
@@ -115,7 +109,7 @@ def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     names = names_of(saved.lanes, Registry().find)
     assert [names[lane.id] for lane in saved.lanes] == ["smol (paper)", "smol", "smol (ollama)"]
     assert [it.name for it in report(saved).engines] == ["smol", "smol (ollama)"]
-    assert {row.cells()["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
+    assert {row["engine"] for row in conversation_rows(saved, Registry().find)} >= {"smol (paper)"}
 
 
 def test_images_and_a_prompt_for_some_lanes():
@@ -132,7 +126,7 @@ def test_the_table_has_all_runs_also_those_on_no_path():
     unseen = Run(ended("Unseen."), prompt=saved.conversation.prompts[0])
     unseen.number = 9
     saved.lanes[0].runs.append(unseen)
-    rows = [row.cells() for row in conversation_rows(saved, Registry().find)]
+    rows = list(conversation_rows(saved, Registry().find))
     assert [(it["run"], it["engine"], it["repetition"], it["chosen"], it["text"]) for it in rows] == [
         ("r1", "smol", 0, True, "Because."),
         ("r9", "smol", 1, False, "Unseen."),

@@ -11,11 +11,10 @@ from tests.workbench.report_subjects import add_experiment, ended
 from paragone import Json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.engine_identity import measured_identity
+from paragone_workbench.reporting import experiment as experiments
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.reporting.subjects import selection as selections
-from paragone_workbench.reporting.subjects.gathering import report_of
-from paragone_workbench.reporting.subjects.subject import rows_of
+from paragone_workbench.reporting.runs_table import rows_of
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Measurement, RunKey, SavedVote
 
@@ -31,11 +30,16 @@ def find(name):
 
 
 def report(store, experiment):
-    return report_of(store, experiment, find)
+    return experiments.experiment_report(store, experiment, find)
 
 
 def section(found, title):
     return next((it for it in found.sections if it.title == title), None)
+
+
+def texts(chart):
+    """The rows of a chart: the name and the texts of the cells."""
+    return [(line.name, *(cell.text for cell in line.cells)) for line in chart.lines]
 
 
 def measurements(store, experiment):
@@ -104,21 +108,21 @@ def test_each_tag_that_some_prompts_have_has_a_pass_rate(store):
             add_experiment(store, {7: ("a", "b")}, assertions={7: PASSED}, tags={7: ("x", "y")}, name="one"),
             Registry().find,
         )
-        if it.scores
+        if it["scores"]
     ]
-    cells = row.cells()
-    assert (cells["tags"], cells["scores"], cells["expected"]) == ("x; y", "contains=0.5", None)
+    assert (row["tags"], row["scores"], row["expected"]) == ("x; y", "contains=0.5", None)
 
 
 def test_assertions_make_a_pass_rate(store):
     found = report(
         store, add_experiment(store, {0: ("a", "b"), 1: ("c", "d")}, assertions={0: FAILED, 1: PASSED})
     )
-    rate, score = section(found, "Results").charts[:2]
-    assert (rate.title, rate.figures[0].name, rate.figures[0].text) == ("Pass rate", "large", "50.0%")
-    assert rate.figures[0].low < 0.5 < rate.figures[0].high
-    assert (score.title, score.figures[0].text) == ("Score of contains", "0.500")
-    assert (score.place(0.5), rate.place(0.5)) == (50, 50)
+    rate, score = section(found, "Results").tables[:2]
+    assert (rate.title, texts(rate)) == ("Pass rate", [("large", "50.0%", "9.5 to 90.5", "2 prompts")])
+    assert (score.title, texts(score)) == ("Score of contains", [("large", "0.500", "1 prompt")])
+    (left, _), (right, _) = rate.lines[0].mark.ends
+    assert (left, rate.lines[0].mark.x, right) == pytest.approx((9.5, 50, 90.5), abs=0.1)
+    assert (score.lines[0].mark.x, score.lines[0].mark.ends) == (50, None)
     first, second = found.prompts()
     assert [it.rounds[0][1].verdict for it in (first, second)] == ["failed", "passed"]
     (check,) = first.rounds[0][1].checks
@@ -146,7 +150,7 @@ def test_a_section_says_how_to_read_the_differences(store, pieces):
 
 
 def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
-    monkeypatch.setattr(selections, "PROMPTS_SHOWN", 3)
+    monkeypatch.setattr(experiments, "PROMPTS_SHOWN", 3)
     answers = {0: ("a b", "a b"), 1: ("a b", "a c"), 2: ("a b", "c d"), 3: ("a", "a"), 4: ("a", "a")}
     found = report(store, add_experiment(store, answers, assertions={4: FAILED}))
     assert [prompt.number for prompt in found.prompts()] == [4, 2, 1]
@@ -156,7 +160,7 @@ def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
 
 @pytest.mark.slow
 def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, monkeypatch):
-    monkeypatch.setattr(selections, "PROMPTS_SHOWN", 3)
+    monkeypatch.setattr(experiments, "PROMPTS_SHOWN", 3)
     long = "word " * 5_000
 
     def added(prompts):
@@ -231,7 +235,7 @@ def test_an_experiment_without_runs(store):
     experiment = add_experiment(store, {})
     found = report(store, dataclasses.replace(experiment, prompts=2))
     assert list(found.prompts()) == []
-    assert section(found, "Results").charts == ()
+    assert section(found, "Results").tables == ()
     assert found.conditions is None
     assert "".join(html_pieces(found, 0.0)).endswith("</html>")
 
@@ -289,18 +293,22 @@ def test_votes_make_ratings(store):
     for winner in ("0", "0", "0", "tie"):
         store.votes.add(vote(experiment, winner))
     ratings = section(report(store, experiment), "Ratings")
-    (chart,) = ratings.charts
-    assert [it.name for it in chart.figures] == ["smol", "large"]
-    assert chart.figures[0].value > 1000 > chart.figures[1].value
-    assert chart.start <= chart.figures[1].low
-    assert chart.figures[0].high <= chart.end
+    (chart,) = ratings.tables
+    first, second = chart.lines
+    assert (first.name, second.name) == ("smol", "large")
+    assert float(first.cells[0].text) > 1000 > float(second.cells[0].text)
+    assert first.cells[2].text == "3 won, 0 lost, 1 tied"
+    for mark in (first.mark, second.mark):
+        (left, _), (right, _) = mark.ends
+        assert mark.kind == "dot"
+        assert 0 <= left < mark.x < right <= 100
 
 
 def test_votes_that_were_not_blind_are_only_counted(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     store.votes.add(vote(experiment, "0", blind=False))
     ratings = section(report(store, experiment), "Ratings")
-    assert ratings.charts == ()
+    assert ratings.tables == ()
     assert ratings.remarks[0].text == "No vote was blind, so there is nothing to rate."
 
 
@@ -331,15 +339,13 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
     store.measurements.add(fidelity(LARGE, renamed, created=2.0, kld=0.25))
     store.measurements.add(fidelity(LARGE, reloaded, created=3.0, kld=0.1))
     (found,) = measurements(store, experiment)
-    kld, top, bits = found.charts
-    assert [(it.name, it.text) for it in kld.figures] == [
-        ("smol", "0.2500 nats, large"),
-        ("noise floor", "0.0010 nats"),
-    ]
+    kld, top, bits = found.tables
     # Student's t: 2.776 standard errors to each side for 5 windows; a share ends at 100%
-    assert (kld.figures[0].interval, kld.figures[1].interval) == ("0.2222 to 0.2778", "")
-    assert (top.figures[0].text, bits.figures[0].text) == ("90.0%", "1.100")
-    assert top.figures[0].interval == "76.1 to 100.0"
+    assert texts(kld) == [
+        ("smol", "0.2500 nats, large", "0.2222 to 0.2778"),
+        ("noise floor", "0.0010 nats", ""),
+    ]
+    assert (texts(top), texts(bits)) == ([("smol", "90.0%", "76.1 to 100.0")], [("smol", "1.100")])
     assert found.remarks[0].text.endswith(
         "against large (paper:/m/large), over book.txt, with 1,275 tokens scored."
     )
@@ -381,17 +387,17 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
     store.measurements.add(bench(reloaded, created=3.0))
     (found,) = measurements(store, experiment)
     assert found.title == "Bench"
-    prefill, decode, ttft = found.charts
-    assert [(it.name, it.text, it.count) for it in prefill.figures] == [
+    prefill, decode, ttft = found.tables
+    assert texts(prefill) == [
         ("smol", "420 ± 8 tokens/s", "prompt 512"),
         ("large", "420 ± 8 tokens/s", "prompt 512"),
         ("smol", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
         ("large", "420 ± 8 tokens/s", "prompt 2,048, depth 4,096"),
     ]
-    assert (prefill.figures[0].low, prefill.figures[0].high) == pytest.approx((412.02, 428.06))
-    assert prefill.figures[0].interval == ""
-    assert (decode.figures[0].text, decode.figures[0].low) == ("30.5 ± 0.0 tokens/s", None)
-    assert [it.text for it in ttft.figures] == ["1,250 ± 500 ms"] * 2
+    (left, _), (right, _) = prefill.lines[0].mark.ends
+    assert (left, right) == (pytest.approx(100 * 412.02 / 428.06, abs=0.01), 100)
+    assert (decode.lines[0].cells[0].text, decode.lines[0].mark.ends) == ("30.5 ± 0.0 tokens/s", None)
+    assert [it.cells[0].text for it in ttft.lines] == ["1,250 ± 500 ms"] * 2
     assert found.remarks[0].text.endswith(
         " by paragone bench, mean ± standard deviation of 3 runs, 64 tokens generated in each."
     )
@@ -402,7 +408,7 @@ def test_each_engine_has_its_own_newest_bench(store):
     store.measurements.add(bench(SMOL, LARGE, created=1.0))
     store.measurements.add(bench(LARGE, created=2.0))
     newer, older = measurements(store, experiment)
-    assert [[it.name for it in view.charts[0].figures] for view in (newer, older)] == [["large"], ["smol"]]
+    assert [[it.name for it in view.tables[0].lines] for view in (newer, older)] == [["large"], ["smol"]]
 
 
 def test_what_a_bench_could_not_measure_is_said(store):
@@ -430,13 +436,15 @@ def test_engines_that_differ_in_sampling_only_have_one_fidelity(store):
     experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(SMOL, warm))
     store.measurements.add(fidelity(LARGE, SMOL, created=1.0, kld=0.5))
     (found,) = measurements(store, experiment)
-    assert [it.name for it in found.charts[1].figures] == ["smol, warm"]
+    assert [it.name for it in found.tables[1].lines] == ["smol, warm"]
 
 
 def test_a_chart_of_zeros_has_an_axis(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     key = RunKey(prompt_index=0, engine_index=0, repetition=0)
     store.experiments.save(experiment.number, key, ended("", metrics=RunMetrics(ttft_s=0.0)))
-    charts = {it.title: it for it in section(report(store, experiment), "Results").charts}
-    assert charts["TTFT"].place(0.0) == 0
-    assert charts["TTFT"].place(9.9) == 100
+    store.experiments.save(
+        experiment.number, RunKey(0, 1, 0), ended("", LARGE, metrics=RunMetrics(ttft_s=0.0))
+    )
+    charts = {it.title: it for it in section(report(store, experiment), "Results").tables}
+    assert [it.mark.x for it in charts["TTFT"].lines] == [0.0, 0.0]

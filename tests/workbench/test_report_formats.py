@@ -16,11 +16,10 @@ from tests.workbench.report_subjects import add_experiment, conversation
 
 from paragone import InputError, Json, ParagoneError
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.reporting.file import format_of, write
+from paragone_workbench.reporting.conversation import conversation_report
+from paragone_workbench.reporting.file import find_subject, format_of, write
 from paragone_workbench.reporting.markdown import markdown_pieces
-from paragone_workbench.reporting.subjects.conversation import conversation_report
-from paragone_workbench.reporting.subjects.subject import conversation_rows, find_subject, rows_of
-from paragone_workbench.reporting.table import COLUMNS, csv_pieces
+from paragone_workbench.reporting.runs_table import COLUMNS, conversation_rows, csv_pieces, rows_of
 from paragone_workbench.visible_text import visible
 
 # Markdown
@@ -106,23 +105,6 @@ def test_lines_end_as_rfc_4180_says():
 # The file
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("report", "must end in .html, .md, .csv or .json"),
-        ("report.pdf", "must end in .html, .md, .csv or .json"),
-        ("folder.html", "is a folder"),
-        ("nowhere/report.html", "does not exist"),
-        ("pipe.html", "is not a regular file"),
-    ],
-)
-def test_a_file_that_cannot_be_written(tmp_path, name, sentence):
-    (tmp_path / "folder.html").mkdir()
-    os.mkfifo(tmp_path / "pipe.html")
-    with pytest.raises(InputError, match=sentence):
-        format_of(tmp_path / name)
-
-
 def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
     pipe = tmp_path / "pipe.html"
     os.mkfifo(pipe)
@@ -142,16 +124,10 @@ def test_a_link_to_itself_is_replaced(tmp_path):
     assert link.read_text() == "x"
 
 
-@pytest.mark.parametrize("length", [250, 3000])
-def test_a_name_that_is_too_long(tmp_path, length):
-    path = tmp_path / f"{'l' * length}.html"
+def test_a_name_that_is_too_long_for_the_file_beside_it(tmp_path):
+    path = tmp_path / f"{'l' * 250}.html"
     with pytest.raises(ParagoneError, match="cannot be written: File name too long"):
         write(path, "x" * (format_of(path) == "html"))
-
-
-def test_a_name_that_is_too_long_is_found_before_the_work(tmp_path):
-    with pytest.raises(InputError, match="cannot be written: File name too long"):
-        format_of(tmp_path / f"{'l' * 300}.html")
 
 
 def test_the_suffix_may_be_in_capitals():
@@ -189,29 +165,7 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, pieces):
     assert os.listdir(tmp_path) == ["old.md"]
 
 
-def test_a_full_disk_is_a_sentence():
-    with pytest.raises(ParagoneError) as caught:
-        write(Path("/dev/full/../shm/x.md"), full())
-    assert "cannot be written" in caught.value.sentence
-
-
 def test_a_new_file_has_the_usual_permissions(tmp_path):
     write(tmp_path / "a.md", ["x"])
     (tmp_path / "b.md").touch()
     assert (tmp_path / "a.md").stat().st_mode == (tmp_path / "b.md").stat().st_mode
-
-
-# Ids
-
-
-@pytest.mark.parametrize("text", ["e9", "c9", "r1", "3", "e", "", "e1/2", "e-1", "\x1b[1m"])
-def test_an_unknown_id_is_answered_with_the_known_ones(home, text):
-    with closing(open_store()) as store:
-        with pytest.raises(InputError) as caught:
-            find_subject(store, text)
-        assert caught.value.hint == "The history has none yet."
-        add_experiment(store, {0: ("a", "b")})
-        with pytest.raises(InputError) as caught:
-            find_subject(store, text)
-    assert caught.value.hint == "The newest are: e1 (colours.jsonl)."
-    assert "\x1b" not in caught.value.sentence

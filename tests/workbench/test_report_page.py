@@ -10,8 +10,8 @@ from tests.workbench.conversation_writer import change_result
 from tests.workbench.report_subjects import conversation, ended
 
 from paragone import Caution, ParagoneError
+from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.reporting.subjects.conversation import conversation_report
 from paragone_workbench.runs.run import Run
 from paragone_workbench.visible_text import visible
 

@@ -3,11 +3,8 @@
 import dataclasses
 import re
 from contextlib import closing
-from itertools import combinations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import add_experiment
@@ -24,10 +21,9 @@ from tests.workbench.test_report_page import HOSTILE, Parsed
 
 from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.reporting.label_placement import HEIGHT, LONGEST, WIDTH, Spot, placed, width_of
+from paragone_workbench.reporting.charts import plots_of
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.reporting.parts.plots import front, plots_of
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
@@ -211,7 +207,7 @@ def test_throughput_with_users_at_once_is_shown(store):
     assert {row["speed"].text for row in lines(found).values()} == {"30.5/s"}  # a later bench has no users
     store.measurements.add(with_users(bench(SMOL, LARGE, created=3.0), [smol, large]))
     (section_,) = measurements(store, experiment)
-    (table,) = section_.tables
+    table = section_.tables[0]
     assert [(it.name, it.note, it.cells[0].text) for it in table.lines] == [
         ("smol", "1 user", "30.0"), ("large", "1 user", "20.0"), ("smol", "4 users", "90.0"),
         ("large", "4 users", "50.0"), ("large", "16 users", "60.0"),
@@ -250,7 +246,7 @@ def test_what_a_fidelity_found_is_said(store):
         ),
         ("smol loops.", True),
     ]
-    assert "tiny below 0.01" in found.charts[0].note
+    assert "tiny below 0.01" in found.tables[0].note
 
 
 def test_speeds_of_one_row_come_from_one_source(store):
@@ -356,11 +352,6 @@ def test_differences_that_do_not_decide_are_folded(store):
 # Plots
 
 
-def test_the_front_has_the_engines_that_no_other_exceeds():
-    assert front([(-3, 5), (-2, 4), (-2.5, 3), (-1, 1)]) == [0, 1, 3]
-    assert front([(1, 1), (1, 1)]) == [0, 1]
-
-
 def engine(name, size, rate):
     return EngineFigures(engine=name, size=size, decode_tps=1e9 / size, pass_rate=rate, prompts=60)
 
@@ -369,53 +360,30 @@ def test_a_plot_marks_the_front_and_the_chosen_engine():
     figures = [engine("big", 4e9, 0.7), engine("bad", 3e9, 0.4), engine("small", 2e9, 0.6)]
     by_size, by_speed = plots_of(figures, "small")
     assert by_size.title == "Pass rate over size of the weights"
-    assert by_size.x.title == "size of the weights (GB)"
-    assert [(it.name, it.in_front, it.chosen) for it in by_size.points] == [
-        ("big", True, False), ("bad", False, False), ("small", True, True),
-    ]  # fmt: skip
-    assert [it.name for it in by_size.front] == ["small", "big"]
-    assert [it.name for it in by_speed.front] == ["big", "small"]
-    assert all(it.low > it.y > it.high for it in by_size.points)
-    assert 2 <= len(by_size.x.ticks) <= 6
-    assert by_size.points[0].text == "4 GB, 70.0%"
+    assert [axis.title for axis in by_size.axes] == ["size of the weights (GB)", "pass rate (%)"]
+    assert [(it.name, it.note, it.mark.kind, it.stands_out) for it in by_size.lines] == [
+        ("big", "Pareto front", "dot", False),
+        ("bad", "", "ring", False),
+        ("small", "Pareto front", "dot", True),
+    ]
+    assert [it.name for it in by_speed.lines if it.note] == ["big", "small"]
+    for line in by_size.lines:
+        (x, low), (_, high) = line.mark.ends
+        assert x == line.mark.x
+        assert low > line.mark.y > high
+    assert 2 <= len(by_size.axes[0].ticks) <= 6
+    assert [it.text for it in by_size.lines[0].cells] == ["4 GB", "70.0%"]
     assert "although" not in by_size.note
     above = [engine("big", 4e9, 0.6), engine("small", 2e9, 0.7)]
-    assert "big is chosen although it is not on the line" in plots_of(above, "big")[0].note
+    assert "big is chosen although it is not on the front" in plots_of(above, "big")[0].note
     assert plots_of(figures[:1], None) == ()
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_equal_engines_have_a_plot(rate):
     plot, _ = plots_of([engine("a", 1e6, rate), engine("b", 1e6, rate)], None)
-    assert {it.in_front for it in plot.points} == {True}
-    assert all(0 <= it.x <= 100 and 0 <= it.y <= HEIGHT for it in plot.points)
-
-
-spots = st.builds(Spot, st.floats(0, 100), st.floats(0, HEIGHT))
-
-
-@given(
-    points=st.lists(st.tuples(st.text(min_size=1, max_size=40), spots), min_size=1, max_size=12),
-    width=st.sampled_from([WIDTH, 500, 1100]),
-)
-def test_no_two_names_overlap_at_any_width(points, width):
-    labels = placed(points, [spot for _, spot in points])
-    boxes = []
-    for (_, spot), label in zip(points, labels, strict=True):
-        if label is not None:
-            long = width_of(label.text)
-            x = spot.x / 100 * width + label.offset
-            boxes.append(
-                (x - (0 if label.right else long), x + (long if label.right else 0), spot.y + label.shift)
-            )
-    for (left, right, y), (other_left, other_right, other_y) in combinations(boxes, 2):
-        assert right <= other_left or other_right <= left or abs(y - other_y) >= 12
-
-
-def test_a_long_name_keeps_its_beginning_and_its_end():
-    (label,) = placed([("a-very-long-name-of-a-fine-tuned-model-Q4_K_M", Spot(50, 100))], [])
-    assert re.fullmatch(r"a-ver.*….*4_K_M", label.text)
-    assert width_of(label.text) <= LONGEST[1]
+    assert {it.note for it in plot.lines} == {"Pareto front"}
+    assert all(0 <= place <= 100 for it in plot.lines for place in (it.mark.x, it.mark.y))
 
 
 # What strangers write

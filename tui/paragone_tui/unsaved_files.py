@@ -77,8 +77,8 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
 
 
 def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
+    from paragone_workbench.reporting.conversation import conversation_report
     from paragone_workbench.reporting.markdown import markdown_pieces
-    from paragone_workbench.reporting.subjects.conversation import conversation_report
 
     return markdown_pieces(conversation_report(conversation, find), time.time())
 

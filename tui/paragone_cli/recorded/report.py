@@ -14,7 +14,7 @@ from paragone_cli.command_line.saved import opened_store
 from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.exporting.report import write_report
-from paragone_workbench.reporting.file import format_of
+from paragone_workbench.reporting.file import format_of, newest
 from paragone_workbench.store.store import Store
 
 
@@ -56,8 +56,6 @@ def report(args: ReportArguments) -> int:
 
 def _without_subject() -> InputError:
     """Return the error for a command without an id. Raises StoreError."""
-    from paragone_workbench.reporting.subjects.subject import newest
-
     with closing(Store.open()) as store:
         return InputError(
             "No experiment and no conversation was named.",

@@ -78,12 +78,12 @@ def _all(store: Store) -> Iterator[int]:
 
 
 def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
+    from paragone_workbench.reporting.conversation import conversation_report
     from paragone_workbench.reporting.markdown import markdown_pieces
-    from paragone_workbench.reporting.subjects.gathering import report_of
 
     for position, number in enumerate(numbers):
         yield "\n" if position else ""
-        yield from markdown_pieces(report_of(store, store.load(number), find), time.time())
+        yield from markdown_pieces(conversation_report(store.load(number), find, store), time.time())
 
 
 def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.reporting.file import ReportFormat, format_of, write
+from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
@@ -23,24 +23,27 @@ def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup,
 
 def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: BackendLookup) -> Iterator[str]:
     """Yield the content of the file. Only the modules and libraries of the file's format are imported."""
-    from paragone_workbench.reporting.subjects.subject import find_subject, rows_of
-
     subject = find_subject(store, subject_id)
     match file_format:
         case "json":
             yield from _document(subject, find)
         case "csv":
-            from paragone_workbench.reporting.table import csv_pieces
+            from paragone_workbench.reporting.runs_table import csv_pieces, rows_of
 
             yield from csv_pieces(rows_of(store, subject, find))
         case "html" | "md":
-            from paragone_workbench.reporting.subjects.gathering import report_of
+            from paragone_workbench.reporting.conversation import conversation_report
+            from paragone_workbench.reporting.experiment import experiment_report
 
             if file_format == "html":
                 from paragone_workbench.reporting.page import html_pieces as pieces
             else:
                 from paragone_workbench.reporting.markdown import markdown_pieces as pieces
-            yield from pieces(report_of(store, subject, find), time.time())
+            if isinstance(subject, Experiment):
+                report = experiment_report(store, subject, find)
+            else:
+                report = conversation_report(subject, find, store)
+            yield from pieces(report, time.time())
 
 
 def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:

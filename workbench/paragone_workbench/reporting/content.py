@@ -2,58 +2,113 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from paragone import Message
 from paragone.wording import shortened
-from paragone_workbench.reporting.drawings import Chart, Plot, Table
 from paragone_workbench.store.experiment_records import AssertionResult
 
 _BEGINNING = 100
 """Largest number of characters of `PromptView.beginning`."""
+_STEPS = (1, 2, 2.5, 5, 10)
+_TICKS = 4
+"""The largest number of intervals between the ticks of an axis."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(NamedTuple):
     """A property with its value."""
 
     name: str
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineView:
-    """An engine, with its loaded model and the options that were set."""
-
-    name: str
-    facts: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
+class Remark(NamedTuple):
     """A sentence about a result. `stands_out` says that the sentence reports a difference or a failure."""
 
     text: str
     stands_out: bool = False
 
 
+class Axis(NamedTuple):
+    """The values at the ends of an axis, and its title with the unit."""
+
+    start: float
+    end: float
+    title: str = ""
+
+    def place(self, value: float) -> float:
+        """Return where a value is on the axis, from 0 to 100. A value beyond an end is put at that end."""
+        return round(max(0.0, min(100.0, 100 * (value - self.start) / (self.end - self.start))), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """The round numbers on the axis, each after its place."""
+        widest = (self.end - self.start) / _TICKS
+        power = 10 ** math.floor(math.log10(widest))
+        step = next(step * power for step in _STEPS if step * power >= widest)
+        counts = range(math.ceil(self.start / step), math.floor(self.end / step) + 1)
+        return [(self.place(step * count), f"{step * count:,.6g}") for count in counts]
+
+
+class ChartMark(NamedTuple):
+    """A value in a drawing, with the ends of its interval. All places are percentages, from the left and from the top.
+
+    A ring is a dot that is not filled.
+    """
+
+    kind: Literal["bar", "dot", "ring"]
+    x: float
+    y: float
+    ends: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+class TableCell(NamedTuple):
+    """A value in a table, with a detail such as its interval below it; both may be empty."""
+
+    text: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLine:
+    """A row of a table, with a cell for each column. `note` is a word or two, such as `reference` or `20 prompts`."""
+
+    name: str
+    cells: tuple[TableCell, ...]
+    note: str = ""
+    stands_out: bool = False
+    mark: ChartMark | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table. If its rows have marks, they are drawn: each in its row, or, with two axes, all in one plot.
+
+    `first` is the title of the column with the names of the rows; `note` says how to read the table.
+    """
+
+    title: str = ""
+    first: str = "engine"
+    columns: tuple[str, ...]
+    lines: tuple[TableLine, ...]
+    note: str = ""
+    axes: tuple[Axis, Axis] | None = None
+
+    @property
+    def is_chart(self) -> bool:
+        """Whether each row has a drawing."""
+        return self.axes is None and any(line.mark is not None for line in self.lines)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Results of one kind.
-
-    Attributes:
-        title: The kind of the results.
-        remarks: Sentences about the results.
-        rest: More sentences, which are folded.
-        note: How to read the results.
-        folded: Whether the section has details, which are folded at the end of the report.
-    """
+    """Results of one kind. `rest` has more remarks, which are folded; a folded section is at the end of the report."""
 
     title: str
     tables: tuple[Table, ...] = ()
-    charts: tuple[Chart, ...] = ()
     remarks: tuple[Remark, ...] = ()
     rest: tuple[Remark, ...] = ()
     note: str = ""
@@ -62,7 +117,7 @@ class Section:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show."""
-        return not (self.tables or self.charts or self.remarks or self.rest)
+        return not (self.tables or self.remarks or self.rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +125,6 @@ class ReportVerdict:
     """Which engine to deploy, in words.
 
     Attributes:
-        headline: The decision.
         reasons: Why the engine is chosen, with its cost and the certainty of the decision.
         not_chosen: Why the other engines are not chosen.
         not_measured: Which figures are unknown, and why.
@@ -83,17 +137,25 @@ class ReportVerdict:
     not_measured: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
 
+    @property
+    def doubts(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The sentences that follow the first table, with their titles."""
+        doubts = (
+            ("Not chosen, and why", self.not_chosen),
+            ("Read with care", self.cautions),
+            ("Not measured", self.not_measured),
+        )
+        return [(title, sentences) for title, sentences in doubts if sentences]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+
+class Conditions(NamedTuple):
     """Whether engines answered under the same conditions: the verdict, and what differed or is unknown."""
 
     verdict: str
     remarks: tuple[Remark, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class Segment(NamedTuple):
     """A part of an answer. `differs` says that the first engine's answer lacks this part."""
 
     text: str
@@ -106,14 +168,10 @@ class AnswerView:
 
     Attributes:
         engine: The name of the engine, or of the lane.
-        segments: The answer, with the differences from the first engine's.
-        thinking: The thinking of a reasoning model before the answer.
         left_out: How much of the answer is not shown, as a sentence; empty if the whole answer is shown.
         compared: How the answer differs from the first engine's, as a sentence; empty for the first engine.
         figures: Tokens and speeds, in one line.
         remarks: Failures, warnings, and which variant the answer is.
-        checks: The results of the assertions.
-        settings: The settings in force.
     """
 
     engine: str
@@ -146,10 +204,7 @@ class PromptView:
 
     Attributes:
         number: Index of the prompt in the suite, from 0, or its number in the conversation, from 1.
-        title: The heading: `#0` in a suite, as in the terminal, `Prompt 1` in a conversation.
         messages: The messages of the request, without earlier turns of a conversation.
-        facts: Expected answer, tags, images.
-        remarks: Special properties of the prompt, such as that it was edited.
         rounds: The answers side by side; one tuple for each repetition.
         left_out: How many repetitions are not shown, as a sentence; empty if all are shown.
         conditions: Whether the engines answered under the same conditions; None if `ReportContent.conditions` is set.
@@ -174,20 +229,23 @@ class PromptView:
         return shortened(" ".join(self.messages[-1].text.split()), _BEGINNING) if self.messages else ""
 
 
+class EngineView(NamedTuple):
+    """An engine, with its loaded model and the options that were set."""
+
+    name: str
+    facts: tuple[Fact, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
     """A report, whose answers are read from the history one prompt at a time.
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
-        title: The name of the suite, or the title of the conversation.
-        summary: Numbers of engines or lanes, prompts and repetitions, in one line.
         facts: Date, schedule, machine.
         verdict: Which engine to deploy; None for a conversation.
         overview: A row for each engine.
-        plots: The quality of the engines over their memory and speed.
         engines: The engines. Each other engine is compared with the first.
-        sections: The results: figures, differences between the engines, ratings by votes, earlier measurements.
         conditions: Whether the engines answered under the same conditions; None if each prompt has its own conditions.
         prompts: Returns an iterator over the prompts that the report shows.
         left_out: How many prompts are not shown, as a sentence; empty if all are shown.
@@ -198,12 +256,12 @@ class ReportContent:
     title: str
     summary: str
     facts: tuple[Fact, ...]
-    verdict: ReportVerdict | None
+    verdict: ReportVerdict | None = None
     overview: Table
-    plots: tuple[Plot, ...]
+    plots: tuple[Table, ...] = ()
     engines: tuple[EngineView, ...]
     sections: tuple[Section, ...]
-    conditions: Conditions | None
+    conditions: Conditions | None = None
     prompts: Callable[[], Iterator[PromptView]]
     left_out: str
     sound: int = 0

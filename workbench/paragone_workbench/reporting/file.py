@@ -1,4 +1,4 @@
-"""Writes a report into a file, in the format of its suffix."""
+"""The subject of a report, which is an experiment or a conversation of the history, and the file of the report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from paragone import InputError
+from paragone_workbench.experiments.ids import parse_id
 from paragone_workbench.experiments.output_file import check_target, replacing
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+from paragone_workbench.visible_text import visible
 
 ReportFormat: TypeAlias = Literal["html", "md", "csv", "json"]
 """The suffixes of reports' file names."""
+_SUGGESTED = 5
+"""Number of conversations that the message about an unknown id lists."""
 
 
 def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:
@@ -34,3 +41,26 @@ def write(path: Path, pieces: Iterable[str]) -> int:
         for piece in pieces:
             file.write(piece)
     return path.stat().st_size
+
+
+def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
+    """Return the experiment (`e3`) or the conversation (`c7`) with this id.
+
+    Raises InputError, with the ids of the newest subjects, for an unknown id, and StoreError if the history cannot be read.
+    """
+    found = parse_id(text)
+    if found is None or found.kind == "r" or found.run is not None:
+        raise InputError(
+            f"{visible(text)!r} is not the id of an experiment or a conversation.", hint=newest(store)
+        )
+    try:
+        return store.experiments.get(found.number) if found.kind == "e" else store.load(found.number)
+    except InputError:
+        kind = "experiment" if found.kind == "e" else "conversation"
+        raise InputError(f"There is no {kind} {text} in the history.", hint=newest(store)) from None
+
+
+def newest(store: Store) -> str:
+    """Return a hint with the ids of the newest experiments and conversations."""
+    found = store.conversations(_SUGGESTED)
+    return store.experiments.newest([f"c{summary.number} ({summary.title})" for summary in found])

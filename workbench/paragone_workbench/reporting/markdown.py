@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
 from paragone_workbench.reporting.content import (
@@ -12,10 +12,11 @@ from paragone_workbench.reporting.content import (
     PromptView,
     Remark,
     ReportContent,
-    ReportVerdict,
     Section,
+    Table,
+    TableCell,
+    TableLine,
 )
-from paragone_workbench.reporting.drawings import Chart, Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import date_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
@@ -30,11 +31,10 @@ def markdown_pieces(report: ReportContent, now: float) -> Iterator[str]:
         yield f"# {_inline(report.verdict.headline)}\n\n{named} · {_inline(report.summary)}\n\n"
         yield from (f"{_inline(reason)}\n\n" for reason in report.verdict.reasons)
     yield _table(report.overview)
-    for plot in report.plots:
-        front = ", ".join(_inline(point.name) for point in plot.front)
-        yield f"**{_inline(plot.title)}.** On the line: {front}. {_inline(plot.note)}\n\n"
+    yield from map(_table, report.plots)
     if report.verdict is not None:
-        yield from _doubts(report.verdict)
+        for title, sentences in report.verdict.doubts:
+            yield f"{title}:\n\n{_list(map(_inline, sentences))}"
     yield from (_section(section) for section in report.sections if not section.folded)
     yield "## Answers\n\n"
     if report.left_out:
@@ -52,18 +52,8 @@ def markdown_pieces(report: ReportContent, now: float) -> Iterator[str]:
 
 def _section(section: Section) -> str:
     note = f"{_inline(section.note)}\n\n" if section.note else ""
-    parts = (*map(_table, section.tables), *map(_chart, section.charts))
-    return f"## {_inline(section.title)}\n\n{''.join(parts)}{_remarks(section.remarks)}{_remarks(section.rest)}{note}"
-
-
-def _doubts(verdict: ReportVerdict) -> Iterator[str]:
-    for title, sentences in (
-        ("Not chosen, and why", verdict.not_chosen),
-        ("Read with care", verdict.cautions),
-        ("Not measured", verdict.not_measured),
-    ):
-        if sentences:
-            yield f"{title}:\n\n{_list(map(_inline, sentences))}"
+    tables, remarks = "".join(map(_table, section.tables)), _remarks((*section.remarks, *section.rest))
+    return f"## {_inline(section.title)}\n\n{tables}{remarks}{note}"
 
 
 def _prompt(prompt: PromptView) -> Iterator[str]:
@@ -98,23 +88,17 @@ def _answer(answer: AnswerView) -> str:
     return "".join(parts) + _list(lines)
 
 
-def _chart(chart: Chart) -> str:
-    rows = [
-        ("Engine", "Value", "95% interval", "Measured on"),
-        *((_inline(row.name), _inline(row.text), row.interval, row.count) for row in chart.figures),
-    ]
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    return f"**{_inline(chart.title)}.** {_inline(chart.note)}\n\n{_grid(list(zip(*columns, strict=True)))}"
-
-
 def _table(table: Table) -> str:
     rows = [
-        (_inline(table.first), *map(_inline, table.columns)),
-        *((_name(line), *map(_cell, line.cells)) for line in table.lines),
+        [_inline(table.first), *map(_inline, table.columns)],
+        ["---", *("---:" for _ in table.columns)],
+        *([_name(line), *map(_cell, line.cells)] for line in table.lines),
     ]
-    title = f"**{_inline(table.title)}.**\n\n" if table.title else ""
-    note = f"{_inline(table.note)}\n\n" if table.note else ""
-    return f"{title}{_grid(rows)}{note}"
+    title = f"**{_inline(table.title)}.** " if table.title else ""
+    grid = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    about = f"{title}{_inline(table.note)}".rstrip()
+    about = f"{about}\n\n" if about else ""
+    return f"{about}{grid}\n" if title else f"{grid}\n{about}"
 
 
 def _name(line: TableLine) -> str:
@@ -124,13 +108,6 @@ def _name(line: TableLine) -> str:
 
 def _cell(cell: TableCell) -> str:
     return _inline(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    rule = ("---", *("---:" for _ in head[1:]))
-    table = "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *body))
-    return f"{table}\n\n"
 
 
 def _facts(facts: Iterable[Fact]) -> str:

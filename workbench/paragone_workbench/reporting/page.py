@@ -9,7 +9,6 @@ from importlib.metadata import version
 from paragone import InputError
 from paragone.installation import install_command
 from paragone_workbench.reporting.content import ReportContent
-from paragone_workbench.reporting.label_placement import HEIGHT
 from paragone_workbench.reporting.public_text import date_text
 
 try:
@@ -26,16 +25,14 @@ except ModuleNotFoundError as error:
 def html_pieces(report: ReportContent, now: float) -> Iterator[str]:
     """Yield the page. `now` is the time of writing, in seconds since 1970."""
     template = _environment().get_template("report.html.j2")
-    return template.generate(
-        report=report, written=date_text(now), version=version("paragone"), height=HEIGHT
-    )
+    return template.generate(report=report, written=date_text(now), version=version("paragone"))
 
 
 @functools.cache
 def _environment() -> Environment:
-    """Return the environment of all pages, which keeps the compiled templates."""
+    """Return the environment, which keeps the compiled template."""
     return Environment(
-        loader=PackageLoader("paragone_workbench.reporting"),
+        loader=PackageLoader("paragone_workbench.reporting", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

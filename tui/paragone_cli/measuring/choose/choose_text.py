@@ -19,7 +19,7 @@ from paragone_workbench.choosing.figures import (
 )
 from paragone_workbench.choosing.throughput import MOST_USERS
 from paragone_workbench.measure.fidelity.scale import kld_text
-from paragone_workbench.reporting.brief_names import BriefNames
+from paragone_workbench.reporting.public_text import BriefNames
 
 
 def put_decision(

@@ -13,7 +13,7 @@ from paragone.wording import size_text
 from paragone_tui.terminal.text import one_line, visible
 from paragone_workbench.choosing.figures import notes_of, pass_rate_text, speed_text, users_text
 from paragone_workbench.choosing.throughput import MOST_USERS
-from paragone_workbench.reporting.brief_names import BriefNames
+from paragone_workbench.reporting.public_text import BriefNames
 from paragone_workbench.statistics.estimate import number
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from paragone import Message
 from paragone.options import value_text
@@ -12,105 +12,105 @@ from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_an
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
+from paragone_workbench.experiments.engine_identity import measured_identity
 from paragone_workbench.lanes.names import names_of
-from paragone_workbench.reporting.content import (
-    Fact,
-    PromptView,
-    Remark,
-    ReportContent,
-    Section,
-)
-from paragone_workbench.reporting.parts.answers import NamedRun, answers_side_by_side
-from paragone_workbench.reporting.parts.charts import charts_of
-from paragone_workbench.reporting.parts.conditions import conditions_of
-from paragone_workbench.reporting.parts.engines import engine_view
-from paragone_workbench.reporting.parts.overview import overview_of
+from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
+from paragone_workbench.reporting.charts import metric_charts, ratings_sections
+from paragone_workbench.reporting.content import Fact, PromptView, Remark, ReportContent, Section
+from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
+from paragone_workbench.reporting.overview import overview_of
 from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.records import LaneRecord, SavedConversation
+from paragone_workbench.store.store import Store
 from paragone_workbench.visible_text import visible
 
 
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """A lane with its name in the report, and the runs of its path by their prompts."""
+class _Lane(NamedTuple):
+    """A lane with its name in the report, the runs of its path by their prompts, and the newest run that its engine began."""
 
     name: str
     record: LaneRecord
     path: Mapping[Prompt, Run]
+    begun: RunResult | None
 
 
 def conversation_report(
-    saved: SavedConversation,
-    find: BackendLookup,
+    saved: SavedConversation, find: BackendLookup, store: Store | None = None
 ) -> ReportContent:
-    """Return the report of a conversation. `find` returns the backend with a given name."""
-    lanes = _lanes(saved, find)
+    """Return the report of a conversation. `find` returns the backend with a given name.
+
+    `store` has the votes and the measurements; None if the conversation is not saved. Raises StoreError, and InputError if
+    a package for the figures is missing.
+    """
+    names = names_of(saved.lanes, find)
+    lanes = [
+        _Lane(
+            names[lane.id],
+            lane,
+            {run.prompt: run for run in path_to(lane.head) if run.prompt is not None},
+            _last_begun(lane),
+        )
+        for lane in [lane for lane in saved.lanes if not lane.closed] or saved.lanes
+    ]
     prompts = [
         (number, prompt)
         for number, prompt in enumerate(saved.conversation.prompts, 1)
         if any(prompt in lane.path for lane in lanes)
     ]
-    others = len(saved.conversation.prompts) - len(prompts)
     closed = sum(lane.closed for lane in saved.lanes)
+    facts = [
+        Fact("Begun", date_text(saved.conversation.created)),
+        Fact("Last used", date_text(saved.updated)),
+    ]
+    if 0 < closed < len(saved.lanes):
+        facts.append(Fact("Closed lanes", f"{closed}, not shown"))
     values = _values(lanes, [prompt for _, prompt in prompts])
-    charts = charts_of(values)
+    figures = [
+        EngineFigures(
+            engine=lane.name,
+            size=lane.begun.loaded.size if lane.begun is not None and lane.begun.loaded is not None else None,
+        )
+        for lane in lanes
+    ]
+    sections = []
+    if charts := metric_charts(values):
+        sections.append(Section(title="Results", tables=charts))
+    if store is not None:
+        asked = {prompt.id for prompt in saved.conversation.prompts}
+        sections += ratings_sections([vote for vote in store.votes.all() if vote.prompt_id in asked])
+        identities = {
+            names[lane.id]: measured_identity(lane.definition, find(lane.definition.backend))
+            for lane in saved.lanes
+        }
+        sections += measurements_of(saved_measurements(store), identities)
     return ReportContent(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
         summary=f"{counted(len(lanes), 'lane')} · {counted(len(prompts), 'prompt')}",
-        facts=(
-            Fact(name="Begun", value=date_text(saved.conversation.created)),
-            Fact(name="Last used", value=date_text(saved.updated)),
-            *(
-                [Fact(name="Closed lanes", value=f"{closed}, not shown")]
-                if 0 < closed < len(saved.lanes)
-                else []
-            ),
-        ),
-        verdict=None,
-        overview=overview_of(
-            with_speeds_of_answers(list(map(_figures, lanes)), values),
-            reference=None,
-            chosen=None,
-            benched=False,
-        ),
-        plots=(),
-        engines=tuple(
-            engine_view(lane.name, lane.record.definition, _last_begun(lane), find) for lane in lanes
-        ),
-        sections=(Section(title="Results", charts=charts),) if charts else (),
-        conditions=None,
+        facts=tuple(facts),
+        overview=overview_of(with_speeds_of_answers(figures, values)),
+        engines=tuple(engine_view(lane.name, lane.record.definition, lane.begun, find) for lane in lanes),
+        sections=tuple(sections),
         prompts=lambda: _prompts(saved, lanes, prompts, find),
-        left_out=" ".join(_left_out(others, sum(_of_earlier_engines(lane) for lane in lanes))),
+        left_out=" ".join(_left_out(len(saved.conversation.prompts) - len(prompts), lanes)),
     )
 
 
-def _figures(lane: _Lane) -> EngineFigures:
-    run = _last_begun(lane)
-    loaded = None if run is None else run.loaded
-    return EngineFigures(engine=lane.name, size=None if loaded is None else loaded.size)
-
-
-def _lanes(saved: SavedConversation, find: BackendLookup) -> list[_Lane]:
-    """Return the lanes that are not closed; if all are closed, all lanes."""
-    shown = [lane for lane in saved.lanes if not lane.closed] or list(saved.lanes)
-    names = names_of(saved.lanes, find)
-    return [
-        _Lane(names[lane.id], lane, {run.prompt: run for run in path_to(lane.head) if run.prompt is not None})
-        for lane in shown
-    ]
-
-
-def _left_out(others: int, earlier: int) -> Iterator[str]:
+def _left_out(others: int, lanes: list[_Lane]) -> Iterator[str]:
     """Yield sentences on what the report or its figures leave out: prompts on other branches, answers of earlier engines."""
     if others:
         yield (
             f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
             "The CSV and JSON files have all."
         )
+    earlier = sum(
+        not run.result.definition.has_model_of(lane.record.definition)
+        for lane in lanes
+        for run in lane.path.values()
+    )
     if earlier:
         yield (
             f"{counted(earlier, 'answer')} of engines that lanes had before {'is' if earlier == 1 else 'are'} shown, "
@@ -118,17 +118,11 @@ def _left_out(others: int, earlier: int) -> Iterator[str]:
         )
 
 
-def _of_earlier_engines(lane: _Lane) -> int:
-    """Return the number of answers on the lane's path that come from a model that the lane had before."""
-    return sum(not run.result.definition.has_model_of(lane.record.definition) for run in lane.path.values())
-
-
-def _last_begun(lane: _Lane) -> RunResult | None:
+def _last_begun(lane: LaneRecord) -> RunResult | None:
     """Return the newest run that the lane's present engine began."""
-    for run in reversed(lane.record.all_runs):
-        result = run.result
-        if result.loaded is not None and result.definition.has_model_of(lane.record.definition):
-            return result
+    for run in reversed(lane.all_runs):
+        if run.result.loaded is not None and run.result.definition.has_model_of(lane.definition):
+            return run.result
     return None
 
 
@@ -151,10 +145,7 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
 
 
 def _prompts(
-    saved: SavedConversation,
-    lanes: list[_Lane],
-    prompts: list[tuple[int, Prompt]],
-    find: BackendLookup,
+    saved: SavedConversation, lanes: list[_Lane], prompts: list[tuple[int, Prompt]], find: BackendLookup
 ) -> Iterator[PromptView]:
     system = ""
     for number, prompt in prompts:
@@ -185,21 +176,21 @@ def _prompts(
 
 def _facts(prompt: Prompt) -> Iterator[Fact]:
     if prompt.files:
-        yield Fact(name="Files", value=", ".join(public(file.label) for file in prompt.files))
+        yield Fact("Files", ", ".join(public(file.label) for file in prompt.files))
     if prompt.images:
-        yield Fact(name="Images", value=", ".join(public(image.name) for image in prompt.images))
+        yield Fact("Images", ", ".join(public(image.name) for image in prompt.images))
     if prompt.sampling:
         options = ", ".join(f"{name}={value_text(value)}" for name, value in prompt.sampling.items())
-        yield Fact(name="Sampling from here on", value=public(options))
+        yield Fact("Sampling from here on", public(options))
 
 
 def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[Remark]:
     if not everywhere:
-        yield Remark(text="This prompt is not on the path of every lane.")
+        yield Remark("This prompt is not on the path of every lane.")
     places = sum(other.parent is prompt.parent for other in saved.conversation.prompts)
     if places > 1:
         yield Remark(
-            text=f"One of {places} prompts that follow the same prompt: it was edited, or lanes got different prompts."
+            f"One of {places} prompts that follow the same prompt: it was edited, or lanes got different prompts."
         )
 
 
@@ -211,7 +202,7 @@ def _variant(lane: _Lane, run: Run) -> Iterator[Remark]:
         if other.continues is run.continues and other.prompt is run.prompt
     ]
     if len(variants) > 1:
-        yield Remark(text=f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
+        yield Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
     if run.result.definition.name != lane.record.definition.name:
         engine = run.result.definition
-        yield Remark(text=public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
+        yield Remark(public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))

@@ -1,4 +1,4 @@
-"""Runs as answers of a report: their text with the differences marked, their figures, and what went wrong."""
+"""Runs as answers of a report, the conditions under which they ran, and the engines that gave them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from typing import TypeAlias
 
 from paragone import Json
 from paragone.options import value_text
-from paragone.wording import counted
+from paragone.wording import counted, size_text
 from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
-from paragone_workbench.reporting.content import AnswerView, Fact, Remark, Segment
+from paragone_workbench.compare.parity.check import check_parity
+from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.engines.definitions import (
+    BackendLookup,
+    EngineDefinition,
+    address_of,
+    without_secrets,
+)
+from paragone_workbench.reporting.content import AnswerView, Conditions, EngineView, Fact, Remark, Segment
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
@@ -68,7 +76,7 @@ def settings_in_force(run: RunResult) -> tuple[Fact, ...]:
         "threads": settings.threads,
     }
     return tuple(
-        Fact(name=public(name), value=public(value_text(value)))
+        Fact(public(name), public(value_text(value)))
         for name, value in values.items()
         if value not in (None, [], "")
     )
@@ -78,11 +86,11 @@ def _segments(text: str, spans: Iterable[Span]) -> Iterator[Segment]:
     at = 0
     for span in spans:
         if span.start > at:
-            yield Segment(text=text[at : span.start])
-        yield Segment(text=text[span.start : span.end], differs=True)
+            yield Segment(text[at : span.start])
+        yield Segment(text[span.start : span.end], differs=True)
         at = span.end
     if at < len(text) or not text:
-        yield Segment(text=text[at:])
+        yield Segment(text[at:])
 
 
 def _left_out(length: int) -> str:
@@ -106,15 +114,15 @@ def _compared(reference: str, text: str, first: str) -> str:
 
 def _remarks(run: RunResult) -> Iterator[Remark]:
     if run.error:
-        yield Remark(text=public(f"Failed: {run.error}"), stands_out=True)
+        yield Remark(public(f"Failed: {run.error}"), stands_out=True)
     elif run.state in ("stopped", "interrupted"):
-        yield Remark(text=f"The answer was {run.state}.", stands_out=True)
+        yield Remark(f"The answer was {run.state}.", stands_out=True)
     elif run.cut:
-        yield Remark(text=run.cut)
+        yield Remark(run.cut)
     if run.prefilled is not None:
-        yield Remark(text=public(run.prefilled.sentence))
+        yield Remark(public(run.prefilled.sentence))
     for caution in warnings_of(run):
-        yield Remark(text=public(caution.sentence))
+        yield Remark(public(caution.sentence))
 
 
 def _figures(metrics: RunMetrics | None) -> str:
@@ -129,12 +137,61 @@ def _figures(metrics: RunMetrics | None) -> str:
             f"{metrics.tokens_per_step:.1f} tokens a step, {metrics.acceptance:.0%} of the drafts kept"
         )
     if metrics.ttft_s is not None:
-        parts.append(f"first token after {_seconds(metrics.ttft_s)}")
+        ttft = metrics.ttft_s
+        parts.append(f"first token after {f'{1000 * ttft:.0f} ms' if ttft < 1 else f'{ttft:.2f} s'}")
     if metrics.prompt_tokens is not None:
         cached = f", {metrics.cached_tokens:,} of them cached" if metrics.cached_tokens else ""
         parts.append(f"prompt {metrics.prompt_tokens:,} tokens{cached}")
     return " · ".join(parts)
 
 
-def _seconds(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+def conditions_of(answers: Sequence[NamedRun], find: BackendLookup) -> Conditions | None:
+    """Return whether the engines answered a prompt under the same conditions; None for fewer than two answers.
+
+    `find` returns the backend with a given name. Runs that did not begin are left out.
+    """
+    sides = [
+        Side.of_run(run, find(run.definition.backend), name=name)
+        for name, run in answers
+        if run.loaded is not None and run.settings is not None
+    ]
+    if len(sides) < 2:
+        return None
+    parity = check_parity(sides)
+    remarks = [
+        *(
+            Remark(public(f"{it.sentence} {it.advice}".rstrip()), stands_out=not it.is_expected)
+            for it in parity.findings
+        ),
+        *(Remark(public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
+    ]
+    if parity.remark:
+        remarks.append(Remark(parity.remark))
+    return Conditions(f"{parity.verdict.rstrip('.:')}.", tuple(remarks))
+
+
+def engine_view(
+    name: str, definition: EngineDefinition, run: RunResult | None, find: BackendLookup
+) -> EngineView:
+    """Return an engine for the report. `run` is a run of the engine; without a run, the loaded model is unknown."""
+    backend = find(definition.backend)
+    shown = without_secrets(definition, backend)
+    loaded = None if run is None else run.loaded
+    options = ", ".join(f"{key}={value_text(value)}" for key, value in shown.options.items())
+    settings = () if run is None else settings_in_force(run)
+    facts: dict[str, str] = {
+        "Backend": shown.backend,
+        "Model": shown.model,
+        "Server": address_of(shown, backend) or "",
+    }
+    if loaded is not None:
+        facts |= {
+            "Quantization": loaded.quantization or "",
+            "Weights": size_text(loaded.size),
+            "Context": f"{loaded.context:,} tokens" if loaded.context else "",
+        }
+    facts |= {
+        "Options set": options or "none",
+        "In force": ", ".join(f"{fact.name}={fact.value}" for fact in settings if fact.name != "seed"),
+    }
+    return EngineView(public(name), tuple(Fact(key, public(value)) for key, value in facts.items() if value))

@@ -1,13 +1,20 @@
-"""The decision from an experiment, by `choosing`: the verdict, a row for each engine, and the plots."""
+"""The first page of a report of an experiment: which engine to deploy, a row for each engine, the plots and the doubts.
+
+`paragone_workbench.choosing` decides which engine is chosen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
 
+from paragone.wording import counted
 from paragone_workbench.choosing.decision import decide
 from paragone_workbench.choosing.evidence import evidence_of
 from paragone_workbench.choosing.figures import (
+    EngineFigures,
     engine_figures,
     largest,
     loaded_sizes,
@@ -25,27 +32,24 @@ from paragone_workbench.experiments.known_measurements import (
     known_speeds,
     known_throughputs,
 )
-from paragone_workbench.reporting.brief_names import BriefNames
-from paragone_workbench.reporting.content import ReportVerdict
-from paragone_workbench.reporting.drawings import Plot, Table
-from paragone_workbench.reporting.parts.cautions import cautions_of
-from paragone_workbench.reporting.parts.measurements import SavedMeasurements
-from paragone_workbench.reporting.parts.overview import overview_of
-from paragone_workbench.reporting.parts.plots import plots_of
-from paragone_workbench.reporting.parts.throughput import common_throughput
-from paragone_workbench.reporting.parts.verdict import not_measured, verdict_of_one, verdict_of_several
-from paragone_workbench.reporting.public_text import public
+from paragone_workbench.reporting.charts import plots_of
+from paragone_workbench.reporting.content import ReportVerdict, Table
+from paragone_workbench.reporting.measurements import SavedMeasurements, common_throughput
+from paragone_workbench.reporting.overview import cautions_of, overview_of
+from paragone_workbench.reporting.public_text import BriefNames, public
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.statistics.intervals import share_interval
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import SavedChoice
 
+_DIFFERENCES = 3
+"""Largest number of differences that the verdict names if no engine is chosen."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+
+class Decided(NamedTuple):
     """The first page of a report, and the comparison behind its verdict.
 
     Attributes:
-        verdict: Which engine to deploy.
         overview: A row for each engine.
         plots: The quality of the engines over their memory and speed.
         about: The names of the reference, and of the engine to deploy if there is one.
@@ -53,7 +57,7 @@ class Decided:
 
     verdict: ReportVerdict
     overview: Table
-    plots: tuple[Plot, ...]
+    plots: tuple[Table, ...]
     comparison: SuiteComparison
     about: frozenset[str]
 
@@ -109,24 +113,27 @@ def decided_of(
     if not benched:
         figures = with_speeds_of_answers(figures, values)
     throughput = common_throughput(known_throughputs(benches, identities), names)
-    users = {} if throughput is None else throughput[1]
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
-    cautions = cautions_of(speeds if benched else {}, users, fidelity.candidates, loaded)
+    cautions = cautions_of(speeds if benched else {}, throughput[1], fidelity.candidates, loaded)
     against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
-    unknown = not_measured(
+    unknown = _not_measured(
         experiment,
         figures,
         reference,
         known_errors(benches, identities, "engines"),
         known_errors(against, identities, "candidates"),
     )
-    chosen = None
+    chosen: str | None = None
+    others: tuple[str, ...] = ()
     if len(figures) == 1:
-        verdict = verdict_of_one(figures[0], unknown)
+        headline, reasons = _of_one(figures[0])
     else:
         decision = decide(figures, reference, evidence, tags, choice.unfit)
-        chosen = decision.chosen
-        verdict = verdict_of_several(decision, comparison, unknown, choice.left_out)
+        chosen, headline, reasons = decision.chosen, decision.headline, [*decision.reasons]
+        others = (*decision.others, *choice.left_out)
+        if chosen is None:
+            shown = (pair.sentence for pair in comparison.comparisons if pair.shown)
+            reasons += islice(shown, _DIFFERENCES)
     overview = overview_of(
         figures,
         reference=reference if len(figures) > 1 else None,
@@ -136,19 +143,80 @@ def decided_of(
         cautions=cautions,
     )
     brief = BriefNames(list(map(public, names)))
+
+    def shortened(sentences: Sequence[str]) -> tuple[str, ...]:
+        return tuple(brief.within(public(sentence)) for sentence in sentences)
+
     return Decided(
-        verdict=ReportVerdict(
-            headline=brief.within(verdict.headline),
-            reasons=tuple(map(brief.within, verdict.reasons)),
-            not_chosen=tuple(map(brief.within, verdict.not_chosen)),
-            not_measured=tuple(map(brief.within, verdict.not_measured)),
-            cautions=tuple(map(brief.within, cautions.sentences)),
+        ReportVerdict(
+            headline=brief.within(public(headline)),
+            reasons=shortened(reasons),
+            not_chosen=shortened(others),
+            not_measured=shortened(unknown),
+            cautions=shortened(cautions.sentences),
         ),
-        overview=replace(overview, note=brief.within(overview.note)),
-        plots=plots_of(
+        replace(overview, note=brief.within(overview.note)),
+        plots_of(
             [replace(engine, engine=brief.of(public(engine.engine))) for engine in figures],
             None if chosen is None else brief.of(public(chosen)),
         ),
-        comparison=comparison,
-        about=frozenset({reference, chosen or reference}),
+        comparison,
+        frozenset({reference, chosen or reference}),
     )
+
+
+def _of_one(engine: EngineFigures) -> tuple[str, list[str]]:
+    """Return the headline and the reasons for an engine that is compared with no other."""
+    if engine.pass_rate is None:
+        return f"The answers of {engine.engine} were not checked.", [
+            "No prompt has an assertion or an expected answer that was checked."
+        ]
+    interval = share_interval(engine.pass_rate, engine.prompts)
+    return (
+        f"{engine.engine} passes {PASS_RATE.shown(engine.pass_rate)}% of {counted(engine.prompts, 'prompt')}.",
+        [
+            f"The 95% interval is {PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}%.",
+            "This report does not say whether that is enough, or whether another engine is better.",
+        ],
+    )
+
+
+def _not_measured(
+    experiment: Experiment,
+    figures: Sequence[EngineFigures],
+    reference: str,
+    no_speed: Mapping[str, str],
+    no_fidelity: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Return sentences about the measurements that engines lack. `no_speed` and `no_fidelity` have the reasons, by the engine's name."""
+    left = experiment.left
+    others = [engine for engine in figures if engine.engine != reference]
+    return tuple(
+        filter(
+            None,
+            (
+                f"{left:,} of {experiment.runs:,} runs of the suite." if left else "",
+                f"{counted(experiment.failed, 'run')} failed." if experiment.failed else "",
+                _missing("The pass rate", figures, lambda engine: engine.pass_rate, {}),
+                _missing("The speed", figures, lambda engine: engine.decode_tps, no_speed),
+                _missing(f"The fidelity to {reference}", others, lambda engine: engine.kld, no_fidelity),
+                _missing("The memory", figures, lambda engine: engine.memory, {}),
+            ),
+        )
+    )
+
+
+def _missing(
+    what: str,
+    engines: Sequence[EngineFigures],
+    value: Callable[[EngineFigures], object],
+    why: Mapping[str, str],
+) -> str:
+    """Return the sentence that a value is unknown for some engines; empty if the value is known for all."""
+    unknown = [engine.engine for engine in engines if value(engine) is None]
+    if not unknown:
+        return ""
+    if len(unknown) == len(engines) and not any(name in why for name in unknown):
+        return f"{what}."
+    named = (f"{name} ({why[name].rstrip('.')})" if name in why else name for name in unknown)
+    return f"{what}: {', '.join(named)}."

@@ -1,0 +1,302 @@
+"""The tables and charts of a report: metrics over a suite, pass rates, and ratings by votes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Literal, NamedTuple, TypeAlias
+
+from paragone.wording import counted
+from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.compare.ratings.rate import rate
+from paragone_workbench.compare.votes import votes_from
+from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
+from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.reporting.content import Axis, ChartMark, Remark, Section, Table, TableCell, TableLine
+from paragone_workbench.reporting.public_text import public
+from paragone_workbench.statistics.intervals import mean_interval, share_interval
+from paragone_workbench.store.experiment_records import SavedVote
+
+MOST = 24
+"""Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
+
+_RATING_STEP = 100
+"""Rating points to which the ends of the axis are rounded."""
+_AIR = 0.12
+"""The space on an axis before the first value and after the last, as a share of the range of the values."""
+_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
+_Rates: TypeAlias = tuple[str, int, list[tuple[float, int] | None]]
+"""A name, the number of its prompts, and the pass rate of each engine with its number of prompts; None if unknown."""
+_NOTES = {
+    "pass_rate": "Share of the prompts whose assertions all hold.",
+    "ttft_s": "Time to first token: from sending the prompt to the first text. Less is better.",
+    "decode_tps": "Tokens generated per second after the first. More is better.",
+    "completion_tokens": "Length of the answers, thinking included, in tokens of each model.",
+    "total_s": "Time from sending the prompt to the last token. Less is better.",
+}
+
+
+class Figure(NamedTuple):
+    """A value of one engine, as a row of a chart.
+
+    Attributes:
+        name: The engine.
+        text: The value with its unit.
+        ends: The ends of the value's interval; None if there is none.
+        interval: The interval, in words; may be empty.
+        sample: The size of the sample, such as `20 prompts`; may be empty.
+    """
+
+    name: str
+    value: float
+    text: str
+    ends: tuple[float, float] | None = None
+    interval: str = ""
+    sample: str = ""
+
+
+def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = None) -> Table:
+    """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0.
+
+    Without `axis`, the axis has room for all values and intervals.
+    """
+    if axis is None:
+        axis = Axis(0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0)
+
+    def mark(figure: Figure) -> ChartMark:
+        ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
+        return ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
+
+    titles = ("Value", "95% interval", "Measured on")
+    rows = [(it.text, it.interval, it.sample) for it in figures]
+    shown = [column for column in range(len(titles)) if any(row[column] for row in rows)]
+    return Table(
+        title=title,
+        first="Engine",
+        note=note,
+        columns=tuple(titles[column] for column in shown),
+        lines=tuple(
+            TableLine(
+                name=public(figure.name),
+                cells=tuple(TableCell(row[column]) for column in shown),
+                mark=mark(figure),
+            )
+            for figure, row in zip(figures, rows, strict=True)
+        ),
+    )
+
+
+def metric_charts(engines: Sequence[EngineValues]) -> tuple[Table, ...]:
+    """Return a chart for each metric that an engine has values of."""
+    charts = []
+    for metric in in_order(metric for engine in engines for metric in engine.metrics):
+        figures = [
+            _mean(metric, engine.engine, list(values.values()))
+            for engine in engines
+            if (values := engine.values(metric))
+        ]
+        if figures:
+            name = public(metric.title)
+            note = _NOTES.get(metric.name, "Mean score over the prompts.")
+            axis = None if metric in SPEEDS else Axis(0.0, 1.0)
+            charts.append(chart(f"{name[:1].upper()}{name[1:]}", note, figures, axis))
+    return tuple(charts)
+
+
+def _mean(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
+    """Return the mean of an engine's values, one of each prompt."""
+    mean = math.fsum(values) / len(values)
+    unit = "%" if metric == PASS_RATE else f" {metric.unit}".rstrip()
+    text, sample = f"{metric.shown(mean)}{unit}", counted(len(values), "prompt")
+    interval = share_interval(mean, len(values)) if metric == PASS_RATE else mean_interval(values)
+    if interval is None:
+        return Figure(engine, mean, text, sample=sample)
+    # no value is negative, and no score is above 1
+    low, high = max(0.0, interval.low), min(interval.high, math.inf if metric in SPEEDS else 1.0)
+    return Figure(engine, mean, text, (low, high), f"{metric.shown(low)} to {metric.shown(high)}", sample)
+
+
+def ratings_sections(votes: Sequence[SavedVote]) -> Iterator[Section]:
+    """Yield the section with the ratings by blind votes; nothing if there are no votes."""
+    ratings = rate(votes_from(votes))
+    if not ratings.votes:
+        if ratings.unblind:
+            yield Section(
+                title="Ratings", remarks=(Remark("No vote was blind, so there is nothing to rate."),)
+            )
+        return
+    figures = []
+    for it in ratings.engines:
+        low, high, tally = it.interval.low, it.interval.high, it.tally
+        count = f"{tally.wins:,} won, {tally.losses:,} lost, {tally.ties + tally.bad:,} tied"
+        figures.append(
+            Figure(it.engine, it.rating, f"{it.rating:.0f}", (low, high), f"{low:.0f} to {high:.0f}", count)
+        )
+    ends = [end for it in figures for end in (it.value, *(it.ends or ()))]
+    note = (
+        f"By Bradley–Terry, from {counted(ratings.votes, 'blind vote')}. "
+        "The mean rating of engines that votes connect is 1000."
+    )
+    axis = Axis(
+        _RATING_STEP * math.floor(min(ends) / _RATING_STEP),
+        _RATING_STEP * (math.floor(max(ends) / _RATING_STEP) + 1),
+    )
+    pairs = sorted(ratings.pairs, key=lambda pair: not pair.shown)
+    yield Section(
+        title="Ratings",
+        tables=(chart("Rating", note, figures, axis),),
+        remarks=(
+            *(Remark(public(pair.sentence), stands_out=pair.shown) for pair in pairs),
+            *(Remark(public(note)) for note in ratings.notes),
+        ),
+    )
+
+
+def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Table, ...]:
+    """Return plots of the pass rate over memory and speed, if two engines or more have both values.
+
+    `chosen` is the engine that stands out.
+    """
+    known = [engine for engine in figures if engine.pass_rate is not None and engine.prompts]
+    by_memory = all(engine.memory for engine in known)
+    return (
+        *_plot(
+            known,
+            chosen,
+            "memory" if by_memory else "size of the weights",
+            lambda engine: engine.memory if by_memory else engine.size,
+            better=-1,
+        ),
+        *_plot(known, chosen, "decoding speed", lambda engine: engine.decode_tps, better=1),
+    )
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the points on the Pareto front, where more is better in both values.
+
+    No other point exceeds a point of the front in one value and at least equals it in the other.
+    """
+    return [
+        index
+        for index, (x, y) in enumerate(points)
+        if not any(ox >= x and oy >= y and (ox, oy) != (x, y) for ox, oy in points)
+    ]
+
+
+def _plot(
+    known: Sequence[EngineFigures],
+    chosen: str | None,
+    title: str,
+    value: Callable[[EngineFigures], float | None],
+    *,
+    better: int,
+) -> Iterator[Table]:
+    """Yield the plot of the pass rate over `value`, of which more is better if `better` is 1, and less if it is −1."""
+    xs = {it.engine: x for it in known if (x := value(it)) and math.isfinite(x)}
+    found = [it for it in known if it.engine in xs]
+    if len(found) < 2:
+        return
+    factor, unit = 1.0, "tokens/s"
+    if better < 0:
+        factor, unit = next(it for it in _BYTES if max(xs.values()) >= it[0])
+    ys = [engine.pass_rate or 0.0 for engine in found]
+    intervals = [share_interval(y, engine.prompts) for y, engine in zip(ys, found, strict=True)]
+    across = _around([x / factor for x in xs.values()], title=f"{title} ({unit})")
+    ends = [100 * end for interval in intervals for end in (interval.low, interval.high)]
+    upward = _around(ends, title="pass rate (%)", most=100.0)
+    best = front([(better * xs[engine.engine], y) for engine, y in zip(found, ys, strict=True)])
+    lines = []
+    for index, (engine, y, interval) in enumerate(zip(found, ys, intervals, strict=True)):
+        x = xs[engine.engine] / factor
+        place = across.place(x)
+        low, height, high = (100 - upward.place(100 * share) for share in (interval.low, y, interval.high))
+        kind: Literal["dot", "ring"] = "dot" if index in best else "ring"
+        lines.append(
+            TableLine(
+                name=public(engine.engine),
+                note="Pareto front" if index in best else "",
+                cells=(TableCell(f"{x:,.4g} {unit}"), TableCell(f"{PASS_RATE.shown(y)}%")),
+                stands_out=engine.engine == chosen,
+                mark=ChartMark(kind, place, height, ((place, low), (place, high))),
+            )
+        )
+    off = next((it.name for it in lines if it.stands_out and not it.note), None)
+    why = (
+        f" {off} is chosen although it is not on the front: the higher pass rate of another engine may be chance."
+        if off
+        else ""
+    )
+    yield Table(
+        title=f"Pass rate over {title}",
+        first="Engine",
+        columns=(title, "pass rate"),
+        lines=tuple(lines),
+        note=(
+            "No other engine matches an engine on the Pareto front (filled points) in both values and exceeds it in "
+            f"one.{why} Vertical lines are 95% intervals."
+        ),
+        axes=(across, upward),
+    )
+
+
+def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> Axis:
+    """Return an axis that begins and ends a little outside the values, between 0 and `most`."""
+    low, high = min(values), max(values)
+    air = _AIR * (high - low) or _AIR * high or 1.0
+    return Axis(max(0.0, low - air), min(high + air, most), title)
+
+
+def pass_rate_cell(rate: float, prompts: int) -> TableCell:
+    """Return a pass rate with its interval."""
+    interval = share_interval(rate, prompts)
+    detail = f"{PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}"
+    return TableCell(f"{PASS_RATE.shown(rate)}%", detail)
+
+
+def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> tuple[Table, ...]:
+    """Return a table of the pass rates at the prompts of each tag; no table if no tag is left.
+
+    Tags that all prompts have are left out. `tags` has the tags of each prompt by its index.
+    """
+    rates = [engine.values(PASS_RATE) for engine in engines]
+    prompts_of: dict[str, list[int]] = {}
+    for prompt, of_prompt in tags.items():
+        for tag in set(of_prompt):
+            prompts_of.setdefault(tag, []).append(prompt)
+    rows: list[_Rates] = []
+    for tag, prompts in sorted(prompts_of.items(), key=lambda item: (-len(item[1]), item[0])):
+        known = [[rate[prompt] for prompt in prompts if prompt in rate] for rate in rates]
+        if len(prompts) < len(tags) and any(known):
+            passed = [(sum(values) / len(values), len(values)) if values else None for values in known]
+            rows.append((tag, len(prompts), passed))
+    return _rates_table("tag", [engine.engine for engine in engines], rows)
+
+
+def rates_by_assertion(
+    engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]
+) -> tuple[Table, ...]:
+    """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
+
+    Each item of `rates` has the index of an engine, a type, the rate and the number of prompts. The items are ordered by
+    the type.
+    """
+    rows: list[_Rates] = []
+    for name, group in groupby(rates, lambda rate: rate[1]):
+        of_engine = {engine: (rate, prompts) for engine, _, rate, prompts in group}
+        most = max(prompts for _, prompts in of_engine.values())
+        rows.append((name, most, [of_engine.get(index) for index in range(len(engines))]))
+    return _rates_table("assertion", engines, rows) if len(rows) > 1 else ()
+
+
+def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> tuple[Table, ...]:
+    lines = tuple(
+        TableLine(
+            name=public(name),
+            note=counted(prompts, "prompt"),
+            cells=tuple(TableCell() if rate is None else pass_rate_cell(*rate) for rate in rates),
+        )
+        for name, prompts, rates in rows[:MOST]
+    )
+    columns = tuple(map(public, engines))
+    return (Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()

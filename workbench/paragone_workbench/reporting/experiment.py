@@ -1,0 +1,289 @@
+"""The report of an experiment, whose runs are read from the history prompt by prompt."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, groupby
+
+from paragone import Message, WeightsFile
+from paragone.json_fields import count_at, objects_at, text_at
+from paragone.wording import counted, size_text
+from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.experiments.differences.comparable import comparable
+from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
+from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_workbench.experiments.engine_identity import measured_identity
+from paragone_workbench.experiments.suites.saved_prompts import saved_prompt, saved_prompts
+from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
+from paragone_workbench.reporting.charts import (
+    metric_charts,
+    rates_by_assertion,
+    rates_by_tag,
+    ratings_sections,
+)
+from paragone_workbench.reporting.content import Conditions, Fact, PromptView, Remark, ReportContent, Section
+from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
+from paragone_workbench.reporting.public_text import date_text, public
+from paragone_workbench.reporting.verdict import Decided, decided_of
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, ExperimentRun, Store
+from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.visible_text import visible
+
+PROMPTS_SHOWN = 100
+"""Largest number of prompts that a report shows."""
+
+PROMPTS_OPEN = 1
+"""Number of prompts whose answers are unfolded. The answers to the other prompts are folded."""
+
+REPETITIONS_SHOWN = 5
+"""Largest number of repetitions of a prompt that a report shows."""
+
+_WORDS = 2_000
+"""Number of words of an answer that are compared to order the prompts."""
+
+_COMPARED = (
+    "Engines are compared over the prompts that both answered. Intervals are 95% intervals of the mean difference; the "
+    "p-values are corrected for the number of comparisons."
+)
+
+
+def experiment_report(store: Store, experiment: Experiment, find: BackendLookup) -> ReportContent:
+    """Return the report of an experiment. `find` returns the backend with a given name.
+
+    The store must stay open while the report is written. Raises StoreError, and InputError if a package for the figures
+    is missing.
+    """
+    found = comparable(store, [experiment])
+    names, rows = found.engines, found.rows
+    selection = _Selection()
+    values = collect(_watched(rows, selection), names)
+    prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
+    tags = {number: tags for number, (_, tags) in enumerate(prompts)}
+    examples, conditions = _first_answers(store, experiment, find)
+    identities = {
+        engine.name: measured_identity(engine, find(engine.backend), _weights(examples.get(index)))
+        for index, engine in enumerate(experiment.engines)
+    }
+    saved = saved_measurements(store)
+    decided = decided_of(store, experiment, values, tags, examples, identities, saved)
+    sections = (
+        Section(
+            title="Differences between engines",
+            remarks=tuple(
+                Remark(public(pair.sentence), stands_out=True)
+                for pair in decided.comparison.comparisons
+                if pair.shown and decided.concerns(pair)
+            ),
+            rest=_other_comparisons(decided),
+            note=_COMPARED,
+        ),
+        Section(title="Pass rates", tables=rates_by_tag(values, tags)),
+        Section(
+            title="Pass rates by type of assertion",
+            tables=rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
+            folded=True,
+        ),
+        Section(
+            title="Results",
+            tables=metric_charts(values),
+            remarks=tuple(_notes(decided.comparison, experiment)),
+            folded=True,
+        ),
+        *measurements_of(saved, identities),
+        *ratings_sections(store.votes.all(experiment.number)),
+    )
+    numbers = selection.numbers
+    order = ["Prompts with failures come first, then those whose answers differ most."] * (
+        selection.count > 1
+    )
+    if left_out := selection.count - len(numbers):
+        order.append(
+            f"{left_out:,} of {selection.count:,} prompts are not shown. The CSV and JSON files have all."
+        )
+    first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
+    return ReportContent(
+        id=f"e{experiment.number}",
+        title=public(experiment.name),
+        summary=" · ".join(
+            (
+                counted(len(names), "engine"),
+                counted(experiment.prompts, "prompt"),
+                counted(experiment.repetitions, "repetition"),
+            )
+        ),
+        facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
+        verdict=decided.verdict,
+        overview=decided.overview,
+        plots=decided.plots,
+        engines=tuple(
+            engine_view(engine.name, engine, examples.get(index), find)
+            for index, engine in enumerate(experiment.engines)
+        ),
+        sections=tuple(section for section in sections if not section.is_empty),
+        conditions=conditions,
+        prompts=lambda: (
+            _prompt(
+                store,
+                experiment,
+                prompts[number][0],
+                folded=place >= PROMPTS_OPEN,
+                sound=place >= first_sound,
+            )
+            for place, number in enumerate(numbers)
+        ),
+        left_out=" ".join(order),
+        sound=max(0, len(numbers) - first_sound),
+    )
+
+
+def _weights(run: RunResult | None) -> tuple[WeightsFile, ...]:
+    return () if run is None or run.loaded is None else tuple(run.loaded.weights)
+
+
+def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteRow]:
+    """Yield the runs, in the order of their prompts, and pass each prompt's runs to `selection`, which chooses prompts."""
+    for number, group in groupby(rows, lambda row: row.prompt_index):
+        of_prompt = list(group)
+        selection.add(number, of_prompt)
+        yield from of_prompt
+
+
+def _first_answers(
+    store: Store, experiment: Experiment, find: BackendLookup
+) -> tuple[dict[int, RunResult], Conditions | None]:
+    """Return a begun run of each engine by the engine's index, and the conditions at a prompt.
+
+    The prompt is the first that all engines answered.
+    """
+    names = [engine.name for engine in experiment.engines]
+    examples: dict[int, RunResult] = {}
+    for _, group in groupby(store.experiments.runs(experiment.number), lambda run: run.key.prompt_index):
+        began = {run.key.engine_index: run.result for run in group if run.result.loaded is not None}
+        examples = {**began, **examples}
+        if len(began) == len(names):
+            return examples, conditions_of([(names[index], began[index]) for index in sorted(began)], find)
+    return examples, None
+
+
+def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
+    failed = f", {experiment.failed:,} failed" if experiment.failed else ""
+    machine = experiment.machine  # a description by `describe_machine`
+    values = {
+        "Begun": date_text(experiment.created),
+        "Schedule": experiment.schedule,
+        "Runs": f"{experiment.done:,} of {experiment.runs:,} done{failed}",
+        "Judges": " · ".join(judges),
+        "Processor": machine.get("cpu"),
+        "Cores": machine.get("cores"),
+        "Memory": size_text(count_at(machine, "memory")),
+        "GPUs": ", ".join(text_at(gpu, "name") for gpu in objects_at(machine, "gpus")),
+        "System": machine.get("os"),
+    }
+    for name, value in values.items():
+        if value:
+            yield Fact(name, public(str(value)))
+
+
+def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
+    """Return the folded comparisons. Comparisons that show a difference come first."""
+    comparison = decided.comparison
+    shown = [
+        Remark(public(pair.sentence), stands_out=True)
+        for pair in comparison.comparisons
+        if pair.shown and not decided.concerns(pair)
+    ]
+    sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
+    sentences += [pair.sentence for pair in comparison.not_worse]
+    sentences += [pair.sentence for pair in comparison.same]
+    return (*shown, *(Remark(public(sentence)) for sentence in sentences))
+
+
+def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:
+    missing = experiment.runs - sum(engine.runs for engine in comparison.engines)
+    if missing > 0:
+        yield Remark(
+            text=f"The experiment is not complete. Missing: {counted(missing, 'run')}.", stands_out=True
+        )
+    for note in comparison.notes:
+        yield Remark(public(note))
+
+
+def _prompt(store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool) -> PromptView:
+    """Return the prompt with this index, with its answers. `sound` says that no run and no assertion failed at this prompt."""
+    prompt = saved_prompt(store, experiment.number, index)
+    rounds: dict[int, list[ExperimentRun]] = {}
+    for run in store.experiments.runs_of_prompt(experiment.number, index):
+        if run.key.repetition < REPETITIONS_SHOWN:
+            rounds.setdefault(run.key.repetition, []).append(run)
+    left_out = experiment.repetitions - REPETITIONS_SHOWN
+    return PromptView(
+        number=index,
+        title=f"#{index}",
+        messages=tuple(Message(role=message.role, text=visible(message.text)) for message in prompt.messages),
+        facts=tuple(
+            Fact(name, visible(value))
+            for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
+            if value
+        ),
+        rounds=tuple(
+            answers_side_by_side(
+                [(run.result.definition.name, run.result) for run in runs],
+                checks=[tuple(map(_public, run.checks)) for run in runs],
+            )
+            for _, runs in sorted(rounds.items())
+        ),
+        left_out=f"{left_out:,} more repetitions are not shown. The CSV and JSON files have all."
+        if left_out > 0
+        else "",
+        folded=folded,
+        sound=sound,
+    )
+
+
+def _public(check: AssertionResult) -> AssertionResult:
+    return replace(check, type=public(check.type), reason=public(check.reason))
+
+
+class _Selection:
+    """Chooses prompts by their runs: prompts with failures first, then prompts whose answers differ most, then earlier ones."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Number of prompts that have runs."""
+        self.sound = 0
+        """Number of chosen prompts at which no run and no assertion failed. These prompts are the last of the selection."""
+        self._worst: list[tuple[float, float, int]] = []
+
+    def add(self, number: int, rows: Sequence[SuiteRow]) -> None:
+        """Add a prompt with all its runs. Earlier prompts have smaller numbers."""
+        self.count += 1
+        failures = sum(row.failed or row.passed is False for row in rows) / len(rows)
+        self.sound += not failures
+        heapq.heappush(self._worst, (failures, _difference(rows), -number))
+        if len(self._worst) > PROMPTS_SHOWN:
+            self.sound -= not heapq.heappop(self._worst)[0]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the chosen prompts, the worst first."""
+        return [-minus_number for _, _, minus_number in sorted(self._worst, reverse=True)]
+
+
+def _difference(rows: Sequence[SuiteRow]) -> float:
+    """Return the greatest difference between the first answers of two engines.
+
+    The difference is the share of the words of the longer answer that the shorter answer lacks, whatever their order: a
+    longest common subsequence would take too long for many thousands of prompts.
+    """
+    firsts = {row.engine: row.text for row in reversed(rows)}
+    bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]
+    return max((_distance(one, other) for one, other in combinations(bags, 2)), default=0.0)
+
+
+def _distance(one: Counter[str], other: Counter[str]) -> float:
+    longer = max(one.total(), other.total())
+    return 1 - (one & other).total() / longer if longer else 0.0

@@ -1,1 +1,0 @@
-"""Parts of a report that reports of experiments and of conversations share."""

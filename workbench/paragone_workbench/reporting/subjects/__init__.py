@@ -1,1 +1,0 @@
-"""The subjects of reports: experiments and conversations of the history."""
