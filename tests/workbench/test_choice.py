@@ -147,7 +147,7 @@ async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_part
     assert max(a) >= 300
 
 
-@pytest.mark.parametrize(("margin", "expected"), [(0.3, [20, 20]), (0.03, [20, 20, 40, 80, 40])])
+@pytest.mark.parametrize(("margin", "expected"), [(0.3, [20, 20]), (0.02, [20, 20, 40, 80, 40])])
 async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(choose, sizes, margin, expected):
     rounds = []
     a, b, c = engine("a"), engine("b"), engine("c")
@@ -219,7 +219,7 @@ async def test_a_stop_keeps_what_was_measured(choose):
 
 
 PHASES = (
-    "estimating", "benching", "bench_step", "suite", "answered", "judging", "comparing", "answer_step", "deciding",
+    "estimating", "benching", "bench_step", "comparing", "answer_step", "suite", "answered", "judging", "deciding",
 )  # fmt: skip
 
 
@@ -286,7 +286,7 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     await observer.stopping
     early, figures, _ = await stopped.decision()
     assert len(figures) == 2
-    has_verdicts = phase in ("comparing", "answer_step", "deciding")
+    has_verdicts = phase == "deciding"
     assert (early.prompts == early.planned) == has_verdicts
 
     again = judged()

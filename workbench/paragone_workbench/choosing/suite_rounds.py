@@ -175,5 +175,6 @@ class SuiteRounds:
 
 
 def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
-    """Return `count` of the indices, at equal distances, so that all parts of a suite are represented."""
-    return frozenset(indices[number * len(indices) // count] for number in range(min(count, len(indices))))
+    """Return at most `count` of the indices, at equal distances, so that all parts of a suite are represented."""
+    count = min(count, len(indices))
+    return frozenset(indices[number * len(indices) // count] for number in range(count))
