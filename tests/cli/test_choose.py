@@ -186,7 +186,10 @@ def test_ctrl_c_before_anything_is_measured(suite, tmp_path, more, changes):
 def test_ctrl_c_in_the_suite_writes_a_report_that_the_same_command_replaces(tmp_path):
     log, report, prompts = tmp_path / "log", tmp_path / "report.html", tmp_path / "prompts.jsonl"
     checked = {"assertions": [{"type": "contains", "value": "X"}]}
-    texts = [*map(str, range(12)), "endless"]  # 12 of 13 prompts are answered greedily first, and not the last one
+    texts = [
+        *map(str, range(12)),
+        "endless",
+    ]  # 12 of 13 prompts are answered greedily first, and not the last one
     prompts.write_text("".join(json.dumps({"prompt": text, **checked}) + "\n" for text in texts))
     argv = ("choose", *ENGINES, "--suite", str(prompts), "--to", str(report), "--set", f"log={log}")
     with running(*argv) as process:
