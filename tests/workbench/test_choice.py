@@ -38,12 +38,17 @@ class Heard(ChoiceObserver):
     def __init__(self) -> None:
         self.said: list[str] = []
         self.known_answers = (0, 0)
+        self.rounds: list[int] = []
 
     def left_out(self, sentence: str) -> None:
         self.said.append(sentence)
 
     def known(self, answers: int, total: int) -> None:
         self.known_answers = answers, total
+
+    def suite(self, runner: SuiteRunner) -> SuiteObserver:
+        self.rounds.append(len(runner.request.chosen or ()))
+        return SuiteObserver()
 
 
 class Choices:
@@ -149,14 +154,12 @@ async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_part
 
 @pytest.mark.parametrize(("margin", "expected"), [(0.3, [20, 20]), (0.02, [20, 20, 40, 80, 40])])
 async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(choose, sizes, margin, expected):
-    rounds = []
     a, b, c = engine("a"), engine("b"), engine("c")
     limits = {"seconds": 3600, "margin": margin}
     choice = choose(words(200), a, b, **limits)
-    choice.observer.suite = lambda runner: rounds.append(len(runner.request.chosen)) or SuiteObserver()
     await measured(choice)
     decision, _, _ = await choice.decision()
-    assert (rounds, decision.chosen, decision.headline) == (expected, "b", "Deploy b.")
+    assert (choose.heard.rounds, decision.chosen, decision.headline) == (expected, "b", "Deploy b.")
     left = 400 - 2 * sum(expected)
     assert (
         f"{left} of 400 runs of the suite: the question is settled without them." in choice.missing()

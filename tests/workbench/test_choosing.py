@@ -143,8 +143,7 @@ def test_how_many_prompts_cannot_tell_is_said_with_what_is_open():
 def test_a_decision_is_preliminary_while_a_smaller_engine_is_open_and_prompts_are_left(
     middle, small, headline
 ):
-    verdicts = verdict("middle", *middle, prompts=40), verdict("small", *small, prompts=40)
-    shown = evidence(*verdicts, prompts=40, planned=58)
+    shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)
     assert decide([BIG, MIDDLE, SMALL], "big", shown, {}).headline == headline
 
 
