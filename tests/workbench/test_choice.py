@@ -110,23 +110,6 @@ async def test_a_third_engine_is_measured_alone(choose):
     assert [figure.greedy_answers for figure in figures] == [0, 12, 12]
 
 
-async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose, tmp_path, monkeypatch):
-    file = tmp_path / "a.gguf"
-    file.write_bytes(b"x" * 64)
-    opened = scripted_backend.ScriptedBackend.open
-
-    async def with_size(backend, request, on_progress):
-        found = await opened(backend, request, on_progress)
-        found.loaded = dataclasses.replace(found.loaded, size=50)
-        return found
-
-    monkeypatch.setattr(scripted_backend.ScriptedBackend, "open", with_size)
-    choice = choose(words(20), engine(str(file), "a"), engine("b"))
-    await measured(choice)
-    _, figures, _ = await choice.decision()
-    assert [figure.size for figure in figures] == [50, 50]
-
-
 @pytest.fixture
 def sizes(monkeypatch) -> None:
     """The models' weights get smaller in the order of the alphabet."""
@@ -138,6 +121,15 @@ def sizes(monkeypatch) -> None:
         return found
 
     monkeypatch.setattr(scripted_backend.ScriptedBackend, "open", with_size)
+
+
+async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose, sizes, tmp_path):
+    file = tmp_path / "a.gguf"
+    file.write_bytes(b"x" * 64)
+    choice = choose(words(20), engine(str(file), "a"), engine("b"))
+    await measured(choice)
+    _, figures, _ = await choice.decision()
+    assert [figure.size for figure in figures] == [1000 - ord("/"), 1000 - ord("b")]
 
 
 @pytest.mark.thorough
@@ -169,14 +161,6 @@ async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(cho
     assert not any(question.startswith("b: ") for question in again), (
         "c answers what the others have answered"
     )
-
-
-async def test_a_time_too_short_for_anything_decides_nothing(choose):
-    choice = choose(words(20), engine("a", delay_s=30), engine("b", delay_s=30), seconds=2)
-    await measured(choice)
-    decision, _, _ = await choice.decision()
-    assert (decision.chosen, choice.experiment) == (None, None)
-    assert "The suite: no prompt was answered." in choice.missing()
 
 
 async def test_an_engine_that_does_not_open_leaves_the_others(choose):
