@@ -21,7 +21,6 @@ from textual.pilot import Pilot
 
 from paragone import Alternative, ModelInfo, Probe, Token
 from paragone_tui.app import ParagoneApp
-from paragone_tui.screens.choose.choose_screen import ChooseScreen
 from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_tui.transcript.marks import Mark
@@ -282,11 +281,3 @@ def test_a_blind_ballot_after_the_vote(photograph, monkeypatch):
         await asyncio.sleep(0.3)
 
     assert photograph(rogue("steady", "left"), rogue("wide", "right"), step=step, size=(120, 30))
-
-
-def test_the_form_of_a_choice(photograph):
-    async def step(app, pilot):
-        await pilot.press("escape", "W")
-        await until(pilot, lambda: isinstance(app.screen, ChooseScreen))
-
-    assert photograph(rogue("steady", "small"), rogue("steady", "smaller"), step=step, size=(80, 24))

@@ -152,8 +152,6 @@ COMMANDS: tuple[ScreenCommand, ...] = (
             help="Vote for the current lane's last answer, with the names known."),
     ScreenCommand(id="undo-vote", lane_keys="U", title="Take the vote back", group="Lanes",
             help="Take back the last vote of this conversation."),
-    ScreenCommand(id="choose", lane_keys="W", title="Choose an engine", group="Lanes",
-            help="Measure the speed, the suite results and the fidelity of engines, to decide which engine to deploy."),
     ScreenCommand(id="new-conversation", keys="ctrl+n", title="New conversation", group="Conversation",
             help="Start a new conversation in the same lanes."),
     ScreenCommand(id="reopen", keys="ctrl+o", lane_keys="/", title="Earlier conversations", group="Conversation",

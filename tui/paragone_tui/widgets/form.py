@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from textual import on
@@ -12,7 +12,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.getters import query_one
 from textual.screen import ScreenResultType
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from paragone_tui.terminal.text import one_line, visible
@@ -61,12 +60,11 @@ class Form(Modal[ScreenResultType]):
         self._fields = fields
 
     def compose(self) -> ComposeResult:
-        """Create the fields, between the widgets that a subclass adds above and below."""
+        """Create the fields."""
         width = min(_WIDEST, max(len(one_line(field.title)) for field in self._fields)) + 2
         with Vertical(id="box", classes="framed") as box:
             box.border_title = one_line(self._title)
             with VerticalScroll(id="form", can_focus=False):
-                yield from self.above()
                 for field in self._fields:
                     with Horizontal(classes="field"):
                         title = Static(one_line(field.title), classes="title", markup=False)
@@ -74,15 +72,6 @@ class Form(Modal[ScreenResultType]):
                         yield title
                         yield LineField(placeholder=field.hint, compact=True)
             yield Static(id="remark", markup=False)
-            yield from self.below()
-
-    def above(self) -> Iterator[Widget]:
-        """Yield the widgets above the fields."""
-        yield from ()
-
-    def below(self) -> Iterator[Widget]:
-        """Yield the widgets below the fields."""
-        yield from ()
 
     @property
     def values(self) -> dict[str, str]:

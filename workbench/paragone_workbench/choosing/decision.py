@@ -3,8 +3,8 @@
 The reference is the engine whose quality should be reached. An engine qualifies if the answers rule out that the engine
 passes assertions less often than the reference by more than a margin. Of the reference and the qualified engines, the
 smallest is chosen; of equally small engines, the fastest. An engine whose verdict is open is not chosen; the decision then
-says how many prompts would settle the question. With few prompts, nothing is decided; while prompts are yet to be answered,
-the decision is preliminary.
+says how many prompts would settle the question. With few prompts, nothing is decided; while the question is
+open and prompts are yet to be answered, the decision is preliminary.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Decision:
         others: Sentences that say why no smaller engine is chosen.
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
-        is_safe: Whether the reference is chosen although the verdict on a smaller engine is open.
+        is_settled: Whether more answers cannot change the decision, because no smaller engine has an open verdict.
     """
 
     chosen: str | None
@@ -47,29 +47,30 @@ class Decision:
     others: tuple[str, ...] = ()
     prompts: int = 0
     planned: int = 0
-    is_safe: bool = False
+    is_settled: bool = False
 
     @property
     def headline(self) -> str:
         """The decision in a sentence."""
         if self.chosen is None:
             return "Nothing is decided."
-        chosen = f"{self.chosen}, the safe choice" if self.is_safe else self.chosen
-        if self.prompts < self.planned:
+        is_safe = self.chosen == self.reference and not self.is_settled
+        chosen = f"{self.chosen}, the safe choice" if is_safe else self.chosen
+        if self.prompts < self.planned and not self.is_settled:
             return f"Preliminary, after {self.prompts} of {self.planned} prompts: deploy {chosen}."
         return f"Deploy {chosen}."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON, without `is_safe`."""
+        """Return the fields as JSON, without `is_settled`."""
         fields = asdict(self)
-        del fields["is_safe"]
+        del fields["is_settled"]
         return fields
 
 
 def only_one(name: str | None) -> Decision:
     """Return the decision if only the engine `name` fits, or if `name` is None because no engine fits."""
     reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
-    return Decision(chosen=name, reference=name or "", reasons=(reason,))
+    return Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
 
 
 def decide(
@@ -141,7 +142,11 @@ def decide(
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
         prompts=prompts,
         planned=evidence.planned,
-        is_safe=bool(is_open) and chosen is not None and chosen.engine == reference,
+        is_settled=all(
+            engine.engine in against and against[engine.engine].verdict != "open"
+            for engine in smaller
+            if engine.engine in allowed
+        ),
     )
 
 

@@ -179,11 +179,6 @@ def speed_text(engine: EngineFigures) -> str:
     return f"{engine.decode_tps:.1f}{spread}"
 
 
-def users_text(engine: EngineFigures) -> str:
-    """Return the tokens per second of several users at once, in total; empty if unknown."""
-    return "" if engine.users_tps is None else f"{engine.users_tps:.1f}"
-
-
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
     """Return sentences about how to read the figures of several engines."""
     notes = []

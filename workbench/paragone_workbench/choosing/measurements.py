@@ -39,8 +39,8 @@ TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 REPEAT = 3
 """Number of measured runs of the test on each engine."""
 
-PROBE = BenchTest(prompt_tokens=32, depth=0, tokens=16)
-"""The test that shows how long measurements take, if the time is limited. The test runs twice, because a short disturbance can delay a run."""
+GREEDY_PROMPTS = 12
+"""Number of prompts that the engines answer greedily."""
 
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
@@ -116,54 +116,39 @@ class EngineMeasurements:
         backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
-    async def rough_speeds(self, seconds: float, on_step: OnStep) -> dict[str, MeasurementJson]:
-        """Measure the unknown speeds roughly, for at most `seconds`, and return the speeds by the engine's name."""
-        return await self._bench(PROBE, 2, seconds, on_step, self.to_bench)
-
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown speeds, for at most twice `seconds` unless `seconds` is None. Raises StoreError."""
-        unknown = [engine for engine in self.to_bench if engine.name not in self.errors]
-        if unknown and not self.limit.is_over:
-            most = None if seconds is None else 2 * seconds
-            self.speeds |= await self._bench(TEST, REPEAT, most, on_step, unknown)
-
-    async def _bench(
-        self,
-        test: BenchTest,
-        repeat: int,
-        seconds: float | None,
-        on_step: OnStep,
-        engines: Sequence[EngineDefinition],
-    ) -> dict[str, MeasurementJson]:
+        """Measure the unknown speeds, for at most `seconds` unless `seconds` is None. Raises StoreError."""
         pool = EnginePool(self.registry, mode="sequential")
+        engines = self.to_bench
         for engine in engines:
             pool.add(engine)
-        bench = Bench(pool, [test], repeat=repeat)
+        bench = Bench(pool, [TEST], repeat=REPEAT)
         async with self.limit.limiting(bench, seconds):
             await bench.measure(on_step)
+        measured = {engine.name for engine in bench.engines if engine.samples}
         self.errors |= {
             engine.name: engine.error
             for engine in bench.engines
-            if engine.error is not None and not engine.samples
+            if engine.error is not None and engine.name not in measured
         }
-        data = bench_json(bench)
-        if test is TEST and any(engine.samples for engine in bench.engines):
+        if measured:
+            data = bench_json(bench)
             await self._save("bench", engines, data)
-        measured = [engine.name for engine in bench.engines if engine.samples]
-        return {
-            name: item for name, item in by_engine(data.get("engines"), "engine").items() if name in measured
-        }
+            found = by_engine(data.get("engines"), "engine")
+            self.speeds |= {name: item for name, item in found.items() if name in measured}
 
     async def compare(
         self,
         reference: str,
+        seconds: float | None,
         on_step: Callable[[FidelityStep], None],
         on_answer: Callable[[FreeRunningStep], None],
     ) -> None:
-        """Compare the engines whose fidelity is unknown with the reference. Raises StoreError."""
+        """Compare the engines whose fidelity is unknown with the reference, for at most `seconds` unless `seconds` is None.
+
+        Raises StoreError.
+        """
         engines = self.to_compare(reference)
-        if not engines or self.limit.is_over:
-            return
         from paragone_workbench.choosing.comparison import Comparison  # loads NumPy
         from paragone_workbench.measure.fidelity.report import fidelity_json
 
@@ -173,7 +158,7 @@ class EngineMeasurements:
         comparison = Comparison(
             self.registry, engines, sample_text(), self.prompts, known=frozenset(known), window=WINDOW
         )
-        async with self.limit.limiting(comparison):
+        async with self.limit.limiting(comparison, seconds):
             await comparison.measure(on_step, on_answer)
         self.errors |= comparison.errors()
         self.refused = comparison.refused

@@ -56,6 +56,11 @@ def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
     yield from (f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known)
     runs = suite.experiment.runs
     if left := suite.experiment.left:
-        yield f"{left:,} of {runs:,} runs of the suite. Repeat the command to continue."
+        rest = (
+            ": the question is settled without them."
+            if suite.settled
+            else ". Repeat the command to continue."
+        )
+        yield f"{left:,} of {runs:,} runs of the suite{rest}"
     elif suite.to_judge:
         yield "Verdicts of judges. Repeat the command to continue."

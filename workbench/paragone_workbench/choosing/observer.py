@@ -23,9 +23,6 @@ class ChoiceObserver:
     def left_out(self, sentence: str) -> None:
         """An engine is left out; `sentence` says why."""
 
-    def planned(self, sentence: str) -> None:
-        """`sentence` says how the time is shared among the measurements."""
-
     def known(self, answers: int, total: int) -> None:
         """`answers` of the suite's `total` answers are known from other experiments."""
 

@@ -1,18 +1,16 @@
-"""Runs a suite in a limited time so that all engines answer the same prompts: in rounds over all parts of the suite."""
+"""Runs a suite in rounds over all parts of the suite, so that all engines answer the same prompts in a limited time."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 from paragone import ParagoneError
 from paragone_workbench.choosing.decision import FEWEST_PROMPTS
 from paragone_workbench.choosing.timing.time_limit import TimeLimit
-from paragone_workbench.choosing.timing.time_plan import TimePlan, spread_out
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.running.known_runs import CellDigests, take_known_runs
@@ -25,12 +23,6 @@ from paragone_workbench.scheduling.pool import EnginePool
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.retry import retrying
 
-_CHARACTERS = 4
-"""Approximate number of characters of a token."""
-
-_USUAL_ANSWER = 100
-"""Number of tokens that plans assume for an answer, unless `max_tokens` is smaller."""
-
 OnRound = Callable[[SuiteRunner], SuiteObserver]
 """Called before each round with the round's runner. Returns the observer of the round."""
 
@@ -42,10 +34,11 @@ class SuiteRounds:
     Attributes:
         taken: Number of runs that other experiments had finished.
         left: The indices of the prompts that at least one engine has not answered.
-        runs_left: Number of unfinished runs of each engine, by the engine's name.
+        begun: Those of `left` that at least one engine has answered.
         given_up: Why engines and judges were given up.
         lost: The names of the engines that no longer answer.
         to_judge: Whether some answers may still lack the verdicts of judges.
+        settled: Whether no further round was needed, because more answers cannot change the decision.
     """
 
     history: History
@@ -56,10 +49,11 @@ class SuiteRounds:
     experiment: Experiment
     taken: int = 0
     left: list[int] = field(default_factory=list)
-    runs_left: dict[str, int] = field(default_factory=dict)
+    begun: list[int] = field(default_factory=list)
     given_up: list[ParagoneError] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
     to_judge: bool = False
+    settled: bool = False
 
     @classmethod
     async def begin(
@@ -89,41 +83,44 @@ class SuiteRounds:
         await rounds._count()
         return rounds
 
-    @property
-    def answered(self) -> int:
-        """Number of prompts that all engines answered."""
-        return len(self.request.suite.prompts) - len(self.left)
+    async def run(self, is_settled: Callable[[], Awaitable[bool]], on_round: OnRound) -> None:
+        """Execute the remaining runs. With a limited time, in rounds until the time is up or `is_settled` returns true.
 
-    @property
-    def fewest_left(self) -> int:
-        """About how many more prompts must be answered before enough answers are checked for a decision."""
-        suite = self.request.suite
-        fewest = math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
-        return max(0, min(fewest - self.answered, len(self.left)))
-
-    async def run(self, plan: TimePlan | None, on_round: OnRound) -> None:
-        """Execute the remaining runs until the time is over. Raises ParagoneError if the history cannot be used."""
+        The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine that
+        does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the history cannot
+        be used.
+        """
         schedule = await self._schedule()
-        if plan is None or not plan.prompt_s:
-            await self._round(None, schedule, None, on_round)
-            return
-        ends = time.monotonic() + plan.suite_ends() - (plan.seconds - (self.limit.left or 0.0))
-        prompt_s = plan.prompt_s
-        first = True
-        while self.left and not self.limit.is_over:
-            seconds = ends - time.monotonic()
-            count = math.floor(seconds / prompt_s)
-            if first and schedule == "swap" and count < len(self.left):
-                count = math.ceil(count / 2)  # the other prompts follow once the time for a prompt is known
-            if count < 1 and not first:
-                break
+        prompt_s = 0.0
+        while self.limit.left is not None and self.left and not self.limit.is_over:
+            answered = len(self.request.suite.prompts) - len(self.left)
+            fewest = self._fewest - answered
+            if fewest <= 0 and await is_settled():
+                self.settled = True
+                return
+            count = max(fewest, answered)
+            if prompt_s:  # so that no engine answers prompts for which another engine has no time
+                count = min(count, math.floor(self.limit.left / prompt_s))
             before, began = len(self.left), time.monotonic()
-            await self._round(spread_out(self.left, max(1, count)), schedule, max(0.0, seconds), on_round)
-            answered = before - len(self.left)
-            if not answered:
-                break
-            prompt_s = (time.monotonic() - began) / answered
-            first = False
+            if count > 0:
+                await self._round(self._next(count), schedule, on_round)
+            if len(self.left) == before:
+                return
+            prompt_s = (time.monotonic() - began) / (before - len(self.left))
+        if self.left or self.to_judge:
+            await self._round(None, schedule, on_round)
+
+    @property
+    def _fewest(self) -> int:
+        """About how many prompts must be answered before enough answers are checked for a decision."""
+        suite = self.request.suite
+        return math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
+
+    def _next(self, count: int) -> frozenset[int]:
+        """Return the prompts of a round: those that some engine has answered, and others from all parts of the suite."""
+        begun = spread_out(self.begun, count)
+        others = [prompt for prompt in self.left if prompt not in self.begun]
+        return begun | spread_out(others, count - len(begun))
 
     async def forget_if_empty(self) -> bool:
         """Delete an experiment without answers, and return whether it was deleted. Raises StoreError."""
@@ -135,19 +132,17 @@ class SuiteRounds:
         await retrying(self.history, lambda store: store.experiments.delete(number))
         return True
 
-    async def _round(
-        self, chosen: frozenset[int] | None, schedule: Mode, seconds: float | None, on_round: OnRound
-    ) -> None:
+    async def _round(self, chosen: frozenset[int] | None, schedule: Mode, on_round: OnRound) -> None:
         if self.limit.is_over:
             return
         request = dataclasses.replace(self.request, chosen=chosen, schedule=schedule)
         runner = SuiteRunner(self.history, self.experiment, request, self.registry, self.catalog)
         runner.observer = on_round(runner)
-        async with self.limit.limiting(runner, seconds):
+        async with self.limit.limiting(runner):
             await runner.run()
         if runner.failure is not None:
             raise runner.failure
-        self.to_judge &= runner.stopped
+        self.to_judge = bool(self.request.judges) and runner.stopped
         known = {str(error) for error in self.given_up}
         self.given_up += [error for error in runner.given_up if str(error) not in known]
         self.lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
@@ -168,23 +163,18 @@ class SuiteRounds:
         prompts = [prompt.index for prompt in self.request.suite.prompts]
         first, last = min(prompts, default=0), max(prompts, default=0)
         states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
-        names = [engine.name for engine in self.request.engines]
-        self.runs_left = dict.fromkeys(names, 0)
-        left: set[int] = set()
-        for prompt, (index, name), repetition in product(
-            prompts, enumerate(names), range(self.request.repetitions)
-        ):
-            key = RunKey(prompt, index, repetition)
-            if name not in self.lost and states.get(key) not in ("done", "failed"):
-                self.runs_left[name] += 1
-                left.add(prompt)
-        self.left = sorted(left) if len(names) - len(self.lost) > 1 else []
+        engines = [index for index, engine in enumerate(self.request.engines) if engine.name not in self.lost]
+        answered = {
+            prompt: sum(states.get(RunKey(prompt, index, 0)) in ("done", "failed") for index in engines)
+            for prompt in prompts
+        }
+        self.left = (
+            [prompt for prompt in prompts if answered[prompt] < len(engines)] if len(engines) > 1 else []
+        )
+        self.begun = [prompt for prompt in self.left if answered[prompt]]
 
 
-def usual_run(request: SuiteRequest) -> tuple[float, float]:
-    """Return the approximate mean number of tokens of a prompt, and the number to assume for an answer."""
-    prompts = request.suite.prompts
-    length = sum(len(message.text) for prompt in prompts for message in prompt.messages)
-    limits = (engine.options.get("max_tokens") for engine in request.engines)
-    answer = min([_USUAL_ANSWER, *(limit for limit in limits if isinstance(limit, int) and limit > 0)])
-    return length / max(1, len(prompts)) / _CHARACTERS, answer
+def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
+    """Return at most `count` of the indices, at equal distances, so that all parts of a suite are represented."""
+    count = min(count, len(indices))
+    return frozenset(indices[number * len(indices) // count] for number in range(count))

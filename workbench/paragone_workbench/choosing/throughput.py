@@ -27,12 +27,6 @@ USERS = (1, 4, MOST_USERS)
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 """The tests with several users at once."""
 
-REQUESTS = 2 * sum(USERS)
-"""Number of requests to an engine in these tests: each user sends a warm-up request and a counted request."""
-
-_OPENING_S = 10.0
-"""Seconds that opening the engines may take: a server reloads the model to get more slots."""
-
 
 @dataclass(eq=False, kw_only=True)
 class Throughputs:
@@ -88,15 +82,10 @@ class Throughputs:
         }
 
     async def measure(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown throughputs, for at most twice `seconds` after the opening, unless `seconds` is None.
-
-        Raises StoreError.
-        """
+        """Measure the unknown throughputs, for at most `seconds` unless `seconds` is None. Raises StoreError."""
         engines = self.left
-        if not engines or self.limit.is_over:
-            return
         bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
-        async with self.limit.limiting(bench, None if seconds is None else 2 * seconds + _OPENING_S):
+        async with self.limit.limiting(bench, seconds):
             await bench.measure(on_step)
         for benched in bench.engines:
             found = benched.throughputs.get(USERS_TESTS[-1])

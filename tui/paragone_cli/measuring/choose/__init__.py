@@ -45,7 +45,7 @@ class ChooseArguments(RunArguments, PrintArguments):
     )
     time: str | None = option(
         "--time DURATION",
-        "the time for all measurements, such as 30m; by default as long as they take",
+        "the largest time for all measurements, such as 30m; by default as long as they take",
     )
     fresh: bool = switch("--fresh", "measure everything again")
     to: Path | None = option(

@@ -44,10 +44,6 @@ class ChooseProgress(ChoiceObserver):
         """Print which engine is left out."""
         self._note(sentence)
 
-    def planned(self, sentence: str) -> None:
-        """Print how the time is divided."""
-        self._note(sentence)
-
     def known(self, answers: int, total: int) -> None:
         """Print how many answers are taken over from earlier experiments."""
         self._note(known_text(answers, total))
@@ -64,7 +60,7 @@ class ChooseProgress(ChoiceObserver):
     def suite(self, runner: SuiteRunner) -> SuiteTable:
         """Show a table."""
         if self._rounds and runner.request.chosen is not None:
-            self._note(f"There is time for {counted(len(runner.request.chosen), 'more prompt')}.")
+            self._note(f"The question is open: {counted(len(runner.request.chosen), 'more prompt')}.")
         self._rounds += 1
         table = self._show(SuiteTable())
         table.engines = runner.progress

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 
 from paragone import InputError, ParagoneError
+from paragone.wording import counted
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
@@ -21,10 +21,9 @@ from paragone_workbench.choosing.choice import Choice
 from paragone_workbench.choosing.evidence import too_few_prompts
 from paragone_workbench.choosing.questions import QUESTIONS, deciding_suite, for_questions
 from paragone_workbench.choosing.timing.durations import parse_duration
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
+from paragone_workbench.compare.parity.findings import joined
 from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.experiments.suites.assertions import load_assertions
 from paragone_workbench.measure.fit.gpu_sizes import parse_sizes
 
 
@@ -45,12 +44,37 @@ def choose_run(args: ChooseArguments) -> int:
             hint=f"The engines are: {', '.join(names.values())}.",
         )
     with closing(load_assertions(note)) as catalog:
-        request = _request(args, context, engines, catalog)
+        suite = deciding_suite(args.suite, catalog, context.system(args))
+        prompts = counted(len(suite.prompts), "prompt")
+        source = (
+            f"of {suite.name}" if args.suite else "that come with paragone (your own, with --suite, say more)"
+        )
+        within = "" if args.time is None else f", in at most {args.time}"
+        note(f"{joined(names.values())} are compared by the {prompts} {source}{within}.")
+        if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
+            note(doubt)
+        judges, foreign = consented_judges(context, args.suite or QUESTIONS, suite, engines, catalog)
+        request = SuiteRequest(
+            suite=suite, engines=engines, judges=judges, foreign_judges=foreign, fresh=args.fresh
+        )
         if args.to is not None:
             check_report(args.to, request, force=args.force)
-        status, experiment = run(
-            _run(args, request, context.registry, catalog, reference=reference, seconds=seconds, vram=vram)
-        )
+
+        async def measure() -> tuple[int, int | None]:
+            async with opened_history() as history:
+                choice = Choice(
+                    history=history,
+                    registry=context.registry,
+                    catalog=catalog,
+                    request=request,
+                    margin=args.margin / 100,
+                    wanted=reference,
+                    seconds=seconds,
+                    vram=vram,
+                )
+                return await _measure(args, choice)
+
+        status, experiment = run(measure())
     if args.to is not None and experiment is not None:
         write_choice(args.to, experiment, context.registry)
     elif args.to is not None and status == INTERRUPTED:
@@ -60,56 +84,19 @@ def choose_run(args: ChooseArguments) -> int:
     return status
 
 
-def _request(
-    args: ChooseArguments,
-    context: CommandContext,
-    engines: Sequence[EngineDefinition],
-    catalog: AssertionCatalog,
-) -> SuiteRequest:
-    suite = deciding_suite(args.suite, catalog, context.system(args))
-    if args.suite is None:
-        note(
-            f"The suite is the {len(suite.prompts)} prompts that come with paragone. "
-            "Your own prompts, with --suite, say more about your use."
-        )
-    if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
-        note(doubt)
-    judges, foreign = consented_judges(context, args.suite or QUESTIONS, suite, engines, catalog)
-    return SuiteRequest(suite=suite, engines=engines, judges=judges, foreign_judges=foreign, fresh=args.fresh)
-
-
-async def _run(
-    args: ChooseArguments,
-    request: SuiteRequest,
-    registry: Registry,
-    catalog: AssertionCatalog,
-    *,
-    reference: str | None,
-    seconds: float | None,
-    vram: Sequence[int],
-) -> tuple[int, int | None]:
+async def _measure(args: ChooseArguments, choice: Choice) -> tuple[int, int | None]:
     """Measure and print. Returns the exit code, and the number of the experiment or None."""
-    async with opened_history() as history:
-        with ChooseProgress() as progress:
-            choice = Choice(
-                history=history,
-                registry=registry,
-                catalog=catalog,
-                request=request,
-                wanted=reference,
-                seconds=seconds,
-                vram=vram,
-                observer=progress,
-            )
-            async with interruptible(choice) as interrupts:
-                await choice.measure()
-        decision, figures, comparison = await choice.decision(args.margin / 100)
+    with ChooseProgress() as choice.observer:
+        async with interruptible(choice) as interrupts:
+            await choice.measure()
+    decision, figures, comparison = await choice.decision()
     missing = choice.missing()
+    number = None if choice.experiment is None else choice.experiment.number
     if args.json:
         put_json(
             {
                 **decision.to_json(),
-                "experiment": None if choice.experiment is None else f"e{choice.experiment.number}",
+                "experiment": None if number is None else f"e{number}",
                 "known": choice.taken,
                 "engines": [engine.to_json() for engine in figures],
                 "left_out": list(choice.left_out),
@@ -119,7 +106,6 @@ async def _run(
         )
     else:
         put_decision(decision, figures, choice, missing)
-    number = None if choice.experiment is None else choice.experiment.number
     if interrupts.interrupted:
         note(f"Interrupted. The measurements so far are kept. {to_continue(fresh=args.fresh)}")
     elif args.fresh and missing:

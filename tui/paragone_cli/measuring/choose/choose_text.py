@@ -15,7 +15,6 @@ from paragone_workbench.choosing.figures import (
     pass_rate_text,
     speed_text,
     ttft_note,
-    users_text,
 )
 from paragone_workbench.choosing.throughput import MOST_USERS
 from paragone_workbench.measure.fidelity.scale import kld_text
@@ -58,8 +57,8 @@ def put_decision(
         put()
         put(known_text(choice.taken, choice.experiment.runs))
     if choice.experiment is not None:
-        number_ = choice.experiment.number
-        put(f"\nSee more: paragone suite compare e{number_} · paragone report e{number_} --to report.html")
+        name = f"e{choice.experiment.number}"
+        put(f"\nSee more: paragone suite compare {name} · paragone report {name} --to report.html")
 
 
 def _put_list(title: str, sentences: Iterable[str]) -> None:
@@ -82,7 +81,7 @@ def _row(engine: EngineFigures, decision: Decision, *, with_users: bool) -> list
         "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}",
         speed_text(engine),
         "" if engine.ttft_s is None else f"{engine.ttft_s * 1000:.0f}",
-        *([users_text(engine)] if with_users else []),
+        *(["" if engine.users_tps is None else f"{engine.users_tps:.1f}"] if with_users else []),
     ]
 
 

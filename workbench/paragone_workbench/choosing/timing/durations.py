@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from paragone import InputError
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _LONGEST_S = 30 * 24 * 3600
-_SHORT_S = 120
-_LONG_S = 2 * 3600
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration such as `45 s`, `14 min` or `3 h`, rounded up."""
-    if seconds <= _SHORT_S:
-        return f"{math.ceil(seconds)} s"
-    if seconds <= _LONG_S:
-        return f"{math.ceil(seconds / 60)} min"
-    return f"{math.ceil(seconds / 3600)} h"
 
 
 def parse_duration(text: str) -> int:

@@ -30,10 +30,6 @@ class TimeLimit:
         """Whether the time is over or `stop` was called, so that no measurement may begin."""
         return self.stopped or self.left == 0
 
-    def end(self) -> None:
-        """Set the end of the time to now."""
-        self._ends = time.monotonic()
-
     @contextlib.asynccontextmanager
     async def limiting(self, work: Stoppable, seconds: float | None = None) -> AsyncIterator[None]:
         """Stop a measurement after `seconds`, or when the time for all measurements is over.

@@ -1,4 +1,4 @@
-"""Commands that compare lanes or engines: differences, token probabilities, parity, fidelity, choosing, and divergence."""
+"""Commands that compare lanes or engines: differences, token probabilities, parity, fidelity, and divergence."""
 
 from __future__ import annotations
 
@@ -100,26 +100,6 @@ async def _save_fidelity(context: LanesContext, lanes: Sequence[Lane], found: Fi
     data = {"text": None, **fidelity_json(found), "free_running": None}
     measurement = await asyncio.to_thread(measurement_of, "fidelity", engines, data, context.session.registry)
     await retrying(history, lambda store: store.measurements.add(measurement))
-
-
-def choose(context: LanesContext) -> None:
-    """Show the form in which the user measures engines to decide which of them to deploy."""
-    history, session = context.history_or_say(), context.session
-    if history is None or context.is_answering(session.lanes):
-        return
-    from paragone_tui.screens.choose.choose_screen import ChooseScreen
-
-    in_lanes = {lane.engine.definition.name: lane.engine.definition for lane in session.lanes}
-    engines = {**in_lanes, **context.engines.config.engines, **in_lanes}
-    context.show(
-        ChooseScreen(
-            tuple(engines.values()),  # an engine of a lane has the lane's options
-            frozenset(in_lanes),
-            history=history,
-            registry=session.registry,
-            system=context.engines.config.chat.system,
-        )
-    )
 
 
 @on_current_lane

@@ -1,1 +1,0 @@
-"""The screen that measures engines and shows which of them to deploy."""
