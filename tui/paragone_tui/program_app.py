@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -21,7 +22,6 @@ from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
 from paragone.network.guard import GUARD, Contact
-from paragone_tui.garbage import CollectorAtRest
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force
@@ -77,7 +77,6 @@ class ProgramApp(OwnErrorsApp):
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         self._key_order = KeyOrder(self, self._forward)
-        self.collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -156,7 +155,6 @@ class ProgramApp(OwnErrorsApp):
             if self._early_input is not None:
                 self._early_input.append(event)
                 return
-            self.collector.key_came()
             await self._key_order.take(event)
         else:
             await super().on_event(event)
@@ -188,7 +186,9 @@ class ProgramApp(OwnErrorsApp):
         self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
-        self.collector.begin(self)
+        # Full collections then skip the modules and the screen, which live until the program ends.
+        gc.freeze()
+        gc.enable()
         self.begin_work()
 
     def action_palette(self) -> None:
