@@ -121,7 +121,6 @@ def _is_alt_key(character: str) -> bool:
 
 
 def _alt_key(character: str) -> Key:
-    """Return the key of a character with Alt."""
     name = next(key.key for key in SequenceParser().feed(character) if isinstance(key, Key))
     if len(name) == 1 and name.isupper():
         name = f"shift+{name.lower()}"

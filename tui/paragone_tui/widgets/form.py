@@ -77,11 +77,9 @@ class Form(Modal[ScreenResultType]):
             yield from self.below()
 
     def above(self) -> Iterator[Widget]:
-        """Yield the widgets above the fields."""
         yield from ()
 
     def below(self) -> Iterator[Widget]:
-        """Yield the widgets below the fields."""
         yield from ()
 
     @property

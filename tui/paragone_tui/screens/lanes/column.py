@@ -170,7 +170,7 @@ class LaneColumn(Column, LaneObserver):
 
     def state_changed(self, lane: Lane) -> None:
         """Update the status line: show a new state at once, and new figures at most every `_FIGURES` seconds."""
-        self._withdraw_advice()
+        self._remove_advice()
         silent_s = lane.present.silent_s if lane.present is not None else 0
         if (lane.state, silent_s) != self._shown_state:
             self._show_status()
@@ -181,7 +181,7 @@ class LaneColumn(Column, LaneObserver):
         """Show the prompt. If the lane answers its last prompt again, remove the earlier answer."""
         if run.prompt is None:
             return
-        self._withdraw_offer()
+        self._remove_offer()
         if run.prompt is self._last:
             self.transcript.rewind()
             self._show_changes(run)
@@ -280,7 +280,7 @@ class LaneColumn(Column, LaneObserver):
                 block, f"{self._keys['continue-answer'].in_lane_mode} goes on from here."
             )
 
-    def _withdraw_offer(self) -> None:
+    def _remove_offer(self) -> None:
         """Remove the hint with the key that continues the last answer, because another answer follows."""
         if self._offered is not None:
             self.transcript.set_hint(self._offered, "")
@@ -308,7 +308,7 @@ class LaneColumn(Column, LaneObserver):
         if advises:
             self._advised = block, error.hint
 
-    def _withdraw_advice(self) -> None:
+    def _remove_advice(self) -> None:
         """Remove the advice to start the engine again, once the engine is starting."""
         engine = self.lane.engine
         if self._advised is not None and (engine.is_open or engine.is_opening):
