@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from math import inf
 from pathlib import Path
 
 from bench.terminal import Terminal
@@ -44,12 +43,12 @@ def paragone(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def started(
-    command: list[str], columns: int = 120, rows: int = 40, home: str | None = None, bits_per_s: float = inf
+    command: list[str], columns: int = 120, rows: int = 40, home: str | None = None
 ) -> Iterator[Terminal]:
-    """Run a program in a terminal on a line of `bits_per_s`, with the given home folder or a new one."""
+    """Run a program in a terminal, with the given home folder or a new one."""
     with contextlib.ExitStack() as stack:
         home = home or stack.enter_context(tempfile.TemporaryDirectory())
-        yield stack.enter_context(Terminal(command, columns, rows, environment(home), bits_per_s))
+        yield stack.enter_context(Terminal(command, columns, rows, environment(home)))
 
 
 def smollm2() -> Path:

@@ -13,7 +13,6 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -24,17 +23,11 @@ __all__ = ["Terminal"]
 
 # Private sequences that pyte prints as text or misinterprets.
 _NOT_FOR_PYTE = re.compile(rb"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*[\$u]p?|\x1bP.*?\x1b\\", re.DOTALL)
-_STATUS_QUERY = b"\x1b[5n"
-_PIECE_S = 0.02
-"""Seconds of transmission on a slow line after which the output is read again."""
 _MODE_QUERY = re.compile(rb"\x1b\[\?(2026|2048)\$p")
 
 
 class Terminal:
-    """Runs a program in a pty of `columns` by `rows`; a context manager.
-
-    With `bits_per_s`, the output is read as slowly as a serial line of that speed transmits it: 10 bits a byte.
-    """
+    """Runs a program in a pty of `columns` by `rows`; a context manager."""
 
     def __init__(
         self,
@@ -42,11 +35,7 @@ class Terminal:
         columns: int = 120,
         rows: int = 40,
         env: Mapping[str, str] | None = None,
-        bits_per_s: float = inf,
     ) -> None:
-        self._bytes_per_s = bits_per_s / 10
-        self._read_at = 0.0
-        """The time at which the line would have transmitted all output that was read, on the monotonic clock."""
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.output = bytearray()
@@ -167,16 +156,11 @@ class Terminal:
         ready, _, _ = select.select([self._master], [], [], seconds)
         if not ready:
             return self.process.poll() is None
-        time.sleep(max(0.0, self._read_at - time.monotonic()))
         try:
-            data = os.read(self._master, int(max(1, min(1 << 16, self._bytes_per_s * _PIECE_S))))
+            data = os.read(self._master, 1 << 16)
         except OSError:  # the program has closed the terminal
             return False
-        self._read_at = max(self._read_at, time.monotonic() - _PIECE_S) + len(data) / self._bytes_per_s
         self.output += data
-        recent = bytes(self.output[-len(data) - 3 :])  # a slow line cuts queries in two
-        for _ in range(recent.count(_STATUS_QUERY)):
-            os.write(self._master, b"\x1b[0n")
         for mode in _MODE_QUERY.findall(data):
             # Like most modern terminals, report synchronized output as supported; it costs 16 bytes per frame.
             os.write(self._master, b"\x1b[?%s;%d$y" % (mode, 2 if mode == b"2026" else 0))

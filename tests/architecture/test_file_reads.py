@@ -33,7 +33,6 @@ OTHERS = {
     "workbench/paragone_workbench/experiments/voting/masking.py": "a file of the package",
     "workbench/paragone_workbench/machine/description.py": "/proc",
     "workbench/paragone_workbench/machine/memory.py": "/proc and cgroups",
-    "workbench/paragone_workbench/network/contact_log.py": "the program's own log",
     "workbench/paragone_workbench/store/file/database.py": "the schema of the package",
     "workbench/paragone_workbench/store/file/owners.py": "the program's own locks",
 }

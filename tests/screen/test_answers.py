@@ -42,17 +42,6 @@ async def test_one_prompt_goes_to_both_lanes(start):
         assert "where they part" in screen.text
 
 
-async def test_garbage_is_not_collected_while_an_answer_comes(start):
-    async with start(rogue("steady", rate=20, max_tokens=1000)) as screen:
-        assert not screen.app.collector.is_busy()
-        await screen.ask("hello")
-        await screen.until(lambda: screen.lanes[0].state == "writing")
-        assert screen.app.collector.is_busy()
-        await screen.lanes[0].stop()
-        await screen.answered()
-        assert not screen.app.collector.is_busy()
-
-
 async def test_a_prompt_may_have_several_lines_and_a_blank_one_is_not_sent(start):
     async with start(rogue("steady")) as screen:
         await screen.type("  ")

@@ -1,4 +1,4 @@
-"""Offline on the screen: the key, the corner, the engines that are closed, and the list of contacts."""
+"""Offline on the screen: the key, the corner, the engines that are closed."""
 
 import pytest
 from rogue_backend.definitions import rogue
@@ -66,27 +66,6 @@ async def test_what_the_system_holds_is_not_undone(start):
         await screen.press("alt+O")
         await screen.until(lambda: "seccomp closes the network, which cannot be undone" in screen.told)
         assert GUARD.is_offline
-        await screen.press("alt+w")
-        await screen.until(lambda: "seccomp refuses every connection" in screen.text)
-
-
-async def test_the_contacts_are_listed_and_a_refusal_is_shown_at_once(start):
-    async with start(rogue("steady"), networked()) as screen:
-        await screen.until(lambda: all(lane.engine.is_open for lane in screen.lanes))
-        with pytest.raises(PermissionError):
-            GUARD.check("socket.connect", (None, ("10.0.0.7", 443)))
-        await screen.until(
-            lambda: "10.0.0.7:443 is not contacted: no engine names this address." in screen.told
-        )
-        await screen.press("alt+w")
-        await screen.until(lambda: "Addresses contacted" in screen.text)
-        rows = [line.strip("│ ").split() for line in screen.text.splitlines()]
-        assert ["127.0.0.1:50052", "networked"] in [row[1:] for row in rows]
-        assert ["10.0.0.7:443", "refused:", "no", "engine", "names", "this", "address"] in [
-            row[1:] for row in rows
-        ]
-        await screen.press("w")
-        await screen.until(lambda: "Addresses contacted" not in screen.text)
 
 
 async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkeypatch):

@@ -48,7 +48,7 @@ class Prompting(App[None]):
     def say(self, sentence: str, *, warning: bool = False) -> None:
         self.said.append(sentence)
 
-    def withdraw(self, sentence: str) -> None:
+    def remove_message(self, sentence: str) -> None:
         if sentence in self.said:
             self.said.remove(sentence)
 

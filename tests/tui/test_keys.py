@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from textual import events
 
 from paragone_tui.keys import is_sent, keys_in_force, with_alt, without_alt
-from paragone_tui.terminal.keys import Answered, KeyParser
+from paragone_tui.terminal.keys import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
 SEQUENCES = st.one_of(
@@ -69,23 +69,6 @@ def test_a_report_right_after_an_alt_key_does_not_turn_it_into_characters(report
     assert told(b"\x1b", b"u", report) == ["alt+u"]
 
 
-@pytest.mark.parametrize(
-    "pieces",
-    [[b"a\x1b[0nb"], [b"a", b"\x1b", b"[", b"0", b"n", b"b"], [b"a\x1b[", b"0nb"]],
-)
-def test_an_answer_of_the_terminal_is_no_key(pieces):
-    parser = KeyParser()
-    told = [message for piece in pieces for message in parser.feed(piece)]
-    assert [getattr(message, "key", type(message)) for message in told] == ["a", Answered, "b"]
-
-
-def test_an_answer_within_a_paste_is_no_text():
-    (answered, paste) = KeyParser().feed(b"\x1b[200~one \x1b[0ntwo\x1b[201~")
-    assert isinstance(answered, Answered)
-    assert isinstance(paste, events.Paste)
-    assert paste.text == "one two"
-
-
 def test_keys_right_after_an_alt_key_do_not_turn_it_into_characters():
     assert told(b"\x1bu\x1bv\x1b[A" + b"h" * 40 + b"\x1bU\x1b\xc3\xa9") == [
         *("alt+u", "alt+v", "up", *"h" * 40, "alt+shift+u", "alt+é")
@@ -138,9 +121,7 @@ def test_the_names_of_a_character_with_alt(key, same):
     assert with_alt(key) == same
 
 
-@pytest.mark.parametrize(
-    "answer", [b"\x1b[0n", b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"]
-)
+@pytest.mark.parametrize("answer", [b"\x1b[?2026;2$y", b"\x1b[?2048;0$y", b"\x1b[I", b"\x1b[<35;5;5M"])
 def test_an_escape_right_before_an_answer_of_the_terminal_is_a_key_at_once(answer):
     assert told(b"\x1b" + answer) == ["escape"]
     assert told(b"\x1b", answer) == ["escape"]
@@ -148,7 +129,7 @@ def test_an_escape_right_before_an_answer_of_the_terminal_is_a_key_at_once(answe
         assert told(b"\x1b" + answer[:cut], answer[cut:]) == ["escape"]
 
 
-@pytest.mark.parametrize("answer", [b"\x1b[0n", b"\x1b[?2026;2$y", b"\x1b[A", b"\x1b[200~x\x1b[201~"])
+@pytest.mark.parametrize("answer", [b"\x1b[?2026;2$y", b"\x1b[A", b"\x1b[200~x\x1b[201~"])
 @pytest.mark.parametrize(
     ("character", "key"), [(b"O", "alt+shift+o"), (b"[", "alt+left_square_bracket"), (b"_", "alt+underscore")]
 )

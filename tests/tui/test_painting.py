@@ -2,7 +2,6 @@
 
 import re
 from itertools import pairwise
-from math import inf
 
 import pytest
 from emulator import Watched, settle
@@ -306,34 +305,6 @@ async def test_unknown_content_is_painted_completely(canvas):
     data = await put(pilot, widget, 0, plain("First"))
     assert "First" in data
     assert "second" in data
-
-
-async def test_without_room_the_prompt_comes_first_and_two_states_of_the_text_never_mix(canvas, monkeypatch):
-    pilot, widget = canvas
-    screen = pilot.app.screen
-    monkeypatch.setattr(type(screen), "text_rows", range(5))
-
-    async def frame(text, prompt, room):
-        """Return what a frame writes that has not more room."""
-        for y in range(5):
-            widget.put(y, plain(text * 40))
-        widget.put(5, plain(prompt))
-        if left_out := [*screen.left_out()]:
-            screen.paint(widget, left_out)
-        screen.begin_frame(room)
-        await pilot.pause(0)
-        return written(pilot.app)
-
-    await frame("a", "a key: 0", inf)
-    states = []
-    for text, key in zip("bcdefghijklm", "123456789ABC", strict=True):
-        data = await frame(text, f"a key: {key}", 100)
-        assert data.startswith("\x1b[6;8H"), "the key comes first"
-        assert len(data) < 150
-        states.append("".join(line[0] for line in pilot.app.terminal.text.splitlines()[:5]))
-    assert max(len({*state}) for state in states) == 2, states
-    assert len({state for state in states if len({*state}) == 1}) > 1, "whole states were shown"
-    screen.begin_frame(inf)
 
 
 async def test_a_screenshot_does_not_change_the_screen():

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from functools import partial
 
 import pytest
 from tests.workbench.conftest import Paper
 
 from paragone import EngineError, ModelInfo, Probe
-from paragone.network.guard import Guard
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
 
@@ -137,18 +135,6 @@ async def test_threads_of_a_question_are_not_waited_for_at_the_end_of_the_progra
         return await asyncio.to_thread(lambda: threading.current_thread().daemon)
 
     assert await in_own_event_loop(ask)
-
-
-async def test_a_thread_of_a_question_may_contact_what_the_question_may():
-    guard = Guard()
-
-    async def ask():
-        call = partial(guard.check, "socket.connect", (None, ("127.0.0.1", 1)))
-        await asyncio.get_running_loop().run_in_executor(None, call)
-
-    with guard.looking_here("paper"):
-        await in_own_event_loop(ask)
-    assert [(contact.engine, contact.refused) for contact in guard.contacts] == [("paper", "")]
 
 
 async def test_more_models_than_anybody_can_list():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from paragone_cli.command_line.arguments import Arguments, Command, CommandParser, RunArguments, declared
-from paragone_cli.command_line.output import note, put, warn
+from paragone_cli.command_line.output import put, warn
 
 
 class CommandEntry(NamedTuple):
@@ -43,7 +43,6 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "config": CommandEntry("machine.config", "Show where config.toml is, check its content, or create a sample."),
     "env": CommandEntry("machine.env", "Create, list, check or remove virtual environments of backends."),
     "completion": CommandEntry("machine.completion", "Print a script with which bash, zsh or fish complete the command line."),
-    "audit": CommandEntry("machine.audit", "List the addresses that paragone contacted lately, and for which engine."),
     "doctor": CommandEntry("machine.doctor", "Show what this machine can run, and what is missing for the rest."),
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
@@ -60,12 +59,10 @@ def run(argv: Sequence[str]) -> int:
     if args is None:
         put(help_of(name).rstrip("\n"))
         return 0
-    from paragone_workbench.network.start import watch  # not for the help text, which needs no guard
+    from paragone_workbench.network.start import restrict_network  # not for the help text
 
-    if warning := watch(name, offline=args.offline, config=args.config):
+    if warning := restrict_network(offline=args.offline, config=args.config):
         warn(warning)
-    if not _entry(name).module.startswith("interactive."):  # the screen shows refusals in its own way
-        _show_refusals()
     return load(name).run(args)
 
 
@@ -92,17 +89,6 @@ def load(name: str) -> Command[Arguments]:
 
 def _entry(name: str) -> CommandEntry:
     return COMMANDS[name] if name else SCREEN
-
-
-def _show_refusals() -> None:
-    """From now on, print each address that the guard refuses to contact."""
-    from paragone.network.guard import GUARD, Contact  # not for the help text, which needs no guard
-
-    def show(contact: Contact) -> None:
-        if contact.refused:
-            note(f"{contact.address} is not contacted: {contact.refused}.")
-
-    GUARD.on_contact.append(show)
 
 
 def _list() -> str:

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: success. 1: failure. 2: usage or configuration error. 130: interrupted by SIGINT.
     """
     # Importing modules creates no garbage, and garbage collection takes a sixth of the start-up time.
-    # `begin_collecting` enables garbage collection again.
+    # What runs longer enables garbage collection again.
     gc.disable()
     try:
         _replace_closed_streams()

@@ -74,7 +74,6 @@ class ParagoneApp(ProgramApp):
             on_problem=self.complain,
             on_saved_again=lambda: self.say("The history works again; everything is saved."),
         )
-        self.collector.is_busy = lambda: self._session.is_busy
         self.engines = EngineList(
             config,
             state,

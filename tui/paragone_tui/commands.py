@@ -166,8 +166,6 @@ COMMANDS: tuple[ScreenCommand, ...] = (
             help="Stop the program and return to the shell; its command fg continues the program."),
     ScreenCommand(id="offline", lane_keys="O", title="Offline or online", group="Program",
             help="Go offline, which blocks all connections and ends the engines at servers; or go online again."),
-    ScreenCommand(id="audit", lane_keys="w", title="Addresses contacted", group="Program",
-            help="Show every address that was contacted since the start, and by which engine."),
     ScreenCommand(id="quit", keys="ctrl+q", title="Quit", group="Program",
             help="Quit paragone. Conversations are kept."),
     ScreenCommand(id="write", lane_keys="i,enter,ctrl+f", title="Write a prompt", group="Lane mode",

@@ -21,7 +21,7 @@ class Program(Protocol):
     def say(self, sentence: str, *, warning: bool = False) -> None:
         """Show a message."""
 
-    def withdraw(self, sentence: str) -> None:
+    def remove_message(self, sentence: str) -> None:
         """Remove a message from the screen."""
 
     def complain(self, error: ParagoneError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -20,8 +21,6 @@ from textual.dom import DOMNode
 from textual.worker import WorkerFailed
 
 from paragone import ParagoneError
-from paragone.network.guard import GUARD, Contact
-from paragone_tui.garbage import CollectorAtRest
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
 from paragone_tui.keys import key_map, keys_in_force
@@ -29,7 +28,6 @@ from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.painting.themes import ANSI, DEFAULT, themes
 from paragone_tui.screen_settings import known_keys
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
-from paragone_tui.terminal.text import one_line
 from paragone_tui.textual_internals.app import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
@@ -77,7 +75,6 @@ class ProgramApp(OwnErrorsApp):
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         self._key_order = KeyOrder(self, self._forward)
-        self.collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -122,7 +119,6 @@ class ProgramApp(OwnErrorsApp):
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
         self.call_after_refresh(self._begin)
-        GUARD.on_contact.append(self._show_refusal)
 
     def _set_theme(self, config: Config) -> None:
         """Offer the themes, and begin with the user's theme or, by default, with a theme that the terminal can show."""
@@ -134,11 +130,6 @@ class ProgramApp(OwnErrorsApp):
         elif name is None or name not in self.available_themes:
             name = ANSI if self.console.color_system in (None, "standard") else DEFAULT
         self.begin_with_theme(name)
-
-    def _show_refusal(self, contact: Contact) -> None:
-        if contact.refused and not self.is_leaving:
-            sentence = f"{one_line(contact.address)} is not contacted: {contact.refused}."
-            self.say_from_thread(sentence, warning=True)
 
     def _keep_theme(self, theme: str) -> None:
         if theme != self.ui.theme:
@@ -156,7 +147,6 @@ class ProgramApp(OwnErrorsApp):
             if self._early_input is not None:
                 self._early_input.append(event)
                 return
-            self.collector.key_came()
             await self._key_order.take(event)
         else:
             await super().on_event(event)
@@ -188,7 +178,9 @@ class ProgramApp(OwnErrorsApp):
         self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
-        self.collector.begin(self)
+        # Full collections then skip the modules and the screen, which live until the program ends.
+        gc.freeze()
+        gc.enable()
         self.begin_work()
 
     def action_palette(self) -> None:
@@ -219,12 +211,6 @@ class ProgramApp(OwnErrorsApp):
         for screen in self.screen_stack:
             if isinstance(screen, ChangedRowsScreen):
                 screen.network_changed()
-
-    def action_audit(self) -> None:
-        """Show the addresses that were contacted, or close their sheet; see `_show_or_close`."""
-        from paragone_tui.screens.contacts_sheet import ContactsSheet
-
-        self._show_or_close(ContactsSheet())
 
     def _show_or_close(self, sheet: Sheet) -> None:
         """Show a sheet. If a sheet of its class is on top, close that sheet; if one is behind a dialog, do nothing."""
@@ -309,8 +295,6 @@ class ProgramApp(OwnErrorsApp):
     async def on_unmount(self) -> None:
         """Wait until everything is saved, and close the engines and the history."""
         self.is_unmounted = True  # `is_exiting` stays False if an error ended the program
-        with contextlib.suppress(ValueError):
-            GUARD.on_contact.remove(self._show_refusal)
         if self._saving and (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
             self.exit_messages.append(_NOT_SAVED)
         await self.close_all()

@@ -14,7 +14,6 @@ import httpx
 
 from paragone import ContextOverflow, EngineError, InputError, ParagoneError
 from paragone.key_text import without_keys
-from paragone.network.guard import GUARD, ONLINE_HINT, ContactRefused
 from paragone_remote.endpoints.endpoint import Endpoint, check_url
 from paragone_remote.http.server_crashes import cure
 from paragone_remote.http.timeouts import ReplyTimeout
@@ -276,9 +275,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
     for cause in _causes(error):
         match cause:
-            case ContactRefused():
-                hint = ONLINE_HINT if GUARD.is_offline else ""
-                return Fault(InputError(f"{cause.strerror}.", hint=hint))
             case socket.gaierror():
                 sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
                 return Fault(EngineError(sentence, hint="Check the url and the network connection."))

@@ -15,6 +15,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from paragone import InputError
+from paragone.network.guard import GUARD
 from paragone_remote.endpoints.addresses import proxy_for
 from paragone_remote.endpoints.endpoint import Endpoint
 
@@ -91,6 +92,8 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
         self._home = _host_of(httpx.URL(endpoint.origin))
+        self._origin = endpoint.origin if endpoint.socket is None else None
+        """The address that the requests contact; None for a Unix socket."""
         # This transport limits the time for a connection; the callers limit the time for a reply.
         self._patience = {
             "connect": endpoint.options.connect_timeout,
@@ -132,6 +135,8 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
         connection is not repeated.
         """
         while True:
+            if self._origin is not None:
+                GUARD.check(self._origin)
             reused = True
 
             async def watch(event: str, _: object) -> None:

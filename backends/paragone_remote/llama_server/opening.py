@@ -47,7 +47,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
 
     async def start(on_progress: OnProgress) -> ServerProcess:
         if options.rpc_servers:
-            GUARD.give_network("llama-server with rpc_servers", options.rpc_servers)
+            GUARD.give_network("llama-server with rpc_servers")
         listening = listen_at(program, options.port)
         process = await ServerProcess.start(
             program,

@@ -1,1 +1,1 @@
-"""The addresses that this process contacts: the addresses that engines name, and none while paragone is offline."""
+"""The addresses that engines contact, and none while paragone is offline."""

@@ -37,11 +37,6 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def is_numeric(host: str) -> bool:
-    """Return whether a host is an IP address, which needs no lookup."""
-    return _ip_address(host) is not None
-
-
 def is_loopback(host: str) -> bool:
     """Return whether a host, in its usual spelling, is this machine: loopback, or an unspecified address such as 0.0.0.0."""
     found = _ip_address(host)

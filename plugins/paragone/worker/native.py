@@ -112,7 +112,7 @@ class NativeBackend(Backend):
         """
         addresses = self.reaches(request.model, request.options)
         if addresses:
-            GUARD.give_network(f"{self.title} with {', '.join(addresses)}", addresses)
+            GUARD.give_network(f"{self.title} with {', '.join(addresses)}")
         return await self._start(request.python, request.log, network=bool(addresses))
 
     async def _start(self, python: str | None, log: str | None, *, network: bool = False) -> Worker:

@@ -5,15 +5,10 @@ import contextlib
 import socket
 import time
 
-import httpx
 import pytest
 from hostile_server import HostileServer
 
 from paragone import Caution, EngineError, Finish, InputError, OpenRequest, ParagoneError
-from paragone.network.guard import Contact, ContactRefused
-from paragone_remote.endpoints.endpoint import make_endpoint
-from paragone_remote.http.faults import explain
-from paragone_remote.ollama_api.ollama_options import OllamaLoadOptions
 
 
 def codes(events):
@@ -616,12 +611,3 @@ async def test_one_lane_fails_and_the_others_go_on(hostile, open_lane, text):
     assert error is not None
     assert none is None
     assert text(events) == "Fine."
-
-
-async def test_a_contact_that_the_guard_refuses_is_named_and_not_repeated():
-    endpoint = await make_endpoint(OllamaLoadOptions(url="http://10.0.0.7:1"))
-    error = httpx.ConnectError("no connection")
-    error.__cause__ = ContactRefused(Contact("q", "10.0.0.7:1", 0.0, "paragone is offline"))
-    fault = explain(error, endpoint)
-    assert fault.error.sentence == "10.0.0.7:1 is not contacted: paragone is offline."
-    assert fault.pause is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import traceback
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.output import note
-from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.logs import crash_report
 from paragone_workbench.stoppable import Stoppable
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 def run(main: Coroutine[None, None, T]) -> T:
     """Run a coroutine on a new event loop. Errors that reach the loop's exception handler are logged to a file."""
-    begin_collecting()
+    gc.enable()  # `main` turned it off for the imports
     with asyncio.Runner() as runner:
         runner.get_loop().set_exception_handler(_log)
         return runner.run(main)

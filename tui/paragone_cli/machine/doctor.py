@@ -190,12 +190,11 @@ def _print_machine(version: str, machine: Machine) -> None:
         put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
     else:
         put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
-    guard = machine.guard
-    refused = "offline, nothing is contacted" if guard.offline else "only what engines name is contacted"
-    if guard.holds:
-        put(f"  ✓ {refused} ({guard.layer}; tested)")
-    else:
-        put_line(f"  ✗ {refused}, but the {guard.layer} does not enforce it: {guard.reason}")
+    if machine.offline is not None:
+        if machine.offline.holds:
+            put(f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)")
+        else:
+            put_line(f"  ✗ offline, but nothing enforces it: {machine.offline.reason}")
 
 
 def _memory(size: int | None, free: int | None) -> str:

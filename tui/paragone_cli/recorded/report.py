@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from paragone.wording import size_text
 from paragone_cli.command_line.arguments import Arguments, command, force_switch, option, word
 from paragone_cli.command_line.output import note
 from paragone_cli.command_line.saved import opened_store
-from paragone_tui.garbage import begin_collecting
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.exporting.report import write_report
 from paragone_workbench.reporting.file import format_of, newest
@@ -47,7 +47,7 @@ def report(args: ReportArguments) -> int:
             hint=f"Write: paragone report {args.subject} --to report.html",
         )
     format_of(args.to, replaces=args.force)  # a wrong file name is reported before the history is opened
-    begin_collecting()
+    gc.enable()  # `main` turned it off for the imports
     with opened_store() as store:
         size = write_report(store, args.subject, args.to, Registry(note).find, replaces=args.force)
     note(f"{args.to} is written ({size_text(size)}).")

@@ -25,7 +25,6 @@ class Cadence:
 
     @property
     def waiting(self) -> bool:
-        """Whether a call is scheduled."""
         return self._handle is not None
 
     def ask(self) -> None:

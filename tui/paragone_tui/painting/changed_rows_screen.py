@@ -8,12 +8,10 @@ ends rows with newlines. While text streams in at the end of long rows, control 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
-from math import inf
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from rich.console import Console, RenderableType
 from textual.geometry import Region, Size
@@ -31,9 +29,6 @@ from paragone_tui.textual_internals.screen import (
 
 _MAX_GAP = 4
 """Largest distance of changed cells that are written as one stretch: moving the cursor takes as many bytes."""
-
-_OVERHEAD = 12
-"""About how many bytes a change takes to move the cursor and to set the colours."""
 
 _UNKNOWN: TerminalCell = ("", (-1, "", ""))
 _Span: TypeAlias = tuple[int, int]
@@ -55,19 +50,6 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Paint all cells, whatever the terminal shows at present."""
         self._terminal.forget()
         self.refresh()
-
-    def begin_frame(self, room: float) -> None:
-        """Prepare for a frame of about `room` bytes."""
-        self._terminal.begin_frame(room, self.text_rows)
-
-    @property
-    def text_rows(self) -> range:
-        """The rows of the scrolling text. If a frame is too large, the other rows are written before the text."""
-        return range(self.size.height)
-
-    def left_out(self) -> Iterable[Region]:
-        """Return the regions of the last frame that were not written, because the frame had too many bytes."""
-        return self._terminal.left_out
 
     def network_changed(self) -> None:
         """Show that the program went offline, or online again. By default, a screen shows nothing."""
@@ -201,51 +183,19 @@ class _Terminal:
     """Tracks the cells that the terminal shows, and computes the output that changes these cells."""
 
     def __init__(self) -> None:
-        self.begin_frame(inf)
         self.forget()
-
-    def begin_frame(self, room: float, text_rows: Collection[int] = ()) -> None:
-        """Limit the next frame to about `room` bytes. If the frame is larger, the rows `text_rows` are written last."""
-        self._room = room
-        self._text_rows = text_rows
-        self.left_out: list[Region] = []
-        """The regions whose changes were not written, because the frame had too many bytes."""
 
     def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
         """Treat all cells as unknown; `size` is the terminal's size in cells."""
         self.size = size
-        self._pending: deque[_Change] = deque()
-        """The text's changes that are still to be written, top to bottom, all of the same state of the text."""
-        self._locked_rows: Collection[int] = ()
-        """The rows of the text while `_pending` is written. Newer changes of these rows wait, so that two states never mix."""
         self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
 
     def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
-        """Return the output that shows the stretches. The stretches of the same row must follow each other.
-
-        If the changes exceed the frame's limit, the text's present state is written over several frames. Rows outside the
-        text, such as the prompt's, come first in each frame.
-        """
+        """Return the output that shows the stretches. The stretches of the same row must follow each other."""
         pen = Pen(console.color_system)
-        changes = [*self._changed(stretches, pen)]
-        if self._pending or sum(map(_cost, changes)) > self._room:
-            changes = self._without_text(changes)
-        out = _Output(pen)
-        for change in changes:
-            if not self._write(change, out):
-                self.left_out.append(change.region)
-        while self._pending and self._write(self._pending[0], out):
-            self._pending.popleft()
-        self.left_out += [change.region for change in self._pending]
-        if not self._pending:
-            self._locked_rows = ()
-        return "".join([*out.parts, pen.reset_sequence()])
-
-    def _changed(self, stretches: Iterable[_Stretch], pen: Pen) -> Iterator[_Change]:
+        out: list[str] = []
+        cursor: tuple[int, int] | None = None
         for y, in_row in groupby(stretches, itemgetter(0)):
-            if y in self._locked_rows:
-                self.left_out += [Region(x, y, strip.cell_length, 1) for _, x, strip in in_row]
-                continue
             before = self._rows[y]
             row = before.copy()
             for _, x, strip in in_row:
@@ -253,63 +203,10 @@ class _Terminal:
                 row[x : x + len(cells)] = cells
             del row[len(before) :]
             for start, stop in _changes(before, row):
-                yield _Change(y, start, row[start:stop])
-
-    def _without_text(self, changes: list[_Change]) -> list[_Change]:
-        """Move the changes of the text into `_pending`. Return the other changes, short changes first."""
-        if not self._pending:
-            self._locked_rows = self._text_rows
-            self._pending.extend(change for change in changes if change.y in self._locked_rows)
-        return sorted((change for change in changes if change.y not in self._locked_rows), key=_cost)
-
-    def _write(self, change: _Change, out: _Output) -> bool:
-        """Write a change if it fits into the frame, or is the frame's first. Returns whether the change was written."""
-        written = out.write(change, self._room)
-        if written:
-            self._rows[change.y][change.x : change.x + len(change.cells)] = change.cells
-        return written
-
-
-class _Output:
-    """The output of a frame."""
-
-    def __init__(self, pen: Pen) -> None:
-        self.parts: list[str] = []
-        self._pen = pen
-        self._cursor: tuple[int, int] | None = None
-        self._size = 0
-
-    def write(self, change: _Change, room: float) -> bool:
-        """Write a change and return True. Return False if the output has earlier changes and would exceed `room` bytes."""
-        look, length = self._pen.look, len(self.parts)
-        self.parts.append(_move(self._cursor, (change.x, change.y)))
-        end = _print(change.cells, change.x, change.y, self._pen, self.parts)
-        size = sum(map(len, self.parts[length:]))
-        if self._size and self._size + size > room:
-            del self.parts[length:]
-            self._pen.look = look
-            return False
-        self._size += size
-        self._cursor = end, change.y
-        return True
-
-
-class _Change(NamedTuple):
-    """Cells to write, with the row and the first column of these cells."""
-
-    y: int
-    x: int
-    cells: list[TerminalCell]
-
-    @property
-    def region(self) -> Region:
-        """The region of the cells."""
-        return Region(self.x, self.y, len(self.cells), 1)
-
-
-def _cost(change: _Change) -> int:
-    """Return about how many bytes a change takes."""
-    return len(change.cells) + _OVERHEAD
+                out.append(_move(cursor, (start, y)))
+                cursor = _print(row[start:stop], start, y, pen, out), y
+            self._rows[y] = row
+        return "".join([*out, pen.reset_sequence()])
 
 
 def _changes(before: list[TerminalCell], after: list[TerminalCell]) -> Iterator[tuple[int, int]]:

@@ -1,8 +1,7 @@
-"""Reads the terminal's input, writes at the pace of the line, and handles signals while the screen is open."""
+"""Reads the terminal's input, writes whole frames, and handles signals while the screen is open."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -11,23 +10,18 @@ import signal
 import struct
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from textual.app import App
 
-from paragone_tui.terminal.flow import Flow
-from paragone_tui.terminal.keys import Answered, KeyParser
+from paragone_tui.terminal.keys import KeyParser
 from paragone_tui.textual_internals.driver import JobControlDriver
 
 PIECE = 4096
 """Number of bytes to read at a time."""
 TICK_S = 0.1
 """Seconds without input after which an escape character is the key Escape."""
-
-LAST_ANSWER_S = 1.0
-"""Seconds to wait for each answer of the terminal when the program ends."""
 
 ENDED_BY_SIGNAL = 128
 """The exit code of a program that a signal has ended, minus the signal's number."""
@@ -37,8 +31,6 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 class TerminalDriver(JobControlDriver):
     """Textual's driver, with the program's own reader and signal handlers.
 
-    The driver knows how many bytes may be written now, so that the program never waits for a slow line.
-
     On a signal such as SIGTERM, the program quits as after the key for quitting: it restores the terminal and saves
     everything. The exit code is 128 plus the signal's number. Signals that were ignored at the start stay ignored.
     """
@@ -47,13 +39,8 @@ class TerminalDriver(JobControlDriver):
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._screen_loop = asyncio.get_running_loop()
-        self._flow = Flow(self.write)
-        self._answered_at: SimpleQueue[float] = SimpleQueue()
-        """The times at which the terminal answered questions, on the clock of `_flow`."""
         self._parts: list[str] | None = None
         """What was written of the present frame; None between two frames."""
-        self.watch_output(self._flow.taken)
         for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self.on_signal(
@@ -75,21 +62,12 @@ class TerminalDriver(JobControlDriver):
         self.stop_with_group()
         return True
 
-    def room(self) -> int:
-        """Return how many bytes may be written now."""
-        return self._flow.room()
-
-    def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more bytes may be written. The function replaces an earlier function that still waits."""
-        self._flow.call_when_room(call)
-
     @contextlib.contextmanager
     def frame(self) -> Iterator[None]:
         """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
         # Textual writes a frame in three parts. Each part would wake the thread that writes, and the terminal.
         parts = self._parts = list[str]()
         try:
-            self._flow.begin_frame()
             yield
         finally:
             self._parts = None
@@ -98,34 +76,10 @@ class TerminalDriver(JobControlDriver):
 
     def write(self, data: str) -> None:
         """Write text to the terminal; during a frame, at the end of the frame."""
-        self._flow.wrote(len(data) if data.isascii() else len(data.encode(errors="replace")))
         if self._parts is None:
             super().write(data)
         else:
             self._parts.append(data)
-
-    def flush(self) -> None:
-        """End a frame."""
-        self._flow.end_frame()
-
-    def start_application_mode(self) -> None:
-        """Switch the terminal to the program's screen, and start to read from the terminal and to ask it questions."""
-        self._flow.asks = True
-        super().start_application_mode()  # type: ignore[no-untyped-call]
-
-    def disable_input(self) -> None:
-        """Wait for the terminal's last answers, which the shell would treat as keys, then stop reading the terminal."""
-        self._flow.asks = False
-        self._take_answers()
-        with contextlib.suppress(Empty):
-            while self._flow.is_asking:
-                self._flow.answered(self._answered_at.get(timeout=LAST_ANSWER_S))
-        super().disable_input()
-
-    def _take_answers(self) -> None:
-        with contextlib.suppress(Empty):
-            while True:
-                self._flow.answered(self._answered_at.get_nowait())
 
     def run_input_thread(self) -> None:
         """Read the terminal until `exit_event` is set or the terminal is gone."""
@@ -144,12 +98,7 @@ class TerminalDriver(JobControlDriver):
                 data = data[:early].replace(b"\n", b"\r") + data[early:]
                 early = max(0, early - len(data))
                 for message in parser.feed(data):
-                    if isinstance(message, Answered):
-                        self._answered_at.put(self._flow.clock())
-                        with contextlib.suppress(RuntimeError):  # the loop is closed
-                            self._screen_loop.call_soon_threadsafe(self._take_answers)
-                    else:
-                        self.process_message(message)
+                    self.process_message(message)
             for message in parser.tick():
                 self.process_message(message)
 

@@ -18,8 +18,6 @@ from paragone_tui.textual_internals.driver import (
 # A mouse report in the X10 protocol: a button, a column and a row as one byte each. paragone uses the SGR protocol, and
 # drops X10 reports, since their bytes could be the beginning of a UTF-8 character.
 _X10_REPORT = re.compile(rb"\x1b\[M[\x20-\xff]{3}")
-ANSWER = "\x1b[0n"
-"""The terminal's answer to the question for its status."""
 _LEADS = "[OP]X^_"
 """The characters that begin a longer sequence after an escape."""
 _END = "\\"
@@ -29,10 +27,6 @@ _ALT_KEY = re.compile(rf"\x1b[^\x1b{re.escape(_LEADS)}]\Z")
 """An escape and a character that begins no longer sequence: the character's key with Alt."""
 _FIRST_PRINTABLE = "\u00a0"
 """The first character after the control characters."""
-
-
-class Answered(Message):
-    """The terminal answered the question for its status: it has read all bytes before the question."""
 
 
 class KeyParser:
@@ -86,9 +80,6 @@ class KeyParser:
                 # Do not wait for more characters: if another sequence came meanwhile, such as an answer of the terminal,
                 # the parser would turn the key into the characters `^` and `u`.
                 yield from self._parser.complete()
-            if self._last.endswith(ANSWER):
-                self._restart()
-                yield Answered()
             if self._last == BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
@@ -109,10 +100,7 @@ class KeyParser:
         pasted[-1:] = [before[:-part], before[-part:]]
         if not end:
             return ""
-        whole = "".join(pasted)
-        if ANSWER in whole:
-            yield Answered()
-        yield Paste(whole.replace(ANSWER, "").replace("\0", ""))
+        yield Paste("".join(pasted).replace("\0", ""))
         self._pasted = None
         return rest
 
@@ -133,7 +121,6 @@ def _is_alt_key(character: str) -> bool:
 
 
 def _alt_key(character: str) -> Key:
-    """Return the key of a character with Alt."""
     name = next(key.key for key in SequenceParser().feed(character) if isinstance(key, Key))
     if len(name) == 1 and name.isupper():
         name = f"shift+{name.lower()}"

@@ -28,7 +28,6 @@ class OwnErrorsApp(App[None]):
 
     @property
     def is_exiting(self) -> bool:
-        """Whether `exit` was called."""
         return self._exit
 
     @property
@@ -68,8 +67,7 @@ class OwnErrorsApp(App[None]):
         if is_shown and self._running:
             super().update_styles(node, animate=animate)
 
-    def withdraw(self, sentence: str) -> None:
-        """Remove a message from the screen."""
+    def remove_message(self, sentence: str) -> None:
         for notification in [*self._notifications]:
             if notification.message == sentence:
                 self._unnotify(notification)

@@ -8,7 +8,6 @@ import os
 import signal
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TextIO
 
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.app import App
@@ -50,22 +49,14 @@ class JobControlDriver(LinuxDriver):
 
         signal.signal(number, handle)
 
-    @abstractmethod
-    def room(self) -> int:
-        """Return how many bytes may be written now."""
-
-    @abstractmethod
-    def call_when_room(self, call: Callable[[], object]) -> None:
-        """Call a function once more bytes may be written. The function replaces an earlier function that still waits."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether earlier frames still wait, because the terminal does not read. Writing more could block the event loop."""
+        return self._writer_thread is not None and self._writer_thread._queue.qsize() > 1
 
     @abstractmethod
     def frame(self) -> contextlib.AbstractContextManager[None]:
         """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
-
-    def watch_output(self, taken: Callable[[int], object]) -> None:
-        """Make the writing thread call `taken` after each flush, with the number of bytes that the system took so far."""
-        if self._file is not None:
-            self._file = _WatchedOutput(self._file, taken)  # type: ignore[assignment]  # has the methods that are used
 
     def stop_with_group(self) -> None:
         """Restore the terminal, and stop the processes of the program's group, as Ctrl+Z does.
@@ -115,24 +106,6 @@ class JobControlDriver(LinuxDriver):
                 self.suspend_application_mode()  # ends the threads that read and write; resuming starts new threads
                 self._must_signal_resume = True
             self.resume_application_mode()
-
-
-class _WatchedOutput:
-    """The methods of a file that Textual's writing thread uses."""
-
-    def __init__(self, file: TextIO, taken: Callable[[int], object]) -> None:
-        self._output = file
-        self._taken = taken
-        self._size = 0
-        self.fileno = file.fileno
-
-    def write(self, text: str) -> None:
-        self._size += len(text) if text.isascii() else len(text.encode(errors="replace"))
-        self._output.write(text)
-
-    def flush(self) -> None:
-        self._output.flush()
-        self._taken(self._size)
 
 
 class SequenceParser(XTermParser):

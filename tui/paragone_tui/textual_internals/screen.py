@@ -24,6 +24,10 @@ from paragone_tui.textual_internals.driver import JobControlDriver
 __all__ = ["ChopsUpdate", "CompositorScreen", "LayoutUpdate", "RegionCompositor", "attributes_of"]
 
 
+_LATER_S = 1 / 30
+"""Seconds until the program tries again to write to a terminal that did not read."""
+
+
 class CompositorScreen(Screen[ScreenResultType]):
     """A screen that the program's own compositor paints, without the messages with which Textual requests a paint."""
 
@@ -34,6 +38,8 @@ class CompositorScreen(Screen[ScreenResultType]):
         super().__init__()
         self._compositor = compositor
         self._laid_out_at = 0.0
+        self._paints_later = False
+        """Whether a frame waits until the terminal has read earlier frames."""
         self.opened_at = time.time()
         """When the screen was created, in seconds since 1970."""
 
@@ -103,31 +109,23 @@ class CompositorScreen(Screen[ScreenResultType]):
         driver = self.app._driver
         return driver if isinstance(driver, JobControlDriver) else None
 
-    @abstractmethod
-    def begin_frame(self, room: float) -> None:
-        """Prepare for a frame of about `room` bytes."""
-
-    @abstractmethod
-    def left_out(self) -> Iterable[Region]:
-        """Return the regions of the last frame that were not written, because the frame had too many bytes."""
-
     def _compositor_refresh(self) -> None:
         driver = self.driver
         if self is not self.app.screen or driver is None:
             super()._compositor_refresh()
-            return
-        room = driver.room()
-        if room > 0:
-            self.begin_frame(room)
+        elif driver.is_behind:
+            # Dirty regions stay dirty, so that the next frame shows their newest state.
+            self._dirty_widgets.clear()
+            if not self._paints_later:
+                self._paints_later = True
+                self.set_timer(_LATER_S, self._paint_later)
+        else:
             with driver.frame():
                 super()._compositor_refresh()
-            rest = [*self.left_out()]
-            if not rest:
-                return
-            self._compositor._dirty_regions.update(rest)
-        self._dirty_widgets.clear()
-        # The frame is dropped. Dirty regions stay dirty, so that the next frame shows their newest state.
-        driver.call_when_room(self.paint_dirty)
+
+    def _paint_later(self) -> None:
+        self._paints_later = False
+        self.paint_dirty()
 
     def paint_dirty(self) -> None:
         """Paint the marked regions; if painting is not possible now, Textual paints them later."""

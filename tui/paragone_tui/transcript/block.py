@@ -105,7 +105,6 @@ class Block:
         return len(self._raw)
 
     def append(self, text: str) -> None:
-        """Append a chunk of text."""
         self._raw.append(text)
         text = self._held + text
         # A CR LF may be split between two chunks.
@@ -264,7 +263,6 @@ class Block:
 
     @property
     def texts(self) -> Iterator[str]:
-        """The text of each row of the unfolded block."""
         if self._typeset is not None:
             return (strip.text for strip in self._typeset.rows)
         return chain.from_iterable(part.texts for part in self._parts)

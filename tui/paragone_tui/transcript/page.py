@@ -69,7 +69,6 @@ class Page:
         self._omission.append(_OMITTED)
 
     def add(self, block: Block) -> None:
-        """Append a block."""
         self.blocks.append(block)
         self._fold(block)
         if self.width:
@@ -207,7 +206,6 @@ class Page:
 
     @property
     def last_prompt(self) -> Block | None:
-        """The last prompt; None if the page has no prompt."""
         return next((block for block in reversed(self.blocks) if block.kind == "prompt"), None)
 
     def _last_shown(self, before: int) -> Block | None:

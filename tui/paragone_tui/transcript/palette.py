@@ -66,5 +66,4 @@ def heat_look(logprob: float) -> str:
 
 
 def palette_of(transcript: Widget) -> TranscriptStyles:
-    """Return the styles of a transcript in the current theme."""
     return styles_of(transcript, _LOOKS)

@@ -126,7 +126,6 @@ class BlockPart:
         self._starts = [0]
 
     def set_tone(self, tone: Tone) -> None:
-        """Show the text in another tone."""
         self._tone = tone
         self._strips.clear()
 
@@ -136,7 +135,6 @@ class BlockPart:
 
     @property
     def texts(self) -> Iterable[str]:
-        """The text of each row."""
         return islice(self._wrapped.rows, self.height)
 
     @property

@@ -70,7 +70,6 @@ class ScrolledText(Widget):
             lane._show(lane._nearest_end(tops))
 
     def to_start(self) -> None:
-        """Scroll to the beginning."""
         self.scroll_rows(-self._page.height)
 
     def scroll_pages(self, pages: float) -> None:

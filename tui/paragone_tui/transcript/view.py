@@ -135,7 +135,6 @@ class Transcript(ScrolledText):
         self._show(max(self._end, min(self._top, start)))
 
     def clear(self) -> None:
-        """Remove all blocks."""
         self._open = self._changed = self._reveal_target = None
         self._page = Page(self._page.fold_thinking, self._page.fold_logs)
         self._mark_link_stale()
@@ -363,7 +362,6 @@ class Transcript(ScrolledText):
             self._show(max(0, min(top, max(lane._end for lane in self._linked))))
 
     def notify_style_update(self) -> None:
-        """Apply the colours of the theme."""
         super().notify_style_update()
         self._background = None
         if not self._palette:

@@ -18,7 +18,6 @@ class LineField(Input):
 
     @property
     def has_text(self) -> bool:
-        """Whether the field has text."""
         return bool(self.value)
 
     def validate(self, value: str) -> None:

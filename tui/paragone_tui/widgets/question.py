@@ -51,7 +51,6 @@ class Question(Modal[str | None]):
         self._is_acting = False
 
     def compose(self) -> ComposeResult:
-        """Create the field."""
         with Vertical(id="question", classes="framed") as box:
             box.border_title = one_line(self._question)
             box.border_subtitle = hints((("enter", "done"), ("esc", "cancel")))

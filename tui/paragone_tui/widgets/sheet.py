@@ -47,13 +47,11 @@ class Sheet(Modal[None]):
         """Yield the parts of the text, one below the other."""
 
     def compose(self) -> ComposeResult:
-        """Create the text."""
         with VerticalScroll(id="sheet", classes="framed") as box:
             box.border_title = self.heading
             yield from self.texts()
 
     def texts(self) -> Iterator[Static]:
-        """Yield a widget for each part."""
         for part in self.parts():
             yield Static(part if isinstance(part, (str, Text)) else _RenderedOnce(part), markup=False)
 
@@ -70,11 +68,9 @@ class Sheet(Modal[None]):
         self.action_rows(round(pages * max(1, self.scroll.size.height - 2)))
 
     def action_to_start(self) -> None:
-        """Scroll to the beginning."""
         self.scroll.scroll_home(animate=False)
 
     def action_to_end(self) -> None:
-        """Scroll to the end."""
         self.scroll.scroll_end(animate=False)
 
 

@@ -115,11 +115,9 @@ class TextField(TextArea):
         self._kill(super().action_delete_to_start_of_line, before=True)
 
     def action_delete_word_left(self) -> None:
-        """Delete the word before the cursor."""
         self._kill(super().action_delete_word_left, before=True)
 
     def action_delete_word_right(self) -> None:
-        """Delete the word after the cursor."""
         self._kill(super().action_delete_word_right)
 
     def action_yank(self) -> None:
@@ -143,7 +141,6 @@ class TextField(TextArea):
 
     @property
     def has_text(self) -> bool:
-        """Whether the field has text."""
         return self.document.end != (0, 0)
 
     async def on_paste(self, event: events.Paste) -> None:

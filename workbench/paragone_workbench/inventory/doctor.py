@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, InputError, ParagoneError, Probe
 from paragone.cores import physical_cores
-from paragone.network.trial import Confinement, GuardTrial, try_guard
+from paragone.network.trial import Confinement, try_offline
 from paragone.worker.confinement import try_confinement
 from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import load_with_problems
@@ -56,8 +56,8 @@ class Machine:
     """Why no GPUs could be listed, as a sentence."""
     confinement: Confinement
     """The restriction that keeps the processes of local engines from the network."""
-    guard: GuardTrial
-    """The restriction that keeps paragone's own process from contacting addresses that no engine names."""
+    offline: Confinement | None
+    """The restriction that keeps paragone's own process from the network; None if it is online."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,5 +202,5 @@ async def _machine() -> Machine:
         gpus=tuple(gpus),
         gpu_problem=gpu_problem,
         confinement=await try_confinement(),
-        guard=try_guard(),
+        offline=try_offline(),
     )

@@ -30,8 +30,7 @@ async def find_models(
     asks_servers = asks_servers and not GUARD.is_offline
     if not asks_servers and await answer_apart(lambda: has_server_here(backend, tell=tell)):
         return None
-    with GUARD.looking_here(backend.name if asks_servers else ""):
-        return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
+    return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
 
 
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:

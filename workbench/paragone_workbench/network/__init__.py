@@ -1,1 +1,1 @@
-"""The network access of this program's processes: the start of the guard, and the log of contacted addresses."""
+"""The network access of this program's processes."""

@@ -1,32 +1,23 @@
-"""Start the guard of this process by the command line and the settings, before any plugin is imported."""
+"""Restricts the network of this process by the command line and the settings, before any plugin is imported."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paragone.network.guard import GUARD, Contact
+from paragone.network.guard import GUARD
 from paragone_workbench.config.network_table import network_table
 
 if TYPE_CHECKING:
     from paragone_workbench.config.settings import NetworkSettings
 
 
-def watch(command: str, *, offline: bool, config: Path | None) -> str:
-    """Restrict this process to the addresses that engines name, or to none if the process is offline, and log its contacts.
+def restrict_network(*, offline: bool, config: Path | None) -> str:
+    """Go offline if the command line or the config file says so.
 
-    The process is offline if the command line or the config file says so; in the file, a value of the wrong type means
-    offline. `config` is the file that the user named, or None for the default file. Returns a warning if the system cannot
+    In the file, a value of the wrong type means offline. `config` is the file that the user named, or None for the default file. Returns a warning if the system cannot
     enforce the restriction, otherwise an empty text.
     """
-
-    def log(contact: Contact) -> None:
-        from paragone_workbench.network.contact_log import append  # few processes need this import
-
-        append(contact, command)
-
-    GUARD.on_contact.append(log)
-    GUARD.install()
     table = network_table(config)
     if not (offline or table.get("offline", False) is not False):
         return ""

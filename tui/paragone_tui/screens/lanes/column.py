@@ -14,7 +14,6 @@ from textual.widgets import Static
 
 from paragone import EngineCrashed
 from paragone.wording import counted
-from paragone_tui.garbage import return_memory
 from paragone_tui.painting.cadence import Cadence
 from paragone_tui.screens.lanes.prompt.pasted_texts import folded_prompt
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
@@ -44,10 +43,6 @@ _SYSTEM_SHOWN = 200
 """Largest number of characters of a system prompt that the transcript shows."""
 _LOG_SHOWN = 160
 """A log of one line is folded only if the line has more characters than this."""
-_LONG = 100_000
-"""Least number of characters of a long answer. After saving a long answer, freed memory is returned to the system."""
-_SAVED = 2.0
-"""Seconds after the end of an answer until the answer is surely saved."""
 _FIGURES = 0.5
 """Seconds between two updates of a run's figures, because nobody can read faster changes."""
 
@@ -175,7 +170,7 @@ class LaneColumn(Column, LaneObserver):
 
     def state_changed(self, lane: Lane) -> None:
         """Update the status line: show a new state at once, and new figures at most every `_FIGURES` seconds."""
-        self._withdraw_advice()
+        self._remove_advice()
         silent_s = lane.present.silent_s if lane.present is not None else 0
         if (lane.state, silent_s) != self._shown_state:
             self._show_status()
@@ -186,7 +181,7 @@ class LaneColumn(Column, LaneObserver):
         """Show the prompt. If the lane answers its last prompt again, remove the earlier answer."""
         if run.prompt is None:
             return
-        self._withdraw_offer()
+        self._remove_offer()
         if run.prompt is self._last:
             self.transcript.rewind()
             self._show_changes(run)
@@ -209,11 +204,9 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Show how the run ended. After saving a long answer, return freed memory to the system."""
+        """Show how the run ended."""
         self._show_end(run)
         self._show_status()
-        if self.is_mounted and len(run.text) + len(run.thinking) > _LONG:
-            self.set_timer(_SAVED, return_memory)
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
         """Show why the engine could not be opened, or why the engine ended."""
@@ -287,7 +280,7 @@ class LaneColumn(Column, LaneObserver):
                 block, f"{self._keys['continue-answer'].in_lane_mode} goes on from here."
             )
 
-    def _withdraw_offer(self) -> None:
+    def _remove_offer(self) -> None:
         """Remove the hint with the key that continues the last answer, because another answer follows."""
         if self._offered is not None:
             self.transcript.set_hint(self._offered, "")
@@ -315,7 +308,7 @@ class LaneColumn(Column, LaneObserver):
         if advises:
             self._advised = block, error.hint
 
-    def _withdraw_advice(self) -> None:
+    def _remove_advice(self) -> None:
         """Remove the advice to start the engine again, once the engine is starting."""
         engine = self.lane.engine
         if self._advised is not None and (engine.is_open or engine.is_opening):

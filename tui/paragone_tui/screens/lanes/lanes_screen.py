@@ -140,14 +140,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Execute the command with this id."""
         self.commands[command]()
 
-    @property
-    def text_rows(self) -> range:
-        """The rows of the transcripts: see `ChangedRowsScreen.text_rows`."""
-        if self.lanes.current is None:
-            return range(0)
-        region = self.lanes.current.transcript.region
-        return range(region.y, region.bottom)
-
     def compose(self) -> ComposeResult:
         """Add the lanes, the composer and the line of key hints."""
         yield self.lanes

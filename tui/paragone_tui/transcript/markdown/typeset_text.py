@@ -185,7 +185,6 @@ class TypesetText:
 def typeset(
     text: str, width: int, palette: TranscriptStyles, is_wanted: Callable[[], bool] = lambda: True
 ) -> TypesetText:
-    """Typeset a complete text."""
     whole = TypesetText(width, palette)
     whole.append(visible(text))
     whole.typeset(ended=True, is_wanted=is_wanted)

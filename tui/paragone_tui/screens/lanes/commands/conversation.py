@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone.wording import counted
-from paragone_tui.garbage import return_memory
 from paragone_workbench.lanes.finding import find_run
 from paragone_workbench.lanes.reopening import defined_otherwise
 from paragone_workbench.lanes.variants import newest_after
@@ -44,7 +43,6 @@ def _begin(context: LanesContext) -> None:
     session, engines = context.session, context.engines.config.engines
     if defined := defined_otherwise(session.lanes, engines, session.registry):
         context.do(lambda: _configure(context, defined))
-    return_memory()
 
 
 async def _configure(context: LanesContext, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
@@ -94,7 +92,6 @@ async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
     if hit is not None and not hit.is_title:
         _reveal(context, hit)
     session.open_engines()
-    return_memory()
 
 
 def _reveal(context: LanesContext, hit: Hit) -> None:

@@ -83,19 +83,19 @@ class Attachments:
     def keep(self, text: str) -> None:
         """Drop all attachments that this text does not mention."""
         self.files, self.images = (), ()
-        self.withdraw_messages(text)
+        self.remove_messages(text)
         kept = self.paths(text)
         for path, named in self._named.items():
             if path not in kept and named.reading is not None:
                 named.reading.cancel()
         self._named = {path: self._named[path] for path in kept}
 
-    def withdraw_messages(self, text: str) -> None:
+    def remove_messages(self, text: str) -> None:
         """Remove the messages about files that this text does not mention."""
         paths = self.paths(text)
         for path, named in self._named.items():
             while named.messages and path not in paths:
-                self.program.withdraw(named.messages.pop())
+                self.program.remove_message(named.messages.pop())
 
     def drop_last(self) -> None:
         """Remove the last attached file that has no mention or, without such files, the last image."""

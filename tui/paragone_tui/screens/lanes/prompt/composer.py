@@ -340,12 +340,12 @@ class Composer(MentionField):
     def on_text_area_changed(self) -> None:
         """Update the attachments: the user may have removed the mention of a file, or restored a mention by undo."""
         self._on_change()
-        self.attachments.withdraw_messages(self.text)
+        self.attachments.remove_messages(self.text)
         if self._folded and self._folded not in self.text:
             self._folded = ""
-            self._program.withdraw(_FOLDED)
+            self._program.remove_message(_FOLDED)
         if self._refusal:
-            self._program.withdraw(self._refusal)
+            self._program.remove_message(self._refusal)
             self._refusal = ""
         self._show_title()
 
