@@ -18,7 +18,7 @@ from tests.workbench.history_file import schema_of
 from paragone import Caution, LoadedModel, ParagoneError, RunSettings, Token, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import RunKey, SavedConversation, SavedVote, Store, StoreError
+from paragone_workbench.store import RunKey, SavedConversation, Store, StoreError, Vote
 from paragone_workbench.store.experiment_records import Digests, KnownRun
 from paragone_workbench.store.file.database import SCHEMA, Database
 from paragone_workbench.store.tables.tokens import pack
@@ -457,7 +457,7 @@ def fifth(tmp_path):
         ([f"r{first}", f"r{last}"], {"prompt_id": root}),
         ([f"e{experiment}/{run}", "e9/9"], {"experiment_id": experiment, "prompt_index": 7}),
     ):
-        listed = json.dumps([{"engine": it, "run": it, "style": {"tokens": 3}} for it in candidates])
+        listed = json.dumps([{"engine": it, "backend": "b", "model": "m", "run": it} for it in candidates])
         old.insert("vote", candidates=listed, choice="1", blind=1, created=7, **place)
     old.insert("measurement", kind="bench", engines=json.dumps([to_json(SMOL)]), data='{"x": 1}', created=8)
     old.insert("weights", path="/m", size=1, modified_ns=2, sha256="abc")
@@ -505,12 +505,8 @@ def test_a_migration_from_the_fifth_version_keeps_everything(fifth):
     chat, suite = store.votes.all()
     assert runs_of(chat) == [first.id, other.id]
     assert runs_of(suite) == [with_manifest.result.id, "e9/9"]
-    assert (chat.prompt_id, chat.choice, chat.blind) == (root.id, "1", True)
-    assert (suite.experiment_id, suite.prompt_index, suite.candidates[0]) == (
-        1,
-        7,
-        {"engine": "e1/2", "run": with_manifest.result.id, "style": {"tokens": 3}},
-    )
+    assert (chat.prompt_id, chat.choice, chat.blind) == (root.id, 1, True)
+    assert (suite.experiment_id, suite.prompt_index, suite.candidates[0].engine) == (1, 7, "e1/2")
     (measurement,) = store.measurements.all("bench")
     assert (measurement.data, measurement.engines, measurement.created) == ({"x": 1}, (SMOL,), 8)
     file = WeightsFile(path="/m", size=1, modified_ns=2)
@@ -527,9 +523,8 @@ def test_a_migration_from_the_fifth_version_keeps_everything(fifth):
     store.close()
 
 
-def runs_of(vote: SavedVote) -> list[Any]:
-    candidates: Any = vote.candidates
-    return [it["run"] for it in candidates]
+def runs_of(vote: Vote) -> list[str]:
+    return [it.run for it in vote.candidates]
 
 
 def test_copies_of_a_file_that_are_migrated_separately_have_the_same_ids(fifth, tmp_path):

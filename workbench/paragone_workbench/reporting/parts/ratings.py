@@ -8,19 +8,18 @@ from collections.abc import Iterator, Sequence
 from paragone.wording import counted
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import EngineRating
-from paragone_workbench.compare.votes import votes_from
 from paragone_workbench.reporting.content import Remark, Section
 from paragone_workbench.reporting.drawings import Chart, Figure
 from paragone_workbench.reporting.public_text import public
-from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.experiment_records import Vote
 
 _STEP = 100
 """Rating points to which the ends of the axis are rounded."""
 
 
-def ratings_sections(votes: Sequence[SavedVote]) -> Iterator[Section]:
+def ratings_sections(votes: Sequence[Vote]) -> Iterator[Section]:
     """Yield the section with the ratings by blind votes; nothing if there are no votes."""
-    ratings = rate(votes_from(votes))
+    ratings = rate(votes)
     if not ratings.votes:
         if ratings.unblind:
             remark = Remark(text="No vote was blind, so there is nothing to rate.")

@@ -13,7 +13,7 @@ from paragone_workbench.reporting.parts.measurements import measurements_of, sav
 from paragone_workbench.reporting.parts.ratings import ratings_sections
 from paragone_workbench.reporting.subjects.conversation import conversation_report
 from paragone_workbench.reporting.subjects.experiment import experiment_report
-from paragone_workbench.store.experiment_records import Experiment, SavedVote
+from paragone_workbench.store.experiment_records import Experiment, Vote
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
 
@@ -24,7 +24,7 @@ def report_of(store: Store, subject: Experiment | SavedConversation, find: Backe
     Raises StoreError, and InputError if a package for the figures is missing.
     """
     if isinstance(subject, Experiment):
-        votes: Sequence[SavedVote] = store.votes.all(subject.number)
+        votes: Sequence[Vote] = store.votes.all(subject.number)
         report = experiment_report(store, subject, find)
         measured: tuple[Section, ...] = ()
     else:
