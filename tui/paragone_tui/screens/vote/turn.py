@@ -41,7 +41,7 @@ class BlindTurn(VoteScreen[bool | None]):
         self._history = history
         self._session = session
         self._ask = ask
-        self._shown: list[int] = []
+        self._lengths: list[int] = []
         """Number of characters that are shown of each answer. Empty before the prompt is sent."""
         self._complete: set[int] = set()
         """Indices of the answers that are shown to their end."""
@@ -55,7 +55,7 @@ class BlindTurn(VoteScreen[bool | None]):
         if ballot is None:
             self.dismiss(True)
             return
-        self._shown = [0] * len(ballot.answers)
+        self._lengths = [0] * len(ballot.answers)
         await self.add_columns(len(ballot.answers))
         self.show_prompt(ballot)
         self._show_keys()
@@ -64,7 +64,7 @@ class BlindTurn(VoteScreen[bool | None]):
 
     @property
     def _are_complete(self) -> bool:
-        return 0 < len(self._shown) == len(self._complete)
+        return 0 < len(self._lengths) == len(self._complete)
 
     def _advance(self, ballot: Ballot) -> None:
         """Show as many characters of each answer as the shortest unfinished answer has.
@@ -74,12 +74,12 @@ class BlindTurn(VoteScreen[bool | None]):
         limit = min((len(run.text) for run in ballot.answers if run.phase != "ended"), default=None)
         if self.revealed or limit == 0:
             return
-        had_begun = any(self._shown)
+        had_begun = any(self._lengths)
         for number, (column, run) in enumerate(zip(self.columns, ballot.answers, strict=True)):
-            text = run.text[self._shown[number] : limit]
+            text = run.text[self._lengths[number] : limit]
             column.transcript.write(text)
-            self._shown[number] += len(text)
-            is_complete = run.phase == "ended" and self._shown[number] == len(run.text)
+            self._lengths[number] += len(text)
+            is_complete = run.phase == "ended" and self._lengths[number] == len(run.text)
             if is_complete and number not in self._complete:
                 self._complete.add(number)
                 if run.state == "failed":
@@ -91,7 +91,7 @@ class BlindTurn(VoteScreen[bool | None]):
             if self._timer is not None:
                 self._timer.stop()
             self.say(self.refusal("tie") or "Which answer is better?")
-        elif any(self._shown) and not had_begun:
+        elif any(self._lengths) and not had_begun:
             self.say("Read on; you can vote once all answers are complete.")
 
     def _show_keys(self) -> None:
