@@ -104,16 +104,16 @@ class _Model:
             curvature = ((weights * p * (1 - p)) @ self._products).reshape(-1, self.size, self.size)
             curvature += np.eye(self.size) / _SD**2
             step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
-            scale = np.ones((len(step), 1))
+            fraction = np.ones((len(step), 1))
             for _ in range(30):
-                tried, p = self._evaluate(parameters - scale * step, weights, centres)
+                tried, p = self._evaluate(parameters - fraction * step, weights, centres)
                 worse = tried > loss + 1e-9 * np.abs(loss)
                 if not worse.any():
                     break
-                scale[worse] /= 2
-            parameters = parameters - scale * step
+                fraction[worse] /= 2
+            parameters = parameters - fraction * step
             loss = tried
-            if np.abs(scale * step).max() < _TOLERANCE:
+            if np.abs(fraction * step).max() < _TOLERANCE:
                 break
         return parameters
 
