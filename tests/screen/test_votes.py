@@ -113,7 +113,7 @@ async def test_no_answer_shows_more_than_the_slowest_one_has_written(start):
                 assert max(counts) <= len(run.text)
             return run.phase == "ended"
 
-        assert "You can vote once all answers are complete." not in screen.text
+        await screen.until(lambda: "Read on" in screen.text)
         await screen.press("a")
         assert "You can vote once all answers are complete." in screen.text
         await screen.until(ended)
