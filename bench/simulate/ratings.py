@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS
 from paragone_workbench.compare.ratings.rate import rate
-from paragone_workbench.compare.votes import Style, Vote, VoteChoice, VotedAnswer
+from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
 
 __all__ = ["false_claims", "simulated_votes"]
 
@@ -39,4 +39,4 @@ def false_claims(engines: int, votes: int, trials: int, *, resamples: int = 1000
 
 
 def _candidate(engine: str) -> VotedAnswer:
-    return VotedAnswer(engine=engine, backend="b", model="m", run="r1", style=Style(tokens=100))
+    return VotedAnswer(engine=engine, backend="b", model="m", run="r1")

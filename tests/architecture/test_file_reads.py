@@ -30,7 +30,6 @@ OTHERS = {
     "workbench/paragone_workbench/engines/foreign/children.py": "/proc",
     "workbench/paragone_workbench/engines/import_marks.py": "the program's own marks",
     "workbench/paragone_workbench/experiments/output_file.py": "a file that it makes",
-    "workbench/paragone_workbench/experiments/voting/masking.py": "a file of the package",
     "workbench/paragone_workbench/machine/description.py": "/proc",
     "workbench/paragone_workbench/machine/memory.py": "/proc and cgroups",
     "workbench/paragone_workbench/store/file/database.py": "the schema of the package",

@@ -13,7 +13,6 @@ from tests.workbench.test_ballots import experiment
 
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import engines_of
 
 PROMPTS = 6
 PAIRS = 3
@@ -70,7 +69,7 @@ def test_a_kill_loses_no_vote_and_counts_none_twice(home):
     assert other.returncode == 0
 
     votes = store.votes.all(number)
-    ballots = Counter((vote.prompt_index, engines_of(vote.candidates)) for vote in votes)
+    ballots = Counter((vote.prompt_index, vote.engines) for vote in votes)
     assert set(ballots.values()) <= {1}, "each ballot counts once"
     saved = {vote.id for vote in votes}
     for words in said:

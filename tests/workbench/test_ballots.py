@@ -4,22 +4,19 @@ import random
 from collections import Counter
 
 import pytest
-from tests.workbench.conversation_writer import change_result, result_of
+from tests.workbench.conversation_writer import result_of
 from tests.workbench.history_file import open_store
 
 from paragone import InputError, LoadedModel, Message
-from paragone.wire import from_json, to_json
-from paragone_workbench.compare.votes import Style, VotedAnswer
+from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suites.suite import SuitePrompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
-from paragone_workbench.experiments.voting.masking import MASK
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, RunKey
 from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.experiment_records import VotedAnswer
 from paragone_workbench.store.tables.votes import Votes
 
 ENGINES = tuple(
@@ -35,7 +32,6 @@ def store():
 
 
 def ended(engine, text, state="done", **fields):
-    fields.setdefault("metrics", RunMetrics(completion_tokens=len(text.split())))
     error = "It broke." if state == "failed" else ""
     return result_of(engine, text, state=state, error=error, **fields)
 
@@ -67,12 +63,6 @@ def experiment(store, texts, *, engines=2, failed=()):
     return new
 
 
-def test_the_style_of_an_answer_leaves_out_its_thinking():
-    first = ended(ENGINES[0], "one two", thinking="x" * 21, metrics=RunMetrics(completion_tokens=40))
-    vote = Ballot(prompt="?", answers=(Run(first), Run(ended(ENGINES[1], "one two")))).vote(0, blind=True)
-    assert [from_json(VotedAnswer, it).style.tokens for it in vote.candidates] == [10, 2]
-
-
 def test_every_order_is_about_equally_likely():
     chance = random.Random(7)
     runs = [Run(ended(engine, "x")) for engine in ENGINES]
@@ -82,23 +72,40 @@ def test_every_order_is_about_equally_likely():
 
 
 def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
-    runs = [
-        ended(ENGINES[1], "# Sky\n\n- **blue**"),
-        ended(ENGINES[0], "", "failed"),
-        ended(ENGINES[2], "Red."),
-    ]
+    runs = [ended(ENGINES[1], "Blue."), ended(ENGINES[0], "", "failed"), ended(ENGINES[2], "Red.")]
     vote = Ballot(prompt="Why?", answers=tuple(map(Run, runs))).vote(2, blind=True)
-    assert vote.choice == "1", "the failed answer is left out"
-    assert [from_json(VotedAnswer, it) for it in vote.candidates] == [
-        VotedAnswer(
-            engine="opal",
-            backend="b",
-            model="opal.gguf",
-            run=runs[0].id,
-            style=Style(tokens=4, headers=1, lists=1, bold=1),
-        ),
-        VotedAnswer(engine="jade", backend="b", model="jade.gguf", run=runs[2].id, style=Style(tokens=1)),
-    ]
+    assert vote.choice == 1, "the failed answer is left out"
+    assert vote.candidates == (
+        VotedAnswer(engine="opal", backend="b", model="opal.gguf", run=runs[0].id),
+        VotedAnswer(engine="jade", backend="b", model="jade.gguf", run=runs[2].id),
+    )
+
+
+BOX = EngineDefinition(name="box-7", backend="b", model="/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+NATIVE = EngineDefinition(name="a", backend="b", model="Сайга-8B")
+
+
+@pytest.mark.parametrize(
+    ("engine", "answer", "is_marked"),
+    [
+        (BOX, "I am **SMOLLM2**, trained by Hugging Face.", True),
+        (BOX, "You are talking to box-7.", True),
+        (NATIVE, "Я сайга.", True),
+        (BOX, "I was made by Okapi 3B.", True),
+        (BOX, "A smollmish box gives an instruct(ive) answer, with 135M parameters, in Q4.", False),
+        (NATIVE, "A is a letter.", False),
+        (BOX, "Zebras are striped.", False),
+    ],
+)
+def test_a_vote_is_marked_if_an_answer_names_its_engine_or_model(engine, answer, is_marked):
+    loaded = to_json(LoadedModel(name="Okapi 3B", context=64))
+    runs = Run(ended(engine, answer, manifest={"loaded": loaded})), Run(ended(ENGINES[1], "It is BOX-7."))
+    assert Ballot(prompt="Is it a zebra?", answers=runs).vote("tie", blind=True).is_named == is_marked
+
+
+def test_names_in_the_prompt_do_not_mark_a_vote():
+    runs = Run(ended(BOX, "SmolLM2 is small.")), Run(ended(ENGINES[1], "No."))
+    assert not Ballot(prompt="Is smollm good?", answers=runs).vote(0, blind=True).is_named
 
 
 def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
@@ -117,7 +124,7 @@ def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
     votes = store.votes.all(new)
     assert [vote.prompt_index for vote in votes] == seen
     saved = {run.result.id for run in store.experiments.runs(new)}
-    assert all(vote.blind and vote.candidates[0]["run"] in saved for vote in votes)
+    assert all(vote.blind and vote.candidates[0].run in saved for vote in votes)
     assert ExperimentBallots(store, new).take() is None, "none is offered twice"
 
 
@@ -179,39 +186,6 @@ def test_a_ballot_that_could_not_be_read_comes_again(store, monkeypatch):
     assert ballots.take() is not None
 
 
-def test_running_answers_are_masked_and_paced_together():
-    fast, slow = (Run.of(engine) for engine in ENGINES[:2])
-    answers = BlindAnswers(Ballot(prompt="Hi", answers=(fast, slow)))
-    fast.add("answer", "I am Qwen2 and my answer is long. ")
-    fast.add("thinking", "hidden")
-    assert list(answers.take(0)) == ["", ""]
-    slow.add("answer", "I am Lla")
-    assert list(answers.take(1)) == ["I am ", "I am "]
-    slow.add("answer", "ma. Hi")
-    shown = answers.take(2)
-    assert [len(text) for text in shown] == [len(f"{MASK}. Hi")] * 2
-    assert shown[1] == f"{MASK}. Hi"
-    assert not answers.are_complete
-    for run in (fast, slow):
-        run.phase = "ended"
-        run.end_as("done")
-        for observer in tuple(run._observers):
-            observer.run_ended(run)
-    assert answers.show_all()
-    answers.take(3)
-    assert answers.are_complete
-
-
-def test_names_that_are_known_once_a_model_is_loaded_are_masked():
-    early, late = (Run.of(engine) for engine in ENGINES[:2])
-    answers = BlindAnswers(Ballot(prompt="Hi", answers=(early, late)))
-    early.add("answer", "I am not an okapi, nor ")
-    assert list(answers.take(0)) == ["", ""]
-    change_result(late, manifest={"loaded": to_json(LoadedModel(name="Okapi 3B", context=64))})
-    late.add("answer", "I am an okapi. And what are you?")
-    assert list(answers.take(1)) == [f"I am not an {MASK}, nor ", f"I am an {MASK}. And what"]
-
-
 # ── Two programs that vote on one experiment ───────────────────────────────────────────────────
 
 
@@ -224,7 +198,7 @@ def test_two_voters_at_once_count_a_ballot_once(store):
         assert here.vote(mine, 0)
         assert not there.vote(theirs, 1)
         assert [ballots.voted for ballots in (here, there)] == [1, 1]
-        assert [vote.choice for vote in store.votes.all(number)] == ["0"]
+        assert [vote.choice for vote in store.votes.all(number)] == [0]
         assert there.undo(None) is None, "the other program's vote is not taken back"
         assert here.undo(None) is mine
     finally:

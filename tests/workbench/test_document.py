@@ -20,7 +20,8 @@ from paragone_workbench.experiments.replaying.document import document_of_experi
 from paragone_workbench.experiments.replaying.document_reader import read_document
 from paragone_workbench.experiments.replaying.recorded import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import SavedVote
+from paragone_workbench.store import Vote
+from paragone_workbench.store.experiment_records import VotedAnswer
 
 PROMPTS = [
     (
@@ -54,9 +55,9 @@ async def saved(history, runs=6):
                 new, key(2 * (number % 2), number % 2, number // 2), run, [{"passed": True}]
             )
         store.votes.add(
-            SavedVote(
-                candidates=({"run": 1},),
-                choice="0",
+            Vote(
+                candidates=tuple(VotedAnswer(engine=it, backend="b", model="m", run="r") for it in "ab"),
+                choice=0,
                 blind=True,
                 created=1.0,
                 experiment_id=new,

@@ -5,17 +5,16 @@ import random
 
 import numpy as np
 import pytest
-import scipy
 from bench.simulate.ratings import false_claims, simulated_votes
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, PRIOR_SD
 from paragone_workbench.compare.ratings.rate import rate
 from paragone_workbench.compare.ratings.results import MEAN
-from paragone_workbench.compare.votes import Style, Vote, VotedAnswer, style_of
+from paragone_workbench.store.experiment_records import Vote, VotedAnswer
 
 
-def candidate(engine, model="m", tokens=100, **style):
-    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", style=Style(tokens=tokens, **style))
+def candidate(engine, model="m", *, names_itself=False):
+    return VotedAnswer(engine=engine, backend="b", model=model, run="r1", names_itself=names_itself)
 
 
 def vote(engines, choice, *, blind=True):
@@ -111,60 +110,6 @@ def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
     assert found["b"] == pytest.approx(MEAN + POINTS * b[best], abs=POINTS * 0.01)
 
 
-def test_style_control_fits_what_scipy_fits():
-    """The same penalized likelihood, maximized by scipy's general optimizer."""
-    rng = random.Random(8)
-    votes = styled(rng, 300, length_effect=0.3)
-    pairs = [(it.candidates[0], it.candidates[1], 1.0 if it.choice == 0 else 0.0) for it in votes]
-    z = np.array(
-        [(x.style.tokens - y.style.tokens) / (x.style.tokens + y.style.tokens + 1) for x, y, _ in pairs]
-    )
-    z /= np.sqrt((z**2).mean())
-    sign = np.array([1 if x.engine == "a" else -1 for x, _, _ in pairs])
-    outcome = np.array([y for _, _, y in pairs])
-
-    def loss(parameters):
-        difference, beta = parameters
-        logits = np.log(10) * (sign * difference + beta * z)
-        prior = (difference**2 / 2 + beta**2) / (
-            2 * (PRIOR_SD / POINTS) ** 2
-        )  # each of two ξ is ± difference/2
-        return (np.logaddexp(0, logits) - outcome * logits).sum() + prior
-
-    expected = scipy.optimize.minimize(
-        loss, [0, 0], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}
-    ).x
-    found = rate(votes, control_style=True)
-    assert rating(found)["a"] - rating(found)["b"] == pytest.approx(POINTS * expected[0], abs=0.01)
-    assert found.style[0].points == pytest.approx(POINTS * expected[1], abs=0.01)
-
-
-def styled(rng, count, *, length_effect):
-    """Votes of two engines that are equally good, of which `a` is wordier; voters like longer answers."""
-    votes = []
-    for _ in range(count):
-        tokens = {"a": rng.randint(150, 400), "b": rng.randint(80, 300)}
-        first, second = rng.sample("ab", 2)
-        difference = (tokens[first] - tokens[second]) / (tokens[first] + tokens[second] + 1)
-        p = 1 / (1 + 10 ** -(length_effect / 0.35 * difference))
-        candidates = tuple(candidate(it, tokens=tokens[it]) for it in (first, second))
-        votes.append(Vote(candidates=candidates, choice=0 if rng.random() < p else 1, blind=True, created=0))
-    return votes
-
-
-@pytest.mark.slow
-def test_style_control_removes_the_effect_of_length():
-    votes = styled(random.Random(9), 3000, length_effect=0.6)
-    found = rate(votes, control_style=True)
-    (plain,), (controlled,) = rate(votes).pairs, found.pairs
-    assert plain.shown
-    assert plain.a == "a"
-    assert not controlled.shown
-    length, *others = found.style
-    assert length.interval.low > 0
-    assert [it.points for it in others] == [0, 0, 0]
-
-
 def test_swapping_two_engines_mirrors_the_ratings():
     rng = random.Random(10)
     votes = simulated_votes({"a": 1080, "b": 920}, 60, rng)
@@ -210,7 +155,6 @@ def test_an_engine_that_always_wins_has_a_finite_rating(count):
 def test_no_votes():
     found = rate([])
     assert (found.votes, found.engines, found.pairs, found.groups) == (0, (), (), ())
-    assert rate([], control_style=True).style is None
 
 
 def test_of_several_candidates_the_best_beats_each_other_one():
@@ -263,6 +207,18 @@ def test_only_blind_votes_count_unless_all_are_asked_for():
     assert "20 votes are counted" in every.notes[0]
 
 
+def test_votes_whose_answers_name_their_engines_can_be_left_out():
+    named = Vote(
+        candidates=(candidate("b", names_itself=True), candidate("a")), choice=0, blind=True, created=0
+    )
+    votes = won("a", "b", 6) + [named] * 20
+    every, unnamed = rate(votes), rate(votes, include_named=False)
+    assert (every.votes, every.named, unnamed.votes, unnamed.named) == (26, 20, 6, 20)
+    assert (every.engines[0].engine, unnamed.engines[0].engine) == ("b", "a")
+    assert "20 votes are counted, though an answer names" in every.notes[0]
+    assert "20 votes are left out: an answer names" in unnamed.notes[0]
+
+
 def test_votes_over_answers_of_one_engine_count_nowhere():
     found = rate([*won("a", "b", 4), vote("aa", 1), vote("aab", 0)])
     assert (found.votes, found.one_engine) == (5, 1)
@@ -305,20 +261,3 @@ def test_the_same_votes_give_the_same_intervals():
 def test_votes_that_cannot_be_are_refused(count, choice):
     with pytest.raises(ValueError):
         vote(itertools.islice("ab", count), choice)
-
-
-@pytest.mark.parametrize(
-    ("text", "headers", "lists", "bold"),
-    [
-        ("plain", 0, 0, 0),
-        ("# One\n\nTwo\n---\n\n### Three", 3, 0, 0),
-        ("- a\n- b\n  1. c\n\n* d", 0, 4, 0),
-        ("**a** and __b__, not *c*\n\n- **d**", 0, 1, 3),
-        ("```\n# no\n- no\n**no**\n```\n\n    # no", 0, 0, 0),
-        ("`**no**` and \\*\\*no\\*\\*", 0, 0, 0),
-        ("```\n**an unfinished fence", 0, 0, 0),
-        ("", 0, 0, 0),
-    ],
-)
-def test_style(text, headers, lists, bold):
-    assert style_of(text, 7) == Style(tokens=7, headers=headers, lists=lists, bold=bold)

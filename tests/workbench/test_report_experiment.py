@@ -16,7 +16,8 @@ from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.page import html_pieces
 from paragone_workbench.reporting.runs_table import rows_of
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import Measurement, RunKey, SavedVote
+from paragone_workbench.store import Measurement, RunKey, Vote
+from paragone_workbench.store.experiment_records import VotedAnswer
 
 
 @pytest.fixture
@@ -268,16 +269,9 @@ def test_options_of_a_backend_that_is_not_installed_may_be_secret(store):
 
 
 def vote(experiment, winner, blind=True):
-    return SavedVote(
+    return Vote(
         candidates=tuple(
-            {
-                "engine": name,
-                "backend": "paper",
-                "model": "m",
-                "run": "e1/1",
-                "style": {"tokens": 3, "headers": 0, "lists": 0, "bold": 0},
-            }
-            for name in ("smol", "large")
+            VotedAnswer(engine=name, backend="paper", model="m", run="e1/1") for name in ("smol", "large")
         ),
         choice=winner,
         blind=blind,
@@ -290,7 +284,7 @@ def vote(experiment, winner, blind=True):
 def test_votes_make_ratings(store):
     experiment = add_experiment(store, {0: ("a", "b")})
     assert section(report(store, experiment), "Ratings") is None
-    for winner in ("0", "0", "0", "tie"):
+    for winner in (0, 0, 0, "tie"):
         store.votes.add(vote(experiment, winner))
     ratings = section(report(store, experiment), "Ratings")
     (chart,) = ratings.tables
@@ -306,7 +300,7 @@ def test_votes_make_ratings(store):
 
 def test_votes_that_were_not_blind_are_only_counted(store):
     experiment = add_experiment(store, {0: ("a", "b")})
-    store.votes.add(vote(experiment, "0", blind=False))
+    store.votes.add(vote(experiment, 0, blind=False))
     ratings = section(report(store, experiment), "Ratings")
     assert ratings.tables == ()
     assert ratings.remarks[0].text == "No vote was blind, so there is nothing to rate."

@@ -10,8 +10,8 @@ from paragone_workbench.identity import new_id
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.store import Experiment, Measurement, RunKey, SavedVote
-from paragone_workbench.store.experiment_records import EndedRun
+from paragone_workbench.store import Experiment, Measurement, RunKey, Vote
+from paragone_workbench.store.experiment_records import EndedRun, VotedAnswer
 
 EXPERIMENT = Experiment(
     name="colours.jsonl",
@@ -212,9 +212,9 @@ def test_answers_of_experiments_are_found(store):
 
 def test_votes_outlive_their_experiment(store):
     new = create(store)
-    vote = SavedVote(
-        candidates=({"engine": "a"}, {"engine": "b"}),
-        choice="1",
+    vote = Vote(
+        candidates=tuple(VotedAnswer(engine=it, backend="b", model="m", run="r") for it in "ab"),
+        choice=1,
         blind=True,
         created=3.0,
         experiment_id=new,

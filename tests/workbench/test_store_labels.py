@@ -12,7 +12,7 @@ from paragone import InputError
 from paragone_workbench.importing.conversations import add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
-from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.experiment_records import Vote, VotedAnswer
 from paragone_workbench.store.query import read_query
 from paragone_workbench.store.recording.changes import Changes
 
@@ -127,9 +127,9 @@ def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
     assert last is not None
     assert last.number == first.number, "it is the one to resume"
     voted = max(before.values()) + 1
-    ballot = ({"name": "a"}, {"name": "b"})
+    ballot = tuple(VotedAnswer(engine=it, backend="b", model="m", run="r") for it in "ab")
     prompt = first.conversation.prompts[0].id
-    store.votes.add(SavedVote(candidates=ballot, choice="0", blind=True, created=voted, prompt_id=prompt))
+    store.votes.add(Vote(candidates=ballot, choice=0, blind=True, created=voted, prompt_id=prompt))
     assert [(it.number, it.updated) for it in store.conversations()] == [
         (first.number, voted),
         (second.number, before[second.number]),

@@ -10,13 +10,12 @@ from typing import Literal, NamedTuple, TypeAlias
 from paragone.wording import counted
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.compare.ratings.rate import rate
-from paragone_workbench.compare.votes import votes_from
 from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
 from paragone_workbench.experiments.differences.suite_values import EngineValues
 from paragone_workbench.reporting.content import Axis, ChartMark, Remark, Section, Table, TableCell, TableLine
 from paragone_workbench.reporting.public_text import public
 from paragone_workbench.statistics.intervals import mean_interval, share_interval
-from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.experiment_records import Vote
 
 MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
@@ -117,9 +116,9 @@ def _mean(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
     return Figure(engine, mean, text, (low, high), f"{metric.shown(low)} to {metric.shown(high)}", sample)
 
 
-def ratings_sections(votes: Sequence[SavedVote]) -> Iterator[Section]:
+def ratings_sections(votes: Sequence[Vote]) -> Iterator[Section]:
     """Yield the section with the ratings by blind votes; nothing if there are no votes."""
-    ratings = rate(votes_from(votes))
+    ratings = rate(votes)
     if not ratings.votes:
         if ratings.unblind:
             yield Section(

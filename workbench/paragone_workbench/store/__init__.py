@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paragone_workbench.store.experiment_records import ExperimentRun as ExperimentRun
     from paragone_workbench.store.experiment_records import Measurement as Measurement
     from paragone_workbench.store.experiment_records import RunKey as RunKey
-    from paragone_workbench.store.experiment_records import SavedVote as SavedVote
+    from paragone_workbench.store.experiment_records import Vote as Vote
     from paragone_workbench.store.history import History as History
     from paragone_workbench.store.records import LaneRecord as LaneRecord
     from paragone_workbench.store.records import SavedConversation as SavedConversation
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "errors": ("ConversationDeleted", "StoreError"),
-    "experiment_records": ("Experiment", "ExperimentRun", "Measurement", "RunKey", "SavedVote"),
+    "experiment_records": ("Experiment", "ExperimentRun", "Measurement", "RunKey", "Vote"),
     "history": ("History",),
     "records": ("LaneRecord", "SavedConversation", "Summary"),
     "store": ("Store",),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from paragone import Json
-from paragone.json_fields import text_at
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.identity import new_id
@@ -257,15 +256,33 @@ class SavedChoice:
     report: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedVote:
-    """A vote: which of several answers to a prompt was preferred."""
+VoteChoice: TypeAlias = int | Literal["tie", "bad"]
+"""The index of the best candidate, `tie` if all are equally good, or `bad` if all are bad."""
 
-    candidates: tuple[Json, ...]
-    """The compared answers, in the order in which the screen showed the answers."""
-    choice: str
-    """The index of the preferred candidate, `tie` or `bad`."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotedAnswer:
+    """An answer that was voted on."""
+
+    engine: str
+    """Name of the engine. Ratings take engines with the same name for one engine."""
+    backend: str
+    model: str
+    run: str
+    """The id of the run, a UUID."""
+    names_itself: bool = False
+    """Whether the answer contains the name of its engine, or of its model's family."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """A person's judgement about two or more answers to one prompt."""
+
+    candidates: tuple[VotedAnswer, ...]
+    """The answers in the order in which they were shown, from left to right."""
+    choice: VoteChoice
     blind: bool
+    """Whether the engines' names were hidden."""
     created: float
     """When the user voted, in seconds since 1970."""
     experiment_id: int | None = None
@@ -277,9 +294,23 @@ class SavedVote:
     id: str = field(default_factory=new_id)
     """A UUID of version 7."""
 
+    def __post_init__(self) -> None:
+        if len(self.candidates) < 2:
+            raise ValueError("a vote needs two candidates or more")
+        if isinstance(self.choice, int) and not 0 <= self.choice < len(self.candidates):
+            raise ValueError(
+                f"a vote over {len(self.candidates)} candidates cannot have the choice {self.choice}"
+            )
 
-def engines_of(candidates: Iterable[Json]) -> frozenset[str]:
-    return frozenset(text_at(candidate, "engine") for candidate in candidates)
+    @property
+    def engines(self) -> frozenset[str]:
+        """The names of the candidates' engines."""
+        return frozenset(answer.engine for answer in self.candidates)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether an answer names its engine or model, so that the vote may not have been blind."""
+        return any(answer.names_itself for answer in self.candidates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from paragone_cli.command_line.arguments import PrintArguments, command, option,
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import put_json
 from paragone_cli.command_line.saved import experiment_id, opened_store
-from paragone_workbench.compare.votes import Vote, votes_from
+from paragone_workbench.store.experiment_records import Vote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,9 @@ class RatingsArguments(PrintArguments):
         "--experiment ID", "only votes on the answers of this experiment, such as e3"
     )
     all: bool = switch("--all", "also count votes that were not blind")
-    style: bool = switch("--style", "control for style: the length of answers, headings, lists and bold")
+    without_named: bool = switch(
+        "--without-named", "leave out votes in which an answer names its engine or model"
+    )
 
 
 @command(RatingsArguments)
@@ -30,7 +32,7 @@ def ratings(args: RatingsArguments) -> int:
     from paragone_workbench.compare.ratings.rate import rate
 
     CommandContext(args)
-    found = rate(_votes(args.experiment), include_unblind=args.all, control_style=args.style)
+    found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
     if not found.votes:
         raise nothing_to_rate(found, args.experiment)
     if args.json:
@@ -44,5 +46,5 @@ def _votes(experiment: str | None) -> tuple[Vote, ...]:
     """Return the votes of an experiment, or of all experiments. Raises InputError if the experiment does not exist."""
     with opened_store() as store:
         if experiment is None:
-            return votes_from(store.votes.all())
-        return votes_from(store.votes.all(store.experiments.get(experiment_id(experiment)).number))
+            return store.votes.all()
+        return store.votes.all(store.experiments.get(experiment_id(experiment)).number)

@@ -9,12 +9,14 @@ from paragone.wording import counted
 from paragone_cli.command_line.output import put, put_line, put_table
 from paragone_workbench.compare.ratings.results import EngineRating, RatedPair, Ratings
 
-_STYLES = ("length", "headings", "list items", "bold")
-"""Titles of the features of style, in the order of `Ratings.style`."""
-
 
 def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
     """Return the error for a rating without votes."""
+    if found.named and not found.includes_named:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, an answer names its engine or model.",
+            hint="`paragone ratings` without `--without-named` counts these votes.",
+        )
     if found.unblind:
         return ParagoneError(
             f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
@@ -42,19 +44,6 @@ def put_ratings(found: Ratings) -> None:
     put()
     for pair in _neighbours(found):
         put_line(pair.sentence)
-    if found.style is not None:
-        put()
-        put("Points for a typical difference in style, which the ratings are free of:")
-        put_table(
-            [
-                [
-                    title,
-                    f"{effect.points:+.0f}",
-                    f"{effect.interval.low:+.0f} to {effect.interval.high:+.0f}",
-                ]
-                for title, effect in zip(_STYLES, found.style, strict=True)
-            ]
-        )
     if found.notes:
         put()
     for sentence in found.notes:

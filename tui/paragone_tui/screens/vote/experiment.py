@@ -8,10 +8,10 @@ from textual.binding import BindingType
 
 from paragone_tui.program import Program
 from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
-from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import Ballot
 from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
 from paragone_workbench.store import History
+from paragone_workbench.store.experiment_records import VoteChoice
 from paragone_workbench.store.retry import retrying
 
 _VOTING = (
@@ -72,9 +72,8 @@ class ExperimentVote(VoteScreen[None]):
     def _show(self, ballot: Ballot) -> None:
         self.answers.display = True
         self.show_prompt(ballot)
-        mask = ballot.mask
         for column, run in zip(self.columns, ballot.answers, strict=True):
-            column.show_text(mask.masked(run.text))
+            column.show_text(run.text)
         self._show_progress()
         self.show_hints([(self.letters, "better"), *_VOTING])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -12,12 +11,11 @@ from textual.timer import Timer
 from paragone_tui.painting.cadence import BEAT
 from paragone_tui.program import Program
 from paragone_tui.screens.vote.vote_screen import VoteScreen, verdict_of
-from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import Ballot, save_vote
-from paragone_workbench.experiments.voting.blind_answers import BlindAnswers
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History
+from paragone_workbench.store.experiment_records import VoteChoice
 from paragone_workbench.store.retry import retrying
 
 
@@ -43,10 +41,10 @@ class BlindTurn(VoteScreen[bool | None]):
         self._history = history
         self._session = session
         self._ask = ask
-        self._answers: BlindAnswers | None = None
-        """The answers; None before the prompt is sent."""
-        self._ended: set[int] = set()
-        """Indices of the answers that were marked as complete."""
+        self._lengths: list[int] = []
+        """Number of characters that are shown of each answer. Empty before the prompt is sent."""
+        self._complete: set[int] = set()
+        """Indices of the answers that are shown to their end."""
         self._timer: Timer | None = None
         self._vote_id: str | None = None
 
@@ -57,49 +55,51 @@ class BlindTurn(VoteScreen[bool | None]):
         if ballot is None:
             self.dismiss(True)
             return
-        self._answers = BlindAnswers(ballot)
+        self._lengths = [0] * len(ballot.answers)
         await self.add_columns(len(ballot.answers))
         self.show_prompt(ballot)
         self._show_keys()
         self.say("The answers appear once all have begun.")
         self._timer = self.set_interval(BEAT, lambda: self._advance(ballot))
 
-    def on_unmount(self) -> None:
-        """Stop following the answers."""
-        if self._answers is not None:
-            self._answers.close()
+    @property
+    def _are_complete(self) -> bool:
+        return 0 < len(self._lengths) == len(self._complete)
 
     def _advance(self, ballot: Ballot) -> None:
-        """Show as much of each answer as may be visible by now: the speed of an engine must not reveal the engine."""
-        answers = self._answers
-        if answers is None or self.revealed:
+        """Show as many characters of each answer as the shortest unfinished answer has.
+
+        So nothing is shown before all answers have begun, and the speed of an engine does not reveal the engine.
+        """
+        limit = min((len(run.text) for run in ballot.answers if run.phase != "ended"), default=None)
+        if self.revealed or limit == 0:
             return
-        had_begun = answers.have_begun
-        for number, text in enumerate(answers.take(time.monotonic())):
-            self.columns[number].transcript.write(text)
-            if answers.is_complete(number) and number not in self._ended:
-                self._ended.add(number)
-                run = ballot.answers[number]
+        had_begun = any(self._lengths)
+        for number, (column, run) in enumerate(zip(self.columns, ballot.answers, strict=True)):
+            text = run.text[self._lengths[number] : limit]
+            column.transcript.write(text)
+            self._lengths[number] += len(text)
+            is_complete = run.phase == "ended" and self._lengths[number] == len(run.text)
+            if is_complete and number not in self._complete:
+                self._complete.add(number)
                 if run.state == "failed":
-                    self.columns[number].fail()  # without the error, which could reveal the engine
+                    column.fail()  # without the error, which could reveal the engine
                 else:
-                    self.columns[number].end(is_empty=not run.text.strip())
+                    column.end(is_empty=not run.text.strip())
         self._show_keys()
-        if answers.are_complete:
+        if self._are_complete:
             if self._timer is not None:
                 self._timer.stop()
             self.say(self.refusal("tie") or "Which answer is better?")
-        elif answers.have_begun and not had_begun:
+        elif any(self._lengths) and not had_begun:
             self.say("Read on; you can vote once all answers are complete.")
 
     def _show_keys(self) -> None:
         if self._vote_id is not None:
             hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
-        elif self._answers is not None and self._answers.are_complete:
+        elif self._are_complete:
             hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
             hints += [("?", "help"), ("j k", "scroll")]
-        elif self._answers is not None and self._answers.have_ended:
-            hints = [("enter", "show all that has come"), ("s", "skip"), ("q", "quit"), ("?", "help")]
         else:
             hints = [("^c", "stop"), ("s", "skip"), ("q", "quit"), ("?", "help"), ("j k", "scroll")]
         if hints != self._hinted:
@@ -111,7 +111,7 @@ class BlindTurn(VoteScreen[bool | None]):
         """Refuse a vote before all answers are complete, and a second vote."""
         if self._vote_id is not None:
             return "You have voted; u takes the vote back."
-        if self._answers is None or not self._answers.are_complete:
+        if not self._are_complete:
             return "You can vote once all answers are complete."
         return super().refusal(choice)
 
@@ -141,15 +141,9 @@ class BlindTurn(VoteScreen[bool | None]):
         self.dismiss(False)
 
     def action_go_on(self) -> None:
-        """After the vote, return to the lanes for the next prompt. Before the vote, show all the text received so far."""
+        """After the vote, return to the lanes for the next prompt."""
         if self.revealed:
             self.dismiss(True)
-        elif self._answers is None or self.ballot is None:
-            return
-        elif self._answers.show_all():
-            self._advance(self.ballot)
-        else:
-            self.say("Not all answers have ended yet.")
 
     def action_undo(self) -> None:
         """Take the vote back. A new vote counts as not blind, since the names are known."""
@@ -170,8 +164,8 @@ class BlindTurn(VoteScreen[bool | None]):
             self.say("The vote is taken back. Another vote counts as not blind.")
 
     def action_stop(self) -> None:
-        """Stop the answers. If all answers have ended, quit voting."""
-        if self._answers is None or self._answers.have_ended:
+        """Stop the answers. If all answers are complete, quit voting."""
+        if self._are_complete or self.ballot is None:
             self.action_leave()
         else:
             self.do(self._session.stop)

@@ -23,9 +23,9 @@ from paragone_tui.transcript.link import Link
 from paragone_tui.widgets.column import Column, columns_that_fit, show_columns
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.modal import SCROLL_BINDINGS, Modal
-from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.voting.ballots import LETTERS, Ballot
 from paragone_workbench.runs.run import Run
+from paragone_workbench.store.experiment_records import VoteChoice
 
 
 class AnswerColumn(Column):
@@ -177,7 +177,7 @@ class VoteScreen(Modal[ScreenResultType]):
             column.transcript.clear()
 
     def show_names(self, choice: VoteChoice | None) -> None:
-        """Show the names of the engines, and their answers without masked names."""
+        """Show the names of the engines, and the errors of answers that failed."""
         assert self.ballot is not None
         self.revealed = True
         for number, (column, run) in enumerate(zip(self.columns, self.ballot.answers, strict=True)):

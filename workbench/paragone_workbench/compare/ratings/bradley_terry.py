@@ -1,9 +1,7 @@
 """The Bradley–Terry model, fitted to comparisons of pairs of engines.
 
-P(a beats b) = σ(ln 10·(ξa − ξb + z·β)), where z are differences of style, if these are controlled for. A tie is
-½ of a win for each side. The model is a logistic regression; with a Gaussian prior on ξ and β, the regression has one finite solution for any
-votes. One regression serves ratings with and without style control: the package `choix`, which fits ratings without style,
-has no regressors for style.
+P(a beats b) = σ(ln 10·(ξa − ξb)). A tie is ½ of a win for each side. The model is a logistic regression; with a Gaussian
+prior on ξ, the regression has one finite solution for any votes.
 
 Uncertainty comes from a bootstrap over whole votes, as in FastChat's `rating_systems.py`. Each resample also draws
 the centre of the prior anew from the prior (Papandreou and Yuille 2010 sample a posterior in this way). Otherwise,
@@ -41,21 +39,16 @@ _TOLERANCE = 1e-6
 
 
 class Pairing(NamedTuple):
-    """A comparison of two engines.
-
-    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie. `style` are the differences in style,
-    first minus second; empty without style control.
-    """
+    """A comparison of two engines: `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie."""
 
     first: int
     second: int
     outcome: float
-    style: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """The parameters: ξ of each engine, followed by β of each feature of style."""
+    """The parameters: ξ of each engine."""
 
     best: Values
     """The most probable parameters."""
@@ -66,7 +59,7 @@ class Fit:
 def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
     """Fit the model to votes. A vote is one or more comparisons of engines. An engine is given by its index.
 
-    Equal votes are counted and computed once, so without style the cost hardly depends on the number of votes.
+    Equal votes are counted and computed once, so the cost hardly depends on the number of votes.
     The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
     kinds = Counter(votes)
@@ -92,13 +85,12 @@ class _Model:
 
     def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
         rows = np.arange(len(comparisons))
-        self._design = np.zeros((len(comparisons), engines + len(comparisons[0].style)))
+        self._design = np.zeros((len(comparisons), engines))
         self._design[rows, [pairing.first for pairing in comparisons]] = 1
         self._design[rows, [pairing.second for pairing in comparisons]] = -1
-        self._design[:, engines:] = [pairing.style for pairing in comparisons]
         self._design *= math.log(10)
         self._outcomes = np.array([pairing.outcome for pairing in comparisons])
-        self.size = self._design.shape[1]
+        self.size = engines
         """Number of parameters."""
         products = self._design[:, :, None] * self._design[:, None, :]
         self._products = products.reshape(len(comparisons), -1)
@@ -112,16 +104,16 @@ class _Model:
             curvature = ((weights * p * (1 - p)) @ self._products).reshape(-1, self.size, self.size)
             curvature += np.eye(self.size) / _SD**2
             step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
-            scale = np.ones((len(step), 1))
+            fraction = np.ones((len(step), 1))
             for _ in range(30):
-                tried, p = self._evaluate(parameters - scale * step, weights, centres)
+                tried, p = self._evaluate(parameters - fraction * step, weights, centres)
                 worse = tried > loss + 1e-9 * np.abs(loss)
                 if not worse.any():
                     break
-                scale[worse] /= 2
-            parameters = parameters - scale * step
+                fraction[worse] /= 2
+            parameters = parameters - fraction * step
             loss = tried
-            if np.abs(scale * step).max() < _TOLERANCE:
+            if np.abs(fraction * step).max() < _TOLERANCE:
                 break
         return parameters
 

@@ -1,29 +1,25 @@
-"""Votes as contests of two engines each: their results, and differences in style between the answers."""
+"""Votes as contests of two engines each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import combinations
 
 from paragone import Json
-from paragone_workbench.compare.votes import Style, Vote, VoteChoice, VotedAnswer
-from paragone_workbench.statistics.scientific import Values, np
-
-FEATURES = tuple(field.name for field in fields(Style))
-"""The features of style, in the order of the regressors."""
+from paragone_workbench.store.experiment_records import Vote, VoteChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """The comparison of two candidates of different engines in a vote.
 
-    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that both
-    candidates of a tie were bad.
+    `first` and `second` are the names of the engines. `outcome` is 1 if the first won, 0 if the second won, and 0.5
+    for a tie; `bad` says that both candidates of a tie were bad.
     """
 
-    first: VotedAnswer
-    second: VotedAnswer
+    first: str
+    second: str
     outcome: float
     bad: bool = False
 
@@ -63,16 +59,16 @@ def contests(vote: Vote) -> Iterator[Contest]:
     for (place, first), (other_place, second) in combinations(numbered, 2):
         outcome = _outcome(vote.choice, place, other_place)
         if outcome is not None and first.engine != second.engine:
-            yield Contest(first=first, second=second, outcome=outcome, bad=vote.choice == "bad")
+            yield Contest(first=first.engine, second=second.engine, outcome=outcome, bad=vote.choice == "bad")
 
 
 def tally(engine: str, found: Iterable[Contest]) -> Tally:
     """Return how the contests of this engine ended. Contests of other engines are skipped."""
     wins = losses = ties = bad = 0
     for contest in found:
-        if engine not in (contest.first.engine, contest.second.engine):
+        if engine not in (contest.first, contest.second):
             continue
-        own = contest.outcome if contest.first.engine == engine else 1 - contest.outcome
+        own = contest.outcome if contest.first == engine else 1 - contest.outcome
         wins += own == 1
         losses += own == 0
         ties += own == 0.5 and not contest.bad
@@ -80,25 +76,7 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
     return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
 
 
-def style_differences(found: Sequence[Contest]) -> Values:
-    """Return a row of differences for each contest: (a − b)/(a + b + 1) of each feature, first minus second.
-
-    These differences are the regressors of FastChat's style control. Each feature is divided by its root mean square.
-    The differences are not centred: which side of a contest is first is arbitrary, so the centre is 0. A feature that never
-    differs is 0 everywhere.
-    """
-    first = _styles([contest.first.style for contest in found])
-    second = _styles([contest.second.style for contest in found])
-    differences = (first - second) / (first + second + 1)
-    scale = np.sqrt((differences**2).mean(axis=0))
-    return np.asarray(differences / np.where(scale == 0, 1, scale), np.float64)
-
-
 def _outcome(choice: VoteChoice, first: int, second: int) -> float | None:
     if isinstance(choice, str):
         return 0.5
     return {first: 1.0, second: 0.0}.get(choice)
-
-
-def _styles(styles: Sequence[Style]) -> Values:
-    return np.array([[getattr(style, name) for name in FEATURES] for style in styles], np.float64)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from paragone import Json
 from paragone.wording import counted
-from paragone_workbench.compare.votes import Vote
 from paragone_workbench.statistics.intervals import Interval, share_interval
+from paragone_workbench.store.experiment_records import Vote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

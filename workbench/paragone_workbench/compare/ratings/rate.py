@@ -6,18 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from paragone_workbench.compare.ratings.bradley_terry import POINTS, Fit, Pairing, fit
-from paragone_workbench.compare.ratings.contests import (
-    FEATURES,
-    Contest,
-    contests,
-    style_differences,
-    tally,
-)
+from paragone_workbench.compare.ratings.contests import Contest, contests, tally
 from paragone_workbench.compare.ratings.position_bias import position_bias
-from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings, StyleEffect
-from paragone_workbench.compare.votes import Vote
+from paragone_workbench.compare.ratings.results import MEAN, EngineRating, RatedPair, Ratings
 from paragone_workbench.statistics.intervals import Interval
 from paragone_workbench.statistics.scientific import Values, np
+from paragone_workbench.store.experiment_records import Vote
 
 _LEVEL = 0.95
 _ENDS = (0.025, 0.975)
@@ -27,32 +21,29 @@ def rate(
     votes: Iterable[Vote],
     *,
     include_unblind: bool = False,
-    control_style: bool = False,
+    include_named: bool = True,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Ratings:
     """Rate the engines whose answers were voted on.
 
-    By default only blind votes are used: a voter who sees the names also judges the names. With `control_style`,
-    differences in length and Markdown are regressors, so that the ratings hold for answers of the same style. `seed` is
-    for the bootstrap.
+    By default only blind votes are used: a voter who sees the names also judges the names. `include_named` is
+    whether to use votes on answers that name their engine or model. `seed` is for the bootstrap.
     """
     every = list(votes)
-    between = [vote for vote in every if len({candidate.engine for candidate in vote.candidates}) > 1]
-    counted = [vote for vote in between if vote.blind or include_unblind]
+    between = [vote for vote in every if len(vote.engines) > 1]
+    usable = [vote for vote in between if vote.blind or include_unblind]
+    counted = [vote for vote in usable if include_named or not vote.is_named]
     found = [tuple(contests(vote)) for vote in counted]
     flat = [contest for vote in found for contest in vote]
-    engines = sorted({engine for contest in flat for engine in (contest.first.engine, contest.second.engine)})
+    engines = sorted({engine for contest in flat for engine in (contest.first, contest.second)})
     groups = _groups(engines, flat)
     rated: Iterable[EngineRating] = ()
     pairs: Iterable[RatedPair] = ()
-    style = None
     if flat:
-        pairings = _comparisons(found, engines, control_style)
-        fitted = fit(pairings, len(engines), resamples=resamples, seed=seed)
+        fitted = fit(_pairings(found, engines), len(engines), resamples=resamples, seed=seed)
         rated = _rated(fitted, engines, groups, counted, flat)
         pairs = _pairs(fitted, engines, groups, flat)
-        style = _effects(fitted, len(engines)) if control_style else None
     return Ratings(
         engines=tuple(sorted(rated, key=lambda rating: (-rating.rating, rating.engine))),
         pairs=tuple(pairs),
@@ -61,27 +52,23 @@ def rate(
         ties=sum(vote.choice == "tie" for vote in counted),
         bad=sum(vote.choice == "bad" for vote in counted),
         unblind=sum(not vote.blind for vote in between),
+        named=sum(vote.is_named for vote in usable),
         one_engine=len(every) - len(between),
         includes_unblind=include_unblind,
+        includes_named=include_named,
         position=position_bias(between),
-        style=style,
     )
 
 
-def _comparisons(
-    found: Sequence[Sequence[Contest]], engines: Sequence[str], control_style: bool
-) -> list[tuple[Pairing, ...]]:
+def _pairings(found: Sequence[Sequence[Contest]], engines: Sequence[str]) -> list[tuple[Pairing, ...]]:
     """Return the contests of each vote for the model, in a fixed order so that votes with the same result are equal."""
     index = {engine: place for place, engine in enumerate(engines)}
-    flat = [contest for vote in found for contest in vote]
-    styles = iter(style_differences(flat).tolist() if control_style else [()] * len(flat))
 
     def pairing(contest: Contest) -> Pairing:
-        first, second = index[contest.first.engine], index[contest.second.engine]
-        style = next(styles)
+        first, second = index[contest.first], index[contest.second]
         if first < second:
-            return Pairing(first, second, contest.outcome, tuple(style))
-        return Pairing(second, first, 1 - contest.outcome, tuple(-feature for feature in style))
+            return Pairing(first, second, contest.outcome)
+        return Pairing(second, first, 1 - contest.outcome)
 
     return [tuple(sorted(map(pairing, vote))) for vote in found]
 
@@ -90,7 +77,7 @@ def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str
     """Return the groups of engines that contests connect, the largest group first."""
     group = {engine: {engine} for engine in engines}
     for contest in found:
-        one, other = group[contest.first.engine], group[contest.second.engine]
+        one, other = group[contest.first], group[contest.second]
         if one is not other:
             one |= other
             group.update(dict.fromkeys(other, one))
@@ -118,7 +105,7 @@ def _rated(
                 engine=engine,
                 models=tuple(models[engine]),
                 rating=MEAN + POINTS * float(fitted.best[places[column]]),
-                interval=_interval(centred[:, column], MEAN),
+                interval=_interval(centred[:, column]),
                 tally=tally(engine, found),
             )
 
@@ -129,7 +116,7 @@ def _pairs(
     """Yield all pairs of engines of the same group, with intervals that hold for all of them together."""
     between: dict[frozenset[str], list[Contest]] = {}
     for contest in found:
-        between.setdefault(frozenset((contest.first.engine, contest.second.engine)), []).append(contest)
+        between.setdefault(frozenset((contest.first, contest.second)), []).append(contest)
     place = {engine: index for index, engine in enumerate(engines)}
     pairs = [
         pair
@@ -164,18 +151,7 @@ def _margins(samples: Values, best: Values) -> Values:
     return np.asarray(np.quantile(largest, _LEVEL) * errors, np.float64)
 
 
-def _effects(fitted: Fit, engines: int) -> tuple[StyleEffect, ...]:
-    return tuple(
-        StyleEffect(
-            feature=feature,
-            points=POINTS * float(fitted.best[engines + place]),
-            interval=_interval(fitted.samples[:, engines + place], 0),
-        )
-        for place, feature in enumerate(FEATURES)
-    )
-
-
-def _interval(samples: Values, mean: float) -> Interval:
+def _interval(samples: Values) -> Interval:
     """Return the percentile interval of samples of ξ, in rating points."""
     low, high = (float(end) for end in np.quantile(samples, _ENDS))
-    return Interval(low=mean + POINTS * low, high=mean + POINTS * high)
+    return Interval(low=MEAN + POINTS * low, high=MEAN + POINTS * high)

@@ -85,17 +85,6 @@ class RatedPair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StyleEffect:
-    """How much a feature of style influenced the votes."""
-
-    feature: str
-    """`tokens`, `headers`, `lists` or `bold`."""
-    points: float
-    """Rating points for a typical difference in this feature (its root mean square)."""
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
     """Ratings, and figures about the votes."""
 
@@ -113,14 +102,17 @@ class Ratings:
     """Number of used votes with the choice `bad`."""
     unblind: int
     """Number of votes that were not blind, used or not."""
+    named: int
+    """Number of votes in which an answer names its engine or model, used or not, but without those that were not blind
+    unless these are used."""
     one_engine: int
     """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
     """Whether the ratings use votes that were not blind."""
+    includes_named: bool
+    """Whether the ratings use votes in which an answer names its engine or model."""
     position: PositionBias | None
     """How often the first of the shown answers won; None without a blind vote for a best answer."""
-    style: tuple[StyleEffect, ...] | None
-    """How much each feature of style influenced the votes; None if style was not controlled for."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -133,6 +125,13 @@ class Ratings:
         elif self.unblind:
             notes.append(
                 f"{counted(self.unblind, 'vote is', 'votes are')} left out: the names of the engines were shown. --all includes them."
+            )
+        if self.named:
+            votes = counted(self.named, "vote is", "votes are")
+            notes.append(
+                f"{votes} counted, though an answer names its engine or model. --without-named excludes them."
+                if self.includes_named
+                else f"{votes} left out: an answer names its engine or model."
             )
         if self.one_engine:
             notes.append(

@@ -24,7 +24,7 @@ END_S = 20.0
 
 
 @dataclasses.dataclass(eq=False)
-class _Seat:
+class _JudgeProcess:
     """A place of the judge, and the process there."""
 
     number: int
@@ -46,7 +46,7 @@ class ClusterJudge:
         self._cluster = cluster
         self._placed = placed
         self._observer = observer
-        self._seats = [_Seat(number, place) for number, place in enumerate(placed.places)]
+        self._processes = [_JudgeProcess(number, place) for number, place in enumerate(placed.places)]
         self._state = ClusterEngine(recorded.name, len(placed.places))
         self._stopped = False
 
@@ -58,37 +58,37 @@ class ClusterJudge:
     @property
     def width(self) -> int:
         """Number of requests to give the judge at a time."""
-        return _ASKED_AT_ONCE * len(self._seats)
+        return _ASKED_AT_ONCE * len(self._processes)
 
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if the run was cut off, because the judge was given up or the work stopped."""
-        while self._seats and not self._stopped and self.given_up is None:
-            seat = min(self._seats, key=lambda seat: seat.asked)
-            actor = seat.actor
-            seat.asked += 1
+        while self._processes and not self._stopped and self.given_up is None:
+            process = min(self._processes, key=lambda process: process.asked)
+            actor = process.actor
+            process.asked += 1
             try:
-                if actor is None or seat.opening is None:
-                    actor = seat.actor = self._cluster.start(seat.place)
-                    seat.opening = asyncio.ensure_future(
-                        actor.begin(self._placed.definition, seat.place.cores, offline=GUARD.is_offline)
+                if actor is None or process.opening is None:
+                    actor = process.actor = self._cluster.start(process.place)
+                    process.opening = asyncio.ensure_future(
+                        actor.begin(self._placed.definition, process.place.cores, offline=GUARD.is_offline)
                     )
-                opened = await asyncio.shield(seat.opening)
+                opened = await asyncio.shield(process.opening)
                 executed, given_up = (None, opened.given_up) if opened.given_up else await actor.ask(spec)
             except ProcessLost as lost:
-                if seat.actor is actor:
-                    self._lose(seat, lost)
+                if process.actor is actor:
+                    self._lose(process, lost)
                 continue
             finally:
-                seat.asked -= 1
+                process.asked -= 1
             if executed is not None:
                 self._state.losses = 0
                 result = dataclasses.replace(executed.result, definition=self.definition)
                 return dataclasses.replace(executed, result=result)
             if given_up is None:
                 return None
-            if seat in self._seats:
-                self._state.fail(seat.number, seat.place, *given_up)
-                self._leave(seat)
+            if process in self._processes:
+                self._state.fail(process.number, process.place, *given_up)
+                self._leave(process)
         return None
 
     def give_up(self, error: ParagoneError) -> None:
@@ -102,11 +102,11 @@ class ClusterJudge:
 
     async def close(self) -> None:
         """End the processes."""
-        await asyncio.gather(*(self._end(seat) for seat in self._seats))
+        await asyncio.gather(*(self._end(process) for process in self._processes))
 
-    async def _end(self, seat: _Seat) -> None:
-        actor, seat.actor = seat.actor, None
-        opening, seat.opening = seat.opening, None
+    async def _end(self, process: _JudgeProcess) -> None:
+        actor, process.actor = process.actor, None
+        opening, process.opening = process.opening, None
         if actor is None or opening is None:
             return
         if opening.done() and opening.exception() is None:
@@ -114,20 +114,20 @@ class ClusterJudge:
                 await asyncio.wait_for(actor.end(), END_S)
         actor.kill()
 
-    def _lose(self, seat: _Seat, lost: ProcessLost) -> None:
+    def _lose(self, process: _JudgeProcess, lost: ProcessLost) -> None:
         """Handle a lost process: unless the node is gone, the next request starts another process at the place."""
         if self._stopped:
             return
-        if seat.actor is not None:
-            seat.actor.kill()
-        seat.actor = seat.opening = None
-        is_there = self._cluster.has(seat.place.node)
-        self._observer.remarked(self._state.lose(seat.place, str(lost), seat.asked, is_there=is_there))
+        if process.actor is not None:
+            process.actor.kill()
+        process.actor = process.opening = None
+        is_there = self._cluster.has(process.place.node)
+        self._observer.remarked(self._state.lose(process.place, str(lost), process.asked, is_there=is_there))
         if not is_there:
-            self._leave(seat)
+            self._leave(process)
 
-    def _leave(self, seat: _Seat) -> None:
-        self._seats.remove(seat)
-        self._state.leave(seat.number)
-        if seat.actor is not None:
-            seat.actor.kill()
+    def _leave(self, process: _JudgeProcess) -> None:
+        self._processes.remove(process)
+        self._state.leave(process.number)
+        if process.actor is not None:
+            process.actor.kill()

@@ -131,10 +131,10 @@ class RayExecutor:
             queue = CellQueue(self._work.unfinished([index]))
             async with asyncio.TaskGroup() as tasks:
                 for number, place in enumerate(self._engines[index].places):
-                    tasks.create_task(self._hold(index, number, place, queue))
+                    tasks.create_task(self._run_process(index, number, place, queue))
             await queue.close()
 
-    async def _hold(self, index: int, number: int, place: Place, queue: CellQueue) -> None:
+    async def _run_process(self, index: int, number: int, place: Place, queue: CellQueue) -> None:
         """Keep a process of an engine at a place, until no run is left."""
         engine = self._states[index]
         try:

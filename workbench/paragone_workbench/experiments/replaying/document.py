@@ -21,7 +21,7 @@ from paragone_workbench.lanes.names import names_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import History, LaneRecord
-from paragone_workbench.store.experiment_records import SavedVote
+from paragone_workbench.store.experiment_records import Vote
 from paragone_workbench.store.records import SavedConversation
 
 FORMAT = 1
@@ -38,7 +38,7 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
     """
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
-    votes = await history.call(lambda store: store.votes.all(experiment_id))
+    votes = await history.call(lambda store: store.votes.all(experiment_id, skips_damaged=True))
     head: dict[str, Json] = {
         "kind": "experiment",
         "id": f"e{experiment_id}",
@@ -62,7 +62,7 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             }
             yield place, run.result
 
-    async for piece in _pieces(history, head, runs(), {"votes": [to_json(vote) for vote in votes]}):
+    async for piece in _pieces(history, head, runs(), {"votes": [_vote(vote) for vote in votes]}):
         yield piece
 
 
@@ -74,7 +74,7 @@ async def document_of_conversation(
     Raises StoreError, and InputError if the conversation does not exist.
     """
     saved = await history.load(conversation_id)
-    votes = await history.call(lambda store: store.votes.all())
+    votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
     async for piece in _conversation(history, saved, votes, find):
         yield piece
 
@@ -85,7 +85,7 @@ def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) ->
 
 
 async def _conversation(
-    history: History | None, saved: SavedConversation, votes: Iterable[SavedVote], find: BackendLookup
+    history: History | None, saved: SavedConversation, votes: Iterable[Vote], find: BackendLookup
 ) -> AsyncIterator[str]:
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
@@ -125,7 +125,7 @@ async def _conversation(
             }
             yield place, run.result
 
-    tail: dict[str, Json] = {"votes": [to_json(vote) for vote in votes if vote.prompt_id in ids]}
+    tail: dict[str, Json] = {"votes": [_vote(vote) for vote in votes if vote.prompt_id in ids]}
     async for piece in _pieces(history, head, runs(), tail):
         yield piece
 
@@ -137,7 +137,7 @@ async def document_of_conversations(
 
     Raises StoreError, and InputError for an unknown conversation.
     """
-    votes = await history.call(lambda store: store.votes.all())
+    votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
     yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
     separator = "\n"
     for number in numbers:
@@ -189,6 +189,10 @@ def _result(run: RunResult) -> dict[str, Json]:
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately
         del fields[name]
     return {"uuid": run.id, "request": run.request, **fields}
+
+
+def _vote(vote: Vote) -> dict[str, Json]:
+    return {**to_json(vote), "choice": str(vote.choice)}
 
 
 def _dump(value: Json) -> str:

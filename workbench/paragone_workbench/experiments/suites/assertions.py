@@ -48,13 +48,13 @@ class AssertionCatalog:
     def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
         """Check an assertion of a prompt whose expected answer is `expected`. Raises InputError."""
         assertion, options = self.prepared(spec)
-        with _blaming(spec.type):
+        with _input_errors(spec.type):
             assertion.check_expected(expected, options)
 
     def asks_engines(self, spec: AssertionSpec) -> tuple[str, ...]:
         """Return the names of the engines that an assertion asks. Raises InputError."""
         assertion, options = self.prepared(spec)
-        with _blaming(spec.type):
+        with _input_errors(spec.type):
             names: object = assertion.engines(options)
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
                 raise TypeError(f"expected a tuple of names of engines, not {names!r}")
@@ -72,7 +72,7 @@ class AssertionCatalog:
             hint = suggest(spec.type, self.assertions)
             broken = "".join(f" {problem.sentence}" for problem in self.problems)
             raise InputError(f"There is no assertion {spec.type!r}.", hint=hint + broken)
-        with _blaming(spec.type):
+        with _input_errors(spec.type):
             options = build(assertion.options, spec.options, owner=f"the assertion {spec.type!r}")
         return assertion, options
 
@@ -160,7 +160,7 @@ class _NoJudge:
 
 
 @contextmanager
-def _blaming(name: str) -> Iterator[None]:
+def _input_errors(name: str) -> Iterator[None]:
     """Turn an unexpected error of the plugin with the assertion `name` into an InputError."""
     try:
         yield

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone.wire import to_json
-from paragone_workbench.compare.votes import VoteChoice, VotedAnswer, style_of
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.experiments.voting.masking import NameMask, names_of
+from paragone_workbench.engines.definitions import engine_for_model
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import SavedVote
+from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
 from paragone_workbench.store.retry import retrying
 
 if TYPE_CHECKING:
@@ -44,14 +43,6 @@ class Ballot:
     asked: Prompt | None = None
 
     @property
-    def mask(self) -> NameMask:
-        """The mask for the names of the engines and models in the answers. Some names are known only once a run has begun."""
-        names = frozenset(
-            name for run in self.answers for name in names_of(run.result.definition, run.result.loaded)
-        )
-        return NameMask(names, self.prompt)
-
-    @property
     def candidates(self) -> tuple[Run, ...]:
         """The answers that can be voted on: the answers of runs that did not fail."""
         return tuple(run for run in self.answers if run.state != "failed")
@@ -61,7 +52,7 @@ class Ballot:
         """Whether a vote counts in ratings: whether the candidates have different names, by which ratings identify engines."""
         return len({run.result.definition.name for run in self.candidates}) > 1
 
-    def vote(self, choice: VoteChoice, *, blind: bool) -> SavedVote:
+    def vote(self, choice: VoteChoice, *, blind: bool) -> Vote:
         """Return a vote. `choice` is the index of an answer in `answers`, or `tie` or `bad`.
 
         Failed answers are left out.
@@ -69,9 +60,9 @@ class Ballot:
         candidates = self.candidates
         if isinstance(choice, int):
             choice = candidates.index(self.answers[choice])
-        return SavedVote(
-            candidates=tuple(to_json(self._candidate(run)) for run in candidates),
-            choice=str(choice),
+        return Vote(
+            candidates=tuple(self._candidate(run) for run in candidates),
+            choice=choice,
             blind=blind,
             created=time.time(),
             experiment_id=self.experiment_id,
@@ -85,20 +76,36 @@ class Ballot:
             backend=run.result.definition.backend,
             model=run.result.definition.model,
             run=run.id,
-            style=style_of(run.text, _tokens_of(run)),
+            names_itself=names_itself(run, self.prompt),
         )
 
 
-def _tokens_of(run: Run) -> int:
-    """Return the number of tokens of an answer without thinking, which is not shown on a ballot.
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_ORDINARY = frozenset((
+    "assistant", "awq", "base", "bit", "bpw", "chat", "code", "coder", "default", "distill", "engine", "exl", "fast",
+    "gguf", "gptq", "instruct", "int", "large", "latest", "local", "math", "medium", "mini", "model", "preview",
+    "quick", "reasoning", "server", "slow", "small", "test", "text", "thinking", "tiny", "turbo", "vision",
+))  # fmt: skip
+"""Words in the names of engines and models that do not identify the model."""
 
-    Engines count answer and thinking together; the count is divided in proportion to the numbers of characters.
+
+def names_itself(run: Run, prompt: str) -> bool:
+    """Return whether an answer contains the name of its engine, or of its model's family.
+
+    The family are the words of the model's name, such as `SmolLM` of `SmolLM2-135M-Instruct`. Ordinary words, words of
+    one or two letters, and names that the prompt contains do not count.
     """
-    metrics = run.result.metrics
-    tokens = metrics.completion_tokens if metrics is not None else 0
-    if not run.thinking:
-        return tokens
-    return round(tokens * len(run.text) / (len(run.text) + len(run.thinking)))
+    definition, loaded = run.result.definition, run.result.loaded
+    names = {definition.name, *_WORD.findall(engine_for_model(definition.backend, definition.model).name)}
+    if loaded is not None:
+        names.update(_WORD.findall(loaded.name))
+    telling = (name for name in names if len(name) > 2 and name.lower() not in _ORDINARY)
+    return any(_contains(run.text, name) and not _contains(prompt, name) for name in telling)
+
+
+def _contains(text: str, name: str) -> bool:
+    """Return whether a text contains a name as a word, which a version may follow, in capital or small letters."""
+    return re.search(f"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z])", text, re.IGNORECASE) is not None
 
 
 def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[Run, ...]:
@@ -113,5 +120,4 @@ async def save_vote(
 ) -> str:
     """Save a vote on answers of a session's conversation, and return the id of the vote. Raises StoreError."""
     await session.saved()  # the vote refers to the prompt in the history
-    # on the history's thread: the style of a long answer takes a while
     return await retrying(history, lambda store: store.votes.add(ballot.vote(choice, blind=blind)))

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from paragone import Message
-from paragone_workbench.compare.votes import VoteChoice
 from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
 from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Store
-from paragone_workbench.store.experiment_records import engines_of
+from paragone_workbench.store.experiment_records import VoteChoice
 
 _BEYOND = 2**31
 """An index that is larger than the index of any prompt."""
@@ -53,8 +52,8 @@ class ExperimentBallots:
         """Number of ballots, without ballots whose answers turned out to be identical."""
 
     def _find_ballots(self) -> None:
-        votes = self._store.votes.all(self.experiment.number)
-        voted = {(engines_of(vote.candidates), vote.prompt_index) for vote in votes if vote.blind}
+        votes = self._store.votes.all(self.experiment.number, skips_damaged=True)
+        voted = {(vote.engines, vote.prompt_index) for vote in votes if vote.blind}
         answered: defaultdict[int, set[int]] = defaultdict(set)
         for key, state in self._store.experiments.states(self.experiment.number, 0, _BEYOND).items():
             if state == "done":

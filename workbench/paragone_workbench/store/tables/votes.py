@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from paragone import Json
-from paragone_workbench.store.errors import DAMAGED
-from paragone_workbench.store.experiment_records import SavedVote, engines_of
+from paragone.wire import from_json, to_json
+from paragone_workbench.store.errors import StoreError, decoding
+from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
 from paragone_workbench.store.file.database import Database
 from paragone_workbench.store.tables.json_columns import list_in
 
@@ -23,10 +22,6 @@ _ADD = """
 _USED = """
     UPDATE conversation SET updated = max(used, ?) WHERE id = (SELECT conversation_id FROM prompt WHERE id = ?)
 """
-_BLIND = """
-    SELECT candidates FROM vote JOIN experiment ON experiment.id = experiment_id
-    WHERE blind AND experiment.number = ? AND prompt_index = ?
-"""
 _DELETE_LAST = """
     DELETE FROM vote WHERE number = (
       SELECT max(number) FROM vote WHERE prompt_id IN (SELECT value FROM json_each(?))
@@ -40,18 +35,18 @@ class Votes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, vote: SavedVote) -> str:
+    def add(self, vote: Vote) -> str:
         """Save a vote and return the vote's id. A vote in a conversation is also a use of the conversation."""
         with self._database.transaction():
             self._add(vote)
         return vote.id
 
-    def _add(self, vote: SavedVote) -> None:
+    def _add(self, vote: Vote) -> None:
         self._database.run(
             _ADD,
             vote.id,
-            json.dumps(vote.candidates),
-            vote.choice,
+            json.dumps([to_json(answer) for answer in vote.candidates]),
+            str(vote.choice),
             int(vote.blind),
             vote.created,
             vote.experiment_id,
@@ -61,7 +56,7 @@ class Votes:
         if vote.prompt_id is not None:
             self._database.run(_USED, vote.created, vote.prompt_id)
 
-    def add_first(self, vote: SavedVote) -> bool:
+    def add_first(self, vote: Vote) -> bool:
         """Save a vote on a ballot of an experiment, unless a blind vote was saved before, perhaps by another program.
 
         Returns whether the vote was saved.
@@ -69,36 +64,32 @@ class Votes:
         with self._database.transaction():
             assert vote.experiment_id is not None
             assert vote.prompt_index is not None
-            is_first = engines_of(vote.candidates) not in self.engines_voted(
-                vote.experiment_id, vote.prompt_index
-            )
+            is_first = vote.engines not in self.engines_voted(vote.experiment_id, vote.prompt_index)
             if is_first:
                 self._add(vote)
         return is_first
 
     def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:
         """Return the names of the engines of each blind vote on a prompt of an experiment."""
-        rows = self._database.rows(_BLIND, experiment, prompt_index)
-        return {engines_of(_candidates(candidates)) for (candidates,) in rows}
+        where = "blind AND experiment.number = ? AND prompt_index = ?"
+        return {vote.engines for vote in self._read(where, experiment, prompt_index, skips_damaged=True)}
 
-    def all(self, experiment: int | None = None) -> tuple[SavedVote, ...]:
-        """Return all votes, or the votes of the experiment with this number, oldest first."""
-        rows = self._database.rows(
-            f"{_VOTES} WHERE ? IS NULL OR experiment.number = ? ORDER BY vote.number", experiment, experiment
-        )
-        return tuple(
-            SavedVote(
-                id=vote_id,
-                candidates=_candidates(candidates),
-                choice=choice,
-                blind=bool(blind),
-                created=created,
-                experiment_id=number,
-                prompt_index=prompt_index,
-                prompt_id=prompt_id,
-            )
-            for vote_id, candidates, choice, blind, created, number, prompt_index, prompt_id in rows
-        )
+    def all(self, experiment: int | None = None, *, skips_damaged: bool = False) -> tuple[Vote, ...]:
+        """Return all votes, or the votes of the experiment with this number, oldest first.
+
+        Raises StoreError at a damaged record, unless these are skipped.
+        """
+        where = "? IS NULL OR experiment.number = ?"
+        return tuple(self._read(where, experiment, experiment, skips_damaged=skips_damaged))
+
+    def _read(self, where: str, *values: int | None, skips_damaged: bool) -> Iterator[Vote]:
+        rows = self._database.rows(f"{_VOTES} WHERE {where} ORDER BY vote.number", *values)
+        for row in rows:
+            try:
+                yield _vote(*row)
+            except StoreError:
+                if not skips_damaged:
+                    raise
 
     def delete(self, vote_id: str) -> None:
         self._database.run("DELETE FROM vote WHERE id = ?", vote_id)
@@ -108,7 +99,32 @@ class Votes:
         return bool(self._database.rows(_DELETE_LAST, json.dumps([*prompts])))
 
 
-def _candidates(text: str) -> tuple[Json, ...]:
-    with contextlib.suppress(*DAMAGED):
-        return tuple(list_in(text))
-    return ()
+def _vote(
+    vote_id: str,
+    candidates: str,
+    choice: str,
+    blind: int,
+    created: float,
+    experiment: int | None,
+    prompt_index: int | None,
+    prompt_id: str | None,
+) -> Vote:
+    with decoding(f"Vote {vote_id}"):
+        return Vote(
+            id=vote_id,
+            candidates=tuple(from_json(VotedAnswer, answer) for answer in list_in(candidates)),
+            choice=_choice(choice),
+            blind=bool(blind),
+            created=created,
+            experiment_id=experiment,
+            prompt_index=prompt_index,
+            prompt_id=prompt_id,
+        )
+
+
+def _choice(text: str) -> VoteChoice:
+    match text:
+        case "tie" | "bad":
+            return text
+        case _:
+            return int(text)
