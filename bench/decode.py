@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.programs import environment, paragone, smollm2, started
 from bench.row import Row
-from paragone.cores import physical_cores
+from paragone.threads import physical_cores
 from paragone_workbench.store import Store
 
 __all__ = ["TOKENS", "ask", "decode"]

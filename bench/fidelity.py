@@ -10,9 +10,8 @@ from pathlib import Path
 
 from bench.programs import built, environment, paragone, smollm2
 from bench.row import Row
-from paragone.cores import physical_cores
-from paragone_workbench.measure.fidelity.measurement import WINDOW
-from paragone_workbench.measure.sample import sample_text
+from paragone.threads import physical_cores
+from paragone_workbench.measure.fidelity import WINDOW, sample_text
 
 __all__ = ["fidelity"]
 

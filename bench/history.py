@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.long_history import ABSENT_LETTERS, COMMON_WORD, CONVERSATIONS, MESSAGES, RARE_WORD, write
 from bench.row import Row
 from paragone_workbench.store import History
-from paragone_workbench.store.query import read_query
+from paragone_workbench.store.records import read_query
 
 __all__ = ["history"]
 

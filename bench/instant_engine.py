@@ -22,7 +22,7 @@ from paragone import (
     Token,
     Usage,
 )
-from paragone.chat.sampling import SamplingOptions
+from paragone.shared_options import SamplingOptions
 from paragone_workbench.engines.registry import Registry
 
 __all__ = ["InstantRegistry"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.decode import TOKENS, ask
 from bench.programs import built, smollm2
 from bench.row import Row
-from paragone.cores import physical_cores
+from paragone.threads import physical_cores
 
 __all__ = ["llama_bench"]
 

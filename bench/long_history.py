@@ -8,11 +8,11 @@ from pathlib import Path
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.identity import new_id
+from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, Store
-from paragone_workbench.store.recording.changes import Changes, LaneRow, TurnRow
+from paragone_workbench.store.changes import Changes, LaneRow, TurnRow
 
 __all__ = ["ABSENT_LETTERS", "COMMON_WORD", "CONVERSATIONS", "MESSAGES", "RARE_WORD", "write"]
 

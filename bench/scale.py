@@ -26,14 +26,14 @@ from bench.programs import environment, paragone
 from paragone import Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
-from paragone_workbench.experiments.running.runner import SuiteRunner
-from paragone_workbench.experiments.suites.assertions import load_assertions
-from paragone_workbench.experiments.suites.suite import AssertionSpec, Suite, SuitePrompt
-from paragone_workbench.identity import new_id
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.cells import SuiteRequest, find_or_create
+from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt
+from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.experiment_records import AssertionResult, EndedRun
 from paragone_workbench.workbench import Workbench

@@ -45,9 +45,8 @@ def run_app(kind: str) -> None:
     from textual.widget import Widget
     from textual.widgets import Markdown, Static
 
-    from paragone_tui.painting.cadence import Cadence
-    from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
     from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+    from paragone_tui.terminal.changed_rows_screen import Cadence, ChangedRowsScreen
     from paragone_tui.transcript import Transcript
     from paragone_workbench.lanes.lane import LaneState
 

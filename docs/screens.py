@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from paragone_tui.app import ParagoneApp
-from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
+from paragone_tui.screens.divergence import DivergenceSheet
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import with_options

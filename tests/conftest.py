@@ -23,7 +23,7 @@ from tests.shallow_model import make_shallow
 from tests.strangers import install
 from tests.worker_forks import ForkServer, can_fork_workers
 
-from paragone.network.guard import GUARD, Guard
+from paragone.network import GUARD, Guard
 
 # The same examples in every run, so that failures are reproducible. `--hypothesis-profile default` draws others.
 # None fails because the machine is busy.

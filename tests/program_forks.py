@@ -390,7 +390,7 @@ if __name__ == "__main__":
     commands = importlib.import_module("paragone_cli.commands")
     for name in ("", *commands.COMMANDS):
         commands.help_of(name)  # compiles the regular expressions of argparse
-    pages = vars(importlib.import_module("paragone_workbench.reporting.page"))["_environment"]()
+    pages = vars(importlib.import_module("paragone_workbench.reporting.file"))["_environment"]()
     for name in pages.list_templates(["j2"]):
         pages.get_template(name)  # compiles it
     defaults = worker_forks.preload()

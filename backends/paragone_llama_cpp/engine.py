@@ -1,13 +1,14 @@
-"""The llama.cpp engine: opens a GGUF file and answers prompts through the library's low-level interface."""
+"""The facts of an open model, under their standard names, and the cautions that apply to each of its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from paragone import (
     Cancelled,
+    Caution,
     DistributionsRequest,
     Embeddings,
     EmbedRequest,
@@ -28,30 +29,91 @@ from paragone import (
     Vocabulary,
     WeightsFile,
 )
-from paragone.chat.prompt import PromptMaker
-from paragone.chat.sampling import with_seed
-from paragone.chat.text import AnswerText
-from paragone.gguf.files import parts
+from paragone.answer_text import AnswerText
+from paragone.chat_prompt import PromptMaker
+from paragone.gguf import parts
 from paragone.options import as_values, build
-from paragone.thinking import thinking_choice
-from paragone_llama_cpp.build import library
-from paragone_llama_cpp.build.instructions import instructions, other_build
-from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.decoding.distributions import distributions
-from paragone_llama_cpp.decoding.embedding import embed, pooling_of
-from paragone_llama_cpp.decoding.extra_context import ExtraContext
-from paragone_llama_cpp.decoding.run import run
-from paragone_llama_cpp.decoding.score import score
-from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
-from paragone_llama_cpp.model.context import Context
-from paragone_llama_cpp.model.estimate import estimate
-from paragone_llama_cpp.model.facts import cautions, facts_of
-from paragone_llama_cpp.model.loading import OUTPUTS, make_context
-from paragone_llama_cpp.model.lora import apply_lora, load_lora
-from paragone_llama_cpp.model.opening import open_model
-from paragone_llama_cpp.samplers.sampler import make_sampler
-from paragone_llama_cpp.samplers.schema import JsonSchemas
+from paragone.shared_options import thinking_choice, with_seed
+from paragone_llama_cpp import library
+from paragone_llama_cpp.backend import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.c_api import lib
+from paragone_llama_cpp.context import Context
+from paragone_llama_cpp.decoding import ExtraContext, distributions, embed, pooling_of, run, score
+from paragone_llama_cpp.estimate import estimate
+from paragone_llama_cpp.library import features, instructions, other_build
+from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, make_context, open_model
+from paragone_llama_cpp.samplers import JsonSchemas, make_sampler
 from paragone_llama_cpp.self_test import check_computation
+
+_NO_COMMIT = ("", "unknown")
+"""What a library that was built outside a git repository reports as its commit."""
+
+
+def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
+    """Return the facts of a model with a context. `flash_attn` is `on` or `off`."""
+    facts = {
+        **_build(library.facts()),
+        "parameters": str(lib.llama_model_n_params(model.pointer)),
+        "LoRA adapter": _adapter(model.options),
+        "other samplers": "none",
+        "layers on a GPU": model.on_gpu,
+        "K cache": model.options.type_k,
+        "V cache": model.options.type_v,
+        "flash attention": flash_attn,
+        "threads": str(threads),
+        "batch size": str(n_batch),
+    }
+    if model.template is not None:
+        facts["chat template"] = model.template.source
+    return facts
+
+
+def _build(found: dict[str, str]) -> dict[str, str]:
+    """Return the facts of the library and of its build, under standard names where there are any."""
+    facts = {
+        "program": "llama.cpp",
+        "origin": str(library.load()),
+        "version": found["llama.cpp"],
+        "instructions": ", ".join(features(found["build"])),
+        "build": found["build"],
+        "devices": found["devices"],
+        "GPU": found["GPU"],
+    }
+    commit = lib.ggml_commit().decode().removesuffix("-dirty")  # llama-server does not report this suffix
+    return facts if commit in _NO_COMMIT else {**facts, "commit": commit}
+
+
+def _adapter(options: LlamaCppLoadOptions) -> str:
+    return (
+        "none" if options.lora is None else f"{PurePath(options.lora).name}, strength {options.lora_scale:g}"
+    )
+
+
+def cautions(model: OpenModel, size: int) -> Iterator[Caution]:
+    """Yield the cautions for a model with a context window of `size` tokens."""
+    options = model.options
+    trained = lib.llama_model_n_ctx_train(model.pointer)
+    if model.template is None:
+        sentence = (
+            f"{model.path.name} has no chat template: the model continues the plain text of the messages."
+        )
+        yield Caution(code="no-chat-template", sentence=sentence)
+    if options.n_ctx is None and size < trained:
+        sentence = f"The context is {size:,} tokens instead of the model's {trained:,}, to fit in memory."
+        yield Caution(code="context-reduced", sentence=sentence)
+    if size > trained and options.rope_scaling is None and options.rope_freq_scale is None:
+        sentence = f"The context is {size:,} tokens, but the model was trained for {trained:,}."
+        yield Caution(code="beyond-trained-context", sentence=sentence)
+    if options.n_gpu_layers != 0 and not library.offloads():
+        if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
+            sentence = (
+                "The options request a GPU, but this build of llama.cpp cannot use one on this machine."
+            )
+            yield Caution(code="no-gpu", sentence=sentence)
+        elif library.has_nvidia_gpu():
+            sentence = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
+            yield Caution(code="no-gpu", sentence=sentence)
+
 
 _SHORTEST = 512
 """Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from paragone import EngineError, InputError
-from paragone_llama_cpp.build import library
-from paragone_llama_cpp.c_api.functions import Int64, Pointer, UInt32, lib
-from paragone_llama_cpp.c_api.structures import GgufInitParams, TypeTraits
+from paragone_llama_cpp import library
+from paragone_llama_cpp.c_api import GgufInitParams, Int64, Pointer, TypeTraits, UInt32, lib
 
 
 class Type(NamedTuple):

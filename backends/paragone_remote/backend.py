@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from abc import abstractmethod
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, ParagoneError, Probe
+from paragone import Backend, EndpointReport, EngineError, InputError, Json, ModelInfo, ParagoneError, Probe
 from paragone.options import build
-from paragone_remote.endpoints.addresses import reached
-from paragone_remote.endpoints.endpoint_options import EndpointOptions
-from paragone_remote.http.http_library import find_http_library, import_http_library
+from paragone.texts import install_command
+from paragone_remote.options import EndpointOptions, reached
 
 if TYPE_CHECKING:
-    from paragone_remote.http.transport import EndpointClient
+    from paragone_remote.transport import EndpointClient
+
+
+_PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
+"""The module of each package."""
+
+
+def _install() -> str:
+    return f"Install it with: {install_command('remote')}"
+
+
+def find_http_library() -> Probe:
+    """Find out whether the packages are installed, without importing them."""
+    try:
+        facts = {package: version(package) for package in _PACKAGES}
+    except PackageNotFoundError as error:
+        return Probe(usable=False, reason=f"The package {error.name} is not installed.", remedy=_install())
+    return Probe(usable=True, facts=facts)
+
+
+async def import_http_library() -> None:
+    """Import the packages in a thread, because the import takes a while. Raises EngineError."""
+    for package, module in _PACKAGES.items():
+        try:
+            await asyncio.to_thread(importlib.import_module, module)
+        except ImportError as error:
+            sentence = f"The package {package} cannot be imported: {error.msg}."
+            raise EngineError(sentence, hint=_install()) from error
 
 
 class EndpointBackend(Backend):
@@ -31,8 +60,8 @@ class EndpointBackend(Backend):
         if not (probe := find_http_library()).usable:
             return EndpointReport(address="", probe=probe)
         await import_http_library()
-        from paragone_remote.endpoints.endpoint import make_endpoint
-        from paragone_remote.http.transport import EndpointClient
+        from paragone_remote.endpoint import make_endpoint
+        from paragone_remote.transport import EndpointClient
 
         address = ""
         try:
@@ -49,7 +78,7 @@ class EndpointBackend(Backend):
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check that the options name a server and do not contain the server's key."""
         if find_http_library().usable:
-            from paragone_remote.endpoints.endpoint import check_options
+            from paragone_remote.endpoint import check_options
 
             check_options(build(self.load_options, options))
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from paragone_workbench.choosing.decision import FEWEST_PROMPTS
-from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
-from paragone_workbench.statistics.intervals import paired_share_interval
+from paragone_workbench.experiments.comparison import NonInferiority
+from paragone_workbench.statistics import paired_share_interval
 
 __all__ = ["RULES", "false_claims"]
 

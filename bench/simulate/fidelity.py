@@ -9,15 +9,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from paragone_workbench.measure.fidelity.depth import depths
-from paragone_workbench.measure.fidelity.independent_positions import mean_error
-from paragone_workbench.measure.fidelity.measurement import noise_windows
-from paragone_workbench.measure.fidelity.positions import mean, ratio_error
-from paragone_workbench.measure.fidelity.verdict import CLEAR
-from paragone_workbench.statistics.intervals import Z, t_interval
-from paragone_workbench.statistics.numeric import Values
-from paragone_workbench.statistics.paired import holm, t_test
-from paragone_workbench.statistics.sample_size import values_needed
+from paragone_workbench.measure.fidelity import noise_windows
+from paragone_workbench.measure.fidelity_results import depths, mean, mean_error, ratio_error
+from paragone_workbench.measure.fidelity_verdict import CLEAR
+from paragone_workbench.statistics import Values, Z, holm, t_interval, t_test, values_needed
 
 __all__ = [
     "POSITIONS",

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import scipy
 
-from paragone_workbench.statistics.intervals import mean_interval, paired_share_interval
-from paragone_workbench.statistics.scientific import Values
+from paragone_workbench.statistics import Values, mean_interval, paired_share_interval
 
 __all__ = ["NUMBERS", "PASSES", "numbers_coverage", "passes_coverage"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from paragone_workbench.compare.ratings.bradley_terry import POINTS
-from paragone_workbench.compare.ratings.rate import rate
+from paragone_workbench.compare.ratings import POINTS, rate
 from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
 
 __all__ = ["false_claims", "simulated_votes"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison, compare_suite
-from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_workbench.experiments.comparison import SuiteComparison, compare_suite
+from paragone_workbench.experiments.comparison_rows import SuiteRow, collect
 from paragone_workbench.runs.metrics import RunMetrics
 
 __all__ = ["false_claims", "same_engine"]

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from argparse_manpage.manpage import Manpage
 
-from paragone_cli.program_parser import program_parser
+from paragone_cli.commands import program_parser
 
 
 def page() -> str:

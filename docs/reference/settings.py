@@ -11,7 +11,7 @@ from paragone.discovery import discover
 from paragone.hooks import ENTRY_POINTS
 from paragone.options import describe
 from paragone_workbench.config.read import SECTIONS, EngineTable
-from paragone_workbench.config.theme_settings import ThemeSettings
+from paragone_workbench.config.settings import ThemeSettings
 
 HEAD = """# All settings
 

@@ -19,19 +19,20 @@ _NAMES = {
     ),
     "engine": ("Cancelled", "Engine", "Report"),
     "errors": ("ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"),
-    "options": ("Options", "option"),
-    "values.embeddings": ("Embeddings",),
-    "values.events": (
+    "events": (
         "Alternative", "Caution", "Channel", "Event", "Finish", "FinishReason", "LoadProgress",
         "PromptProgress", "Queued", "RunSettings", "Timings", "Token", "Usage",
     ),
-    "values.memory": ("DeviceMemory", "MemoryEstimate", "ModelLayout", "ModelPart"),
-    "values.messages": (
-        "DistributionsRequest", "EmbedRequest", "Image", "LogitsBlock", "Message", "OpenRequest", "Role",
-        "RunRequest", "ScoreRequest", "TokenizeRequest", "TopTokensRequest",
+    "models": (
+        "Capabilities", "DeviceMemory", "LoadedModel", "MemoryEstimate", "ModelInfo", "ModelLayout", "ModelPart",
+        "WeightsFile",
     ),
-    "values.models": ("Capabilities", "LoadedModel", "ModelInfo", "WeightsFile"),
-    "values.tokens": ("TokenizedText", "Vocabulary", "fingerprint"),
+    "options": ("Options", "option"),
+    "requests": (
+        "DistributionsRequest", "EmbedRequest", "Embeddings", "Image", "LogitsBlock", "Message", "OpenRequest", "Role",
+        "RunRequest", "ScoreRequest", "TokenizeRequest", "TokenizedText", "TopTokensRequest", "Vocabulary",
+        "fingerprint",
+    ),
     "wire": ("Json",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -42,14 +43,11 @@ if TYPE_CHECKING:
     from paragone.backend import *
     from paragone.engine import *
     from paragone.errors import *
+    from paragone.events import *
+    from paragone.models import *
     from paragone.options import Options as Options
     from paragone.options import option as option
-    from paragone.values.embeddings import *
-    from paragone.values.events import *
-    from paragone.values.memory import *
-    from paragone.values.messages import *
-    from paragone.values.models import *
-    from paragone.values.tokens import *
+    from paragone.requests import *
     from paragone.wire import Json as Json
 else:
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from paragone.errors import ParagoneError
+from paragone.events import FinishReason
 from paragone.options import Options
-from paragone.values.events import FinishReason
-from paragone.values.messages import Message
+from paragone.requests import Message
 
 __all__ = ["Answer", "AnyAssertion", "Assertion", "Judge", "NoVerdict", "Verdict"]
 

@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from paragone.errors import EngineError, InputError, ParagoneError
+from paragone.events import Alternative, Caution, Event, LoadProgress
+from paragone.models import Capabilities, LoadedModel, MemoryEstimate, ModelInfo
 from paragone.options import Options
-from paragone.values.embeddings import Embeddings
-from paragone.values.events import Alternative, Caution, Event, LoadProgress
-from paragone.values.memory import MemoryEstimate
-from paragone.values.messages import (
+from paragone.requests import (
     DistributionsRequest,
+    Embeddings,
     EmbedRequest,
     LogitsBlock,
     OpenRequest,
     RunRequest,
     ScoreRequest,
+    TokenizedText,
     TokenizeRequest,
     TopTokensRequest,
+    Vocabulary,
 )
-from paragone.values.models import Capabilities, LoadedModel, ModelInfo
-from paragone.values.tokens import TokenizedText, Vocabulary
 from paragone.wire import Json
 
 __all__ = [

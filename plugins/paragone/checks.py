@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
-from paragone.values.events import Alternative, Channel, Event, Token
-from paragone.values.messages import LogitsBlock
-from paragone.violation import InterfaceViolation
+from paragone.errors import InterfaceViolation
+from paragone.events import Alternative, Channel, Event, Token
+from paragone.requests import LogitsBlock
+from paragone.texts import quoted
 from paragone.wire import Value, from_json, to_json
-from paragone.wording import quoted
 
 if TYPE_CHECKING:
-    from paragone.values.embeddings import Embeddings
+    from paragone.requests import Embeddings
 
 MAX_TEXT = 2**20
 """Longest text in characters, such as a token or the name of a model."""
@@ -75,7 +75,7 @@ def check_logits(block: object) -> LogitsBlock:
 
 def check_embeddings(embeddings: object, texts: int) -> Embeddings:
     """Return the embeddings. Raises InterfaceViolation unless there is one vector for each text, all equally long."""
-    from paragone.values.embeddings import Embeddings  # imported here so that workers start faster
+    from paragone.requests import Embeddings  # imported here so that workers start faster
 
     is_valid = type(embeddings) is Embeddings and _has_numbers(embeddings)
     found = cast("Embeddings", embeddings) if is_valid else check_value(Embeddings, embeddings)

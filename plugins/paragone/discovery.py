@@ -23,12 +23,12 @@ import pluggy
 
 from paragone.assertions import AnyAssertion, Assertion
 from paragone.backend import API_VERSION, Backend
+from paragone.errors import InterfaceViolation
 from paragone.hooks import ASSERTION_ENTRY_POINTS, ENTRY_POINTS, HookSpecs
+from paragone.models import Capabilities
 from paragone.options import Options
+from paragone.texts import shortened
 from paragone.threads import in_daemon_thread
-from paragone.values.models import Capabilities
-from paragone.violation import InterfaceViolation
-from paragone.wording import shortened
 
 __all__ = [
     "AssertionDiscovery",

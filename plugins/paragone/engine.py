@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
 from paragone.errors import EngineError
+from paragone.events import Event
 from paragone.options import Options
-from paragone.values.events import Event
-from paragone.values.messages import (
+from paragone.requests import (
     DistributionsRequest,
     EmbedRequest,
     LogitsBlock,
@@ -21,10 +21,8 @@ from paragone.values.messages import (
 
 if TYPE_CHECKING:  # each import would delay the start of a worker by a millisecond
     from paragone.backend import Probe
-    from paragone.values.embeddings import Embeddings
-    from paragone.values.memory import MemoryEstimate
-    from paragone.values.models import LoadedModel
-    from paragone.values.tokens import TokenizedText, Vocabulary
+    from paragone.models import LoadedModel, MemoryEstimate
+    from paragone.requests import Embeddings, TokenizedText, Vocabulary
 
 __all__ = ["Cancelled", "Engine", "Report"]
 

@@ -1,4 +1,4 @@
-"""Errors that users see. Each error has a sentence, a hint and a cause."""
+"""Errors that users see: each has a message, a hint and a cause. And the error for a plugin that violates the interface."""
 
 from __future__ import annotations
 
@@ -71,3 +71,16 @@ class EngineCrashed(EngineError):
         super().__init__(sentence, hint=hint)
         self.status = status
         self.log_tail = log_tail
+
+
+class InterfaceViolation(Exception):
+    """A plugin violates the plugin interface. The message completes a sentence: `The backend NAME breaks the plugin interface: …`.
+
+    The application raises this error, and shows the user a sentence that names the plugin.
+    """
+
+    @classmethod
+    def expected(cls, what: str, value: object) -> InterfaceViolation:
+        """Return the violation for a value of a wrong type."""
+        found = "None" if value is None else f"a value of the type {type(value).__name__}"
+        return cls(f"{what} was expected, not {found}")

@@ -1,24 +1,45 @@
-"""Options that several backends have, each declared once.
-
-A backend declares its option with its own default, and with a note on its own behaviour:
-
-    temperature: float | None = TEMPERATURE(None)
-    min_p: float = MIN_P(0.05, "Not every server supports it.")
-"""
+"""Options that several backends have, each declared once, and the values of the option `thinking`."""
 
 from __future__ import annotations
 
 import dataclasses
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
-from paragone.options import Outside, option
+from paragone.options import Options, Outside, option
+from paragone.wire import Json
 
 __all__ = [
-    "CHAT_TEMPLATE", "FREQUENCY_PENALTY", "IGNORE_EOS", "JSON_SCHEMA", "LORA_SCALE", "MAX_TOKENS",
-    "MIN_P", "PENALTY_LAST_N", "PRESENCE_PENALTY", "REPEAT_PENALTY", "SEED", "STOP", "TEMPERATURE", "THINKING", "THINKING_BUDGET", "TOP_K", "TOP_P",
+    "CHAT_TEMPLATE",
+    "FREQUENCY_PENALTY",
+    "IGNORE_EOS",
+    "JSON_SCHEMA",
+    "LORA_SCALE",
+    "MAX_TOKENS",
+    "MIN_P",
+    "PENALTY_LAST_N",
+    "PRESENCE_PENALTY",
+    "REPEAT_PENALTY",
+    "SEED",
+    "SEEDS",
+    "STOP",
+    "SamplingOptions",
     "SharedOption",
-]  # fmt: skip
+    "TEMPERATURE",
+    "THINKING",
+    "THINKING_BUDGET",
+    "TOP_K",
+    "TOP_P",
+    "Thinking",
+    "ThinkingChoice",
+    "draw_seed",
+    "thinking_choice",
+    "with_seed",
+    "without_effect",
+]
+
 
 T = TypeVar("T")
 
@@ -101,3 +122,81 @@ CHAT_TEMPLATE = SharedOption(
     metavar="text or @path",
     outside="text or file",
 )
+
+
+Thinking: TypeAlias = bool | int | str | None
+"""A value of the option `thinking`: whether the model thinks, a largest number of tokens, an effort, or None."""
+
+
+class ThinkingChoice(NamedTuple):
+    """How a reasoning model is to think before it answers. The model or its server decides each field that is None."""
+
+    enabled: bool | None = None
+    """Whether the model thinks."""
+    effort: str | None = None
+    """How much the model thinks, for models with several degrees of effort: `low`, `medium`, `high` …"""
+    budget: int | None = None
+    """Largest number of thinking tokens."""
+
+
+def thinking_choice(value: Thinking) -> ThinkingChoice:
+    """Return what a value of the option `thinking` asks for."""
+    if value is None or isinstance(value, bool):
+        return ThinkingChoice(enabled=value)
+    if isinstance(value, str):
+        return ThinkingChoice(enabled=True, effort=value)
+    return ThinkingChoice(enabled=True, budget=value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions(Options):
+    """Options that each run can set. An engine's subclass adds its own options."""
+
+    max_tokens: int | None = MAX_TOKENS(None)
+    temperature: float = TEMPERATURE(0.8)
+    top_k: int = TOP_K(40)
+    top_p: float = TOP_P(0.95)
+    min_p: float = MIN_P(0.05)
+    repeat_penalty: float = REPEAT_PENALTY(1.0)
+    presence_penalty: float = PRESENCE_PENALTY(0.0)
+    frequency_penalty: float = FREQUENCY_PENALTY(0.0)
+    seed: int | None = SEED(None, "The same seed gives the same answer.")
+    stop: tuple[str, ...] = STOP(())
+    thinking: bool | Literal["low", "medium", "high"] | None = THINKING(
+        None, "By default the model's chat template decides."
+    )
+
+
+SEEDS = 2**32 - 1
+"""The number of seeds: seeds are the integers from 0 to SEEDS − 1."""
+SamplingT = TypeVar("SamplingT", bound=SamplingOptions)
+
+
+def with_seed(sampling: SamplingT, drawn: int | None = None) -> SamplingT:
+    """Return the options with a seed: the seed of `sampling`, or else `drawn`, or, if both are None, a random seed."""
+    if sampling.seed is not None:
+        return sampling
+    return dataclasses.replace(sampling, seed=draw_seed() if drawn is None else drawn)
+
+
+def draw_seed() -> int:
+    """Return a random seed."""
+    return secrets.randbelow(SEEDS)
+
+
+_RANDOM = frozenset({"top_k", "top_p", "min_p", "seed"})
+"""Options that affect only random choices."""
+_PENALTIES: Mapping[str, Json] = {"repeat_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""The penalties, and the values that turn them off."""
+
+
+def without_effect(sampling: Mapping[str, Json]) -> frozenset[str]:
+    """Return the names of options in force that have no effect on the answer.
+
+    `sampling` has values by option name. At temperature 0 the most likely token is always chosen, so random
+    choices have no effect. Without penalties, their window `penalty_last_n` has no effect.
+    """
+    idle = _RANDOM if sampling.get("temperature") == 0 else frozenset[str]()
+    if all(sampling.get(name, off) == off for name, off in _PENALTIES.items()):
+        idle |= {"penalty_last_n"}
+    return idle & sampling.keys()

@@ -1,4 +1,4 @@
-"""Files that the user names are opened by `paragone.regular_file` alone, where no pipe and no device can block."""
+"""Files that the user names are opened by `paragone.files` alone, where no pipe and no device can block."""
 
 import ast
 import re
@@ -8,32 +8,28 @@ ROOT = Path(__file__).parents[2]
 
 OTHERS = {
     "backends/paragone_exllama/probe.py": "modules of installed libraries",
-    "backends/paragone_llama_cpp/build/instructions.py": "/proc",
-    "backends/paragone_llama_cpp/model/mapped_file.py": "/proc",
-    "backends/paragone_llama_cpp/model/memory.py": "/proc and cgroups",
+    "backends/paragone_llama_cpp/library.py": "/proc",
+    "backends/paragone_llama_cpp/model.py": "/proc and cgroups",
     "backends/paragone_llama_cpp/requantize.py": "the file that it has just made",
-    "backends/paragone_remote/endpoints/keys.py": "the output of a command",
-    "backends/paragone_remote/llama_server/server_process/process.py": "/proc",
-    "plugins/paragone/chat/guard.py": "/proc",
-    "plugins/paragone/cores.py": "/sys",
-    "plugins/paragone/regular_file.py": "this is the reader",
+    "backends/paragone_remote/keys.py": "the output of a command",
+    "backends/paragone_remote/llama_server/process.py": "/proc",
+    "plugins/paragone/chat_template.py": "/proc",
+    "plugins/paragone/threads.py": "/sys",
+    "plugins/paragone/files.py": "this is the reader",
     "plugins/paragone/worker/process.py": "the log of a worker",
-    "plugins/paragone/worker/shared.py": "memory that a worker shares",
+    "plugins/paragone/worker/protocol.py": "memory that a worker shares",
     "tui/paragone_cli/main.py": "/dev/null",
     "tui/paragone_cli/command_line/output.py": "/dev/null",
-    "workbench/paragone_workbench/measure/sample.py": "a file of the package",
+    "workbench/paragone_workbench/measure/fidelity.py": "a file of the package",
     "workbench/paragone_workbench/config/read.py": "a file of the package, and one that it makes",
     "workbench/paragone_workbench/config/state.py": "the program's own state",
-    "workbench/paragone_workbench/engines/environments/installed.py": "the program's own mark",
-    "workbench/paragone_workbench/engines/environments/installation.py": "the program's own lock",
-    "workbench/paragone_workbench/engines/environments/planning.py": "/proc",
-    "workbench/paragone_workbench/engines/foreign/children.py": "/proc",
-    "workbench/paragone_workbench/engines/import_marks.py": "the program's own marks",
-    "workbench/paragone_workbench/experiments/output_file.py": "a file that it makes",
-    "workbench/paragone_workbench/machine/description.py": "/proc",
-    "workbench/paragone_workbench/machine/memory.py": "/proc and cgroups",
-    "workbench/paragone_workbench/store/file/database.py": "the schema of the package",
-    "workbench/paragone_workbench/store/file/owners.py": "the program's own locks",
+    "workbench/paragone_workbench/engines/environments.py": "the program's own mark",
+    "workbench/paragone_workbench/engines/environment_creation.py": "the program's own lock, and /proc",
+    "workbench/paragone_workbench/engines/plugin_threads.py": "/proc",
+    "workbench/paragone_workbench/engines/failures.py": "the program's own marks",
+    "workbench/paragone_workbench/output_file.py": "a file that it makes",
+    "workbench/paragone_workbench/machine.py": "/proc and cgroups",
+    "workbench/paragone_workbench/store/database.py": "the schema of the package, and the program's own locks",
 }
 """The other modules that open files, and what those are."""
 

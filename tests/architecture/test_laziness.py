@@ -114,11 +114,10 @@ for backend in discover().backends.values():
 def test_the_first_screen_needs_no_runs_and_no_plugins():
     """What it imports, users wait for. The rest is imported after the first paint, in a thread."""
     modules = modules_after(
-        "import paragone_cli.command_line.context, paragone_cli.interactive.lanes_screen, paragone_tui.app"
+        "import paragone_cli.command_line.context, paragone_cli.screens, paragone_tui.app"
     )
     plugins = {"paragone.discovery", "pluggy", "importlib.metadata"}
-    values = {f"paragone.values.{name}" for name in ("events", "memory", "messages", "models", "tokens")}
-    runs = {"paragone.backend", *values}
+    runs = {"paragone.backend", "paragone_workbench.runs.run"}
     executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}
     assert not modules & {*plugins, *runs, *executing, "sqlite3", "markdown_it"}
     assert not packages(modules) & ENGINES
@@ -128,7 +127,7 @@ def test_the_help_of_a_command_needs_no_library():
     modules = modules_after(
         "from paragone_cli.commands import COMMANDS, help_of; list(map(help_of, ['', *COMMANDS]))"
     )
-    assert "paragone_cli.measuring.fidelity" in modules
+    assert "paragone_cli.command_arguments" in modules
     assert not packages(modules) & {*ENGINES, "scipy", "plotext", "textual", "rich", "sqlite3"}
 
 

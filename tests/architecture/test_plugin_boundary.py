@@ -30,7 +30,9 @@ def calls_of(module: Path) -> set[str]:
 def test_only_one_module_asks_backends():
     modules = [module for folder in ("workbench", "tui") for module in (ROOT / folder).rglob("*.py")]
     asking = {module.name: calls for module in modules if (calls := calls_of(module))}
-    assert asking == {"questions.py": QUESTIONS, "actions.py": {"model_folders"}}, "a question before consent"
+    assert asking == {"questions.py": QUESTIONS, "consent_actions.py": {"model_folders"}}, (
+        "a question before consent"
+    )
 
 
 def test_only_one_module_opens_engines():
@@ -40,6 +42,6 @@ def test_only_one_module_opens_engines():
         for module in modules
         if re.search(r"\bbackend\.open\(", module.read_text())
     }
-    assert opening == {"handle.py", "foreign/engine.py"}
+    assert opening == {"handle.py", "plugin_engine.py"}
     handle = (ENGINES / "handle.py").read_text()
     assert "return await CheckedEngine.of(opened, backend.name)" in handle

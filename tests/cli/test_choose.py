@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from large_model import write_large_model
 
-from paragone_cli.measuring.choose.choose_progress import ChooseProgress
+from paragone_cli.choose import ChooseProgress
 from paragone_workbench.store import Store
 
 from .conftest import data, paragone, running, said, until

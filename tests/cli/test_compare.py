@@ -6,7 +6,7 @@ import pytest
 from tests.pictures import picture
 from tests.processes import engines_of
 
-from paragone.cores import physical_cores
+from paragone.threads import physical_cores
 
 from .conftest import all_gone, data, paragone, running, said
 

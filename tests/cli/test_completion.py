@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from paragone_cli.commands import COMMANDS
-from paragone_cli.machine.completion import SHELLS
+from paragone_cli.machine import SHELLS
 
 from .conftest import paragone, said
 

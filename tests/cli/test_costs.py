@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import data, paragone, said
 
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.identity import new_id
+from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.store import Store

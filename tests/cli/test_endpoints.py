@@ -85,7 +85,7 @@ from dataclasses import dataclass
 from paragone import option
 from paragone.hooks import hookimpl
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.ollama_options import OllamaLoadOptions
+from paragone_remote.options import OllamaLoadOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options(OllamaLoadOptions):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone_workbench.measure.sample import sample_text
+from paragone_workbench.measure.fidelity import sample_text
 from paragone_workbench.store import Measurement, Store
 
 from .conftest import data, paragone, running, said, until

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone_workbench.measure.sample import sample_text
+from paragone_workbench.measure.fidelity import sample_text
 
 from .conftest import data, paragone, said
 

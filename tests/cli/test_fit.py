@@ -7,7 +7,7 @@ from large_model import HIDDEN, PARAMETERS, TRAINED, VOCAB, write_large_model, w
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.fit.gpu_sizes import parse_size, parse_sizes
+from paragone_workbench.measure.fit import parse_size, parse_sizes
 from paragone_workbench.store.experiment_records import Measurement
 from paragone_workbench.store.store import Store
 

@@ -14,7 +14,7 @@ import pytest
 from tests.workbench.conversation_writer import LARGE, ConversationWriter
 from tests.workbench.report_subjects import add_experiment
 
-from paragone.installation import install_command
+from paragone.texts import install_command
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 

@@ -16,7 +16,7 @@ import pytest
 
 from paragone import WeightsFile
 from paragone.wire import from_json
-from paragone_workbench.experiments.suites.suite import SuitePrompt
+from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.store import Store
 
 from .conftest import Terminal, data, paragone, running, said, until

@@ -6,7 +6,7 @@ import pytest
 from tests.workbench.test_ballots import experiment
 
 from paragone_cli.main import main
-from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Store
 from paragone_workbench.store.experiment_records import VoteChoice
 

@@ -16,8 +16,8 @@ import pytest
 
 import paragone
 from paragone import Capabilities, assertions
+from paragone.events import Event
 from paragone.testing import BackendConformance
-from paragone.values.events import Event
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
@@ -188,8 +188,8 @@ def test_the_plugins_are_discovered(site):
 RHYMING = """
 import asyncio
 from paragone.assertions import Answer
-from paragone_workbench.experiments.suites.assertions import evaluate, load_assertions
-from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.experiments.assertions import evaluate, load_assertions
+from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
 
 class Echo:
     async def ask(self, engine, messages):

@@ -10,9 +10,8 @@ from tests.docs.existing import ROOT
 
 from paragone.discovery import discover_assertions
 from paragone.options import describe
-from paragone_workbench.experiments.suites.assertions import load_assertions
-from paragone_workbench.experiments.suites.records import KEYS
-from paragone_workbench.experiments.suites.suite_file import read_suite
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.suite_file import KEYS, read_suite
 
 PAGE = (ROOT / "docs" / "suites.md").read_text()
 FILES = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.transcript import Transcript
 
 # For each cell that it draws, pyte replaces one value of a character. Most cells look alike.

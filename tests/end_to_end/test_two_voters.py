@@ -11,7 +11,7 @@ from collections import Counter
 
 from tests.workbench.test_ballots import experiment
 
-from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Store
 
 PROMPTS = 6
@@ -20,7 +20,7 @@ PAIRS = 3
 
 VOTER = """
 import json, random, sys
-from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.voting import ExperimentBallots
 from paragone_workbench.store import Store
 
 def say(*words):

@@ -25,7 +25,7 @@ from paragone import (
     Usage,
 )
 from paragone.checks import MAX_TEXT, check_alternatives, check_event, check_logits, check_value
-from paragone.violation import InterfaceViolation
+from paragone.errors import InterfaceViolation
 
 ALTERNATIVE = Alternative(text="a", id=1, logprob=-0.5)
 

@@ -13,12 +13,9 @@ import pytest
 from rogue_backend.plugin import RogueBackend
 
 from paragone import InputError, OpenRequest
-from paragone.network.guard import GUARD
-from paragone.network.trial import Confinement
+from paragone.network import GUARD, Confinement
 from paragone.worker.child_process.confinement import close_network, what_opens
-from paragone.worker.confinement import try_confinement
-from paragone.worker.program import ProgramProcess
-from paragone.worker.variables import passed_variables
+from paragone.worker.process import ProgramProcess, passed_variables, try_confinement
 
 HERE = what_opens()
 """What a process can open here without any confinement: some machines have no IPv6."""

@@ -12,8 +12,7 @@ from flawed_backends import FLAWS
 
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
-from paragone.testing.fixtures import Opened
-from paragone.testing.subject import Subject
+from paragone.testing.subject import Opened, Subject
 
 # Flawed engines leave coroutines and tasks.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -10,7 +10,7 @@ import pytest
 
 from paragone import Backend, discovery
 from paragone.discovery import PluginProblem, Watch, discover
-from paragone.violation import InterfaceViolation
+from paragone.errors import InterfaceViolation
 
 GOOD = """
 from collections.abc import Iterable

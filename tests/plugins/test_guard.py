@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from paragone import InputError
-from paragone.network.addresses import host_and_port, is_loopback, spelled
-from paragone.network.guard import Guard
+from paragone.network import Guard, host_and_port, is_loopback, spelled
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_going_offline_cuts_off_the_engines_that_have_the_network(guard):
 
 CUT = """
 import socket
-from paragone.network.closing import cut_connections
+from paragone.network import cut_connections
 server = socket.create_server(("127.0.0.1", 0))
 own, theirs = socket.socketpair()
 connection = socket.create_connection(server.getsockname())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone.hub import repository_of, snapshot_folders, stored_file
+from paragone.files import repository_of, snapshot_folders, stored_file
 
 
 @pytest.mark.parametrize(

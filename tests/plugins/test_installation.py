@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires
 
 import pytest
 
-from paragone.installation import install_command, pip_install
+from paragone.texts import install_command, pip_install
 
 
 @pytest.fixture(params=[True, False], ids=["pip", "uv"])

@@ -3,7 +3,7 @@
 import pytest
 
 from paragone import Json
-from paragone.json_fields import (
+from paragone.json_values import (
     count_at,
     duration_at,
     flag_at,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from paragone import InputError
-from paragone.json_schema import check_inline_schema, read_schema
+from paragone.json_values import check_inline_schema, read_schema
 
 PERSON = (
     '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": ["integer", "null"]}}}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone.key_text import is_key, without_key_words, without_keys
+from paragone.texts import is_key, without_key_words, without_keys
 
 
 @pytest.mark.parametrize(

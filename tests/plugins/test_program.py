@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.processes import gone
 
 from paragone import EngineCrashed
-from paragone.worker.program import ProgramProcess
+from paragone.worker.process import ProgramProcess
 
 
 @pytest_asyncio.fixture
@@ -89,7 +89,7 @@ async def test_a_program_that_cannot_be_executed(start, tmp_path):
 
 WRAPPED = """
 import asyncio, os, sys
-from paragone.worker.program import ProgramProcess
+from paragone.worker.process import ProgramProcess
 
 async def main():
     process = await ProgramProcess.start(["sh", "-c", "sleep 600 & echo $!; wait"], os.environ)

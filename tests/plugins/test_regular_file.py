@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone.regular_file import NotRegularFileError, open_regular_file, option_text, read_regular_file
+from paragone.files import NotRegularFileError, open_regular_file, option_text, read_regular_file
 
 
 def refused(path):

@@ -32,7 +32,7 @@ from paragone import (
     Token,
     Usage,
 )
-from paragone.values.events import Event
+from paragone.events import Event
 from paragone.wire import from_json, json_text, to_json
 from paragone.worker.protocol import dump_error, dump_event, load_error, load_event
 

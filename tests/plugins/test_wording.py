@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone.wording import counted, shortened, size_text
+from paragone.texts import counted, shortened, size_text
 
 
 def test_counts_have_their_nouns():

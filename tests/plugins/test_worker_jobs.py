@@ -35,7 +35,8 @@ from paragone import (
     Vocabulary,
     fingerprint,
 )
-from paragone.worker import client, shared
+from paragone.worker import client
+from paragone.worker import protocol as shared
 from paragone.worker.native import WorkerEngine
 from paragone.worker.protocol import VERSION
 

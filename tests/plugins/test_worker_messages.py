@@ -18,17 +18,16 @@ from paragone import (
     TokenizedText,
     Vocabulary,
 )
-from paragone.worker import jobs
-from paragone.worker.child_process import pipe
-from paragone.worker.child_process.pipe import Pipe
-from paragone.worker.child_process.serve import JobRunner
-from paragone.worker.jobs import JobKind
+from paragone.worker import protocol as jobs
+from paragone.worker.child_process import serve as pipe
+from paragone.worker.child_process.serve import JobRunner, Pipe
 from paragone.worker.protocol import (
     Completed,
     Events,
     Failed,
     FilledSlot,
     Hello,
+    JobKind,
     Pong,
     Progress,
     WorkerCommand,

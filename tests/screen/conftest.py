@@ -19,12 +19,12 @@ from textual.pilot import Pilot
 from paragone import Backend, Probe
 from paragone_tui import key_order
 from paragone_tui.app import ParagoneApp
+from paragone_workbench import doctor
 from paragone_workbench.config import read as config
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory import doctor
 from paragone_workbench.paths import state_file
 
 PATIENCE = 120.0
@@ -64,6 +64,10 @@ class Screen:
         await self.until(lambda: all(not lane.engine.is_opening for lane in self.lanes), "engines open")
         await self.type(text)
         await self.press("enter")
+
+    async def settled(self) -> None:
+        """Wait until all keys have taken effect."""
+        await self.until(lambda: self.app.key_order.is_idle, "keys take effect")
 
     async def answered(self) -> None:
         await self.until(lambda: not self.app.lanes.session.is_busy, "answers end")
@@ -106,7 +110,7 @@ def probe_once() -> Iterator[None]:
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("paragone_workbench.inventory.catalog.probe", once)
+        patch.setattr("paragone_workbench.catalog.probe", once)
         yield
 
 

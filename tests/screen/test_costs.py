@@ -6,8 +6,8 @@ import threading
 from rogue_backend.definitions import rogue
 
 from paragone import InputError
-from paragone_tui.screens.costs_sheet import CostsSheet
-from paragone_workbench import ledger
+from paragone_tui.screens.about import CostsSheet
+from paragone_workbench import costs as ledger
 
 
 async def sheet(screen) -> list[str]:

@@ -19,7 +19,7 @@ def demo(monkeypatch):
             raise EngineError("The demo's second model could not be made.")
         return found
 
-    monkeypatch.setattr("paragone_workbench.inventory.models.demo_engines", engines)
+    monkeypatch.setattr("paragone_workbench.models.demo_engines", engines)
     return there, found
 
 

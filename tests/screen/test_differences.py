@@ -8,9 +8,8 @@ import pytest
 from rogue_backend.definitions import rogue
 
 from paragone import Alternative, Token
-from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
-from paragone_workbench.compare.divergence import Divergence
-from paragone_workbench.compare.fork import fork_of
+from paragone_tui.screens.divergence import DivergenceSheet
+from paragone_workbench.compare.divergence import Divergence, fork_of
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run

@@ -8,7 +8,7 @@ import pytest
 
 from paragone_tui.screens.fidelity_sheet import FidelitySheet
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.fidelity.measurement import Fidelity
+from paragone_workbench.measure.fidelity import Fidelity
 
 
 @pytest.fixture(autouse=True)

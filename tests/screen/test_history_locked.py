@@ -8,11 +8,11 @@ import sqlite3
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone_tui import history_opening
+from paragone_tui import unsaved_files as history_opening
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
-from paragone_workbench.store.file import owners
-from paragone_workbench.store.recording import queue
+from paragone_workbench.store import database as owners
+from paragone_workbench.store import saving as queue
 
 WORDS = "".join(f"word{number} " for number in range(20))
 """What the steady model answers."""

@@ -8,8 +8,8 @@ import threading
 from rogue_backend.definitions import rogue
 from textual.content import Content
 
-from paragone_workbench.engines.foreign import leaving
-from paragone_workbench.importing.import_file import import_file
+from paragone_workbench.engines import plugin_threads as leaving
+from paragone_workbench.files.importing import import_file
 from paragone_workbench.paths import history_file
 
 
@@ -146,7 +146,7 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
         await answer(screen, str(kept))
         await screen.until(lambda: "This file exists" in screen.text)
         await answer(screen, str(new))
-        await screen.until(lambda: not screen.app.screen._is_acting)
+        await screen.settled()
         assert new.read_text() == "old"
         await screen.press("enter")
         await screen.until(lambda: "about whales" in new.read_text())
@@ -196,7 +196,7 @@ async def test_what_an_imported_file_names_needs_consent(start, tmp_path, monkey
         asked.append(threading.current_thread().daemon)
         return import_file(*arguments)
 
-    monkeypatch.setattr("paragone_workbench.importing.import_file.import_file", reading)
+    monkeypatch.setattr("paragone_workbench.files.importing.import_file", reading)
     path = tmp_path / "theirs" / "chat.json"
     path.parent.mkdir()
     far = {"name": "far", "backend": "openai", "model": "m", "options": {"url": "http://192.0.2.1:9"}}

@@ -3,13 +3,13 @@
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone.network.guard import GUARD
+from paragone.network import GUARD
 
 
 @pytest.fixture(autouse=True)
 def keep_connections(monkeypatch):
     """Keep the connections of the tests' own process, which going offline would cut."""
-    monkeypatch.setattr("paragone.network.closing.cut_connections", lambda *, spares_loopback: None)
+    monkeypatch.setattr("paragone.network.cut_connections", lambda *, spares_loopback: None)
 
 
 def networked():

@@ -3,8 +3,8 @@
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone_tui.screens.parity.parity_sheet import ParitySheet
-from paragone_workbench.scheduling import scheduler
+from paragone_tui.screens.parity import ParitySheet
+from paragone_workbench import scheduling as scheduler
 
 
 @pytest.fixture(autouse=True)

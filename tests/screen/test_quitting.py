@@ -11,8 +11,8 @@ from blocking_backend import BlockingBackend
 from rogue_backend.definitions import rogue
 from tests.workbench.history_file import rows
 
+from paragone_workbench.engines import plugin_threads as leaving
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.foreign import leaving
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.store.store import Store
 

@@ -21,12 +21,11 @@ from textual.pilot import Pilot
 
 from paragone import Alternative, ModelInfo, Probe, Token
 from paragone_tui.app import ParagoneApp
-from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
+from paragone_tui.screens.divergence import DivergenceSheet
 from paragone_tui.screens.lanes.status import LaneStatusInfo
-from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript.text import Mark
 from paragone_workbench.compare.diff import differing
-from paragone_workbench.compare.divergence import Divergence
-from paragone_workbench.compare.fork import fork_of
+from paragone_workbench.compare.divergence import Divergence, fork_of
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition

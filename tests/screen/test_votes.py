@@ -14,14 +14,13 @@ from tests.screen.conftest import Screen
 from tests.workbench.test_ballots import ENGINES, experiment
 
 from paragone_tui import program_app
-from paragone_tui.screens.vote.experiment import ExperimentVote
+from paragone_tui.screens.vote import ExperimentVote
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config import read as config
 from paragone_workbench.config.state import State
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.paths import history_file, state_file
-from paragone_workbench.store import Store
-from paragone_workbench.store.file import database
+from paragone_workbench.store import Store, database
 
 PAIR = rogue("steady", "zebra-1"), rogue("wide", "okapi-2")
 TELLING = ("zebra", "okapi", "steady", "rogue", "tok/s", "TTFT", "context", "reading", "20 tokens")
@@ -376,7 +375,7 @@ async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
     async with voting([("red", "blue"), ("green", "yellow")]) as screen:
         other = sqlite3.connect(history_file(), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
-        await screen.press("a", "q")
+        await screen.press("a", "ctrl+q")
         await screen.until(lambda: screen.app._exit)
     other.close()
     assert [text for text in screen.app.exit_messages if "Not everything was saved" in text]

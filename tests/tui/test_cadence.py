@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from paragone_tui.painting.cadence import Cadence
+from paragone_tui.terminal.changed_rows_screen import Cadence
 
 
 async def until(condition, deadline=10.0):

@@ -5,7 +5,7 @@ from rich.color import ColorSystem
 from rich.segment import Segment
 from textual.strip import Strip
 
-from paragone_tui.painting.cells import cells_of
+from paragone_tui.terminal.cells import cells_of
 
 CONTROL = [
     "\x1b[31m",

@@ -8,9 +8,9 @@ from typing import cast
 from textual import events
 from textual.app import App, ComposeResult
 
-from paragone_tui.program import Program
-from paragone_tui.screens.lanes.prompt.composer import Composer
-from paragone_tui.screens.lanes.prompt.pasted_texts import size_shown
+from paragone_tui.commands import Program
+from paragone_tui.screens.lanes.attachments import size_shown
+from paragone_tui.screens.lanes.composer import Composer
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.records import DraftRecord

@@ -6,10 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from paragone_tui.screens.lanes.prompt import context_gauge
-from paragone_tui.screens.lanes.prompt.attachments import Draft
-from paragone_tui.screens.lanes.prompt.context_gauge import ContextGauge, _content
-from paragone_tui.screens.lanes.prompt.pasted_texts import PastedTexts
+from paragone_tui.screens.lanes import composer as context_gauge
+from paragone_tui.screens.lanes.attachments import Draft, PastedTexts
+from paragone_tui.screens.lanes.composer import ContextGauge, _content
 from paragone_workbench.lanes import forecast as forecasting
 from paragone_workbench.lanes.forecast import Forecast
 

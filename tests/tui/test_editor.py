@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from paragone import InputError, ParagoneError
-from paragone_tui.terminal.editor import edited
+from paragone_tui.terminal.clipboard import edited
 
 
 class Terminal:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from textual import events
 
 from paragone_tui.keys import is_sent, keys_in_force, with_alt, without_alt
-from paragone_tui.terminal.keys import KeyParser
+from paragone_tui.terminal.driver import KeyParser
 
 PASTE = b"\x1b[200~one\r\n\x1b[2J\x00tw\xc3\xb6\x1b[201~"
 SEQUENCES = st.one_of(

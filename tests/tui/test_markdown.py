@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
 
-from paragone_tui.transcript.markdown.typeset_text import typeset
+from paragone_tui.transcript.markdown import typeset
 
 PALETTE = {
     "answer": Style(color="white", bgcolor="black"),

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.tui.test_markdown import MARKS, PALETTE, SPACES
 
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript.markdown import typeset_text
-from paragone_tui.transcript.markdown.typeset_text import TypesetText, typeset
-from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript import markdown as typeset_text
+from paragone_tui.transcript.markdown import TypesetText, typeset
+from paragone_tui.transcript.text import Mark
 
 WIDTH = 40
 PIECES = [*MARKS, *SPACES, "$", "$$", "\\[", "\\]", "\\begin{a}", "\\end{a}"]

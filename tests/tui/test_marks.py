@@ -6,7 +6,7 @@ import pytest
 from emulator import Watched, settle
 
 from paragone_tui.transcript import Transcript
-from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript.text import Mark
 
 TURN = object()
 

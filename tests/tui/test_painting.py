@@ -17,8 +17,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Label, TextArea
 
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.transcript import Transcript
 
 COLORS = ["truecolor", "256", "standard", None]

@@ -9,6 +9,7 @@ import signal
 import struct
 import sys
 import termios
+import threading
 from itertools import count
 
 import pytest
@@ -17,7 +18,7 @@ from textual.app import App
 from textual.strip import Strip
 from textual.widget import Widget
 
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen, paint
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen, paint
 from paragone_tui.terminal.driver import TerminalDriver
 
 FRAME = 3000
@@ -98,11 +99,18 @@ async def screen(monkeypatch):
 
 
 async def leave(app, task, reader):
+    ended = threading.Event()
+
+    def read():  # in a thread, because the driver blocks the event loop until its last bytes are read
+        while not ended.wait(0.01):
+            reader.read()
+
+    reading = threading.Thread(target=read)
+    reading.start()
     app.exit()
-    while not task.done():
-        reader.read()
-        await asyncio.sleep(0.01)
     await task
+    ended.set()
+    reading.join()
 
 
 def capacity():

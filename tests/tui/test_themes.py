@@ -9,17 +9,15 @@ from emulator import Watched, settle
 from textual.color import Color
 from textual.filter import NoColor
 
-from paragone_tui.painting.looks import styles_of
-from paragone_tui.painting.themes import themes
 from paragone_tui.screens.lanes import status
+from paragone_tui.terminal.cells import styles_of
+from paragone_tui.terminal.themes import themes
 from paragone_tui.transcript import Transcript
-from paragone_tui.transcript.marks import Mark
-from paragone_tui.transcript.palette import palette_of
+from paragone_tui.transcript.text import Mark, palette_of
 from paragone_tui.vote_app import VoteApp
 from paragone_workbench.config.read import load
-from paragone_workbench.config.settings import ConfigError
+from paragone_workbench.config.settings import ConfigError, ThemeSettings
 from paragone_workbench.config.state import State
-from paragone_workbench.config.theme_settings import ThemeSettings
 from paragone_workbench.paths import state_file
 
 TURN = object()

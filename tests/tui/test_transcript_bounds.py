@@ -10,10 +10,9 @@ from rich.style import Style
 
 from paragone_tui.transcript import Transcript, typesetter
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.effort import LONGEST, effort
-from paragone_tui.transcript.markdown.typeset_text import NotWanted, typeset
-from paragone_tui.transcript.marks import Mark
+from paragone_tui.transcript.markdown import NotWanted, typeset
 from paragone_tui.transcript.page import Page
+from paragone_tui.transcript.text import LONGEST, Mark, effort
 
 PALETTE = {name: Style(color="white", bgcolor="black") for name in ("answer", "accent", "code", "note")}
 LONG = "Sätze mit Wörtern, die umbrochen werden. " * 5_000

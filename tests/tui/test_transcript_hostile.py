@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from textual.containers import Vertical
 from textual.screen import Screen
 
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.transcript import Transcript
 
 OURS = re.compile(r"\x1b\[[\d;]*[mHCG]")

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from paragone_tui.transcript.wrap import Wrapped
+from paragone_tui.transcript.text import Wrapped
 
 texts = st.lists(
     st.one_of(

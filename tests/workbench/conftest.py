@@ -20,7 +20,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import StoreError
 
 

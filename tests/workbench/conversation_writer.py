@@ -9,11 +9,11 @@ from paragone import ParagoneError
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.identity import new_id
+from paragone_workbench.ids import new_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord, SavedConversation, Store
-from paragone_workbench.store.recording.changes import Changes, LaneRow, NewText, TurnRow
+from paragone_workbench.store.changes import Changes, LaneRow, NewText, TurnRow
 
 SMOL = EngineDefinition(name="smol", backend="paper", model="/m/smol", options={"n_ctx": 8})
 LARGE = EngineDefinition(name="large", backend="paper", model="/m/large")

@@ -11,11 +11,11 @@ from paragone import Json, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.replaying.document import document_of_conversation, document_of_experiment
+from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.machine.description import describe_machine
+from paragone_workbench.machine import describe_machine
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import Experiment, History, RunKey, Store
 from paragone_workbench.workbench import Workbench
 

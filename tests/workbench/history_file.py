@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store import History, Store
-from paragone_workbench.store.file.database import Database
+from paragone_workbench.store.database import Database
 
 
 @functools.cache

@@ -10,10 +10,9 @@ from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 from paragone import Json, LoadedModel, Message, RunRequest, RunSettings
 from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Conversation, Prompt
-from paragone_workbench.experiments.suites.suite import SuitePrompt
-from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.result import RunResult, manifest
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, LaneRecord, RunKey, SavedConversation, Store
 

@@ -6,10 +6,14 @@ import pytest
 from tests.workbench.conversation_writer import result_of
 
 from paragone import Token
-from paragone_workbench.compare.agreement.agreement import agreement
-from paragone_workbench.compare.agreement.degenerate import is_degenerate, is_loop
-from paragone_workbench.compare.agreement.summary import summarize
-from paragone_workbench.compare.agreement.verdict import prompts_needed, verdict
+from paragone_workbench.compare.agreement import (
+    agreement,
+    agreement_verdict,
+    is_degenerate,
+    is_loop,
+    prompts_needed,
+    summarize,
+)
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.result import RunResult
 
@@ -64,7 +68,7 @@ def test_forks_are_counted_in_tokens_and_identical_answers_have_none():
     assert (found.prompts, found.identical, found.forks, found.unit) == (4, 1, (0, 1, 3), "token")
     assert found.fork_quartiles == (0.5, 1, 2)
     assert found.length_ratio == pytest.approx(8 / 9)
-    assert verdict(found) == (
+    assert agreement_verdict(found) == (
         "small gives the same greedy answer as big to 1 of 4 prompts (25%, 95% interval 5% to 70%). Half of the other answers part "
         "within the first 2 tokens (quartiles of the equal tokens: 0 and 2)."
     )
@@ -77,8 +81,10 @@ def test_without_tokens_the_forks_are_counted_in_characters():
     ]
     found = agreement("big", "small", pairs)
     assert (found.forks, found.unit) == ((0, 5), "character")
-    assert "6 characters" not in verdict(found)
-    assert "within the first 3 characters (quartiles of the equal characters: 1 and 4)" in verdict(found)
+    assert "6 characters" not in agreement_verdict(found)
+    assert "within the first 3 characters (quartiles of the equal characters: 1 and 4)" in agreement_verdict(
+        found
+    )
 
 
 def test_where_a_cut_answer_would_have_parted_is_unknown():
@@ -92,7 +98,7 @@ def test_where_a_cut_answer_would_have_parted_is_unknown():
         "median": None,
         "p75": None,
     }
-    assert verdict(found).endswith("95% interval 0% to 79%).")
+    assert agreement_verdict(found).endswith("95% interval 0% to 79%).")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_an_engine_has_collapsed_if_most_answers_are_lost(lost, sound, collapsed
     pairs = [(answer(*SENSE), answer(*LOOP))] * lost + [(answer(*SENSE), answer(*SENSE))] * (sound - lost)
     found = agreement("big", "small", pairs)
     assert (found.lost, found.sound, found.is_collapsed) == (lost, sound, collapsed)
-    assert verdict(found).startswith("small has collapsed: ") is collapsed
+    assert agreement_verdict(found).startswith("small has collapsed: ") is collapsed
 
 
 def test_answers_that_the_reference_loses_too_are_no_collapse():
@@ -113,20 +119,20 @@ def test_answers_that_the_reference_loses_too_are_no_collapse():
 
 def test_significantly_more_loops_are_named_though_they_are_no_collapse():
     lost, kept = (answer(*SENSE), answer(*LOOP)), (answer(*SENSE), answer(*SENSE))
-    assert verdict(agreement("big", "small", [lost] * 7 + [kept] * 13)).startswith(
+    assert agreement_verdict(agreement("big", "small", [lost] * 7 + [kept] * 13)).startswith(
         "small gives degenerate answers more often than big: 7 of the 20 prompts"
     )
     few = agreement("big", "small", [lost] * 4 + [kept] * 16)
     # (1.96 + 0.84)² · (0.2 − 0.2²) / 0.2² = 31.4
     assert prompts_needed(few) == 32
-    assert verdict(few).startswith(
+    assert agreement_verdict(few).startswith(
         "Whether small gives degenerate answers more often than big is open (4 answers against 0); about 12 more prompts would settle this. "
         "small gives the same greedy answer"
     )
     assert prompts_needed(agreement("big", "small", [lost] * 7 + [kept] * 13)) is None
     assert prompts_needed(agreement("big", "small", [kept] * 9)) is None
     turned = [(second, first) for first, second in [lost] * 7 + [kept] * 13]
-    assert verdict(agreement("big", "small", turned)).startswith("small gives the same")
+    assert agreement_verdict(agreement("big", "small", turned)).startswith("small gives the same")
 
 
 def test_a_summary_compares_what_both_answered():
@@ -138,5 +144,5 @@ def test_a_summary_compares_what_both_answered():
     ]  # fmt: skip
     first, none = found.agreements
     assert (first.prompts, first.identical) == (2, 1)
-    assert (none.prompts, none.interval, none.length_ratio, verdict(none)) == (0, None, None, "")
+    assert (none.prompts, none.interval, none.length_ratio, agreement_verdict(none)) == (0, None, None, "")
     assert not none.is_collapsed

@@ -3,8 +3,8 @@
 import json
 
 from paragone_workbench.compare.answers import comparison_json
-from paragone_workbench.compare.parity.check import parity_of_runs
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.compare.parity import parity_of_runs
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 NO_DRAFTS = {"drafted_tokens": None, "accepted_tokens": None}

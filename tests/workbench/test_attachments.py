@@ -15,19 +15,21 @@ from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
-from paragone_workbench.conversation.attachments import pdf_text
-from paragone_workbench.conversation.attachments.attached_file import (
+from paragone_workbench.conversation import attachments as pdf_text
+from paragone_workbench.conversation.attached_files import LARGEST, candidates, read_file
+from paragone_workbench.conversation.attachments import (
     AttachedFile,
     files_in,
+    files_of,
+    mention_at,
+    mentions,
     with_sections,
     without_sections,
+    written,
 )
-from paragone_workbench.conversation.attachments.completion import candidates
-from paragone_workbench.conversation.attachments.mentions import files_of, mention_at, mentions, written
-from paragone_workbench.conversation.attachments.reading import LARGEST, read_file
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.replaying.document import document_of_conversation
-from paragone_workbench.experiments.replaying.document_reader import read_conversation
+from paragone_workbench.experiments.document import document_of_conversation
+from paragone_workbench.experiments.document_reader import read_conversation
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.reporting.conversation import conversation_report
 
@@ -167,7 +169,7 @@ def test_a_file_without_permission_is_said(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("paragone_workbench.conversation.attachments.reading.open_regular_file", refuse)
+    monkeypatch.setattr("paragone_workbench.conversation.attachments.open_regular_file", refuse)
     with pytest.raises(InputError, match=r"secret cannot be read: Permission denied\."):
         read_file("secret")
 
@@ -221,7 +223,7 @@ def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
     path = str(tmp_path / "paper.pdf")
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_CPU, (5, 5));"
-        "from paragone_workbench.conversation.attachments.reading import read_file;"
+        "from paragone_workbench.conversation.attachments import read_file;"
         f"print(read_file({path!r}).section)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -230,7 +232,7 @@ def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
 
 def test_a_pdf_with_more_text_than_may_be_attached(tmp_path, monkeypatch):
     (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
-    monkeypatch.setattr("paragone_workbench.conversation.attachments.reading.LARGEST", 5)
+    monkeypatch.setattr("paragone_workbench.conversation.attached_files.LARGEST", 5)
     with pytest.raises(InputError, match="is longer than 5 B"):
         read_file(str(tmp_path / "paper.pdf"))
 

@@ -10,14 +10,13 @@ from tests.workbench.history_file import open_store
 from paragone import InputError, LoadedModel, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.suites.suite import SuitePrompt
-from paragone_workbench.experiments.voting.ballots import Ballot, shuffled
-from paragone_workbench.experiments.voting.experiment_ballots import ExperimentBallots
+from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.experiments.voting import Ballot, ExperimentBallots, shuffled
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, RunKey
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.experiment_records import VotedAnswer
-from paragone_workbench.store.tables.votes import Votes
+from paragone_workbench.store.tables.experiments import Votes
 
 ENGINES = tuple(
     EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")

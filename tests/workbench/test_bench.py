@@ -10,23 +10,21 @@ from scripted_times import NOW, ScriptedBackend, ScriptedEngine
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.bench import measurement as measure
-from paragone_workbench.measure.bench import users as users_module
-from paragone_workbench.measure.bench.measurement import Bench
-from paragone_workbench.measure.bench.plan import (
+from paragone_workbench.measure import bench as measure
+from paragone_workbench.measure import users as users_module
+from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json
+from paragone_workbench.measure.bench_results import (
     BenchTest,
+    Spread,
     UsersTest,
     bench_tests,
     rotated,
     steps_of,
     users_tests,
 )
-from paragone_workbench.measure.bench.prompts import BenchPrompt
-from paragone_workbench.measure.bench.report import bench_json
-from paragone_workbench.measure.bench.spread import Spread
-from paragone_workbench.measure.bench.users import bench_pool
+from paragone_workbench.measure.users import bench_pool
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling.decision import ScheduleDecision
+from paragone_workbench.swapping import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 

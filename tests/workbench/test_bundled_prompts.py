@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from paragone.assertions import Answer
-from paragone_workbench.choosing.questions import deciding_suite
-from paragone_workbench.experiments.differences.non_inferiority import MARGIN, prompts_for
-from paragone_workbench.experiments.suites.assertions import evaluate, load_assertions
+from paragone_workbench.choosing.choice import deciding_suite
+from paragone_workbench.experiments.assertions import evaluate, load_assertions
+from paragone_workbench.experiments.comparison import MARGIN, prompts_for
 
 RIGHT = {
     "facts": """Paris | Tokyo | Ottawa | Cairo | Canberra | Mercury | Mars | Pacific | Au | carbon dioxide | Shakespeare | Leonardo

@@ -9,11 +9,11 @@ import pytest
 from tests.workbench.conftest import Backends
 
 from paragone import Backend, Capabilities, EndpointReport, InputError, ModelInfo, Options, Probe, option
-from paragone.network.guard import GUARD
+from paragone.network import GUARD
+from paragone_workbench.catalog import DEMO_KEY, Group, catalog_entries
 from paragone_workbench.config.settings import Config, ModelSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.inventory.catalog import DEMO_KEY, Group, catalog_entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,20 +11,17 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import asked, engine, suite
 
 from paragone import Json
-from paragone_workbench.choosing.choice import Choice
-from paragone_workbench.choosing.comparison import Comparison
-from paragone_workbench.choosing.measurements import EngineMeasurements
-from paragone_workbench.choosing.memory import memory_of
-from paragone_workbench.choosing.observer import ChoiceObserver
-from paragone_workbench.choosing.timing.time_limit import TimeLimit
+from paragone_workbench.choosing.choice import Choice, ChoiceObserver
+from paragone_workbench.choosing.figures import memory_of
+from paragone_workbench.choosing.measurements import Comparison, EngineMeasurements, TimeLimit
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.cells import SuiteRequest
+from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
-from paragone_workbench.experiments.running.progress import SuiteObserver
-from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.running.runner import SuiteRunner
-from paragone_workbench.experiments.suites.assertions import load_assertions
-from paragone_workbench.experiments.suites.suite import AssertionSpec
-from paragone_workbench.measure.bench.plan import BenchTest, UsersTest
+from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite import AssertionSpec
+from paragone_workbench.measure.bench_results import BenchTest, UsersTest
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 

@@ -6,19 +6,15 @@ from typing import Any
 import pytest
 from bench.simulate.choices import RULES, false_claims
 
-from paragone_workbench.choosing.decision import decide
-from paragone_workbench.choosing.evidence import Evidence, evidence_of
+from paragone_workbench.choosing.choice import for_questions
+from paragone_workbench.choosing.decision import Evidence, decide, evidence_of, worst_loss
 from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text, ttft_note
-from paragone_workbench.choosing.questions import for_questions
-from paragone_workbench.choosing.tag_losses import worst_loss
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
-from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison
+from paragone_workbench.experiments.comparison_rows import SuiteRow, collect
 from paragone_workbench.experiments.known_measurements import KnownFidelity
-from paragone_workbench.statistics.estimate import Estimate
-from paragone_workbench.statistics.intervals import Interval
+from paragone_workbench.statistics import Estimate, Interval
 from paragone_workbench.store.experiment_records import EstimatedMemory
 
 BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)

@@ -7,7 +7,7 @@ import operator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_workbench.experiments.differences.columns import PromptMeans, RunColumns
+from paragone_workbench.experiments.comparison_rows import PromptMeans, RunColumns
 
 PROMPTS = st.integers(0, 5)
 RUNS = st.lists(

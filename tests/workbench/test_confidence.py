@@ -5,7 +5,7 @@ from math import log
 import pytest
 
 from paragone import Alternative, Token
-from paragone_workbench.compare.confidence import confidence
+from paragone_workbench.compare.divergence import confidence
 
 
 @pytest.mark.parametrize(

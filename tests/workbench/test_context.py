@@ -10,14 +10,13 @@ from tests.workbench.lane_helpers import opened
 
 from paragone import InputError, Json, Message
 from paragone_workbench.config.read import load
-from paragone_workbench.conversation.attachments.attached_file import AttachedFile
-from paragone_workbench.engines.context_options import ContextOptions
-from paragone_workbench.engines.definitions import EngineDefinition, split_options
+from paragone_workbench.conversation.attachments import AttachedFile
+from paragone_workbench.engines.definitions import ContextOptions, EngineDefinition, split_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.replaying.recorded import recorded_runs
-from paragone_workbench.experiments.replaying.replay import Replay
-from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.experiments.recorded_runs import recorded_runs
+from paragone_workbench.experiments.replay import Replay
+from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
 from paragone_workbench.lanes.forecast import forecasts
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import lane_settings

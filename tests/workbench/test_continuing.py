@@ -6,12 +6,11 @@ from tests.workbench.lane_helpers import LONG, answers, opened, words
 from paragone import Capabilities, InputError, Message, Token
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.experiments.replaying.recorded import recorded_runs
-from paragone_workbench.lanes.continuing import continue_prefix, continue_run, is_unfinished
+from paragone_workbench.experiments.recorded_runs import recorded_runs
+from paragone_workbench.lanes.session import continue_prefix, continue_run, is_unfinished
 from paragone_workbench.runs.context import request_of
-from paragone_workbench.runs.prefix import Prefilled, Prefix
-from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.result import Prefilled, Prefix, RunResult
+from paragone_workbench.runs.run import RunSpec
 
 
 async def test_a_cut_answer_goes_on_from_its_end(session, rogue):

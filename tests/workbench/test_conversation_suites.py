@@ -10,9 +10,9 @@ from tests.workbench.history_file import open_store
 
 from paragone import Image, InputError, Message
 from paragone.wire import to_json
-from paragone_workbench.experiments.suites.suite import SuitePrompt
-from paragone_workbench.exporting.suite import write_suite
-from paragone_workbench.importing.from_experiment import add_prompt
+from paragone_workbench.experiments.suite import SuitePrompt
+from paragone_workbench.files.exporting import write_suite
+from paragone_workbench.files.from_experiment import add_prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Experiment, RunKey
 

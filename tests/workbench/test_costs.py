@@ -13,15 +13,14 @@ import pytest
 from tests.workbench.history_file import open_store, rows
 
 from paragone import InputError
-from paragone_cli.recorded.history.history_costs import since_time
+from paragone_cli.history import since_time
+from paragone_workbench.costs import REFERENCES, Price, cost_notes, price_list, usd_text
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.identity import new_id
-from paragone_workbench.ledger import REFERENCES, Price, cost_notes, price_list, usd_text
+from paragone_workbench.ids import new_id
 from paragone_workbench.paths import history_file
-from paragone_workbench.runs.costs import MOST_TOKENS, Costs
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.tables import costs as table
+from paragone_workbench.runs.result import MOST_TOKENS, Costs, RunResult
+from paragone_workbench.store.tables import runs as table
 
 COUNTED = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
 
@@ -198,8 +197,8 @@ def refuse(event, arguments):
         raise AssertionError(event)
 
 sys.addaudithook(refuse)
-from paragone_workbench.ledger import cost_notes, price_list
-from paragone_workbench.runs.costs import Costs
+from paragone_workbench.costs import cost_notes, price_list
+from paragone_workbench.runs.result import Costs
 assert len(cost_notes(Costs(), price_list())) == 1
 import threading
 assert threading.active_count() == 1  # none that fetches later

@@ -12,13 +12,13 @@ import pytest
 from rogue_backend.plugin import RogueBackend
 
 from paragone import Probe
+from paragone_workbench import doctor
 from paragone_workbench.config.state import State
+from paragone_workbench.doctor import diagnose, probe, probe_engines
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory import doctor
-from paragone_workbench.inventory.doctor import diagnose, probe, probe_engines
-from paragone_workbench.machine.gpus import Gpu, find_gpus
+from paragone_workbench.machine import Gpu, find_gpus
 from paragone_workbench.paths import config_file, state_file
 
 

@@ -10,11 +10,11 @@ from rogue_backend.plugin import RogueBackend
 from paragone import option
 from paragone.options import describe
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.ollama_options import OllamaLoadOptions
+from paragone_remote.options import OllamaLoadOptions
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.endpoints import normalize_url, query_endpoints
+from paragone_workbench.models import normalize_url, query_endpoints
 
 
 @pytest.fixture

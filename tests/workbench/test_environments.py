@@ -15,7 +15,10 @@ from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench.engines.environments import installation, installed, planning, process
+from paragone_workbench.engines import environment_creation as installation
+from paragone_workbench.engines import environment_creation as planning
+from paragone_workbench.engines import environments as installed
+from paragone_workbench.engines import environments as process
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -407,7 +410,7 @@ async def test_the_own_interpreter_comes_before_another_one_of_its_version(tmp_p
 def driver(monkeypatch, tmp_path):
     """A function that sets the version of the NVIDIA driver; without a call, there is no driver."""
     file = tmp_path / "version"
-    monkeypatch.setattr("paragone_workbench.engines.environments.planning._DRIVER", file)
+    monkeypatch.setattr("paragone_workbench.engines.environment_creation._DRIVER", file)
     compiler = tmp_path / "compiler" / "c++"  # a stand-in: this machine may have none
     compiler.parent.mkdir()
     compiler.touch(0o755)

@@ -11,17 +11,18 @@ from rogue_assertions import UNBLOCKED, Rogue
 from paragone import EngineError, InputError, Message
 from paragone.assertions import Answer
 from paragone.discovery import PluginProblem
-from paragone_workbench.engines.foreign import event_loop
-from paragone_workbench.engines.waiting import tell_nobody
-from paragone_workbench.experiments.suites import assertions as module
-from paragone_workbench.experiments.suites.assertions import (
+from paragone_workbench.engines import plugin_threads as event_loop
+from paragone_workbench.experiments import assertions as module
+from paragone_workbench.experiments.assertions import (
+    MOST_BLOCKED,
     AssertionCatalog,
+    ForeignAssertion,
     evaluate,
     load_assertions,
 )
-from paragone_workbench.experiments.suites.foreign_assertion import MOST_BLOCKED, ForeignAssertion
-from paragone_workbench.experiments.suites.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.text import tell_nobody
 
 
 class Critic:

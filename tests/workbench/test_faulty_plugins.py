@@ -9,16 +9,15 @@ import pytest
 from tests.workbench.conftest import Backends, Paper, wrong
 
 from paragone import EndpointReport, EngineError, ModelInfo, Probe
+from paragone_workbench.catalog import catalog_entries
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import TomlDocument
-from paragone_workbench.consent.actions import engine_actions
+from paragone_workbench.consent_actions import engine_actions
+from paragone_workbench.doctor import probe
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.inventory.catalog import catalog_entries
-from paragone_workbench.inventory.doctor import probe
-from paragone_workbench.inventory.endpoints import query_endpoints
-from paragone_workbench.inventory.models import find_models, has_server_here
+from paragone_workbench.models import find_models, has_server_here, query_endpoints
 
 
 class Stranger(Paper):

@@ -17,18 +17,14 @@ from graded_backend import BOS, GradedBackend, GradedEngine, TwinBackend
 
 from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
 from paragone.worker.native import WorkerEngine
-from paragone_workbench.engines.checked_engine import CheckedEngine
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.foreign.engine import ForeignEngine
 from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.plugin_engine import CheckedEngine, ForeignEngine
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity.log_probabilities import Scores
-from paragone_workbench.measure.fidelity.measurement import WINDOW, Fidelity
-from paragone_workbench.measure.fidelity.positions import mean
-from paragone_workbench.measure.fidelity.report import fidelity_json
-from paragone_workbench.measure.fidelity.verdict import unchanged, verdict
-from paragone_workbench.measure.sample import sample_text
-from paragone_workbench.statistics.estimate import Estimate, number
+from paragone_workbench.measure.fidelity import WINDOW, Fidelity, sample_text
+from paragone_workbench.measure.fidelity_results import Scores, mean
+from paragone_workbench.measure.fidelity_verdict import fidelity_json, unchanged, verdict
+from paragone_workbench.statistics import Estimate, number
 
 TEXT = " ".join(f"word{number * number % 97}" for number in range(100))
 """100 tokens: 6 windows of 16."""
@@ -276,7 +272,7 @@ MEMORY = """
 import asyncio, resource
 from array import array
 from paragone import Capabilities, LoadedModel, LogitsBlock, OpenEngine, TokenizedText, Vocabulary
-from paragone_workbench.measure.fidelity.measurement import Fidelity
+from paragone_workbench.measure.fidelity import Fidelity
 
 WIDTH, WINDOW = 20_000, 128
 

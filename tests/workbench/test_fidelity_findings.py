@@ -15,12 +15,9 @@ from bench.simulate.fidelity import depth_claims, pair_claims, pair_coverage
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity.depth import depths
-from paragone_workbench.measure.fidelity.log_probabilities import Scores
-from paragone_workbench.measure.fidelity.measured import Candidate
-from paragone_workbench.measure.fidelity.pairs import kld_pairs, neighbours
-from paragone_workbench.measure.fidelity.scale import SCALE, band_of
-from paragone_workbench.statistics.sample_size import rounded_up, smallest_shown, values_needed
+from paragone_workbench.measure.fidelity_results import Candidate, Scores, depths
+from paragone_workbench.measure.fidelity_verdict import SCALE, band_of, kld_pairs, neighbours
+from paragone_workbench.statistics import rounded_up, smallest_shown, values_needed
 
 
 def candidate(name, windows):

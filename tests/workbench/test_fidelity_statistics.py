@@ -14,11 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
-from paragone_workbench.measure.fidelity import independent_positions as independent
-from paragone_workbench.measure.fidelity import positions as ours
-from paragone_workbench.measure.fidelity.log_probabilities import compared, joined, log_probabilities, losses
-from paragone_workbench.measure.fidelity.positions import DECADES, shares
-from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.measure import fidelity_results as independent
+from paragone_workbench.measure import fidelity_results as ours
+from paragone_workbench.measure.fidelity_results import (
+    DECADES,
+    compared,
+    joined,
+    log_probabilities,
+    losses,
+    shares,
+)
+from paragone_workbench.statistics import Estimate
 
 windows = st.lists(
     st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3), min_size=ours.FEWEST_WINDOWS, max_size=8

@@ -10,7 +10,7 @@ from bench.instant_engine import InstantRegistry
 from paragone import Caution, Finish, Token
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.execute import MOST_CAUTIONS
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")

@@ -12,10 +12,10 @@ from tests.workbench.conftest import Backends
 from tests.workbench.serving_client import client_of
 
 from paragone import EngineCrashed, TokenizeRequest
+from paragone_workbench.engines import plugin_engine as foreign_engine
+from paragone_workbench.engines import plugin_threads as event_loop
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.foreign import engine as foreign_engine
-from paragone_workbench.engines.foreign import event_loop
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.served_engine import ServedEngines
 from paragone_workbench.workbench import Workbench
 

@@ -6,9 +6,8 @@ import pytest
 from tests.workbench.test_divergence import run, tokens
 
 from paragone import Alternative, Token
-from paragone_workbench.compare.divergence import Divergence
-from paragone_workbench.compare.fork import can_begin_with, fork_of, prefix_with
-from paragone_workbench.runs.prefix import Prefilled
+from paragone_workbench.compare.divergence import Divergence, can_begin_with, fork_of, prefix_with
+from paragone_workbench.runs.result import Prefilled
 
 
 def told(text, *others, chosen_first=True):

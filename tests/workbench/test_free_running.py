@@ -8,11 +8,11 @@ import pytest
 from graded_backend import GradedBackend, TwinBackend
 
 from paragone import Message
-from paragone_workbench.compare.agreement.summary import summarize
+from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.free_running import FreeRunning, FreeRunningStep
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 
 PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
 

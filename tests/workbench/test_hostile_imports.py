@@ -12,8 +12,9 @@ import pytest
 from tests.workbench.history_file import open_store
 
 from paragone import InputError
-from paragone_workbench.importing import chat, databases
-from paragone_workbench.importing.conversations import add_conversation, read_conversations
+from paragone_workbench.files import chat
+from paragone_workbench.files import other_programs as databases
+from paragone_workbench.files.importing import add_conversation, read_conversations
 
 
 @pytest.fixture

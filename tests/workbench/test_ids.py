@@ -1,6 +1,6 @@
 import pytest
 
-from paragone_workbench.experiments.ids import Id, parse_id
+from paragone_workbench.ids import Id, parse_id
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
-from paragone_workbench.conversation import images
-from paragone_workbench.conversation.images import image_size, read_image
+from paragone_workbench.conversation import attached_files as images
+from paragone_workbench.conversation.attached_files import image_size, read_image
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from paragone.violation import InterfaceViolation
-from paragone_workbench.engines import import_marks
-from paragone_workbench.engines.import_marks import fatal_imports, marked_import
+from paragone.errors import InterfaceViolation
+from paragone_workbench.engines import failures as import_marks
+from paragone_workbench.engines.failures import fatal_imports, marked_import
 from paragone_workbench.paths import state_file
 
 DYING = """
 import os, sys
-from paragone_workbench.engines.import_marks import marked_import
+from paragone_workbench.engines.failures import marked_import
 with marked_import("stranger", "rogue-backend"):
     {code}
 """
@@ -57,7 +57,7 @@ def test_other_ends_leave_no_mark(code):
 def test_an_ordinary_end_while_an_import_hangs_leaves_no_mark():
     hanging = """
 import threading, time
-from paragone_workbench.engines.import_marks import marked_import
+from paragone_workbench.engines.failures import marked_import
 began = threading.Event()
 def load():
     with marked_import("stranger", "rogue-backend"):

@@ -11,9 +11,14 @@ from tests.workbench.history_file import open_history, open_store
 
 from paragone import Image, InputError
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.replaying.document import document_of_conversations
-from paragone_workbench.importing.conversations import Added, add_conversation, read_conversations
-from paragone_workbench.importing.foreign_engines import conversation_actions, remove_secrets
+from paragone_workbench.experiments.document import document_of_conversations
+from paragone_workbench.files.importing import (
+    Added,
+    add_conversation,
+    conversation_actions,
+    read_conversations,
+    remove_secrets,
+)
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 

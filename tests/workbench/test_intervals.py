@@ -7,7 +7,7 @@ import pytest
 import scipy
 from bench.simulate.intervals import NUMBERS, PASSES, numbers_coverage, passes_coverage
 
-from paragone_workbench.statistics.intervals import (
+from paragone_workbench.statistics import (
     FEWEST,
     mean_interval,
     paired_share_interval,

@@ -15,21 +15,21 @@ from tests.workbench.test_report_experiment import bench, fidelity
 
 from paragone import Capabilities, LoadedModel, RunRequest, WeightsFile
 from paragone_workbench.choosing.measurements import TEST, WINDOW
-from paragone_workbench.dates import local_date
-from paragone_workbench.experiments.engine_identity import measured_identity
+from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.experiments.known_measurements import (
     known_fidelity,
     known_speeds,
     known_throughputs,
 )
 from paragone_workbench.reporting.experiment import experiment_report
+from paragone_workbench.reporting.file import html_pieces
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.measurements import common_throughput
 from paragone_workbench.reporting.overview import cautions_of
-from paragone_workbench.reporting.page import html_pieces
-from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import Measurement, SavedChoice
+from paragone_workbench.text import local_date
 
 
 class Local(Paper):

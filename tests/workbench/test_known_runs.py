@@ -8,7 +8,7 @@ import pytest
 from tests.workbench.history_file import open_history, open_store
 from tests.workbench.suites import Suites, asked, engine, suite
 
-from paragone_workbench.experiments.suites.suite import AssertionSpec
+from paragone_workbench.experiments.suite import AssertionSpec
 from paragone_workbench.store import Store
 
 A, B = engine("a"), engine("b")

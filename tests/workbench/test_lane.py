@@ -9,8 +9,7 @@ from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.scheduling.scheduler import Scheduler
+from paragone_workbench.scheduling import EnginePool, Scheduler
 
 # ── Normal runs ────────────────────────────────────────────────────────────────────────────────
 

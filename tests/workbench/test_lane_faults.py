@@ -25,7 +25,7 @@ from paragone import (
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane, LaneObserver
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 
 # ── Observers that fail ────────────────────────────────────────────────────────────────────────
 
@@ -191,7 +191,7 @@ async def test_a_backend_that_fails_to_stop(faulty, until, check_nothing_left):
 
 
 async def test_a_backend_that_ignores_a_stop_can_be_closed(faulty, until, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.engines.slot.CANCEL_TIMEOUT", 0.1)
+    monkeypatch.setattr("paragone_workbench.engines.handle.CANCEL_TIMEOUT", 0.1)
     lane = faulty("hanging")
     lane.open()
     run = ask(lane)
@@ -221,7 +221,7 @@ import asyncio
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.lanes.lane import Lane
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.conversation.tree import Prompt
 
 async def main():

@@ -5,9 +5,8 @@ from tests.workbench.lane_helpers import opened
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.names import unique_name
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.lanes.lane import Lane, unique_name
+from paragone_workbench.scheduling import EnginePool
 
 SMOL = EngineDefinition(name="smol", backend="llama_cpp", model="/m/smol.gguf")
 HERE = EngineDefinition(name="smol", backend="ollama", model="smol")

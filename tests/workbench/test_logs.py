@@ -8,7 +8,7 @@ import pytest
 from tests.workbench.lane_helpers import ask
 
 from paragone import ParagoneError
-from paragone_workbench.engines.logs import crash_report, engine_log
+from paragone_workbench.engines.failures import crash_report, engine_log
 from paragone_workbench.paths import log_folder
 
 
@@ -30,7 +30,9 @@ def test_any_name_of_an_engine_is_a_valid_file_name(name):
 
 def test_a_reused_process_id_does_not_reuse_an_old_log(monkeypatch):
     old = engine_log("smol")
-    monkeypatch.setattr("paragone_workbench.engines.logs._numbers", iter([int(old.stem.rpartition("-")[2])]))
+    monkeypatch.setattr(
+        "paragone_workbench.engines.failures._numbers", iter([int(old.stem.rpartition("-")[2])])
+    )
     monkeypatch.setattr("time.strftime", lambda _: "tomorrow")
     assert engine_log("smol") != old
 
@@ -70,7 +72,7 @@ def test_a_crash_report_is_kept():
 async def test_an_engine_opens_without_a_folder_for_its_log(make_lane, record_events, monkeypatch, tmp_path):
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    monkeypatch.setattr("paragone_workbench.engines.logs.log_folder", lambda: in_the_way)
+    monkeypatch.setattr("paragone_workbench.engines.failures.log_folder", lambda: in_the_way)
     lane = make_lane("cautious", max_tokens=2)
     events = record_events(lane)
     lane.open()

@@ -16,10 +16,10 @@ def printed(code):
 
 OFFLINE = """
 import subprocess, sys
-from paragone.network.guard import GUARD
+from paragone.network import GUARD
 from paragone.worker.child_process.confinement import what_opens
 from paragone_workbench.config.settings import NetworkSettings
-from paragone_workbench.network.start import apply_network_settings
+from paragone_workbench.config.network import apply_network_settings
 print("warning", apply_network_settings(NetworkSettings(offline={offline}, local_servers={local})))
 print("opens", *what_opens())
 code = "from paragone.worker.child_process.confinement import what_opens; print('opens', *what_opens())"

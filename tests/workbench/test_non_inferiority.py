@@ -5,11 +5,9 @@ import random
 
 import pytest
 
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS
-from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
-from paragone_workbench.experiments.differences.non_inferiority import non_inferiority, prompts_for
-from paragone_workbench.statistics.intervals import Interval, paired_share_interval
-from paragone_workbench.statistics.paired import PairedDifference, paired_difference
+from paragone_workbench.experiments.comparison import MetricComparison, non_inferiority, prompts_for
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS
+from paragone_workbench.statistics import Interval, PairedDifference, paired_difference, paired_share_interval
 
 
 def comparison(low, high, *, prompts=400, metric=PASS_RATE):

@@ -13,20 +13,25 @@ from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import DeviceMemory, InputError, MemoryEstimate
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.on_ray.address import cluster_address
-from paragone_workbench.experiments.on_ray.cell_actor import CellActor
-from paragone_workbench.experiments.on_ray.cell_queue import CellQueue
-from paragone_workbench.experiments.on_ray.cluster import ProcessLost
-from paragone_workbench.experiments.on_ray.executor import RayExecutor
-from paragone_workbench.experiments.on_ray.node_report import NodeReport, own_version, report
-from paragone_workbench.experiments.on_ray.places import Node, Place, PlacedEngine, places_on
-from paragone_workbench.experiments.on_ray.preflight import check_nodes
-from paragone_workbench.experiments.running.cells import Cell
-from paragone_workbench.experiments.running.progress import SuiteObserver
-from paragone_workbench.experiments.running.request import SuiteRequest, find_or_create
-from paragone_workbench.experiments.running.runner import SuiteRunner
-from paragone_workbench.experiments.suites.assertions import load_assertions
-from paragone_workbench.experiments.suites.suite import AssertionSpec
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.cells import Cell, SuiteRequest, find_or_create
+from paragone_workbench.experiments.executor import SuiteObserver
+from paragone_workbench.experiments.ray_cluster import (
+    CellActor,
+    Node,
+    NodeReport,
+    Place,
+    PlacedEngine,
+    ProcessLost,
+    cluster_address,
+    own_version,
+    places_on,
+    report,
+)
+from paragone_workbench.experiments.ray_executor import CellQueue, RayExecutor
+from paragone_workbench.experiments.ray_plan import check_nodes
+from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite import AssertionSpec
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.errors import StoreError
 

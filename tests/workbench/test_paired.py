@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_workbench.statistics.intervals import FEWEST
-from paragone_workbench.statistics.paired import holm, paired_difference
+from paragone_workbench.statistics import FEWEST, holm, paired_difference
 
 
 def test_mcnemars_test_is_the_binomial_test_of_the_discordant_pairs():

@@ -16,11 +16,11 @@ from paragone import (
     option,
 )
 from paragone.wire import to_json
-from paragone_workbench.compare.parity.check import check_parity, parity_of_runs
-from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity import check_parity, parity_of_runs
+from paragone_workbench.compare.parity_findings import Side
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 SAMPLING = {"temperature": 0.0, "top_k": 40, "repeat_penalty": 1.0}

@@ -4,8 +4,8 @@ import stat
 
 import pytest
 
-from paragone_workbench.config.permissions import permission_warning
 from paragone_workbench.config.read import init
+from paragone_workbench.config.settings import permission_warning
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.registry import Registry
 

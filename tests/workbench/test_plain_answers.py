@@ -13,15 +13,14 @@ from tests.workbench.conftest import Backends, wrong
 
 from paragone import EngineError, InputError, Options
 from paragone.assertions import Verdict
+from paragone_workbench.engines import plugin_engine as answers
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
-from paragone_workbench.engines.foreign import answers
-from paragone_workbench.engines.foreign.answers import answer
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.engines.placement import Placement, placement_of, reached
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.suites.foreign_assertion import ForeignAssertion
-from paragone_workbench.experiments.suites.suite import AssertionSpec
-from paragone_workbench.inventory.models import find_models
+from paragone_workbench.engines.plugin_answers import answer
+from paragone_workbench.engines.registry import Placement, placement_of, reached
+from paragone_workbench.experiments.assertions import AssertionCatalog, ForeignAssertion, load_assertions
+from paragone_workbench.experiments.suite import AssertionSpec
+from paragone_workbench.models import find_models
 
 ENGINE = EngineDefinition(name="slow", backend="polite", model="m")
 
@@ -150,7 +149,7 @@ def test_ctrl_c_while_an_assertion_is_checked_is_the_user_s(monkeypatch):
     def interrupted(*_, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paragone_workbench.experiments.suites.assertions.build", interrupted)
+    monkeypatch.setattr("paragone_workbench.experiments.assertions.build", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_assertions().check_spec(AssertionSpec(type="contains", options={"value": "X"}))
 

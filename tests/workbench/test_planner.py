@@ -21,9 +21,7 @@ from paragone import (
 )
 from paragone.options import build
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.fit.division import KEPT_FREE
-from paragone_workbench.measure.fit.memory_plan import HYPOTHETICAL
-from paragone_workbench.measure.fit.planner import MemoryPlanner
+from paragone_workbench.measure.fit import HYPOTHETICAL, KEPT_FREE, MemoryPlanner
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paragone import ModelInfo
-from paragone_workbench.measure.fit.quantizations import find_siblings
+from paragone_workbench.measure.fit import find_siblings
 
 from .test_planner import Scripted, planner
 

@@ -11,7 +11,7 @@ from tests.workbench.conftest import Paper
 
 from paragone import EngineError, ModelInfo, Probe
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
+from paragone_workbench.engines.plugin_threads import in_own_event_loop
 
 
 class Asked(Paper):
@@ -75,7 +75,7 @@ async def test_a_quick_answer_is_not_spoken_of():
 
 async def test_a_plugin_that_blocks_is_given_up(end, monkeypatch):
     monkeypatch.setattr(questions, "DEADLINE_S", 0.05)
-    monkeypatch.setattr("paragone_workbench.engines.foreign.event_loop.ENDING_S", 0.05)
+    monkeypatch.setattr("paragone_workbench.engines.plugin_threads.ENDING_S", 0.05)
 
     async def block():
         end.wait()

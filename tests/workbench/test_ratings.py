@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from bench.simulate.ratings import false_claims, simulated_votes
 
-from paragone_workbench.compare.ratings.bradley_terry import POINTS, PRIOR_SD
-from paragone_workbench.compare.ratings.rate import rate
-from paragone_workbench.compare.ratings.results import MEAN
+from paragone_workbench.compare.ratings import MEAN, POINTS, PRIOR_SD, rate
 from paragone_workbench.store.experiment_records import Vote, VotedAnswer
 
 

@@ -22,8 +22,8 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import ConversationDeleted, History, LaneRecord, Store, StoreError
-from paragone_workbench.store.recording import queue
-from paragone_workbench.store.recording.recorder import Recorder
+from paragone_workbench.store import saving as queue
+from paragone_workbench.store.recorder import Recorder
 
 
 class RecordedConversation:

@@ -22,26 +22,23 @@ from paragone.facts import ROUNDING
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
-from paragone_workbench.consent.consent import Consent
+from paragone_workbench.consent import Consent
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.replaying.changes import Change
-from paragone_workbench.experiments.replaying.document_reader import read_document
-from paragone_workbench.experiments.replaying.recorded import recorded_runs
-from paragone_workbench.experiments.replaying.replay import (
+from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.identity import digest_weights, weights_in
+from paragone_workbench.experiments.recorded_runs import Change, recorded_runs
+from paragone_workbench.experiments.replay import (
     AnswerDifference,
     EngineReport,
     Replay,
     ReplayedRun,
-    replayable,
-)
-from paragone_workbench.experiments.replaying.replay_engines import ReplayChoices, engines_to_replay
-from paragone_workbench.experiments.replaying.replay_report import (
     replay_json,
     replay_verdict,
+    replayable,
     weights_sentence,
 )
-from paragone_workbench.experiments.weights import digest_weights, weights_in
+from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
@@ -362,7 +359,7 @@ async def test_runs_get_the_recorded_number_of_threads(
     history, record, rogue, monkeypatch, recorded, threads
 ):
     """The engine answers with its number of threads."""
-    monkeypatch.setattr("paragone_workbench.experiments.replaying.replay.physical_cores", lambda: 4)
+    monkeypatch.setattr("paragone_workbench.experiments.replay.physical_cores", lambda: 4)
     number = await record([rogue("threads", max_tokens=1)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
     loaded = dataclasses.replace(run.result.loaded, facts={"threads": str(recorded)})

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.replaying.changes import changes_of_run
+from paragone_workbench.experiments.recorded_runs import changes_of_run
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 

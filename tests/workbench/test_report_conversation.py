@@ -6,7 +6,7 @@ from tests.workbench.report_subjects import conversation, ended
 from paragone import Image
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.lanes.names import names_of
+from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.runs_table import conversation_rows
 from paragone_workbench.runs.metrics import RunMetrics

@@ -10,10 +10,10 @@ from tests.workbench.report_subjects import add_experiment, ended
 
 from paragone import Json
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.engine_identity import measured_identity
+from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.reporting import experiment as experiments
+from paragone_workbench.reporting.file import html_pieces
 from paragone_workbench.reporting.markdown import markdown_pieces
-from paragone_workbench.reporting.page import html_pieces
 from paragone_workbench.reporting.runs_table import rows_of
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Measurement, RunKey, Vote

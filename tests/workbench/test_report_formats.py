@@ -20,7 +20,7 @@ from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.file import find_subject, format_of, write
 from paragone_workbench.reporting.markdown import markdown_pieces
 from paragone_workbench.reporting.runs_table import COLUMNS, conversation_rows, csv_pieces, rows_of
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
 
 # Markdown
 

@@ -11,9 +11,9 @@ from tests.workbench.report_subjects import conversation, ended
 
 from paragone import Caution, ParagoneError
 from paragone_workbench.reporting.conversation import conversation_report
-from paragone_workbench.reporting.page import html_pieces
+from paragone_workbench.reporting.file import html_pieces
 from paragone_workbench.runs.run import Run
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
 
 VOID = {"meta", "col", "line", "rect", "circle", "br"}
 

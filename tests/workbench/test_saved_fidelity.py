@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.fidelity.saved import saved_fidelity
-from paragone_workbench.statistics.estimate import Estimate
+from paragone_workbench.measure.fidelity_verdict import saved_fidelity
+from paragone_workbench.statistics import Estimate
 from paragone_workbench.store.experiment_records import Measurement
 
 

@@ -8,13 +8,13 @@ from polite_backend import PoliteBackend
 from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Backends
 
+from paragone_workbench import scheduling as swapping
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling import swapping
-from paragone_workbench.scheduling.scheduler import Scheduler
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.scheduling import Scheduler
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")

@@ -16,7 +16,7 @@ from paragone import LoadedModel, ScoreRequest, Token
 from paragone.worker import client as worker_client
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines

@@ -14,8 +14,9 @@ from polite_backend import PoliteBackend
 from rogue_backend.plugin import RogueBackend
 
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.serving import clients, connection
+from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.serving import listening as clients
+from paragone_workbench.serving import listening as connection
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines

@@ -14,7 +14,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import Capabilities, EngineError, Json, LoadedModel
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.served_engine import ServedEngines
 

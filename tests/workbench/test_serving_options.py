@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from paragone import Json, Options, option, shared_options
-from paragone.chat.sampling import SamplingOptions
-from paragone_workbench.serving.protocol.api_error import ApiError
-from paragone_workbench.serving.protocol.fields import Fields
-from paragone_workbench.serving.protocol.requests import chat_request, completion_request
+from paragone.shared_options import SamplingOptions
+from paragone_workbench.serving.requests import ApiError, Fields, chat_request, completion_request
 
 from .conftest import Sampling
 

@@ -214,7 +214,7 @@ async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, u
 
 
 async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.scheduling.physical_cores", lambda: 8)
     threads = rogue("threads", max_tokens=1)
     first = session.add_lane(threads)
     session.open_engines()
@@ -233,7 +233,7 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
 
 
 async def test_an_engine_on_a_server_needs_no_local_core(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 8)
+    monkeypatch.setattr("paragone_workbench.scheduling.physical_cores", lambda: 8)
     lanes = await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     monkeypatch.setattr(
         type(lanes[0].engine), "is_local", property(lambda engine: engine is not lanes[2].engine)
@@ -242,7 +242,7 @@ async def test_an_engine_on_a_server_needs_no_local_core(session, rogue, monkeyp
 
 
 async def test_more_lanes_than_cores_have_one_thread_each(session, rogue, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.scheduling.scheduler.physical_cores", lambda: 2)
+    monkeypatch.setattr("paragone_workbench.scheduling.physical_cores", lambda: 2)
     await opened(session, *(rogue("threads", max_tokens=1) for _ in range(3)))
     assert await answers(session, "hello") == ["1 "] * 3
 

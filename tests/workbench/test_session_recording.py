@@ -9,8 +9,9 @@ from tests.workbench.lane_helpers import answers, opened, words
 from paragone import InputError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store import History, StoreError, retry
-from paragone_workbench.store.recording import queue
+from paragone_workbench.store import History, StoreError
+from paragone_workbench.store import saving as queue
+from paragone_workbench.store import saving as retry
 
 
 @pytest.fixture

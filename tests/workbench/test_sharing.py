@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from paragone_workbench.engines.placement import Placement
-from paragone_workbench.runs.turns import Turn
-from paragone_workbench.scheduling import scheduler
-from paragone_workbench.scheduling.sharing import Sharing, resources_of
+from paragone_workbench import scheduling as scheduler
+from paragone_workbench.engines.registry import Placement
+from paragone_workbench.runs.observer import Turn
+from paragone_workbench.sharing import Sharing, resources_of
 
 
 @dataclasses.dataclass

@@ -22,10 +22,10 @@ from paragone.wire import to_json
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import history_file
-from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Percentiles, RunMetrics
+from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import ConversationDeleted, Store, StoreError
-from paragone_workbench.store.recording.changes import LaneRow, NewText
+from paragone_workbench.store.changes import LaneRow, NewText
 
 METRICS = RunMetrics(ttft_s=0.5, itl_ms=Percentiles(p50=1.0), completion_tokens=3)
 MANIFEST = {"engine": to_json(SMOL), "loaded": to_json(LoadedModel(name="Smol", context=8)), "seed": 1}
@@ -359,7 +359,9 @@ def test_half_a_surrogate_pair_does_no_harm(store):
 
 
 def test_large_histories_are_read_by_index(store):
-    from paragone_workbench.store.tables import listing, loading, search
+    from paragone_workbench.store.tables import conversations as listing
+    from paragone_workbench.store.tables import conversations as loading
+    from paragone_workbench.store.tables import search
 
     def plan(sql, *values):
         return [row[3] for row in store._database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)]

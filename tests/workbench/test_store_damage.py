@@ -9,7 +9,7 @@ from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import ENGINES, add_experiment
 
 from paragone import Json, ParagoneError
-from paragone_workbench.experiments.suites.saved_prompts import saved_prompts
+from paragone_workbench.experiments.suite import saved_prompts
 from paragone_workbench.paths import history_file, private_folder
 from paragone_workbench.store import StoreError
 from paragone_workbench.store.experiment_records import Measurement, Vote, VotedAnswer

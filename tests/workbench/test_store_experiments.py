@@ -6,10 +6,10 @@ from tests.workbench.conversation_writer import LARGE, SMOL, result_of
 from tests.workbench.history_file import open_history, open_store
 
 from paragone import InputError, LoadedModel, RunRequest, Token, WeightsFile
-from paragone_workbench.identity import new_id
+from paragone_workbench.ids import new_id
 from paragone_workbench.paths import history_file
-from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import Experiment, Measurement, RunKey, Vote
 from paragone_workbench.store.experiment_records import EndedRun, VotedAnswer
 

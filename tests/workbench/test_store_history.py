@@ -12,8 +12,8 @@ import pytest
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store, StoreError, history
-from paragone_workbench.store.file import owners
-from paragone_workbench.store.recording.changes import Changes
+from paragone_workbench.store import database as owners
+from paragone_workbench.store.changes import Changes
 
 NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
 

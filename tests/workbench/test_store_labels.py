@@ -9,12 +9,12 @@ from tests.workbench.conversation_writer import LARGE, SMOL, ConversationWriter
 from tests.workbench.history_file import open_store
 
 from paragone import InputError
-from paragone_workbench.importing.conversations import add_conversation
+from paragone_workbench.files.importing import add_conversation
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
+from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.experiment_records import Vote, VotedAnswer
-from paragone_workbench.store.query import read_query
-from paragone_workbench.store.recording.changes import Changes
+from paragone_workbench.store.records import read_query
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_damaged_date_hides_no_conversation(store):
 
 
 def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
-    monkeypatch.setattr("paragone_workbench.store.recording.changes.PART", 2)
+    monkeypatch.setattr("paragone_workbench.store.changes.PART", 2)
     writer = ConversationWriter(store, "long")
     lane = writer.lane()
     for number in range(5):
@@ -195,7 +195,7 @@ def test_an_import_waits_for_another_one(store, monkeypatch):
         if len(pauses) == 2:
             other.close()
 
-    monkeypatch.setattr("paragone_workbench.store.retry.time.sleep", sleep)
+    monkeypatch.setattr("paragone_workbench.store.saving.time.sleep", sleep)
     assert add_conversation(store, saved).is_new
     assert len(pauses) >= 2
 

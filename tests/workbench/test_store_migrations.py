@@ -9,7 +9,7 @@ from tests.workbench.history_file import open_store, rows
 
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
-from paragone_workbench.store.file.database import SCHEMA, Database
+from paragone_workbench.store.database import SCHEMA, Database
 
 NEWEST = max(int(path.name[:4]) for path in SCHEMA.iterdir())
 

@@ -12,7 +12,7 @@ from tests.workbench.conversation_writer import ConversationWriter
 
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
-from paragone_workbench.store.file.owners import Owner
+from paragone_workbench.store.database import Owner
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,7 +170,7 @@ def opening():
 
 
 def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypatch):
-    from paragone_workbench.store.file import owners
+    from paragone_workbench.store import database as owners
 
     monkeypatch.setattr(owners, "OPENING_S", 0.3)
     with pytest.raises(StoreError, match="another instance of paragone has been opening it") as caught:

@@ -10,14 +10,11 @@ import pytest
 from bench.simulate.suites import false_claims
 from tests.docs.existing import ROOT
 
-from paragone_cli.experiments.suite.suite_compare import put_comparison
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, score_metric
-from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
-from paragone_workbench.experiments.differences.suite_comparison import compare_suite, comparison_json
-from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
+from paragone_cli.suite_results import put_comparison
+from paragone_workbench.experiments.comparison import MetricComparison, compare_suite, comparison_json
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, SuiteRow, collect, score_metric
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.statistics.intervals import Interval
-from paragone_workbench.statistics.paired import PairedDifference
+from paragone_workbench.statistics import Interval, PairedDifference
 
 TTFT = SPEEDS[1]
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from paragone import InputError, Message
 from paragone.wire import from_json, to_json
-from paragone_workbench.experiments.suites.assertions import load_assertions
-from paragone_workbench.experiments.suites.suite import (
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.suite import (
     AssertionSpec,
     Suite,
     SuiteProblem,
@@ -28,7 +28,7 @@ from paragone_workbench.experiments.suites.suite import (
     filter_prompts,
     problem_text,
 )
-from paragone_workbench.experiments.suites.suite_file import read_suite
+from paragone_workbench.experiments.suite_file import read_suite
 
 CATALOG = load_assertions()
 

@@ -14,17 +14,16 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import InputError, Json, WeightsFile
-from paragone_workbench.engines import slot
+from paragone_workbench.engines import handle as slot
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.running import request as running_request
-from paragone_workbench.experiments.running.executing.suite_engine import SuiteEngine
-from paragone_workbench.experiments.running.progress import SuiteObserver
-from paragone_workbench.experiments.suites.assertions import load_assertions
-from paragone_workbench.experiments.suites.suite import AssertionSpec, filter_prompts
-from paragone_workbench.experiments.suites.suite_file import read_suite
-from paragone_workbench.machine.description import describe_machine
+from paragone_workbench.experiments import cells as running_request
+from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.executor import SuiteEngine, SuiteObserver
+from paragone_workbench.experiments.suite import AssertionSpec, filter_prompts
+from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.machine import describe_machine
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import retry
+from paragone_workbench.store import saving as retry
 from paragone_workbench.workbench import Workbench
 
 A, B = engine("a"), engine("b")

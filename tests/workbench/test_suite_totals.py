@@ -1,7 +1,7 @@
 """What came of the runs of an engine: which times count."""
 
-from paragone_cli.experiments.suite.suite_output import put_totals
-from paragone_workbench.experiments.running.totals import EngineTotals, SpeedTotals
+from paragone_cli.suite_results import put_totals
+from paragone_workbench.experiments.results import EngineTotals, SpeedTotals
 
 
 def test_shared_values_count_only_if_there_are_no_others():

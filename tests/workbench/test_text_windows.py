@@ -3,7 +3,7 @@
 import pytest
 
 from paragone import InputError
-from paragone_workbench.measure.fidelity.text_windows import Windows
+from paragone_workbench.measure.fidelity import Windows
 
 
 def test_the_second_half_of_each_window_is_scored():

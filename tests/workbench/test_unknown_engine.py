@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from paragone_workbench.catalog import hint_for
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.inventory.unknown_engine import hint_for
 
 
 @pytest.mark.model

@@ -4,8 +4,7 @@ import dataclasses
 
 from tests.workbench.lane_helpers import answers, opened, words
 
-from paragone_workbench.lanes.branches import tree
-from paragone_workbench.lanes.variants import other_author
+from paragone_workbench.lanes.variants import other_author, tree
 
 
 def texts(lane):

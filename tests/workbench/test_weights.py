@@ -9,10 +9,10 @@ import pytest
 from paragone import LoadedModel, RunRequest, WeightsFile
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments import weights as module
-from paragone_workbench.experiments.weights import digest_until, digest_weights, known_weights, weights_in
-from paragone_workbench.machine.description import describe_machine
-from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.experiments import identity as module
+from paragone_workbench.experiments.identity import digest_until, digest_weights, known_weights, weights_in
+from paragone_workbench.machine import describe_machine
+from paragone_workbench.runs.result import manifest
 
 
 @pytest.fixture

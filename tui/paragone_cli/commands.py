@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from paragone_cli.command_line.arguments import Arguments, Command, CommandParser, RunArguments, declared
@@ -16,40 +17,40 @@ class CommandEntry(NamedTuple):
     module: str
     """The module of the command below `paragone_cli`, which is imported when a user runs the command.
 
-    The attribute with the command has the name of the module.
+    The attribute with the command has the command's name; that of the screen is `lanes_screen`.
     """
     summary: str
+    imports_much: bool = False
+    """Whether importing the module takes long: its arguments are in `command_arguments`."""
 
 
 COMMANDS: Mapping[str, CommandEntry] = {
-    "demo": CommandEntry("interactive.demo", "Open the screen with two small demo models."),
-    "ask": CommandEntry("asking.ask", "Send a prompt to an engine and print its answer as it arrives."),
-    "compare": CommandEntry("asking.compare", "Send a prompt to several engines and print their answers and metrics."),
-    "fidelity": CommandEntry("measuring.fidelity", "Measure how far engines' distributions are from those of a reference."),
-    "fit": CommandEntry("measuring.fit", "Show how much memory an engine would take, whether that fits, and the largest context."),
-    "choose": CommandEntry("measuring.choose", "Measure engines, and say which one to deploy, and how much quality it loses."),
-    "serve": CommandEntry("serving.serve", "Serve engines to other programs, with the protocol of OpenAI."),
-    "suite": CommandEntry("experiments.suite", "Run prompts from a file on several engines, and show the results."),
-    "vote": CommandEntry("interactive.vote", "Vote blind on the answers of an experiment."),
-    "ratings": CommandEntry("experiments.ratings", "Rate engines by the votes on their answers."),
-    "history": CommandEntry("recorded.history", "List, show, search, export and import conversations."),
-    "replay": CommandEntry("recorded.replay", "Repeat recorded runs, and show which answers differ and what has changed since."),
-    "report": CommandEntry("recorded.report", "Write an experiment or a conversation into a file, to read or to share."),
-    "bench": CommandEntry("measuring.bench", "Measure the speed of engines: prefill, decode and latency."),
-    "engines": CommandEntry("catalog.engines", "List the defined engines, and whether they can be used."),
-    "models": CommandEntry("catalog.models", "List the models in the folders of config.toml and at endpoints."),
-    "pull": CommandEntry("catalog.pull", "Download the model of an engine to its server."),
-    "options": CommandEntry("catalog.options", "List the options of a backend's engines."),
-    "config": CommandEntry("machine.config", "Show where config.toml is, check its content, or create a sample."),
-    "env": CommandEntry("machine.env", "Create, list, check or remove virtual environments of backends."),
-    "completion": CommandEntry("machine.completion", "Print a script with which bash, zsh or fish complete the command line."),
-    "doctor": CommandEntry("machine.doctor", "Show what this machine can run, and what is missing for the rest."),
+    "demo": CommandEntry("screens", "Open the screen with two small demo models."),
+    "ask": CommandEntry("asking", "Send a prompt to an engine and print its answer as it arrives."),
+    "compare": CommandEntry("asking", "Send a prompt to several engines and print their answers and metrics."),
+    "fidelity": CommandEntry("fidelity", "Measure how far engines' distributions are from those of a reference.", imports_much=True),
+    "fit": CommandEntry("fit", "Show how much memory an engine would take, whether that fits, and the largest context.", imports_much=True),
+    "choose": CommandEntry("choose", "Measure engines, and say which one to deploy, and how much quality it loses.", imports_much=True),
+    "serve": CommandEntry("serve", "Serve engines to other programs, with the protocol of OpenAI."),
+    "suite": CommandEntry("suite", "Run prompts from a file on several engines, and show the results.", imports_much=True),
+    "vote": CommandEntry("screens", "Vote blind on the answers of an experiment."),
+    "ratings": CommandEntry("ratings", "Rate engines by the votes on their answers.", imports_much=True),
+    "history": CommandEntry("history", "List, show, search, export and import conversations.", imports_much=True),
+    "replay": CommandEntry("recorded", "Repeat recorded runs, and show which answers differ and what has changed since."),
+    "report": CommandEntry("recorded", "Write an experiment or a conversation into a file, to read or to share."),
+    "bench": CommandEntry("bench", "Measure the speed of engines: prefill, decode and latency.", imports_much=True),
+    "engines": CommandEntry("catalog", "List the defined engines, and whether they can be used."),
+    "models": CommandEntry("catalog", "List the models in the folders of config.toml and at endpoints."),
+    "pull": CommandEntry("catalog", "Download the model of an engine to its server."),
+    "options": CommandEntry("catalog", "List the options of a backend's engines."),
+    "config": CommandEntry("machine", "Show where config.toml is, check its content, or create a sample."),
+    "env": CommandEntry("machine", "Create, list, check or remove virtual environments of backends."),
+    "completion": CommandEntry("machine", "Print a script with which bash, zsh or fish complete the command line."),
+    "doctor": CommandEntry("machine", "Show what this machine can run, and what is missing for the rest."),
 }  # fmt: skip
 """The commands, by name, in the order of the help text."""
 
-SCREEN = CommandEntry(
-    "interactive.lanes_screen", "Run inference engines side by side and compare their answers."
-)
+SCREEN = CommandEntry("screens", "Run inference engines side by side and compare their answers.")
 """The command that opens the screen: a command line without a command's name."""
 
 
@@ -59,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     if args is None:
         put(help_of(name).rstrip("\n"))
         return 0
-    from paragone_workbench.network.start import restrict_network  # not for the help text
+    from paragone_workbench.config.network import restrict_network  # not for the help text
 
     if warning := restrict_network(offline=args.offline, config=args.config):
         warn(warning)
@@ -69,20 +70,29 @@ def run(argv: Sequence[str]) -> int:
 def parse(argv: Sequence[str]) -> tuple[str, Arguments | None]:
     """Return the name of the command, empty for the screen, and its arguments; None for help. Raises InputError."""
     name, rest = _named(argv)
-    return name, CommandParser(name, load(name).arguments).parse(rest)
+    return name, CommandParser(name, arguments_of(name)).parse(rest)
 
 
 def help_of(name: str) -> str:
     """Return the help text of a command, or, for an empty name, of the screen with the list of commands."""
     entry = _entry(name)
-    return CommandParser(name, load(name).arguments).help(entry.summary, "" if name else _list())
+    return CommandParser(name, arguments_of(name)).help(entry.summary, "" if name else _list())
+
+
+def arguments_of(name: str) -> type[Arguments]:
+    """Return the arguments of a command, or for an empty name of the screen."""
+    if not _entry(name).imports_much:
+        return load(name).arguments
+    from paragone_cli.command_arguments import LARGE
+
+    return LARGE[name]
 
 
 def load(name: str) -> Command[Arguments]:
     """Import a command, or for an empty name the screen."""
     entry = _entry(name)
     module = importlib.import_module(f"paragone_cli.{entry.module}")
-    command: object = getattr(module, entry.module.rpartition(".")[2])
+    command: object = getattr(module, name or "lanes_screen")
     assert isinstance(command, Command)
     return command
 
@@ -122,3 +132,27 @@ def _named(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
         elif not word.startswith("-"):
             return (word, [*argv[:index], *argv[index + 1 :]]) if word in COMMANDS else ("", argv)
     return "", argv
+
+
+def program_parser(
+    on_argument: Callable[[argparse.Action], object] = lambda _: None,
+) -> argparse.ArgumentParser:
+    """Return a parser with a subparser for each command. `CommandParser`, not this parser, parses command lines.
+
+    The parser lacks the engines that `paragone ENGINE` opens: argparse would take a command's name for an engine.
+    `on_argument` is called with each argument.
+    """
+    parser = argparse.ArgumentParser(prog="paragone", description=SCREEN.summary)
+    for name, flags, settings in declared(arguments_of("")):
+        if flags:
+            on_argument(parser.add_argument(*flags, dest=name, **settings))
+    subparsers = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for name, entry in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=entry.summary, description=entry.summary)
+        for field, flags, settings in declared(arguments_of(name)):
+            on_argument(
+                subparser.add_argument(*flags, dest=field, **settings)
+                if flags
+                else subparser.add_argument(field, **settings)
+            )
+    return parser

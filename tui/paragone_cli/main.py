@@ -58,7 +58,7 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 (the outermost handler: users see a sentence, not a traceback)
         import traceback
 
-        from paragone_workbench.engines.logs import crash_report
+        from paragone_workbench.engines.failures import crash_report
 
         report = crash_report(traceback.format_exc())
         print_error(ParagoneError(f"An internal error ended the program ({type(error).__name__}); {report}"))

@@ -1,4 +1,4 @@
-"""The application with lanes: its session, its history, and its engines."""
+"""The application of `paragone vote`: blind votes on the answers of an experiment, without lanes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,26 @@ from textual.screen import Screen
 from paragone import ParagoneError
 from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
+from paragone_tui.keys import problems
 from paragone_tui.program_app import ProgramApp
-from paragone_tui.screen_settings import problems
 from paragone_tui.screens.lanes.commands.engines import add_demo, add_lane
 from paragone_tui.screens.lanes.lanes_screen import LanesScreen
-from paragone_workbench.config.permissions import permission_warning
-from paragone_workbench.config.settings import Config, Mode
+from paragone_workbench.config.settings import Config, Mode, permission_warning
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
-from paragone_workbench.engines.foreign.answers import answer_apart
-from paragone_workbench.engines.import_marks import fatal_imports
+from paragone_workbench.engines.failures import fatal_imports
+from paragone_workbench.engines.plugin_answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
+from paragone_workbench.store.history import History
 
 if TYPE_CHECKING:
-    from paragone_workbench.config.presets import Preset
-    from paragone_workbench.store.history import History
+    from paragone_workbench.config.settings import Preset
 
 
 def _import_for_answers() -> None:
     """Import what the first answer needs, while the user still types the prompt."""
-    import paragone_tui.transcript.markdown.typeset_text  # noqa: F401 (loads the module)
-    import paragone_workbench.runs.execute  # noqa: F401
 
 
 class ParagoneApp(ProgramApp):
@@ -126,7 +123,7 @@ class ParagoneApp(ProgramApp):
     def begin_work(self) -> None:
         """Open the history and the engines."""
         self.registry.tell = self.say_from_thread
-        self._history.begin(lambda: self.lanes.do(self._resume))
+        self._history.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
             add_demo(self.lanes.context)
         elif self._session.lanes:
@@ -136,14 +133,14 @@ class ParagoneApp(ProgramApp):
         # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
             self.say(problem, warning=True)
-        self.lanes.do(self._use_backends)
+        self.lanes.begin(self._use_backends)
 
     async def _resume(self) -> None:
         """Put the unsent prompt back into the composer. Resume the last conversation if the lanes have the engines of the last
         session, or offer to resume a conversation that was interrupted.
         """
+        from paragone_tui.screens.lanes.commands.conversation import restore_draft, resume_last
         from paragone_tui.screens.lanes.commands.prompts import resume_edit
-        from paragone_tui.screens.lanes.commands.resuming import restore_draft, resume_last
 
         draft = await restore_draft(self.lanes.context, self.lanes.drafts)
         await self.registry.load(self._session.backends)
@@ -219,8 +216,7 @@ class ParagoneApp(ProgramApp):
     async def close_all(self) -> None:
         """Close the engines and the history. Received text is saved, even if an engine hangs."""
         # not imported at the top, because the start does not need these modules
-        from paragone_workbench.engines.foreign.event_loop import kill_left_processes
-        from paragone_workbench.engines.foreign.leaving import ending_engines_soon
+        from paragone_workbench.engines.plugin_threads import ending_engines_soon, kill_left_processes
 
         self.engines.remember_lanes()
         await self._history.end()

@@ -15,8 +15,7 @@ from paragone_workbench.lanes.settings import Carried, carried, given_options, o
 
 if TYPE_CHECKING:
     from paragone import Backend, Json, LoadedModel
-    from paragone_workbench.config.presets import Preset
-    from paragone_workbench.config.settings import Config
+    from paragone_workbench.config.settings import Config, Preset
     from paragone_workbench.lanes.session import Session
 
 

@@ -12,13 +12,15 @@ from paragone import ParagoneError
 from paragone_workbench.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from paragone_tui.program import Program
+    from paragone_tui.commands import Program
     from paragone_workbench.lanes.session import Session
     from paragone_workbench.store.history import History
 
 
 RETRY_S = 2.0
 """Seconds between a failed attempt to open the history and the next attempt."""
+
+
 LEAVING_S = 6.0
 """Seconds that the program waits at most for saving before it ends; one attempt to open the history takes less."""
 

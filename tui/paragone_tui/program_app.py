@@ -23,23 +23,20 @@ from textual.worker import WorkerFailed
 from paragone import ParagoneError
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
-from paragone_tui.keys import key_map, keys_in_force
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
-from paragone_tui.painting.themes import ANSI, DEFAULT, themes
-from paragone_tui.screen_settings import known_keys
+from paragone_tui.keys import key_map, keys_in_force, known_keys
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
-from paragone_tui.textual_internals.app import OwnErrorsApp
+from paragone_tui.terminal.themes import ANSI, DEFAULT, themes
+from paragone_tui.textual_internals import OwnErrorsApp
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from paragone_tui.widgets.sheet import Sheet
+    from paragone_tui.widgets.modal import Sheet
 
 
-HANG_S = 3.0
-"""Seconds that a screen may hang before the program quits. On a busy machine, a screen may hang for a second."""
 _NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
 
 
@@ -74,7 +71,10 @@ class ProgramApp(OwnErrorsApp):
         self._saving: set[asyncio.Task[None]] = set()
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
-        self._key_order = KeyOrder(self, self._forward)
+        urgent = (*self.keys["stop"].both, *self.keys["quit"].both)
+        self.key_order = KeyOrder(
+            self, self._key_target, super().on_event, lambda groups: self._saving | self.works(groups), urgent
+        )
         self.set_keymap(key_map(self.keys))
 
     @abstractmethod
@@ -118,6 +118,7 @@ class ProgramApp(OwnErrorsApp):
         loop.set_exception_handler(self.report_internal_error)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
+        self.screen_change_signal.subscribe(self, lambda _: self.key_order.look_again(), immediate=True)
         self.call_after_refresh(self._begin)
 
     def _set_theme(self, config: Config) -> None:
@@ -147,24 +148,24 @@ class ProgramApp(OwnErrorsApp):
             if self._early_input is not None:
                 self._early_input.append(event)
                 return
-            await self._key_order.take(event)
+            await self.key_order.take(event)
         else:
             await super().on_event(event)
 
-    async def _forward(self, event: events.Event) -> None:
-        """Forward a key or a paste to the widget that has the focus.
+    def _key_target(self) -> DOMNode:
+        """Return the widget that takes the next key: the widget that has the focus, or the screen.
 
         If no widget has the focus, first give the focus to the screen's field, or Textual would drop the key. No widget has the
         focus before the first paint, after a mouse event outside the terminal, and while the window is in the background.
         """
         self.app_focus = True
         self.focus_field()
-        await super().on_event(event)
+        return self.focused or self.screen
 
     async def _handle_early_input(self) -> None:
         early, self._early_input = self._early_input or (), None
         for event in early:
-            await self._key_order.take(event)
+            await self.key_order.take(event)
 
     async def _begin(self) -> None:
         if self.begins_with_dialog:
@@ -175,7 +176,7 @@ class ProgramApp(OwnErrorsApp):
             self.expect_prompt()
         await self._handle_early_input()
         # The typed keys are painted before the work begins, so that they do not go to a dialog that the work opens.
-        self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
+        self.key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
         # Full collections then skip the modules and the screen, which live until the program ends.
@@ -205,7 +206,7 @@ class ProgramApp(OwnErrorsApp):
 
     def action_offline(self) -> None:
         """Go offline at once, or online again unless the operating system blocks the network."""
-        from paragone_workbench.network.switching import switch
+        from paragone_workbench.config.network import switch
 
         self.say(switch(allows_loopback=self._local_servers))
         for screen in self.screen_stack:
@@ -221,14 +222,8 @@ class ProgramApp(OwnErrorsApp):
             self.push_screen(sheet)
 
     async def action_quit(self) -> None:
-        """Quit once the screen has handled the keys typed before, such as a vote, or after `HANG_S` if the screen hangs."""
-        hangs = self.set_timer(HANG_S, self.exit)
-
-        def leave() -> None:
-            hangs.stop()
-            self.run_worker(self._leave(), group="leaving")
-
-        self.screen.call_later(leave)
+        """Quit, unless the program may not leave now."""
+        self.run_worker(self._leave(), group="leaving")
 
     async def _leave(self) -> None:
         if await self.may_leave():
@@ -245,7 +240,7 @@ class ProgramApp(OwnErrorsApp):
 
     async def edit_text(self, text: str) -> str | None:
         """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""
-        from paragone_tui.terminal.editor import edited
+        from paragone_tui.terminal.clipboard import edited
 
         lent = self.driver.lent if isinstance(self.driver, TerminalDriver) else contextlib.nullcontext
         return await edited(text, lent)
@@ -286,7 +281,7 @@ class ProgramApp(OwnErrorsApp):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for the coroutine before it ends."""
+        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
@@ -349,7 +344,7 @@ class ProgramApp(OwnErrorsApp):
 
     def report_internal_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report an unhandled exception of an observer or a background task. The program continues."""
-        from paragone_workbench.engines.logs import crash_report
+        from paragone_workbench.engines.failures import crash_report
 
         error = context.get("exception")
         text = "".join(traceback.format_exception(error)) if error else str(context.get("message"))
@@ -369,7 +364,7 @@ class ProgramApp(OwnErrorsApp):
         """Return a short message for the terminal; write the traceback to a file, for a bug report."""
         from rich.text import Text
 
-        from paragone_workbench.engines.logs import crash_report
+        from paragone_workbench.engines.failures import crash_report
 
         report = crash_report(traceback.format_exc())
         return Text(f"paragone: An internal error ended the program. Conversations are saved; {report}")

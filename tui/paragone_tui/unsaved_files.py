@@ -1,4 +1,4 @@
-"""Offers files for the conversations that could not be saved, once the screen is closed."""
+"""Opens the history in the background, and offers files for conversations that could not be saved."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from paragone import InputError, ParagoneError
-from paragone.wording import counted, quoted, size_text
+from paragone.texts import counted, quoted, size_text
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.output_file import FileExists, check_target
+from paragone_workbench.output_file import FileExists, check_target
 from paragone_workbench.store.records import SavedConversation
 
 
@@ -84,7 +84,7 @@ def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[
 
 
 async def _document(conversation: SavedConversation, find: BackendLookup) -> list[str]:
-    from paragone_workbench.experiments.replaying.document import document_of_unsaved
+    from paragone_workbench.experiments.document import document_of_unsaved
 
     return [piece async for piece in document_of_unsaved(conversation, find)]
 

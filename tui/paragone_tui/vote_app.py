@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from paragone import ParagoneError
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.program_app import ProgramApp
-from paragone_tui.screens.vote.experiment import ExperimentVote
+from paragone_tui.screens.vote import ExperimentVote
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
 from paragone_workbench.store.history import History

@@ -11,8 +11,8 @@ from paragone_workbench.engines.definitions import resolve, with_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.runs.execute import Execution
-from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.scheduling import EnginePool
 
 
 class Workbench(EnginePool):

@@ -19,9 +19,8 @@ from paragone import (
 from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.threads import in_daemon_thread
-from paragone_remote.http.http_library import find_http_library, import_http_library
-from paragone_remote.llama_server.llama_server_options import CAPABILITIES, LlamaServerLoadOptions
-from paragone_remote.openai_api.openai_options import OpenAISampling
+from paragone_remote.backend import find_http_library, import_http_library
+from paragone_remote.options import CAPABILITIES, LlamaServerLoadOptions, OpenAISampling
 
 
 class LlamaServerBackend(Backend):
@@ -36,8 +35,7 @@ class LlamaServerBackend(Backend):
 
     async def probe(self, python: str | None = None) -> Probe:
         """Find the llama-server that is used if the option `program` is not set, and call it for its version and devices."""
-        from paragone_remote.llama_server.executable.devices import described
-        from paragone_remote.llama_server.executable.program import find_program
+        from paragone_remote.llama_server.executable import described, find_program
 
         if not (client := find_http_library()).usable:
             return client
@@ -51,19 +49,19 @@ class LlamaServerBackend(Backend):
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the GGUF models in these folders and their subfolders."""
-        from paragone.gguf.files import find_models
+        from paragone.gguf import find_models
 
         return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
 
     def model_folders(self) -> Sequence[str]:
         """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
-        from paragone.gguf.files import usual_folders
+        from paragone.gguf import usual_folders
 
         return usual_folders()
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
         """Check the option `arguments`."""
-        from paragone_remote.llama_server.arguments import check_arguments
+        from paragone_remote.llama_server.command_line import check_arguments
 
         check_arguments(build(LlamaServerLoadOptions, options).arguments)
 

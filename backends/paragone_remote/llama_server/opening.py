@@ -1,36 +1,91 @@
-"""Open a model in a new llama-server."""
+"""An open model in a llama-server of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
-from paragone import Caution, InputError, LoadedModel, OnProgress, OpenEngine, OpenRequest, WeightsFile
-from paragone.cores import physical_cores
-from paragone.gguf.files import check_model, parts
-from paragone.gguf.header import Header
-from paragone.network.guard import GUARD
-from paragone.options import build
-from paragone_remote.engine import RemoteModel
-from paragone_remote.http.transport import connected
-from paragone_remote.llama_server.command_line import command_line
-from paragone_remote.llama_server.engine import LlamaServerEngine
-from paragone_remote.llama_server.executable.devices import build_of, devices_of
-from paragone_remote.llama_server.executable.program import LlamaServerProgram, find_program, with_flags
-from paragone_remote.llama_server.llama_server_options import (
-    CAPABILITIES,
-    LlamaServerLoadOptions,
-    with_defaults,
+import httpx
+
+from paragone import (
+    Caution,
+    InputError,
+    LoadedModel,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
+    RunRequest,
+    RunSettings,
+    WeightsFile,
 )
-from paragone_remote.llama_server.server_process.listening import listen_at
-from paragone_remote.llama_server.server_process.process import ServerProcess
-from paragone_remote.llama_server.server_process.server_log import draft_problem, facts_in_log
-from paragone_remote.llama_server.server_process.sharing import Share, take_share
-from paragone_remote.openai_api.embeddings import computes_embeddings
-from paragone_remote.openai_api.servers.identity import identity_of
-from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify
-from paragone_remote.server_text import lines
+from paragone.gguf import Header, check_model, parts
+from paragone.network import GUARD
+from paragone.options import build
+from paragone.threads import physical_cores
+from paragone_remote.engine import RemoteModel
+from paragone_remote.faults import Fault, IncompleteAnswer
+from paragone_remote.llama_server.command_line import command_line
+from paragone_remote.llama_server.executable import (
+    LlamaServerProgram,
+    build_of,
+    devices_of,
+    find_program,
+    with_flags,
+)
+from paragone_remote.llama_server.process import (
+    ServerProcess,
+    Share,
+    draft_problem,
+    facts_in_log,
+    listen_at,
+    take_share,
+)
+from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
+from paragone_remote.openai_api.requests import RefusedFields
+from paragone_remote.openai_api.servers import ServerProperties, find_models, identify, identity_of
+from paragone_remote.options import CAPABILITIES, LlamaServerLoadOptions, OpenAISampling, lines, with_defaults
+from paragone_remote.transport import connected
+
+_END_S = 1.0
+"""Seconds to wait for the end of a process whose connection broke."""
+
+
+class LlamaServerEngine(OpenAIEngine):
+    """A model in a llama-server that ends with the engine, or with the last engine that shares the server."""
+
+    def __init__(self, model: RemoteModel, share: Share, *, server: ServerProperties, raw: bool) -> None:
+        """Create an engine, which owns its share and the HTTP client of the model."""
+        super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
+        self._share = share
+        self._server_process = share.server
+
+    def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
+        return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
+
+    async def _fault(self, error: Exception, *, begun: bool) -> Fault:
+        broken = isinstance(error, httpx.TransportError | IncompleteAnswer)
+        if broken and await self._server_process.process.ended(_END_S):
+            return Fault(self._server_process.error())
+        return await super()._fault(error, begun=begun)
+
+    async def ended(self) -> ParagoneError:
+        """Wait until the server's process has ended, and return why."""
+        await self._server_process.process.ended()
+        return self._server_process.error()
+
+    async def close(self) -> None:
+        """End the server, which frees its memory, unless another engine uses the server."""
+        await super().close()
+        await self._share.release()
+
+    def _require_open(self) -> None:
+        """Raise EngineError if the engine is closed, EngineCrashed if the server has ended."""
+        super()._require_open()
+        if self._server_process.process.has_ended:
+            raise self._server_process.error()
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:

@@ -18,12 +18,11 @@ from paragone import (
     PullProgress,
 )
 from paragone.hooks import hookimpl
-from paragone_remote.backend import EndpointBackend
-from paragone_remote.http.http_library import import_http_library
-from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
+from paragone_remote.backend import EndpointBackend, import_http_library
+from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling
 
 if TYPE_CHECKING:
-    from paragone_remote.http.transport import EndpointClient
+    from paragone_remote.transport import EndpointClient
 
 
 _PATIENCE = 5.0
@@ -43,7 +42,7 @@ class OllamaBackend(EndpointBackend):
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
         """List the models of the server on this machine; empty if there is no server, or if the server does not answer."""
-        from paragone_remote.ollama_api.local_server import listens, local_url
+        from paragone_remote.ollama_api.client import listens, local_url
 
         url = local_url()
         if not await listens(url):
@@ -59,7 +58,7 @@ class OllamaBackend(EndpointBackend):
     async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
         """Tell a server to download a model."""
         await import_http_library()
-        from paragone_remote.ollama_api.pulling import pull
+        from paragone_remote.ollama_api.client import pull
 
         async for progress in pull(model, options):
             yield progress
@@ -72,7 +71,7 @@ class OllamaBackend(EndpointBackend):
         return await open_model(request, on_progress)
 
     async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        from paragone_remote.ollama_api.description import describe
+        from paragone_remote.ollama_api.client import describe
 
         return *await describe(http), True
 

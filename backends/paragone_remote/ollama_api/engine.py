@@ -19,21 +19,28 @@ from paragone import (
     TokenizedText,
     TokenizeRequest,
 )
-from paragone.chat.sampling import draw_seed
-from paragone.json_fields import JsonObject, count_at, duration_at
-from paragone_remote.answers.continued import (
+from paragone.json_values import JsonObject, count_at, duration_at
+from paragone.shared_options import draw_seed
+from paragone_remote.answers import (
     MAY_NOT_CONTINUE,
+    AskPrompt,
+    RenderedPrompt,
     continues_answer,
     refuse_unfinished_thinking,
+    set_options,
 )
-from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt, set_options
-from paragone_remote.engine import RemoteEngine, RemoteModel
-from paragone_remote.ollama_api.ollama_options import OllamaSampling
-from paragone_remote.ollama_api.protocol.chats import NANO, make_body, read_finish, read_tokens
-from paragone_remote.ollama_api.protocol.client import OllamaClient
-from paragone_remote.ollama_api.protocol.continued_answers import leaves_open, raw_body, raw_prompt
-from paragone_remote.ollama_api.protocol.model_details import find_model, identity_of
-from paragone_remote.server_changes import Identity
+from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
+from paragone_remote.ollama_api.chats import (
+    NANO,
+    leaves_open,
+    make_body,
+    raw_body,
+    raw_prompt,
+    read_finish,
+    read_tokens,
+)
+from paragone_remote.ollama_api.client import OllamaClient, find_model, identity_of
+from paragone_remote.options import OllamaSampling
 
 _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02 seconds."""

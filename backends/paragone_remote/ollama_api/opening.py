@@ -1,11 +1,11 @@
-"""Load a model on an Ollama server, and read how the server actually loaded it."""
+"""Loads and unloads models on an Ollama server."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from paragone import (
     Caution,
@@ -18,36 +18,57 @@ from paragone import (
     OpenRequest,
     ParagoneError,
 )
-from paragone.json_fields import JsonObject, count_at, text_at, texts_at
+from paragone.json_values import JsonObject, count_at, text_at, texts_at
 from paragone.options import build
-from paragone.wording import size_text
-from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import RemoteModel
-from paragone_remote.http.replies import await_reply
-from paragone_remote.http.transport import connected
-from paragone_remote.loading.hold import Hold
-from paragone_remote.ollama_api.engine import OllamaEngine
-from paragone_remote.ollama_api.loader import OllamaLoader
-from paragone_remote.ollama_api.ollama_options import DEFAULT_CONTEXT, OllamaLoadOptions
-from paragone_remote.ollama_api.protocol.chats import modelfile_parameters
-from paragone_remote.ollama_api.protocol.client import (
+from paragone.texts import size_text
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.engine import Hold, ModelLoader, RemoteModel
+from paragone_remote.faults import await_reply
+from paragone_remote.ollama_api.chats import modelfile_parameters
+from paragone_remote.ollama_api.client import (
     RENDERS,
     SUPPORTS_TRUNCATE,
     OllamaClient,
-    capabilities_of,
-    read_version,
-)
-from paragone_remote.ollama_api.protocol.model_details import (
     architecture,
+    capabilities_of,
     find_model,
     full_name,
     identity_of,
     parameters,
+    pull_command,
+    read_version,
     trained_context,
     weights_of,
 )
-from paragone_remote.ollama_api.pulling import pull_command
-from paragone_remote.server_text import lines, plain
+from paragone_remote.ollama_api.engine import OllamaEngine
+from paragone_remote.options import DEFAULT_CONTEXT, OllamaLoadOptions, lines, plain
+from paragone_remote.transport import connected
+
+
+class OllamaLoader(ModelLoader):
+    """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
+
+    def __init__(self, client: OllamaClient, base: Mapping[str, Json]) -> None:
+        """Create a loader. `base` has the model and its load options."""
+        super().__init__(client.http)
+        self._client = client
+        self._base = base
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models that are loaded."""
+        running = await await_reply(self.endpoint, self._client.running())
+        return frozenset(full_name(text_at(entry, "model")) for entry in running)
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Load the model with its options. Ollama reloads a model that is loaded with other options."""
+        del on_progress
+        seconds = self.endpoint.options.load_timeout
+        await await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
+
+    async def unload(self, model: str) -> None:
+        """Unload a model."""
+        await await_reply(self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model)
+
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
 """Ollama's template for a model without a chat template."""

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from paragone import Backend, Capabilities, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, PullProgress
 from paragone.hooks import hookimpl
-from paragone_remote.backend import EndpointBackend
-from paragone_remote.http.http_library import import_http_library
-from paragone_remote.openai_api.openai_options import OpenAILoadOptions, OpenAISampling
+from paragone_remote.backend import EndpointBackend, import_http_library
+from paragone_remote.options import OpenAILoadOptions, OpenAISampling
 
 if TYPE_CHECKING:
-    from paragone_remote.http.transport import EndpointClient
+    from paragone_remote.transport import EndpointClient
 
 
 class OpenAIBackend(EndpointBackend):
@@ -49,14 +48,14 @@ class OpenAIBackend(EndpointBackend):
     async def pull(self, model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
         """Tell LM Studio to download a model. Other servers cannot download models."""
         await import_http_library()
-        from paragone_remote.openai_api.downloading import pull
+        from paragone_remote.openai_api.opening import pull
 
         async for progress in pull(model, options):
             yield progress
 
     async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        from paragone_remote.openai_api.loaders.loader_of import loader_of
-        from paragone_remote.openai_api.servers.server import find_models, identify
+        from paragone_remote.openai_api.opening import loader_of
+        from paragone_remote.openai_api.servers import find_models, identify
 
         models = await find_models(http)
         server = await identify(http)

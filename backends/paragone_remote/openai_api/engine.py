@@ -1,7 +1,8 @@
-"""An open model at an OpenAI-compatible server."""
+"""Embeddings from OpenAI-compatible servers: https://platform.openai.com/docs/api-reference/embeddings."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import time
@@ -26,38 +27,87 @@ from paragone import (
     TopTokensRequest,
     Vocabulary,
 )
+from paragone.json_values import JsonObject, count_at, objects_at
 from paragone.options import build
-from paragone_remote.answers.continued import (
+from paragone_remote.answers import (
     MAY_NOT_CONTINUE,
+    AskPrompt,
+    RenderedPrompt,
     continues_answer,
+    embeddings_of,
     refuse_unfinished_thinking,
+    tokens_of,
 )
-from paragone_remote.answers.run_settings import AskPrompt, RenderedPrompt
-from paragone_remote.answers.token_events import tokens_of
-from paragone_remote.engine import RemoteEngine, RemoteModel
-from paragone_remote.http.faults import FAULTS, IncompleteAnswer, explain
-from paragone_remote.http.replies import await_reply
-from paragone_remote.http.timeouts import Stopped, Wait
-from paragone_remote.http.transport import Refusal
-from paragone_remote.openai_api.completions.effective_settings import settings_of, with_seed
-from paragone_remote.openai_api.completions.refused_fields import RefusedFields
-from paragone_remote.openai_api.completions.requests import (
+from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
+from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
+from paragone_remote.openai_api.requests import (
+    RefusedFields,
     chat_body,
     completion_body,
     continues,
     raw_prompt,
+    settings_of,
+    with_seed,
 )
-from paragone_remote.openai_api.completions.stream_parts import StreamedAnswer, progress_in
-from paragone_remote.openai_api.completions.streams import repeat_for_error, streamed
-from paragone_remote.openai_api.embeddings import embeddings_from
-from paragone_remote.openai_api.openai_options import OpenAISampling
-from paragone_remote.openai_api.servers.identity import identity_of
-from paragone_remote.openai_api.servers.ollama_context import FINGERPRINT, context_in_use
-from paragone_remote.openai_api.servers.queue import SlotsQuery, with_queue
-from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify_again
-from paragone_remote.openai_api.tokenization.prompts import Prompts, has_images
-from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens, top_tokens_after
-from paragone_remote.server_changes import Identity
+from paragone_remote.openai_api.servers import (
+    FINGERPRINT,
+    ServerProperties,
+    SlotsQuery,
+    context_in_use,
+    find_models,
+    identify_again,
+    identity_of,
+    with_queue,
+)
+from paragone_remote.openai_api.streams import StreamedAnswer, progress_in, repeat_for_error, streamed
+from paragone_remote.openai_api.tokenization import Prompts, has_images, reports_top_tokens, top_tokens_after
+from paragone_remote.options import OpenAISampling
+from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
+
+_PATH = "/embeddings"
+_PATIENCE = 10.0
+"""Seconds to wait for the reply to a request that computes nothing."""
+_UNFIT = ("llama-cpp-python", "TabbyAPI")
+"""Kinds of servers whose embeddings are not used.
+
+llama-cpp-python silently cuts a text that is longer than a batch, and with most models returns a vector for each token.
+TabbyAPI computes embeddings with another model than the model that answers.
+"""
+
+
+async def computes_embeddings(http: httpx.AsyncClient, server: ServerProperties, model: str) -> bool:
+    """Whether a server computes embeddings, or may compute them. Never raises.
+
+    The request to a llama-server has no input, so that nothing is computed. A llama-server with `--embeddings` and a
+    pooling replies that the input is missing; any other llama-server gives another reason. Other kinds of servers may
+    compute embeddings.
+    """
+    if server.kind != "llama-server":
+        return server.kind not in _UNFIT
+    try:
+        await Wait().within(_PATIENCE, http.post(_PATH, json={"model": model}))
+    except Refusal as refusal:
+        return refusal.status == httpx.codes.BAD_REQUEST and "must be provided" in refusal.body
+    except FAULTS:
+        pass
+    return False
+
+
+async def embeddings_from(http: httpx.AsyncClient, model: str, request: EmbedRequest) -> Embeddings:
+    """Return the embeddings of texts or tokens. Raises the exceptions in `faults.FAULTS`."""
+    inputs: list[Json] = [*request.inputs]
+    body = {"model": model, "input": inputs, "encoding_format": "float"}
+    reply = await http.post(_PATH, json=body)
+    return await asyncio.to_thread(lambda: _read(data_of(reply), len(inputs)))
+
+
+def _read(reply: JsonObject, texts: int) -> Embeddings:
+    by_index = {count_at(entry, "index"): entry.get("embedding") for entry in objects_at(reply, "data")}
+    if set(by_index) != set(range(texts)):
+        raise InvalidReply("embeddings of other texts than requested")
+    tokens = count_at(reply, "usage", "prompt_tokens")
+    return embeddings_of((by_index[index] for index in range(texts)), tokens, texts=texts)
+
 
 _INTERRUPTS = (
     "The server cancels an answer when the next request arrives, unless it was started with "

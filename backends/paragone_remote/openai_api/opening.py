@@ -1,43 +1,101 @@
-"""Open a model at an OpenAI-compatible server, and find out its properties."""
+"""Choose the loader for the models of a server."""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
 import time
-from collections.abc import Iterator, Sequence
+import urllib.parse
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from paragone import (
     Capabilities,
     Caution,
+    EngineError,
     InputError,
+    Json,
     LoadedModel,
     LoadProgress,
     ModelInfo,
     OnProgress,
     OpenEngine,
     OpenRequest,
+    PullProgress,
 )
+from paragone.json_values import count_at, text_at
 from paragone.options import build
-from paragone_remote.endpoints.endpoint import Endpoint, make_endpoint
-from paragone_remote.engine import RemoteModel
-from paragone_remote.http.faults import Loading
-from paragone_remote.http.transport import EndpointClient, connected
-from paragone_remote.loading.hold import Hold
-from paragone_remote.openai_api.completions.effective_settings import HONOUR_SEEDS
-from paragone_remote.openai_api.completions.refused_fields import RefusedFields
-from paragone_remote.openai_api.completions.requests import TAKE_IDS, continues
-from paragone_remote.openai_api.embeddings import computes_embeddings
-from paragone_remote.openai_api.engine import OpenAIEngine
-from paragone_remote.openai_api.loaders.loader_of import loader_of
-from paragone_remote.openai_api.openai_options import OpenAILoadOptions
-from paragone_remote.openai_api.servers.identity import identity_of
-from paragone_remote.openai_api.servers.launching import Launch, find_launch
-from paragone_remote.openai_api.servers.server import ServerProperties, find_models, identify, of_model
-from paragone_remote.openai_api.tokenization.prompts import tokenizes
-from paragone_remote.openai_api.tokenization.top_tokens import reports_top_tokens
-from paragone_remote.server_text import lines, plain
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.engine import Hold, ModelLoader, RemoteModel
+from paragone_remote.faults import Loading, await_data, optional_data
+from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
+from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
+from paragone_remote.openai_api.requests import HONOUR_SEEDS, TAKE_IDS, RefusedFields, continues
+from paragone_remote.openai_api.servers import (
+    Launch,
+    ServerProperties,
+    find_launch,
+    find_models,
+    identify,
+    identity_of,
+    of_model,
+)
+from paragone_remote.openai_api.tokenization import reports_top_tokens, tokenizes
+from paragone_remote.options import OpenAILoadOptions, lines, plain
+from paragone_remote.transport import EndpointClient, connected
+
+
+async def loader_of(http: EndpointClient, server: ServerProperties) -> ModelLoader | None:
+    """Return the loader for the models of a server; None if the server loads no models on demand."""
+    if server.routes:
+        return RouterLoader(http)
+    if server.kind == "llama-swap":
+        return LlamaSwapLoader(http)
+    if server.kind == "LM Studio":
+        described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
+        # LM Studio before 0.4.0 lacks this path, and loads a model with its first request.
+        if isinstance(described.get("models"), list):
+            return LmStudioLoader(http)
+    return None
+
+
+_PAUSE_S = 0.5
+"""Seconds between two requests for the progress of the download."""
+
+
+async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+    """Yield the progress of the download. LM Studio offers no way to stop a download.
+
+    Raises InputError if the server downloads no models, and EngineError if the download fails.
+    """
+    endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
+    at = f"The server at {endpoint.origin}"
+    async with EndpointClient(endpoint) as http:
+        await find_models(http)  # raises if the server does not answer
+        server = await identify(http)
+        loader = await loader_of(http, server)
+        if loader is None or not loader.downloads:
+            raise InputError(
+                f"{at} downloads no models on request.",
+                hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
+            )
+        url = f"{endpoint.root}/api/v1/models/download"
+        job = await await_data(endpoint, http.post(url, json={"model": model}), model=model)
+        name = urllib.parse.quote(plain(text_at(job, "job_id")), safe="")
+        while (status := plain(text_at(job, "status"))) in ("downloading", "paused"):
+            done, total = count_at(job, "downloaded_bytes"), count_at(job, "total_size_bytes")
+            yield PullProgress(status=status, done=done or 0, total=total or None)
+            if not name:
+                raise EngineError(f"{at} does not report the progress of its download of {model!r}.")
+            await asyncio.sleep(_PAUSE_S)
+            job = await await_data(endpoint, http.get(f"{url}/status/{name}"))
+        if status not in ("completed", "already_downloaded"):
+            raise EngineError(
+                f"{at} did not download {endpoint.quote(model)!r}: the download's status is "
+                f"{endpoint.quote_error(status) or 'missing'}.",
+                hint="LM Studio's window or log says why.",
+            )
+
 
 _PAUSE = 0.5
 """Seconds between two requests to a server that is loading its model."""

@@ -11,7 +11,7 @@ fixtures with `pytest_asyncio.fixture(loop_scope="class")`. A fixture with `scop
 import pytest
 
 # Register the modules before they are imported, so that a failed assertion shows the compared values.
-for _module in ("checks", "noise", "runs", "subject"):
+for _module in ("answers", "opening", "probabilities", "runs", "subject"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from paragone.testing.conformance import BackendConformance  # noqa: E402

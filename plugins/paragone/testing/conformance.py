@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from paragone.testing.checks.answers import AnswerChecks
-from paragone.testing.checks.declarations import DeclarationChecks
-from paragone.testing.checks.distributions import DistributionChecks
-from paragone.testing.checks.embeddings import EmbeddingChecks
-from paragone.testing.checks.estimating import EstimateChecks
-from paragone.testing.checks.loading import LoadingChecks
-from paragone.testing.checks.opening import OpeningChecks
-from paragone.testing.checks.probabilities import ProbabilityChecks
-from paragone.testing.checks.refusals import RefusalChecks
-from paragone.testing.checks.run_settings import ReportChecks
-from paragone.testing.checks.scoring import ScoreChecks
-from paragone.testing.checks.stopping import StoppingChecks
-from paragone.testing.checks.top_tokens import TopTokensChecks
+from paragone.testing.answers import AnswerChecks, RefusalChecks, ReportChecks, StoppingChecks
+from paragone.testing.opening import (
+    DeclarationChecks,
+    EmbeddingChecks,
+    EstimateChecks,
+    LoadingChecks,
+    OpeningChecks,
+)
+from paragone.testing.probabilities import DistributionChecks, ProbabilityChecks, ScoreChecks, TopTokensChecks
 
 
 @pytest.mark.asyncio(loop_scope="class")

@@ -10,8 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paragone.worker.environment import Build, Environment
-    from paragone.worker.native import NativeBackend
+    from paragone.worker.native import Build, Environment, NativeBackend
 
 __all__ = ["Build", "Environment", "NativeBackend"]
 
@@ -19,6 +18,5 @@ __all__ = ["Build", "Environment", "NativeBackend"]
 def __getattr__(name: str) -> object:
     """Import a class when it is first used: only the application uses these classes, which import asyncio."""
     if name in __all__:
-        module = "native" if name == "NativeBackend" else "environment"
-        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        return getattr(importlib.import_module(f"{__name__}.native"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,4 @@
-"""The application's side of a worker: sends jobs, and yields the messages of each job.
-
-Every job ends with an answer or an error.
-"""
+"""Send messages to a worker so that a failed write loses no received messages."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from typing import TypeAlias, TypeVar, cast
 
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Value, to_json
-from paragone.worker.jobs import JobKind
 from paragone.worker.process import GRACE, EngineProcess
 from paragone.worker.protocol import (
     VERSION,
@@ -24,6 +20,7 @@ from paragone.worker.protocol import (
     Failed,
     FilledSlot,
     Hello,
+    JobKind,
     Pong,
     Progress,
     WorkerCommand,
@@ -31,7 +28,36 @@ from paragone.worker.protocol import (
     dump_command,
     load_message,
 )
-from paragone.worker.sender import Sender
+
+
+class Sender:
+    """The application's socket for sending.
+
+    If a write fails because the process has just ended, an asyncio transport drops all received data,
+    which may contain the worker's last messages. The sender therefore has its own descriptor.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection.dup()
+        self._socket.setblocking(False)
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self._task = asyncio.create_task(self._send())
+        self._task.add_done_callback(lambda task: self._socket.close())
+
+    def send(self, message: bytes) -> None:
+        """Queue a message for sending. Has no effect if the process has ended."""
+        self._waiting.put_nowait(message)
+
+    def close(self) -> None:
+        """Stop sending."""
+        self._task.cancel()
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # the reader reports the end of the process
+            while True:
+                await loop.sock_sendall(self._socket, await self._waiting.get())
+
 
 R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)

@@ -1,4 +1,4 @@
-"""The base class of backends whose engine runs in a worker process."""
+"""The base class of backends whose engine runs in a worker process, and the environment that its library needs."""
 
 from __future__ import annotations
 
@@ -8,38 +8,83 @@ import dataclasses
 import tempfile
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
 from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
-from paragone.network.guard import GUARD
+from paragone.events import Event, LoadProgress
+from paragone.models import LoadedModel, MemoryEstimate, ModelInfo
+from paragone.network import GUARD
 from paragone.options import build
-from paragone.threads import in_daemon_thread
-from paragone.values.embeddings import Embeddings
-from paragone.values.events import Event, LoadProgress
-from paragone.values.memory import MemoryEstimate
-from paragone.values.messages import (
+from paragone.requests import (
     DistributionsRequest,
+    Embeddings,
     EmbedRequest,
     LogitsBlock,
     OpenRequest,
     RunRequest,
     ScoreRequest,
+    TokenizedText,
     TokenizeRequest,
+    Vocabulary,
 )
-from paragone.values.models import LoadedModel, ModelInfo
-from paragone.values.tokens import TokenizedText, Vocabulary
+from paragone.threads import in_daemon_thread
 from paragone.wire import Value
-from paragone.worker import jobs
+from paragone.worker import protocol as jobs
 from paragone.worker.client import Worker
-from paragone.worker.environment import Environment
-from paragone.worker.jobs import JobKind, Nothing, SharedDistributions
 from paragone.worker.process import start_worker
-from paragone.worker.protocol import Events, FilledSlot, Progress
-from paragone.worker.shared import SharedBuffer
+from paragone.worker.protocol import (
+    Events,
+    FilledSlot,
+    JobKind,
+    Nothing,
+    Progress,
+    SharedBuffer,
+    SharedDistributions,
+)
 
-__all__ = ["NativeBackend"]
+__all__ = ["Build", "Environment", "NativeBackend"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A set of compatible requirements for one major version of CUDA."""
+
+    cuda: str
+    """The major version, such as `12`."""
+    driver: int
+    """The oldest NVIDIA driver that can run this build, as the first number of the driver's version."""
+    requirements: tuple[str, ...]
+    """Requirements to install, in pip's notation."""
+    download: int
+    """Approximate size of the download in bytes."""
+    disk: int
+    """Approximate size of the installation in bytes."""
+    toolkit: str = ""
+    """Folder below `site-packages` of the CUDA toolkit, including nvcc, that the requirements install.
+
+    Empty if the requirements install no toolkit.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The packages to install, the supported interpreters, and the modules to check."""
+
+    builds: tuple[Build, ...]
+    """The available builds, the newest CUDA first."""
+    pythons: tuple[str, ...]
+    """Versions of Python for which all packages exist, such as `3.12`; the best first."""
+    modules: tuple[str, ...]
+    """Modules that are imported in this order to check the finished environment."""
+    compiles: bool = False
+    """Whether a package compiles code when it is used.
+
+    Such a package needs g++, and nvcc of the build's CUDA version.
+    """
+
 
 R = TypeVar("R", bound=Value)
 

@@ -1,4 +1,4 @@
-"""A worker's process: its start, its log, and the error for its end."""
+"""The processes of engines: a worker, or a foreign program such as a server; their start, their log, and the error for their end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import re
 import signal
 import socket
 import sys
@@ -18,8 +19,68 @@ from weakref import WeakSet
 
 from paragone.crash_causes import CrashCause, find_cause
 from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneError
-from paragone.network.guard import GUARD
-from paragone.worker.variables import passed_variables
+from paragone.network import GUARD, Confinement
+from paragone.worker.child_process.confinement import LAYER
+
+__all__ = [
+    "EngineProcess",
+    "GRACE",
+    "HEAD_BYTES",
+    "LOG_CHECK",
+    "LOG_LIMIT",
+    "ProgramProcess",
+    "TAIL_BYTES",
+    "TAIL_LINES",
+    "TOO_OLD",
+    "closed_offline",
+    "kill_processes",
+    "network_word",
+    "passed_variables",
+    "start_worker",
+    "try_confinement",
+]
+
+
+_ADDED = "PARAGONE_PASS_ENV"
+"""The variable in which users list more variables to inherit, separated by commas.
+
+`NAME_*` means all variables that begin with `NAME_`.
+"""
+
+_SYSTEM = (
+    "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TERM NO_COLOR TMPDIR TMP TEMP XDG_* "
+    "LD_LIBRARY_PATH LD_PRELOAD DYLD_* MALLOC_* GLIBC_TUNABLES LOCPATH NIX_* PYTHON* VIRTUAL_ENV PARAGONE_*"
+)
+_COMPUTING = (
+    "OMP_* GOMP_* KMP_* MKL_* OPENBLAS_* GOTO_* BLIS_* VECLIB_* NUMEXPR_* NUMBA_* "
+    "CUDA_* CUDART_* NVIDIA_* NCCL_* CUBLAS_* HIP_* ROCM_* ROCR_* HSA_* AMD_* GPU_* RADV_* "
+    "VK_* MESA_* SYCL_* ONEAPI_* ZE_* LEVEL_ZERO_* OCL_* METAL_* MTL_* ASCEND_* MUSA_*"
+)
+_LIBRARIES = (
+    "GGML_* LLAMA_CACHE LLAMA_LOG_* LLAMA_CPP_* XLLAMACPP_* MTMD_* TORCH_* PYTORCH_* TRITON_* EXLLAMA* EXL2_* EXL3_* "
+    "HF_HOME HF_HUB_CACHE HUGGINGFACE_HUB_CACHE TRANSFORMERS_CACHE TOKENIZERS_* SAFETENSORS_*"
+)
+_COMPILING = "CC CXX CPP CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LIBRARY_PATH CPATH *_INCLUDE_PATH MAX_JOBS NINJA_STATUS NVCC_*"
+
+_SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
+"""Names of variables that are excluded even if a wildcard of this list matches."""
+
+
+def passed_variables() -> dict[str, str]:
+    """Return those of this process's variables that an engine's process inherits."""
+    own = " ".join((_SYSTEM, _COMPUTING, _LIBRARIES, _COMPILING))
+    listed = _pattern(own.split())
+    added = _pattern([name for name in re.split(r"[,\s]+", os.environ.get(_ADDED, "")) if name])
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if added.fullmatch(name) or (listed.fullmatch(name) and not _SECRET.search(name))
+    }
+
+
+def _pattern(names: list[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names) or r"(?!)")
+
 
 GRACE = 2.0
 """Seconds that a process has to stop its job or to end before it is killed."""
@@ -276,3 +337,110 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _start_launcher(command: Sequence[str], *, network: bool) -> list[str]:
+    """Return the command that starts a program, with or without the network, and makes the program end with this process."""
+    launcher = str(Path(__file__).with_name("child_process") / "launcher.py")
+    # -S: the launcher imports only the standard library
+    start = [sys.executable, "-S", launcher, str(os.getpid())]
+    return [*start, network_word(network), *command]
+
+
+def closed_offline(command: Sequence[str]) -> list[str]:
+    """Return the command that starts a program of the user. The program may use the network unless paragone is offline."""
+    return _start_launcher(command, network=False) if GUARD.is_offline else [*command]
+
+
+class ProgramProcess(EngineProcess):
+    """A running program, which ends with the application, even if the application is killed."""
+
+    _closing = False
+    _crash: EngineCrashed | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: str | None = None,
+        causes: Sequence[CrashCause] = (),
+        network: bool = True,
+    ) -> Self:
+        """Start a program, see `EngineProcess.launch`. Raises EngineError.
+
+        Without `network`, or while paragone is offline, the program can open only Unix sockets, if the system supports this
+        restriction.
+        """
+        try:
+            return await cls.launch(
+                _start_launcher(command, network=network), environment, log=log, causes=causes
+            )
+        except OSError as error:
+            raise EngineError(f"A new process cannot be started: {error.strerror}.") from error
+
+    def output(self) -> str:
+        """Return everything that the program has printed; empty after `close`."""
+        if self._log.closed:
+            return ""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def error(self) -> EngineError:
+        """Return the error for the program's end."""
+        if self._closing:
+            return EngineError("The engine was closed.")
+        self._crash = self._crash or self.crash()
+        return self._crash
+
+    async def close(self) -> None:
+        """End the program, which frees its memory. Never raises; may be called more than once."""
+        self._closing = True
+        self.send_signal(signal.SIGTERM)
+        await self.end()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program and to its own children."""
+        if not self.has_ended:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+
+_PATIENCE = 30.0
+"""Seconds that the trial may take on a busy machine."""
+
+
+async def try_confinement() -> Confinement:
+    """Start a process that closes the network to itself as workers do, and then tries to open sockets."""
+    script = Path(__file__).with_name("child_process") / "confinement.py"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-IS",
+            str(script),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return _failed(f"The trial could not be started: {error.strerror}.")
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            opened, errors = await process.communicate()
+    except TimeoutError:
+        return _failed(f"The trial gave no answer within {_PATIENCE:g} seconds.")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        last = (errors.decode(errors="replace").strip() or f"exit code {process.returncode}").splitlines()[-1]
+        return _failed(f"The system refuses it: {last}.")
+    if opened := opened.strip():
+        return _failed(f"The trial could open these sockets: {opened.decode()}.")
+    return Confinement(layer=LAYER, holds=True)
+
+
+def _failed(reason: str) -> Confinement:
+    return Confinement(layer=LAYER, holds=False, reason=reason)

@@ -1,25 +1,34 @@
-"""The protocol between the application and a worker: one JSON object per line, in both directions.
-
-The worker sends `Hello` first. The application starts the jobs of `paragone.worker.jobs`, one at a time. A job sends
-any number of `Progress` (load), `Events` (run, score) or `FilledSlot` (distributions), and ends with `Completed` or
-`Failed`.
-
-During a job, `stop` asks the job to stop, and has no answer of its own; `taken` says that the application has read a slot
-of the shared buffer, which the worker may fill again. The worker answers `ping` with `Pong`, even while the engine
-computes. When the application closes the stream, the worker exits.
-
-The messages are named tuples, which delay the start of a worker less than dataclasses.
-"""
+"""The protocol between the application and a worker: one JSON object per line, and shared memory for large blocks of numbers."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import importlib
 import json
+import mmap
+import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
-from paragone.values.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
-from paragone.wire import Json, from_json, to_json
+from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
+from paragone.requests import (
+    DistributionsRequest,
+    EmbedRequest,
+    OpenRequest,
+    RunRequest,
+    ScoreRequest,
+    TokenizeRequest,
+)
+from paragone.wire import Json, Value, from_json, to_json
+
+if TYPE_CHECKING:
+    from paragone.backend import Probe
+    from paragone.models import LoadedModel, MemoryEstimate
+    from paragone.requests import Embeddings, TokenizedText, Vocabulary
+
 
 VERSION = 5
 """Version of the protocol. Increase this number with every incompatible change."""
@@ -183,3 +192,120 @@ def load_error(data: Mapping[str, Any]) -> ParagoneError:
     details = {name: data[name] for name in ("tokens", "context") if name in data}
     error: ParagoneError = _ERRORS[data["error"]](data["sentence"], hint=data["hint"], **details)
     return error
+
+
+R = TypeVar("R", bound=Value)
+A_co = TypeVar("A_co", bound=Value, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """The request of a job without a request, or the answer of a job without an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedDistributions:
+    """A request for distributions, and the path of the shared buffer for these distributions."""
+
+    request: DistributionsRequest
+    buffer: str
+
+
+class JobKind(NamedTuple, Generic[R, A_co]):
+    """A kind of job."""
+
+    name: str
+    request: type[R]
+    answer: str
+    """The type of the answer, as `module:Class`. The module is imported when an answer is read."""
+
+    def read_answer(self, data: Json) -> A_co:
+        """Return the answer in `data`. Raises TypeError or ValueError if `data` has another form."""
+        module, _, name = self.answer.partition(":")
+        return from_json(cast("type[A_co]", getattr(importlib.import_module(module), name)), data)
+
+
+_NOTHING = f"{__name__}:Nothing"
+
+PROBE: JobKind[Nothing, Probe] = JobKind("probe", Nothing, "paragone.backend:Probe")
+LOAD: JobKind[OpenRequest, LoadedModel] = JobKind("load", OpenRequest, "paragone.models:LoadedModel")
+ESTIMATE: JobKind[OpenRequest, MemoryEstimate] = JobKind(
+    "estimate", OpenRequest, "paragone.models:MemoryEstimate"
+)
+RUN: JobKind[RunRequest, Nothing] = JobKind("run", RunRequest, _NOTHING)
+SCORE: JobKind[ScoreRequest, Nothing] = JobKind("score", ScoreRequest, _NOTHING)
+TOKENIZE: JobKind[TokenizeRequest, TokenizedText] = JobKind(
+    "tokenize", TokenizeRequest, "paragone.requests:TokenizedText"
+)
+EMBED: JobKind[EmbedRequest, Embeddings] = JobKind("embed", EmbedRequest, "paragone.requests:Embeddings")
+VOCABULARY: JobKind[Nothing, Vocabulary] = JobKind("vocabulary", Nothing, "paragone.requests:Vocabulary")
+DISTRIBUTIONS: JobKind[SharedDistributions, Nothing] = JobKind("distributions", SharedDistributions, _NOTHING)
+
+
+SLOTS = 2
+SLOT_BYTES = 8 << 20
+"""Size of a slot in bytes: 8 rows of a vocabulary of 262,144 tokens."""
+
+_IN_MEMORY = "/dev/shm"  # noqa: S108 (Linux's file system in memory)
+
+
+class SharedBuffer:
+    """The shared file, mapped into the memory of this process."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._memory = mmap.mmap(descriptor, SLOTS * SLOT_BYTES)
+        self._view = memoryview(self._memory)
+
+    @classmethod
+    def create(cls) -> SharedBuffer:
+        """Create the file, which only the user can read. Raises OSError."""
+        if os.access(_IN_MEMORY, os.W_OK):
+            try:
+                return cls._create(_IN_MEMORY)
+            except OSError as error:
+                # By default, containers have little space in /dev/shm; there may also be a quota.
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+        return cls._create(None)
+
+    @classmethod
+    def _create(cls, folder: str | None) -> SharedBuffer:
+        import tempfile  # imported here because workers, which only open files, start faster without this import
+
+        descriptor, path = tempfile.mkstemp(prefix="paragone-", dir=folder)
+        try:
+            _allocate(descriptor, SLOTS * SLOT_BYTES)
+            return cls(path, descriptor)
+        except BaseException:
+            os.unlink(path)  # noqa: PTH108 (pathlib is slow to import)
+            raise
+        finally:
+            os.close(descriptor)
+
+    @classmethod
+    def open(cls, path: str) -> SharedBuffer:
+        """Map the file that the application created. Raises OSError."""
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            return cls(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def slot(self, number: int, size: int) -> memoryview:
+        """Return the first `size` bytes of a slot."""
+        start = number * SLOT_BYTES
+        return self._view[start : start + size]
+
+    def unlink(self) -> None:
+        """Remove the file's name; both mappings stay valid. May be called twice."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)  # noqa: PTH108 (pathlib is slow to import)
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Allocate the file's disk space: on a full disk, a write to a mapping without disk space would kill the process."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)

@@ -78,7 +78,7 @@ def real(sources, monkeypatch):
     exec(compile(ast.Module([function], []), "attn.py", "exec"), names)
     attn = module("exllamav2.attn", has_flash_attn=False, has_flash_attn_with_paged=False)
     monkeypatch.setattr(sys.modules["exllamav2"], "attn", attn, raising=False)
-    monkeypatch.delitem(sys.modules, "paragone_exllama.libraries.v2_attention", raising=False)
+    monkeypatch.delitem(sys.modules, "paragone_exllama.v2", raising=False)
 
     def mask(queries, past):
         """Return the mask that is passed to PyTorch's attention."""
@@ -104,7 +104,7 @@ def real(sources, monkeypatch):
         return given.pop()
 
     yield SimpleNamespace(attn=attn, mask=mask, params=params.Params)
-    sys.modules.pop("paragone_exllama.libraries.v2_attention", None)
+    sys.modules.pop("paragone_exllama.v2", None)
 
 
 def config():
@@ -115,7 +115,7 @@ def config():
 def test_attention_to_later_tokens_is_masked(real):
     # The library passes no mask. If a new version fixes that, the fix in the adapter can be removed.
     assert real.mask(512, 1024) is None
-    ours = importlib.import_module("paragone_exllama.libraries.v2_attention")
+    ours = importlib.import_module("paragone_exllama.v2")
     assert not ours.choose_attention(config(), SimpleNamespace(paged=None))
     assert real.mask(512, 1024).shape == (512, 1536)
     assert real.mask(5, 0).shape == (5, 5)
@@ -123,7 +123,7 @@ def test_attention_to_later_tokens_is_masked(real):
 
 
 def test_masks_of_images_are_unchanged(real):
-    ours = importlib.import_module("paragone_exllama.libraries.v2_attention")
+    ours = importlib.import_module("paragone_exllama.v2")
     ours.choose_attention(config(), SimpleNamespace(paged=None))
     image = real.params(1, 64, 0, None, None)
     image.cu_seqlens = States(2)
@@ -133,6 +133,6 @@ def test_masks_of_images_are_unchanged(real):
 
 def test_flash_attention_is_unchanged(real):
     real.attn.has_flash_attn = real.attn.has_flash_attn_with_paged = True
-    ours = importlib.import_module("paragone_exllama.libraries.v2_attention")
+    ours = importlib.import_module("paragone_exllama.v2")
     assert ours.choose_attention(config(), SimpleNamespace(paged=None))
     assert real.mask(512, 1024) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone_exllama.inference.run import ChunkSize
+from paragone_exllama.inference import ChunkSize
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from tests.wheels import write_wheel
 
 from paragone import EngineError, InputError, ParagoneError, Probe
 from paragone.worker import Build, Environment, NativeBackend
-from paragone_workbench.engines.environments import installation, installed, planning
-from paragone_workbench.engines.environments.process import run_command
+from paragone_workbench.engines import environment_creation as installation
+from paragone_workbench.engines import environment_creation as planning
+from paragone_workbench.engines import environments as installed
+from paragone_workbench.engines.environments import run_command
 from paragone_workbench.paths import data_folder
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from paragone_exllama.libraries.extension import extension_folder, release_lock
+from paragone_exllama.library import extension_folder, release_lock
 
 COMPILING = """
 import os, subprocess, sys

@@ -8,7 +8,7 @@ import pytest
 
 from paragone import InputError
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
-from paragone_exllama.model_folder.folders import check_folder
+from paragone_exllama.model_folder import check_folder
 
 V2, V3 = ExLlamaV2Backend(), ExLlamaV3Backend()
 

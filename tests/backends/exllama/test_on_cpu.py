@@ -28,10 +28,9 @@ from paragone import (
     fingerprint,
 )
 from paragone.testing import BackendConformance
-from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
-from paragone_exllama.exllama_options import ExLlamaV2LoadOptions
-from paragone_exllama.gpu.memory import v2_buffers
-from paragone_exllama.model_folder.folders import check_folder
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV2LoadOptions, ExLlamaV3Backend
+from paragone_exllama.model_folder import check_folder
+from paragone_exllama.vram import v2_buffers
 from paragone_workbench.paths import data_folder
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}

@@ -7,9 +7,8 @@ import pytest
 from tests.gguf_writer import gguf
 
 from paragone import Json, fingerprint
-from paragone_exllama.model_folder.folders import check_folder
-from paragone_exllama.model_folder.token_bytes import token_bytes
-from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
+from paragone_exllama.model_folder import check_folder
+from paragone_exllama.tokenizer import read_tokenizer_files, token_bytes
 
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 """Attributes of tokens in llama.cpp (`llama_token_attr`)."""
@@ -32,8 +31,8 @@ SENTENCEPIECE: dict[str, Json] = {
 def llama_cpp():
     """A function that opens the vocabulary of a GGUF in llama.cpp itself."""
     lib = pytest.importorskip("llama_cpp").llama_cpp
-    library = pytest.importorskip("paragone_llama_cpp.build.library")
-    vocab = pytest.importorskip("paragone_llama_cpp.model.vocab")
+    library = pytest.importorskip("paragone_llama_cpp.library")
+    vocab = pytest.importorskip("paragone_llama_cpp.context")
     library.load("native")
 
     @contextlib.contextmanager

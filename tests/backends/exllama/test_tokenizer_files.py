@@ -6,8 +6,8 @@ import os
 import pytest
 
 from paragone import InputError
-from paragone_exllama.model_folder.folders import check_folder
-from paragone_exllama.model_folder.tokenizer_files import read_tokenizer_files
+from paragone_exllama.model_folder import check_folder
+from paragone_exllama.tokenizer import read_tokenizer_files
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.options import build
-from paragone.testing.noise import BATCHES, Noise, noise_between
-from paragone_llama_cpp.c_api.loading import installed_builds
+from paragone.testing.runs import BATCHES, Noise, noise_between
+from paragone_llama_cpp.c_api import installed_builds
 
 
 class Stop(Cancelled):

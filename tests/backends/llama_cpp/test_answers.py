@@ -20,7 +20,7 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.options import as_values, build
-from paragone.testing.noise import FLOOR, check_agreement
+from paragone.testing.runs import FLOOR, check_agreement
 
 pytestmark = pytest.mark.model
 

@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from paragone import EngineError, InputError, OpenRequest
+from paragone_llama_cpp import c_api as loading
 from paragone_llama_cpp.backend import LlamaCppBackend
-from paragone_llama_cpp.build.instructions import instructions, other_build
-from paragone_llama_cpp.c_api import loading
-from paragone_llama_cpp.c_api.functions import Functions
-from paragone_llama_cpp.c_api.loading import InstalledBuild, installed_builds
-from paragone_llama_cpp.c_api.structures import ContextParams
+from paragone_llama_cpp.c_api import ContextParams, Functions, InstalledBuild, installed_builds
+from paragone_llama_cpp.library import instructions, other_build
 
 INSTALLED = installed_builds()
 
@@ -34,7 +32,7 @@ def only(monkeypatch):
 
 @pytest.mark.parametrize("build", INSTALLED, ids=str)
 def test_the_installed_builds_fit(build):
-    code = f"from paragone_llama_cpp.c_api.loading import load_build; print(load_build({build.name!r}))"
+    code = f"from paragone_llama_cpp.c_api import load_build; print(load_build({build.name!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{build}\n"
 
@@ -125,7 +123,7 @@ def test_the_instructions_are_read_from_the_system_information():
 def test_what_another_build_would_bring(tmp_path, monkeypatch):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
-    from paragone_llama_cpp.build import instructions as module
+    from paragone_llama_cpp import library as module
 
     native, prebuilt = InstalledBuild("native", "n", tmp_path), InstalledBuild("prebuilt", "p", tmp_path)
     monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
@@ -142,7 +140,7 @@ def test_what_another_build_would_bring(tmp_path, monkeypatch):
 
 
 def test_outside_of_a_clone_the_native_build_is_installed_by_pip_without_amx(tmp_path, monkeypatch):
-    from paragone_llama_cpp.build import instructions as module
+    from paragone_llama_cpp import library as module
 
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : avx512f amx_tile\n")

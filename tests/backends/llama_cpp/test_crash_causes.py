@@ -6,8 +6,7 @@ import pytest
 
 from paragone import OpenRequest
 from paragone.crash_causes import find_cause
-from paragone_llama_cpp.backend import LlamaCppBackend
-from paragone_llama_cpp.crash_causes import CRASH_CAUSES
+from paragone_llama_cpp.backend import CRASH_CAUSES, LlamaCppBackend
 
 SYSTEM_INFO = (
     "llama-cpp-python 0.3.36: CPU : AVX512 = 1 | AVX512_BF16 = 1 | AMX_INT8 = {} | LLAMAFILE = 1 | OPENMP = 1"

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from paragone import ContextOverflow, DistributionsRequest, InputError, TokenizeRequest, fingerprint
-from paragone.testing.noise import check_agreement
+from paragone.testing.runs import check_agreement
 
 pytestmark = pytest.mark.model
 
@@ -56,7 +56,7 @@ def count_contexts(chat, monkeypatch):
 
 
 def test_a_batch_is_computed_at_once(chat, monkeypatch, make_stop):
-    from paragone_llama_cpp.c_api.functions import lib
+    from paragone_llama_cpp.c_api import lib
 
     made = count_contexts(chat, monkeypatch)
     chat.engine._extra.close()
@@ -83,7 +83,7 @@ def test_the_context_has_the_size_of_the_window_and_is_reused(chat, monkeypatch)
 
 
 def test_the_memory_of_the_logits_is_bounded(chat, monkeypatch):
-    from paragone_llama_cpp.decoding import extra_context
+    from paragone_llama_cpp import decoding as extra_context
 
     made = count_contexts(chat, monkeypatch)
     monkeypatch.setattr(extra_context, "_LOGITS", 16 * 4 * chat.engine.vocabulary().size)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from paragone import ContextOverflow, EmbedRequest, EngineError, InputError, TokenizeRequest
-from paragone.gguf.header import Header
-from paragone_llama_cpp.decoding.embedding import pooling_of
+from paragone.gguf import Header
+from paragone_llama_cpp.decoding import pooling_of
 
 pytestmark = pytest.mark.model
 

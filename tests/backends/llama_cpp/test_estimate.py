@@ -17,8 +17,8 @@ from large_model import (
 )
 
 from paragone import DeviceMemory, EngineError, InputError, OpenRequest
-from paragone.worker.jobs import ESTIMATE
 from paragone.worker.native import WorkerEngine
+from paragone.worker.protocol import ESTIMATE
 from paragone_llama_cpp.backend import LlamaCppBackend
 
 pytestmark = pytest.mark.model
@@ -143,7 +143,7 @@ async def test_the_library_keeps_experts_in_main_memory(tmp_path):
 
 
 def test_experts_of_the_first_layers_lie_in_main_memory():
-    from paragone_llama_cpp.model.estimate import weights_by_device
+    from paragone_llama_cpp.estimate import weights_by_device
 
     tensors = {f"blk.{layer}.ffn_{name}_exps.weight": 100 for layer in range(3) for name in ("up", "down")}
     tensors |= {"blk.0.ffn_gate_inp.weight": 1, "blk.0.ffn_up_shexp.weight": 10, "output.weight": 5}
@@ -154,7 +154,7 @@ def test_experts_of_the_first_layers_lie_in_main_memory():
 
 def test_pages_of_other_files_are_not_released(tmp_path):
     """Only read-only mappings of the named files are released; what is in them stays readable."""
-    from paragone_llama_cpp.model.mapped_file import release_pages
+    from paragone_llama_cpp.model import release_pages
 
     path = tmp_path / "weights"
     path.write_bytes(b"x" * (1 << 20))
@@ -244,7 +244,7 @@ async def test_bad_models_are_refused_as_in_loading(model_path, tmp_path):
 
 def test_a_plan_over_several_devices_is_read():
     """The lines come from llama.cpp, for a model with sliding-window layers on two GPUs and the CPU."""
-    from paragone_llama_cpp.model.estimate import Plan, _places
+    from paragone_llama_cpp.estimate import Plan, _places
 
     lines = [
         "load_tensors: layer 0 assigned to device CPU, is_swa = 0",
@@ -269,7 +269,7 @@ def test_a_plan_over_several_devices_is_read():
 
 
 def test_weights_lie_where_their_layers_do():
-    from paragone_llama_cpp.model.estimate import weights_by_device
+    from paragone_llama_cpp.estimate import weights_by_device
 
     tensors = {"token_embd.weight": 1000, "blk.0.attn_q.weight": 10, "blk.1.attn_q.weight": 20}
     tensors["output_norm.weight"] = 1
@@ -281,8 +281,8 @@ def test_weights_lie_where_their_layers_do():
 
 
 def test_the_tensors_of_a_header_add_up(whole_model_path):
-    from paragone.gguf.header import read_tensors
-    from paragone_llama_cpp.model.estimate import _bytes
+    from paragone.gguf import read_tensors
+    from paragone_llama_cpp.estimate import _bytes
 
     tensors = read_tensors(whole_model_path)
     assert {"token_embd.weight", "output_norm.weight", "blk.29.attn_q.weight"} <= {t.name for t in tensors}

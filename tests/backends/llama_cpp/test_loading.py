@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from paragone import EngineError, InputError, Message, Token, WeightsFile
-from paragone.cores import OPENMP
 from paragone.options import describe
-from paragone_llama_cpp.c_api.functions import lib
-from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
+from paragone.threads import OPENMP
+from paragone_llama_cpp.backend import LlamaCppLoadOptions, LlamaCppSampling
+from paragone_llama_cpp.c_api import lib
 
 pytestmark = pytest.mark.model
 
@@ -31,7 +31,7 @@ def test_the_loaded_model_describes_how_it_was_opened(chat, model_path):
 @pytest.mark.parametrize("given", [None, "7"])
 def test_threads_that_wait_give_their_cores_away_soon_unless_the_user_says_otherwise(given):
     """libgomp reads the variable when it is loaded, which comes with llama.cpp."""
-    code = "import os, paragone_llama_cpp.build.library; print(os.environ['GOMP_SPINCOUNT'])"
+    code = "import os, paragone_llama_cpp.library; print(os.environ['GOMP_SPINCOUNT'])"
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     environment |= {"GOMP_SPINCOUNT": given} if given else {}
     told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
@@ -48,7 +48,7 @@ def test_probe_reports_the_build():
 
 
 def test_a_build_without_gpu_support_is_reported_if_there_is_a_gpu(monkeypatch):
-    from paragone_llama_cpp.build import library
+    from paragone_llama_cpp import library
 
     cpus = [device for device in library.devices() if not device.gpu]
     monkeypatch.setattr(library, "devices", lambda: cpus)
@@ -72,7 +72,7 @@ def test_loading_can_be_cancelled(open_chat, make_stop):
 
 @pytest.mark.parametrize("options", [{"n_gpu_layers": 10}, {"main_gpu": 0}, {"tensor_split": [1.0]}])
 def test_gpu_options_without_gpu_support_are_a_caution(open_chat, monkeypatch, options):
-    from paragone_llama_cpp.build import library
+    from paragone_llama_cpp import library
 
     if library.offloads():
         pytest.skip("this build has a GPU")
@@ -88,7 +88,7 @@ def test_loading_can_be_cancelled_while_warming_up(open_chat, make_stop):
 
 
 def test_the_context_is_bounded_by_memory(open_chat, whole_model_path, monkeypatch):
-    from paragone_llama_cpp.model import memory
+    from paragone_llama_cpp import model as memory
 
     # For each token: 30 layers, 3 heads of 64 numbers, K and V in f16. A quarter of the memory may be used.
     monkeypatch.setattr(
@@ -109,7 +109,7 @@ def test_flash_attention_is_off_on_the_cpu_unless_it_is_needed(open_chat):
 
 
 def test_memory_limits_of_control_groups_are_respected(tmp_path):
-    from paragone_llama_cpp.model.memory import available
+    from paragone_llama_cpp.model import available
 
     def group(name, **files):
         folder = tmp_path / "groups" / name
@@ -191,7 +191,7 @@ def test_insufficient_memory_is_reported(whole_model_path):
         "from paragone import EngineError\n"
         "from paragone_llama_cpp.build import library\n"
         "from paragone_llama_cpp.model import loading\n"
-        "from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions\n"
+        "from paragone_llama_cpp.backend import LlamaCppLoadOptions\n"
         "library.load()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"

@@ -6,8 +6,7 @@ import tracemalloc
 
 import pytest
 
-from paragone.gguf.files import find_models, usual_folders
-from paragone.gguf.header import GgufError, read_header, read_tensors
+from paragone.gguf import GgufError, find_models, read_header, read_tensors, usual_folders
 
 VOCABULARY = [f"token{i}" for i in range(60_000)]
 MODEL = {

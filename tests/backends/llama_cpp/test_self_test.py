@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from paragone_llama_cpp.backend import LlamaCppBackend
-from paragone_llama_cpp.c_api.loading import installed_builds
+from paragone_llama_cpp.c_api import installed_builds
 
 BUILDS = [build.name for build in installed_builds()]
 

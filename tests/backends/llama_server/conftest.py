@@ -26,9 +26,7 @@ def wheel(tmp_path_factory):
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("xllamacpp is not installed")
     program = tmp_path_factory.mktemp("wheel") / "llama-server"
-    program.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -P -m paragone_remote.llama_server.executable.wheel "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m paragone_remote.llama_server.wheel "$@"\n')
     program.chmod(0o755)
     return str(program)
 

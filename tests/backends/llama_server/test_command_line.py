@@ -8,8 +8,8 @@ import pytest
 
 from paragone import InputError
 from paragone_remote.llama_server.command_line import command_line
-from paragone_remote.llama_server.executable.program import LlamaServerProgram, read_flags
-from paragone_remote.llama_server.llama_server_options import LlamaServerLoadOptions, with_defaults
+from paragone_remote.llama_server.executable import LlamaServerProgram, read_flags
+from paragone_remote.options import LlamaServerLoadOptions, with_defaults
 
 NEW = """
 ----- common params -----

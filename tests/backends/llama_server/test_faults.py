@@ -245,9 +245,7 @@ class TestFinding:
 
     async def test_another_version_of_the_wheel_is_not(self, wheel, smollm2, monkeypatch):
         monkeypatch.setenv("PATH", "/nowhere")
-        monkeypatch.setattr(
-            "paragone_remote.llama_server.executable.program.version", lambda name: "2026.1.1"
-        )
+        monkeypatch.setattr("paragone_remote.llama_server.executable.version", lambda name: "2026.1.1")
         with pytest.raises(InputError, match=r"2026\.1\.1 is installed"):
             await LlamaServerBackend().open(OpenRequest(model=str(smollm2)), lambda progress: None)
 

@@ -17,9 +17,9 @@ import pytest
 from tests.processes import gone
 
 from paragone import EngineCrashed, EngineError, OpenRequest, Token, TokenizeRequest
-from paragone.cores import OPENMP
+from paragone.threads import OPENMP
+from paragone_remote.llama_server import process as server_process
 from paragone_remote.llama_server.backend import LlamaServerBackend
-from paragone_remote.llama_server.server_process import process as server_process
 
 STORY = "Write a very long story, with many chapters."
 
@@ -212,9 +212,7 @@ async def test_it_ends_with_an_application_that_is_killed(program, smollm2, runt
 async def test_a_foreign_folder_is_not_used(wheel, runtime, open_lane, monkeypatch):
     """Someone else could have made it, with access for others."""
     runtime.mkdir(mode=0o755)
-    monkeypatch.setattr(
-        "paragone_remote.llama_server.server_process.listening.gettempdir", lambda: str(runtime.parent)
-    )
+    monkeypatch.setattr("paragone_remote.llama_server.process.gettempdir", lambda: str(runtime.parent))
     lane = await open_lane(wheel)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", lane.engine._endpoint.origin)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone.network.guard import GUARD
-from paragone_remote.llama_server.executable.program import LlamaServerProgram
-from paragone_remote.llama_server.server_process.listening import listen_at
+from paragone.network import GUARD
+from paragone_remote.llama_server.executable import LlamaServerProgram
+from paragone_remote.llama_server.process import listen_at
 
 ABLE, UNABLE = {"--host": "address, or a path that ends in .sock: a Unix socket"}, {"--host": "address"}
 

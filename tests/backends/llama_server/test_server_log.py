@@ -2,7 +2,7 @@
 
 import pytest
 
-from paragone_remote.llama_server.server_process.server_log import facts_in_log, telling_lines
+from paragone_remote.llama_server.process import facts_in_log, telling_lines
 
 ON_A_GPU = """
 0.01.067.778 I load_tensors: loading model tensors, this can take a while... (load_mode = mmap)

@@ -10,13 +10,13 @@ import pytest_asyncio
 
 from paragone import EngineCrashed, OpenRequest, Token
 from paragone_remote.llama_server.backend import LlamaServerBackend
-from paragone_remote.llama_server.engine import LlamaServerEngine
-from paragone_remote.llama_server.server_process.process import ServerProcess
+from paragone_remote.llama_server.opening import LlamaServerEngine
+from paragone_remote.llama_server.process import ServerProcess
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.bench.measurement import Bench
-from paragone_workbench.measure.bench.plan import users_tests
-from paragone_workbench.measure.bench.users import bench_pool
+from paragone_workbench.measure.bench import Bench
+from paragone_workbench.measure.bench_results import users_tests
+from paragone_workbench.measure.users import bench_pool
 
 
 async def test_two_engines_have_one_server(program, open_lane, text):

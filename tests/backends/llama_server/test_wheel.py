@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paragone_remote.llama_server.executable import wheel as module
+from paragone_remote.llama_server import wheel as module
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 

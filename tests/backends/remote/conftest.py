@@ -85,8 +85,8 @@ def whole_vocab(whole_smollm2):
 
 def vocab_of(path):
     from paragone import OpenRequest
-    from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
-    from paragone_llama_cpp.model.opening import open_model
+    from paragone_llama_cpp.backend import LlamaCppLoadOptions
+    from paragone_llama_cpp.model import open_model
 
     request = OpenRequest(model=str(path), options={})
     return open_model(
@@ -191,7 +191,7 @@ def llama_server_program():
         return [str(LLAMA_SERVER_PROGRAM)]
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("there is no real llama-server: install xllamacpp, or run `make llama-server`")
-    return [sys.executable, "-P", "-m", "paragone_remote.llama_server.executable.wheel"]
+    return [sys.executable, "-P", "-m", "paragone_remote.llama_server.wheel"]
 
 
 @pytest.fixture(scope="session")

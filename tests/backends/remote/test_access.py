@@ -18,9 +18,9 @@ import trustme
 from hostile_server import HostileServer
 
 from paragone import InputError, OpenRequest, ParagoneError
-from paragone.network.guard import GUARD
-from paragone_remote.endpoints.endpoint_options import EndpointOptions
-from paragone_remote.endpoints.keys import find_key
+from paragone.network import GUARD
+from paragone_remote.keys import find_key
+from paragone_remote.options import EndpointOptions
 from paragone_workbench.engines.registry import Registry
 
 SECRET = "sk-verysecret"
@@ -71,7 +71,7 @@ async def test_a_command_that_leaves_something_running(hostile, open_lane):
 async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
     backend, hostile, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("paragone_remote.endpoints.keys._PATIENCE", 0.5)
+    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0.5)
     command = f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'"
     async with asyncio.timeout(5):
         error = await refused(backend, url=hostile.url, key_command=command)
@@ -557,7 +557,7 @@ async def test_a_keyring_that_never_answers(backend, hostile, system_keyring, mo
         answer.wait()
 
     monkeypatch.setattr(waiting, "get_password", wait)
-    monkeypatch.setattr("paragone_remote.endpoints.keyring_entry._PATIENCE", 0.1)
+    monkeypatch.setattr("paragone_remote.keys._PATIENCE", 0.1)
     system_keyring(waiting)
     error = await refused(backend, url=hostile.url, key_keyring=ENTRY)
     answer.set()

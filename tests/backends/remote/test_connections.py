@@ -124,7 +124,7 @@ async def test_what_is_said_not_to_be_compressed_is_not(hostile, open_lane, text
 
 
 async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
-    monkeypatch.setattr("paragone_remote.http.transport._LONGEST_REPLY", 2**20)
+    monkeypatch.setattr("paragone_remote.transport._LONGEST_REPLY", 2**20)
 
     async def endless(exchange):
         await exchange.begin(content_type="application/json")
@@ -138,7 +138,7 @@ async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
 
 async def test_an_event_of_endless_lines(open_lane, text, monkeypatch):
     """httpx-sse would keep them all."""
-    monkeypatch.setattr("paragone_remote.http.transport.LONGEST_LINE", 2**20)
+    monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 2**20)
     server = HostileServer(OPENAI)
     await server.start()
 
@@ -160,7 +160,7 @@ async def test_an_event_of_endless_lines(open_lane, text, monkeypatch):
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
 async def test_a_long_answer_of_short_events(open_lane, text, monkeypatch, ending):
     """Every end that the protocol allows is one, also when it comes in two packets."""
-    monkeypatch.setattr("paragone_remote.http.transport.LONGEST_LINE", 20_000)
+    monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 20_000)
     server = HostileServer(OPENAI)
     await server.start()
     piece = OPENAI.piece("a" * 1000).replace(b"\n", ending.encode())

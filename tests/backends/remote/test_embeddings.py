@@ -16,7 +16,7 @@ from paragone import (
     TokenizeRequest,
 )
 from paragone.options import build
-from paragone_remote.ollama_api.protocol.client import capabilities_of
+from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
 from .conftest import bare_client

@@ -5,14 +5,12 @@ from hostile_server import OPENAI
 from loading_servers import LlamaSwap, LmStudio
 
 from paragone import InputError, ParagoneError
-from paragone_remote.endpoints.endpoint import make_endpoint
-from paragone_remote.http.transport import EndpointClient
-from paragone_remote.openai_api import downloading
+from paragone_remote.endpoint import make_endpoint
+from paragone_remote.openai_api import opening as downloading
 from paragone_remote.openai_api.backend import OpenAIBackend
-from paragone_remote.openai_api.loaders.llama_swap import LlamaSwapLoader
-from paragone_remote.openai_api.loaders.lm_studio import LmStudioLoader
-from paragone_remote.openai_api.loaders.router import RouterLoader
-from paragone_remote.openai_api.openai_options import OpenAILoadOptions
+from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
+from paragone_remote.options import OpenAILoadOptions
+from paragone_remote.transport import EndpointClient
 
 JOB = {"job_id": "job_1", "status": "downloading", "total_size_bytes": 100, "downloaded_bytes": 0}
 

@@ -9,10 +9,10 @@ from hostile_server import OPENAI
 from loading_servers import LlamaSwap, LmStudio
 
 from paragone import EngineError, OpenRequest
-from paragone_remote.loading import hold
+from paragone_remote import engine as hold
 from paragone_remote.openai_api.backend import OpenAIBackend
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.runs.spec import RunSpec
+from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.local_server import listens, local_url
+from paragone_remote.ollama_api.client import listens, local_url
 
 from .conftest import free_port
 

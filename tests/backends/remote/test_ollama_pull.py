@@ -8,10 +8,10 @@ from hostile_server import OLLAMA, HostileServer
 
 from paragone import EngineError, InputError, OpenRequest, ParagoneError
 from paragone.options import build
-from paragone_remote.endpoints.endpoint import make_endpoint
+from paragone_remote.endpoint import make_endpoint
 from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.ollama_api.ollama_options import DEFAULT_URL, OllamaLoadOptions
-from paragone_remote.ollama_api.pulling import pull_command
+from paragone_remote.ollama_api.client import pull_command
+from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions
 
 LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}
 

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 from tests.cli.conftest import paragone, said
 
-from paragone.wording import size_text
+from paragone.texts import size_text
 
 from .conftest import free_port
 

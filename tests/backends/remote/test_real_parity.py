@@ -123,7 +123,7 @@ async def test_builds_are_compared_as_far_as_they_are_told(smollm2, llama_server
 
 def local_build():
     """Return the build of llama.cpp that runs in process."""
-    from paragone_llama_cpp.c_api.loading import installed_builds
+    from paragone_llama_cpp.c_api import installed_builds
 
     return installed_builds()[0]
 

@@ -12,7 +12,7 @@ from tests.cli.conftest import data, paragone, said
 
 from paragone import OpenRequest
 from paragone.testing import BackendConformance
-from paragone_remote.loading import hold
+from paragone_remote import engine as hold
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 

@@ -4,13 +4,9 @@ import pytest
 from hostile_server import OLLAMA, OPENAI
 
 from paragone import Json
-from paragone_remote.llama_server.executable.devices import build_in_version
-from paragone_remote.llama_server.server_process.server_log import facts_in_log
-from paragone_remote.openai_api.servers.server_defaults import (
-    build_in_props,
-    sampling_facts,
-    values_in_schema,
-)
+from paragone_remote.llama_server.executable import build_in_version
+from paragone_remote.llama_server.process import facts_in_log
+from paragone_remote.openai_api.servers import build_in_props, sampling_facts, values_in_schema
 
 
 def test_samplers_that_no_option_sets():

@@ -14,7 +14,7 @@ from paragone import (
     TokenizeRequest,
     TopTokensRequest,
 )
-from paragone.testing.noise import noise_of
+from paragone.testing.runs import noise_of
 from paragone_workbench.engines.registry import Registry
 
 PROPS = {"total_slots": 1, "chat_template": "{{ messages }}", "default_generation_settings": {"n_ctx": 4096}}

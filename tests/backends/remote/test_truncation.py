@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from paragone import Message
-from paragone_remote.answers.truncation import TruncationAlarm, least_tokens
+from paragone_remote.answers import TruncationAlarm, least_tokens
 
 CONTRACT = (
     "The undersigned representatives, being duly authorized by their respective governments, have agreed "

@@ -13,8 +13,8 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.runs.silence import NOTICE_S
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.runs.execute import NOTICE_S
+from paragone_workbench.scheduling import EnginePool
 
 STORY = "Write a very long story, with many chapters."
 LONG = {"max_tokens": 30000, "ignore_eos": True}

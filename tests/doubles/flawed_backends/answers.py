@@ -16,7 +16,7 @@ from paragone import (
     Token,
     TokenizedText,
 )
-from paragone.json_schema import check_inline_schema
+from paragone.json_values import check_inline_schema
 from paragone.shared_options import JSON_SCHEMA
 
 ORDER = "events come in order"

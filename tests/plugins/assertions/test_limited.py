@@ -12,7 +12,7 @@ from tests.plugins.assertions.conftest import Judging
 from paragone import InputError
 from paragone.assertions import Answer, NoVerdict
 from paragone_assertions.limited import SECONDS, LimitedProcess
-from paragone_assertions.regex import Regex, RegexOptions
+from paragone_assertions.texts import Regex, RegexOptions
 
 HOPELESS = {"job": "search", "pattern": "(a+)+$", "text": "a" * 40 + "!"}
 """Takes years."""

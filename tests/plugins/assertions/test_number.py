@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paragone import InputError
-from paragone_assertions.number import last_number
+from paragone_assertions.texts import last_number
 
 
 @pytest.mark.parametrize(

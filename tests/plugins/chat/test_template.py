@@ -11,7 +11,7 @@ from paragone import InputError, Message
 from paragone.crash_causes import find_cause
 
 pytest.importorskip("jinja2")
-from paragone.chat.template import ChatTemplate
+from paragone.chat_template import ChatTemplate
 
 USER = Message(role="user", text="Hello <b>")
 
@@ -92,7 +92,7 @@ def test_a_faulty_or_hostile_template_is_an_input_error_that_names_the_model(sou
 
 
 def test_an_endless_template_is_interrupted(monkeypatch):
-    from paragone.chat import guard
+    from paragone import chat_template as guard
 
     monkeypatch.setattr(guard, "SECONDS", 0.3)
     with pytest.raises(InputError, match="takes too long"):
@@ -101,7 +101,7 @@ def test_an_endless_template_is_interrupted(monkeypatch):
 
 
 def test_a_prompt_is_counted_while_it_grows(monkeypatch):
-    from paragone.chat import guard
+    from paragone import chat_template as guard
 
     monkeypatch.setattr(guard, "MEMORY", 2**40)  # as where the system limits no memory
     with pytest.raises(InputError, match="takes too much memory to render"):
@@ -113,7 +113,7 @@ def test_a_single_call_that_never_ends_ends_its_process():
     program = (
         "from paragone import Message\n"
         "from paragone.chat import guard\n"
-        "from paragone.chat.template import ChatTemplate\n"
+        "from paragone.chat_template import ChatTemplate\n"
         "guard.CPU_SECONDS = 0.5\n"
         "guard.SECONDS = 3600.0\n"  # on a busy machine it may come first
         "template = ChatTemplate(SOURCE, bos='', eos='', owner='m')\n"

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paragone import Token
-from paragone.chat.text import THINKING_TAGS, AnswerText
+from paragone.answer_text import THINKING_TAGS, AnswerText
 
 
 def read(pieces, stops=(), inside=None):

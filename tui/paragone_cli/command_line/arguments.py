@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, get_args
 
 from paragone import InputError
-from paragone.wording import quoted
-from paragone_workbench.visible_text import is_utf8, visible
+from paragone.texts import quoted
+from paragone_workbench.text import is_utf8, visible
 
 MOST_TOKENS = 2**24
 """Largest number of tokens that an option accepts: the largest size of a context window."""
@@ -141,7 +141,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return _in_range(int, least, most, f"a whole number from {least:,} to {most:,}")
 
 
-def number(least: float, most: float) -> Callable[[str], float]:
+def number_between(least: float, most: float) -> Callable[[str], float]:
     """Return the `type` of an option whose value is a number in this range, with or without decimals."""
     return _in_range(float, least, most, f"a number from {least:g} to {most:g}")
 

@@ -1,4 +1,4 @@
-"""The context of a command: settings, backends, the engines that the command line names, and the screen for engines."""
+"""The context of a command: settings, backends, the engines that the command line names, consent, and the history."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 
 from paragone import InputError
 from paragone_cli.command_line.arguments import Arguments, RunArguments
-from paragone_cli.command_line.consent import require_consent_to_config, terminal_consent
-from paragone_cli.command_line.output import note, standard_output, warn
-from paragone_workbench.config.permissions import permission_warning
-from paragone_workbench.config.presets import find_preset, with_preset
+from paragone_cli.command_line.output import at_terminal, confirmed, note, one_line, standard_output, warn
+from paragone_workbench.config.network import apply_network_settings
 from paragone_workbench.config.read import load
+from paragone_workbench.config.settings import Config, find_preset, permission_warning, with_preset
 from paragone_workbench.config.state import State
-from paragone_workbench.consent.consent import Consent
+from paragone_workbench.consent import Consent
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     UnknownEngine,
@@ -25,10 +24,33 @@ from paragone_workbench.engines.definitions import (
     resolve_all,
     settings_of,
 )
-from paragone_workbench.engines.import_marks import fatal_imports
+from paragone_workbench.engines.failures import fatal_imports
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.network.start import apply_network_settings
-from paragone_workbench.paths import state_file
+from paragone_workbench.paths import config_file, state_file
+
+
+def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
+    """Return the consent to the actions of a document. The user is asked if standard input is a terminal."""
+
+    def ask(actions: Sequence[str]) -> bool:
+        note(f"{document} may come from somebody else. It would do the following beyond its folder:")
+        for action in actions:
+            print(one_line(f"  {action}"), file=sys.stderr)
+        return confirmed("Allow this? A yes is remembered for this file.")
+
+    return Consent(document=document, state=state, ask=ask if at_terminal() else None, trusted=trusted)
+
+
+def require_consent_to_config(args: Arguments, config: Config, state: State, registry: Registry) -> None:
+    """Raise InputError unless the config file is the user's own, or the user consents to the file's actions beyond its folder."""
+    document = config.document.path
+    named = Path(os.path.normpath(document.absolute()))  # a link in the folder for settings is the user's own
+    if named.is_relative_to(config_file().parent):
+        return
+    # not needed for the user's own config.toml
+    from paragone_workbench.consent_actions import config_actions
+
+    terminal_consent(document, state, trusted=args.trust).require(config_actions(config, registry))
 
 
 class CommandContext:
@@ -84,7 +106,7 @@ class CommandContext:
         except UnknownEngine as error:
             # these modules are not needed to open an engine
             from paragone_cli.command_line.event_loop import run
-            from paragone_workbench.inventory.unknown_engine import hint_for
+            from paragone_workbench.catalog import hint_for
 
             folders = self.config.models.folders
             error.hint = run(hint_for(error.text, self.registry, folders)) or error.hint

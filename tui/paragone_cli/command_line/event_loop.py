@@ -13,8 +13,8 @@ from typing import TypeVar
 from paragone import InputError, ParagoneError
 from paragone_cli.command_line import INTERRUPTED
 from paragone_cli.command_line.output import note
-from paragone_workbench.engines.logs import crash_report
-from paragone_workbench.stoppable import Stoppable
+from paragone_workbench.engines.failures import crash_report
+from paragone_workbench.runs.observer import Stoppable
 
 T = TypeVar("T")
 

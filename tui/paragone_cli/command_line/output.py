@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
-from paragone import EngineCrashed, Json, ParagoneError
+from paragone import EngineCrashed, InputError, Json, ParagoneError
 from paragone.wire import json_text
 from paragone_tui.terminal.text import visible
 
@@ -192,3 +192,22 @@ def note(sentence: str) -> None:
 def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # standard error is closed
         print(text, file=sys.stderr)
+
+
+def at_terminal() -> bool:
+    """Whether standard input is a terminal, so that the user can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def require_answer() -> None:
+    """Raise InputError if the user cannot be asked. The error's hint names the option --yes."""
+    if not at_terminal():
+        raise InputError(
+            "Standard input is not a terminal, so nobody can confirm.", hint="Confirm with --yes."
+        )
+
+
+def confirmed(question: str) -> bool:
+    """Ask a question on standard error, and return whether the answer is yes."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

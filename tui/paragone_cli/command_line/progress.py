@@ -1,20 +1,112 @@
-"""Shows the progress of engines until there is output to print."""
+"""Shows the progress of engines on standard error, and streams answers to standard output."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
-from paragone_cli.command_line.status_line import StatusLine
+from paragone import Caution, Channel
+from paragone_cli.command_line.output import (
+    OutputError,
+    flush,
+    one_line,
+    put_json,
+    shortened,
+    standard_output,
+    warn,
+)
+from paragone_tui.terminal.text import visible
+from paragone_workbench.compare.answers import answer_json, warnings_of
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.run import Run
 
-if TYPE_CHECKING:
-    from paragone import Channel
+EVERY = 0.1
+"""Minimum seconds between two updates."""
+
+_STEP = 10
+"""Percentage points of progress from one printed line to the next, if standard error is not a terminal."""
 
 
-class ProgressLine(StatusLine, EngineObserver, RunObserver):
+class StatusLine:
+    """Lines of text that are updated in place. The class prints nothing if standard error is not a terminal.
+
+    A context manager; the text is removed at the end of the block.
+    """
+
+    def __init__(self) -> None:
+        self.on = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._painted: list[str] = []
+        self._next = 0.0
+        self._step_done: int | None = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.end()
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last update."""
+        return self.on and time.monotonic() >= self._next
+
+    def count_from(self, percent: int | None) -> None:
+        """Count steps from this percentage on. None: count no steps."""
+        self._step_done = None if percent is None else percent // _STEP * _STEP
+
+    def passes_step(self, percent: int) -> bool:
+        """Return whether to print a line: standard error is no terminal, and ten percent more are done."""
+        if self.on or self._step_done is None or percent < self._step_done + _STEP:
+            return False
+        self.count_from(percent)
+        return True
+
+    def show(self, *lines: str) -> None:
+        """Replace the text, cut to the size of the terminal."""
+        if not self.on:
+            return
+        self._next = time.monotonic() + EVERY
+        # a terminal that does not know its size reports 0
+        size = os.get_terminal_size(sys.stderr.fileno())
+        width, height = size.columns or 80, size.lines or 24
+        cut = [shortened(one_line(line), width - 1) for line in lines][: height - 1]
+        if cut != self._painted:
+            rest = "\x1b[J" if len(cut) < len(self._painted) else ""
+            self._write(self._top + "\n".join(f"{line}\x1b[K" for line in cut) + rest)
+            self._painted = cut
+
+    def clear(self) -> None:
+        """Remove the text until the next `show`."""
+        if self._painted:
+            self._write(f"{self._top}\x1b[{'J' if len(self._painted) > 1 else 'K'}")
+            self._painted = []
+
+    @property
+    def _top(self) -> str:
+        """The sequence that moves the cursor to the start of the first line."""
+        below = len(self._painted) - 1
+        return f"\x1b[{below}A\r" if below > 0 else "\r"
+
+    def end(self) -> None:
+        """Remove the text permanently."""
+        self.clear()
+        self.on = False
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal was closed
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+class ProgressLine(StatusLine, EngineObserver, RunObserver["Run"]):
     """A status line with the progress of loading, prompt processing and decoding."""
 
     def __init__(self, engines: Sequence[EngineHandle]) -> None:
@@ -73,3 +165,130 @@ def _activity(engine: EngineHandle, run: Run | None) -> str:
     if engine.state == "opening":
         return "loading" if engine.load_fraction is None else f"loading {engine.load_fraction:.0%}"
     return "waiting"
+
+
+class Stream:
+    """Writes text without blocking, batched per iteration of the event loop.
+
+    A reader that pauses, such as a pager, blocks neither the engine nor Ctrl+C. On a terminal, control
+    characters are made visible; a pipe or a file gets the exact text. A newline that the last line lacks is added.
+    """
+
+    def __init__(self, on_broken: Callable[[], None]) -> None:
+        """`on_broken` is called once, when writing fails."""
+        self.error: OSError | None = None
+        """Why writing failed; nothing is written after that."""
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        output = standard_output()
+        self._descriptor = output.fileno()
+        self._encoding = output.encoding
+        self._terminal = output.isatty()
+        self._held = ""  # a CR whose LF may be in the next chunk
+        self._in_line = False
+        self._pending = bytearray()
+        self._written = asyncio.Event()
+        """Set while no text is queued."""
+        self._written.set()
+
+    def write(self, text: str) -> None:
+        """Queue a chunk of text. The chunk is written in the next iteration of the event loop."""
+        if not text or self.error is not None:
+            return
+        if self._terminal:
+            text = self._held + text
+            self._held = "\r" if text.endswith("\r") else ""
+            text = visible(text.removesuffix("\r"))
+        self._take(text)
+
+    async def end(self) -> None:
+        """Write the queued text, and end the last line. Returns when all is written or writing failed."""
+        if self.error is None:
+            text = visible(self._held)
+            if self._in_line or text:
+                self._take(f"{text}\n")
+        await self._written.wait()
+
+    def _take(self, text: str) -> None:
+        if text:
+            self._in_line = not text.endswith("\n")
+            self._pending += text.encode(self._encoding, "replace")
+            if self._written.is_set():
+                self._written.clear()
+                self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        try:
+            while self._pending and self._has_room():
+                # a pipe that is ready accepts this many bytes without blocking
+                written = os.write(self._descriptor, self._pending[: select.PIPE_BUF])
+                del self._pending[:written]
+        except OSError as error:
+            self.error = error
+            self._pending.clear()
+            self._on_broken()
+        if self._pending:
+            self._loop.add_writer(self._descriptor, self._resume)
+        else:
+            self._written.set()
+
+    def _resume(self) -> None:
+        self._loop.remove_writer(self._descriptor)
+        self._write()
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+@dataclass(eq=False)
+class AnswerPrinter(RunObserver["Run"]):
+    """Prints the answer as it arrives, without the thinking before it."""
+
+    stream: Stream | None
+    """None for JSON, which is printed at the end."""
+    progress: ProgressLine
+    begun: bool = False
+    deferred_warnings: list[str] = field(default_factory=list)
+    """Warnings that arrived during the answer, to be printed after it."""
+
+    def run_started(self, run: Run) -> None:
+        """Print the warnings, and the prefix of the answer if the user gave one."""
+        for caution in warnings_of(run.result):
+            self.cautioned(run, caution)
+        self.text_came(run, "answer", run.text)
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        """Print the text of the answer."""
+        if self.stream is not None and channel == "answer" and text:
+            if not self.begun:
+                self.begun = True
+                self.progress.end()
+            self.stream.write(text)
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        """Print the warning: at once, or after an answer that has begun."""
+        if self.begun:
+            self.deferred_warnings.append(caution.sentence)
+        else:
+            self.progress.clear()
+            warn(caution.sentence)
+
+    def run_ended(self, run: Run) -> None:
+        """Add a warning if the answer is cut, unless the engine has warned of a full context."""
+        cut = run.result.cut
+        if cut and not any(caution.code == "context-full" for caution in run.result.cautions):
+            self.deferred_warnings.append(cut)
+
+    async def finish(self, run: Run) -> None:
+        """Print the end of the answer, or the whole answer as JSON, and the deferred warnings. Raises OutputError."""
+        if self.stream is None:
+            put_json(answer_json(run.result))
+            flush()
+        else:
+            await self.stream.end()
+            if self.stream.error is not None:
+                raise OutputError(self.stream.error)
+        for sentence in self.deferred_warnings:
+            warn(sentence)

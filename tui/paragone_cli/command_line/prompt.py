@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from paragone import InputError, Message
-from paragone.wording import quoted
+from paragone.texts import quoted
 from paragone_cli.command_line.arguments import (
     PrintArguments,
     RunArguments,
@@ -17,12 +17,11 @@ from paragone_cli.command_line.arguments import (
     whole_number,
 )
 from paragone_cli.command_line.context import CommandContext
-from paragone_cli.command_line.output import warn
-from paragone_cli.command_line.question import at_terminal
-from paragone_workbench.conversation.attachments.attached_file import with_sections
-from paragone_workbench.conversation.attachments.reading import read_files
-from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.visible_text import is_utf8
+from paragone_cli.command_line.output import at_terminal, warn
+from paragone_workbench.conversation.attached_files import read_files
+from paragone_workbench.conversation.attachments import with_sections
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.text import is_utf8
 
 PROMPT = "the prompt; if omitted or `-`, standard input. Piped input is appended to a prompt that is given"
 """The help text of an argument for the prompt."""

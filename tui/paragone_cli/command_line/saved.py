@@ -1,19 +1,48 @@
-"""The history for commands: opens it and prints its warning, reads ids of its records, and saves measurements."""
+"""The history for commands, which read ids of its records and save measurements, and the judges that a suite names."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
+from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import warn
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+)
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.engine_identity import measurement_of
-from paragone_workbench.experiments.ids import parse_id
+from paragone_workbench.experiments.assertions import AssertionCatalog
+from paragone_workbench.experiments.identity import measurement_of
+from paragone_workbench.experiments.judging import foreign_judges, judge_actions
+from paragone_workbench.experiments.suite import Suite
+from paragone_workbench.ids import parse_id
 from paragone_workbench.store.experiment_records import MeasurementKind
 from paragone_workbench.store.history import History
 from paragone_workbench.store.store import Store
+
+
+def consented_judges(
+    context: CommandContext,
+    path: Path,
+    suite: Suite,
+    engines: Sequence[EngineDefinition],
+    catalog: AssertionCatalog,
+) -> tuple[Mapping[str, EngineDefinition], frozenset[str]]:
+    """Return the definitions of the judges of a suite by name, and the names of the judges that only the suite names.
+
+    `path` is the suite's file; `engines` are the engines that the suite runs on. Raises InputError, for example if the user
+    does not consent.
+    """
+    known = {engine.name: engine for engine in engines}
+    judges = {
+        name: known.get(name) or context.checked([name], [])[0] for name in catalog.judges(suite.prompts)
+    }
+    foreign = foreign_judges(judges, (*engines, *context.config.engines.values()), context.registry)
+    folders = context.config.models.folders
+    context.consent(path).require(judge_actions(judges, foreign, context.registry, path, folders))
+    return judges, foreign
 
 
 @contextlib.contextmanager

@@ -13,13 +13,14 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from paragone import Backend, InputError, ParagoneError
-from paragone.network.guard import GUARD
-from paragone.wording import counted, shortened, size_text
+from paragone.network import GUARD
+from paragone.texts import counted, shortened, size_text
+from paragone_tui.key_order import LIST
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
+from paragone_workbench.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
-from paragone_workbench.inventory.catalog import DEMO_KEY, CatalogEntry, Group, catalog_entries
-from paragone_workbench.measure.fit.planner import MemoryPlanner
+from paragone_workbench.measure.fit import MemoryPlanner
 
 if TYPE_CHECKING:
     from paragone_tui.engine_list import EngineList
@@ -80,6 +81,15 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self._estimated = ""
         """The key of the entry whose memory is being estimated; empty if there is no such entry."""
 
+    @property
+    def early_keys(self) -> tuple[str, ...]:
+        """Enter opens an engine at once that the user wrote or that is defined: these come before the others."""
+        entry = self._highlighted
+        is_first = self.highlighted == _WRITTEN or (
+            entry is not None and entry.group in (Group.CONFIGURED, Group.ADDED)
+        )
+        return (*super().early_keys, "enter") if is_first else super().early_keys
+
     def on_mount(self) -> None:
         """Start to search for engines and models."""
         self.offer(
@@ -99,7 +109,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
     def _begin_to_look(self) -> None:
         """Search for engines and models. Cancel a search in progress."""
         self.is_looking = True
-        self.run_worker(self._look(), group="looking", exclusive=True)
+        self.run_worker(self._look(), group=LIST, exclusive=True)
 
     async def _look(self) -> None:
         searched = catalog_entries(

@@ -15,19 +15,18 @@ from textual.getters import query_one
 from textual.widgets import Static
 
 from paragone import ParagoneError
-from paragone.wording import size_text
+from paragone.texts import size_text
+from paragone_tui.commands import Do
 from paragone_tui.keys import closing_binding
-from paragone_tui.program import Do
 from paragone_tui.terminal.text import one_line
-from paragone_tui.widgets.hints import hints
-from paragone_tui.widgets.sheet import Sheet
+from paragone_tui.widgets.modal import Sheet, hints
 from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.measure.fidelity.scale import kld_text, scale_text
-from paragone_workbench.measure.sample import sample_text
-from paragone_workbench.statistics.estimate import number
+from paragone_workbench.measure.fidelity import sample_text
+from paragone_workbench.measure.fidelity_verdict import kld_text, scale_text
+from paragone_workbench.statistics import number
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity.measurement import Fidelity, FidelityStep
+    from paragone_workbench.measure.fidelity import Fidelity, FidelityStep
 
 _BAR = 30
 
@@ -120,8 +119,7 @@ class FidelitySheet(Sheet):
 
 
 def _fidelity(lanes: Sequence[Lane]) -> Fidelity:
-    from paragone_workbench.measure.fidelity import report  # noqa: F401 (for the sentences at the end)
-    from paragone_workbench.measure.fidelity.measurement import Fidelity
+    from paragone_workbench.measure.fidelity import Fidelity
 
     reference, *candidates = (lane.engine for lane in lanes)
     fidelity = Fidelity(reference, candidates, sample_text())
@@ -131,7 +129,7 @@ def _fidelity(lanes: Sequence[Lane]) -> Fidelity:
 
 
 def _table(fidelity: Fidelity) -> Table:
-    from paragone_workbench.measure.fidelity.positions import mean
+    from paragone_workbench.measure.fidelity_results import mean
 
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(overflow="fold")
@@ -155,9 +153,13 @@ def _table(fidelity: Fidelity) -> Table:
 
 
 def _sentences(fidelity: Fidelity) -> Iterator[str]:
-    from paragone_workbench.measure.fidelity.pairs import kld_pairs, neighbours
-    from paragone_workbench.measure.fidelity.report import depths_of
-    from paragone_workbench.measure.fidelity.verdict import unchanged, verdict
+    from paragone_workbench.measure.fidelity_verdict import (
+        depths_of,
+        kld_pairs,
+        neighbours,
+        unchanged,
+        verdict,
+    )
 
     for candidate, depth in zip(fidelity.candidates, depths_of(fidelity), strict=True):
         found = (

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from paragone_tui.commands import COMMANDS, GROUPS
 from paragone_tui.keys import Keys, readable
-from paragone_tui.widgets.sheet import Sheet
+from paragone_tui.widgets.modal import Sheet
 
 _KEYS_CELLS = 16
 

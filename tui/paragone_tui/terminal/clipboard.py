@@ -1,13 +1,22 @@
-"""Copies text to the clipboard of the user's terminal, also over SSH, in tmux and in GNU screen."""
+"""Copies text to the clipboard of the user's terminal, also over SSH, and opens a text in the user's editor."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from paragone import InputError, ParagoneError
+from paragone.files import read_regular_file
 
 MOST = 74_994
 """Largest size in bytes of a text to copy: in Base64, such a text has the 100,000 bytes that many terminals accept."""
@@ -39,7 +48,7 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
 
 def write_file(text: str) -> Path:
     """Write a text to the file that replaces the clipboard, and return the file's path. Raises ParagoneError."""
-    from paragone_workbench.experiments.output_file import replacing
+    from paragone_workbench.output_file import replacing
     from paragone_workbench.paths import copied_file, private_folder
 
     path = copied_file()
@@ -76,3 +85,92 @@ async def give_to_tmux(text: str) -> bool:
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
+
+
+_VARIABLES = ("VISUAL", "EDITOR")
+
+LARGEST = 2**24
+"""Largest size in bytes of a prompt from the editor: the same as for a prompt from standard input."""
+
+
+async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
+    """Return a text as the user's editor has saved it; None if the text is unchanged.
+
+    The context manager of `lent` gives the terminal to the editor. Raises InputError if there is no editor, or if the editor
+    leaves no readable text. Raises ParagoneError if the editor fails: a text that the editor has saved then stays in the
+    file. The file also stays if this coroutine is cancelled, which ends the editor.
+    """
+    command = _command()
+    path = _write(text)
+    keeps_file = False
+    try:
+        try:
+            with lent():
+                code = await _run([*command, str(path)])
+        except asyncio.CancelledError:
+            keeps_file = True
+            raise
+        try:
+            saved = read_regular_file(path, hint="The prompt stays as it was.", largest=LARGEST)
+        except InputError as error:
+            keeps_file = path.is_file()
+            kept = f"What the editor saved is in {path}." if keeps_file else ""
+            raise InputError(f"{error.sentence} The prompt stays as it was.", hint=kept) from error
+        now = saved.decode(errors="replace")
+        if not text.endswith("\n"):
+            now = now.removesuffix("\n")  # editors add a line break at the end
+        keeps_file = code != 0 and now != text
+        if code:
+            end = f"ended with the code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+            raise ParagoneError(
+                f"The editor {Path(command[0]).name} {end}. The prompt stays as it was.",
+                hint=f"What the editor saved is in {path}." if keeps_file else "",
+            )
+        return now if now != text else None
+    finally:
+        if not keeps_file:
+            with contextlib.suppress(OSError):  # the editor has replaced the file with a folder
+                path.unlink(missing_ok=True)
+
+
+def _command() -> Sequence[str]:
+    """Return the command in VISUAL, or else in EDITOR. Raises InputError if the command does not exist."""
+    name = next((name for name in _VARIABLES if os.environ.get(name, "").strip()), None)
+    if name is None:
+        raise InputError(
+            "No editor is set.", hint="Set EDITOR to an editor's command and start again: export EDITOR=nano"
+        )
+    with contextlib.suppress(ValueError):  # a quote without its end
+        command = shlex.split(os.environ[name])
+        if command and shutil.which(command[0]):
+            return command
+    raise InputError(
+        f"The editor {os.environ[name]!r} cannot be started.", hint=f"Correct {name}, and start again."
+    )
+
+
+def _write(text: str) -> Path:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="replace", prefix="prompt-", suffix=".md", delete=False
+        ) as file:
+            file.write(text)
+        return Path(file.name)
+    except OSError as error:
+        raise ParagoneError(f"The prompt cannot be given to an editor: {error.strerror or error}.") from error
+
+
+async def _run(command: Sequence[str]) -> int:
+    # Textual writes the screen to standard error, so the editor does, too.
+    terminal = sys.__stderr__.fileno() if sys.__stderr__ is not None else None
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdout=terminal)
+    except OSError as error:  # such as a script without an interpreter
+        raise InputError(
+            f"The editor {Path(command[0]).name} cannot be started: {error.strerror or error}."
+        ) from error
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:  # the program quits meanwhile
+            process.terminate()

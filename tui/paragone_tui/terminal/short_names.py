@@ -1,4 +1,4 @@
-"""Shortens the names of engines, and keeps the parts in which the names differ."""
+"""Short names of engines, which keep the parts in which the names differ."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from collections.abc import Iterable
 from rich.cells import cell_len, set_cell_size
 
 _SEPARATORS = " .-:/@"
+
+
 _WORD_START = re.compile(rf"(?<=[{re.escape(_SEPARATORS)}])[^{re.escape(_SEPARATORS)}]")
+
+
 _READABLE = 12
 """Width in cells at which a name is readable, unless its distinctive part is longer."""
+
+
 _LONGEST = 20
 """Largest width in cells that a name is sure to get before the figures beside it."""
 

@@ -1,10 +1,11 @@
-"""Makes foreign text safe to print on the terminal, and draws bars as text."""
+"""Text that is safe to print on the terminal, and bars as text."""
 
 from __future__ import annotations
 
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
 
 __all__ = ["bar", "one_line", "visible"]
+
 
 _EIGHTHS: tuple[str, ...] = ("", *"▏▎▍▌▋▊▉")
 

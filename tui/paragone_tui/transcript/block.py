@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from textual.strip import Strip
 
-from paragone.wording import counted
+from paragone.texts import counted
 from paragone_tui.terminal.text import visible
-from paragone_tui.transcript.effort import CHARACTERS, LONGEST
-from paragone_tui.transcript.marks import Layers, moved
-from paragone_tui.transcript.palette import TranscriptStyles
-from paragone_tui.transcript.part import GUTTER, BlockPart, styled_row
-from paragone_workbench.growing_text import GrowingText
+from paragone_tui.transcript.text import (
+    CHARACTERS,
+    GUTTER,
+    LONGEST,
+    BlockPart,
+    Layers,
+    TranscriptStyles,
+    moved,
+    styled_row,
+)
+from paragone_workbench.text import GrowingText
 
 if TYPE_CHECKING:
-    from paragone_tui.transcript.markdown.typeset_text import TypesetText
+    from paragone_tui.transcript.markdown import TypesetText
 
 BlockKind: TypeAlias = Literal["prompt", "thinking", "answer", "note", "caution", "error"]
 

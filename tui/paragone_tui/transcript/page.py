@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 from textual.strip import Strip
 
 from paragone_tui.transcript.block import Block, BlockKind
-from paragone_tui.transcript.marks import Layers, clipped
-from paragone_tui.transcript.palette import TranscriptStyles
-from paragone_tui.transcript.part import SLICE
+from paragone_tui.transcript.text import SLICE, Layers, TranscriptStyles, clipped
 
 if TYPE_CHECKING:
     from paragone import Channel

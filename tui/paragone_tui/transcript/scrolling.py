@@ -1,17 +1,100 @@
-"""Scrolling of a transcript: by the user, with new text at the end, and together with linked transcripts."""
+"""Links transcripts side by side: aligns their turns, and makes the transcripts scroll together."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual import events
 from textual.geometry import Size
 from textual.widget import Widget
 
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.link import Link
 from paragone_tui.transcript.page import Page
+
+
+class Link:
+    """The transcripts that are linked: none, or at least two.
+
+    A prompt starts at the same row in all transcripts that show it: blank rows above the prompt make up for shorter turns.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[ScrolledText] = []
+        self._stale = False
+
+    def join(self, transcripts: Iterable[ScrolledText]) -> None:
+        """Link these transcripts, and unlink all others."""
+        before, self.members = self.members, list(transcripts)
+        for transcript in before:
+            if transcript not in self.members:
+                transcript.link = None
+                transcript.lead({})
+        for transcript in self.members:
+            transcript.link = self
+        if before != self.members:
+            self.align()
+
+    def mark_stale(self) -> None:
+        """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
+        self._stale = True
+
+    def align_if_stale(self) -> None:
+        """Align the turns if some turn has changed since the last alignment."""
+        if self._stale:
+            self.align()
+
+    def align(self) -> None:
+        """Align the turns. If a transcript's size has changed, `lay_out` aligns later, after it has wrapped the text."""
+        self._stale = any(member.is_resized for member in self.members)
+        if not self._stale:
+            self._align()
+
+    def lay_out(self) -> None:
+        """Wrap the text of the transcripts whose size has changed, and align all turns."""
+        resized = [member for member in self.members if member.is_resized]
+        for member in resized:
+            member.wrap()
+        self._stale = False
+        self._align()
+        resized.sort(key=lambda member: member.is_seeking)  # a search in one transcript scrolls the others
+        for member in resized:
+            member.place()
+
+    def _align(self) -> None:
+        for member, lead in zip(self.members, leads([member.turns for member in self.members]), strict=True):
+            member.lead(lead)
+
+
+def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
+    """Return, for each lane, how many blank rows above each turn align the turns of all lanes.
+
+    `lanes` maps the turns of each lane, in order, to the rows at which the turns start without blank rows.
+    """
+    turns = [list(lane) for lane in lanes]
+    places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
+    at = [0] * len(lanes)
+    moved = [0] * len(lanes)
+    result: list[dict[object, int]] = [{} for _ in lanes]
+    while heads := {lane: listed[at[lane]] for lane, listed in enumerate(turns) if at[lane] < len(listed)}:
+        # A turn is placed once it is next in every lane that has it. If lanes have the same turns in
+        # different orders, some turns cannot be aligned.
+        coming = (
+            turn
+            for turn in heads.values()
+            if all(
+                heads.get(lane) is turn or place.get(turn, -1) < at[lane] for lane, place in enumerate(places)
+            )
+        )
+        turn = next(coming, next(iter(heads.values())))
+        here = [lane for lane, head in heads.items() if head is turn]
+        row = max(lanes[lane][turn] + moved[lane] for lane in here)
+        for lane in here:
+            result[lane][turn] = row - lanes[lane][turn] - moved[lane]
+            moved[lane] += result[lane][turn]
+            at[lane] += 1
+    return result
+
 
 NOWHERE = Size(0, 0)
 
@@ -45,6 +128,28 @@ class ScrolledText(Widget):
     @abstractmethod
     def is_settled(self) -> bool:
         """Whether no text streams in, and no answer is about to be typeset."""
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether the size has changed since the text was wrapped."""
+        return self._laid_out != self.size
+
+    @abstractmethod
+    def wrap(self) -> None:
+        """Wrap all text to the current size. Afterwards, `place` shows the wrapped text."""
+
+    @abstractmethod
+    def place(self) -> None:
+        """Show the wrapped text, with the same place of the text at the top of the view as before wrapping."""
+
+    @property
+    def turns(self) -> Mapping[object, int]:
+        """The turns, and the row where each turn would start without the blank rows for alignment."""
+        return self._page.turns
+
+    @abstractmethod
+    def lead(self, leads: Mapping[object, int]) -> None:
+        """Set the number of blank rows above each turn, and keep the visible text in place."""
 
     @abstractmethod
     def _mark_changed(self, block: Block) -> None:

@@ -13,15 +13,14 @@ from textual.widget import Widget
 
 from paragone.threads import in_daemon_thread
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.effort import AT_ONCE, CHARACTERS, LONGEST, effort
 from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.palette import TranscriptStyles
+from paragone_tui.transcript.text import AT_ONCE, CHARACTERS, LONGEST, TranscriptStyles, effort
 
 if TYPE_CHECKING:
-    from paragone_tui.transcript.markdown.typeset_text import TypesetText
+    from paragone_tui.transcript.markdown import TypesetText
 
 _TOO_LONG = "Too long to typeset as Markdown; shown as it is."
-_MODULE = "paragone_tui.transcript.markdown.typeset_text"
+_MODULE = "paragone_tui.transcript.markdown"
 _REST = 0.004
 """Seconds without typesetting after each unit of effort, so that a growing answer takes at most a fortieth of the time."""
 
@@ -98,7 +97,7 @@ class Typesetter:
         self._rests_until = 0.0
 
     def _begin(self, block: Block, width: int, palette: TranscriptStyles) -> None:
-        from paragone_tui.transcript.markdown.typeset_text import TypesetText
+        from paragone_tui.transcript.markdown import TypesetText
 
         block.begin_typeset(TypesetText(width, palette))
         self._typeset_more(block, ended=False)
@@ -147,7 +146,7 @@ class Typesetter:
 def _typeset(
     text: str, width: int, palette: TranscriptStyles, is_wanted: Callable[[], bool] = lambda: True
 ) -> TypesetText | None:
-    from paragone_tui.transcript.markdown.typeset_text import typeset  # this import takes 0.2 s
+    from paragone_tui.transcript.markdown import typeset  # this import takes 0.2 s
 
     try:
         return typeset(text, width, palette, is_wanted)

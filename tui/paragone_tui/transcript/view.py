@@ -11,21 +11,18 @@ from textual.color import Color
 from textual.geometry import Region
 from textual.strip import Strip
 
-from paragone_tui.painting.cadence import Cadence
-from paragone_tui.painting.changed_rows_screen import paint
+from paragone_tui.terminal.changed_rows_screen import Cadence, paint
 from paragone_tui.transcript.block import Block
 from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.palette import palette_of
-from paragone_tui.transcript.part import GUTTER
 from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
+from paragone_tui.transcript.text import GUTTER, palette_of
 from paragone_tui.transcript.typesetter import Typesetter
 
 if TYPE_CHECKING:
     from paragone import Channel
     from paragone_tui.transcript.block import BlockKind
-    from paragone_tui.transcript.marks import Layers
     from paragone_tui.transcript.page import RowAnchor
-    from paragone_tui.transcript.palette import TranscriptStyles
+    from paragone_tui.transcript.text import Layers, TranscriptStyles
 
 
 _MEASURE = 100
@@ -286,13 +283,7 @@ class Transcript(ScrolledText):
             rows = [row.apply_filter(line_filter, background) for row in rows]
         return [row.crop(crop.x, crop.right) for row in rows]
 
-    @property
-    def is_resized(self) -> bool:
-        """Whether the size has changed since the text was wrapped."""
-        return self._laid_out != self.size
-
     def wrap(self) -> None:
-        """Wrap all text to the current size. Afterwards, `place` shows the wrapped text."""
         if not self._palette:
             self._palette = palette_of(self)
         self._place = None if self.following else self._page.place(self._top)
@@ -304,7 +295,6 @@ class Transcript(ScrolledText):
         self._changed = None
 
     def place(self) -> None:
-        """Show the wrapped text, with the same place of the text at the top of the view as before wrapping."""
         ends = [lane._end for lane in self._linked]
         if self._reveal_target is not None:
             self._seek()
@@ -317,13 +307,7 @@ class Transcript(ScrolledText):
         self._typeset()
         self._wrap_rest()
 
-    @property
-    def turns(self) -> Mapping[object, int]:
-        """The turns, and the row where each turn would start without the blank rows for alignment."""
-        return self._page.turns
-
     def lead(self, leads: Mapping[object, int]) -> None:
-        """Set the number of blank rows above each turn, and keep the visible text in place."""
         if not self._page.leads_differ(leads):
             return
         if self._is_placed:

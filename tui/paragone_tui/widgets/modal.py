@@ -1,17 +1,53 @@
-"""Modal screens, which cover the lanes until the user closes them, and which return a result."""
+"""Modal screens, which cover the lanes until the user closes them, sheets with text to read, and columns."""
 
 from __future__ import annotations
 
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 from textual.actions import SkipAction
+from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.getters import query_one
 from textual.screen import ModalScreen, ScreenResultType
+from textual.widget import Widget
+from textual.widgets import Static
 
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import bindings
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
+
+
+def hints(
+    pairs: Iterable[tuple[str, str]], width: int = sys.maxsize, *, last: tuple[str, str] | None = None
+) -> Content:
+    """Return key hints on one line: from pairs of keys and labels, the first hints that fit into `width` cells.
+
+    The hint `last` always follows these hints.
+    """
+    end = [] if last is None else [_hint(*last)]
+    room = width - sum(hint.cell_length + 2 for hint in end)
+    shown: list[Content] = []
+    for keys, label in pairs:
+        hint = _hint(keys, label)
+        if hint.cell_length > room:
+            break
+        shown.append(hint)
+        room -= hint.cell_length + 2
+    return Content("  ").join([*shown, *end])
+
+
+def _hint(keys: str, label: str) -> Content:
+    return Content.assemble((keys, "bold"), f" {label}")
+
 
 SCROLL_BINDINGS: tuple[Binding, ...] = (
     Binding("j,down", "rows(1)", "Row down", show=False),
@@ -69,3 +105,113 @@ class Modal(ChangedRowsScreen[ScreenResultType], ModalScreen[ScreenResultType]):
         self.leaving = True
         self.workers.cancel_node(self)
         return super().dismiss(result)
+
+
+_NARROWEST = 24
+"""Minimum width of a column in cells. If the columns would be narrower, only some columns are shown."""
+
+
+class Column(Vertical):
+    """A column of a screen, with a line at its left edge, except in the first column."""
+
+    DEFAULT_CSS = """
+    Column {
+        border-left: vkey $surface-lighten-2;
+        &.-first { border-left: none; }
+    }
+    """
+
+
+def columns_that_fit(width: int) -> int:
+    """Return how many columns fit into a width in cells, but at least 1."""
+    return max(1, width // _NARROWEST)
+
+
+def show_columns(columns: Sequence[Column], first: int, count: int) -> int:
+    """Show `count` columns from index `first` on, or the last `count` if fewer follow. Returns the first shown index."""
+    first = max(0, min(first, len(columns) - count))
+    for number, column in enumerate(columns):
+        set_shown(column, first <= number < first + count)
+        column.set_class(number == first, "-first")
+    return first
+
+
+def set_shown(widget: Widget, shown: bool) -> None:
+    """Show or hide a widget. Do nothing if nothing changes, since Textual would lay out the screen again."""
+    if widget.display != shown:
+        widget.display = shown
+
+
+class Sheet(Modal[None]):
+    """A scrollable text with a heading."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("q,enter", "dismiss", "Close"),
+        *SCROLL_BINDINGS,
+        Binding("d", "pages(0.5)", "Half a page down", show=False),
+        Binding("u", "pages(-0.5)", "Half a page up", show=False),
+    ]
+    DEFAULT_CSS = """
+    Sheet {
+        #sheet { padding: 0 1; scrollbar-size-vertical: 1; }
+    }
+    """
+
+    heading: str
+    """The heading, at the upper edge."""
+    key_hints: ClassVar[Sequence[tuple[str, str]]] = [
+        ("j k", "scroll"), ("d u", "half page"), ("g G", "start, end"), ("q", "close"),
+    ]  # fmt: skip
+    """The keys, each with a word for its effect, shown at the lower edge."""
+    scroll = query_one("#sheet", VerticalScroll)
+
+    @abstractmethod
+    def parts(self) -> Iterable[RenderableType]:
+        """Yield the parts of the text, one below the other."""
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="sheet", classes="framed") as box:
+            box.border_title = self.heading
+            yield from self.texts()
+
+    def texts(self) -> Iterator[Static]:
+        for part in self.parts():
+            yield Static(part if isinstance(part, (str, Text)) else _RenderedOnce(part), markup=False)
+
+    def on_mount(self) -> None:
+        """Show the keys at the lower edge."""
+        self.scroll.border_subtitle = hints(self.key_hints)
+
+    def action_rows(self, rows: int) -> None:
+        """Scroll down by a number of rows, or up if the number is negative."""
+        self.scroll.scroll_relative(y=rows, animate=False)
+
+    def action_pages(self, pages: float) -> None:
+        """Scroll down by a number of screenfuls, or up if the number is negative."""
+        self.action_rows(round(pages * max(1, self.scroll.size.height - 2)))
+
+    def action_to_start(self) -> None:
+        self.scroll.scroll_home(animate=False)
+
+    def action_to_end(self) -> None:
+        self.scroll.scroll_end(animate=False)
+
+
+class _RenderedOnce:
+    """A part of the text that Rich renders once for each width. Textual renders a part to measure it, and again to show it.
+
+    A sheet has two widths at a time: with the scroll bar and without.
+    """
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+        self._segments: dict[int, Sequence[Segment]] = {}
+        """The part at the last two widths, by the width in cells."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        width = options.max_width
+        if width not in self._segments:
+            if len(self._segments) > 1:
+                del self._segments[next(iter(self._segments))]
+            self._segments[width] = [*console.render(self._part, options)]
+        return self._segments[width]

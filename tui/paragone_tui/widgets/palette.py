@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 
 from paragone_tui.commands import COMMANDS
 from paragone_tui.keys import Keys, readable
-from paragone_tui.painting.themes import OWN
+from paragone_tui.terminal.themes import OWN
 from paragone_tui.widgets.picker import Picker
 
 _TITLE_CELLS = 26

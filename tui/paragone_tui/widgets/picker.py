@@ -1,10 +1,10 @@
-"""The base class of pickers: an input field and a list of options that match it."""
+"""Marks in texts the words that the user searched for."""
 
 from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -16,13 +16,32 @@ from textual.screen import ScreenResultType
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from paragone_tui.terminal.text import visible
-from paragone_tui.widgets.hints import hints
-from paragone_tui.widgets.line_field import LineField
-from paragone_tui.widgets.modal import Modal
+from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.widgets.modal import Modal, hints
+from paragone_tui.widgets.question import LineField
+from paragone_workbench.store.records import any_of
+
+FOUND = "bold reverse $text-warning"
+"""The style of the words that the user searched for, which differs from the highlighted option even without colours."""
+
+
+def marked(text: str, words: Collection[str], style: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the parts of a text on one line with their styles: `FOUND` for the words, `style` for the rest."""
+    line, end = one_line(text), 0
+    for found in any_of(words).finditer(line):
+        yield line[end : found.start()], style
+        yield found[0], FOUND
+        end = found.end()
+    yield line[end:], style
+
 
 LONGEST = 1000
 """Largest number of characters in the field. Textual's time for a key press grows with the length of the text."""
+_CLOSING = ("escape", "ctrl+c")
+_EDITING = (
+    "backspace", "delete", "left", "right", "home", "end", "ctrl+a", "ctrl+e", "ctrl+left", "ctrl+right", "ctrl+u", "ctrl+w",
+)  # fmt: skip
+"""Keys that edit the text in the field."""
 _AROUND_KEYS = 4
 """Number of cells of the lower edge that the key hints leave free."""
 
@@ -59,16 +78,19 @@ class Picker(Modal[ScreenResultType]):
 
     is_looking = False
     """Whether the picker still looks for more options."""
-    is_outdated = False
-    """Whether the list still has the options for an earlier text of the field, which Enter must not pick."""
     _offered: Sequence[tuple[str, str]] = ()
     """The keys for the lower edge, including keys for which there is no room."""
-    _is_pick_pending = False
-    """Whether the user pressed Enter before an option matched the text: then the first matching option is picked."""
+    _is_new_text = True
+    """Whether the text has changed since all its options were listed: then the first matching option is highlighted."""
 
     words = query_one(Input)
     options = query_one(OptionList)
     remark = query_one("#remark", Static)
+
+    @property
+    def early_keys(self) -> tuple[str, ...]:
+        """The keys whose effect does not change while more options are listed."""
+        return (*_CLOSING, *_EDITING) if self.words.has_focus else _CLOSING
 
     @property
     def highlighted(self) -> str:
@@ -127,11 +149,11 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Changed)
     def _typed(self) -> None:
-        self._is_pick_pending = False
+        self._is_new_text = True
         self.show()
 
     def show(self) -> None:
-        """List the matching options, and keep the highlighted option highlighted if it still matches.
+        """List the matching options, and keep the highlighted option highlighted if it is listed again for the same text.
 
         If `is_offered` rejects all matches, highlight the first match only if the field has text.
         """
@@ -139,7 +161,8 @@ class Picker(Modal[ScreenResultType]):
             return  # the list may have been removed
         text = self.words.value.strip()
         options = self.fitting(text)
-        kept = self.highlighted
+        kept = "" if self._is_new_text else self.highlighted
+        self._is_new_text = self._is_new_text and self.is_looking
         self.options.clear_options()
         self.options.add_options(options)
         enabled = {
@@ -151,11 +174,7 @@ class Picker(Modal[ScreenResultType]):
         again = (number for number in offered if enabled[number] == kept)
         first = next(iter(offered or (enabled if text else ())), None)
         self.options.highlighted = next(again, first)
-        if self._is_pick_pending and self.options.highlighted is not None:
-            self._submitted()
-        self._is_pick_pending = self._is_pick_pending and (self.is_looking or self.is_outdated)
-        if not self.leaving:
-            self.describe()
+        self.describe()
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""
@@ -168,16 +187,9 @@ class Picker(Modal[ScreenResultType]):
     def _submitted(self) -> None:
         # The list's own message would arrive later, when typing may have changed the list.
         if self.highlighted:
-            self._pick(self.highlighted)
+            self.pick(self.highlighted)
         else:
-            self._is_pick_pending = self.is_looking or self.is_outdated
             self.pick_nothing()
-
-    def _pick(self, option_id: str) -> None:
-        if self.is_outdated:
-            self._is_pick_pending = True
-        else:
-            self.pick(option_id)
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:
@@ -187,4 +199,4 @@ class Picker(Modal[ScreenResultType]):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         if event.option_id is not None and event.option in self.options.options:
-            self._pick(event.option_id)
+            self.pick(event.option_id)

@@ -1,21 +1,41 @@
-"""Dialogs that ask for one line of text, or for a yes."""
+"""The base class of fields for one line. This module is not imported at start, since the first screen has no such field."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeAlias
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
+from textual.reactive import reactive
 from textual.widgets import Input, Static
 
 from paragone import ParagoneError
+from paragone_tui.key_order import ACT
 from paragone_tui.terminal.text import one_line, visible
-from paragone_tui.widgets.hints import hints
-from paragone_tui.widgets.line_field import LineField
-from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.modal import Modal, hints
+from paragone_tui.widgets.text_field import is_editable, refuse_paste
+
+
+class LineField(Input):
+    """Textual's input field, with a limit on the length of pasted texts."""
+
+    cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
+    own_keys = ()
+    """The combinations of Alt and a character that the field itself handles: none."""
+    has_text = True
+    """Characters are always text here, also while the field is empty."""
+
+    def validate(self, value: str) -> None:
+        """Set no class that says whether the text is valid: no field has validators, and each class costs new styles."""
+
+    async def on_paste(self, event: events.Paste) -> None:
+        """Refuse a paste that would make the text too long to edit. Textual inserts any other paste."""
+        if not is_editable(self.value + event.text):
+            refuse_paste(self, event)
+
 
 Act: TypeAlias = Callable[[str], Awaitable[str]]
 """Acts on a line of text, and returns a sentence about the effect, or an empty text. May raise ParagoneError."""
@@ -48,7 +68,6 @@ class Question(Modal[str | None]):
         self._act = act
         self._meanwhile = meanwhile
         self._takes_empty = takes_empty
-        self._is_acting = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="question", classes="framed") as box:
@@ -62,9 +81,8 @@ class Question(Modal[str | None]):
         line = event.value.strip()
         if not line and not self._takes_empty:
             self.dismiss()
-        elif not self._is_acting:
-            self._is_acting = True
-            self.run_worker(self._work(line))
+        else:
+            self.run_worker(self._work(line), group=ACT)
 
     async def _work(self, line: str) -> None:
         self._say(self._meanwhile)
@@ -74,8 +92,6 @@ class Question(Modal[str | None]):
             self._say(str(error))
         else:
             self.dismiss(done)
-        finally:
-            self._is_acting = False
 
     def _say(self, remark: str) -> None:
         if not self.leaving:

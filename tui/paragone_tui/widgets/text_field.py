@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location
 
-from paragone.wording import size_text
-from paragone_tui.textual_internals.app import stop_watching
+from paragone.texts import size_text
+from paragone_tui.textual_internals import stop_watching
 
 LONGEST = 50_000
 """Largest size in bytes of a text that can be edited. At each key press, Textual examines the whole text."""

@@ -1,41 +1,182 @@
-"""Measures the engines to choose from, one measurement after the other, and decides by the results."""
+"""The events of a choice."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from paragone import InputError, ParagoneError
-from paragone_workbench.choosing.decision import Decision, decide, only_one
-from paragone_workbench.choosing.evidence import evidence_of
+from paragone import InputError, Json, ParagoneError
+from paragone.options import describe
+from paragone_workbench.choosing.decision import Decision, decide, evidence_of, only_one
 from paragone_workbench.choosing.figures import (
     EngineFigures,
+    EngineMemory,
     engine_figures,
     largest_file,
     loaded_sizes,
+    memory_of,
     with_speeds_of_answers,
 )
-from paragone_workbench.choosing.measurements import GREEDY_PROMPTS, TEST, EngineMeasurements
-from paragone_workbench.choosing.memory import EngineMemory, memory_of
-from paragone_workbench.choosing.not_measured import not_measured
-from paragone_workbench.choosing.observer import ChoiceObserver
-from paragone_workbench.choosing.suite_rounds import SuiteRounds, spread_out
-from paragone_workbench.choosing.throughput import USERS_TESTS, Throughputs
-from paragone_workbench.choosing.timing.time_limit import TimeLimit
+from paragone_workbench.choosing.measurements import (
+    GREEDY_PROMPTS,
+    MOST_USERS,
+    TEST,
+    USERS_TESTS,
+    EngineMeasurements,
+    Throughputs,
+    TimeLimit,
+)
+from paragone_workbench.choosing.rounds import SuiteRounds, spread_out
+from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.differences.comparable import comparable
-from paragone_workbench.experiments.differences.non_inferiority import MARGIN
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
-from paragone_workbench.experiments.differences.suite_values import EngineValues, collect
+from paragone_workbench.experiments.assertions import AssertionCatalog
+from paragone_workbench.experiments.cells import SuiteRequest
+from paragone_workbench.experiments.comparison import MARGIN, SuiteComparison
+from paragone_workbench.experiments.comparison_rows import EngineValues, collect, comparable
+from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import KnownFidelity
-from paragone_workbench.experiments.running.request import SuiteRequest
-from paragone_workbench.experiments.suites.assertions import AssertionCatalog
+from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite import Suite
+from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.store import Experiment, History, Store
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
-from paragone_workbench.store.retry import retrying
+from paragone_workbench.store.saving import retrying
+
+if TYPE_CHECKING:
+    from paragone_workbench.measure.fidelity import FidelityStep
+    from paragone_workbench.measure.free_running import FreeRunningStep
+
+
+class ChoiceObserver:
+    """Gets the events of a choice, on the event loop. Override the methods of interest."""
+
+    def estimating(self) -> None:
+        """The memory of the engines is estimated now."""
+
+    def left_out(self, sentence: str) -> None:
+        """An engine is left out; `sentence` says why."""
+
+    def known(self, answers: int, total: int) -> None:
+        """`answers` of the suite's `total` answers are known from other experiments."""
+
+    def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
+        """The speed of `engines` is measured now, by `tests`."""
+
+    def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
+        """A step of the bench begins. `left` are the remaining steps, including this one."""
+
+    def suite(self, runner: SuiteRunner) -> SuiteObserver:
+        """The suite, or a part of it, runs now. Returns the observer that gets the suite's events."""
+        return SuiteObserver()
+
+    def comparing(self) -> None:
+        """The fidelity is measured now."""
+
+    def fidelity_step(self, step: FidelityStep) -> None:
+        """A step of the measurement of fidelity begins."""
+
+    def answer_step(self, step: FreeRunningStep) -> None:
+        """A greedy answer begins."""
+
+    def deciding(self) -> None:
+        """All measurements have ended."""
+
+
+QUESTIONS = Path(__file__).with_name("questions.toml")
+"""Prompts with assertions: facts, sums, instructions, JSON, and another language."""
+
+SAMPLING: Mapping[str, Json] = {"max_tokens": 200, "temperature": 0}
+"""Options for the prompts that come with paragone, unless the user sets them. The prompts ask for short answers, and random
+sampling would hide what a quantization loses."""
+
+
+def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) -> Suite:
+    """Return the suite in a file; by default, paragone's own suite. Raises InputError for a suite without assertions."""
+    path = path or QUESTIONS
+    suite = read_suite(path, catalog, system=system)
+    if suite.problems:
+        raise InputError(
+            f"{path.name} has mistakes; nothing was measured.",
+            hint=f"`paragone suite run {path} --engines ENGINE` lists the mistakes.",
+        )
+    if not any(prompt.assertions for prompt in suite.prompts):
+        raise InputError(
+            f"No prompt of {path.name} has assertions or an expected answer, so the suite decides nothing.",
+            hint="docs/suites.md shows how to write assertions.",
+        )
+    return suite
+
+
+def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
+    """Return the engines with the options of `SAMPLING` that the engine's backend has and that the user did not set."""
+    found = []
+    for engine in engines:
+        known = {info.name for info in describe(registry.get(engine.backend).sampling)}
+        options = {name: value for name, value in SAMPLING.items() if name in known}
+        found.append(replace(engine, options={**options, **engine.options}))
+    return tuple(found)
+
+
+def not_measured(
+    measured: EngineMeasurements,
+    users: Throughputs | None,
+    suite: SuiteRounds | None,
+    reference: str,
+    memory: Iterable[EngineMemory],
+) -> Iterator[str]:
+    """Yield a sentence for each measurement that is missing. `suite` is None if no prompt was answered."""
+    names = [engine.name for engine in measured.engines]
+    errors = {name: error for name, error in measured.errors.items() if name in names}
+    yield from (f"{name}: {error}" for name, error in errors.items())
+    if suite is None:
+        yield "The suite: no prompt was answered."
+    else:
+        yield from _rest_of(suite, {str(error) for error in errors.values()})
+    if unknown := [engine.name for engine in measured.to_bench if engine.name not in errors]:
+        instead = "." if suite is None else ": the answers' speeds are shown instead."
+        yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
+    if users is not None:
+        yield from (
+            f"The throughput of {name} with {MOST_USERS} users at once: {why}"
+            for name, why in users.errors.items()
+        )
+        if users.left:
+            left = joined(engine.name for engine in users.left)
+            yield f"The throughput of {left} with {MOST_USERS} users at once. Repeat the command to continue."
+    candidates = measured.to_compare(reference)[1:]
+    if not measured.has_distributions(reference):
+        yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."
+    elif measured.refused is not None:
+        yield f"The fidelity: {measured.refused}"
+    elif candidates:
+        yield (
+            f"All or a part of the fidelity of {joined(engine.name for engine in candidates)}. "
+            "Repeat the command to continue."
+        )
+    for one in memory:
+        if one.unknown:
+            yield f"The memory of {one.engine}: {one.unknown}"
+
+
+def _rest_of(suite: SuiteRounds, known: set[str]) -> Iterator[str]:
+    yield from (f"A part of the suite: {error}" for error in suite.given_up if str(error) not in known)
+    runs = suite.experiment.runs
+    if left := suite.experiment.left:
+        rest = (
+            ": the question is settled without them."
+            if suite.settled
+            else ". Repeat the command to continue."
+        )
+        yield f"{left:,} of {runs:,} runs of the suite{rest}"
+    elif suite.to_judge:
+        yield "Verdicts of judges. Repeat the command to continue."
+
 
 _SPEED_SHARE = 0.15
 """Largest share of a limited time for the speeds, and largest share for the throughputs with several users."""

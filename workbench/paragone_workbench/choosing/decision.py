@@ -1,27 +1,137 @@
-"""Decides which engine to deploy, and says why, at what price, and with what certainty.
-
-The reference is the engine whose quality should be reached. An engine qualifies if the answers rule out that the engine
-passes assertions less often than the reference by more than a margin. Of the reference and the qualified engines, the
-smallest is chosen; of equally small engines, the fastest. An engine whose verdict is open is not chosen; the decision then
-says how many prompts would settle the question. With few prompts, nothing is decided; while the question is
-open and prompts are yet to be answered, the decision is preliminary.
-"""
+"""The evidence of answers to the same prompts: pass rates, and which engines are not worse than the reference."""
 
 from __future__ import annotations
 
+import copy
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from paragone import Json
-from paragone.wording import counted
-from paragone_workbench.choosing.evidence import Evidence
+from paragone.texts import counted
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.choosing.tag_losses import worst_loss
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
-from paragone_workbench.experiments.differences.non_inferiority import NonInferiority
-from paragone_workbench.measure.fidelity.scale import kld_text
-from paragone_workbench.statistics.sample_size import rounded_up
+from paragone_workbench.experiments.comparison import (
+    NonInferiority,
+    SuiteComparison,
+    compare_suite,
+    prompts_for,
+)
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
+from paragone_workbench.measure.fidelity_verdict import kld_text
+from paragone_workbench.statistics import rounded_up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The evidence of the answers for a decision.
+
+    Attributes:
+        values: The values of the engines. All pass rates and scores are over the same prompts.
+        comparison: The comparison of the engines. Each verdict in `not_worse` compares an engine with the reference. The
+            intervals of all verdicts hold together.
+        rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
+        planned: Number of prompts that all engines will have answered in the end.
+    """
+
+    values: tuple[EngineValues, ...]
+    comparison: SuiteComparison
+    rates: Mapping[str, tuple[float, int]]
+    planned: int
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts that all compared engines answered."""
+        return max((prompts for _, prompts in self.rates.values()), default=0)
+
+
+def evidence_of(
+    collected: Sequence[EngineValues], reference: str, margin: float, *, checked: int, is_complete: bool
+) -> Evidence:
+    """Compare the pass rates of the engines, and return the evidence for a decision.
+
+    Args:
+        reference: The name of the reference, with which the other engines are compared.
+        margin: The largest acceptable loss of the pass rate, from 0 to 1.
+        checked: Number of prompts whose answers are checked.
+        is_complete: Whether no answer and no verdict of a judge is missing.
+    """
+    values = _on_common_prompts(collected)
+    comparison = compare_suite(values, margin=margin)
+    rates = {
+        summary.engine: summary.means[PASS_RATE]
+        for summary in comparison.engines
+        if PASS_RATE in summary.means
+    }
+    answered = max((prompts for _, prompts in rates.values()), default=0)
+    planned = answered if is_complete else max(checked, answered)
+    about = [verdict for verdict in comparison.not_worse if verdict.a == reference]
+    return Evidence(
+        values=values,
+        comparison=replace(
+            comparison, not_worse=tuple(verdict.as_one_of(len(about), planned) for verdict in about)
+        ),
+        rates=rates,
+        planned=planned,
+    )
+
+
+def too_few_prompts(checked: int, margin: float, comparisons: int) -> str:
+    """Return a warning if `checked` prompts are too few to rule out a loss of the margin, whatever the answers; else empty."""
+    needed = prompts_for(margin, comparisons)
+    if checked >= needed:
+        return ""
+    return (
+        f"{counted(checked, 'prompt')} cannot rule out a loss of {PASS_RATE.shown(margin)} points: that takes {needed:,} or more, "
+        "even if all engines pass and fail alike. Name a larger suite (--suite), or a larger --margin."
+    )
+
+
+def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues, ...]:
+    """Return the values without the pass rates and scores of prompts that some engine did not answer.
+
+    An engine that answered less than half as many prompts as another engine is left out, and gets no pass rate, since few
+    prompts would otherwise be common to all engines.
+    """
+    answered = {values.engine: set(values.values(PASS_RATE)) for values in collected}
+    enough = max(map(len, answered.values()), default=0) / 2
+    sufficient = [prompts for prompts in answered.values() if prompts and len(prompts) >= enough]
+    common = set.intersection(*sufficient) if sufficient else set()
+    found = []
+    for values in collected:
+        own = copy.copy(values)
+        prompts = answered[values.engine]
+        own.left_out = {*values.left_out, *(prompts - common if len(prompts) >= enough else prompts)}
+        found.append(own)
+    return tuple(found)
+
+
+FEWEST_OF_TAG = 5
+"""Smallest number of prompts with a tag for which a loss is reported."""
+
+
+def worst_loss(
+    collected: Sequence[EngineValues], reference: str, engine: str, tags: Mapping[int, Sequence[str]]
+) -> Iterator[str]:
+    """Yield a sentence about the tag with an engine's largest loss against the reference, if the engine loses at any tag.
+
+    `tags` has the tags of each prompt, by the prompt's index. Prompts that only one of the engines answered are left out.
+    """
+    rates = {values.engine: values.values(PASS_RATE) for values in collected}
+    own, wanted = rates.get(engine, {}), rates.get(reference, {})
+    by_tag = defaultdict[str, list[float]](list)
+    for prompt in own.keys() & wanted.keys():
+        for tag in tags.get(prompt, ()):
+            by_tag[tag].append(wanted[prompt] - own[prompt])
+    losses = {tag: statistics.fmean(found) for tag, found in by_tag.items() if len(found) >= FEWEST_OF_TAG}
+    worst = max(losses, key=losses.__getitem__, default="")
+    if losses.get(worst, 0.0) > 0:
+        yield (
+            f"{engine} loses most on `{worst}`: {PASS_RATE.shown(losses[worst])} points over "
+            f"{counted(len(by_tag[worst]), 'prompt')}, which may be chance."
+        )
+
 
 FEWEST_PROMPTS = 20
 """Smallest number of prompts for a decision: with fewer, even engines that pass and fail alike may be 13 points apart."""

@@ -1,17 +1,21 @@
-"""The measurements outside of the suite: speed, fidelity and greedy answers. Known measurements are not repeated."""
+"""The measurements outside of the suite, in a limited time: speed, throughput, fidelity and greedy answers. Known measurements are not repeated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from paragone import Json, Message, ParagoneError
-from paragone.json_fields import count_at
-from paragone_workbench.choosing.timing.time_limit import TimeLimit
+from paragone import InputError, Json, Message, ParagoneError
+from paragone.json_values import count_at, number_at
+from paragone_workbench.compare.agreement import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.engine_identity import measured_identity, measurement_of
+from paragone_workbench.experiments.identity import measured_identity, measurement_of
 from paragone_workbench.experiments.known_measurements import (
     KnownFidelity,
     MeasurementJson,
@@ -19,19 +23,261 @@ from paragone_workbench.experiments.known_measurements import (
     is_enough,
     known_fidelity,
     known_speeds,
+    known_throughputs,
 )
-from paragone_workbench.measure.bench.measurement import Bench, OnStep
-from paragone_workbench.measure.bench.plan import BenchTest
-from paragone_workbench.measure.bench.report import bench_json
-from paragone_workbench.measure.sample import sample_text
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.measure.bench import Bench, OnStep, bench_json
+from paragone_workbench.measure.bench_results import BenchTest, users_tests
+from paragone_workbench.measure.fidelity import Fidelity, sample_text
+from paragone_workbench.measure.fidelity_verdict import fidelity_json
+from paragone_workbench.measure.free_running import FreeRunning
+from paragone_workbench.measure.users import bench_pool, refusal
+from paragone_workbench.runs.observer import Stoppable
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import History
 from paragone_workbench.store.experiment_records import MeasurementKind
-from paragone_workbench.store.retry import retrying
+from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity.measurement import FidelityStep
+    from paragone_workbench.measure.fidelity import FidelityStep
     from paragone_workbench.measure.free_running import FreeRunningStep
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_LONGEST_S = 30 * 24 * 3600
+
+
+def parse_duration(text: str) -> int:
+    """Return a duration such as `90s`, `30m` or `2h` in seconds. Raises InputError."""
+    found = re.fullmatch(r"([0-9]{1,7})\s*([smh]?)", text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 1 <= seconds <= _LONGEST_S:
+        raise InputError(f"{text!r} is no duration.", hint="Write for example 90s, 30m or 2h.")
+    return seconds
+
+
+class TimeLimit:
+    """Stops the measurement in progress when the time is over, or when `stop` is called."""
+
+    def __init__(self, seconds: float | None) -> None:
+        """Start the clock. `seconds` is None for no limit."""
+        self.stopped = False
+        """Whether `stop` was called."""
+        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._work: Stoppable | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left, not below 0; None without a limit."""
+        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over or `stop` was called, so that no measurement may begin."""
+        return self.stopped or self.left == 0
+
+    @contextlib.asynccontextmanager
+    async def limiting(self, work: Stoppable, seconds: float | None = None) -> AsyncIterator[None]:
+        """Stop a measurement after `seconds`, or when the time for all measurements is over.
+
+        The engines of the measurement are closed at the end of the block.
+        """
+        self._work = work
+        limits = [limit for limit in (seconds, self.left) if limit is not None]
+        timer = asyncio.create_task(_stop_after(work, min(limits))) if limits else None
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await timer
+            await work.close()
+            self._work = None
+
+    async def stop(self) -> None:
+        """End the measurement in progress, and begin no other."""
+        self.stopped = True
+        if self._work is not None:
+            await self._work.stop()
+
+    async def close(self) -> None:
+        """Close the engines of the measurement in progress."""
+        if self._work is not None:
+            await self._work.close()
+
+
+async def _stop_after(work: Stoppable, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    await work.stop()
+
+
+class Comparison:
+    """A comparison of engines. The results so far can be read at any time, also after an error or `stop`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        engines: Sequence[EngineDefinition],
+        text: str,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        known: frozenset[str] = frozenset(),
+        window: int,
+    ) -> None:
+        """Prepare to compare the first engine with the others, by distributions over a text and by answers to prompts.
+
+        `known` has the names of the engines whose distributions are known, and which therefore only answer the prompts.
+        """
+        pool = EnginePool(registry, mode="sequential")
+        reference, *candidates = map(pool.add, engines)
+        unknown = [candidate for candidate in candidates if candidate.definition.name not in known]
+        self.fidelity = Fidelity(reference, unknown, text, window=window)
+        self.answers = FreeRunning(pool, prompts)
+        self.refused: ParagoneError | None = None
+        """Why no distributions are compared."""
+        self.stopped = False
+        self._pool = pool
+
+    async def measure(
+        self, on_step: Callable[[FidelityStep], None], on_answer: Callable[[FreeRunningStep], None]
+    ) -> None:
+        """Open and compare the engines. An error of one engine is kept; other engines continue."""
+        if self.fidelity.candidates:
+            try:
+                await self.fidelity.measure(on_step)
+            except ParagoneError as error:
+                self.refused = None if self.stopped else error
+        if not self.stopped:
+            await self.answers.measure(on_answer)
+
+    async def stop(self) -> None:
+        """End the measurement early."""
+        self.stopped = True
+        await self.answers.stop()
+        await self.fidelity.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._pool.close()
+
+    def errors(self) -> dict[str, ParagoneError]:
+        """Return why engines could not be compared, by the names of the engines."""
+        if self.stopped:
+            return {}
+        found = {engine.definition.name: error for engine, error in self.answers.errors.items()}
+        measured = (self.fidelity.reference, *self.fidelity.candidates)
+        return found | {one.name: one.error for one in measured if one.error is not None}
+
+    def candidates_json(self) -> dict[str, Mapping[str, Json]]:
+        """Return the figures of each candidate's distributions, by the candidate's name."""
+        compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
+        items = fidelity_json(self.fidelity)["candidates"] if compared else ()
+        return {name: item for name, item in by_engine(items, "engine").items() if name in compared}
+
+    @property
+    def summary(self) -> AnswerSummary | None:
+        """The comparison of the answers; None if there are none."""
+        answers = self.answers
+        if not any(map(answers.answers, answers.engines)):
+            return None
+        return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
+
+    def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
+        """Return the figures of the answers in the form of `fidelity --free-running`; None without answers.
+
+        `prompts` is the name of the suite; None for the prompts that come with paragone.
+        """
+        if (summary := self.summary) is None:
+            return None
+        return {
+            "prompts": prompts,
+            "asked": len(self.answers.prompts),
+            "partial": self.answers.partial,
+            "notes": list(self.answers.cautions),
+            **summary.to_json(),
+        }
+
+
+MOST_USERS = 16
+"""The largest number of users at once, whose throughput is shown."""
+
+USERS = (1, 4, MOST_USERS)
+"""Numbers of users at once."""
+
+USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
+"""The tests with several users at once."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Throughputs:
+    """The total tokens per second of `MOST_USERS` users at once. After an error of an engine, other engines continue.
+
+    Attributes:
+        engines: The engines that can answer `MOST_USERS` prompts at once, if enough slots are configured.
+        rates: The known tokens per second, by the engine's name.
+        errors: Sentences that say why engines could not be measured, by the engine's name.
+    """
+
+    history: History
+    registry: Registry
+    limit: TimeLimit
+    engines: Sequence[EngineDefinition]
+    rates: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    async def begin(
+        cls, history: History, registry: Registry, limit: TimeLimit, engines: Sequence[EngineDefinition]
+    ) -> Throughputs:
+        """Select the engines that answer several prompts at once. All throughputs are still unknown."""
+        handles = bench_pool(registry, engines, USERS).engines
+        await registry.place(handle.definition for handle in handles)
+        able = [
+            engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, MOST_USERS)
+        ]
+        return cls(history=history, registry=registry, limit=limit, engines=able)
+
+    @property
+    def left(self) -> list[EngineDefinition]:
+        """The engines whose throughput is unknown."""
+        return [
+            engine
+            for engine in self.engines
+            if engine.name not in self.rates and engine.name not in self.errors
+        ]
+
+    async def look_up(self, identities: Mapping[str, str]) -> None:
+        """Read the known throughputs from the history. `identities` has each engine's identity by name.
+
+        Raises StoreError.
+        """
+        saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
+        identities = {engine.name: identities[engine.name] for engine in self.engines}
+        most = USERS_TESTS[-1]
+        levels = known_throughputs(saved, identities).get((most.users, most.prompt_tokens, most.tokens), {})
+        self.rates = {
+            name: rate
+            for name, level in levels.items()
+            if (rate := number_at(level, "tokens_per_s")) is not None
+        }
+
+    async def measure(self, seconds: float | None, on_step: OnStep) -> None:
+        """Measure the unknown throughputs, for at most `seconds` unless `seconds` is None. Raises StoreError."""
+        engines = self.left
+        bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
+        async with self.limit.limiting(bench, seconds):
+            await bench.measure(on_step)
+        for benched in bench.engines:
+            found = benched.throughputs.get(USERS_TESTS[-1])
+            why = benched.error.sentence if benched.error else benched.skipped.get(USERS_TESTS[-1])
+            if found is not None:
+                self.rates[benched.name] = found.tokens_per_s
+            elif why:
+                self.errors[benched.name] = why
+        if any(benched.throughputs for benched in bench.engines):
+            measurement = measurement_of("bench", engines, bench_json(bench), self.registry)
+            await retrying(self.history, lambda store: store.measurements.add(measurement))
+
 
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 """The test that measures the speed."""
@@ -149,8 +395,7 @@ class EngineMeasurements:
         Raises StoreError.
         """
         engines = self.to_compare(reference)
-        from paragone_workbench.choosing.comparison import Comparison  # loads NumPy
-        from paragone_workbench.measure.fidelity.report import fidelity_json
+        from paragone_workbench.measure.fidelity_verdict import fidelity_json
 
         known = set(self.fidelity.candidates)
         if not self.has_distributions(reference):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from paragone import Caution, Image, Json, RunSettings
-from paragone_workbench.compare.parity.findings import Parity
+from paragone_workbench.compare.parity_findings import Parity
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
-from paragone_workbench.config.presets import Preset
 from paragone_workbench.config.settings import (
     ChatSettings,
     Config,
@@ -20,10 +19,12 @@ from paragone_workbench.config.settings import (
     LaneSettings,
     ModelSettings,
     NetworkSettings,
+    Preset,
+    ThemeSettings,
     UiSettings,
+    is_colour,
 )
 from paragone_workbench.config.state import State
-from paragone_workbench.config.theme_settings import ThemeSettings, is_colour
 from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,

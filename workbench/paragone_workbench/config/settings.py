@@ -1,19 +1,99 @@
-"""Declarations of the settings in config.toml, and of problems in such a file."""
+"""Declarations of the settings in config.toml, with presets, templates of prompts and themes."""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import InputError, Options, option
-from paragone_workbench.config.presets import Preset
-from paragone_workbench.config.theme_settings import ThemeSettings
+from paragone import InputError, Json, Options, option
+from paragone.options import build, describe
 from paragone_workbench.config.toml_file import TomlDocument
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition, secret_options, suggest
 from paragone_workbench.paths import config_file
+
+if TYPE_CHECKING:
+    from paragone import Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A system prompt and sampling options. Options that a preset does not set keep their values."""
+
+    name: str
+    system: str | None = None
+    """The system prompt; None to keep the current system prompt."""
+    sampling: Mapping[str, Json] = field(default_factory=dict)
+    """Sampling options by name, which are checked when the preset is applied to an engine."""
+
+
+def find_preset(name: str, presets: Mapping[str, Preset]) -> Preset:
+    """Return the preset of this name. Raises InputError."""
+    if name in presets:
+        return presets[name]
+    hint = suggest(name, presets) if presets else "config.toml has no section [presets.NAME]."
+    raise InputError(f"There is no preset {name!r}.", hint=hint)
+
+
+def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) -> EngineDefinition:
+    """Return the definition with the preset's sampling options, which override the definition's own options.
+
+    Raises InputError if the backend lacks one of the options, or a value is wrong.
+    """
+    known = [info.name for info in describe(backend.sampling)]
+    for name in preset.sampling:
+        if name not in known:
+            raise InputError(
+                f"The preset {preset.name!r} sets {name!r}, which is no sampling option of the backend {backend.name}.",
+                hint=suggest(name, known),
+            )
+    build(backend.sampling, preset.sampling, owner=f"the preset {preset.name!r}")
+    return dataclasses.replace(definition, options={**definition.options, **preset.sampling})
+
+
+def preset_of(name: str, definition: EngineDefinition, backend: Backend, *, system: str) -> Preset:
+    """Return a preset with the sampling options that a definition sets, and with the system prompt unless it is empty."""
+    kept = {info.name for info in describe(backend.sampling) if not info.secret}
+    sampling = {key: value for key, value in definition.options.items() if key in kept and value is not None}
+    return Preset(name=name, system=system or None, sampling=sampling)
+
+
+BaseTheme: TypeAlias = Literal["dark", "light", "contrast"]
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThemeSettings(Options):
+    """The section of a theme. The theme `base` supplies the colours that the section does not set."""
+
+    base: BaseTheme = option("dark", "The theme that supplies the colours that are not set.")  # noqa: RUF009 (frozen)
+    background: str | None = option(None, "The background.")
+    surface: str | None = option(None, "The background of dialogs and of code.")
+    line: str | None = option(None, "Lines between lanes and around fields.")
+    foreground: str | None = option(None, "Text.")
+    dim: str | None = option(None, "Units, hints and notes.")
+    accent: str | None = option(None, "The current lane, prompts and headings.")
+    code: str | None = option(None, "Code within text.")
+    difference: str | None = option(None, "Words that differ, and warnings.")
+    failure: str | None = option(None, "Errors, and tokens that were unlikely.")
+    likely: str | None = option(None, "Tokens that were likely, and texts within code.")
+
+    @property
+    def colours(self) -> Mapping[str, str]:
+        """The colours that the section sets, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if name != "base" and value is not None}
+
+
+def is_colour(value: str) -> bool:
+    """Return whether a text is a colour, such as `#1e90ff`."""
+    return _COLOUR.fullmatch(value) is not None
+
 
 Mode: TypeAlias = Literal["parallel", "sequential", "swap", "auto"]
 """`parallel`: all engines are open, answer at the same time and share the cores. `sequential`: all engines are
@@ -127,3 +207,34 @@ class ConfigError(InputError):
             hint = f"{hint} `paragone config check{named}` lists all problems in the file.".lstrip()
         super().__init__(f"{first.file}:{first.line}: {first.sentence}", hint=hint)
         self.problems = problems
+
+
+def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
+    """Return a warning if other users can read a config file that holds a secret, else an empty string.
+
+    `find` returns the backend of a given name. The backend declares which of its options are secret.
+    """
+    try:
+        mode = stat.S_IMODE(document.path.stat().st_mode)
+    except OSError:  # the file was deleted after it was read
+        return ""
+    if not mode & 0o077:
+        return ""
+    secrets = sorted(_secrets(document, find))
+    if not secrets:
+        return ""
+    return (
+        f"{document.path} sets {' and '.join(secrets)}, and its mode {mode:o} gives other users access. "
+        f"Restrict it: chmod 600 {shlex.quote(str(document.path))}"
+    )
+
+
+def _secrets(document: TomlDocument, find: BackendLookup) -> set[str]:
+    """Return the names of the secret options that the file sets."""
+    engines = document.data.get("engines")
+    names: set[str] = set()
+    for table in engines.values() if isinstance(engines, dict) else ():
+        backend = find(str(table.get("backend"))) if isinstance(table, dict) else None
+        if backend is not None:
+            names |= {name for name in secret_options(backend) if table.get(name)}
+    return names

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from paragone import InputError, Json, ParagoneError
-from paragone.key_text import without_keys
+from paragone.texts import without_keys
 from paragone.wire import from_json, to_json
-from paragone_workbench.config.presets import Preset
-from paragone_workbench.config.settings import Config
+from paragone_workbench.config.settings import Config, Preset
 from paragone_workbench.config.toml_file import read_toml
 from paragone_workbench.engines.definitions import (
     EngineDefinition,

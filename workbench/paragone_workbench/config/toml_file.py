@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from paragone import InputError
-from paragone.regular_file import read_regular_file
+from paragone.files import read_regular_file
 
 Key: TypeAlias = tuple[str | int, ...]
 """The path to a value: names of tables and keys, and indexes in arrays."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paragone import Json
-from paragone_workbench.conversation.attachments.attached_file import without_sections
-from paragone_workbench.identity import new_id
+from paragone_workbench.conversation.attachments import without_sections
+from paragone_workbench.ids import new_id
 
 if TYPE_CHECKING:
     from paragone import Image
-    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.conversation.attachments import AttachedFile
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

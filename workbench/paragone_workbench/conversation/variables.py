@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from paragone import InputError, Json
-from paragone.installation import install_command
-from paragone.wording import shortened
+from paragone.texts import install_command, shortened
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -1,8 +1,4 @@
-"""Engine definitions: a backend, a model and options, under a name.
-
-A definition comes from config.toml, or from an engine spec: `BACKEND:MODEL` or `BACKEND:MODEL@URL`. Several URLs
-are separated by commas: servers with the same model, among which a suite distributes its runs.
-"""
+"""The options that every engine has, for conversations that are longer than the context."""
 
 from __future__ import annotations
 
@@ -15,19 +11,38 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
-from paragone import InputError, Json, Options
-from paragone.hub import repository_of
-from paragone.key_text import HIDDEN, is_key, without_keys
+from paragone import InputError, Json, Options, option
+from paragone.files import repository_of
 from paragone.options import OptionInfo, address_option, build, describe, parse
-from paragone_workbench.engines.context_options import ContextOptions
-from paragone_workbench.engines.waiting import Tell, tell_nobody
-from paragone_workbench.visible_text import is_utf8, visible
+from paragone.texts import HIDDEN, is_key, without_keys
+from paragone_workbench.text import Tell, is_utf8, tell_nobody, visible
 
 if TYPE_CHECKING:
     from paragone import Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions(Options):
+    """Options that the application applies before it sends a prompt. These options need an engine that counts tokens."""
+
+    overflow: Literal["error", "drop_oldest", "keep_last"] = option(
+        "error",
+        "If the conversation exceeds the context: refuse the prompt, leave out the oldest turns, or keep only the last "
+        "turns. The system prompt is always kept. An engine that cannot count tokens beforehand gets all turns.",
+    )
+    keep_turns: int = option(
+        4, "Number of earlier turns that overflow = keep_last keeps.", minimum=0, maximum=10_000
+    )
+
+
+def split_context_options(values: Mapping[str, Json]) -> tuple[ContextOptions, dict[str, Json]]:
+    """Split options that take effect with each run into context options and options of the engine's backend."""
+    names = {info.name for info in describe(ContextOptions)}
+    own = {name: value for name, value in values.items() if name in names}
+    return build(ContextOptions, own), {name: value for name, value in values.items() if name not in names}
 
 
 BackendLookup: TypeAlias = "Callable[[str], Backend | None]"
@@ -305,7 +320,7 @@ def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell =
     Raises InputError if an option is invalid, and EngineError if the backend itself fails or takes too long.
     """
     # asyncio is not needed to read definitions
-    from paragone_workbench.engines.foreign.answers import backend_answer
+    from paragone_workbench.engines.plugin_answers import backend_answer
 
     load, _ = split_options(definition, backend)
     what = "whether options fit together"

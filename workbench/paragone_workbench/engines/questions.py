@@ -1,8 +1,4 @@
-"""The questions that a backend answers without an open engine. No other module asks these questions.
-
-Each question runs on a separate event loop and has a deadline, and its answer is checked. A backend that fails or
-breaks the interface raises ParagoneError with the backend's name.
-"""
+"""The questions that a backend answers without an open engine. No other module asks these questions."""
 
 from __future__ import annotations
 
@@ -12,23 +8,42 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from paragone import Backend, EndpointReport, EngineError, Json, MemoryEstimate, ModelInfo, OpenRequest, Probe
+from paragone import (
+    Backend,
+    EndpointReport,
+    EngineError,
+    Json,
+    MemoryEstimate,
+    ModelInfo,
+    OpenRequest,
+    Probe,
+)
 from paragone.checks import check_value
-from paragone.violation import InterfaceViolation
-from paragone_workbench.engines.definitions import RENAME, EngineDefinition, expand_home, split_options
-from paragone_workbench.engines.environments.installed import interpreter
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.foreign.event_loop import in_own_event_loop
-from paragone_workbench.engines.placement import name_reached_apart
-from paragone_workbench.engines.waiting import DEADLINE_S, NOTICE_S, Tell, tell_nobody
-from paragone_workbench.visible_text import is_utf8
+from paragone.errors import InterfaceViolation
+from paragone_workbench.engines.definitions import (
+    RENAME,
+    EngineDefinition,
+    expand_home,
+    split_options,
+)
+from paragone_workbench.engines.environments import interpreter
+from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
+from paragone_workbench.engines.plugin_answers import DEADLINE_S, NOTICE_S
+from paragone_workbench.engines.plugin_threads import in_own_event_loop
+from paragone_workbench.engines.registry import name_reached_apart
+from paragone_workbench.text import Tell, is_utf8, tell_nobody
 
 LOCAL_DEADLINE_S = 60.0
 """Seconds that a backend of this machine has for an answer: such a backend may import gigabytes, or search large folders."""
+
+
 DEMO_DEADLINE_S = 300.0
 """Seconds that a backend has to create the models of its demo."""
+
+
 MAX_MODELS = 10_000
 """Largest number of models that a backend may list."""
+
 
 _T = TypeVar("_T")
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from paragone import Json
-from paragone.json_fields import objects_at, value_at
-from paragone_workbench.measure.bench.plan import BenchTest
+from paragone.json_values import objects_at, value_at
+from paragone_workbench.measure.bench_results import BenchTest
 from paragone_workbench.store.experiment_records import Measurement
 
 MeasurementJson: TypeAlias = Mapping[str, Json]

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paragone.wording import counted
-from paragone_workbench.conversation.attachments.attached_file import with_sections
+from paragone.texts import counted
+from paragone_workbench.conversation.attachments import with_sections
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.runs.context import messages_for
 from paragone_workbench.runs.fitting import fitted_to, oldest
 
 if TYPE_CHECKING:
     from paragone import Image
-    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.conversation.attachments import AttachedFile
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
 

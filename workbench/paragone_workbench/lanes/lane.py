@@ -1,13 +1,20 @@
-"""A lane: an engine and a path through the conversation."""
+"""Make unique names for lanes from the names of their engines, the same on the screen, in reports and in exports."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone_workbench.engines.definitions import without_secrets
-from paragone_workbench.engines.error_boundary import notify_observers
+from paragone_workbench.engines.definitions import (
+    BackendLookup,
+    EngineDefinition,
+    numbered,
+    server_of,
+    without_secrets,
+)
+from paragone_workbench.engines.failures import notify_observers
 from paragone_workbench.engines.handle import EngineObserver
 from paragone_workbench.runs.context import path_to, request_of
 from paragone_workbench.runs.observer import RunObserver
@@ -16,13 +23,50 @@ from paragone_workbench.store.records import LaneRecord
 if TYPE_CHECKING:
     from paragone import Caution, Channel, LoadedModel, ParagoneError
     from paragone_workbench.conversation.tree import Prompt
-    from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
+    from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
-    from paragone_workbench.runs.prefix import Prefix
-    from paragone_workbench.runs.run import Run
-    from paragone_workbench.runs.spec import RunSpec
-    from paragone_workbench.scheduling.pool import EnginePool
+    from paragone_workbench.runs.result import Prefix
+    from paragone_workbench.runs.run import Run, RunSpec
+    from paragone_workbench.scheduling import EnginePool
+
+
+def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
+    """Return a name for a new lane with this engine that differs from the names of `lanes`.
+
+    If the engine's name is in use, the backend is added, or the server if the backends are the same, or else a number.
+    """
+    named = [(lane.name, lane.engine.definition) for lane in lanes]
+    return _unique(definition, named, registry.find)
+
+
+def names_of(lanes: Sequence[LaneRecord], find: BackendLookup) -> Mapping[str, str]:
+    """Return the names that saved lanes get when their conversation is opened, by the lanes' ids; closed lanes come last.
+
+    `find` returns the backend of a given name.
+    """
+    named: list[tuple[str, EngineDefinition]] = []
+    names: dict[str, str] = {}
+    for lane in sorted(lanes, key=lambda lane: lane.closed):
+        names[lane.id] = _unique(lane.definition, named, find)
+        named.append((names[lane.id], lane.definition))
+    return names
+
+
+def _unique(
+    definition: EngineDefinition,
+    named: Sequence[tuple[str, EngineDefinition]],
+    find: BackendLookup,
+) -> str:
+    taken = {name for name, _ in named}
+    namesakes = [other for _, other in named if other.name == definition.name]
+    names = [definition.name]
+    if any(other.backend != definition.backend for other in namesakes):
+        names.append(f"{definition.name} ({definition.backend})")
+    server = server_of(definition, find(definition.backend)) if namesakes else ""
+    if server and any(server_of(other, find(other.backend)) != server for other in namesakes):
+        names.append(f"{definition.name} ({server})")
+    return next(name for name in chain(names, numbered(definition.name)) if name not in taken)
 
 
 LaneState: TypeAlias = Literal[
@@ -73,7 +117,7 @@ class LaneObserver:
         """The engine could not be opened, or ended while no run used it."""
 
 
-class Lane(EngineObserver, RunObserver):
+class Lane(EngineObserver, RunObserver["Run"]):
     """An engine that answers the prompts of a conversation, one at a time; each run continues the previous run.
 
     Call the methods of a lane on the event loop. No method raises the errors of the engine.
@@ -171,8 +215,7 @@ class Lane(EngineObserver, RunObserver):
         same run. With `prefix`, the engine continues this beginning of an answer.
         """
         # Imported here so that the program starts faster.
-        from paragone_workbench.runs.run import Run
-        from paragone_workbench.runs.spec import RunSpec
+        from paragone_workbench.runs.run import Run, RunSpec
 
         assert not self.is_busy
         self._asked = True
@@ -324,6 +367,6 @@ def shared_seed(prompt: Prompt, earlier: int) -> int:
     """
     from hashlib import sha256  # imported here so that the program starts faster
 
-    from paragone.chat.sampling import SEEDS
+    from paragone.shared_options import SEEDS
 
     return int.from_bytes(sha256(f"{prompt.id} {earlier}".encode()).digest()[:8], "big") % SEEDS

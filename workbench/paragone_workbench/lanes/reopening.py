@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import address_of, secret_options, split_options
-from paragone_workbench.lanes.names import unique_name
+from paragone_workbench.lanes.lane import unique_name
 from paragone_workbench.store.records import QueuedPrompt
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A session: several lanes side by side, and the conversation that they share."""
+"""Continue answers that were cut, stopped or interrupted."""
 
 from __future__ import annotations
 
@@ -7,28 +7,69 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_workbench.conversation.attachments.attached_file import with_sections
+from paragone_workbench.conversation.attachments import with_sections
 from paragone_workbench.conversation.tree import Conversation, Prompt, SystemPrompt
-from paragone_workbench.engines.slot import wait_for_end
+from paragone_workbench.engines.handle import wait_for_end
 from paragone_workbench.lanes import reopening
-from paragone_workbench.lanes.lane import Lane
-from paragone_workbench.lanes.names import unique_name
+from paragone_workbench.lanes.lane import Lane, unique_name
 from paragone_workbench.lanes.queue import PromptQueue
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.recording.recorder import Recorder
+from paragone_workbench.store.recorder import Recorder
 from paragone_workbench.store.records import LaneRecord, QueuedPrompt
 
 if TYPE_CHECKING:
     from paragone import Image
     from paragone_workbench.config.settings import Mode
-    from paragone_workbench.conversation.attachments.attached_file import AttachedFile
+    from paragone_workbench.conversation.attachments import AttachedFile
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.handle import EngineHandle
     from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.result import Prefix, RunResult
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.records import Hit
+
+
+def continue_run(session: Session, lane: Lane, run: Run | None = None) -> Run:
+    """Let a lane continue an answer that was cut, stopped or interrupted, by default its last answer.
+
+    Raises InputError if the answer is complete or has no text, or if `continue_prefix` raises InputError.
+    """
+    from paragone_workbench.runs.result import Prefix  # imported here so that the program starts faster
+
+    run = run or lane.record.head
+    if run is None or not (run.text or run.thinking):
+        raise InputError(f"{lane.name} has no answer to go on with.")
+    if not is_unfinished(run.result):
+        raise InputError(f"The answer of {lane.name} is complete: the model ended it.")
+    same_model = run.result.definition.has_model_of(lane.engine.definition)
+    return continue_prefix(session, lane, run, Prefix.of_answer(run.result, same_model=same_model))
+
+
+def continue_prefix(session: Session, lane: Lane, run: Run, prefix: Prefix) -> Run:
+    """Let a lane continue a prefix of one of its answers, and return the new run.
+
+    The earlier answer and the turns after it are kept as a variant. Must not be called while the lane is busy. Raises
+    InputError if the engine is not running or cannot continue an answer.
+    """
+    if not session.can_answer(lane):
+        raise InputError(f"The engine of {lane.name} is not running.")
+    if not lane.engine.capabilities.continues:
+        raise InputError(
+            f"The engine of {lane.name} cannot go on with an answer: the engine would begin a new answer.",
+            hint="Change the engine, or have the prompt answered again.",
+        )
+    assert run.prompt is not None
+    again = lane.ask(run.prompt, instead_of=run, prefix=prefix)
+    session.follow(lane, again)
+    return again
+
+
+def is_unfinished(answer: RunResult) -> bool:
+    """Return whether an answer has text, but was cut, stopped or interrupted, or failed."""
+    has_text = bool(answer.text or answer.thinking)
+    return has_text and answer.state != "running" and answer.finish != "stop"
 
 
 ALTERNATIVES = 5

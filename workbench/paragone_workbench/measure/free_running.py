@@ -1,17 +1,66 @@
-"""Lets engines answer prompts greedily, so that the answers can be compared."""
+"""Greedy answers of engines to the same prompts, and KV cache types as candidates."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from paragone import Message, ParagoneError
+from paragone import Backend, InputError, Json, Message, ParagoneError
+from paragone.options import describe
+from paragone_workbench.engines.definitions import EngineDefinition, check_engine, with_options
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.measure.greedy import greedy, known_sampling
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.runs.spec import RunSpec
-from paragone_workbench.scheduling.pool import EnginePool
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.scheduling import EnginePool
+
+
+def known_sampling(engine: EngineHandle) -> frozenset[str]:
+    """Return the names of the sampling options that an engine has."""
+    return (
+        frozenset(info.name for info in describe(engine.backend.sampling)) if engine.backend else frozenset()
+    )
+
+
+def greedy(engine: EngineHandle, **more: Json) -> Mapping[str, Json]:
+    """Return the sampling options for greedy answers, and the options `more`, without options that the engine lacks."""
+    wanted: dict[str, Json] = {"temperature": 0, **more}
+    known = known_sampling(engine)
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+_OPTIONS = frozenset({"type_k", "type_v", "cache_type"})
+"""The names of load options that set the type of the KV cache, or of one half (keys or values) of the cache."""
+
+
+def kv_candidates(
+    engine: EngineDefinition, backend: Backend, types: Sequence[str]
+) -> tuple[EngineDefinition, tuple[EngineDefinition, ...]]:
+    """Return the engine with the default types of its backend, and a candidate for each distinct type in `types`.
+
+    Both halves of the cache get the type. The name of each candidate ends in the type. Raises InputError if the
+    backend has no option for the type, or a type is not one of the option's choices.
+    """
+    names = [info.name for info in describe(backend.load_options) if info.name in _OPTIONS]
+    if not names:
+        raise InputError(
+            f"The KV cache of {engine.name} has no type that paragone can set: {backend.title} has no option for it.",
+            hint="Use a backend that loads the model itself.",
+        )
+    default = dataclasses.replace(
+        engine, options={name: value for name, value in engine.options.items() if name not in names}
+    )
+    candidates = tuple(
+        with_options(
+            dataclasses.replace(default, name=f"{engine.name} KV {kind}"), dict.fromkeys(names, kind), backend
+        )
+        for kind in dict.fromkeys(types)
+    )
+    for candidate in candidates:
+        check_engine(candidate, backend)
+    return default, candidates
+
 
 LONGEST = 200
 """Largest number of tokens of an answer, unless the user sets `max_tokens`: enough to show whether an answer repeats

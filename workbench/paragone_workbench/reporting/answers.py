@@ -7,23 +7,30 @@ from typing import TypeAlias
 
 from paragone import Json
 from paragone.options import value_text
-from paragone.wording import counted, size_text
+from paragone.texts import counted, size_text
 from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
-from paragone_workbench.compare.parity.check import check_parity
-from paragone_workbench.compare.parity.side import Side
+from paragone_workbench.compare.parity import check_parity
+from paragone_workbench.compare.parity_findings import Side
 from paragone_workbench.engines.definitions import (
     BackendLookup,
     EngineDefinition,
     address_of,
     without_secrets,
 )
-from paragone_workbench.reporting.content import AnswerView, Conditions, EngineView, Fact, Remark, Segment
-from paragone_workbench.reporting.public_text import public
+from paragone_workbench.reporting.content import (
+    AnswerView,
+    Conditions,
+    EngineView,
+    Fact,
+    Remark,
+    Segment,
+    public,
+)
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import AssertionResult
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
 
 SHOWN = 50_000
 """Largest number of characters of an answer that a report shows."""

@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Literal, NamedTuple, TypeAlias
 
-from paragone.wording import counted
+from paragone.texts import counted
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.compare.ratings.rate import rate
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE, SPEEDS, Metric, in_order
-from paragone_workbench.experiments.differences.suite_values import EngineValues
-from paragone_workbench.reporting.content import Axis, ChartMark, Remark, Section, Table, TableCell, TableLine
-from paragone_workbench.reporting.public_text import public
-from paragone_workbench.statistics.intervals import mean_interval, share_interval
+from paragone_workbench.compare.ratings import rate
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric, in_order
+from paragone_workbench.reporting.content import (
+    Axis,
+    ChartMark,
+    Remark,
+    Section,
+    Table,
+    TableCell,
+    TableLine,
+    public,
+)
+from paragone_workbench.statistics import mean_interval, share_interval
 from paragone_workbench.store.experiment_records import Vote
 
 MOST = 24

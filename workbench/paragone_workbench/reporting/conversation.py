@@ -7,25 +7,32 @@ from typing import NamedTuple
 
 from paragone import Message
 from paragone.options import value_text
-from paragone.wording import counted
+from paragone.texts import counted
 from paragone_workbench.choosing.figures import EngineFigures, with_speeds_of_answers
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.differences.suite_values import EngineValues, SuiteRow, collect
-from paragone_workbench.experiments.engine_identity import measured_identity
-from paragone_workbench.lanes.names import names_of
+from paragone_workbench.experiments.comparison_rows import EngineValues, SuiteRow, collect
+from paragone_workbench.experiments.identity import measured_identity
+from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
 from paragone_workbench.reporting.charts import metric_charts, ratings_sections
-from paragone_workbench.reporting.content import Fact, PromptView, Remark, ReportContent, Section
+from paragone_workbench.reporting.content import (
+    Fact,
+    PromptView,
+    Remark,
+    ReportContent,
+    Section,
+    date_text,
+    public,
+)
 from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.overview import overview_of
-from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 from paragone_workbench.store.store import Store
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
 
 
 class _Lane(NamedTuple):

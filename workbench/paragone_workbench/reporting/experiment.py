@@ -9,14 +9,13 @@ from dataclasses import replace
 from itertools import combinations, groupby
 
 from paragone import Message, WeightsFile
-from paragone.json_fields import count_at, objects_at, text_at
-from paragone.wording import counted, size_text
+from paragone.json_values import count_at, objects_at, text_at
+from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.differences.comparable import comparable
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
-from paragone_workbench.experiments.differences.suite_values import SuiteRow, collect
-from paragone_workbench.experiments.engine_identity import measured_identity
-from paragone_workbench.experiments.suites.saved_prompts import saved_prompt, saved_prompts
+from paragone_workbench.experiments.comparison import SuiteComparison
+from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, comparable
+from paragone_workbench.experiments.identity import measured_identity
+from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
 from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
 from paragone_workbench.reporting.charts import (
     metric_charts,
@@ -24,14 +23,22 @@ from paragone_workbench.reporting.charts import (
     rates_by_tag,
     ratings_sections,
 )
-from paragone_workbench.reporting.content import Conditions, Fact, PromptView, Remark, ReportContent, Section
+from paragone_workbench.reporting.content import (
+    Conditions,
+    Fact,
+    PromptView,
+    Remark,
+    ReportContent,
+    Section,
+    date_text,
+    public,
+)
 from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.public_text import date_text, public
 from paragone_workbench.reporting.verdict import Decided, decided_of
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.experiment_records import AssertionResult
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
 
 PROMPTS_SHOWN = 100
 """Largest number of prompts that a report shows."""

@@ -1,18 +1,53 @@
-"""The subject of a report, which is an experiment or a conversation of the history, and the file of the report."""
+"""Writes a report into a file, in the format of its suffix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import InputError
-from paragone_workbench.experiments.ids import parse_id
-from paragone_workbench.experiments.output_file import check_target, replacing
+from paragone.texts import install_command
+from paragone_workbench.ids import parse_id
+from paragone_workbench.output_file import check_target, replacing
+from paragone_workbench.reporting.content import ReportContent, date_text
 from paragone_workbench.store.experiment_records import Experiment
 from paragone_workbench.store.records import SavedConversation
 from paragone_workbench.store.store import Store
-from paragone_workbench.visible_text import visible
+from paragone_workbench.text import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def html_pieces(report: ReportContent, now: float) -> Iterator[str]:
+    """Yield the page. `now` is the time of writing, in seconds since 1970."""
+    template = _environment().get_template("report.html.j2")
+    return template.generate(report=report, written=date_text(now), version=version("paragone"))
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Return the environment, which keeps the compiled template. Raises InputError if jinja2 is not installed."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        if error.name != "jinja2":
+            raise
+        raise InputError(
+            "Reports in HTML need the package jinja2, which is not installed.",
+            hint=f"Install it with: {install_command('experiments')}",
+        ) from error
+    return Environment(
+        loader=PackageLoader("paragone_workbench.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
 
 ReportFormat: TypeAlias = Literal["html", "md", "csv", "json"]
 """The suffixes of reports' file names."""

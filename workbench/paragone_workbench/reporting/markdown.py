@@ -16,8 +16,8 @@ from paragone_workbench.reporting.content import (
     Table,
     TableCell,
     TableLine,
+    date_text,
 )
-from paragone_workbench.reporting.public_text import date_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 

@@ -7,14 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, get_args
 
 from paragone import Json
-from paragone.json_fields import count_at, list_at, number_at, object_at, objects_at, text_at
-from paragone.wording import counted
+from paragone.json_values import count_at, list_at, number_at, object_at, objects_at, text_at
+from paragone.texts import counted
 from paragone_workbench.experiments.known_measurements import MeasurementJson, names_now
-from paragone_workbench.measure.fidelity.scale import band_of, scale_text
+from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
 from paragone_workbench.reporting.charts import Figure, chart
-from paragone_workbench.reporting.content import Axis, Remark, Section, Table, TableCell, TableLine
-from paragone_workbench.reporting.public_text import date_text, public
-from paragone_workbench.statistics.intervals import t_interval
+from paragone_workbench.reporting.content import (
+    Axis,
+    Remark,
+    Section,
+    Table,
+    TableCell,
+    TableLine,
+    date_text,
+    public,
+)
+from paragone_workbench.statistics import t_interval
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
 

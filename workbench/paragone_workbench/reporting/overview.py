@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from paragone import LoadedModel
-from paragone.json_fields import count_at, number_at
-from paragone.wording import counted, size_text
+from paragone.json_values import count_at, number_at
+from paragone.texts import counted, size_text
 from paragone_workbench.choosing.figures import EngineFigures
-from paragone_workbench.dates import local_date
 from paragone_workbench.experiments.known_measurements import MeasurementJson
-from paragone_workbench.measure.fidelity.scale import band_of
+from paragone_workbench.measure.fidelity_verdict import band_of
 from paragone_workbench.reporting.charts import pass_rate_cell
-from paragone_workbench.reporting.content import Table, TableCell, TableLine
-from paragone_workbench.reporting.public_text import public
-from paragone_workbench.statistics.estimate import number
+from paragone_workbench.reporting.content import Table, TableCell, TableLine, public
+from paragone_workbench.statistics import number
+from paragone_workbench.text import local_date
 
 
 class Cautions(NamedTuple):

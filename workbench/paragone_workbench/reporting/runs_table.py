@@ -12,16 +12,16 @@ from itertools import groupby
 from typing import TypeAlias
 
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.dates import is_date
 from paragone_workbench.engines.definitions import BackendLookup
-from paragone_workbench.experiments.suites.saved_prompts import saved_prompt
-from paragone_workbench.lanes.names import names_of
-from paragone_workbench.reporting.public_text import public
+from paragone_workbench.experiments.suite import saved_prompt
+from paragone_workbench.lanes.lane import names_of
+from paragone_workbench.reporting.content import public
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.text import is_date
 
 ColumnValue: TypeAlias = str | int | float | bool | None
 """A value; None if it is unknown."""

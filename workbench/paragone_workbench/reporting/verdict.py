@@ -10,9 +10,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
-from paragone.wording import counted
-from paragone_workbench.choosing.decision import decide
-from paragone_workbench.choosing.evidence import evidence_of
+from paragone.texts import counted
+from paragone_workbench.choosing.decision import decide, evidence_of
 from paragone_workbench.choosing.figures import (
     EngineFigures,
     engine_figures,
@@ -21,11 +20,8 @@ from paragone_workbench.choosing.figures import (
     with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
-from paragone_workbench.experiments.differences.compared_metrics import PASS_RATE
-from paragone_workbench.experiments.differences.metric_comparison import MetricComparison
-from paragone_workbench.experiments.differences.non_inferiority import MARGIN
-from paragone_workbench.experiments.differences.suite_comparison import SuiteComparison
-from paragone_workbench.experiments.differences.suite_values import EngineValues
+from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
 from paragone_workbench.experiments.known_measurements import (
     known_errors,
     known_fidelity,
@@ -33,12 +29,11 @@ from paragone_workbench.experiments.known_measurements import (
     known_throughputs,
 )
 from paragone_workbench.reporting.charts import plots_of
-from paragone_workbench.reporting.content import ReportVerdict, Table
+from paragone_workbench.reporting.content import BriefNames, ReportVerdict, Table, public
 from paragone_workbench.reporting.measurements import SavedMeasurements, common_throughput
 from paragone_workbench.reporting.overview import cautions_of, overview_of
-from paragone_workbench.reporting.public_text import BriefNames, public
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.statistics.intervals import share_interval
+from paragone_workbench.statistics import share_interval
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import SavedChoice
 

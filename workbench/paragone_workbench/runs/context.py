@@ -1,13 +1,13 @@
-"""Build the messages of a request from a path of runs."""
+"""Build the messages of a request from a path of runs, and fit them into the context."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paragone import Message
 from paragone_workbench.conversation.tree import Prompt
 
 if TYPE_CHECKING:
-    from paragone import Message
     from paragone_workbench.runs.run import Run
 
 

@@ -1,4 +1,4 @@
-"""Execute runs. All runs of engines go through this module."""
+"""Notice that an engine sends nothing during a run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,58 @@ from paragone import (
     RunSettings,
     Token,
 )
-from paragone_workbench.conversation.images import drop_unsupported_images
+from paragone_workbench.conversation.attached_files import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options, without_secrets
-from paragone_workbench.engines.error_boundary import PLUGIN_ERRORS, as_paragone_error, report
-from paragone_workbench.engines.slot import wait_for_end
+from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
+from paragone_workbench.engines.handle import wait_for_end
 from paragone_workbench.runs.fitting import Fitted, fitted_to, without_oldest
-from paragone_workbench.runs.manifest import manifest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.runs.silence import NOTICE_LOCAL_S, NOTICE_S, SilenceWatch
+from paragone_workbench.runs.result import manifest
+from paragone_workbench.runs.run import Run
 
 if TYPE_CHECKING:
     from paragone import Channel, Event, OpenEngine, ParagoneError
     from paragone_workbench.engines.handle import EngineHandle
+    from paragone_workbench.runs.observer import Turn, Turns
     from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.runs.run import Run
-    from paragone_workbench.runs.spec import RunSpec
-    from paragone_workbench.runs.turns import Turn, Turns
+    from paragone_workbench.runs.run import RunSpec
+
+
+NOTICE_S = 3
+"""Seconds that a server may send nothing before its run reports the silence."""
+NOTICE_LOCAL_S = 10
+"""Seconds that an engine without a server may send nothing: it may compute for long before it sends its progress."""
+
+
+class SilenceWatch:
+    """Sets `silent_s` of a run, once a second while the engine is silent. Use a watch on the event loop."""
+
+    def __init__(self, run: Run, notice_s: float) -> None:
+        """Watch a run, and report silences of `notice_s` seconds or more."""
+        self._run = run
+        self._notice_s = notice_s
+        self._last = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(notice_s, self._check)
+
+    def note_event(self) -> None:
+        self._last = time.monotonic()
+        if self._run.silent_s:
+            self._run.silent_s = 0
+            self._run.changed()
+
+    def end(self) -> None:
+        self._timer.cancel()
+        self._run.silent_s = 0
+
+    def _check(self) -> None:
+        passed = time.monotonic() - self._last
+        if passed >= self._notice_s:
+            self._run.silent_s = int(passed)
+            self._run.changed()
+        next_s = 1 - passed % 1 if passed >= self._notice_s else self._notice_s - passed
+        self._timer = self._loop.call_later(next_s, self._check)
 
 
 PAUSE_AFTER_S = 0.002
@@ -172,7 +207,7 @@ class Execution:
             threads=turn.threads if spec.threads is None else spec.threads,
             left_out=None,
         )
-        from paragone_workbench.machine.description import describe_machine  # not needed at start
+        from paragone_workbench.machine import describe_machine  # not needed at start
 
         describe = functools.partial(
             manifest,
@@ -290,7 +325,7 @@ class Execution:
         run.notify(lambda observer: observer.run_ended(run))
 
 
-class _TextQueue(RunObserver):
+class _TextQueue(RunObserver["Run"]):
     """Queues the text of an answer as it arrives, and None at the end of the run."""
 
     def __init__(self, run: Run) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import Caution, Json, Message, ParagoneError, TokenizeRequest
-from paragone.wording import counted
-from paragone_workbench.engines.error_boundary import report
+from paragone.texts import counted
+from paragone_workbench.engines.failures import report
 
 if TYPE_CHECKING:
     from paragone import OpenEngine
-    from paragone_workbench.engines.context_options import ContextOptions
+    from paragone_workbench.engines.definitions import ContextOptions
+
 
 Count: TypeAlias = Callable[[Sequence[Message]], Awaitable[int | None]]
 """Returns the number of tokens of the prompt for messages; None if the engine cannot count tokens."""

@@ -1,18 +1,175 @@
-"""The result of a run: everything that one request to one engine produced."""
+"""The result of a run, the manifest that is needed to reproduce the run, and sums of costs."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import Caution, FinishReason, Json, LoadedModel, ParagoneError, RunSettings, Token
-from paragone.json_fields import object_at
-from paragone.wire import from_json
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone import Caution, FinishReason, Json, LoadedModel, Message, ParagoneError, RunSettings, Token
+from paragone.json_values import object_at
+from paragone.texts import counted
+from paragone.wire import from_json, to_json
+from paragone_workbench.engines.definitions import EngineDefinition, secret_options, without_secrets
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.prefix import Prefilled
+
+if TYPE_CHECKING:
+    from paragone import Backend, RunRequest
+
+
+def manifest(
+    definition: EngineDefinition,
+    backend: Backend | None,
+    loaded: LoadedModel,
+    request: RunRequest,
+    *,
+    schedule: str = "",
+    machine: Mapping[str, Json] | None = None,
+    left_out: int = 0,
+) -> dict[str, Json]:
+    """Return the engine's definition, the description of the open model, its weights, the machine, and the request.
+
+    `left_out` is the number of the oldest messages of the conversation that the request leaves out.
+    The manifest leaves out options that the backend declares secret. Instead of the messages, which the
+    history has, the manifest contains their number and a digest.
+    """
+    secret = frozenset() if backend is None else secret_options(backend)
+    sampling = {name: value for name, value in request.sampling.items() if name not in secret}
+    return {
+        "paragone": _version(),
+        "engine": to_json(without_secrets(definition, backend)),
+        "loaded": to_json(dataclasses.replace(loaded, weights=())),
+        "weights": [to_json(file) for file in loaded.weights],
+        "machine": machine or {},
+        "schedule": schedule,
+        "request": {
+            **to_json(dataclasses.replace(request, messages=(), text="", ids=(), sampling=sampling)),
+            "messages": len(request.messages),
+            "left_out": left_out,
+            "messages_sha256": _digest(request),
+        },
+    }
+
+
+@functools.cache
+def _version() -> str:
+    """Return the version of paragone. Cached, because reading the metadata of a package takes about a millisecond."""
+    from importlib.metadata import version  # imported here so that the program starts faster
+
+    return version("paragone")
+
+
+def _digest(request: RunRequest) -> str:
+    """Return the SHA-256 of the parts of all messages, each preceded by its length as a big-endian 64-bit integer.
+
+    The plain text of a request without messages is one part. Token ids are also one part: a text with spaces between ids.
+    """
+    import hashlib  # imported here so that the program starts faster
+
+    parts = [given] if (given := request.text or " ".join(map(str, request.ids))) else []
+    for message in request.messages:
+        parts += [message.role, message.text, message.thinking, *(image.data for image in message.images)]
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefilled:
+    """The length of the part of an answer that its run was given. The engine generated the rest."""
+
+    text: int = 0
+    """Number of given characters at the start of the answer."""
+    thinking: int = 0
+    """Number of given characters at the start of the thinking."""
+    tokens: int | None = None
+    """Number of given tokens at the start of `RunResult.tokens`. None if the tokens are unknown: `RunResult.tokens` then
+    begins with one token without an id for the whole given text of each channel."""
+    run_id: str = ""
+    """The run whose answer is continued; empty if the text came with the request."""
+    chosen: str = ""
+    """The text of the last given token if the user chose this token; else empty."""
+
+    @property
+    def sentence(self) -> str:
+        """The sentence for the user that says which text the answer continues."""
+        if self.chosen:
+            token = self.chosen.replace("\n", "⏎")
+            return f"Goes on from the chosen token “{token}”."
+        count = counted(self.text or self.thinking, "character")
+        return f"Goes on after {count} {'of an earlier answer' if self.run_id else 'that were given'}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix:
+    """The start of an answer, for a run that continues it."""
+
+    text: str = ""
+    thinking: str = ""
+    tokens: tuple[Token, ...] = ()
+    """The tokens of thinking and text; empty if unknown."""
+    run_id: str = ""
+    chosen: str = ""
+
+    @classmethod
+    def of_request(cls, messages: Sequence[Message]) -> Prefix | None:
+        """Return the prefix that a request contains: its last message if the assistant wrote it, else None."""
+        last = messages[-1] if messages else None
+        if last is None or last.role != "assistant":
+            return None
+        return cls(text=last.text, thinking=last.thinking)
+
+    @classmethod
+    def of_answer(cls, answer: RunResult, *, same_model: bool) -> Prefix:
+        """Return the whole answer of a run as a prefix, with its tokens if the model is the same."""
+        known = same_model and answer.keeps_tokens
+        return cls(
+            text=answer.text,
+            thinking=answer.thinking,
+            tokens=answer.tokens if known else (),
+            run_id=answer.id,
+        )
+
+    @classmethod
+    def up_to(cls, answer: RunResult, index: int, chosen: Token) -> Prefix:
+        """Return a prefix of the answer's tokens before `index`, followed by the token that the user chose."""
+        tokens = (*answer.tokens[:index], chosen)
+        texts = {"answer": "", "thinking": ""}
+        for token in tokens:
+            texts[token.channel] += token.text
+        return cls(
+            text=texts["answer"],
+            thinking=texts["thinking"],
+            tokens=tokens,
+            run_id=answer.id,
+            chosen=chosen.text,
+        )
+
+    @property
+    def prefilled(self) -> Prefilled:
+        """The description of the prefix in the run's result."""
+        return Prefilled(
+            text=len(self.text),
+            thinking=len(self.thinking),
+            tokens=len(self.tokens) or None,
+            run_id=self.run_id,
+            chosen=self.chosen,
+        )
+
+    @property
+    def result_tokens(self) -> tuple[Token, ...]:
+        """The tokens with which the result of the run begins."""
+        whole = (
+            Token(text=self.thinking, channel="thinking", time=0.0),
+            Token(text=self.text, time=0.0),
+        )
+        return self.tokens or tuple(token for token in whole if token.text)
+
 
 RunState: TypeAlias = Literal["running", "done", "stopped", "failed", "interrupted"]
 """`interrupted` means that the program ended during the run, whose saved part is kept."""
@@ -109,3 +266,54 @@ class RunResult:
         with contextlib.suppress(TypeError, ValueError):  # another version of paragone wrote the manifest
             return from_json(LoadedModel, {**loaded, "weights": weights})
         return None
+
+
+MOST_TOKENS = 10**12
+"""Largest plausible count of tokens. A larger or negative count that a server reports is treated as unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """The sums over a set of runs that have ended and whose request was sent. An unknown value of a run counts as 0."""
+
+    runs: int = 0
+    prompt_tokens: int = 0
+    """Tokens of whole prompts, including tokens taken from the KV cache."""
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    """Seconds from sending the request to the end of the run, added up over all runs, also over simultaneous runs."""
+    estimated: int = 0
+    """Number of runs whose generated tokens the engine did not count: `completion_tokens` has the number of pieces instead."""
+    uncounted: int = 0
+    """Number of runs whose prompt tokens or generated tokens are unknown."""
+
+    @classmethod
+    def of(cls, result: RunResult) -> Costs:
+        """Return the costs of a run, as `store.tables.costs` computes them; all are 0 before its end or if it was not sent."""
+        metrics = result.metrics
+        if result.state == "running" or (result.waited_s is None and metrics is None):
+            return Costs()
+        ended = result.started if result.ended is None else result.ended
+        seconds = max(0.0, ended - result.started - (result.waited_s or 0.0))
+        if metrics is None:
+            return Costs(runs=1, seconds=seconds, uncounted=1)
+        prompt, completion = _possible(metrics.prompt_tokens), _possible(metrics.completion_tokens)
+        return Costs(
+            runs=1,
+            prompt_tokens=prompt or 0,
+            cached_tokens=_possible(metrics.cached_tokens) or 0,
+            completion_tokens=completion or 0,
+            seconds=seconds,
+            estimated=int(metrics.estimated),
+            uncounted=int(prompt is None or completion is None),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable[Costs]) -> Costs:
+        rows = [asdict(costs) for costs in parts]
+        return cls(**{name: sum(row[name] for row in rows) for name in cls.__slots__})
+
+
+def _possible(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and 0 <= tokens <= MOST_TOKENS else None

@@ -1,28 +1,54 @@
-"""A run: one request to one engine, from its creation to its end."""
+"""A run: one request to one engine, from its specification to its end."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone import ParagoneError
-from paragone.key_text import without_keys
-from paragone_workbench.engines.error_boundary import notify_observers
-from paragone_workbench.growing_text import GrowingText
-from paragone_workbench.identity import new_id
+from paragone import Json, Message, ParagoneError, RunRequest
+from paragone.texts import without_keys
+from paragone_workbench.engines.failures import notify_observers
+from paragone_workbench.ids import new_id
+from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.text import GrowingText
 
 if TYPE_CHECKING:
-    from paragone import Channel, FinishReason, PromptProgress, RunSettings, Token
+    from paragone import Channel, FinishReason, Image, PromptProgress, RunSettings, Token
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.metrics import Meter
-    from paragone_workbench.runs.observer import RunObserver
-    from paragone_workbench.runs.prefix import Prefix
-    from paragone_workbench.runs.result import EndState, RunState
-    from paragone_workbench.runs.spec import RunSpec
+    from paragone_workbench.runs.result import EndState, Prefix, RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec(RunRequest):
+    """One request to an engine, independent of lanes and conversations.
+
+    If `threads` is None, the run gets the number of CPU threads that the schedule gives the run's turn. The engine's
+    sampling options apply where `sampling` has no value. Unless `logprobs` is None, the run's result keeps the tokens.
+    """
+
+    left_out: int | None = None
+    """Number of the oldest messages to leave out, as in a recorded run; None to let the engine's options decide."""
+
+    @classmethod
+    def of_prompt(
+        cls,
+        text: str,
+        *,
+        images: Sequence[Image] = (),
+        system: str = "",
+        sampling: Mapping[str, Json] | None = None,
+        logprobs: int | None = None,
+    ) -> RunSpec:
+        """Return the spec of a single prompt without a previous conversation."""
+        messages = [Message(role="system", text=system)] if system else []
+        messages.append(Message(role="user", text=text, images=tuple(images)))
+        return cls(messages=tuple(messages), sampling=sampling or {}, logprobs=logprobs)
 
 
 RunPhase: TypeAlias = Literal["waiting", "queued", "prefill", "decode", "ended"]
@@ -61,7 +87,7 @@ class Run:
         }
         self._tokens = list(result.tokens)
         self._has_grown = False
-        self._observers: list[RunObserver] = []
+        self._observers: list[RunObserver[Run]] = []
 
     @classmethod
     def of(
@@ -152,15 +178,15 @@ class Run:
         sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
-    def subscribe(self, observer: RunObserver) -> None:
+    def subscribe(self, observer: RunObserver[Run]) -> None:
         self._observers.append(observer)
 
-    def unsubscribe(self, observer: RunObserver) -> None:
+    def unsubscribe(self, observer: RunObserver[Run]) -> None:
         """Remove an observer, if it was added."""
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def notify(self, call: Callable[[RunObserver], None]) -> None:
+    def notify(self, call: Callable[[RunObserver[Run]], None]) -> None:
         notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:

@@ -1,41 +1,167 @@
-"""The application of the server: its paths, and the response of each path."""
+"""The figures of a server, as Prometheus reads them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
+from functools import partial
 from typing import TypeAlias, TypeVar
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paragone import Json, Options, ParagoneError
-from paragone_workbench.engines.error_boundary import report
-from paragone_workbench.serving.answers import parts_of
-from paragone_workbench.serving.clients import (
-    ClientLeft,
-    EventStream,
-    JsonResponse,
-    read_body,
-    unless_left,
+from paragone import Embeddings, Json, Options, ParagoneError
+from paragone_workbench.engines.failures import report
+from paragone_workbench.serving.listening import ClientLeft, EventStream, JsonResponse, read_body, unless_left
+from paragone_workbench.serving.replies import (
+    End,
+    Part,
+    Reply,
+    embeddings_reply,
+    embeddings_request,
+    reply_to,
 )
-from paragone_workbench.serving.embeddings import embedded
-from paragone_workbench.serving.figures import Figures
-from paragone_workbench.serving.gate import CountedRequests, RequiredKey, WholeUrls
-from paragone_workbench.serving.protocol.api_error import ApiError, api_error
-from paragone_workbench.serving.protocol.embeddings import embeddings_reply, embeddings_request
-from paragone_workbench.serving.protocol.fields import Fields
-from paragone_workbench.serving.protocol.parts import End, Part
-from paragone_workbench.serving.protocol.replies import Reply, reply_to
-from paragone_workbench.serving.protocol.requests import AnswerRequest, chat_request, completion_request
-from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines
+from paragone_workbench.serving.requests import (
+    AnswerRequest,
+    ApiError,
+    Fields,
+    api_error,
+    chat_request,
+    completion_request,
+)
+from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines, embedded, parts_of
+
+_STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
+    ("paragone_engine_open", "Whether the engine is open.", lambda engine: engine.is_open),
+    ("paragone_answers_computing", "Answers computed now.", lambda engine: engine.computing),
+    ("paragone_answers_waiting", "Answers that wait.", lambda engine: engine.waiting),
+    (
+        "paragone_engine_silent_seconds",
+        "Seconds for which an answer has got no data.",
+        lambda engine: engine.silent_s,
+    ),
+)
+"""The gauges of each engine: name, description, and the function that reads the present value."""
+
+
+class Figures:
+    """Counts requests and tokens from the start of the server on."""
+
+    def __init__(self, engines: ServedEngines) -> None:
+        # Export no times at which each combination of labels first occurred.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
+        )
+        self._prompt = Counter("paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry)
+        self._completion = Counter(
+            "paragone_completion_tokens", "Tokens of answers.", ["model"], registry=registry
+        )
+        self._ttft = Histogram(
+            "paragone_time_to_first_token_seconds",
+            "Seconds from sending a request to the engine to its first token.",
+            ["model"],
+            registry=registry,
+        )
+        for name, about, value in _STATES:
+            gauge = Gauge(name, about, ["model"], registry=registry)
+            for engine in engines.all:
+                gauge.labels(engine.name).set_function(partial(value, engine))
+
+    def requested(self, path: str, status: int) -> None:
+        """Count a request by the status of its response; 499 if the client left before the response."""
+        self._requests.labels(path, str(status)).inc()
+
+    def answered(self, model: str, end: End) -> None:
+        """Count an answer that has ended."""
+        self._prompt.labels(model).inc(end.prompt_tokens)
+        self._completion.labels(model).inc(end.completion_tokens)
+        if end.ttft_s is not None:
+            self._ttft.labels(model).observe(end.ttft_s)
+
+    def embedded(self, model: str, found: Embeddings) -> None:
+        """Count the tokens of texts whose embeddings were computed."""
+        self._prompt.labels(model).inc(found.prompt_tokens or 0)
+
+    def text(self) -> bytes:
+        """Return all figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class WholeUrls:
+    """Replaces a whole URL as the target of a request by the path of the URL, as RFC 9112 asks of servers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        scheme, separator, rest = scope["path"].partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            scope = {**scope, "path": "/" + rest.partition("/")[2]}
+        await self._app(scope, receive, send)
+
+
+class RequiredKey:
+    """Refuses requests without the key, except for some paths. The key is in the header `Authorization: Bearer KEY`."""
+
+    def __init__(self, app: ASGIApp, key: str, open_paths: Collection[str]) -> None:
+        self._app = app
+        self._expected = f"Bearer {key}".encode()
+        self._open = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        given = Headers(scope=scope).get("authorization", "")
+        if scope["path"] in self._open or hmac.compare_digest(given.encode("latin-1"), self._expected):
+            await self._app(scope, receive, send)
+            return
+        # Many clients read the refusal only after they have sent the whole body, which is discarded here.
+        with contextlib.suppress(ApiError, ClientLeft):
+            await read_body(receive, largest=0)
+        sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
+        error = ApiError(401, sentence, code="invalid_api_key")
+        await JsonResponse(error.to_json(), error.status)(scope, receive, send)
+
+
+class CountedRequests:
+    """Counts requests by path and status. Unknown paths are counted together."""
+
+    def __init__(self, app: ASGIApp, figures: Figures, known: Collection[str]) -> None:
+        self._app = app
+        self._figures = figures
+        self._known = known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count it when its response begins."""
+        path = scope["path"] if scope["path"] in self._known else "other"
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._figures.requested(path, message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted)
+
 
 _Asked = TypeVar("_Asked")
 ReadRequest: TypeAlias = Callable[[Fields, type[Options]], _Asked]

@@ -1,17 +1,71 @@
-"""The engines of a server, and the order in which requests use them."""
+"""The engines of a server, and the answers, scores and embeddings that they compute for requests."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import dataclasses
+import itertools
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
-from paragone import Options
+from paragone import (
+    Channel,
+    ContextOverflow,
+    Embeddings,
+    EmbedRequest,
+    EngineCrashed,
+    EngineError,
+    Finish,
+    InputError,
+    OpenEngine,
+    Options,
+    ScoreRequest,
+    Token,
+    TokenizeRequest,
+)
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.run import Run
-from paragone_workbench.scheduling.pool import EnginePool
-from paragone_workbench.serving.protocol.api_error import ApiError
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.serving.replies import End, Part, Piece
+from paragone_workbench.serving.requests import ApiError, Given, RequestedAnswer
+
+
+@contextlib.asynccontextmanager
+async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngine]:
+    """Wait until an engine is free, and lend it for one computation. The engine's exceptions become ParagoneErrors."""
+    async with pool.scheduler.turn(handle):
+        engine = handle.require_open()
+        use = _Use(engine)
+        handle.begin_use(use)
+        try:
+            yield engine
+        except PLUGIN_ERRORS as failure:
+            error = as_paragone_error(failure, handle.definition.backend)
+            if isinstance(error, EngineCrashed):
+                handle.mark_crashed(error)
+            raise error from failure
+        finally:
+            handle.end_use(use)
+            use.over.set()
+
+
+class _Use:
+    """A computation in progress, which is stopped when the engine is closed."""
+
+    def __init__(self, engine: OpenEngine) -> None:
+        self._engine = engine
+        self.over = asyncio.Event()
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+    async def ended(self) -> None:
+        await self.over.wait()
+
 
 MOST_WAITING = 1024
 """Number of answers that may wait for an engine. Further requests are refused, so that memory stays bounded."""
@@ -141,3 +195,196 @@ class ServedEngines:
     async def close(self) -> None:
         """Close the engines."""
         await self._pool.close()
+
+
+_AT_ONCE = 32
+"""Largest number of texts in one request to an engine, so that replies stay small, and few texts are computed in vain if
+the client leaves."""
+
+
+async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> Embeddings:
+    """Return the vectors of texts and tokens once the engine has room.
+
+    Raises ParagoneError if the engine fails, and ApiError if the engine cannot compute these inputs or is too busy.
+    """
+    async with engine.reserved() as handle:
+        if not handle.capabilities.embeddings:
+            sentence = f"{engine.name} computes no embeddings."
+            raise ApiError(404, sentence, param="model", code="not_supported")
+        if not handle.capabilities.token_ids and not all(isinstance(item, str) for item in inputs):
+            raise ApiError(400, f"{engine.name} takes no token ids: send texts.", param="input")
+        async with used(engine.pool, handle) as opened:
+            found = [await opened.embed(request) for request in _requests(inputs)]
+    counts = [part.prompt_tokens for part in found]
+    return Embeddings(
+        vectors=tuple(vector for part in found for vector in part.vectors),
+        prompt_tokens=None if None in counts else sum(count or 0 for count in counts),
+    )
+
+
+def _requests(inputs: Sequence[Given]) -> Iterator[EmbedRequest]:
+    """Yield requests in the order of the inputs, each for texts alone or for tokens alone."""
+    for _, group in itertools.groupby(inputs, type):
+        alike = tuple(group)
+        for at in range(0, len(alike), _AT_ONCE):
+            part = alike[at : at + _AT_ONCE]
+            texts = tuple(item for item in part if isinstance(item, str))
+            yield EmbedRequest(texts=texts, ids=tuple(item for item in part if not isinstance(item, str)))
+
+
+async def scored(
+    pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, answer_follows: bool
+) -> tuple[Token, ...]:
+    """Return the given text as tokens, with log-probabilities and `top` alternatives, once the engine is free.
+
+    The first token has no log-probability, unless the model puts a token before every text. If `answer_follows`,
+    check first that the context has room for an answer. Raises ParagoneError.
+    """
+    if not isinstance(given, str) and not handle.capabilities.token_ids:
+        raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
+    if not handle.capabilities.score:
+        wanted = "log-probabilities of a given text" if isinstance(given, str) else "text of token ids"
+        raise InputError(
+            f"{handle.definition.name} does not report the {wanted}.",
+            hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
+        )
+    async with used(pool, handle) as engine:
+        if answer_follows:
+            await _check_room(engine, given)
+        if not isinstance(given, str):
+            return tuple(await _tokens(engine, ScoreRequest(ids=given, top=top)))
+        return _with_beginning(given, await _tokens(engine, ScoreRequest(text=given, top=top)))
+
+
+async def _check_room(engine: OpenEngine, given: Given) -> None:
+    """Raise ContextOverflow if the given text leaves no room for a token in the context."""
+    context, count = engine.loaded.context, len(given)
+    if isinstance(given, str):
+        count = (await engine.tokenize(TokenizeRequest(text=given, count_only=True))).length
+    if context is not None and count >= context:
+        raise ContextOverflow(
+            f"The prompt is {count:,} tokens long and the context holds {context:,}: that leaves no room for an answer.",
+            hint="Shorten it, or ask for its log-probabilities alone, with max_tokens 0.",
+            tokens=count,
+            context=context,
+        )
+
+
+async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
+    """Return the scored tokens. A text's first token is missing, unless the model puts a token before every text."""
+    found: list[Token] = []
+    async with contextlib.aclosing(engine.score(request)) as events:
+        async for event in events:
+            if isinstance(event, Token):
+                found.append(event)
+            elif isinstance(event, Finish) and event.reason == "cancelled":
+                raise EngineError("The computation was stopped.")
+    return found
+
+
+def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:
+    """Return the tokens of the whole text: a token for the text before the scored tokens, and the scored tokens."""
+    data = text.encode("utf-8", "replace")
+    missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
+    if missing <= 0:  # the scored tokens cover the whole text; some tokenizers add a space before it
+        return tuple(tokens)
+    first = Token(text=data[:missing].decode("utf-8", "ignore"), time=time.monotonic())
+    return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))
+
+
+async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
+    """Yield the pieces and the ends of all answers as they are computed. Closing the generator stops the runs.
+
+    Raises the error of the first answer that fails: ParagoneError, or ApiError where the request is wrong.
+    """
+    queue: asyncio.Queue[Part | BaseException] = asyncio.Queue()
+
+    def failed(task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            queue.put_nowait(error)
+
+    tasks = [
+        asyncio.create_task(_compute(engine, choice, index, queue.put_nowait))
+        for index, choice in enumerate(choices)
+    ]
+    for task in tasks:
+        task.add_done_callback(failed)
+    left = len(tasks)
+    try:
+        while left:
+            part = await queue.get()
+            if isinstance(part, BaseException):
+                raise part
+            left -= isinstance(part, End)
+            yield part
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _compute(
+    engine: ServedEngine, choice: RequestedAnswer, index: int, put: Callable[[Part], None]
+) -> None:
+    """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
+    async with engine.reserved() as handle:
+        given: tuple[Token, ...] = ()
+        if choice.given:
+            text = choice.given
+            # An engine gives the text of token ids only together with their scores.
+            if choice.logprobs is not None or not isinstance(text, str):
+                answer_follows = choice.run is not None
+                given = await scored(
+                    engine.pool, handle, text, choice.logprobs or 0, answer_follows=answer_follows
+                )
+            if not isinstance(text, str):
+                text = "".join(token.text for token in given)
+            put(Piece(index=index, text=text, tokens=given))
+        if choice.run is None:
+            put(End(index=index, reason="length", prompt_tokens=len(given)))
+        else:
+            put(await _executed(engine, handle, choice.run, _Pieces(index, put)))
+
+
+async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, pieces: _Pieces) -> End:
+    """Execute a run to its end. Raises the same errors as `parts_of`."""
+    if spec.logprobs is not None and not handle.capabilities.logprobs:
+        raise ApiError(400, f"{engine.name} reports no log-probabilities.", param="logprobs")
+    execution = engine.pool.run(handle, spec, pieces)
+    engine.runs.add(execution.run)
+    try:
+        result = await execution.result()
+    finally:  # a client that leaves cancels this task
+        await execution.stop()
+        await execution.ended()
+        engine.runs.discard(execution.run)
+    if result.finish not in ("stop", "length"):
+        raise ApiError(503, "The server is ending.")
+    metrics = result.metrics
+    return End(
+        index=pieces.index,
+        reason=result.finish,
+        prompt_tokens=(metrics.prompt_tokens if metrics else None) or 0,
+        completion_tokens=metrics.completion_tokens if metrics else 0,
+        ttft_s=metrics.ttft_s if metrics else None,
+    )
+
+
+class _Pieces(RunObserver["Run"]):
+    """Passes on the texts and the tokens of a run as pieces of an answer."""
+
+    def __init__(self, index: int, put: Callable[[Part], None]) -> None:
+        self.index = index
+        self._put = put
+        self._passed = 0
+        """Number of tokens that were passed on."""
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        tokens = run.tokens_from(self._passed)
+        self._passed += len(tokens)
+        self._put(Piece(index=self.index, text=text, channel=channel, tokens=tokens))
+
+    def run_ended(self, run: Run) -> None:
+        if tokens := run.tokens_from(self._passed):
+            self._put(Piece(index=self.index, text="", tokens=tokens))

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from paragone import Json
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.identity import new_id
+from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import figures_json
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.errors import decoding

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_workbench.paths import history_file, private_folder
+from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.errors import StoreError, store_error
-from paragone_workbench.store.recording.changes import Changes
 from paragone_workbench.store.records import DraftRecord, Hit, SavedConversation, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from paragone_workbench.runs.costs import Costs
-    from paragone_workbench.runs.result import RunResult
-    from paragone_workbench.store.file.database import Database
-    from paragone_workbench.store.file.owners import Owner
-    from paragone_workbench.store.query import Query
+    from paragone_workbench.runs.result import Costs, RunResult
+    from paragone_workbench.store.database import Database, Owner
+    from paragone_workbench.store.records import Query
     from paragone_workbench.store.tables.runs import Purpose
 
 
@@ -32,10 +30,8 @@ class Store:
 
     def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
         # All tables are imported here or in methods, so that modules that only name this class are imported faster.
-        from paragone_workbench.store.tables.experiments import Experiments
-        from paragone_workbench.store.tables.labels import Labels
-        from paragone_workbench.store.tables.measurements import Measurements
-        from paragone_workbench.store.tables.votes import Votes
+        from paragone_workbench.store.tables.conversations import Labels
+        from paragone_workbench.store.tables.experiments import Experiments, Measurements, Votes
 
         self._database = database
         self._owner = owner
@@ -56,8 +52,7 @@ class Store:
         damaged or too old file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
         version of the program wrote the file, and ParagoneError if the file cannot be used.
         """
-        from paragone_workbench.store.file.database import Database
-        from paragone_workbench.store.file.owners import Owner, exclusive, interrupt_dead
+        from paragone_workbench.store.database import Database, Owner, exclusive, interrupt_dead
 
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
@@ -83,7 +78,7 @@ class Store:
 
         Raises no StoreError, and may be called twice.
         """
-        from paragone_workbench.store.file.owners import interrupt
+        from paragone_workbench.store.database import interrupt
 
         if self._closed:
             return
@@ -100,8 +95,7 @@ class Store:
         The same changes may be written again. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
-        from paragone_workbench.store.tables.prompts import keep_draft
-        from paragone_workbench.store.tables.writing import write
+        from paragone_workbench.store.tables.conversations import keep_draft, write
 
         with self._database.transaction():
             self._keep_owner()
@@ -146,13 +140,13 @@ class Store:
 
     def prompts(self, words: str, limit: int) -> tuple[str, ...]:
         """Return the texts of earlier prompts that contain all words, each once, newest first."""
-        from paragone_workbench.store.tables.prompts import prompts
+        from paragone_workbench.store.tables.conversations import prompts
 
         return prompts(self._database, words, limit)
 
     def keep_draft(self, draft: DraftRecord) -> None:
         """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
-        from paragone_workbench.store.tables.prompts import keep_draft
+        from paragone_workbench.store.tables.conversations import keep_draft
 
         with self._database.transaction():
             self._keep_owner()
@@ -160,7 +154,7 @@ class Store:
 
     def take_draft(self) -> DraftRecord | None:
         """Assign the draft of an ended instance of the program to this instance, and return the draft, or None."""
-        from paragone_workbench.store.tables.prompts import draft_of, take_draft
+        from paragone_workbench.store.tables.conversations import draft_of, take_draft
 
         with self._database.transaction():
             self._keep_owner()
@@ -174,20 +168,20 @@ class Store:
 
         With `before`, the list starts after this entry; with `query`, the list has only conversations that fit the filters.
         """
-        from paragone_workbench.store.query import Query
-        from paragone_workbench.store.tables.listing import conversations
+        from paragone_workbench.store.records import Query
+        from paragone_workbench.store.tables.conversations import conversations
 
         return conversations(self._database, limit, before, query or Query())
 
     def summaries(self, numbers: Iterable[int]) -> Mapping[int, Summary]:
         """Return the list's entries for these conversations, by the numbers of the conversations."""
-        from paragone_workbench.store.tables.listing import summaries
+        from paragone_workbench.store.tables.conversations import summaries
 
         return summaries(self._database, numbers)
 
     def last_open(self) -> Summary | None:
         """Return the conversation that was used or opened last; None without conversations."""
-        from paragone_workbench.store.tables.listing import last_open
+        from paragone_workbench.store.tables.conversations import last_open
 
         return last_open(self._database)
 
@@ -199,7 +193,7 @@ class Store:
 
     def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
-        from paragone_workbench.store.tables.loading import load
+        from paragone_workbench.store.tables.conversations import load
 
         with self._database.snapshot():
             return load(self._database, number)
@@ -216,7 +210,7 @@ class Store:
 
     def costs(self, since: float = 0.0) -> Mapping[str, Costs]:
         """Return the costs of runs that started at `since` (seconds since 1970) or later, by the engines' names."""
-        from paragone_workbench.store.tables.costs import costs
+        from paragone_workbench.store.tables.runs import costs
 
         return costs(self._database, since)
 
@@ -227,7 +221,7 @@ class Store:
         title is a hit only if the conversation has no other hit. With `one_each`, a conversation has at most one hit.
         Raises InputError if a date in the text is invalid.
         """
-        from paragone_workbench.store.query import Query, read_query
+        from paragone_workbench.store.records import Query, read_query
         from paragone_workbench.store.tables.search import search
 
         query = read_query(text)

@@ -13,16 +13,16 @@ from textual.geometry import Spacing
 from textual.widgets import Static
 
 from paragone import EngineCrashed
-from paragone.wording import counted
-from paragone_tui.painting.cadence import Cadence
-from paragone_tui.screens.lanes.prompt.pasted_texts import folded_prompt
+from paragone.texts import counted
+from paragone_tui.screens.lanes.attachments import folded_prompt
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
+from paragone_tui.terminal.changed_rows_screen import Cadence
 from paragone_tui.terminal.text import one_line
 from paragone_tui.transcript import Transcript
-from paragone_tui.widgets.column import Column
+from paragone_tui.widgets.modal import Column
 from paragone_workbench.engines.definitions import IMPORTED
-from paragone_workbench.lanes.continuing import is_unfinished
 from paragone_workbench.lanes.lane import LaneObserver
+from paragone_workbench.lanes.session import is_unfinished
 from paragone_workbench.lanes.settings import changes
 from paragone_workbench.lanes.variants import other_author
 

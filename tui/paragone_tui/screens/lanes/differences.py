@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from paragone_tui.painting.cadence import Cadence
-from paragone_tui.transcript.marks import Mark
-from paragone_tui.transcript.palette import heat_look
+from paragone_tui.terminal.changed_rows_screen import Cadence
+from paragone_tui.transcript.text import Mark, heat_look
 from paragone_workbench.lanes.lane import LaneObserver
 
 if TYPE_CHECKING:
     from paragone import Channel, Token
-    from paragone_tui.program import Do
+    from paragone_tui.commands import Do
     from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.compare.divergence import Divergence
     from paragone_workbench.conversation.tree import Prompt

@@ -1,33 +1,190 @@
-"""The columns of the lanes, side by side."""
+"""Determines which commands have an effect at present, and which lanes accept no prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.widgets import Static
 
-from paragone_tui.commands import COMMANDS
+from paragone_tui.commands import COMMANDS, Do
 from paragone_tui.keys import Keys, bindings, readable
 from paragone_tui.screens.lanes.column import LaneColumn
 from paragone_tui.screens.lanes.differences import Differences
-from paragone_tui.screens.lanes.guide import Guide
-from paragone_tui.screens.lanes.readiness import Readiness
-from paragone_tui.screens.parity.marks import ParityMarks
-from paragone_tui.transcript.link import Link
-from paragone_tui.widgets.column import columns_that_fit, set_shown, show_columns
-from paragone_workbench.lanes.lane import Lane
+from paragone_tui.terminal.text import one_line
+from paragone_tui.transcript.scrolling import Link
+from paragone_tui.widgets.modal import columns_that_fit, set_shown, show_columns
+from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import summary
 
 if TYPE_CHECKING:
-    from paragone_tui.program import Do
+    from paragone import ParagoneError
+    from paragone_tui.commands import Do
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.runs.run import Run
+
+
+@dataclass(eq=False)
+class ParityMarks(LaneObserver):
+    """Checks the parity of a session's lanes whenever their answers have ended."""
+
+    session: Session
+    show: Callable[[Collection[str], int], None]
+    """Called with the names of the compared lanes and the number of differences."""
+
+    def check(self) -> None:
+        """Check the parity of the answers, unless some answers are still in progress."""
+        if self.session.is_busy:
+            return
+        if len(self.session.lanes) < 2 or not self.session.prompts:
+            self.show((), 0)
+            return
+        # not needed at start
+        from paragone_tui.screens.parity import answered_sides
+        from paragone_workbench.compare.parity import check_parity
+
+        sides = answered_sides(self.session)
+        self.show({side.name for side in sides}, check_parity(sides).alarms)
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        """Remove the marks, which belong to earlier answers."""
+        self.show((), 0)
+
+    def run_ended(self, lane: Lane, run: Run) -> None:
+        """Check the parity of the answers once all answers have ended."""
+        self.check()
+
+
+_STOPPING = frozenset({"stop", "stop-lane"})
+_AMONG_LANES = frozenset({"next-lane", "previous-lane next-lane", "zoom"})
+_ON_ANSWERS = frozenset({"regenerate", "copy-answer", "previous-variant next-variant"})
+
+
+def can_stop(session: Session) -> bool:
+    """Return whether there are answers or loading engines that the command `stop` could stop."""
+    # An engine is open shortly before `is_opening` becomes False.
+    opening = any(lane.engine.is_opening and not lane.engine.is_open for lane in session.lanes)
+    return session.is_busy or opening
+
+
+class Readiness(LaneObserver):
+    """Observes all lanes of a session, and calls `show` when `idle` or `silent` has changed."""
+
+    def __init__(self, session: Session, show: Callable[[], object]) -> None:
+        self._session = session
+        self._show = show
+        self.idle: frozenset[str] = _STOPPING
+        """The commands that would do nothing at present, by their names in `foot.py`."""
+        self.silent: tuple[str, ...] = ()
+        """The names of the lanes that accept no prompt, because their engines have failed or ended."""
+
+    def check(self) -> None:
+        """Determine `idle` and `silent` again."""
+        session = self._session
+        idle: frozenset[str] = frozenset()
+        if not can_stop(session):
+            idle |= _STOPPING
+        if len(session.lanes) < 2:
+            idle |= _AMONG_LANES
+        if not session.prompts:
+            idle |= _ON_ANSWERS
+        silent = tuple(
+            lane.name
+            for lane in session.lanes
+            if lane.engine.state in ("failed", "crashed", "stopped") and not session.can_answer(lane)
+        )
+        if (idle, silent) != (self.idle, self.silent):
+            self.idle, self.silent = idle, silent
+            self._show()
+
+    def state_changed(self, lane: Lane) -> None:
+        """Check after a new state of a lane, such as a new run or a failed engine, but not after each token."""
+        if not lane.is_busy or lane.state not in ("writing", "reading"):
+            self.check()
+
+
+_LOWEST = 9
+"""Least height of the lanes, in rows, in which the guide is shown."""
+_NAMED = 30
+"""Longest engine name, in characters, that the guide shows. If a name is longer, the guide shows the number of engines."""
+_ONE = (("add-lane", "add a lane beside it"), ("reopen", "earlier conversations"), ("help", "all keys"))
+_SEVERAL = (("divergence", "where they part"), ("parity", "is it fair?"), ("blind-vote", "vote blind"))
+"""The commands that the guide shows for one lane and for several lanes, each with its effect."""
+_SIGNS = (
+    ("▸", "current lane"),
+    ("◆", "reference"),
+    ("≠", "conditions differ"),
+    ("·", "remark"),
+)
+
+
+class Guide(Static, LaneObserver):
+    """Covers the lanes below their headers until a lane has content."""
+
+    DEFAULT_CSS = """
+    Guide {
+        layer: guide; width: 100%; height: 1fr; margin: 3 0 0 0; padding: 0 2; background: $background;
+        content-align: center middle; text-align: center; display: none;
+    }
+    """
+
+    def __init__(self, key_of: Callable[[str], str]) -> None:
+        """Create the guide. `key_of` returns the key of a command in the present mode."""
+        super().__init__(id="guide", markup=False)
+        self._key_of = key_of
+        self._columns: Sequence[LaneColumn] = ()
+        self._shown_text = Content()
+
+    def show_for(self, columns: Sequence[LaneColumn]) -> None:
+        """Show the guide for these lanes if the conversation is empty."""
+        self._columns = columns
+        self._check()
+
+    def prompted(self, lane: Lane, run: Run) -> None:
+        """Hide the guide, because a conversation begins."""
+        self._check()
+
+    def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
+        """Hide the guide, because a lane shows an error."""
+        self._check()
+
+    def _check(self) -> None:
+        is_empty = not any(column.transcript.blocks for column in self._columns)
+        has_room = self.parent is not None and self.screen.size.height - 3 >= _LOWEST
+        set_shown(self, bool(self._columns) and is_empty and has_room)
+        if self.display and (text := self._text()) != self._shown_text:
+            self._shown_text = text
+            self.update(text)
+
+    def _text(self) -> Content:
+        several = len(self._columns) > 1
+        keys = [(self._key_of(command), about) for command, about in (_SEVERAL if several else _ONE)]
+        lines = [
+            Content.assemble((self._names(), "bold"), " answer side by side." if several else " answers."),
+            Content("Type a prompt."),
+            Content(""),
+            _row(keys),
+        ]
+        if several:
+            lines += [Content(""), Content.styled(_row(_SIGNS).plain, "$text-muted")]
+        return Content("\n").join(lines)
+
+    def _names(self) -> str:
+        names = [one_line(column.lane.name) for column in self._columns]
+        if len(names) > 2 or max(map(len, names)) > _NAMED:
+            return f"{len(names)} engines" if len(names) > 1 else "The engine"
+        return " and ".join(names)
+
+
+def _row(pairs: Sequence[tuple[str, str]]) -> Content:
+    return Content("    ").join(Content.assemble((sign, "bold"), f" {about}") for sign, about in pairs)
 
 
 _SYSTEM_SHOWN = 60

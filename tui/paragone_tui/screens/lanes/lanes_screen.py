@@ -1,8 +1,8 @@
-"""The main screen: the lanes, the composer below the lanes, and a line of key hints."""
+"""The rows above the composer that show the prompts of the queue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,38 +12,135 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Static
 
-from paragone.network.guard import GUARD
+from paragone.network import GUARD
 from paragone_tui.commands import COMMANDS
+from paragone_tui.key_order import ACT
 from paragone_tui.keys import Keys
-from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
-from paragone_tui.screens.lanes.commands import (
-    compare,
-    conversation,
-    engines,
-    lane,
-    layout,
-    prompts,
-    settings,
-    turns,
-    votes,
-)
+from paragone_tui.screens.lanes.commands import compare, conversation, engines, lane, prompts
+from paragone_tui.screens.lanes.commands import compare as votes
+from paragone_tui.screens.lanes.commands import conversation as turns
+from paragone_tui.screens.lanes.commands import engines as settings
+from paragone_tui.screens.lanes.commands import lane as layout
 from paragone_tui.screens.lanes.commands.context import LanesContext
-from paragone_tui.screens.lanes.commands.simple import simple_commands
-from paragone_tui.screens.lanes.foot import foot_line
-from paragone_tui.screens.lanes.lanes import Lanes
-from paragone_tui.screens.lanes.prompt.composer import Composer
-from paragone_tui.screens.lanes.queue_rows import QueueRows
-from paragone_tui.screens.lanes.readiness import Readiness
+from paragone_tui.screens.lanes.commands.lane import simple_commands
+from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes.lanes import Lanes, Readiness
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.modal import hints
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store.recording.drafts import DraftSaving
+from paragone_workbench.store.records import QueuedPrompt
+from paragone_workbench.store.saving import DraftSaving
 
 if TYPE_CHECKING:
     from textual.notifications import Notification
 
+    from paragone_tui.commands import Program
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
-    from paragone_tui.program import Program
+
+
+_MOST = 3
+"""Largest number of prompts that are shown, each on one row."""
+
+
+class QueueRows(Static):
+    """Shows the first prompts of the queue; nothing while the queue is empty."""
+
+    DEFAULT_CSS = """
+    QueueRows {
+        height: auto; padding: 0 1; display: none; color: $text-muted;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def show(self, prompts: Sequence[QueuedPrompt], queue_key: str) -> None:
+        """Show these prompts. `queue_key` is the key of the command `queue`, in short notation."""
+        rows = [
+            Content(f"{'kept ' if queued.is_kept else 'waits'}  {one_line(queued.text)}")
+            for queued in prompts[:_MOST]
+        ]
+        if prompts:
+            sends = (
+                "enter in the empty prompt sends them again, "
+                if any(queued.is_kept for queued in prompts)
+                else ""
+            )
+            more = f"{len(prompts) - _MOST} more; " if len(prompts) > _MOST else ""
+            rows.append(Content(f"{more}{sends}{queue_key} edits or removes them"))
+        self.update(Content("\n").join(rows))
+        self.display = bool(rows)
+
+
+_ORDERS: dict[Mode, str] = {"sequential": "in turn ", "swap": "one in memory ", "auto": "auto "}
+
+_WRITING = (
+    ("send", "send"),
+    ("newline", "new line"),
+    ("lane-mode", "lane mode"),
+    ("palette", "commands"),
+    ("help", "help"),
+    ("stop", "stop"),
+    ("next-lane", "next lane"),
+    ("add-lane", "add lane"),
+    ("swap-engine", "engine"),
+    ("reopen", "history"),
+)
+"""Commands with their labels, the most important commands first. In lane mode, two commands can share a label."""
+_IN_LANE = (
+    ("write", "write"),
+    ("help", "help"),
+    ("scroll-down scroll-up", "scroll"),
+    ("previous-lane next-lane", "lane"),
+    ("stop-lane", "stop"),
+    ("regenerate", "regenerate"),
+    ("copy-answer", "copy"),
+    ("zoom", "zoom"),
+    ("swap-engine", "engine"),
+    ("add-lane", "add"),
+    ("half-page-down half-page-up", "half page"),
+    ("to-start to-end", "start, end"),
+    ("previous-variant next-variant", "variant"),
+    ("reopen", "history"),
+    ("palette", "commands"),
+    ("close-lane", "close"),
+)
+
+
+def foot_line(
+    order: Mode,
+    in_lane_mode: bool,
+    key_of: Callable[[str], str],
+    *,
+    is_linked: bool,
+    is_blind: bool,
+    is_offline: bool,
+    without: Collection[str],
+    width: int,
+) -> Content:
+    """Return the schedule and as many key hints as fit into `width` cells. In lane mode, the line begins with `LANE`.
+
+    Before the schedule come the words `offline`, `blind` (if a blind vote is next) and `unlinked` (if lanes scroll alone).
+    `key_of` returns the key of a command in the present mode. Hints for the commands in `without` are left out.
+    """
+    mode = Content.styled(" LANE ", "reverse bold") if in_lane_mode else Content()
+    states = Content(
+        ("offline " if is_offline else "")
+        + ("blind " if is_blind else "")
+        + ("" if is_linked else "unlinked ")
+        + _ORDERS.get(order, "")
+    )
+    pairs = (
+        (" ".join(map(key_of, commands.split())), label)
+        for commands, label in (_IN_LANE if in_lane_mode else _WRITING)
+        if commands not in without
+    )
+    room = width - mode.cell_length - 2 - (states.cell_length + 2 if states else 0)
+    return Content("  ").join(part for part in (mode, states, hints(pairs, room)) if part)
 
 
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
@@ -115,6 +212,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             history=history,
             markdown=markdown,
             do=self.do,
+            begin=self.begin,
             show_keys=self._show_keys,
             other_mode="parallel" if session.pool.scheduler.mode == "sequential" else "sequential",
         )
@@ -224,8 +322,12 @@ class LanesScreen(ChangedRowsScreen[None]):
         for column in self.lanes.columns:
             engine = column.lane.engine
             if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
-                self.do(column.lane.restart)
+                self.begin(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background. If the function raises ParagoneError, show the error."""
+        """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""
+        self.run_worker(self._program.reported(work), group=ACT)
+
+    def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin a coroutine function that takes long, and for which no key waits. Show a ParagoneError of the function."""
         self.run_worker(self._program.reported(work), group="work")

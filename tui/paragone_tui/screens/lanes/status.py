@@ -11,9 +11,9 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from paragone.wording import counted
-from paragone_tui.painting.changed_rows_screen import paint
-from paragone_tui.painting.looks import Look, styles_of
+from paragone.texts import counted
+from paragone_tui.terminal.cells import Look, styles_of
+from paragone_tui.terminal.changed_rows_screen import paint
 from paragone_tui.terminal.short_names import shortened, shortest
 from paragone_tui.terminal.text import bar, one_line
 from paragone_workbench.lanes.lane import LaneState

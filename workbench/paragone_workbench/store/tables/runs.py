@@ -1,4 +1,4 @@
-"""The table of runs: the only module that writes results of runs to the file and reads these results."""
+"""The table of runs, their tokens and costs. Only this module writes and reads results of runs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,106 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from paragone import Json
-from paragone.key_text import without_keys
+from paragone import Alternative, Json, Token
+from paragone.texts import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import without_literal_keys
-from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store.file.database import Database, Row, clean
-from paragone_workbench.store.tables.json_columns import object_in
-from paragone_workbench.store.tables.tokens import pack, unpack
+from paragone_workbench.runs.result import MOST_TOKENS, Costs, RunResult
+from paragone_workbench.store.database import Database, Row, clean
+
+
+def object_in(text: str) -> dict[str, Json]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def text_in(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def list_in(text: str) -> list[Json]:
+    value = json.loads(text)
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+_LINE = (
+    200  # tokens; a call of the JSON encoder or decoder blocks all other threads, so each call must be short
+)
+
+
+def pack(tokens: Sequence[Token]) -> bytes:
+    """Return the tokens as bytes. `_row` defines the order of a token's fields."""
+    lines = (tokens[start : start + _LINE] for start in range(0, len(tokens), _LINE))
+    text = "\n".join(json.dumps(list(map(_row, line)), separators=(",", ":")) for line in lines)
+    return zlib.compress(text.encode("ascii"))
+
+
+def unpack(data: bytes) -> tuple[Token, ...]:
+    """Return the tokens that `pack` has packed. Raises ValueError, among others, if the data is damaged."""
+    try:
+        text = zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    return tuple(
+        Token(
+            text=piece,
+            channel=channel,
+            id=token_id,
+            logprob=logprob,
+            n_bytes=n_bytes,
+            time=time,
+            top=tuple(
+                Alternative(text=other, id=other_id, logprob=other_logprob)
+                for other, other_id, other_logprob in top
+            ),
+        )
+        for line in text.splitlines()
+        for piece, channel, token_id, logprob, n_bytes, time, top in json.loads(line)
+    )
+
+
+def _row(token: Token) -> tuple[object, ...]:
+    top = [(other.text, other.id, other.logprob) for other in token.top]
+    return token.text, token.channel, token.id, token.logprob, token.n_bytes, token.time, top
+
+
+_PROMPT, _CACHED, _COMPLETION = (
+    f"CASE WHEN {column} BETWEEN 0 AND {MOST_TOKENS} THEN {column} END"
+    for column in ("prompt_tokens", "cached_tokens", "completion_tokens")
+)
+_SUMS = {
+    "runs": "count(*)",
+    "prompt_tokens": f"CAST(total({_PROMPT}) AS INTEGER)",
+    "cached_tokens": f"CAST(total({_CACHED}) AS INTEGER)",
+    "completion_tokens": f"CAST(total({_COMPLETION}) AS INTEGER)",
+    "seconds": "total(max(0, ifnull(ended, started) - started - ifnull(waited_s, 0)))",
+    "estimated": "count(CASE WHEN estimated THEN 1 END)",
+    "uncounted": f"count(CASE WHEN {_PROMPT} + {_COMPLETION} IS NULL THEN 1 END)",
+}
+"""The fields of `Costs`, each as SQL. SQLite's `sum` would fail if a sum of whole numbers exceeded 64 bits; `total` does not."""
+_COSTS = f"""
+    SELECT engine, {", ".join(_SUMS.values())} FROM run INDEXED BY run_costs
+    WHERE state != 'running' AND started >= ? AND (waited_s IS NOT NULL OR completion_tokens IS NOT NULL)
+    GROUP BY engine ORDER BY engine
+"""  # noqa: S608 (the names of columns)
+
+
+def costs(database: Database, since: float) -> Mapping[str, Costs]:
+    return {
+        engine if isinstance(engine, str) else "?": Costs(**dict(zip(_SUMS, sums, strict=True)))
+        for engine, *sums in database.stream(_COSTS, since)
+    }
+
 
 Purpose: TypeAlias = Literal["answer", "judge", "replay"]
 

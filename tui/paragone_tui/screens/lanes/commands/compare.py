@@ -1,9 +1,10 @@
-"""Commands that compare lanes or engines: differences, token probabilities, parity, fidelity, and divergence."""
+"""Commands that compare lanes or engines, and votes on answers."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from paragone import InputError
@@ -12,13 +13,14 @@ from paragone_tui.screens.lanes.commands.context import LanesContext, on_current
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from paragone_tui.screens.divergence.divergence_sheet import Chosen
+    from paragone_tui.screens.divergence import Chosen
     from paragone_tui.screens.lanes.column import LaneColumn
-    from paragone_workbench.compare.divergence import Divergence
-    from paragone_workbench.compare.fork import Fork
+    from paragone_workbench.compare.divergence import Divergence, Fork
+    from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.measure.fidelity.measurement import Fidelity
+    from paragone_workbench.measure.fidelity import Fidelity
     from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.history import History
 
 
 def toggle_differences(context: LanesContext) -> None:
@@ -60,7 +62,7 @@ def toggle_heat(context: LanesContext, column: LaneColumn) -> None:
 
 def parity(context: LanesContext) -> None:
     """Show whether the lanes answered under the same conditions."""
-    from paragone_tui.screens.parity.parity_sheet import ParitySheet
+    from paragone_tui.screens.parity import ParitySheet
 
     context.show(ParitySheet(context.session, context.do))
 
@@ -89,9 +91,9 @@ def fidelity(context: LanesContext) -> None:
 
 async def _save_fidelity(context: LanesContext, lanes: Sequence[Lane], found: Fidelity) -> None:
     """Save the measurements for reports, as the command line does."""
-    from paragone_workbench.experiments.engine_identity import measurement_of
-    from paragone_workbench.measure.fidelity.report import fidelity_json
-    from paragone_workbench.store.retry import retrying
+    from paragone_workbench.experiments.identity import measurement_of
+    from paragone_workbench.measure.fidelity_verdict import fidelity_json
+    from paragone_workbench.store.saving import retrying
 
     history = context.history.history
     if history is None:
@@ -112,9 +114,8 @@ def divergence(context: LanesContext, column: LaneColumn) -> None:
 
 
 async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
-    from paragone_tui.screens.divergence.divergence_sheet import DivergenceSheet
-    from paragone_workbench.compare.divergence import Divergence
-    from paragone_workbench.compare.fork import fork_of
+    from paragone_tui.screens.divergence import DivergenceSheet
+    from paragone_workbench.compare.divergence import Divergence, fork_of
 
     await asyncio.gather(*(shown.lane.engine.vocabulary() for shown in context.lanes.columns))
     answers = _answers(context, column.lane)
@@ -145,8 +146,8 @@ async def _show_divergence(context: LanesContext, column: LaneColumn) -> None:
 
 def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequence[_Answer]) -> None:
     """Let lanes continue from the token that the user chose."""
-    from paragone_workbench.compare.fork import prefix_with
-    from paragone_workbench.lanes.continuing import continue_prefix
+    from paragone_workbench.compare.divergence import prefix_with
+    from paragone_workbench.lanes.session import continue_prefix
 
     if context.is_answering(context.session.lanes):
         return
@@ -201,3 +202,120 @@ def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:
         if found and (current is reference or any(answer.lane is current for answer in found)):
             return [_Answer(reference, run, None), *found]
     return None
+
+
+def blind_vote(context: LanesContext) -> None:
+    """Hide the engines' names for the next answers, or show the names again."""
+    _be_blind(context, not context.is_blind)
+    context.say(
+        "The next answers are shuffled and without names until you have voted."
+        if context.is_blind
+        else "Blind voting is off."
+    )
+
+
+def _be_blind(context: LanesContext, blind: bool) -> None:
+    context.is_blind = blind
+    context.show_keys()
+
+
+def can_vote(context: LanesContext, edited: Prompt | None) -> bool:
+    """Return whether a blind vote on the next answers is possible, and show why if the vote is not possible.
+
+    `edited` is the earlier prompt that the user edits; None for a new prompt.
+    """
+    from paragone_workbench.experiments.voting import LETTERS
+
+    lanes = [lane for lane in context.session.lanes if context.session.can_answer(lane)]
+    if edited is not None:
+        lanes = [lane for lane in lanes if lane.answer(edited) is not None]
+    if not 2 <= len(lanes) <= len(LETTERS):
+        context.say(
+            f"A blind vote needs two lanes that can answer, and has at most {len(LETTERS)}; "
+            f"{context.key_of('blind-vote')} ends blind voting, {context.key_of('add-lane')} adds a lane."
+        )
+        return False
+    return context.history_or_say() is not None and not context.is_answering(lanes)
+
+
+def open_ballot(context: LanesContext, ask: Callable[[], Prompt | None]) -> None:
+    """Cover the lanes, then send a prompt with `ask`, and show the answers without the names of their engines."""
+    from paragone_tui.screens.blind_turn import BlindTurn
+    from paragone_workbench.experiments.voting import Ballot, shuffled
+
+    history, session, program = context.history.history, context.session, context.program
+    if history is None or not context.lanes.screen.is_active:
+        return
+
+    def ballot() -> Ballot | None:
+        prompt = ask()
+        if prompt is None:
+            return None
+        return Ballot(
+            prompt=prompt.written_with_names,
+            answers=shuffled(_voted_answers(session.lanes, prompt)),
+            asked=prompt,
+        )
+
+    program.clear_notifications()  # a message may name a lane
+    turn = BlindTurn(history, session, ballot, program=program, markdown=context.markdown)
+    context.show(turn, lambda again: _be_blind(context, again))
+
+
+@on_current_lane
+def prefer_answer(context: LanesContext, column: LaneColumn) -> None:
+    """Vote for the current lane's last answer, against the other lanes' answers to the same prompt."""
+    lane = column.lane
+    run = lane.record.head
+    prompt = run.prompt if run is not None else None
+    lanes = (
+        [] if prompt is None else [other for other in context.session.lanes if _has_answered(other, prompt)]
+    )
+    if prompt is None or lane not in lanes or len(lanes) < 2:
+        context.say("This lane and another lane must first answer the same prompt.")
+    elif (history := context.history_or_say()) is not None and not context.is_answering(lanes):
+        program = context.program
+        program.save(program.reported(lambda: _prefer(context, history, lane, lanes, prompt)))
+
+
+async def _prefer(
+    context: LanesContext, history: History, lane: Lane, lanes: list[Lane], prompt: Prompt
+) -> None:
+    from paragone_workbench.experiments.voting import Ballot, save_vote
+
+    ballot = Ballot(
+        prompt=prompt.written_with_names, answers=tuple(_voted_answers(lanes, prompt)), asked=prompt
+    )
+    await save_vote(history, context.session, ballot, lanes.index(lane), blind=False)
+    context.say(
+        f"Saved: the answer of {lane.name} is better. The vote counts as not blind; "
+        f"{context.key_of('undo-vote')} takes it back."
+    )
+
+
+def undo_vote(context: LanesContext) -> None:
+    """Take back the last vote in this conversation."""
+    if (history := context.history_or_say()) is not None:
+        program = context.program
+        program.save(program.reported(lambda: _undo(context, history)))
+
+
+async def _undo(context: LanesContext, history: History) -> None:
+    from paragone_workbench.store.saving import retrying
+
+    prompts = [prompt.id for prompt in context.session.prompts]
+    taken_back = await retrying(history, lambda store: store.votes.delete_last(prompts))
+    context.say(
+        "The last vote of this conversation is taken back."
+        if taken_back
+        else "There is no vote in this conversation."
+    )
+
+
+def _voted_answers(lanes: Iterable[Lane], prompt: Prompt) -> list[Run]:
+    return [run for run in (lane.answer(prompt) for lane in lanes) if run is not None]
+
+
+def _has_answered(lane: Lane, prompt: Prompt) -> bool:
+    run = lane.answer(prompt)
+    return run is not None and run.state != "failed"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from textual.screen import Screen
 
+    from paragone_tui.commands import Do, Program
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
-    from paragone_tui.program import Do, Program
     from paragone_tui.screens.lanes.column import LaneColumn
+    from paragone_tui.screens.lanes.composer import Composer
     from paragone_tui.screens.lanes.lanes import Lanes
-    from paragone_tui.screens.lanes.prompt.composer import Composer
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.lanes.lane import Lane
     from paragone_workbench.lanes.session import Session
@@ -39,6 +39,8 @@ class LanesContext:
     markdown: bool
     """Whether answers are typeset."""
     do: Do
+    begin: Do
+    """Like `do`, but for work that takes long: no key waits for it."""
     show_keys: Callable[[], None]
     """Shows the line of key hints again, after the hints have changed."""
     other_mode: Mode

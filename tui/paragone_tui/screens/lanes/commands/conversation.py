@@ -1,20 +1,127 @@
-"""Commands on the conversation: start a new conversation, reopen an earlier one, and find words."""
+"""Commands on the conversation and its turns: new, reopen, find, fork, tree, and resuming at the start."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paragone.wording import counted
-from paragone_workbench.lanes.finding import find_run
+from paragone.texts import counted, quoted
+from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
+from paragone_tui.screens.lanes.commands.engines import has_room, show_added
 from paragone_workbench.lanes.reopening import defined_otherwise
+from paragone_workbench.lanes.texts import find_run
 from paragone_workbench.lanes.variants import newest_after
 
 if TYPE_CHECKING:
-    from paragone_tui.screens.lanes.commands.context import LanesContext
+    from paragone_tui.screens.lanes.column import LaneColumn
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.lanes.lane import Lane
-    from paragone_workbench.store.records import Hit
+    from paragone_workbench.runs.run import Run
+    from paragone_workbench.store.records import DraftRecord, Hit
+    from paragone_workbench.store.saving import DraftSaving
+
+
+async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
+    """Reopen the last conversation with its options if the lanes have the same engines. If the lanes have other engines, and
+    the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent. If
+    another running instance of the program may have the conversation open, tell the user that the conversation is not resumed.
+    """
+    history, session = context.history.history, context.session
+    assert history is not None  # the caller waits until the history is open
+    last, is_shared = await history.call(lambda store: (store.last_open(), store.is_shared))
+    if last is None or session.prompts:
+        return
+    if is_shared:
+        if may_resume:
+            context.say(
+                f"{quoted(last.title)} is not resumed, because another paragone has the history open. "
+                f"{context.key_of('reopen')} lists it."
+            )
+        return
+    resumed = None
+    if may_resume:
+        resumed = await session.reopen(last.number, only_with_same_engines=True)
+    if resumed is not None:
+        await context.lanes.rebuild()
+        context.lanes.show_history()
+        session.open_engines()  # the options of the conversation may need a reload
+        again = f" {context.key_of('regenerate')} writes the interrupted answer again."
+        context.say(
+            f"Resumed: {quoted(last.title)}. {context.key_of('new-conversation')} starts a new conversation."
+            f"{again if last.is_interrupted else ''}"
+        )
+    elif last.is_interrupted:
+        context.say(
+            f"An answer in {quoted(last.title)} was interrupted. {context.key_of('reopen')} lists the conversation."
+        )
+
+
+async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
+    """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
+    history = context.history.history
+    assert history is not None  # the caller waits until the history is open
+    if (draft := await drafts.open(history)) is not None:
+        context.composer.restore(draft)
+    return draft
+
+
+@on_current_lane
+def select(context: LanesContext, column: LaneColumn, step: int) -> None:
+    """Select the turn before (-1) or after (1) the selected turn.
+
+    If no turn is selected, step -1 selects the last turn. If the last turn is selected, step 1 ends the selection.
+    """
+    turns = [run.prompt for run in column.lane.path if run.prompt is not None]
+    if not turns:
+        context.say("There is no turn yet.")
+        return
+    selected = context.lanes.turn
+    place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
+    context.lanes.select_turn(turns[place] if place < len(turns) else None)
+    if selected is None and place < len(turns):
+        context.say(
+            "A turn is selected (▶): variants, regenerating, copying, editing and forking apply to this turn."
+        )
+
+
+@on_current_lane
+def fork_lane(context: LanesContext, column: LaneColumn) -> None:
+    """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
+    if not has_room(context):
+        return
+    run = context.lanes.selected_run or column.lane.record.head
+    if run is None:
+        context.say("There is no turn yet after which a lane could be forked.")
+    elif run.phase != "ended":
+        context.lane_is_answering(column.lane)
+    else:
+        context.session.add_lane(column.lane.engine.definition, fork=run)
+        context.lanes.select_turn(None)
+        context.lanes.position = len(context.session.lanes) - 1
+        context.do(lambda: show_added(context))
+
+
+@on_current_lane
+def tree(context: LanesContext, column: LaneColumn) -> None:
+    """Show all turns of the current lane, and go to the turn that the user picks."""
+    if not column.lane.path:
+        context.say("There is no turn yet.")
+        return
+    from paragone_tui.screens.pickers import TurnTree
+
+    context.show(TurnTree(column.lane), lambda run: _go_to(context, column, run))
+
+
+def _go_to(context: LanesContext, column: LaneColumn, run: Run) -> None:
+    lane = column.lane
+    if lane not in context.session.lanes:
+        return
+    if run not in lane.path:
+        if context.lane_is_answering(lane):
+            return
+        context.session.select(lane, newest_after(lane, run))
+        context.lanes.show_history(column)
+    context.lanes.select_turn(run.prompt)
 
 
 def new_conversation(context: LanesContext) -> None:
@@ -61,8 +168,7 @@ def reopen(context: LanesContext) -> None:
     history = context.history_or_say()
     if history is None:
         return
-    from paragone_tui.screens.history.files import ConversationFiles
-    from paragone_tui.screens.history.history_screen import HistoryScreen
+    from paragone_tui.screens.history import ConversationFiles, HistoryScreen
 
     engines = context.engines
     files = ConversationFiles(context.session.registry, engines.state, engines.config.models.folders)
@@ -120,6 +226,6 @@ def find(context: LanesContext) -> None:
     if context.is_blind:
         context.say(f"A search would show names; {context.key_of('blind-vote')} ends blind voting.")
         return
-    from paragone_tui.screens.find_screen import FindScreen
+    from paragone_tui.screens.pickers import FindScreen
 
     context.show(FindScreen(context.session.lanes), lambda hit: _reveal(context, hit))

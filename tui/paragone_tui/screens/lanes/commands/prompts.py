@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from paragone_tui.screens.lanes.commands.compare import can_vote, open_ballot
 from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
-from paragone_tui.screens.lanes.commands.votes import can_vote, open_ballot
-from paragone_tui.screens.lanes.readiness import can_stop
+from paragone_tui.screens.lanes.lanes import can_stop
 from paragone_tui.terminal.text import one_line
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def queue(context: LanesContext) -> None:
     if not context.session.queue.prompts:
         context.say("No prompt waits. Prompts wait if their lane is busy.")
         return
-    from paragone_tui.screens.turns.queue_picker import QueuePicker
+    from paragone_tui.screens.pickers import QueuePicker
 
     def edit(queued: QueuedPrompt) -> None:
         if context.composer.prompt.strip():
@@ -222,7 +222,7 @@ def attach_file(context: LanesContext) -> None:
 
 def search_prompts(context: LanesContext) -> None:
     """Let the user find an earlier prompt, and replace the composer's text with it. Undo restores the old text."""
-    from paragone_tui.screens.prompt_picker import PromptPicker
+    from paragone_tui.screens.pickers import PromptPicker
 
     here = [prompt.written for prompt in reversed(context.session.prompts)]
     context.show(PromptPicker(context.history.history, here), lambda text: replace_prompt(context, text))

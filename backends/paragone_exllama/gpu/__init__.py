@@ -1,1 +1,0 @@
-"""The GPUs: their driver, and the VRAM that a model needs."""

@@ -1,1 +1,0 @@
-"""ExLlamaV2 and ExLlamaV3, behind their common interface."""

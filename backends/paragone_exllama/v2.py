@@ -1,0 +1,240 @@
+"""An open model in ExLlamaV2 0.3.2. Only this module imports ExLlamaV2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from exllamav2 import (
+    ExLlamaV2,
+    ExLlamaV2Cache,
+    ExLlamaV2Cache_Q4,
+    ExLlamaV2Cache_Q6,
+    ExLlamaV2Cache_Q8,
+    ExLlamaV2CacheBase,
+    ExLlamaV2Config,
+    ExLlamaV2Lora,
+    ExLlamaV2Tokenizer,
+    __version__,
+    attn,
+)
+from exllamav2.attn_params import Params
+from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, ExLlamaV2Sampler
+from exllamav2.util import cuda_sync_active
+
+from paragone import Cancelled, InputError, Report
+from paragone_exllama.backend import ExllamaCacheType, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.library import CHUNK, OUTPUTS, PAGE, Chunks, GeneratorJob, Library
+from paragone_exllama.loading import Request, stages
+from paragone_exllama.model_folder import ModelFolder
+from paragone_exllama.vram import AMPERE, visible_gpus
+
+_block_diagonal = Params.get_block_diag_mask
+
+
+def choose_attention(config: ExLlamaV2Config, options: ExLlamaV2LoadOptions) -> bool:
+    """Set up the attention of a model that will be loaded. Return whether the attention is paged. Raises InputError."""
+    if not all(gpu.capability >= AMPERE for gpu in visible_gpus()):
+        config.no_flash_attn = True  # by default, the library uses flash-attn even on older GPUs
+    flash = bool(attn.has_flash_attn) and not config.no_flash_attn
+    possible = flash and bool(attn.has_flash_attn_with_paged)
+    if options.paged and not possible:
+        raise InputError(
+            "Paged attention needs flash-attn 2.5.7 or newer, a GPU of the Ampere generation or newer and a "
+            "model that flash-attn supports.",
+            hint="Install flash-attn in the engine's environment, or remove the option paged.",
+        )
+    if not flash:
+        # mypy does not allow an assignment to a method.
+        setattr(Params, "get_block_diag_mask", _causal)  # noqa: B010
+        if config.arch.lm.swa or config.arch.lm.alternating_swa:
+            # For all tokens of a chunk, the library uses the sliding window of the last token, so chunks must be short.
+            config.max_input_len = PAGE
+            config.max_attention_size = PAGE**2
+    return possible if options.paged is None else options.paged
+
+
+def _causal(params: Any, device: Any) -> Any:
+    """Return the attention mask of one computation: block-diagonal for images, else causal."""
+    if params.cu_seqlens is not None or params.seq_len == 1:
+        return _block_diagonal(params, device)
+    from torch.nn.attention.bias import causal_lower_right
+
+    if not hasattr(params, "causal"):  # all layers share the mask, because it is large
+        params.causal = causal_lower_right(params.seq_len, params.past_len + params.seq_len)
+    return params.causal
+
+
+_CACHES: dict[
+    ExllamaCacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]
+] = {
+    "fp16": ExLlamaV2Cache,
+    "q8": ExLlamaV2Cache_Q8,
+    "q6": ExLlamaV2Cache_Q6,
+    "q4": ExLlamaV2Cache_Q4,
+}
+
+
+class _Job(ExLlamaV2DynamicJob):
+    """A job that keeps a copy of the model's logits, because the samplers change the logits in place."""
+
+    kept: list[torch.Tensor] | None = None
+
+    def receive_logits(self, logits: torch.Tensor) -> Any:
+        if self.kept is not None:
+            self.kept.append(logits[0, 0].clone())
+        return super().receive_logits(logits)
+
+
+class V2(Library):
+    """A model in ExLlamaV2."""
+
+    _generator: ExLlamaV2DynamicGenerator
+    _tokenizer: ExLlamaV2Tokenizer
+
+    def __init__(
+        self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
+    ) -> None:
+        self._options = options
+        folders = [request.model] + ([request.draft] if request.draft is not None else [])
+        config, *drafts = configs = [_config(folder, options, request.context) for folder in folders]
+        paged = [choose_attention(one, options) for one in configs]
+        self._paged = all(paged)
+        self.largest_chunk = min(int(one.max_input_len) for one in configs)
+        draft_progress, progress = stages(request, report, cancelled)
+        self._draft: ExLlamaV2 | None = None
+        self._draft_cache: ExLlamaV2CacheBase | None = None
+        if drafts:
+            self._draft = ExLlamaV2(drafts[0])
+            self._draft_cache = ExLlamaV2Cache(self._draft, max_seq_len=request.context, lazy=True)
+            self._draft.load_autosplit(self._draft_cache, callback=draft_progress)
+        self._model = ExLlamaV2(config)
+        make_cache = _CACHES[options.cache_type]
+        if options.gpu_split:
+            self._model.load(list(options.gpu_split), callback=progress)
+            self._cache = make_cache(self._model, max_seq_len=request.context)
+        else:
+            self._cache = make_cache(self._model, max_seq_len=request.context, lazy=True)
+            self._model.load_autosplit(self._cache, callback=progress)
+        self._loras: list[ExLlamaV2Lora] = []
+        if options.lora is not None:
+            folder = str(Path(options.lora).expanduser())
+            self._loras = [ExLlamaV2Lora.from_directory(self._model, folder, options.lora_scale)]
+        self._tokenizer = ExLlamaV2Tokenizer(config)
+        self._generator = self._make_generator()
+        self._generator.warmup()
+        self.drafts = bool(self._generator.num_draft_tokens)
+        # With a draft, the generator stops `num_draft_tokens` before the end of the cache.
+        self.capacity = request.context - self._generator.num_draft_tokens
+        self.vocab_size = int(config.vocab_size)
+        self.trained = int(config.original_max_seq_len)
+        self.facts = {
+            "ExLlamaV2": __version__,
+            "PyTorch": torch.__version__,
+            "attention": "paged" if self._paged else "unpaged",
+        }
+
+    def _make_job(
+        self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
+    ) -> GeneratorJob:
+        # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
+        long = len(tokens) >= self._generator.max_ngram - 1
+        self._generator.use_ngram_draft = self._options.draft_ngram and long
+        return _Job(
+            input_ids=torch.tensor([tokens], dtype=torch.long),
+            # With a draft, the generator stops `num_draft_tokens` before the given limit.
+            max_new_tokens=limit + self._generator.num_draft_tokens,
+            gen_settings=_settings(sampling),
+            seed=sampling.seed,
+            stop_conditions=ends,
+        )
+
+    def iterate(self) -> list[dict[str, Any]]:
+        """Compute the next chunk of the prompt or the next tokens."""
+        results: list[dict[str, Any]] = self._generator.iterate()
+        for result in results:
+            # At the token limit, the generator returns the tokens of a character one by one, although all tokens are known.
+            if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
+                result["text"] = self._tokenizer.decode(result["token_ids"])[0]
+        return results
+
+    @property
+    def _page(self) -> int:
+        return int(self._generator.page_size)
+
+    def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
+        """Yield the logits after each token, in CPU memory."""
+        self._cache.current_seq_len = 0
+        try:
+            for at in range(0, len(tokens), chunk):
+                ids = torch.tensor([tokens[at : at + chunk]], dtype=torch.long)
+                # Pass None instead of an empty list, because the layers read a list's first item without a check.
+                logits = self._model.forward(ids, self._cache, loras=self._loras or None, cpu_logits=True)
+                yield logits[0]
+        finally:
+            self.forget()
+
+    def wait(self) -> None:
+        """Wait for the GPU."""
+        cuda_sync_active()
+
+    def forget(self) -> None:
+        """Discard the contents of the cache."""
+        self._generator.reset_page_table()
+
+    def _make_generator(self) -> ExLlamaV2DynamicGenerator:
+        options = self._options
+        generator = ExLlamaV2DynamicGenerator(
+            model=self._model,
+            cache=self._cache,
+            tokenizer=self._tokenizer,
+            max_batch_size=1,
+            max_chunk_size=self.largest_chunk,
+            max_q_size=max(8, options.draft_tokens + 1),
+            draft_model=self._draft,
+            draft_cache=self._draft_cache,
+            num_draft_tokens=options.draft_tokens,
+            use_ngram_draft=options.draft_ngram,
+            paged=self._paged,
+        )
+        if self._loras:
+            generator.set_loras(self._loras)
+        return generator
+
+
+def _config(folder: ModelFolder, options: ExLlamaV2LoadOptions, context: int) -> ExLlamaV2Config:
+    config = ExLlamaV2Config(str(folder.path))
+    if options.rope_yarn is not None:
+        if config.alt_rope_method != "yarn":
+            config.yarn_rope_original_max_position_embeddings = config.max_seq_len
+        config.alt_rope_method = "yarn"
+        config.yarn_rope_factor = options.rope_yarn
+    if options.rope_scale is not None:
+        config.scale_pos_emb = options.rope_scale
+    if options.rope_alpha is not None:
+        config.scale_alpha_value = options.rope_alpha
+    config.max_seq_len = context
+    config.max_input_len = min(options.chunk_size or CHUNK, context)
+    config.max_attention_size = config.max_input_len**2
+    config.max_output_len = OUTPUTS
+    config.arch_compat_overrides()
+    return config
+
+
+def _settings(sampling: ExLlamaSampling) -> ExLlamaV2Sampler.Settings:
+    greedy = sampling.temperature == 0 or sampling.top_p == 0
+    penalties = sampling.penalty_last_n > 0
+    return ExLlamaV2Sampler.Settings(
+        token_repetition_penalty=sampling.repeat_penalty if penalties else 1.0,
+        token_repetition_range=sampling.penalty_last_n,
+        token_frequency_penalty=sampling.frequency_penalty if penalties else 0.0,
+        token_presence_penalty=sampling.presence_penalty if penalties else 0.0,
+        temperature=1.0 if greedy else sampling.temperature,
+        # As in llama.cpp, unlikely tokens are removed before the temperature is applied.
+        temperature_last=True,
+        top_k=1 if greedy else sampling.top_k,
+        top_p=0.0 if greedy else sampling.top_p,
+        min_p=0.0 if greedy else sampling.min_p,
+    )

@@ -1,0 +1,335 @@
+"""Runs of an open model: answers, log-probabilities of a text, distributions and embeddings."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast
+
+from paragone import (
+    Alternative,
+    Cancelled,
+    Caution,
+    ContextOverflow,
+    DistributionsRequest,
+    Embeddings,
+    EngineError,
+    Event,
+    Finish,
+    FinishReason,
+    InputError,
+    LogitsBlock,
+    PromptProgress,
+    Timings,
+    Token,
+    Usage,
+)
+from paragone.answer_text import AnswerText
+from paragone.gguf import Header
+from paragone_llama_cpp.context import Context, Vocab
+from paragone_llama_cpp.library import np
+from paragone_llama_cpp.model import OUTPUTS
+from paragone_llama_cpp.samplers import Sampler
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def run(
+    context: Context,
+    vocab: Vocab,
+    sampler: Sampler,
+    prompt: list[int],
+    text: AnswerText,
+    cancelled: Cancelled,
+    *,
+    max_tokens: int | None,
+    budget: int | None,
+    logprobs: int | None,
+    cold: bool,
+    ignore_eos: bool,
+) -> Iterator[Event]:
+    """Yield the events of the answer to a prompt; the last event is a Finish.
+
+    `budget` is the largest number of tokens of the thinking. With `ignore_eos`, a token that ends the text does not
+    end the answer.
+    """
+    room = context.size - len(prompt)
+    limit = min(max_tokens or room, room)
+    count = 0
+    reason: FinishReason = "cancelled"
+    first = last = None
+    thought = 0
+    ending = deque[int]()
+    """Tokens that end the thinking, used in place of the tokens that the model would choose."""
+
+    started = time.monotonic()
+    with context.aborted_by(cancelled):
+        cached = context.keep(prompt, cold=cold)
+        going = yield from _prefill(context, prompt, cached, cancelled)
+        while going:
+            token = ending.popleft() if ending else sampler.pick(context)
+            now = time.monotonic()
+            if vocab.ends(token) and not ignore_eos:
+                reason = "stop"
+                break
+            first, last, count = first or now, now, count + 1
+            logprob: float | None = None
+            top: tuple[Alternative, ...] = ()
+            if logprobs is not None:
+                logprob, top = vocab.log_probability(context.logits(), token, logprobs)
+            thought += text.thinking
+            yield from text.push(vocab.piece(token), token, now, logprob, top)
+            if text.thinking and thought == budget:
+                ending.extend(vocab.tokenize(f"\n{text.end_tag}"))
+            if text.stopped:
+                reason = "stop"
+                break
+            if count == limit:
+                reason = "length"
+                break
+            going = not cancelled and context.decode(token)
+        yield from text.finish()
+
+    if reason == "length" and limit != max_tokens:
+        sentence = f"The answer ends here because the context of {context.size:,} tokens is full."
+        yield Caution(code="context-full", sentence=sentence)
+    yield Finish(
+        reason=reason,
+        usage=Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
+        timings=Timings(
+            prefill_s=first - started if first else None,
+            decode_s=last - first if first and last else None,
+        ),
+        time=time.monotonic(),
+    )
+
+
+def _prefill(
+    context: Context, prompt: list[int], cached: int, cancelled: Cancelled
+) -> Generator[Event, None, bool]:
+    """Compute the part of the prompt that is not in the cache.
+
+    The generator returns False if the run was cancelled.
+    """
+    done = cached
+    while True:
+        yield PromptProgress(done=done, total=len(prompt), cached=cached, time=time.monotonic())
+        if done == len(prompt):
+            return True
+        part = prompt[done : done + context.n_batch]
+        if cancelled or not context.feed(part):
+            return False
+        done += len(part)
+
+
+def score(
+    context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int
+) -> Iterator[Event]:
+    """Yield the tokens from `start` on, each with its log-probability after the tokens before it.
+
+    The first token of the sequence has no log-probability.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    reason: FinishReason = "stop"
+    # A token's probability follows from the logits at the position before the token: the last token is not computed.
+    total = max(len(tokens) - 1, 0)
+    started = time.monotonic()
+    if start == 0:
+        piece = vocab.piece(tokens[0])
+        yield Token(text=decoder.decode(piece), id=tokens[0], n_bytes=len(piece), time=started)
+        start = 1
+    with context.aborted_by(cancelled):
+        done = cached = context.keep(tokens[:start])
+        yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
+        while done < total:
+            scoring = done >= start - 1
+            end = min(done + min(OUTPUTS, context.n_batch), total) if scoring else start - 1
+            part = tokens[done : min(end, done + context.n_batch)]
+            if cancelled or not context.feed(part, outputs=len(part) if scoring else 0):
+                reason = "cancelled"
+                break
+            done += len(part)
+            now = time.monotonic()
+            yield PromptProgress(done=done, total=total, cached=cached, time=now)
+            if not scoring:
+                continue
+            for index, token in enumerate(tokens[done + 1 - len(part) : done + 1]):
+                logprob, likeliest = vocab.log_probability(context.logits(index), token, top)
+                piece = vocab.piece(token)
+                yield Token(
+                    text=decoder.decode(piece),
+                    id=token,
+                    logprob=logprob,
+                    top=likeliest,
+                    n_bytes=len(piece),
+                    time=now,
+                )
+    now = time.monotonic()
+    yield Finish(
+        reason=reason,
+        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
+        timings=Timings(prefill_s=now - started),
+        time=now,
+    )
+
+
+_LOGITS = 256 << 20
+"""Largest size of the logits of one batch in bytes.
+
+llama.cpp allocates memory of this size twice: for the result and for a copy.
+"""
+
+_PAD = 256
+"""llama.cpp rounds the size of a context up to a multiple of this number of tokens."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ExtraContext:
+    """A context that is made when it is needed, and kept for requests of the same shape until `close`.
+
+    Thus the engine's context keeps its conversation, and `close` frees the memory for many logits or hidden states. In
+    the engine's context, that memory would be allocated permanently.
+    """
+
+    make: Callable[[int, int, int, bool], Context]
+    """Makes a context. Arguments: context size, batch size, number of logits per batch, all in tokens, and whether the
+    context keeps hidden states."""
+    shortest: int
+    """Smallest size of a context in tokens: in a smaller context, the model's results differ."""
+    batch: int
+    """Size of the engine's batches in tokens."""
+    vocab_size: int
+    _shape: tuple[int, int, bool] = field(default=(0, 0, False), init=False)
+    _context: Context | None = field(default=None, init=False)
+
+    @property
+    def most_logits(self) -> int:
+        """Largest number of positions whose logits one batch may return."""
+        return max(1, _LOGITS // (4 * self.vocab_size))
+
+    def context_for(self, length: int, *, batch: int, outputs: int, embeddings: bool = False) -> Context:
+        """Return an empty context for `length` tokens. The arguments are those of `make`. Raises EngineError."""
+        size = (max(length, self.shortest) + _PAD - 1) // _PAD * _PAD
+        shape = (batch, outputs, embeddings)
+        if self._context is None or self._context.size < size or shape != self._shape:
+            self.close()
+            self._context, self._shape = self.make(size, *shape), shape
+        self._context.trim(0)
+        return self._context
+
+    def close(self) -> None:
+        """Free the context. The next request makes a new context."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+
+def distributions(
+    extra: ExtraContext, request: DistributionsRequest, size: int, cancelled: Cancelled
+) -> Iterator[LogitsBlock]:
+    """Yield the logits, one block per batch. `size` is the size of the engine's context in tokens.
+
+    Raises InputError if the request is invalid, and EngineError if the computation fails.
+    """
+    _check(request, size)
+    ids, start = request.ids, request.start
+    if start >= len(ids):
+        return
+    batch = min(request.batch or extra.batch, len(ids))
+    if _most(len(ids), start, batch) > extra.most_logits:
+        batch = extra.most_logits
+    context = extra.context_for(len(ids), batch=batch, outputs=_most(len(ids), start, batch))
+    with context.aborted_by(cancelled):
+        for at in range(0, len(ids), batch):
+            part = ids[at : at + batch]
+            rows = min(len(part), max(0, at + len(part) - start))
+            if cancelled or not context.feed(part, outputs=rows):
+                return
+            if rows:
+                yield LogitsBlock(
+                    start=at + len(part) - rows,
+                    rows=rows,
+                    vocab_size=extra.vocab_size,
+                    data=cast("memoryview[float]", context.all_logits(rows).data),
+                )
+
+
+def _check(request: DistributionsRequest, size: int) -> None:
+    length = len(request.ids)
+    if length > size:
+        raise ContextOverflow(
+            f"The sequence is {length:,} tokens long and the context holds {size:,}.",
+            hint="Raise n_ctx, or measure in shorter windows.",
+            tokens=length,
+            context=size,
+        )
+    if request.start < 0 or (request.batch is not None and request.batch < 1):
+        raise InputError("The field start must be at least 0, and the field batch at least 1.")
+
+
+def _most(length: int, start: int, batch: int) -> int:
+    """Return the largest number of positions whose logits one batch must return."""
+    ends = [min(at + batch, length) for at in range(0, length, batch)]
+    return max(
+        min(end - at, max(0, end - start)) for at, end in zip(range(0, length, batch), ends, strict=True)
+    )
+
+
+Pooling = Literal["mean", "first", "last"]
+"""The vector of a text: the mean of the hidden states, or the state after the first or the last token."""
+
+_POOLINGS: dict[object, Pooling] = {1: "mean", 2: "first", 3: "last"}
+"""The kinds of pooling in a GGUF file (llama_pooling_type). 0 is none."""
+_RANK = 4
+
+
+def pooling_of(header: Header) -> Pooling | None:
+    """Return the pooling that a model's file names; the mean if the file names none; None for a model that ranks texts."""
+    named = header.values.get(f"{header.architecture}.pooling_type")
+    return None if named == _RANK else _POOLINGS.get(named, "mean")
+
+
+def embed(
+    extra: ExtraContext, pooling: Pooling | None, sequences: Sequence[Sequence[int]], cancelled: Cancelled
+) -> Embeddings:
+    """Return the embeddings of sequences of tokens, as vectors of length 1.
+
+    llama.cpp's own pooling needs all tokens of a text in one batch; the pooling here accepts any number of batches.
+    Raises InputError if the model or a text has no embedding, and EngineError if the computation fails or is stopped.
+    """
+    if pooling is None:
+        raise InputError("This model ranks texts: it has no embeddings.")
+    if not all(sequences):
+        raise InputError("A text without tokens has no embedding.")
+    # All tokens are outputs, so that llama.cpp keeps the hidden states of all tokens. llama.cpp also computes their logits.
+    batch = min(extra.batch, extra.most_logits)
+    longest = max(map(len, sequences), default=1)
+    context = extra.context_for(longest, batch=batch, outputs=batch, embeddings=True)
+    with context.aborted_by(cancelled):
+        vectors = [_vector(context, pooling, tokens, cancelled) for tokens in sequences]
+    return Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
+
+
+def _vector(
+    context: Context, pooling: Pooling, tokens: Sequence[int], cancelled: Cancelled
+) -> tuple[float, ...]:
+    context.trim(0)
+    pooled: NDArray[np.float64] | None = None
+    for at in range(0, len(tokens), context.n_batch):
+        part = tokens[at : at + context.n_batch]
+        if cancelled or not context.feed(part, outputs=len(part)):
+            raise EngineError("The computation of embeddings was stopped.")
+        states = context.hidden_states(len(part))
+        if pooling == "mean":
+            total = states.sum(axis=0, dtype=np.float64)
+            pooled = total if pooled is None else pooled + total
+        elif pooling == "last" or pooled is None:
+            pooled = states[-1 if pooling == "last" else 0].astype(np.float64)
+    assert pooled is not None
+    # The sum and the mean have the same direction, so the vector of length 1 is the same.
+    unit = pooled / (np.linalg.norm(pooled) or 1.0)
+    return tuple(unit.astype(np.float32).tolist())

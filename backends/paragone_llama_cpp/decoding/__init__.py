@@ -1,1 +1,0 @@
-"""Computing tokens with an open model: answers, log-probabilities, distributions."""

@@ -1,0 +1,205 @@
+"""Estimate the memory that opening a model takes, from llama.cpp's own plan.
+
+llama.cpp can plan the memory of a model without loading its weights. The plan is read from llama.cpp's log,
+because `llama_get_memory_breakdown` has no C interface. llama.cpp's `common/fit.cpp` uses the same plan.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
+from paragone.gguf import Tensor, parts, read_tensors
+from paragone_llama_cpp import library
+from paragone_llama_cpp.backend import LlamaCppLoadOptions
+from paragone_llama_cpp.c_api import Int64, lib
+from paragone_llama_cpp.model import (
+    OpenModel,
+    available,
+    check_lora,
+    is_expert,
+    make_context,
+    open_model,
+    with_defaults,
+)
+
+_CPU = "CPU"
+_MIB = 1 << 20
+
+_LAYER = re.compile(r"layer +(\d+): dev = (\S+)")
+_CACHE = re.compile(r"size = +([\d.]+) MiB \( *\d+ cells")
+_BUFFER = re.compile(r"(\S+) (?:compute|output) buffer size = +([\d.]+) MiB")
+_ASSIGNED = re.compile(r"layer +(\d+) assigned to device ([^\s,]+)")
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+
+
+def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
+    """Return the memory that opening a model takes. Raises the same errors as opening the model."""
+    model = open_model(request, options, lambda fraction: None, False, weights=False)
+    places = _places(library.log_lines())
+    context, plan = _plan(model, model.options)
+    tensors = _tensors(model)
+    lora = check_lora(options)
+    weights = _weights(model, tensors, places, options.n_cpu_moe)
+    weights[_CPU] += lora
+    layers: int = lib.llama_model_n_layer(model.pointer)
+    on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
+    if not on_gpus:  # the CPU's buffers for the same computations approximate a GPU's
+        _, gpu_plan = _plan(model, with_defaults(options, on_gpu=True))
+        on_gpus = list(gpu_plan.compute.values())
+    found = MemoryEstimate(
+        context=context,
+        devices=tuple(_devices(weights, plan)),
+        layers=layers,
+        gpu_layers=sum(place != _CPU for at, place in places.items() if at < layers),
+        trained_context=lib.llama_model_n_ctx_train(model.pointer),
+        parameters=lib.llama_model_n_params(model.pointer),
+        layout=layout(tensors, plan.kv_by_layer, layers, extra=lora, compute=max(on_gpus, default=0)),
+    )
+    lib.llama_model_free(model.pointer)
+    return found
+
+
+class Plan:
+    """The memory of a context by device, read from llama.cpp's log lines."""
+
+    def __init__(self, lines: Iterable[str], devices: Sequence[str]) -> None:
+        self.kv_cache: Counter[str] = Counter()
+        self.kv_by_layer: Counter[int] = Counter()
+        self.compute: Counter[str] = Counter()
+        layers: list[tuple[int, str]] = []
+        buffers: dict[str, int] = {}
+        for line in lines:
+            if layer := _LAYER.search(line):
+                layers.append((int(layer[1]), layer[2]))
+            elif cache := _CACHE.search(line):
+                size = float(cache[1]) * _MIB
+                for device, count in Counter(device for _, device in layers or [(0, _CPU)]).items():
+                    self.kv_cache[device] += round(size * count / max(1, len(layers)))
+                for at, _ in layers:
+                    self.kv_by_layer[at] += round(size / len(layers))
+                layers = []
+            elif buffer := _BUFFER.search(line):
+                # The last plan replaces earlier plans, which may have failed.
+                buffers[line.split(" buffer size")[0]] = round(float(buffer[2]) * _MIB)
+        for name, size in buffers.items():
+            self.compute[_owner(name.split()[-2], devices)] += size
+
+
+def weights_by_device(
+    tensors: Mapping[str, int], places: Mapping[int, str], *, cpu_moe: int = 0
+) -> Counter[str]:
+    """Return the bytes of the weights by device.
+
+    `tensors` are names and sizes, `places` maps layers to devices, and `cpu_moe` is the number of first layers whose
+    experts are in main memory. llama.cpp keeps the token embeddings in main memory, and gives the output layer the
+    highest number. If a model has no separate output weights, llama.cpp copies the embeddings to the device of the
+    output layer.
+    """
+    found: Counter[str] = Counter({_CPU: 0})
+    last = max(places, default=0)
+    output = places.get(last, _CPU)
+    for name, size in tensors.items():
+        block = _BLOCK.match(name)
+        if block:
+            stays = int(block[1]) < cpu_moe and is_expert(name)
+            found[_CPU if stays else places.get(int(block[1]), _CPU)] += size
+        else:
+            found[output if name.startswith("output") else _CPU] += size
+    if "output.weight" not in tensors and output != _CPU:
+        found[output] += tensors.get("token_embd.weight", 0)
+    return found
+
+
+def layout(
+    tensors: Mapping[str, int],
+    kv_by_layer: Mapping[int, int],
+    layers: int,
+    *,
+    extra: int,
+    compute: int,
+) -> ModelLayout:
+    """Return how the model can be divided, from the names and sizes of its tensors.
+
+    `extra` are further bytes in main memory, `compute` are bytes for intermediate results on a GPU.
+    """
+    each = weights_by_device(tensors, {at: str(at) for at in range(layers + 1)})
+    tied = 0 if "output.weight" in tensors else tensors.get("token_embd.weight", 0)
+    experts: Counter[int] = Counter()
+    for name, size in tensors.items():
+        if is_expert(name) and (block := _BLOCK.match(name)):
+            experts[int(block[1])] += size
+    blocks = [
+        ModelPart(weights=each[str(at)], kv_cache=kv_by_layer.get(at, 0), experts=experts[at])
+        for at in range(layers)
+    ]
+    output = ModelPart(weights=each[str(layers)], shared=tied)
+    return ModelLayout(
+        parts=(*blocks, output),
+        main_weights=each[_CPU] + extra,
+        compute=compute,
+        experts_option="n_cpu_moe" if experts else "",
+    )
+
+
+def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
+    """Return the size in tokens of a context with these options, and the memory of this context."""
+    pointer, _ = make_context(
+        model.pointer, options, n_ctx=model.n_ctx, threads=model.threads, owner=model.path.name
+    )
+    plan = Plan(library.log_lines(), [device.name for device in library.devices()])
+    context: int = lib.llama_n_ctx(pointer)
+    lib.llama_free(pointer)
+    return context, plan
+
+
+def _tensors(model: OpenModel) -> dict[str, int]:
+    """Return the sizes in bytes of all tensors, by name."""
+    return {tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))}
+
+
+def _weights(
+    model: OpenModel, tensors: Mapping[str, int], places: Mapping[int, str], cpu_moe: int
+) -> Counter[str]:
+    if set(places.values()) <= {_CPU}:
+        return Counter({_CPU: int(lib.llama_model_size(model.pointer))})
+    return weights_by_device(tensors, places, cpu_moe=cpu_moe)
+
+
+def _places(lines: Iterable[str]) -> dict[int, str]:
+    """Return the device of each layer."""
+    return {int(found[1]): found[2] for line in lines if (found := _ASSIGNED.search(line))}
+
+
+def _bytes(tensor: Tensor) -> int:
+    row: int = lib.ggml_row_size(tensor.kind, Int64(tensor.shape[0] if tensor.shape else 1))
+    for length in tensor.shape[1:]:
+        row *= length
+    return row
+
+
+def _owner(buffer: str, devices: Sequence[str]) -> str:
+    """Return the device of a buffer.
+
+    `CUDA0` is a device, and `RPC0[HOST:PORT]` is on `RPC0`; `CUDA_Host` and `CPU_REPACK` are main memory.
+    """
+    name = buffer.partition("[")[0]
+    return name if name in devices else _CPU
+
+
+def _devices(weights: Counter[str], plan: Plan) -> Iterable[DeviceMemory]:
+    free = defaultdict(lambda: (None, None)) | {
+        device.name: (device.free, device.total) for device in library.devices()
+    }
+    for name in dict.fromkeys([_CPU, *weights, *plan.kv_cache, *plan.compute]):
+        left, total = free[name]
+        yield DeviceMemory(
+            device=name,
+            weights=weights[name],
+            kv_cache=plan.kv_cache[name],
+            compute=plan.compute[name],
+            free=available() if name == _CPU else left,
+            total=total,
+        )

@@ -1,0 +1,259 @@
+"""The loaded llama.cpp library: its build, its devices, its log, and the processor's instruction sets that it uses."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone.texts import install_command
+from paragone.threads import OPENMP
+from paragone_llama_cpp.backend import FLAGS_WITHOUT_AMX
+from paragone_llama_cpp.c_api import (
+    BuildName,
+    InstalledBuild,
+    LogCallback,
+    Size,
+    installed_builds,
+    lib,
+    load_build,
+)
+
+__all__ = [
+    "Device",
+    "Log",
+    "captured_stderr",
+    "devices",
+    "facts",
+    "features",
+    "has_nvidia_gpu",
+    "instructions",
+    "load",
+    "log_lines",
+    "np",
+    "offloads",
+    "other_build",
+]
+
+
+# numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs no such threads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+try:
+    import jinja2  # noqa: F401
+    import numpy as np
+except ModuleNotFoundError as error:
+    if error.name not in ("jinja2", "numpy"):
+        raise
+    missing = f"llama.cpp needs the package {error.name}, which" if installed_builds() else "llama.cpp"
+    raise InputError(
+        f"{missing} is not installed.", hint=f"Install it with: {install_command('llama-cpp-prebuilt')}"
+    ) from error
+
+
+_ERROR = 4  # enum ggml_log_level: 1 debug, 2 info, 3 warning, 4 error, 5 continuation of the previous line
+_GPUS = (1, 2)  # enum ggml_backend_dev_type: GPU with its own memory, GPU with the host's memory
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+"""Without this variable, an aborting ggml starts a debugger, which prints a long stack trace after the error."""
+
+for _name, _value in OPENMP.items():  # the library reads these variables when it is loaded
+    os.environ.setdefault(_name, _value)
+
+_LOG_PREFIX = re.compile(r"^(\w+: )+(error loading model: )?(\w+: )*")
+"""Prefix of an error message: the names of the functions that passed the message on."""
+
+_lines: deque[tuple[int, str]] = deque(maxlen=10_000)
+
+
+def _log(level: int, text: bytes, _: object) -> None:
+    line = text.decode("utf-8", "replace")
+    if level > 1:
+        sys.stderr.write(line)
+    _lines.append((level, " ".join(line[:300].split())))
+
+
+_callback = LogCallback(_log)  # kept here, because the library keeps no reference to the callback
+
+
+def load(name: BuildName | None = None) -> InstalledBuild:
+    """Load the named build of llama.cpp, or the preferred build if none is loaded. Returns the loaded build.
+
+    Raises InputError if the build is not installed, and EngineError if the build cannot be used.
+    """
+    build = load_build(name)
+    lib.llama_log_set(_callback, None)
+    _print_build(build)
+    return build
+
+
+def _system_info() -> str:
+    return " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |")
+
+
+@functools.cache
+def _print_build(build: InstalledBuild) -> None:
+    """Print the build and its instruction sets. `CRASH_CAUSES` has a pattern for this line of a worker's log."""
+    sys.stderr.write(f"{build}: {_system_info()}\n")
+
+
+class Log:
+    """The library's log lines during one operation."""
+
+    def __init__(self) -> None:
+        _lines.clear()
+
+    def error(self) -> str:
+        """Return the first error, which is the cause of the later errors."""
+        errors = (line for level, line in _lines if level == _ERROR and line)
+        return _LOG_PREFIX.sub("", next(errors, "no reason given")).rstrip(".")
+
+    def find(self, pattern: str) -> re.Match[str] | None:
+        """Return the first match of the pattern in a line, ignoring case."""
+        return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
+
+
+def log_lines() -> list[str]:
+    """Return the library's log lines since the last `Log` was created, at most 10,000."""
+    return [line for _, line in _lines]
+
+
+@contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """Collect the lines that the library prints to stderr instead of its log, and print these lines afterwards."""
+    lines: list[str] = []
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            file.seek(0)
+            text = file.read()
+            os.write(2, text)
+            lines += text.decode("utf-8", "replace").splitlines()
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that llama.cpp can compute on."""
+
+    name: str
+    title: str
+    gpu: bool
+    free: int
+    """Free memory in bytes."""
+    total: int
+
+
+def devices() -> list[Device]:
+    """Return the devices of this machine that this build can compute on."""
+    return [_device(Size(index)) for index in range(lib.ggml_backend_dev_count())]
+
+
+def offloads() -> bool:
+    """Whether there is a GPU that the library was built to use."""
+    return bool(lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the machine has an NVIDIA driver."""
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def facts() -> dict[str, str]:
+    """Return the library's versions, build flags and devices."""
+    build = load()
+    found = {
+        "library": f"{build}, {build.name}",
+        "llama.cpp": lib.llama_version().decode(),
+        "build": _system_info(),
+        "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
+    }
+    gpus = [device.title for device in devices() if device.gpu and not device.name.startswith("RPC")]
+    if gpus:
+        found["GPU"] = ", ".join(gpus)
+    elif has_nvidia_gpu():
+        found["GPU"] = "this machine has an NVIDIA GPU, but the library was built for the CPU only"
+    else:
+        found["GPU"] = "none found"
+    return found
+
+
+def _device(index: Size) -> Device:
+    pointer = lib.ggml_backend_dev_get(index)
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    lib.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
+    return Device(
+        name=lib.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
+        title=lib.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
+        gpu=lib.ggml_backend_dev_type(pointer) in _GPUS,
+        free=free.value,
+        total=total.value,
+    )
+
+
+_NOT_INSTRUCTIONS = frozenset({"LLAMAFILE", "OPENMP", "REPACK", "ACCELERATE", "KLEIDIAI"})
+
+_FLAGS = {
+    "avx512f": "AVX512", "avx512_vnni": "AVX512_VNNI", "avx512_vbmi": "AVX512_VBMI", "avx512_bf16": "AVX512_BF16",
+    "avx_vnni": "AVX_VNNI", "asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE",
+}  # fmt: skip
+"""Instruction sets that a native build uses if the processor has them: their names in Linux and in llama.cpp."""
+
+
+def features(system_info: str) -> list[str]:
+    """Return the names of the features that are on in llama.cpp's system information, such as `AVX2` and `REPACK`."""
+    return re.findall(r"(\w+) = 1\b", system_info)
+
+
+def instructions(system_info: str) -> list[str]:
+    """Return the names of the instruction sets in llama.cpp's system information, such as `AVX2`."""
+    return [name for name in features(system_info) if name not in _NOT_INSTRUCTIONS]
+
+
+def other_build(build: InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Describe the build other than `build`: its speed, and how to choose or install it.
+
+    `used` are the instruction sets that `build` uses.
+    """
+    others = [other for other in installed_builds() if other.name != build.name]
+    if build.name == "native":
+        if others:
+            return f"prebuilt: {others[0]}, slower on the CPU; choose it with the option build=prebuilt"
+        return "prebuilt: needs no compiler, and is slower on the CPU"
+    flags = _cpu_flags(cpuinfo)
+    more = [name for flag, name in _FLAGS.items() if flag in flags and name not in used]
+    gain = f"with {', '.join(more)}, faster on the CPU" if more else "not faster on this processor"
+    if others:  # this build is in use because the option `build` names it
+        return f"native: {others[0]}, {gain}; choose it with the option build=native"
+    return f"native: compiled for this machine, {gain}; needs a C++ compiler. {_native_command(flags)}"
+
+
+def _native_command(flags: frozenset[str]) -> str:
+    clone = Path(__file__).parents[2]
+    if (clone / "Makefile").exists():
+        return f"To install it, run `make native` in {clone}."
+    options = f"{FLAGS_WITHOUT_AMX} " if "amx_tile" in flags else ""
+    return f"To install it: {options}{install_command('llama-cpp')}"
+
+
+def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
+    """Return Linux's names of the processor's features; empty on other systems."""
+    try:
+        text = cpuinfo.read_text()
+    except OSError:
+        return frozenset()
+    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()

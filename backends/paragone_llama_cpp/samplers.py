@@ -1,0 +1,357 @@
+"""The sampler chain that selects the next token, and constraints by a grammar or a JSON schema."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from paragone import EngineError, InputError, Json
+from paragone.answer_text import AnswerText
+from paragone.files import option_text
+from paragone.json_values import read_schema
+from paragone.texts import install_command
+from paragone_llama_cpp import library
+from paragone_llama_cpp.backend import LlamaCppSampling
+from paragone_llama_cpp.c_api import Pointer, Size, TokenData, TokenDataArray, UInt32, lib
+from paragone_llama_cpp.context import Context, Vocab
+from paragone_llama_cpp.library import np
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+    from numpy.typing import NDArray
+
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""The layout of the C structure llama_token_data."""
+
+
+class Candidates:
+    """Tokens and their logits, in an array that samplers sort, shorten and select from."""
+
+    def __init__(self, size: int) -> None:
+        """Make an array of `size` tokens."""
+        self._data = np.zeros(size, _CANDIDATE)
+        self._array = TokenDataArray(data=self._data.ctypes.data_as(ctypes.POINTER(TokenData)))
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """A view of the logits, for reading and writing. A sampler may have sorted the logits."""
+        logits: NDArray[np.float32] = self._data["logit"]
+        return logits
+
+    @property
+    def selected(self) -> int:
+        """The token that the samplers selected."""
+        return int(self._data["id"][self._array.selected])
+
+    def fill(self, ids: NDArray[np.int32] | int, logits: NDArray[np.float32] | float) -> None:
+        """Set all tokens and their logits."""
+        self._data["id"], self._data["logit"] = ids, logits
+        self._array.size = len(self._data)
+        self._array.selected = -1
+        self._array.sorted = False
+
+    def apply(self, sampler: Pointer) -> None:
+        """Let a sampler change the array."""
+        lib.llama_sampler_apply(sampler, ctypes.byref(self._array))
+
+
+_LONGEST = 1 << 20
+"""Largest number of characters of a grammar."""
+
+_DEEPEST = 2_000
+_MOST = 10_000
+_PARTS = re.compile(
+    r'"(?:\\.|[^"\\\n])*" | \[(?:\\.|[^\]\\\n])*\] | \#[^\n]* | [()] | \{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}',
+    re.VERBOSE,
+)
+
+
+class Grammar:
+    """The constraint that an answer follows a grammar in GBNF."""
+
+    def __init__(self, grammar: str, vocab: Vocab) -> None:
+        """Compile a grammar. Call `close` after use. Raises InputError."""
+        _check(grammar)
+        with library.captured_stderr() as lines:
+            made = lib.llama_sampler_init_grammar(vocab.pointer, grammar.encode(), b"root")
+        if made is None:
+            reason = next(iter(lines), "llama.cpp gives no reason").removeprefix(
+                "parse: error parsing grammar: "
+            )
+            raise InputError(f"The grammar cannot be used: {reason[:200].rstrip('. ')}.")
+        self._sampler = made
+        self._one = Candidates(1)
+
+    def allows(self, token: int) -> bool:
+        """Whether the grammar allows `token` as the next token."""
+        self._one.fill(token, 1.0)
+        self._one.apply(self._sampler)
+        return bool(np.isfinite(self._one.logits[0]))
+
+    def restrict(self, candidates: Candidates) -> None:
+        """Set the logits to -inf for all tokens that cannot be next in the grammar."""
+        candidates.apply(self._sampler)
+
+    def accept(self, token: int) -> None:
+        """Record `token` as the next token of the answer."""
+        lib.llama_sampler_accept(self._sampler, token)
+
+    def close(self) -> None:
+        """Free the grammar."""
+        lib.llama_sampler_free(self._sampler)
+
+
+def _check(grammar: str) -> None:
+    """Reject a grammar that would crash llama.cpp, which recurses at brackets and unrolls repetitions."""
+    if len(grammar) > _LONGEST:
+        raise InputError(
+            f"The grammar has {len(grammar):,} characters.",
+            hint=f"Shorten the grammar to at most {_LONGEST:,} characters.",
+        )
+    depth = 0
+    for part in _PARTS.finditer(grammar):
+        depth += {"(": 1, ")": -1}.get(part[0], 0)
+        if depth > _DEEPEST:
+            raise InputError(f"The grammar nests more than {_DEEPEST:,} brackets.")
+        if part[1]:
+            least, most = int(part[1]), int(part[3] or part[1])
+            if most < least or most > _MOST:
+                raise InputError(
+                    f"The grammar has the invalid repetition {part[0]}.",
+                    hint=f"The minimum must not exceed the maximum, which is at most {_MOST:,}.",
+                )
+
+
+_LARGEST = 60_000
+"""Largest number of symbols of a compiled schema. llguidance counts symbols in 16 bits, and panics at 65,536."""
+
+_WHITESPACE = r" |\n{1,2}[ \t]{0,20}"
+"""Whitespace between the parts of the JSON, as in llama.cpp's grammars for JSON.
+
+If any whitespace were allowed, small models could write whitespace until the context is full.
+"""
+
+
+class JsonSchemas:
+    """Compiles JSON schemas for a vocabulary."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._vocab = vocab
+
+    def compile(self, schema: Mapping[str, Json]) -> JsonSchemaConstraint:
+        """Return the constraint that an answer follows the schema. Raises InputError.
+
+        The first call takes some tenths of a second, because it reads the tokens of the vocabulary.
+        """
+        grammar = _lark(schema)
+        try:
+            from llguidance import LLMatcher, LLParserLimits  # imported here, because few runs have a schema
+        except ModuleNotFoundError as error:
+            if error.name != "llguidance":
+                raise
+            raise InputError(
+                "The option 'json_schema' needs the package llguidance, which is not installed.",
+                hint=f"Install it with: {install_command('json-schema')}",
+            ) from error
+        limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
+        if not matcher.is_error():
+            # For some schemas, such as one that only refers to itself, this step is the first to find that no answer can match.
+            matcher.compute_bitmask()
+        if matcher.is_error():
+            raise InputError(f"The option 'json_schema' cannot be used: {_reason(matcher)}.")
+        return JsonSchemaConstraint(matcher, self._vocab)
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        tokens = _Tokens(self._vocab)
+        return LLTokenizer(TokenizerWrapper(tokens), eos_token=tokens.ends or None)
+
+
+class JsonSchemaConstraint:
+    """The constraint that an answer follows a JSON schema. After the complete JSON, the answer can only end."""
+
+    def __init__(self, matcher: LLMatcher, vocab: Vocab) -> None:
+        self._matcher = matcher
+        self._vocab = vocab
+
+    def allows(self, token: int) -> bool:
+        """Whether the schema allows `token` as the next token."""
+        if self._vocab.ends(token):
+            return self._matcher.is_accepting()
+        return self._matcher.validate_tokens([token]) == 1
+
+    def restrict(self, candidates: Candidates) -> None:
+        """Set the logits to -inf for all tokens that cannot be next in the schema. Raises EngineError."""
+        mask = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if self._matcher.is_error():
+            raise EngineError(f"The answer cannot follow the JSON schema further: {_reason(self._matcher)}.")
+        allowed = np.unpackbits(mask, count=self._vocab.size, bitorder="little")
+        candidates.logits[allowed == 0] = -np.inf
+
+    def accept(self, token: int) -> None:
+        """Record `token` as the next token of the answer."""
+        self._matcher.consume_token(token)
+
+    def close(self) -> None:
+        """Do nothing: Python frees the matcher."""
+
+
+class _Tokens:
+    """A vocabulary in the form that llguidance reads."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        # Control tokens have no text, so the schema allows only the control tokens that end an answer.
+        self.tokens = [vocab.written(token, special=False) for token in range(vocab.size)]
+        self.ends = [token for token in range(vocab.size) if vocab.ends(token)]
+        self.eos_token_id = self.ends[0] if self.ends else None
+        self.bos_token_id = None
+
+    def __call__(self, text: bytes) -> list[int]:
+        """Return no tokens: with `no_forcing`, llguidance does not use the tokens of a text."""
+        return []
+
+
+def _lark(schema: Mapping[str, Json]) -> str:
+    """Return the schema as a grammar in the language of llguidance."""
+    # These options override options under `x-guidance` in the schema itself.
+    text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
+    # Without `no_forcing`, llguidance would allow only one tokenization of a text without alternatives.
+    return f'%llguidance {{"no_forcing": true}}\nstart: %json {text}'
+
+
+def _reason(matcher: LLMatcher) -> str:
+    """Return why the matcher failed, without the text that llguidance quotes after the reason."""
+    error = re.split(r"\n   1 \| |<non-verbose/>|<backtrace>", matcher.get_error())[0]
+    reason = " ".join(error.rpartition("failed to compile JSON schema: ")[2].split())[:200].rstrip(". ")
+    return "no answer can follow it" if reason == "NoExtensionBias" else reason
+
+
+Constraint: TypeAlias = Grammar | JsonSchemaConstraint
+"""The grammar or the JSON schema that an answer must follow."""
+
+
+def make_sampler(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas, text: AnswerText) -> Sampler:
+    """Return the sampler for these options, which must have a seed. Close the sampler after use.
+
+    Raises InputError.
+    """
+    constraint = _constraint(options, vocab, schemas)
+    if constraint is not None:
+        return ConstrainedSampler(options, vocab, constraint, text)
+    is_greedy = options.temperature == 0 and not _penalizes(options)
+    return GreedySampler(options, vocab) if is_greedy else Sampler(options, vocab)
+
+
+class Sampler:
+    """Selects tokens according to the options."""
+
+    def __init__(self, options: LlamaCppSampling, vocab: Vocab) -> None:
+        self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for sampler in _samplers(options, vocab):
+            lib.llama_sampler_chain_add(self._chain, sampler)
+
+    def pick(self, context: Context) -> int:
+        """Return the next token after the last computation."""
+        token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
+        return token
+
+    def close(self) -> None:
+        """Free the chain."""
+        lib.llama_sampler_free(self._chain)
+
+
+class GreedySampler(Sampler):
+    """Selects the most likely token, without the copy of all logits that a chain would make."""
+
+    def pick(self, context: Context) -> int:
+        """Return the next token after the last computation."""
+        return int(context.logits().argmax())
+
+
+def _penalizes(options: LlamaCppSampling) -> bool:
+    return (options.repeat_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
+
+
+def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
+    """Return the samplers of the chain, in llama.cpp's own order."""
+    chain: list[Pointer] = []
+    if _penalizes(options):
+        chain.append(
+            lib.llama_sampler_init_penalties(
+                vocab.size,
+                options.penalty_last_n,
+                options.repeat_penalty,
+                options.frequency_penalty,
+                options.presence_penalty,
+            )
+        )
+    if options.temperature == 0:
+        return [*chain, lib.llama_sampler_init_greedy()]
+    if options.top_k:
+        chain.append(lib.llama_sampler_init_top_k(options.top_k))
+    if options.top_p < 1:
+        chain.append(lib.llama_sampler_init_top_p(options.top_p, Size(1)))
+    if options.min_p > 0:
+        chain.append(lib.llama_sampler_init_min_p(options.min_p, Size(1)))
+    temperature = lib.llama_sampler_init_temp(options.temperature)
+    assert options.seed is not None, "the options have a seed: see make_sampler"
+    return [*chain, temperature, lib.llama_sampler_init_dist(UInt32(options.seed))]
+
+
+def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -> Constraint | None:
+    """Return the grammar or the schema that the answer must follow, if there is one. Raises InputError."""
+    if options.grammar is not None and options.json_schema is not None:
+        raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
+    if options.json_schema is not None:
+        return schemas.compile(read_schema(options.json_schema))
+    if options.grammar is not None:
+        return Grammar(option_text(options.grammar, "grammar"), vocab)
+    return None
+
+
+class ConstrainedSampler(Sampler):
+    """Selects tokens that a constraint allows. The constraint does not apply to thinking."""
+
+    def __init__(
+        self, options: LlamaCppSampling, vocab: Vocab, constraint: Constraint, text: AnswerText
+    ) -> None:
+        super().__init__(options, vocab)
+        self._constraint = constraint
+        self._text = text
+        self._ids = np.arange(vocab.size, dtype=np.int32)
+        self._candidates = Candidates(vocab.size)
+
+    def pick(self, context: Context) -> int:
+        """Return the next token after the last computation. Raises EngineError if the constraint allows no token."""
+        # Checking the whole vocabulary takes far longer than checking one token. Only a freely selected token
+        # that the constraint rejects makes the full check necessary.
+        token = self._pick(context)
+        if not self._text.thinking:
+            if not self._constraint.allows(token):
+                token = self._pick(context, strictly=True)
+            self._constraint.accept(token)
+        lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def close(self) -> None:
+        """Free the chain and the constraint."""
+        super().close()
+        self._constraint.close()
+
+    def _pick(self, context: Context, *, strictly: bool = False) -> int:
+        candidates = self._candidates
+        candidates.fill(self._ids, context.logits())
+        if strictly:
+            self._constraint.restrict(candidates)
+            if not np.isfinite(candidates.logits).any():
+                raise EngineError("The grammar or JSON schema allows no token of the model at this point.")
+        candidates.apply(self._chain)
+        return candidates.selected

@@ -1,0 +1,426 @@
+"""What engines at servers make of a server's answer: settings, thinking, tokens, embeddings, and truncated prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from paragone import (
+    Alternative,
+    Caution,
+    Channel,
+    Embeddings,
+    Event,
+    Finish,
+    InputError,
+    Json,
+    Message,
+    Options,
+    ParagoneError,
+    RunRequest,
+    RunSettings,
+    Token,
+)
+from paragone.answer_text import THINKING_TAGS, AnswerText
+from paragone.json_values import JsonObject, count_at, number_at, objects_at, text_at
+from paragone.options import as_values
+from paragone_remote.faults import FAULTS
+from paragone_remote.options import without_surrogates
+from paragone_remote.transport import InvalidReply, Stopped, Wait
+
+MAY_NOT_CONTINUE = Caution(
+    code="may-not-continue",
+    sentence="This server may start a new answer instead of continuing the last one.",
+)
+
+
+def continues_answer(request: RunRequest) -> bool:
+    """Whether a request continues an answer."""
+    return bool(request.messages) and request.messages[-1].role == "assistant"
+
+
+def refuse_unfinished_thinking(request: RunRequest, server: str) -> None:
+    """Raise InputError if a request continues thinking without an answer, which this server cannot do."""
+    if continues_answer(request) and request.messages[-1].thinking and not request.messages[-1].text:
+        raise InputError(
+            f"{server} cannot continue thinking that has no answer yet.",
+            hint="Have the prompt answered again.",
+        )
+
+
+def unfinished_text(answer: Message, before: str = "") -> str:
+    """Return the text of an unfinished answer, with its thinking, for a server that continues plain text.
+
+    `before` is the rendered prompt, if known: a chat template can open the thinking at the end.
+    """
+    opened = next((tags for tags in THINKING_TAGS if before.rstrip().endswith(tags.open)), None)
+    if opened is None and not answer.thinking:
+        return answer.text
+    tags = opened or THINKING_TAGS[0]
+    opening = "" if opened is not None else f"{tags.open}\n"
+    return f"{opening}{answer.thinking}\n{tags.close}\n\n{answer.text}"
+
+
+_PATIENCE = 2.0
+"""Seconds to wait for the rendered prompt at the end of a run."""
+
+
+def set_options(sampling: Options) -> dict[str, Json]:
+    """Return the values of the options that are set. Other options are not sent: the server has defaults of its own."""
+    return {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
+
+
+class RenderedPrompt(NamedTuple):
+    """The rendered prompt, as far as the server reports it."""
+
+    text: str | None = None
+    ids: tuple[int, ...] | None = None
+
+
+AskPrompt: TypeAlias = Callable[[], Awaitable[RenderedPrompt]]
+"""Requests a rendered prompt. Raises ParagoneError or the exceptions in `faults.FAULTS`."""
+
+
+class SettingsReport:
+    """Reports the settings of one run.
+
+    The settings are reported with the server's first event. A separate request for the prompt is sent after the
+    answer, because an earlier request would delay the tokens: with a cached prompt, it delayed the
+    first token by 7 ms on llama-server, and by 60 ms on Ollama.
+    """
+
+    def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
+        """Create the report of a run.
+
+        `known` returns the settings without a request, after the server has accepted the run. `ask` requests the
+        rendered prompt.
+        """
+        self._known = known
+        self._ask = ask
+        self._accepted: RunSettings | None = None
+        self._is_reported = False
+
+    async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
+        """Return the settings if they must be reported before the current event. `last`: whether this event is the last."""
+        if self._is_reported:
+            return None
+        if self._accepted is None:
+            self._accepted = self._known()
+        if self._ask is not None:
+            if not last:
+                return None
+            prompt = await self._asked(self._ask, wait)
+            text = prompt.text if prompt.text is not None else self._accepted.prompt
+            self._accepted = dataclasses.replace(self._accepted, prompt=text, prompt_ids=prompt.ids)
+        return self.rest()
+
+    def rest(self) -> RunSettings | None:
+        """Return the settings of a run that ends now; None if the settings were reported, or if the server never accepted the run."""
+        if self._is_reported:
+            return None
+        self._is_reported = self._accepted is not None
+        return self._accepted
+
+    @staticmethod
+    async def _asked(ask: AskPrompt, wait: Wait) -> RenderedPrompt:
+        """Return the prompt, or an empty prompt if the request fails: the answer is complete without the prompt."""
+        try:
+            return await wait.within(_PATIENCE, ask())
+        except (*FAULTS, Stopped, ParagoneError):
+            return RenderedPrompt()
+
+
+_TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))
+_LONGEST = max(len(tag) for tags in THINKING_TAGS for tag in tags)
+_ENDS = {tags.close for tags in THINKING_TAGS}
+
+
+class InlineThinking:
+    """Returns the events of one run with the thinking in its own channel.
+
+    A thinking block is moved only if the answer begins with it and the server does not separate thinking itself.
+    If the prompt has opened the thinking block, the answer lacks the opening tag: the thinking stays in the answer, and
+    the closing tag causes a caution.
+    """
+
+    def __init__(self) -> None:
+        self._text: AnswerText | None = AnswerText()
+        """Examines the beginning of the answer; None after that."""
+        self._watching = True
+        """Whether a closing tag without an opening tag may still come."""
+        self._recent = ""
+        self._answered: list[str] = []
+        self._thought = False
+
+    @property
+    def answer(self) -> str | None:
+        """The text of the answer so far; None if there was also thinking."""
+        return None if self._thought else "".join(self._answered)
+
+    def take(self, event: Event) -> Iterator[Event]:
+        """Add the next event, and yield the events whose text is final, in order."""
+        for final in self._final_events(event):
+            if isinstance(final, Token):
+                self._answered.append(final.text)
+                self._thought = self._thought or final.channel == "thinking"
+            yield final
+
+    def _final_events(self, event: Event) -> Iterator[Event]:
+        if isinstance(event, Finish):
+            yield from self.flush()
+        if not isinstance(event, Token):
+            yield event
+        elif event.channel == "thinking":  # the server itself separates thinking
+            yield from self.flush()
+            self._watching = False
+            yield event
+        elif self._text is None:
+            yield from self._watched(event)
+        else:
+            text = self._text
+            for token in text.push(event.text, event.id, event.time, event.logprob, event.top):
+                yield from self._watched(token)
+            if text.settled:
+                self._text = None
+
+    def flush(self) -> Iterator[Event]:
+        """Yield the events held back, at the end of the run."""
+        text, self._text = self._text, None
+        if text is not None:
+            for token in text.finish():
+                yield from self._watched(token)
+
+    def _watched(self, token: Token) -> Iterator[Event]:
+        yield token
+        if token.channel == "thinking":
+            self._watching = False
+        if not self._watching:
+            return
+        recent = self._recent + token.text
+        self._recent = recent[-_LONGEST:]
+        tag = _TAG.search(recent)
+        if tag is None:
+            return
+        self._watching = False  # later closing tags are part of the answer's content
+        if tag[0] in _ENDS:
+            sentence = (
+                f"The answer has a {tag[0]} without an opening tag: the text before it may be the model's "
+                "thinking, which this server does not separate."
+            )
+            yield Caution(code="thinking-in-answer", sentence=sentence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A token's text with its log-probability, as the server reports it."""
+
+    text: str
+    logprob: float
+    id: int | None = None
+    top: Sequence[Alternative] = ()
+
+
+def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
+    """Parse tokens with their log-probabilities. OpenAI's chats and Ollama have the same fields; only llama-server sends ids."""
+    for entry in entries:
+        if (logprob := number_at(entry, "logprob")) is None:
+            continue
+        top = [
+            Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
+            for other in objects_at(entry, "top_logprobs")
+            if (value := number_at(other, "logprob")) is not None
+        ]
+        yield Scored(text=text_at(entry, "token"), id=count_at(entry, "id"), logprob=logprob, top=top)
+
+
+def tokens_of(
+    answer: str, scored: Sequence[Scored], *, thinking: str = "", top: int, time: float
+) -> Iterator[Token]:
+    """Yield the tokens of a piece of thinking, and of the answer's text after it.
+
+    `scored` belongs to the answer's text, or to the thinking if `answer` is empty. Each entry of `scored` becomes a token
+    with at most `top` alternatives. A text without entries becomes one token.
+    """
+    if thinking:
+        yield from _tokens(thinking, () if answer else scored, "thinking", top, time)
+    if answer or (scored and not thinking):
+        yield from _tokens(answer, scored, "answer", top, time)
+
+
+def _tokens(text: str, scored: Sequence[Scored], channel: Channel, top: int, time: float) -> Iterator[Token]:
+    """Yield the tokens of a text of one channel.
+
+    If the texts of the entries do not add up to `text`, the last token has the whole text, so that the answer
+    is always shown exactly.
+    """
+    text = without_surrogates(text)
+    if not scored:
+        yield Token(text=text, channel=channel, time=time)
+        return
+    exact = "".join(token.text for token in scored) == text
+    for number, token in enumerate(scored, 1):
+        ranked = sorted(token.top, key=lambda other: -other.logprob)[:top]
+        yield Token(
+            text=token.text if exact else text if number == len(scored) else "",
+            channel=channel,
+            id=token.id,
+            logprob=token.logprob,
+            top=tuple(dataclasses.replace(other, text=without_surrogates(other.text)) for other in ranked),
+            time=time,
+        )
+
+
+_LONGEST_CHECKED = 32
+"""Largest number of characters of a token in common tokenizers, except spaces and repeated characters."""
+
+_REPEATED = re.compile(r"(\S)\1{3,}")
+"""Repeated characters, such as lines of dashes, can be one token of any length."""
+
+_LETTERS = "A-Za-z\u00c0-\u024f\u0370-\u052f"
+_WORDS = re.compile(f"[{_LETTERS}]{{2,}}")
+"""Words in Latin, Greek and Cyrillic letters. Common tokenizers never put two such words into one token."""
+
+_SIGNS = re.compile(r"[\W_]+")
+_UNSPACED = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Chinese, Japanese and Korean characters, which have no spaces between words.
+
+A token has 1 or 2 of these characters.
+"""
+
+
+def least_tokens(text: str) -> int:
+    """Return a lower bound for the number of tokens of a text with any tokenizer.
+
+    The bound counts words rather than characters: a token has 3 characters in code, but 9 in a contract.
+    """
+    return sum(
+        max(
+            1 + len(piece) // _LONGEST_CHECKED, len(_WORDS.findall(piece)), len(_UNSPACED.findall(piece)) // 4
+        )
+        for piece in _REPEATED.sub(r"\1", text).split()
+        if not _SIGNS.fullmatch(piece)
+    )
+
+
+_DENSE = 4
+"""Characters per counted token above which a prompt may have been cut: English has about 4.5, code has 3."""
+
+
+def is_dense(messages: Sequence[Message], read: int) -> bool:
+    """Whether the server read so few tokens for this text that requesting the exact number is worthwhile."""
+    return sum(len(message.text) for message in messages) > _DENSE * read
+
+
+_REMEMBERED = 1000
+"""Largest number of answers whose token counts are remembered."""
+
+
+@dataclass(slots=True)
+class TruncationAlarm:
+    """Detects a cut prompt from the number of prompt tokens that the server reports.
+
+    The least number of tokens follows from the server's earlier counts: a continued conversation has the tokens of
+    its earlier prompts and answers, and at least one token for each new word.
+    """
+
+    where: str
+    context: int | None = None
+    """Size of the context window in tokens, if known."""
+    _known: list[tuple[tuple[Message, ...], int]] = field(default_factory=list, init=False)
+    """Prompts of the present conversation, each with its least number of tokens. A prompt continues the prompt before it."""
+    _answers: dict[str, int] = field(default_factory=dict, init=False)
+    """Least number of tokens of each answer, by its text."""
+
+    def check(
+        self,
+        messages: Sequence[Message],
+        read: int | None,
+        written: int | None,
+        *,
+        answer: str | None = None,
+        sent_tokens: int | None = None,
+    ) -> Caution | None:
+        """Return a caution if the `read` tokens cannot be the whole prompt.
+
+        `answer` is the text of the `written` tokens; None if these tokens contain thinking. `sent_tokens` is the exact
+        number of tokens of the prompt, if the server reports this number.
+        """
+        if not read:  # some servers do not count and report 0
+            return None
+        sent = tuple(messages)
+        least = self._least(sent)
+        self._learn(sent, max(read, least), written, answer)
+        if sent_tokens is not None and read < sent_tokens:
+            return self._caution(f"{sent_tokens:,} tokens were sent, and the server read {read:,}")
+        if read < least:
+            return self._caution(f"at least {least:,} tokens were sent, and the server read {read:,}")
+        if self.context is not None and read >= self.context:
+            return self._caution(
+                f"the tokens that the server read fill the whole context of {self.context:,} tokens"
+            )
+        # the last token of an answer is not processed and needs no space in the context
+        if self.context is not None and read + (written or 0) > self.context + 1:
+            sentence = (
+                f"{self.where} dropped the beginning of the conversation while it answered: prompt and answer "
+                f"are {read + (written or 0):,} tokens, the context holds {self.context:,}."
+            )
+            return Caution(code="context-shifted", sentence=sentence)
+        return None
+
+    def _least(self, sent: tuple[Message, ...]) -> int:
+        """Return a lower bound of the number of tokens of a prompt."""
+        while self._known and sent[: len(self._known[-1][0])] != self._known[-1][0]:
+            self._known.pop()
+        before, counted = self._known[-1] if self._known else ((), 0)
+        least = [self._least_of(message) for message in sent]
+        return max(sum(least), counted + sum(least[len(before) :]))
+
+    def _least_of(self, message: Message) -> int:
+        least = least_tokens(_shown(message))
+        return max(least, self._answers.get(message.text, 0)) if message.role == "assistant" else least
+
+    def _learn(self, sent: tuple[Message, ...], least: int, written: int | None, answer: str | None) -> None:
+        if not sent or sent[-1].role == "assistant":
+            return  # nothing to compare, or a continued answer, whose thinking a template may later leave out
+        if any(message.images for message in sent):
+            return  # a server may leave out earlier images
+        if not self._known or self._known[-1][0] != sent:
+            self._known.append((sent, least))
+        if answer and written and len(self._answers) < _REMEMBERED:
+            # A template strips spaces from an answer's ends. Tokenized again, an answer can have fewer tokens: at most
+            # 2.5% fewer in answers of SmolLM2 at temperatures up to 10.
+            stripped = len(answer) - len(answer.strip())
+            self._answers[answer] = max(0, written - stripped) * 3 // 4
+
+    def _caution(self, why: str) -> Caution:
+        sentence = f"{self.where} cut the prompt: {why}. The answer is based on an incomplete prompt."
+        return Caution(code="truncated", sentence=sentence)
+
+
+def _shown(message: Message) -> str:
+    """Return the part of a message that every chat template includes. Many templates omit the thinking of an answer."""
+    text = message.text
+    for tags in THINKING_TAGS if message.role == "assistant" else ():
+        text = text.rpartition(tags.close)[2]
+    return text
+
+
+def embeddings_of(found: Iterable[object], tokens: int | None, *, texts: int) -> Embeddings:
+    """Return the embeddings from their lists of numbers, one list for each of `texts` texts. Raises InvalidReply."""
+    vectors = tuple(map(_vector, found))
+    if len(vectors) != texts or len({len(vector) for vector in vectors}) != 1:
+        raise InvalidReply(
+            f"{len(vectors):,} embeddings of {texts:,} texts, or embeddings that differ in length"
+        )
+    return Embeddings(vectors=vectors, prompt_tokens=tokens)
+
+
+def _vector(found: object) -> tuple[float, ...]:
+    numbers = [number_at(item) for item in found] if isinstance(found, list) else []
+    vector = tuple(number for number in numbers if number is not None)
+    if not vector or len(vector) != len(numbers):
+        raise InvalidReply("an embedding that is not a list of numbers")
+    return vector

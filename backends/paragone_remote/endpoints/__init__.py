@@ -1,1 +1,0 @@
-"""Endpoints: their addresses, credentials and options."""

@@ -1,0 +1,417 @@
+"""Convert failures of servers and connections to error messages for the user, and read the JSON objects of replies."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from paragone import ContextOverflow, EngineError, InputError, ParagoneError
+from paragone.crash_causes import WITHOUT_AMX, find_cause
+from paragone.json_values import JsonObject, object_at
+from paragone.texts import without_keys
+from paragone_remote.endpoint import Endpoint, check_url
+from paragone_remote.options import sentence_of
+from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, ReplyTimeout, Wait
+
+_AMX = (
+    "on Intel CPUs with AMX, Ollama before 0.32.2 and llama.cpp compiled by GCC before 13.3 crash at the first prompt. "  # noqa: S608 (no SQL)
+    f"Update the server, or compile it with CFLAGS and CXXFLAGS set to {WITHOUT_AMX}."
+)
+_DIED = (
+    r"((runner|llama-server)( process)? has (terminated|unexpectedly stopped)"
+    r"|an error was encountered while running the model)"
+)
+"""Ollama's errors for a process that crashed: while it loaded the model, during the prompt, during the answer."""
+
+_CURES = {
+    # Ollama's issues 17006, 17205 and 17249; Ollama's releases since 0.32.2 are compiled by GCC 13 (issue 17244).
+    rf"{_DIED}.*(segmentation|SIGSEGV|illegal instruction|SIGILL)": (
+        f"The server's log says more. A known cause: {_AMX}"
+    ),
+    rf"{_DIED}.*killed": (
+        "The system probably killed the engine because memory ran out: choose a smaller quantization or context, or "
+        "unload other models."
+    ),
+    rf"{_DIED}(, this may be due to resource limitations|.*unexpected EOF)": (
+        f"The server's log says why. Often memory ran out; and {_AMX}"
+    ),
+}
+
+
+def cure(words: str) -> str:
+    """Return what to do about a failure that a server reports in these words; empty if unknown."""
+    for pattern, known in _CURES.items():
+        if re.search(pattern, words, re.IGNORECASE):
+            return known
+    cause = find_cause((), says=words)
+    return "" if cause is None else cause.cure
+
+
+_BUSY = {429, 502, 503, 504}
+_SHORTEST_PAUSE = 0.3
+"""Shortest time in seconds before a request is repeated, for servers that are starting or restarting."""
+_LONGEST_PAUSE = 60.0
+"""Longest waiting time in seconds that a server may ask for. If a server asks for a longer time, the run fails."""
+
+_OVERFLOW = re.compile(
+    r"context.{0,20}(length|window|size)|maximum context|exceed\w* .{0,40}context|too many tokens|prompt is too long",
+    re.IGNORECASE,
+)
+_SIZES = re.compile(r"(\d[\d,]*) (?:input |prompt )?tokens")
+_NO_MODEL = re.compile(r"model", re.IGNORECASE)
+_LOADING = re.compile(r"\bloading\b", re.IGNORECASE)
+
+
+class IncompleteAnswer(Exception):
+    """The stream ended before the answer was complete. The message gives a possible reason; empty if unknown."""
+
+
+class ReportedFailure(Exception):
+    """The server reported an error in a reply with a success status. The message is the server's."""
+
+
+class Loading(EngineError):
+    """The server is still loading its model. The request can be repeated later."""
+
+
+FAULTS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    Refusal,
+    InvalidReply,
+    ReportedFailure,
+    IncompleteAnswer,
+    ReplyTimeout,
+    UnicodeEncodeError,
+)
+"""The exceptions that a request may raise. Any other exception is a bug in this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A failure: the error for the user, and whether to repeat the request."""
+
+    error: ParagoneError
+    pause: float | None = None
+    """Seconds after which to repeat the request; None if repeating the request would not help."""
+
+
+def explain(
+    error: BaseException,
+    endpoint: Endpoint,
+    *,
+    model: str = "",
+    context: int | None = None,
+    begun: bool = False,
+) -> Fault:
+    """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
+    match error:
+        case Refusal():
+            return _explain_refusal(error, endpoint, model, context)
+        case ReplyTimeout():
+            return Fault(_slow(error, endpoint, begun))
+        case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
+            return Fault(_full(endpoint))
+        case ReportedFailure() if _OVERFLOW.search(str(error)):
+            return Fault(_overflow(endpoint.quote_error(str(error)), endpoint, context))
+        case ReportedFailure():
+            when = "failed in the middle of the answer" if begun else "failed"
+            sentence = f"{_at(endpoint)} {when}: {sentence_of(endpoint.quote_error(str(error)))}"
+            return Fault(EngineError(sentence, hint=cure(str(error))))
+        case UnicodeEncodeError():
+            sentence = "The request has half of a surrogate pair, which is not a character."
+            return Fault(InputError(sentence, hint="Remove the surrogate from the prompt and the options."))
+        case InvalidReply():
+            hint = "Check the url: does it lead to the server, or to a proxy or a login page?"
+            return Fault(EngineError(f"{_at(endpoint)} sent {error}.", hint=hint))
+        case IncompleteAnswer():
+            sentence = f"{_at(endpoint)} ended the answer before it was complete."
+            return Fault(EngineError(sentence, hint=str(error) or (_PARTIAL_KEPT if begun else "")))
+        case httpx.ConnectTimeout():
+            seconds = endpoint.options.connect_timeout
+            sentence = f"{endpoint.origin} did not accept a connection within {seconds:g} seconds."
+            hint = "Is the machine running and reachable? connect_timeout sets how long to wait."
+            if endpoint.tls is not None:
+                hint = f"If the server does not use TLS, write the url with http://. {hint}"
+            return Fault(EngineError(sentence, hint=hint))
+        case httpx.ProxyError():
+            sentence = (
+                f"The proxy on the way to {endpoint.origin} refused the request: {sentence_of(str(error))}"
+            )
+            return Fault(EngineError(sentence, hint=_PROXY))
+        case httpx.ConnectError() if endpoint.options.use_proxy:
+            sentence = f"{endpoint.origin} cannot be reached through the proxy."
+            return Fault(EngineError(sentence, hint=_PROXY), pause=_SHORTEST_PAUSE)
+        case httpx.ConnectError():
+            return _explain_connect(error, endpoint)
+        case httpx.RemoteProtocolError() if not _HUNG_UP.search(str(error)):
+            sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
+            hint = "Check the port of the server, and whether the url must begin with https://."
+            return Fault(EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
+        case _:
+            return _explain_broken(endpoint, begun)
+
+
+_HUNG_UP = re.compile(r"disconnected|closed connection")
+"""Matches the errors of h11 and httpcore for a closed connection. Other errors of these libraries concern invalid data."""
+_PARTIAL_KEPT = "The partial answer is kept."
+_PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
+
+
+def error_text(body: str) -> str:
+    """Return the message in the body of an error reply, which can have several formats."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return "" if body.lstrip().startswith("<") else body  # the web page of a proxy has no useful message
+    for name in ("error", "message", "detail", "msg"):
+        while isinstance(found, list) and found:
+            found = found[0]
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _at(endpoint: Endpoint) -> str:
+    return f"The server at {endpoint.origin}"
+
+
+def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: int | None) -> Fault:
+    status, at = error.status, _at(endpoint)
+    words = endpoint.quote_error(error_text(error.body))
+    reason = f": {sentence_of(words)}" if words else "."
+    if status < 400:
+        return Fault(_redirect(error, endpoint))
+    if status in (401, 403):
+        if endpoint.has_key:
+            sentence = f"{at} refused the key ({status})."
+            hint = "Check the key that key_env, key_keyring, key_command or headers names."
+        else:
+            sentence = f"{at} requires a key ({status})."
+            hint = "Set key_env for the engine in config.toml to the environment variable that holds the key."
+        return Fault(InputError(sentence, hint=hint))
+    if status == 407:
+        return Fault(InputError("The proxy requires a password (407).", hint=_PROXY))
+    if status == 404 and model and _NO_MODEL.search(words):
+        return Fault(InputError(f"{at} has no model {endpoint.quote(model)!r}."))
+    if status == 404:
+        return Fault(
+            InputError(
+                f"{at} has no such path (404){reason}",
+                hint="Check the url and the kind of the server.",
+            )
+        )
+    if status in (400, 413, 422) and _OVERFLOW.search(words):
+        return Fault(_overflow(words, endpoint, context))
+    if status in _BUSY:
+        return _busy(error, endpoint, reason)
+    if status < 500:
+        return Fault(InputError(f"{at} rejected the request ({status}){reason}"))
+    return Fault(EngineError(f"{at} failed ({status}){reason}", hint=cure(words)))
+
+
+def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
+    wait = error.retry_after
+    if error.status == 503 and _LOADING.search(reason):
+        sentence = f"{_at(endpoint)} is still loading its model (503)."
+        hint = "load_timeout sets how long to wait."
+        return Fault(Loading(sentence, hint=hint), pause=_pause(wait))
+    if error.status == 429:
+        sentence = f"{_at(endpoint)} accepts no more requests for now (429){reason}"
+    elif error.status == 503:
+        sentence = f"{_at(endpoint)} is too busy (503){reason}"
+    else:
+        sentence = (
+            f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){reason}"
+        )
+    hint = "Try again in a while." if wait is None else f"The server asks to wait {wait:g} s."
+    pause = _pause(wait)
+    return Fault(EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
+
+
+def _pause(wait: float | None) -> float:
+    """Return the seconds to wait for a busy server. `wait`: the seconds that the server asks for."""
+    return 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
+
+
+def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
+    # such as "maximum context length is 512 tokens. However, you requested 731 tokens"
+    sizes = sorted(int(size.replace(",", "")) for size in _SIZES.findall(words))
+    tokens, context = (sizes[-1], sizes[0]) if len(sizes) > 1 else (0, known or 0)
+    if tokens > context:
+        sentence = f"The prompt has {tokens:,} tokens; the context at {endpoint.origin} holds {context:,}."
+    elif context:
+        sentence = (
+            f"The prompt does not fit in the context at {endpoint.origin}, which holds {context:,} tokens."
+        )
+    else:
+        sentence = f"The prompt does not fit in the context at {endpoint.origin}: {sentence_of(words)}"
+    hint = "Start a new conversation, or give the model a longer context."
+    return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
+
+
+def _full(endpoint: Endpoint) -> ParagoneError:
+    sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
+    hint = (
+        f"{_PARTIAL_KEPT} Simultaneous answers may share the server's context: send one prompt after the other, or give "
+        "the server a longer context."
+    )
+    return EngineError(sentence, hint=hint)
+
+
+def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
+    try:
+        target = without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
+    except InputError:
+        target = "another address"
+    return InputError(
+        f"{_at(endpoint)} redirects to {target} ({error.status}). Nothing was sent there.",
+        hint="If you trust that address, use it as the url.",
+    )
+
+
+def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError:
+    if begun:
+        sentence = f"{_at(endpoint)} sent nothing for {error.seconds:g} seconds in the middle of the answer."
+        return EngineError(sentence, hint=f"{_PARTIAL_KEPT} idle_timeout sets how long to wait.")
+    sentence = f"{_at(endpoint)} did not answer within {error.seconds:g} seconds."
+    # requests for lists and details use idle_timeout, or a fixed limit
+    options = endpoint.options
+    option_name = {options.idle_timeout: "idle_timeout", options.load_timeout: "load_timeout"}.get(
+        error.seconds
+    )
+    return EngineError(sentence, hint=f"{option_name} sets how long to wait." if option_name else "")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and its causes, which are several if the host has several addresses, as `localhost` does."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()  # re-raising an exception from its own wrapper makes a cycle
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        waiting.append(found.__cause__ or found.__context__)
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+
+
+def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
+    for cause in _causes(error):
+        match cause:
+            case socket.gaierror():
+                sentence = f"There is no host named {urlsplit(endpoint.origin).hostname}."
+                return Fault(EngineError(sentence, hint="Check the url and the network connection."))
+            case ssl.SSLCertVerificationError():
+                reason = sentence_of(cause.verify_message)
+                sentence = f"The certificate of {endpoint.origin} is not trusted: {reason}"
+                hint = "If you trust the certificate, set ca_file to a file with it or with its authority."
+                return Fault(EngineError(sentence, hint=hint))
+            case ssl.SSLError():
+                return Fault(_no_tls(cause, endpoint))
+            case ConnectionRefusedError():
+                sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
+                return Fault(
+                    EngineError(sentence, hint="Is the server running at this address?"),
+                    pause=_SHORTEST_PAUSE,
+                )
+    reason = sentence_of(str(error)) if str(error) else "no connection."
+    return Fault(EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
+
+
+def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
+    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return EngineError(f"{_at(endpoint)} does not speak TLS.", hint="Write the url with http://.")
+    reason = (error.reason or "no agreement").replace("_", " ").lower()
+    return EngineError(f"{_at(endpoint)} and this program failed to agree on TLS: {reason}.")
+
+
+def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
+    if begun:
+        sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
+        return Fault(EngineError(sentence, hint=_PARTIAL_KEPT))
+    # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
+    unknown = endpoint.tls is not None and endpoint.options.client_cert is None
+    hint = "The server may require a client certificate: set client_cert." if unknown else ""
+    sentence = f"{_at(endpoint)} closed the connection before it answered."
+    return Fault(EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)
+
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0
+"""Seconds to wait for a reply from an optional path."""
+
+
+def read_object(text: str, *, invalid: str) -> JsonObject:
+    """Return the object in a reply, or in a part of a streamed reply.
+
+    Raises InvalidReply with the message `invalid` if there is no object, ReportedFailure if the object is an error.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidReply(invalid) from error
+    if not isinstance(found, dict):
+        raise InvalidReply(invalid)
+    if found.get("error"):
+        raise ReportedFailure(error_text(json.dumps(found)) or "it gives no reason")
+    return found
+
+
+def data_of(reply: httpx.Response) -> JsonObject:
+    """Return the JSON object of a reply. Raises InvalidReply if the reply is not JSON."""
+    try:
+        return object_at(json.loads(reply.text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidReply("a reply that is not JSON") from error
+
+
+def data_or_nothing(reply: httpx.Response) -> JsonObject:
+    """Return the JSON object of a reply; an empty object if the reply has none."""
+    try:
+        return data_of(reply)
+    except InvalidReply:
+        return {}
+
+
+async def optional_data(http: EndpointClient, url: str) -> JsonObject:
+    """Return the JSON object at a URL that not every server has; an empty object if the request fails. Never raises."""
+    try:
+        return data_or_nothing(await await_reply(http.endpoint, http.get(url), seconds=_PATIENCE))
+    except ParagoneError:
+        return {}
+
+
+async def await_reply(
+    endpoint: Endpoint, answer: Awaitable[T], *, model: str = "", seconds: float | None = None
+) -> T:
+    """Await a reply and return it.
+
+    Raises ParagoneError if the request fails or takes longer than `seconds` (by default idle_timeout).
+    """
+    patience = endpoint.options.idle_timeout if seconds is None else seconds
+    try:
+        return await Wait().within(patience, answer)
+    except FAULTS as error:
+        raise explain(error, endpoint, model=model).error from error
+
+
+async def await_data(endpoint: Endpoint, answer: Awaitable[httpx.Response], *, model: str = "") -> JsonObject:
+    """Await a reply and return its JSON object. Raises ParagoneError if the request fails or the reply is not JSON."""
+
+    async def read() -> JsonObject:
+        return data_of(await answer)
+
+    return await await_reply(endpoint, read(), model=model)

@@ -1,1 +1,0 @@
-"""Requests over HTTP: the client, timeouts, replies, and what failures mean."""

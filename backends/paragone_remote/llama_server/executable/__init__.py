@@ -1,1 +1,0 @@
-"""The llama-server to start: its path, its arguments and its devices."""

@@ -1,0 +1,378 @@
+"""The process of a llama-server: its address, its log, its start and end, and the engines that share it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import socket
+import stat
+import sys
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
+
+import httpx
+
+from paragone import EngineCrashed, EngineError, LoadProgress, OnProgress, WeightsFile
+from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
+from paragone.network import GUARD
+from paragone.worker.process import ProgramProcess
+from paragone_remote.endpoint import Endpoint
+from paragone_remote.faults import FAULTS
+from paragone_remote.llama_server.executable import LlamaServerProgram, child_environment
+from paragone_remote.options import EndpointOptions, plain
+from paragone_remote.transport import EndpointClient
+
+_LOOPBACK = "127.0.0.1"
+
+_LONGEST = 103 if sys.platform == "darwin" else 107
+"""Largest length of a socket's path in bytes: sun_path of sockaddr_un, without the final null byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The address at which a server listens. `release` removes the file of a Unix socket."""
+
+    origin: str
+    """The server's URL; for a Unix socket, with a made-up host."""
+    arguments: tuple[str, ...]
+    """The server's arguments for this address."""
+    socket: str | None = None
+    """Path of the Unix socket, if any."""
+
+    def release(self) -> None:
+        """Remove the socket."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                Path(self.socket).unlink(missing_ok=True)
+
+
+def listen_at(program: LlamaServerProgram, port: int | None) -> Listening:
+    """Return the address for a new server of this program: `port` on loopback, if it is set.
+
+    Raises EngineError if the port is in use, and InputError if the server needs a port and paragone is offline.
+    """
+    if port is None and "socket" in program.flags.get("--host", "").lower():
+        for folder in filter(None, (os.environ.get("XDG_RUNTIME_DIR"), gettempdir())):
+            path = Path(folder, f"paragone-{os.geteuid()}", f"{os.getpid()}-{secrets.token_hex(4)}.sock")
+            if len(os.fsencode(path)) <= _LONGEST and _is_private(path.parent):
+                return Listening("http://llama-server", ("--host", str(path)), str(path))
+    if port is None:
+        GUARD.give_network("a llama-server that cannot listen at a Unix socket")
+        port = _free_port()
+    else:
+        GUARD.give_network(f"llama-server with port = {port}")
+        _require_free(port)
+    origin = f"http://{_LOOPBACK}:{port}"
+    GUARD.name([origin])
+    return Listening(origin, ("--host", _LOOPBACK, "--port", str(port)))
+
+
+def _free_port() -> int:
+    """Return a port that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _require_free(port: int) -> None:
+    """Raise EngineError if a program listens at a port: paragone would take that program for the new server."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # llama-server sets this option too
+            probe.bind((_LOOPBACK, port))
+    except OSError as error:
+        raise EngineError(
+            f"llama-server could not listen: its port is in use ({port}: {error.strerror}).",
+            hint="Leave the option port out, or choose another one.",
+        ) from error
+
+
+def _is_private(folder: Path) -> bool:
+    """Create a folder that only the user can enter, and remove sockets that killed programs left in it.
+
+    Returns False if the folder is not private: another user may have created a folder of that name.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            return False
+        for left in folder.glob("*.sock"):
+            if not _runs(left.name.partition("-")[0]):
+                left.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _runs(process: str) -> bool:
+    try:
+        with contextlib.suppress(PermissionError):  # a process of another user
+            os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    return True
+
+
+_ATTENTION = re.compile(
+    r"Flash Attention (?:was auto, set to )?(enabled|disabled)|flash_attn\s+= (enabled|disabled)"
+)
+_BATCH = re.compile(r"n_ubatch\s+= (\d+)")
+_CACHE = re.compile(r"K \((\w+)\):.*?V \((\w+)\):")
+_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
+_LOADED = re.compile(r"load_tensors:")
+_SYSTEM = re.compile(r"system_info: .*")
+_INSTRUCTION = re.compile(r"(\w+) = 1\b")
+
+_LEVEL = re.compile(r"[\d.]+ ([A-Z]) ")
+"""Matches the beginning of an entry. An entry can have several lines."""
+
+_MOST_LINES = 12
+
+
+def telling_lines(log: str) -> tuple[str, ...]:
+    """Return the last lines of a log that can explain a crash: no entries of the level `info`.
+
+    The output of a library or the system at a crash has no level, and follows the last entry.
+    """
+    kept: list[str] = []
+    unmarked: list[str] = []
+    for line in log.splitlines():
+        if (level := _LEVEL.match(line)) is None:
+            unmarked.append(line)
+            continue
+        unmarked = []  # a line without a level belongs to the entry before it
+        if level[1] != "I":
+            kept.append(line)
+    kept += (line for line in unmarked if line and not line[0].isspace())
+    return tuple(line.rstrip() for line in kept[-_MOST_LINES:])
+
+
+def facts_in_log(log: str) -> dict[str, str]:
+    """Return the standard facts (`paragone.facts`) in the log of a server that has loaded its model.
+
+    The first line that matches concerns the model itself; lines about a draft model follow.
+    """
+    facts = {}
+    if (system := _SYSTEM.search(log)) and (used := _INSTRUCTION.findall(system[0].partition("|")[2])):
+        facts["instructions"] = ", ".join(map(plain, used))
+    if attention := _ATTENTION.search(log):
+        facts["flash attention"] = "on" if "enabled" in attention[0] else "off"
+    if batch := _BATCH.search(log):
+        facts["batch size"] = batch[1]
+    if cache := _CACHE.search(log):
+        facts["K cache"], facts["V cache"] = cache[1], cache[2]
+    if offloaded := _OFFLOADED.search(log):
+        facts["layers on a GPU"] = f"{offloaded[1]} of {offloaded[2]}" if offloaded[1] != "0" else "none"
+    elif _LOADED.search(log):
+        facts["layers on a GPU"] = "none"
+    return facts
+
+
+def draft_problem(log: str) -> str:
+    """Return why a server that has loaded its model does not use the draft model; empty if the server uses the draft model."""
+    if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
+        return "its vocabulary differs"
+    failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
+    return plain(failed[0]) if failed else ""
+
+
+_CRASH_CAUSES = (
+    amx_miscompiled(
+        "its Intel AMX code",
+        f"Compile llama-server again with CFLAGS and CXXFLAGS set to {WITHOUT_AMX}, or use another build: see the "
+        "option `program`.",
+    ),
+)
+
+_POLL_S = 0.05
+"""Seconds between two checks whether a server has loaded its model."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A running llama-server."""
+
+    process: ProgramProcess
+    endpoint: Endpoint
+    listening: Listening
+    threads: int
+    """Number of CPU threads that the server computes with."""
+
+    @classmethod
+    async def start(
+        cls,
+        program: LlamaServerProgram,
+        arguments: Sequence[str],
+        listening: Listening,
+        *,
+        threads: int,
+        log: str | None,
+        network: bool,
+    ) -> ServerProcess:
+        """Start a server with these arguments and those of `listening`. Raises EngineError.
+
+        Without `network`, the server may use its Unix socket and no network, which the system enforces if it can.
+        """
+        key = secrets.token_urlsafe(32)  # with a key, nobody else on this machine can use the server
+        endpoint = Endpoint(
+            url=f"{listening.origin}/v1",
+            shown=f"{listening.origin}/v1",
+            origin=listening.origin,
+            options=EndpointOptions(),
+            headers={"authorization": f"Bearer {key}"},
+            socket=listening.socket,
+        )
+        # Other users cannot read the environment of a process, but can read its arguments.
+        environment = {**child_environment(), "LLAMA_API_KEY": key}
+        command = [*program.command, *arguments, *listening.arguments]
+        process = await ProgramProcess.start(
+            command,
+            environment,
+            log=log,
+            causes=_CRASH_CAUSES,
+            network=network or listening.socket is None,
+        )
+        return cls(process, endpoint, listening, threads)
+
+    async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile]) -> None:
+        """Wait until the server has loaded these files.
+
+        Raises EngineError or EngineCrashed if the server ends before the files are loaded.
+        """
+        size = sum(file.size or 0 for file in weights)
+        fraction = 0.0
+        async with EndpointClient(self.endpoint) as http:
+            while not await self._is_ready(http):
+                if await self.process.ended(_POLL_S):
+                    raise self.error()
+                loaded = min(0.99, self._peak_memory() / max(size, 1))
+                if loaded > fraction:
+                    fraction = loaded
+                    on_progress(LoadProgress(fraction=fraction))
+
+    def error(self) -> EngineError:
+        """Return the error for the end of the process."""
+        error = self.process.error()
+        if isinstance(error, EngineCrashed):
+            error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
+        return error
+
+    async def close(self) -> None:
+        """End the server, which frees its memory. May be called more than once."""
+        try:
+            await self.process.close()
+        finally:
+            self.listening.release()
+
+    async def _is_ready(self, http: EndpointClient) -> bool:
+        try:
+            async with asyncio.timeout(self.endpoint.options.connect_timeout):
+                reply = await http.get(f"{self.endpoint.origin}/health")
+        except (*FAULTS, TimeoutError):
+            return False
+        return reply.status_code == httpx.codes.OK
+
+    def _peak_memory(self) -> int:
+        """Return the server's peak memory in bytes, which includes pages of mapped files; 0 if unknown."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        return 1024 * int(found[1]) if found else 0
+
+
+Start = Callable[[OnProgress], Awaitable[ServerProcess]]
+"""Starts a server, and returns the server once its model is loaded."""
+
+
+class _Shared:
+    """A server that runs or is being started, and the number of its engines."""
+
+    def __init__(self, start: Start) -> None:
+        self.engines = 0
+        self.listeners: list[OnProgress] = []
+        self.fraction = 0.0
+        self.starting = asyncio.ensure_future(start(self._progressed))
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the server is being started, or runs."""
+        if not self.starting.done():
+            return True
+        failed = self.starting.cancelled() or self.starting.exception() is not None
+        return not failed and not self.starting.result().process.has_ended
+
+    def _progressed(self, progress: LoadProgress) -> None:
+        self.fraction = progress.fraction
+        for listener in self.listeners:
+            listener(progress)
+
+
+_shared: dict[Hashable, list[_Shared]] = {}
+"""The servers with at least one engine, by event loop and by the `key` of `take_share`."""
+
+
+class Share:
+    """One engine's share in a server. Releasing the last share ends the server."""
+
+    def __init__(self, key: Hashable, shared: _Shared) -> None:
+        self._key = key
+        self._shared: _Shared | None = shared
+        shared.engines += 1
+
+    @property
+    def server(self) -> ServerProcess:
+        """The server. Not to be used after `release`."""
+        assert self._shared is not None
+        return self._shared.starting.result()
+
+    async def release(self) -> None:
+        """End the server if no other engine uses it. May be called more than once."""
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        shared.engines -= 1
+        if shared.engines:
+            return
+        _shared[self._key].remove(shared)
+        if not _shared[self._key]:
+            del _shared[self._key]
+        if not shared.starting.done():
+            shared.starting.cancel()
+            await asyncio.wait([shared.starting])
+        elif not shared.starting.cancelled() and shared.starting.exception() is None:
+            await shared.starting.result().close()
+
+
+async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnProgress) -> Share:
+    """Return a share in a loaded server. Engines with the same `key` share servers.
+
+    A new server is started if all `slots` of each running server are taken. Raises what `start` raises. Cancelling
+    the task releases the share.
+    """
+    key = (asyncio.get_running_loop(), key)
+    servers = _shared.setdefault(key, [])
+    shared = next((server for server in servers if server.engines < slots and server.is_usable), None)
+    if shared is None:
+        shared = _Shared(start)
+        servers.append(shared)
+    share = Share(key, shared)
+    shared.listeners.append(on_progress)
+    try:
+        on_progress(LoadProgress(fraction=shared.fraction))
+        await asyncio.shield(shared.starting)
+    except BaseException:
+        await share.release()
+        raise
+    finally:
+        shared.listeners.remove(on_progress)
+    on_progress(LoadProgress(fraction=1.0))
+    return share

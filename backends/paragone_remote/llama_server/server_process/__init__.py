@@ -1,1 +1,0 @@
-"""A running llama-server: its process, its address, its log, the engines that share it."""

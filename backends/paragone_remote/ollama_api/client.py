@@ -1,0 +1,411 @@
+"""Requests of Ollama's protocol (https://docs.ollama.com/api): the server, its models, and downloads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import httpx
+
+from paragone import (
+    Capabilities,
+    Embeddings,
+    EngineError,
+    InputError,
+    Json,
+    ModelInfo,
+    ParagoneError,
+    PullProgress,
+    WeightsFile,
+)
+from paragone.json_values import JsonObject, count_at, list_at, object_at, objects_at, text_at, texts_at
+from paragone.network import bracketed, is_loopback, spelled
+from paragone.options import build
+from paragone.texts import size_text
+from paragone_remote.answers import embeddings_of
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.faults import (
+    FAULTS,
+    IncompleteAnswer,
+    ReportedFailure,
+    await_reply,
+    explain,
+    read_object,
+)
+from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, plain, sentence_of, without_surrogates
+from paragone_remote.transport import EndpointClient, InvalidReply, ReplyTimeout, Wait
+
+
+def find_model(models: Iterable[JsonObject], model: str) -> JsonObject | None:
+    """Return a model's entry in the list of the server's models, or of the loaded models; None if the model is missing."""
+    wanted = full_name(model)
+    return next((entry for entry in models if full_name(text_at(entry, "model")) == wanted), None)
+
+
+def identity_of(version: str, running: JsonObject | None) -> dict[str, str]:
+    """Return what identifies a server of this version and its loaded model: Ollama's digest of the model."""
+    digest = text_at(running, "digest")
+    return {"server": f"Ollama {version}"} | ({"model digest": digest[:12]} if digest else {})
+
+
+def full_name(model: str) -> str:
+    """Return a model's name with its tag, as in the server's lists."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+
+
+def architecture(details: JsonObject) -> str | None:
+    """Return the model's architecture from its header."""
+    return plain(text_at(details, "model_info", "general.architecture")) or None
+
+
+def trained_context(details: JsonObject) -> int | None:
+    """Return the context that the model was trained for, in tokens."""
+    return count_at(details, "model_info", f"{architecture(details)}.context_length") or None
+
+
+def parameters(details: JsonObject) -> int | None:
+    """Return the number of the model's weights."""
+    return count_at(details, "model_info", "general.parameter_count") or None
+
+
+def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
+    """Return one entry with the digest of the loaded model's list of layers, by which the server identifies the model.
+
+    Empty if the server reports no digest.
+    """
+    digest = text_at(running, "digest").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        return ()
+    return (WeightsFile(path=plain(text_at(running, "model")), sha256=digest),)
+
+
+_NOT_OLLAMA = "data that is not valid in Ollama's protocol"
+
+
+class OllamaClient:
+    """Requests to one server. The methods raise the exceptions in `faults.FAULTS`."""
+
+    def __init__(self, http: EndpointClient) -> None:
+        self.http = http
+        self.endpoint = http.endpoint
+
+    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+        """Yield the parts of a streamed answer, each with a message."""
+        async with contextlib.aclosing(self._parts("/api/chat", body)) as parts:
+            async for piece in parts:
+                if not isinstance(piece.get("message"), dict):
+                    raise InvalidReply(_NOT_OLLAMA)
+                yield piece
+
+    async def raw_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+        """Yield the parts of a streamed continuation of a plain text, in the form of a chat's parts."""
+        async with contextlib.aclosing(self._parts("/api/generate", body)) as parts:
+            async for piece in parts:
+                if not isinstance(piece.get("response"), str):
+                    raise InvalidReply(_NOT_OLLAMA)
+                yield {**piece, "message": {"content": piece["response"]}}
+
+    async def load(self, body: Mapping[str, Json]) -> None:
+        """Send a chat request without messages, which loads or unloads the model."""
+        await self._post("/api/chat", {**body, "messages": [], "stream": False})
+
+    async def embeddings(self, body: Mapping[str, Json], texts: Sequence[str]) -> Embeddings:
+        """Return the embeddings of texts."""
+        reply = await self.http.post("/api/embed", json={**body, "input": texts})
+
+        def read() -> Embeddings:
+            data = read_object(reply.text, invalid=_NOT_OLLAMA)
+            vectors = list_at(data, "embeddings")
+            return embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
+
+        return await asyncio.to_thread(read)
+
+    async def rendered(self, body: Mapping[str, Json]) -> str | None:
+        """Return the server's rendered prompt of a chat request; None if the server returns none.
+
+        `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that does not
+        know this field answers the request, so the answer is limited to one token.
+        """
+        options = {**object_at(body, "options"), "num_predict": 1}
+        body = {**body, "options": options, "stream": False, "_debug_render_only": True}
+        found = object_at(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
+        return without_surrogates(found) if isinstance(found, str) else None
+
+    def pull_parts(self, model: str) -> AsyncGenerator[JsonObject, None]:
+        """Yield the progress of a download to the server."""
+        return self._parts("/api/pull", {"model": model})
+
+    async def listed(self) -> tuple[JsonObject, ...]:
+        """Return the models that the server has."""
+        return await self._models("/api/tags")
+
+    async def running(self) -> tuple[JsonObject, ...]:
+        """Return the models that are loaded."""
+        return await self._models("/api/ps")
+
+    async def details(self, model: str) -> JsonObject:
+        """Return the details of a model."""
+        return await self._post("/api/show", {"model": model})
+
+    async def version(self) -> str:
+        """Return the server's version."""
+        reply = read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
+        if not (version := text_at(reply, "version")):
+            raise InvalidReply(_NOT_OLLAMA)
+        return version
+
+    async def _models(self, path: str) -> tuple[JsonObject, ...]:
+        reply = read_object((await self.http.get(path)).text, invalid=_NOT_OLLAMA)
+        if not isinstance(reply.get("models"), list):
+            raise InvalidReply(_NOT_OLLAMA)
+        return tuple(objects_at(reply, "models"))
+
+    async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
+        return read_object((await self.http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
+
+    async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+        """Yield the objects of a streamed reply, one in each line."""
+        async with self.http.stream("POST", path, json={**body, "stream": True}) as reply:
+            line: list[str] = []
+            async for text in reply.aiter_text():
+                # httpx's own lines end at U+0085 and U+2028 too, which JSON texts may contain
+                first, *others = text.split("\n")
+                line.append(first)
+                for other in others:
+                    yield read_object("".join(line), invalid=_NOT_OLLAMA)
+                    line = [other]
+            if any(line):
+                yield read_object("".join(line), invalid=_NOT_OLLAMA)
+
+
+SUPPORTS_TRUNCATE = (0, 12, 4)
+"""The first version that supports `truncate` and `shift` in a chat."""
+
+_HAS_LOGPROBS = (0, 12, 11)
+"""The first version that supports `logprobs` in a chat."""
+
+_EMBEDS = (0, 3)
+"""A version that has `/api/embed`. All later versions have this path, too."""
+
+RENDERS = (0, 12, 11)
+"""The oldest version whose source is known to have `_debug_render_only`; no release notes mention it."""
+
+
+def capabilities_of(version: str) -> Capabilities:
+    """Return the capabilities of engines on a server of this version."""
+    number = read_version(version)
+    return Capabilities(
+        logprobs=number >= _HAS_LOGPROBS or number == (0,),
+        plain_text=True,
+        embeddings=number >= _EMBEDS or number == (0,),
+        seed=True,
+        continues=number >= RENDERS or number == (0,),
+        loads=True,
+    )
+
+
+def read_version(version: str) -> tuple[int, ...]:
+    """Return a version as comparable numbers. A server built from source reports 0.0.0."""
+    parts = version.split("-")[0].split(".")
+    number = tuple(int(part[:9]) for part in parts if part.isdecimal())
+    return number if any(number) else (0,)
+
+
+_AT_ONCE = 4
+"""Number of simultaneous requests for model details."""
+
+
+async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+    """Return facts about a server for the user, and the server's models. Raises ParagoneError."""
+    client = OllamaClient(http)
+    version = await await_reply(client.endpoint, client.version())
+    running = await await_reply(client.endpoint, client.running())
+    models = await _models(client, running)
+    facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
+    if running:
+        facts["loaded"] = ", ".join(_described(entry) for entry in running)
+    return facts, models
+
+
+async def _models(client: OllamaClient, running: Sequence[JsonObject]) -> tuple[ModelInfo, ...]:
+    listed = await await_reply(client.endpoint, client.listed())
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(entry: JsonObject) -> ModelInfo:
+        async with turn:
+            info = await _info(client, entry)
+            return replace(info, is_loaded=find_model(running, text_at(entry, "model")) is not None)
+
+    return tuple(await asyncio.gather(*(one(entry) for entry in listed if text_at(entry, "model"))))
+
+
+async def _info(client: OllamaClient, entry: JsonObject) -> ModelInfo:
+    model = text_at(entry, "model")
+    name = plain(model)
+    aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
+    size = count_at(entry, "size")
+    quantization = plain(text_at(entry, "details", "quantization_level")) or None
+    info = ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
+    if name != model:
+        return replace(info, aliases=(), problem="Its name has unprintable characters.")
+    try:
+        details = await await_reply(client.endpoint, client.details(model), model=model)
+    except ParagoneError as error:
+        return replace(info, problem=error.sentence)
+    able = texts_at(details, "capabilities")
+    return replace(
+        info,
+        context=trained_context(details),
+        architecture=architecture(details),
+        capabilities=tuple(plain(word) for word in able),
+        problem="It does not generate text." if able and "completion" not in able else "",
+    )
+
+
+def _described(entry: JsonObject) -> str:
+    name = plain(text_at(entry, "model"))
+    size, in_vram = count_at(entry, "size"), count_at(entry, "size_vram")
+    if not size:
+        return name
+    return f"{name} ({size_text(size)}, {(in_vram or 0) / size:.0%} in VRAM)"
+
+
+_PORT = 11434
+_PORTS = {"http": 80, "https": 443}
+_SYNONYMS = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (nothing listens there)
+"""Loopback addresses of hosts that stand for this machine."""
+_PATIENCE = 1.0
+"""Seconds to wait for a connection to this machine."""
+
+
+def local_url() -> str:
+    """Return the URL of the server on this machine, from OLLAMA_HOST if that is set.
+
+    The server itself listens at OLLAMA_HOST, so 0.0.0.0 means this machine. If OLLAMA_HOST names another machine,
+    the default URL is returned. The function `Host` in Ollama's envconfig/config.go defines the format.
+    """
+    value = os.environ.get("OLLAMA_HOST", "").strip().strip("\"'")
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        scheme, rest = "http", value
+    try:
+        parts = urlsplit(f"//{rest}")
+        port = parts.port or (_PORTS.get(scheme, _PORT) if separator else _PORT)
+    except ValueError:
+        return DEFAULT_URL
+    host = parts.hostname or "127.0.0.1"
+    if scheme not in _PORTS or parts.username is not None or not (loopback := _loopback(host)):
+        return DEFAULT_URL
+    return f"{scheme}://{loopback}:{port}{parts.path.rstrip('/')}"
+
+
+async def listens(url: str) -> bool:
+    """Return whether a server accepts connections at this URL."""
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except OSError:  # including TimeoutError
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+def _loopback(host: str) -> str:
+    """Return the loopback address that a host stands for; empty if the host is another machine."""
+    host = spelled(host)
+    if host in _SYNONYMS:
+        return _SYNONYMS[host]
+    return bracketed(host) if is_loopback(host) else ""
+
+
+_NOT_THERE = re.compile(r"(^|: )file does not exist$")
+"""The server's error for a 404 from the registry."""
+
+_NO_REPLY = re.compile(r"\b(Get|Head) \"")
+"""Start of the error of Go's HTTP client for a request without a reply."""
+
+_AGAIN = "Pull the model again when the server is running."
+
+
+async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+    """Yield the progress of the download.
+
+    Closing the generator closes the request, which stops the server's download.
+    """
+    endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
+    layers: dict[str, tuple[int, int]] = {}
+    done = total = 0
+    begun = False
+    async with (
+        EndpointClient(endpoint) as http,
+        contextlib.aclosing(OllamaClient(http).pull_parts(model)) as parts,
+    ):
+        while True:
+            try:
+                # a server sends nothing while it verifies the digest of a large file
+                part = await Wait().within(endpoint.options.load_timeout, anext(parts, None))
+                if part is None:
+                    raise IncompleteAnswer
+            except FAULTS as error:
+                raise _pull_error(error, endpoint, model, begun=begun) from error
+            if part.get("status") == "success":
+                return
+            begun = True
+            digest, size = text_at(part, "digest"), count_at(part, "total")
+            if digest and size:
+                before = layers.get(digest, (0, 0))
+                now = layers[digest] = (min(count_at(part, "completed") or 0, size), size)
+                done, total = done + now[0] - before[0], total + now[1] - before[1]
+            yield PullProgress(status=plain(text_at(part, "status")), done=done, total=total or None)
+
+
+def pull_command(endpoint: Endpoint, model: str) -> str | None:
+    """Return the command that makes an engine's server download a model; None if the name has unprintable characters."""
+    if plain(model) != model:
+        return None
+    options = endpoint.options
+    if (
+        endpoint.headers
+        or options.ca_file is not None
+        or options.client_cert is not None
+        or options.use_proxy
+    ):
+        return "paragone pull ENGINE"  # BACKEND:MODEL@URL has no place for credentials or certificates
+    place = f"@{endpoint.shown}" if endpoint.shown != DEFAULT_URL else ""
+    return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
+
+
+def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> ParagoneError:
+    """Return the error for an exception in `FAULTS`. `begun` says whether the download had begun."""
+    at = f"The server at {endpoint.origin}"
+    match error:
+        case ReportedFailure() if _NOT_THERE.search(str(error)):
+            sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
+            return InputError(
+                sentence,
+                hint="Check the name and tag of the model: the registry of the server does not have it.",
+            )
+        case ReportedFailure():
+            words = endpoint.quote_error(str(error))
+            hint = "The server itself downloads the model: can it reach the registry?"
+            return EngineError(
+                f"{at} cancelled the download: {sentence_of(words)}",
+                hint=hint if _NO_REPLY.search(words) else "",
+            )
+        case ReplyTimeout() if begun:
+            sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
+            return EngineError(sentence, hint="load_timeout sets how long to wait.")
+        case IncompleteAnswer():
+            return EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
+        case httpx.HTTPError() | httpx.StreamError() if begun:
+            return EngineError(f"{at} closed the connection in the middle of the download.", hint=_AGAIN)
+    return explain(error, endpoint, model=model).error

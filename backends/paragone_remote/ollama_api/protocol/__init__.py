@@ -1,1 +1,0 @@
-"""Ollama's protocol: requests, and the fields of replies."""

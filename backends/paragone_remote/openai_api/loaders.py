@@ -1,0 +1,235 @@
+"""llama-swap, which starts a model's server at the first request for the model. Source: internal/server/api.go of llama-swap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import ClassVar
+from urllib.parse import quote
+
+from httpx_sse import EventSource
+
+from paragone import EngineError, LoadProgress, OnProgress
+from paragone.json_values import JsonObject, count_at, number_at, object_at, objects_at, text_at, texts_at
+from paragone_remote.engine import ModelLoader
+from paragone_remote.faults import FAULTS, await_data, await_reply, explain, read_object
+from paragone_remote.options import plain
+from paragone_remote.transport import InvalidReply, Refusal, Wait
+
+
+class LlamaSwapLoader(ModelLoader):
+    """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models whose servers run."""
+        return frozenset(text_at(entry, "model") for entry in await self._running())
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Start the server of a model, by a request to that server, whose reply is ignored."""
+        del on_progress
+        if any(text_at(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
+            return
+        await await_reply(
+            self.endpoint, self._wake(model), model=model, seconds=self.endpoint.options.load_timeout
+        )
+        if model not in await self.loaded():
+            raise EngineError(
+                f"llama-swap at {self.endpoint.origin} could not start the server of {plain(model)}.",
+                hint=f"llama-swap's log says why: {self.endpoint.origin}/logs",
+            )
+
+    async def unload(self, model: str) -> None:
+        """End the server of a model."""
+        asked = self.http.post(f"{self.endpoint.root}/api/models/unload/{quote(model, safe='')}")
+        await await_reply(self.endpoint, asked, model=model)
+
+    async def _running(self) -> list[JsonObject]:
+        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/running"))
+        return objects_at(found, "running")
+
+    async def _wake(self, model: str) -> None:
+        try:
+            await self.http.get(f"{upstream(self.endpoint.root, model)}/health")
+        except InvalidReply:
+            pass  # the reply is a web page: the server runs
+        except Refusal as refusal:
+            if refusal.status >= 500:
+                raise
+
+
+def upstream(root: str, model: str) -> str:
+    """Return the base URL by which llama-swap passes requests on to a model's server."""
+    return f"{root}/upstream/{quote(model)}"
+
+
+def _is_ready(entry: JsonObject) -> bool:
+    return text_at(entry, "state") in ("ready", "")  # older versions list only ready models, without a state
+
+
+_MODELS = "/api/v1/models"
+
+
+class LmStudioLoader(ModelLoader):
+    """Asks LM Studio to load and unload models. A model can be loaded several times; each instance has an id."""
+
+    downloads: ClassVar[bool] = True
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models that have an instance, and the ids of the instances: requests can name both."""
+        found: set[str] = set()
+        for entry in await self._models():
+            if instances := _instances(entry):
+                found |= {text_at(entry, "key"), *instances}
+        return frozenset(found)
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Load a model. LM Studio replies once the model is loaded, and reports no progress."""
+        del on_progress
+        if model not in await self.loaded():  # the server would load a loaded model a second time
+            await self._post("load", {"model": model}, model, seconds=self.endpoint.options.load_timeout)
+
+    async def unload(self, model: str) -> None:
+        """Unload the instance that has the model's name, else the model's first instance."""
+        instances = [
+            instance
+            for entry in await self._models()
+            if model in (text_at(entry, "key"), *_instances(entry))
+            for instance in _instances(entry)
+        ]
+        instance = model if model in instances else next(iter(instances), model)
+        await self._post("unload", {"instance_id": instance}, model)
+
+    async def _models(self) -> list[JsonObject]:
+        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}{_MODELS}"))
+        return objects_at(found, "models")
+
+    async def _post(
+        self, action: str, body: dict[str, str], model: str, *, seconds: float | None = None
+    ) -> None:
+        asked = self.http.post(f"{self.endpoint.root}{_MODELS}/{action}", json=body)
+        await await_reply(self.endpoint, asked, model=model, seconds=seconds)
+
+
+def _instances(entry: JsonObject) -> tuple[str, ...]:
+    return tuple(text_at(instance, "id") for instance in objects_at(entry, "loaded_instances"))
+
+
+def context_of(described: JsonObject, model: str) -> int | None:
+    """Return the context in tokens with which a model is loaded, from the list of all models; None if unknown."""
+    for entry in objects_at(described, "models"):
+        for instance in objects_at(entry, "loaded_instances"):
+            if model in (text_at(entry, "key"), text_at(instance, "id")):
+                return count_at(instance, "config", "context_length") or None
+    return None
+
+
+_POLL_S = 0.2
+"""Seconds between two requests for the state of a model that is being loaded."""
+
+_NOT_NOW = re.compile(r"model limit|already running")
+"""Refusals for now: all models that --models-max allows are answering, or another client has begun to load the model."""
+
+_RUNNING = ("loading", "loaded", "sleeping")
+"""States in which a model has a process. A sleeping process has freed its memory, and reloads the model on request."""
+
+
+class RouterLoader(ModelLoader):
+    """Asks the router to load and unload models, also with `--no-models-autoload`."""
+
+    async def loaded(self) -> frozenset[str]:
+        """Return the models that have a process."""
+        return frozenset(
+            name for entry in await self._models() if _state(entry) in _RUNNING for name in _names(entry)
+        )
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Load a model, and report the progress that the router sends."""
+        until = time.monotonic() + self.endpoint.options.load_timeout
+        async with self._reported(model, on_progress):
+            asked = False
+            while True:
+                entry = next((entry for entry in await self._models() if model in _names(entry)), {})
+                match _state(entry):
+                    case "loaded" | "sleeping":
+                        return
+                    case "unloaded" if asked:
+                        raise self._failure(model, entry)
+                    case "unloaded":
+                        asked = await self._ask(model, is_last=time.monotonic() >= until)
+                    case _ if time.monotonic() >= until:
+                        seconds = self.endpoint.options.load_timeout
+                        sentence = f"The server at {self.endpoint.origin} did not load {plain(model)} within {seconds:g} s."
+                        raise EngineError(sentence, hint="load_timeout sets how long to wait.")
+                await asyncio.sleep(_POLL_S)
+
+    async def unload(self, model: str) -> None:
+        """Ask the router to end the process of a model."""
+        await await_reply(self.endpoint, self._post("unload", model), model=model)
+
+    async def _ask(self, model: str, *, is_last: bool) -> bool:
+        """Tell the router to load a model. Returns False if the router refused for now and must be asked again."""
+        seconds = self.endpoint.options.load_timeout
+        try:
+            await Wait().within(seconds, self._post("load", model))
+        except FAULTS as error:
+            if isinstance(error, Refusal) and _NOT_NOW.search(error.body) and not is_last:
+                return False
+            raise explain(error, self.endpoint, model=model).error from error
+        return True
+
+    async def _post(self, action: str, model: str) -> None:
+        await self.http.post(f"{self.endpoint.root}/models/{action}", json={"model": model})
+
+    async def _models(self) -> list[JsonObject]:
+        found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/models"))
+        return objects_at(found, "data")
+
+    def _failure(self, model: str, entry: JsonObject) -> EngineError:
+        code = count_at(entry, "status", "exit_code")
+        why = f": its process ended with exit code {code}." if code else "."
+        return EngineError(
+            f"The server at {self.endpoint.origin} could not load {plain(model)}{why}",
+            hint="The server's log says why.",
+        )
+
+    @contextlib.asynccontextmanager
+    async def _reported(self, model: str, on_progress: OnProgress) -> AsyncIterator[None]:
+        """Report the progress of loading a model during the block."""
+        listening = asyncio.create_task(self._listen(model, on_progress))
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self, model: str, on_progress: OnProgress) -> None:
+        """Report the progress that the router sends. Older routers send no progress, and proxies may delay progress."""
+        most = 0.0
+        with contextlib.suppress(*FAULTS):
+            async with self.http.stream("GET", f"{self.endpoint.root}/models/sse") as reply:
+                async for event in EventSource(reply).aiter_sse():
+                    found = read_object(event.data, invalid="an event that is not JSON")
+                    fraction = _fraction(object_at(found, "data", "progress"))
+                    if text_at(found, "model") == model and fraction is not None and fraction > most:
+                        most = fraction
+                        on_progress(LoadProgress(fraction=most))
+
+
+def _state(entry: JsonObject) -> str:
+    return text_at(entry, "status", "value")
+
+
+def _names(entry: JsonObject) -> tuple[str, ...]:
+    return (text_at(entry, "id"), *texts_at(entry, "aliases"))
+
+
+def _fraction(progress: JsonObject) -> float | None:
+    """Return the loaded fraction of a model, from the finished stages and the fraction of the current stage."""
+    stages, value = texts_at(progress, "stages"), number_at(progress, "value")
+    current = text_at(progress, "current")
+    if value is None or current not in stages or not 0 <= value <= 1:
+        return None
+    return (stages.index(current) + value) / len(stages)

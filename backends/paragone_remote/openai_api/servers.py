@@ -1,0 +1,468 @@
+"""Identify an OpenAI-compatible server by the paths that only this kind of server has, and read what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+import shlex
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import httpx
+
+from paragone import Event, Json, ModelInfo, Queued
+from paragone.json_values import (
+    JsonObject,
+    count_at,
+    flag_at,
+    number_at,
+    object_at,
+    objects_at,
+    text_at,
+    texts_at,
+)
+from paragone.options import describe
+from paragone_remote.faults import FAULTS, await_reply, data_or_nothing, optional_data
+from paragone_remote.openai_api.loaders import context_of, upstream
+from paragone_remote.options import OpenAISampling, plain
+from paragone_remote.transport import EndpointClient, InvalidReply, Refusal
+
+_NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
+
+_OTHERS = {
+    "mirostat": 0,
+    "mirostat_mode": 0,
+    "dry_multiplier": 0,
+    "xtc_probability": 0,
+    "typical_p": 1,
+    "top_n_sigma": -1,
+    "dynatemp_range": 0,
+}
+"""Samplers of llama.cpp that no option of paragone sets, and the values that turn these samplers off."""
+
+_BUILD = re.compile(r"b\d+-([0-9a-f]{7,40})")
+"""The `build_info` of `/props`, such as `b9123-1a2b3c4` (common/build-info.cpp in llama.cpp)."""
+
+_RANDOM = 2**32 - 1
+"""LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new seed for each request."""
+
+
+def values_in_props(props: JsonObject) -> JsonObject:
+    """Return llama-server's values for options that a request does not set, from `/props`.
+
+    The token limit in `/props` is not the limit that the server's argument `-n` sets.
+    """
+    return object_at(props, "default_generation_settings", "params")
+
+
+def values_in_schema(described: JsonObject) -> JsonObject:
+    """Return llama-cpp-python's values for options that a request does not set, from `/openapi.json`.
+
+    Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
+    """
+    fields = object_at(described, "components", "schemas", "CreateChatCompletionRequest", "properties")
+    return {name: object_at(fields, name).get("default") for name in fields}
+
+
+def sampling_defaults(values: JsonObject) -> dict[str, Json]:
+    """Return the sampling options among a server's values, without the token limit."""
+    # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
+    found: dict[str, Json] = {
+        name: float(f"{value:.7g}") for name in _NUMBERS if (value := number_at(values, name)) is not None
+    }
+    if (top_k := number_at(values, "top_k")) is not None:
+        found["top_k"] = max(int(top_k), 0)
+    if values:
+        found["stop"] = []  # these servers add no stop sequences of their own
+    return found
+
+
+def sampling_facts(values: JsonObject) -> dict[str, str]:
+    """Return the standard facts (`paragone.facts`) among a server's values."""
+    known = {name: value for name in _OTHERS if (value := number_at(values, name)) is not None}
+    active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
+    facts = {"other samplers": ", ".join(active) or "none"} if known else {}
+    if isinstance(lora := values.get("lora"), list):
+        facts["LoRA adapter"] = f"{len(lora)} of the server's" if lora else "none"
+    return facts
+
+
+def seed_in(values: JsonObject) -> int | None:
+    """Return the seed that llama-server was started with; None if the server draws a seed for each request."""
+    seed = count_at(values, "seed")
+    return None if seed is None or seed >= _RANDOM else seed
+
+
+def build_in_props(props: JsonObject) -> dict[str, str]:
+    """Return the standard facts of llama-server's build in `/props`."""
+    build = _BUILD.fullmatch(plain(text_at(props, "build_info")))
+    return {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
+
+
+ServerKind: TypeAlias = Literal[
+    "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
+]
+
+_ALONE_S = 1.0
+"""Seconds in which a server can tell that it is a llama-server, before it is asked what only other servers tell."""
+
+_CHATML = (
+    "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
+    "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
+)
+"""llama-server's default template, without spaces (CHATML_TEMPLATE_SRC in its common/chat.cpp)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerProperties:
+    """A server's properties, as far as it reports them."""
+
+    kind: ServerKind = "unknown"
+    version: str = ""
+    context: int | None = None
+    """Size of the context window in tokens, if the server reports it without naming a model."""
+    routes: bool = False
+    """Whether the server has several models and describes each only on request (llama-server's router)."""
+    vision: bool | None = None
+    """Whether the model accepts images; None if unknown."""
+    template: str | None = None
+    """The chat template; empty if the model has none, None if unknown."""
+    model_file: str = ""
+    """Path of the model's file; empty if unknown."""
+    has_slots: bool = False
+    """Whether the server reports the state of its slots."""
+    seed: int | None = None
+    """The server's own seed for requests without a seed; None if the server reports none."""
+    defaults: Mapping[str, Json] = field(default_factory=dict)
+    """The server's default sampling options, as far as known, by paragone's option names."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Standard facts (`paragone.facts`) that the server reports about itself."""
+
+    @property
+    def title(self) -> str:
+        """The server's display name."""
+        name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
+        return f"{name} {self.version}".rstrip()
+
+    @property
+    def assumes_template(self) -> bool:
+        """Whether the chat template is the server's default for models without a chat template."""
+        return "".join((self.template or "").split()) == _CHATML
+
+
+async def identify(http: EndpointClient) -> ServerProperties:
+    """Identify a server. Never raises: a server that does not respond is unknown."""
+    root = http.endpoint.root
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(optional_data(http, root + "/props"))  # llama-server
+        # A llama-server would log the other requests as errors. A server that is silent is asked them all the same.
+        await asyncio.wait([first], timeout=_ALONE_S)
+        if first.done() and _is_llama_server(first.result()):
+            return _llama_server(first.result())
+        version, info, tabby, studio, swap, described = await asyncio.gather(
+            optional_data(http, root + "/version"),  # vLLM
+            optional_data(http, root + "/get_server_info"),  # SGLang
+            optional_data(http, root + "/v1/model"),  # TabbyAPI
+            optional_data(http, root + "/api/v0/models"),  # LM Studio
+            optional_data(http, root + "/running"),  # llama-swap
+            optional_data(http, root + "/openapi.json"),
+        )
+    if _is_llama_server(props := first.result()):
+        return _llama_server(props)
+    if "tokenizer_path" in info or "model_path" in info:
+        number = plain(text_at(info, "version"))
+        return ServerProperties(
+            kind="SGLang",
+            version=number,
+            context=count_at(info, "context_length") or None,
+            facts=_program_facts("SGLang", number),
+        )
+    about = object_at(described, "info")
+    if "llama.cpp Python API" in text_at(about, "title"):
+        values = values_in_schema(described)
+        return ServerProperties(
+            kind="llama-cpp-python",
+            version=plain(text_at(about, "version")),
+            defaults=sampling_defaults(values),
+            facts={"program": "llama.cpp", **sampling_facts(values)},
+        )
+    if "TabbyAPI" in text_at(about, "title") or "parameters" in tabby:
+        parameters = object_at(tabby, "parameters")
+        return ServerProperties(
+            kind="TabbyAPI",
+            context=count_at(parameters, "max_seq_len") or None,
+            vision=flag_at(parameters, "use_vision"),
+        )
+    if isinstance(studio.get("data"), list):
+        return ServerProperties(kind="LM Studio", facts=_program_facts("LM Studio"))
+    if isinstance(swap.get("running"), list):
+        return ServerProperties(kind="llama-swap")
+    if number := plain(text_at(version, "version")):
+        return ServerProperties(kind="vLLM", version=number, facts=_program_facts("vLLM", number))
+    return ServerProperties()
+
+
+async def identify_again(http: EndpointClient, server: ServerProperties) -> ServerProperties:
+    """Return the server's present properties. Servers other than llama-server are assumed unchanged."""
+    if server.kind != "llama-server" or server.routes:
+        return server
+    props = await optional_data(http, f"{http.endpoint.root}/props")
+    return _llama_server(props) if _is_llama_server(props) else ServerProperties()
+
+
+async def of_model(http: EndpointClient, server: ServerProperties, model: str) -> ServerProperties:
+    """Return the server's properties, with the properties of the loaded model `model`. Raises ParagoneError."""
+    if server.routes:
+        asked = http.get(f"{http.endpoint.root}/props", params={"model": model})
+        props = data_or_nothing(
+            await await_reply(http.endpoint, asked, model=model, seconds=http.endpoint.options.load_timeout)
+        )
+        return dataclasses.replace(_llama_server(props), routes=True)
+    if server.kind == "llama-swap":
+        props = await optional_data(http, f"{upstream(http.endpoint.root, model)}/props")
+        if _is_llama_server(props):
+            behind = _llama_server(props)
+            # Requests pass through llama-swap, which can change the settings: only the model's properties are certain.
+            return dataclasses.replace(
+                server,
+                context=behind.context,
+                vision=behind.vision,
+                template=behind.template,
+                model_file=behind.model_file,
+            )
+    if server.kind == "LM Studio":
+        described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
+        return dataclasses.replace(server, context=context_of(described, model))
+    return server
+
+
+async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
+    """List the server's models. Raises ParagoneError."""
+    listed = await await_reply(http.endpoint, _listed(http))
+    return tuple(_info(entry) for item in listed if text_at(entry := object_at(item), "id").strip())
+
+
+async def _listed(http: EndpointClient) -> Sequence[Json]:
+    listed = data_or_nothing(await http.get(f"{http.endpoint.url}/models")).get("data")
+    if not isinstance(listed, list):
+        raise InvalidReply("a reply that is not a list of models")
+    return listed
+
+
+def _info(entry: JsonObject) -> ModelInfo:
+    model = entry["id"]
+    name = plain(text_at(entry, "id"))
+    meta = object_at(entry, "meta")  # llama-server's
+    context = (
+        count_at(entry, "max_model_len")  # vLLM, SGLang
+        or count_at(entry, "loaded_context_length")  # LM Studio
+        or count_at(entry, "max_context_length")
+        or count_at(meta, "n_ctx_train")
+        or None
+    )
+    return ModelInfo(
+        model=name,
+        name=name,
+        size=count_at(meta, "size"),
+        quantization=plain(text_at(entry, "quantization"))
+        or _file_type(plain(text_at(meta, "ftype")))
+        or None,
+        architecture=plain(text_at(entry, "arch")) or None,
+        parameters=count_at(meta, "n_params") or None,
+        context=context,
+        problem="" if name == model else "Its name has unprintable characters.",
+    )
+
+
+_FILE_TYPES = {"Q2_K - Medium": "Q2_K", "MXFP4 MoE": "MXFP4", "IQ3_S mix - 3.66 bpw": "IQ3_M"}
+
+
+def _file_type(named: str) -> str:
+    """Return the standard name of a quantization from llama-server's name, such as `Q4_K - Medium`; empty if unknown.
+
+    The names are those of llama_ftype_name in llama.cpp's llama-model-loader.cpp.
+    """
+    named = named.removeprefix("(guessed) ").removeprefix("all ")
+    name, _, size = named.partition(" - ")
+    if named in _FILE_TYPES:
+        return _FILE_TYPES[named]
+    if size in ("Small", "Medium", "Large"):
+        return f"{name}_{size[0]}"
+    return "" if name.startswith("unknown") else name
+
+
+def _program_facts(program: str, version: str = "") -> dict[str, str]:
+    return {"program": program} | ({"version": version} if version else {})
+
+
+def _is_llama_server(props: JsonObject) -> bool:
+    return "default_generation_settings" in props or "total_slots" in props
+
+
+def _llama_server(props: JsonObject) -> ServerProperties:
+    settings = object_at(props, "default_generation_settings")
+    values = values_in_props(props)
+    return ServerProperties(
+        kind="llama-server",
+        version=plain(text_at(props, "build_info")),
+        context=count_at(settings, "n_ctx") or count_at(props, "n_ctx") or None,
+        routes=text_at(props, "role") == "router",
+        vision=flag_at(props, "modalities", "vision"),
+        template=text_at(props, "chat_template") if "chat_template" in props else None,
+        model_file=plain(text_at(props, "model_path")),
+        has_slots=flag_at(props, "endpoint_slots") is not False,
+        seed=seed_in(values),
+        defaults=sampling_defaults(values),
+        facts={**build_in_props(props), **sampling_facts(values)},
+    )
+
+
+_NAMED = 5
+"""Largest number of models to name in a message."""
+
+
+def identity_of(
+    model: str, listed: Sequence[ModelInfo], server: ServerProperties, *, answered_as: str = ""
+) -> dict[str, str]:
+    """Return the known properties of the server and of the model.
+
+    `listed` are the server's models. `answered_as` is the model name in the server's answers. Many servers answer
+    with a longer name or an alias, so another name is reported only if the server lists a model with that name.
+    """
+    names = [info.model for info in listed]
+    entry = next((info for info in listed if info.model == model), None)
+    known: dict[str, object] = {"server": server.title}
+    if entry is None:
+        known["model"] = f"missing now (the server has: {', '.join(names[:_NAMED]) or 'none'})"
+    else:
+        known["model"] = answered_as if answered_as in names else model
+        size = f"{entry.size:,} bytes" if entry.size else None
+        known |= {"model size": size, "quantization": entry.quantization}
+    known |= {"model file": server.model_file, "context": server.context}
+    if server.template:
+        digest = hashlib.sha256(server.template.encode("utf-8", "surrogatepass")).hexdigest()
+        known["chat template"] = f"one with the digest {digest[:8]}"
+    return {name: str(value) for name, value in known.items() if value}
+
+
+_FLAG = re.compile(r"--?[a-zA-Z]")
+_OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|token|password)\S*)")
+"""Arguments that name the model or the address, or are secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How the server of a model was launched, as far as that is known."""
+
+    arguments: tuple[str, ...] = ()
+    """The server's arguments without the model, addresses and secrets, each with its values; empty if unknown."""
+    by_llama_swap: bool = False
+    """Whether llama-swap forwards the requests. llama-swap may change requests unnoticed (`setParams`, `stripParams`)."""
+
+
+async def find_launch(http: EndpointClient, model: str) -> Launch:
+    """Return how the server of a loaded model was launched. Never raises."""
+    listed = await optional_data(http, f"{http.endpoint.url}/models")
+    entry = next((item for item in objects_at(listed, "data") if item.get("id") == model), {})
+    if plain(text_at(entry, "owned_by")) == "llama-swap":
+        running = await optional_data(http, f"{http.endpoint.root}/running")
+        entry = next((item for item in objects_at(running, "running") if item.get("model") == model), {})
+        return Launch(arguments=_shown(_split(text_at(entry, "cmd"))), by_llama_swap=True)
+    return Launch(arguments=_shown(texts_at(entry, "status", "args")))
+
+
+def _shown(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments after the program, without arguments that name the model or an address, or are secret."""
+    return tuple(shlex.join(group) for group in _groups(command[1:]) if not _OWN.fullmatch(group[0]))
+
+
+def _groups(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Yield each flag with its values."""
+    group: list[str] = []
+    for argument in arguments:
+        if _FLAG.match(argument) and group:
+            yield group
+            group = []
+        name, equals, value = argument.partition("=")
+        group += [name, value] if equals and _FLAG.match(argument) else [argument]
+    if group:
+        yield group
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command, comments=True)
+    except ValueError:
+        return command.split()
+
+
+FINGERPRINT = "fp_ollama"
+"""The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
+
+
+async def context_in_use(http: EndpointClient, model: str) -> int | None:
+    """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
+    reply = await http.get(f"{http.endpoint.root}/api/ps")
+    found = data_or_nothing(reply)
+    wanted = {model, f"{model}:latest"}
+    sizes = [
+        count_at(entry, "context_length")
+        for entry in objects_at(found, "models")
+        if text_at(entry, "name") in wanted
+    ]
+    return sizes[0] if sizes else None
+
+
+_POLL_S = 1.0
+"""Seconds to wait for an event before the slots are requested, and between two requests for the slots."""
+
+
+class SlotsQuery:
+    """Requests the state of a server's slots, until the server refuses such a request."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, *, offered: bool) -> None:
+        """Create a query. `url` is the URL of the slots; `offered` says whether the server offers this URL."""
+        self._http = http
+        self._url = url
+        self._offered = offered
+
+    async def all_busy(self) -> bool:
+        """Whether all slots process requests. False if unknown. Raises nothing but cancellation."""
+        if not self._offered:
+            return False
+        try:
+            found = json.loads((await self._http.get(self._url)).text)
+        except FAULTS as error:
+            self._offered = not isinstance(error, Refusal)
+            return False
+        except (ValueError, RecursionError):
+            return False
+        slots = objects_at(found)
+        return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
+
+
+async def with_queue(
+    events: AsyncGenerator[Event, None], all_busy: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Event, None]:
+    """Yield the events. Before the first event, yield Queued about once a second while the server is `all_busy`."""
+    first = asyncio.ensure_future(anext(events, None))
+    try:
+        while not first.done():
+            await asyncio.wait({first}, timeout=_POLL_S)
+            if not first.done() and await all_busy() and not first.done():
+                yield Queued(time=time.monotonic())
+        event = first.result()
+    finally:
+        if not first.done():
+            first.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await first
+    while event is not None:
+        yield event
+        event = await anext(events, None)

@@ -1,0 +1,206 @@
+"""Read JSON of other programs, where a value can be missing or have another type, and check JSON schemas."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from paragone.errors import InputError
+from paragone.files import option_text
+from paragone.wire import Json
+
+__all__ = [
+    "JsonObject",
+    "check_inline_schema",
+    "count_at",
+    "duration_at",
+    "flag_at",
+    "list_at",
+    "number_at",
+    "object_at",
+    "objects_at",
+    "read_schema",
+    "text_at",
+    "texts_at",
+    "value_at",
+]
+
+
+JsonObject: TypeAlias = Mapping[str, Json]
+
+_OBJECT, _LIST = (dict, Mapping), (list, Sequence)
+"""Types of objects and lists. Python's own types come first, because `isinstance` is slower for abstract classes, and these checks run for each token of a server."""
+_LARGEST = 2**53
+"""Largest count. Larger counts are implausible, and many JSON parsers lose the last digits of such numbers."""
+_LONGEST_S = 1e9
+"""Longest plausible duration in seconds: about 30 years."""
+
+
+def value_at(data: Json, *path: str) -> Json:
+    """Return the value at a path; None without a value."""
+    for name in path:
+        data = data.get(name) if isinstance(data, _OBJECT) else None
+    return data
+
+
+def text_at(data: Json, *path: str) -> str:
+    """Return the text at a path; an empty text for any other value."""
+    found = value_at(data, *path)
+    return found if isinstance(found, str) else ""
+
+
+def texts_at(data: Json, *path: str) -> tuple[str, ...]:
+    """Return the texts in the list at a path."""
+    return tuple(item for item in list_at(data, *path) if isinstance(item, str))
+
+
+def flag_at(data: Json, *path: str) -> bool | None:
+    """Return the boolean at a path; None for any other value."""
+    found = value_at(data, *path)
+    return found if isinstance(found, bool) else None
+
+
+def number_at(data: Json, *path: str) -> float | None:
+    """Return the finite number at a path; None for any other value, such as NaN and infinity, which Python's parser accepts."""
+    found = value_at(data, *path)
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    try:
+        number = float(found)
+    except OverflowError:  # a whole number in JSON may have any length
+        return None
+    return number if math.isfinite(number) else None
+
+
+def duration_at(data: Json, *path: str, unit: float) -> float | None:
+    """Return the duration at a path in seconds, rounded to nanoseconds; None for any implausible value.
+
+    `unit` is the unit of the value in seconds.
+    """
+    found = number_at(data, *path)
+    if found is None or not 0 <= found * unit <= _LONGEST_S:
+        return None
+    return round(found * unit, 9)
+
+
+def count_at(data: Json, *path: str) -> int | None:
+    """Return the whole number at a path, from 0 to 2⁵³; None for any other value."""
+    found = value_at(data, *path)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _LARGEST:
+        return None
+    return found
+
+
+def object_at(data: Json, *path: str) -> JsonObject:
+    """Return the object at a path; an empty object for any other value."""
+    found = value_at(data, *path)
+    return found if isinstance(found, _OBJECT) else {}
+
+
+def list_at(data: Json, *path: str) -> Sequence[Json]:
+    """Return the list at a path; an empty list for any other value."""
+    found = value_at(data, *path)
+    return found if isinstance(found, _LIST) and not isinstance(found, str) else ()
+
+
+def objects_at(data: Json, *path: str) -> list[JsonObject]:
+    """Return the objects in the list at a path."""
+    return [item for item in list_at(data, *path) if isinstance(item, _OBJECT)]
+
+
+_LONGEST = 1 << 20
+"""Largest number of characters of a schema. Engines compile the whole schema before they answer."""
+
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+
+_SCHEMA = (
+    "additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then",
+    "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
+"""Keywords whose value is a schema."""
+
+_SCHEMA_LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
+"""Keywords whose value is a list of schemas."""
+
+_TABLE = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+"""Keywords whose value has a schema for each name."""
+
+
+def read_schema(value: str) -> dict[str, Json]:
+    """Return the schema that the option's value contains, or, for `@PATH`, that the file contains.
+
+    Raises InputError if the text is not JSON, or the JSON cannot be a schema.
+    """
+    return _parsed(option_text(value, "json_schema"))
+
+
+def check_inline_schema(value: str | None) -> None:
+    """Check a schema that is written in the option's value; ignore a file. Raises InputError."""
+    if value is not None and not value.startswith("@"):
+        _parsed(value)
+
+
+def _parsed(text: str) -> dict[str, Json]:
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"The JSON schema is {len(text):,} characters long.",
+            hint="A schema may have at most a million characters.",
+        )
+    try:
+        schema: Json = json.loads(text)
+        if not isinstance(schema, dict):
+            raise InputError(
+                "The option 'json_schema' is not a JSON object.",
+                hint='A schema looks like {"type": "object", "properties": {"name": {"type": "string"}}}.',
+            )
+        fault = next(_faults(schema, ""), "")
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"The option 'json_schema' is not JSON: {error}.",
+            hint="Write the JSON itself, or @PATH of a file.",
+        ) from error
+    if fault:
+        raise InputError(f"The option 'json_schema' is not a JSON schema: {fault}.")
+    return schema
+
+
+def _faults(schema: Json, path: str) -> Iterator[str]:
+    """Yield the faults of a JSON schema: types that do not exist, and values of the wrong kind."""
+    if isinstance(schema, bool):  # every value matches the schema `true`, and no value matches `false`
+        return
+    if not isinstance(schema, dict):
+        yield f"{path or 'it'} must be an object"
+        return
+    types = schema.get("type")
+    for kind in types if isinstance(types, list) else [] if types is None else [types]:
+        if kind not in _TYPES:
+            yield f"there is no type {_shown(kind)} ({_join(path, 'type')}); the types are {', '.join(_TYPES)}"
+    required = schema.get("required", [])
+    if not (isinstance(required, list) and all(isinstance(name, str) for name in required)):
+        yield f"{_join(path, 'required')} must be a list of names"
+    for keyword, value in schema.items():
+        place = _join(path, keyword)
+        if keyword in _TABLE:
+            if isinstance(value, dict):
+                for name, part in value.items():
+                    yield from _faults(part, _join(place, name))
+            else:
+                yield f"{place} must be an object"
+        elif keyword in _SCHEMA_LIST or (keyword == "items" and isinstance(value, list)):
+            if isinstance(value, list):
+                for index, part in enumerate(value):
+                    yield from _faults(part, _join(place, str(index)))
+            else:
+                yield f"{place} must be a list"
+        elif keyword in _SCHEMA:
+            yield from _faults(value, place)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}"[:80] if path else name[:80]
+
+
+def _shown(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)[:40]

@@ -1,1 +1,0 @@
-"""The addresses that engines contact, and none while paragone is offline."""

@@ -1,0 +1,416 @@
+"""Checks of runs: events, counts, settings, ways to end a run early, and invalid input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from paragone.backend import Backend
+from paragone.errors import ContextOverflow, InputError, ParagoneError
+from paragone.events import Caution, Event, PromptProgress, RunSettings, Token
+from paragone.options import build, describe
+from paragone.requests import Message, OpenRequest, RunRequest
+from paragone.testing.opening import ignore
+from paragone.testing.runs import (
+    COUNTING,
+    Sampling,
+    asked,
+    check_error,
+    events_of,
+    finish_of,
+    needs,
+    refused,
+    text_of,
+    tokens_of,
+    within,
+    words,
+)
+from paragone.testing.subject import CheckedRun, ConformanceFixtures, Subject
+from paragone.wire import Json
+
+LIMITS = (1, 2, 3, 4)
+"""Values of max_tokens to test."""
+
+NAMES, AGES = ["Ada", "Grace"], [36, 85]
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"name": {"enum": NAMES}, "age": {"enum": AGES}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+)
+"""A JSON schema that short answers follow."""
+
+
+class AnswerChecks(ConformanceFixtures):
+    """Runs that are not stopped."""
+
+    async def test_events_come_in_order(self, subject: Subject) -> None:
+        """A run yields prompt progress, then tokens, then one Finish, each with its time."""
+        started = time.monotonic()
+        events = await subject.answer(subject.asked())
+        times = [event.time for event in events if not isinstance(event, Caution | RunSettings)]
+        assert started <= times[0] <= times[-1] <= time.monotonic(), (
+            "event times must be values of time.monotonic() when the event happens"
+        )
+
+    async def test_usage_agrees_with_the_events(self, subject: Subject) -> None:
+        """The token counts of the prompt, the cache and the answer agree with the events."""
+        events = await subject.answer(subject.asked("Say hello to everyone."))
+        usage = finish_of(events).usage
+        prompt, cached, completion = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        assert prompt is None or prompt > 0, f"{prompt} prompt tokens"
+        assert cached is None or 0 <= cached <= (prompt or cached), (
+            f"{cached} cached tokens, but {prompt} prompt tokens"
+        )
+        for event in events:
+            if isinstance(event, PromptProgress) and prompt is not None:
+                assert event.total == prompt, (
+                    f"prompt progress counts {event.total} tokens, usage counts {prompt}"
+                )
+        if completion is not None:
+            tokens = tokens_of(events)
+            whole = [token for token in tokens if token.id is not None]
+            if whole:  # some engines count the token that ends the answer
+                assert completion - len(whole) in (0, 1), (
+                    f"{len(whole)} tokens were sent, usage counts {completion}"
+                )
+            pieces = [token for token in tokens if token.text]
+            assert whole or completion >= len(pieces), (
+                f"{len(pieces)} pieces were sent, usage counts {completion} tokens"
+            )
+
+    async def test_timings_fit_in_the_run(self, subject: Subject) -> None:
+        """The durations that the engine reports are in seconds and not longer than the run."""
+        started = time.monotonic()
+        timings = finish_of(await subject.answer(subject.asked())).timings
+        took = time.monotonic() - started
+        durations = [seconds for seconds in (timings.prefill_s, timings.decode_s) if seconds is not None]
+        assert all(seconds >= 0 for seconds in durations), f"a negative duration: {timings}"
+        assert sum(durations) <= 1.1 * took + 0.1, f"{timings}, but the run took {took:.3f} s"
+
+    async def test_an_answer_can_be_limited(self, subject: Subject) -> None:
+        """The option `max_tokens`, if any, ends the answer, and the reason of the Finish is `length`."""
+        needs(subject.has_option("max_tokens"), "the backend has no sampling option max_tokens")
+        cut = False
+        full = 0
+        for limit in LIMITS:
+            events = await subject.complete(subject.asked(COUNTING, {"max_tokens": limit}))
+            finish = finish_of(events)
+            pieces = len([token for token in tokens_of(events) if token.text])
+            counted = finish.usage.completion_tokens
+            assert pieces <= limit, f"{pieces} pieces were sent, max_tokens is {limit}"
+            if finish.reason == "length":
+                cut = True
+                assert counted in (None, limit), f"max_tokens is {limit}, usage counts {counted} tokens"
+            elif max(pieces, counted or 0) >= limit:
+                full += 1
+        # A model may end an answer on its own, but not every time exactly at the limit.
+        assert full < len(LIMITS), "answers that reach max_tokens end with 'stop' instead of 'length'"
+        needs(cut, "the model ends its answers before max_tokens is reached")
+
+    async def test_a_json_schema_is_followed(self, subject: Subject) -> None:
+        """The option `json_schema`, if any, makes answers follow the schema. An invalid schema raises InputError."""
+        needs(subject.has_option("json_schema"), "the backend has no sampling option json_schema")
+        for wrong in ("{", "[]", '{"type": "text"}'):
+            with pytest.raises(InputError) as refused:
+                await subject.run(subject.asked(also={"json_schema": wrong}))
+            check_error(refused.value)
+        events = await subject.answer(
+            subject.asked("Describe a woman.", {"json_schema": SCHEMA, "max_tokens": 100})
+        )
+        answer = text_of(events)
+        try:
+            found = json.loads(answer)
+        except ValueError:
+            found = None
+        fits = isinstance(found, dict) and found.get("name") in NAMES and found.get("age") in AGES
+        assert fits, f"the answer does not follow the JSON schema: {answer!r}"
+
+    async def test_every_kind_of_message_is_taken(self, subject: Subject) -> None:
+        """A conversation can have a system message and earlier turns with thinking."""
+        messages = (
+            Message(role="system", text="You are brief."),
+            Message(role="user", text="What is one and one?"),
+            Message(role="assistant", text="Two.", thinking="They want a sum."),
+            Message(role="user", text="And two and two?"),
+        )
+        await subject.answer(RunRequest(messages=messages, sampling=subject.sampling))
+
+    async def test_an_answer_is_continued(self, subject: Subject) -> None:
+        """With the capability `continues`, the answer continues a final assistant message.
+
+        Without this capability, the run raises an InputError, or begins a new answer.
+        """
+        begun = "One, two, three,"
+        messages = (
+            Message(role="user", text="Count from one to ten, in words."),
+            Message(role="assistant", text=begun),
+        )
+        run = subject.complete(RunRequest(messages=messages, sampling=subject.sampling))
+        if not subject.able.continues:
+            try:
+                await run
+            except InputError as error:
+                check_error(error)
+            return
+        events = await run
+        codes = [event.code for event in events if isinstance(event, Caution)]
+        assert "may-not-continue" not in codes, "the backend declares `continues`, and warns"
+        prompts = [event.prompt for event in events if isinstance(event, RunSettings) and event.prompt]
+        assert all(prompt.endswith(begun) for prompt in prompts), (
+            f"the prompt ends with {prompts[0][-40:]!r}, and not with the text to continue"
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Grüße, 你好, שלום, नमस्ते.",
+            "👩‍👩‍👧 🇮🇹 e\u0301 \u202etorn\u202c",
+            "<|im_end|> </s> [INST] {{ 1 }} \t\n%s",
+        ],
+        ids=["languages", "clusters", "markup"],
+    )
+    async def test_any_text_is_accepted(self, subject: Subject, text: str) -> None:
+        """A prompt can contain any script, and text that looks like markup or control tokens."""
+        await subject.answer(subject.asked(text))
+
+    async def test_a_seed_reproduces_an_answer(self, subject: Subject) -> None:
+        """With the capability `seed`, two cold runs with the same seed give the same answer."""
+        needs(subject.able.seed and subject.has_option("seed"), "the backend does not declare `seed`")
+        request = subject.asked("Tell me of the sea.", {"seed": 7}, cold=True)
+        first = await subject.answer(request)
+        await subject.answer(subject.asked("And now of the sky.", {"seed": 8}))
+        again = await subject.answer(request)
+        assert text_of(again) == text_of(first)
+
+    async def test_a_cold_run_reuses_nothing(self, subject: Subject) -> None:
+        """A cold run of a local engine processes its whole prompt."""
+        needs(subject.able.local, "the backend is not local")
+        await subject.answer(subject.asked())
+        events = await subject.answer(subject.asked(cold=True))
+        assert finish_of(events).usage.cached_tokens in (None, 0)
+        assert all(event.cached == 0 for event in events if isinstance(event, PromptProgress))
+
+    async def test_the_event_loop_is_not_blocked(self, subject: Subject) -> None:
+        """A run does not block the event loop while it waits for the model."""
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        async def turns_while_it_answers() -> int:
+            before = turns
+            await events_of(subject.engine.run(subject.asked()))
+            return turns - before
+
+        task = asyncio.create_task(others())
+        try:
+            taken = await subject.within("an answer", turns_while_it_answers())
+        finally:
+            task.cancel()
+        assert taken, "the backend blocks the event loop during the answer"
+
+
+class ReportChecks(ConformanceFixtures):
+    """The RunSettings event, for engines that report it."""
+
+    async def test_a_run_reports_its_settings(self, subject: Subject) -> None:
+        """A run reports values of the backend's options, including the values that the request sets."""
+        settings = settings_of(await subject.answer(subject.asked()))
+        assert not subject.able.seed or settings.seed is not None, (
+            "the backend declares `seed`, but reports none"
+        )
+        assert settings.prompt_ids is None, "prompt_ids were not requested"
+        assert settings.threads is None or settings.threads > 0, f"{settings.threads} threads"
+        reported = settings.sampling or {}
+        options = subject.backend.sampling
+        names = {info.name for info in describe(options)}
+        assert reported.keys() <= names, f"unknown options: {sorted(reported.keys() - names)}"
+        values, wanted = build(options, reported), build(options, subject.sampling)
+        for name in subject.sampling.keys() & reported.keys():
+            assert getattr(values, name) == getattr(wanted, name), (
+                f"{name!r} was requested with another value"
+            )
+        if "seed" in reported and settings.seed is not None:
+            assert reported["seed"] == settings.seed, (
+                f"different seeds: {reported['seed']} in sampling, {settings.seed} in seed"
+            )
+
+    async def test_the_reported_seed_reproduces_the_answer(self, subject: Subject) -> None:
+        """A cold run with the reported seed gives the same answer."""
+        needs(subject.able.seed, "the backend does not declare `seed`")
+        assert subject.has_option("seed"), (
+            "a backend that declares `seed` needs a sampling option of that name"
+        )
+        free = {name: value for name, value in subject.sampling.items() if name != "seed"}
+        request = dataclasses.replace(subject.asked("Tell me of the sea.", cold=True), sampling=free)
+        first = await subject.answer(request)
+        seed = settings_of(first).seed
+        assert seed is not None, "the backend declares `seed`, but reports none"
+        again = dataclasses.replace(request, sampling={**free, "seed": seed})
+        assert text_of(await subject.answer(again)) == text_of(first), (
+            f"the seed {seed} does not reproduce the answer"
+        )
+
+    async def test_prompt_ids_come_on_request(self, subject: Subject) -> None:
+        """The reported text and ids of the prompt, if any, equal the results of `tokenize`."""
+        request = dataclasses.replace(subject.asked(), prompt_ids=True)
+        settings = settings_of(await subject.answer(request))
+        if not subject.able.tokenize:
+            return
+        tokenized = await subject.prompt_of(request)
+        if settings.prompt is not None and tokenized.text is not None:
+            assert settings.prompt == tokenized.text
+        if settings.prompt_ids is not None:
+            assert settings.prompt_ids == tokenized.ids
+
+    async def test_a_plain_text_is_continued(self, subject: Subject) -> None:
+        """A run without messages continues the plain text, without a chat template."""
+        needs(subject.able.plain_text, "the backend does not declare `plain_text`")
+        request = RunRequest(
+            messages=(), text="The sea is deep, and", sampling=subject.sampling, prompt_ids=True
+        )
+        settings = settings_of(await subject.answer(request))
+        if settings.prompt is not None:
+            assert settings.prompt == request.text, f"the prompt is {settings.prompt!r}"
+        if settings.prompt_ids is not None and subject.able.tokenize:
+            ids = await subject.ids_of(request.text)
+            assert settings.prompt_ids == ids, "the prompt is not the plain text"
+
+    async def test_tokens_are_continued(self, subject: Subject) -> None:
+        """A run without messages and text continues the given tokens, and the engine adds no tokens."""
+        needs(
+            subject.able.token_ids and subject.able.tokenize,
+            "the backend does not accept token ids, or does not tokenize",
+        )
+        ids = await subject.ids_of("The sea is deep, and")
+        request = RunRequest(messages=(), ids=ids, sampling=subject.sampling, prompt_ids=True)
+        events = await subject.answer(request)
+        settings = settings_of(events)
+        assert settings.prompt_ids in (None, ids), "the prompt is not the given tokens"
+        assert finish_of(events).usage.prompt_tokens in (None, len(ids))
+
+
+def settings_of(events: Sequence[Event]) -> RunSettings:
+    """Return the settings that a run reported; empty settings if it reported none."""
+    return next((event for event in events if isinstance(event, RunSettings)), RunSettings())
+
+
+class StoppingChecks(ConformanceFixtures):
+    """Calling `stop`, closing the stream, and cancelling the task."""
+
+    async def test_stop_ends_a_run(self, subject: Subject, long_sampling: Sampling) -> None:
+        """A run that is stopped during its answer ends with a Finish whose reason is `cancelled`."""
+        await subject.stops(lambda: subject.engine.run(asked(COUNTING, long_sampling)), tokens=3)
+
+    async def test_stop_ends_a_run_at_its_start(self, subject: Subject, long_sampling: Sampling) -> None:
+        """A run that is stopped at its first event, during a long prompt, ends with the reason `cancelled`."""
+        room = subject.engine.loaded.context if subject.able.local else None
+        text = words(min(3000, room // 3) if room else 100)
+        request = asked(f"{COUNTING} {text}", long_sampling)
+        await subject.stops(lambda: subject.engine.run(request), tokens=0)
+
+    async def test_stop_without_a_run_does_nothing(self, subject: Subject) -> None:
+        """`stop` without a run has no effect on the next run."""
+        await within(self.grace, "stopping nothing", subject.engine.stop())
+        await subject.still_answers()
+
+    async def test_closing_the_stream_stops_the_engine(
+        self, subject: Subject, long_sampling: Sampling
+    ) -> None:
+        """Closing the generator of a run stops the run."""
+
+        async def leave() -> float:
+            async with contextlib.aclosing(subject.engine.run(asked(COUNTING, long_sampling))) as stream:
+                async for event in stream:
+                    if isinstance(event, Token):
+                        break
+                left = time.monotonic()
+            return time.monotonic() - left
+
+        took = await subject.within("leaving a run", leave())
+        assert took <= self.grace, f"closing the stream took {took:.1f} seconds"
+        await subject.still_answers()
+
+    async def test_cancelling_the_task_stops_the_engine(
+        self, subject: Subject, long_sampling: Sampling
+    ) -> None:
+        """A task that is cancelled while it waits for an event of a run ends soon with CancelledError."""
+
+        async def cancel(run: CheckedRun) -> bool:
+            run.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await within(self.grace, "ending a cancelled run", run.task)
+            assert run.task.cancelled(), "run() did not pass on CancelledError"
+            return True
+
+        request = asked(COUNTING, long_sampling)
+        await subject.interrupted(lambda: subject.engine.run(request), 3, cancel)
+
+
+NO_VALUE: Json = {"no": "option"}
+"""A value that every option must refuse."""
+
+
+class RefusalChecks(ConformanceFixtures):
+    """Invalid options, models and prompts."""
+
+    async def test_an_unknown_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+        """The error for an unknown load option contains its name."""
+        await self.refuses_to_open(backend, opening, "no_such_option", 1)
+
+    async def test_a_bad_option_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+        """The error for an invalid value of a load option contains the option's name."""
+        for info in describe(backend.load_options)[:1]:
+            await self.refuses_to_open(backend, opening, info.name, NO_VALUE)
+
+    async def test_an_unknown_model_is_refused(self, backend: Backend, opening: OpenRequest) -> None:
+        """The error for an unknown model contains its name."""
+        wrong = dataclasses.replace(opening, model="no-such-model")
+        work = backend.open(wrong, ignore)
+        await refused(within(self.patience, "refusing to open", work), "no-such-model", kind=ParagoneError)
+
+    async def test_an_unknown_sampling_option_is_refused(self, subject: Subject) -> None:
+        """The error for an unknown sampling option contains its name, and the engine still works."""
+        await self.refuses_to_run(subject, "no_such_option", 1)
+        await subject.still_answers()
+
+    async def test_a_bad_sampling_option_is_refused(self, subject: Subject) -> None:
+        """The error for an invalid sampling value contains the option's name, and the engine still works."""
+        for info in describe(subject.backend.sampling):
+            await self.refuses_to_run(subject, info.name, NO_VALUE)
+        await subject.still_answers()
+
+    async def test_a_prompt_beyond_the_context_is_refused(self, subject: Subject) -> None:
+        """A local engine refuses a prompt that is too long, and does not cut it. The error reports the prompt's length."""
+        context = subject.engine.loaded.context or 0
+        needs(subject.able.local and context > 0, "the backend is not local, or its context is unknown")
+        request = subject.asked(words(context + 1))
+        error = await refused(subject.run(request, "refusing the prompt"), kind=ContextOverflow)
+        assert error.context == context
+        assert error.tokens >= context, f"ContextOverflow for {error.tokens} tokens, which fit in {context}"
+        if subject.able.tokenize:
+            assert error.tokens == len((await subject.prompt_of(request)).ids)
+        await subject.still_answers()
+
+    async def refuses_to_open(self, backend: Backend, opening: OpenRequest, name: str, value: Json) -> None:
+        """Check that opening with this value of an option raises an InputError that names the option."""
+        wrong = dataclasses.replace(opening, options={**opening.options, name: value})
+        work = backend.open(wrong, ignore)
+        await refused(within(self.patience, "refusing to open", work), name, kind=InputError)
+
+    async def refuses_to_run(self, subject: Subject, name: str, value: Json) -> None:
+        """Check that a run with this value of an option raises an InputError that names the option."""
+        work = subject.run(subject.asked("Hello?", {name: value}), "refusing to run")
+        await refused(work, name, kind=InputError)

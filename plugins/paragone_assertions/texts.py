@@ -1,0 +1,256 @@
+"""Assertions about the text of an answer: `contains`, `equals`, `regex`, `length` and `number`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from paragone import InputError, Options, option
+from paragone.assertions import Answer, Assertion, Judge, NoVerdict, Verdict
+from paragone.texts import quoted
+from paragone_assertions.limited import LimitedAssertion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainsOptions(Options):
+    """The options of `contains`."""
+
+    value: tuple[str, ...] = option(
+        (), "The text, or a list of texts; by default the expected answer of the prompt."
+    )
+    match: Literal["all", "any"] = option(
+        "all", "Whether the answer must contain all texts of a list, or any."
+    )
+    ignore_case: bool = option(False, "Whether upper and lower case are the same.")
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a text that every answer contains."""
+        if "" in self.value:
+            raise InputError(
+                "The option 'value' of the assertion 'contains' cannot be empty.",
+                hint="Every answer contains the empty text.",
+            )
+
+
+class Contains(Assertion[ContainsOptions]):
+    """Searches the answer for texts."""
+
+    name = "contains"
+    summary = "The answer contains this text, or all or any of these texts."
+    options = ContainsOptions
+
+    def check_expected(self, expected: str | None, options: ContainsOptions) -> None:
+        """Raise InputError if neither the option `value` nor the prompt has a text to search for."""
+        if not options.value and not expected:
+            raise InputError(
+                "The assertion 'contains' has nothing to search for.",
+                hint="Give it a 'value', or the prompt an 'expected'.",
+            )
+
+    async def check(self, answer: Answer, options: ContainsOptions, judge: Judge) -> Verdict:
+        """Search the answer."""
+        wanted = options.value or ((answer.expected or "").strip(),)
+        text = answer.text.casefold() if options.ignore_case else answer.text
+        found = [each for each in wanted if (each.casefold() if options.ignore_case else each) in text]
+        passed = bool(found) if options.match == "any" else len(found) == len(wanted)
+        if found and (passed or options.match == "any"):
+            reason = f"The answer contains {', '.join(map(quoted, found))}."
+        else:
+            missing = [each for each in wanted if each not in found]
+            reason = f"The answer does not contain {', '.join(map(quoted, missing))}."
+        score = len(found) / len(wanted) if len(wanted) > 1 else None
+        return Verdict(passed=passed, reason=reason, score=score)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualsOptions(Options):
+    """The options of `equals`."""
+
+    value: str | None = option(None, "The text; by default the expected answer of the prompt.")
+    ignore_case: bool = option(False, "Whether upper and lower case are the same.")
+
+
+class Equals(Assertion[EqualsOptions]):
+    """Compares the answer with a text. White space around the answer and around the text is ignored."""
+
+    name = "equals"
+    summary = "The answer is this text, apart from white space around it."
+    options = EqualsOptions
+
+    def check_expected(self, expected: str | None, options: EqualsOptions) -> None:
+        """Raise InputError if neither the option `value` nor the prompt has a text to compare with."""
+        if expected is None and options.value is None:
+            raise InputError(
+                "The assertion 'equals' has nothing to compare with.",
+                hint="Give it a 'value', or the prompt an 'expected'.",
+            )
+
+    async def check(self, answer: Answer, options: EqualsOptions, judge: Judge) -> Verdict:
+        """Compare the answer."""
+        wanted = (options.value if options.value is not None else answer.expected or "").strip()
+        text = answer.text.strip()
+        passed = text == wanted or (options.ignore_case and text.casefold() == wanted.casefold())
+        relation = "is" if passed else "is not"
+        return Verdict(passed=passed, reason=f"The answer {quoted(text)} {relation} {quoted(wanted)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegexOptions(Options):
+    """The options of `regex`."""
+
+    pattern: str = option(
+        "",
+        "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raise InputError if the pattern is missing or invalid."""
+        if not self.pattern:
+            raise InputError("The assertion 'regex' has no 'pattern'.", hint="Give it one.")
+        try:
+            re.compile(self.pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InputError(
+                f"The pattern {quoted(self.pattern)} is not a valid regular expression: {error}.",
+                hint="See https://docs.python.org/3/library/re.html.",
+            ) from error
+
+
+class Regex(LimitedAssertion[RegexOptions]):
+    """Searches the answer in a process, which is killed if the search takes too long."""
+
+    name = "regex"
+    summary = "A regular expression matches somewhere in the answer."
+    options = RegexOptions
+
+    async def check(self, answer: Answer, options: RegexOptions, judge: Judge) -> Verdict:
+        """Search the answer. Raises NoVerdict if the search takes too long."""
+        result = await self._process.run({"job": "search", "pattern": options.pattern, "text": answer.text})
+        found = result["found"]
+        if not isinstance(found, str):
+            return Verdict(passed=False, reason=f"{quoted(options.pattern)} matches nothing in the answer.")
+        return Verdict(passed=True, reason=f"{quoted(options.pattern)} matches {quoted(found)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthOptions(Options):
+    """The options of `length`: bounds, both inclusive."""
+
+    unit: Literal["characters", "words", "tokens"] = option(
+        "words",
+        "What is counted. Words are separated by white space; tokens include thinking.",
+    )
+    minimum: int | None = option(None, "Smallest length.", minimum=0)
+    maximum: int | None = option(None, "Largest length.", minimum=0)
+
+    def __post_init__(self) -> None:
+        """Raise InputError if no bound is set."""
+        if self.minimum is None and self.maximum is None:
+            raise InputError(
+                "The assertion 'length' has no bound.", hint="Give it a 'minimum' or a 'maximum'."
+            )
+
+
+class Length(Assertion[LengthOptions]):
+    """Counts the characters, words or tokens of the answer."""
+
+    name = "length"
+    summary = "The answer has at least or at most this many characters, words or tokens."
+    options = LengthOptions
+
+    async def check(self, answer: Answer, options: LengthOptions, judge: Judge) -> Verdict:
+        """Compare the number of characters, words or tokens with the bounds."""
+        length = _length(answer, options.unit)
+        passed = (options.minimum is None or length >= options.minimum) and (
+            options.maximum is None or length <= options.maximum
+        )
+        counted = options.unit.removesuffix("s") if length == 1 else options.unit
+        return Verdict(passed=passed, reason=f"The answer has {length:,} {counted}.")
+
+
+def _length(answer: Answer, unit: str) -> int:
+    if unit == "characters":
+        return len(answer.text)
+    if unit == "words":
+        return len(answer.text.split())
+    if answer.completion_tokens is None:
+        raise NoVerdict("The engine does not report the number of tokens.")
+    return answer.completion_tokens
+
+
+_NUMBER = re.compile(
+    r"""
+    (?<!\w)(?<![0-9]\.)                 # not inside a word or a version such as 1.2.3
+    [-+−]?
+    (?: (?: [0-9]{1,3}(?:,[0-9]{3})+(?![0-9]) | [0-9]+ ) (?: \.[0-9]+ )? | (?<!\.)\.[0-9]+ )
+    (?: [eE][-+]?[0-9]{1,3}(?![0-9]) )?
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberOptions(Options):
+    """The options of `number`: bounds, all inclusive."""
+
+    minimum: float | None = option(None, "Smallest number.")
+    maximum: float | None = option(None, "Largest number.")
+    tolerance: float | None = option(
+        None,
+        "Largest difference to the number in the expected answer of the prompt; 0 if no other option is set.",
+        minimum=0,
+    )
+
+    @property
+    def uses_expected(self) -> bool:
+        """Whether the number in the answer is compared with the number in the expected answer."""
+        return self.tolerance is not None or (self.minimum is None and self.maximum is None)
+
+
+class Number(Assertion[NumberOptions]):
+    """Compares the last number in the answer with bounds, or with the expected number.
+
+    Commas between groups of three digits are ignored.
+    """
+
+    name = "number"
+    summary = "The last number in the answer is within these bounds, or near the expected number."
+    options = NumberOptions
+
+    def check_expected(self, expected: str | None, options: NumberOptions) -> None:
+        """Raise InputError if the assertion needs an expected number and the expected answer has none."""
+        if options.uses_expected and (expected is None or last_number(expected) is None):
+            raise InputError(
+                "The assertion 'number' has nothing to compare with.",
+                hint="Give the prompt an 'expected' with a number, or the assertion a 'minimum' or 'maximum'.",
+            )
+
+    async def check(self, answer: Answer, options: NumberOptions, judge: Judge) -> Verdict:
+        """Compare the last number in the answer with the bounds, or with the expected number."""
+        number = last_number(answer.text)
+        if number is None:
+            return Verdict(passed=False, reason="The answer has no number.")
+        passed = (options.minimum is None or number >= _exact(options.minimum)) and (
+            options.maximum is None or number <= _exact(options.maximum)
+        )
+        reason = f"The last number in the answer is {number:,}"
+        if options.uses_expected:
+            wanted = last_number(answer.expected or "")
+            if wanted is None:
+                raise NoVerdict("The prompt has no expected number.")
+            passed &= abs(number - wanted) <= _exact(options.tolerance or 0.0)
+            reason += f", the expected one is {wanted:,}"
+        return Verdict(passed=passed, reason=f"{reason}.")
+
+
+def last_number(text: str) -> Decimal | None:
+    """Return the last number in a text, with a point before decimals; None if the text has no number."""
+    numbers = _NUMBER.findall(text)
+    return Decimal(numbers[-1].replace(",", "").replace("−", "-")) if numbers else None
+
+
+def _exact(bound: float) -> Decimal:
+    """Return a bound exactly as the user wrote it: 0.1, not the nearest binary fraction."""
+    return Decimal(repr(bound))

@@ -1,0 +1,162 @@
+"""`paragone ask` and `paragone compare`: send a prompt to engines, and print their answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paragone_cli.command_line.arguments import ENGINE, command, option, schedule_option, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import metrics_text
+from paragone_cli.command_line.output import (
+    flush,
+    for_output,
+    note,
+    one_line,
+    print_error,
+    put,
+    put_json,
+    put_line,
+)
+from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
+from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
+from paragone_workbench.compare.answers import comparison_json, warnings_of
+from paragone_workbench.compare.divergence import divergence_json, divergence_sentence
+from paragone_workbench.compare.parity import parity_of_runs
+from paragone_workbench.compare.parity_findings import Parity
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.workbench import Workbench
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskArguments(PromptArguments):
+    """The engine to ask, and the prompt."""
+
+    engine: str = word("ENGINE", ENGINE)
+    prompt: str | None = word("PROMPT", PROMPT, nargs="?")
+
+
+@command(AskArguments)
+def ask(args: AskArguments) -> int:
+    """Print the answer of an engine."""
+    context = CommandContext(args)
+    (definition,) = context.checked([args.engine], args.settings, args.preset)
+    spec = prompt_spec(args, context)
+    return run(_ask(Workbench(context.registry), definition, spec, as_json=args.json))
+
+
+async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec, *, as_json: bool) -> int:
+    engine = workbench.add(definition)
+    async with interruptible(workbench) as interrupts:
+        stream = None if as_json else Stream(interrupts.stop)
+        with ProgressLine(workbench.engines) as progress:
+            printer = AnswerPrinter(stream, progress)
+            await workbench.open_all()
+            execution = workbench.run(engine, spec, printer)
+            progress.follow(0, execution.run)
+            await execution.ended()
+        answer = execution.run
+        await printer.finish(answer)
+    if answer.error is not None:
+        print_error(answer.error)
+    errors = [] if answer.error is None else [answer.error]
+    return interrupts.exit_code(errors, nothing_done=bool(errors))
+
+
+_WIDTH = 72
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareArguments(PromptArguments):
+    """The engines to ask, and the prompt."""
+
+    engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
+    prompt: str | None = option("--prompt TEXT", PROMPT)
+    schedule: Mode | None = schedule_option(default="that of config.toml")
+
+
+@command(CompareArguments)
+def compare(args: CompareArguments) -> int:
+    """Print the answers of the engines, and the conditions that differed."""
+    context = CommandContext(args)
+    definitions = context.checked(args.engines, args.settings, args.preset)
+    spec = prompt_spec(args, context)
+    from paragone.shared_options import draw_seed
+
+    # Prompts are compared by their tokens, and answers are drawn with one seed.
+    spec = dataclasses.replace(spec, prompt_ids=True, drawn_seed=draw_seed())
+    workbench = Workbench(context.registry, mode=args.schedule or context.config.lanes.mode)
+    return run(_compare(workbench, definitions, spec, as_json=args.json))
+
+
+async def _compare(
+    workbench: Workbench, definitions: Sequence[EngineDefinition], spec: RunSpec, *, as_json: bool
+) -> int:
+    engines = [workbench.add(definition) for definition in definitions]
+    async with interruptible(workbench) as interrupts:
+        with ProgressLine(engines) as progress:
+            await workbench.open_all()
+            if workbench.scheduler.decision is not None:
+                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")
+            executions = [workbench.run(engine, spec) for engine in engines]
+            for number, execution in enumerate(executions):
+                progress.follow(number, execution.run)
+            for number, execution in enumerate(executions):
+                await execution.ended()
+                if not as_json:
+                    progress.clear()
+                    _print(execution.run.result, None if number == 0 else executions[0].run.result)
+        runs = [execution.run for execution in executions]
+        parity = parity_of_runs(runs, workbench.registry.find)
+        if as_json:
+            results = [run.result for run in runs]
+            parting = None
+            if spec.logprobs is not None:
+                vocabularies = [await engine.vocabulary() for engine in engines]
+                parting = divergence_json(
+                    results, [vocabulary.fingerprint if vocabulary else None for vocabulary in vocabularies]
+                )
+            prompt = spec.messages[-1]
+            put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
+        elif len(runs) > 1:
+            _print_parity(parity)
+    errors = [run.error for run in runs if run.error is not None]
+    return interrupts.exit_code(errors, nothing_done=len(errors) == len(runs))
+
+
+def _print(answer: RunResult, reference: RunResult | None) -> None:
+    title = one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
+    put(("\n" if reference else "") + title.ljust(_WIDTH, "─"))
+    if answer.text:
+        put(for_output(answer.text).removesuffix("\n"))
+    put()
+    for caution in warnings_of(answer):
+        put(f"warning: {one_line(caution.sentence)}")
+    if answer.error:
+        put(f"failed: {one_line(answer.message)}")
+    elif answer.finish == "cancelled":
+        put("stopped")
+    elif answer.cut:
+        put(answer.cut)
+    if answer.metrics is not None:
+        put(metrics_text(answer.metrics))
+    if reference is not None and reference.text and answer.text:
+        put_line(divergence_sentence(reference, answer))
+    flush()
+
+
+def _print_parity(parity: Parity) -> None:
+    put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
+    put(parity.verdict)
+    for finding in parity.findings:
+        put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
+    for unknown in parity.unknown:
+        put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
+    if parity.remark:
+        put(f"  {parity.remark}")
+    flush()

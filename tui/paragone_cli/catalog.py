@@ -1,0 +1,371 @@
+"""`paragone engines`, `models`, `pull` and `options`: what can be opened, and with which options."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError, PullProgress
+from paragone.network import GUARD
+from paragone.options import OptionInfo, Options, describe, value_text
+from paragone.texts import size_text
+from paragone_cli.command_line.arguments import ENGINE, Arguments, PrintArguments, command, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import bar, for_shell, not_asked_text
+from paragone_cli.command_line.output import (
+    flush,
+    note,
+    one_line,
+    print_error,
+    put,
+    put_json,
+    put_line,
+    put_table,
+    terminal_width,
+    warn,
+)
+from paragone_cli.command_line.progress import StatusLine
+from paragone_workbench.doctor import probe_engines
+from paragone_workbench.engines import questions
+from paragone_workbench.engines.definitions import (
+    ContextOptions,
+    EngineDefinition,
+    shorten_home,
+    split_options,
+)
+from paragone_workbench.engines.failures import as_paragone_error
+from paragone_workbench.engines.plugin_answers import NOTICE_S
+from paragone_workbench.engines.registry import Registry, name_reached
+from paragone_workbench.models import (
+    USUAL_FOLDER,
+    ConfiguredEndpoint,
+    existing_demo_models,
+    find_models,
+    normalize_url,
+    query_endpoints,
+    servers_not_asked,
+)
+from paragone_workbench.paths import accessible
+
+_WIDEST = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptionsArguments(PrintArguments):
+    """The backend whose options are listed."""
+
+    backend: str = word("BACKEND", "the backend's name; `paragone doctor` lists the backends")
+
+
+@command(OptionsArguments)
+def options(args: OptionsArguments) -> int:
+    """Print the options."""
+    backend = Registry(note).get(args.backend)
+    if args.json:
+        found = {
+            "load": _option_json(backend.load_options),
+            "sampling": _option_json(backend.sampling),
+            "context": _option_json(ContextOptions),
+        }
+        put_json({"backend": backend.name, **found})
+        return 0
+    put_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE")
+    for heading, kind in (
+        ("Load options, which take effect when a model is opened", backend.load_options),
+        ("Sampling options, which take effect with each prompt", backend.sampling),
+        ("Options of every engine, which take effect with each prompt", ContextOptions),
+    ):
+        if infos := describe(kind):
+            put(f"\n{heading}")
+        for info in infos:
+            put("\n".join(_describe(info)))
+    return 0
+
+
+def _describe(info: OptionInfo) -> Iterator[str]:
+    default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
+    yield one_line(f"  {info.name}: {info.accepted}{default}")
+    width = min(terminal_width(), _WIDEST)
+    yield from textwrap.wrap(
+        one_line(info.doc),
+        max(width, 40),
+        initial_indent=" " * 6,
+        subsequent_indent=" " * 6,
+        break_on_hyphens=False,  # names such as llama-server and --no-kv-offload stay whole
+    )
+
+
+def _option_json(kind: type[Options]) -> list[Json]:
+    return [{**dataclasses.asdict(info), "choices": list(info.choices)} for info in describe(kind)]
+
+
+@command(PrintArguments)
+def engines(args: PrintArguments) -> int:
+    """Print the defined engines."""
+    context = CommandContext(args)
+    definitions = list(context.config.engines.values())
+    probed = list(zip(definitions, run(probe_engines(definitions, context.registry)), strict=True))
+    if args.json:
+        # without the options: they may contain secrets
+        listed = [
+            {
+                "engine": definition.name,
+                "backend": definition.backend,
+                "model": definition.model,
+                "python": definition.python,
+                "usable": probe.usable,
+                "reason": probe.reason,
+                "remedy": probe.remedy,
+            }
+            for definition, probe in probed
+        ]
+        put_json({"engines": listed})
+    elif definitions:
+        put_table(
+            [
+                (
+                    definition.name,
+                    definition.backend,
+                    definition.model,
+                    "usable" if probe.usable else f"not usable: {probe.reason} {probe.remedy}",
+                )
+                for definition, probe in probed
+            ]
+        )
+    else:
+        path = context.config.document.path
+        sample = "" if path.exists() else "`paragone config init` creates a sample, and "
+        note(
+            f"No engine is defined in {path}; {sample}`paragone models` lists models that need no definition."
+        )
+    return 0
+
+
+_HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILITIES", "LOADED", "ENGINE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsArguments(PrintArguments):
+    """The backend whose models are listed."""
+
+    backend: str | None = word("BACKEND", "list only models of this backend", nargs="?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A model, with its backend and its server."""
+
+    backend: str
+    model: ModelInfo
+    url: str | None = None
+    """URL of the model's server, if that is not the backend's default server."""
+
+    @property
+    def engine(self) -> str:
+        """The engine spec that opens the model."""
+        return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
+
+    @property
+    def key(self) -> object:
+        """Equal for entries of the same model at the same server."""
+        return self.backend, self.model.model, self.url and normalize_url(self.url)
+
+
+_Answer: TypeAlias = tuple[list[_Listed], list[tuple[str, ParagoneError]]]
+"""Models, and the errors of backends and servers that list no models, each with the name of its backend."""
+
+
+@command(ModelsArguments)
+def models(args: ModelsArguments) -> int:
+    """Print the models, and the errors of backends and servers that list no models."""
+    context = CommandContext(args)
+    folders = context.config.models.folders
+    for folder in folders:
+        if not (accessible(folder) and Path(folder).is_dir()):
+            warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder.")
+    if args.backend is None:
+        backends = context.registry.all()
+    else:
+        backends = {args.backend: context.registry.get(args.backend)}
+    asks = not GUARD.is_offline and (args.backend is not None or context.config.network.local_servers)
+    (listed, errors), endpoints = run(
+        _found(backends, folders, context.config.engines.values(), asks_servers=asks, prints=not args.json)
+    )
+    not_asked = [] if asks else servers_not_asked(backends.values(), endpoints)
+    if args.json:
+        put_json(
+            {
+                "models": [_json(entry) for entry in listed],
+                "not_asked": [*not_asked],
+                "problems": [{"backend": name, "error": str(error)} for name, error in errors],
+            }
+        )
+    else:
+        if not_asked:
+            note(not_asked_text(not_asked))
+        elif not listed and args.backend is not None and not errors:
+            name_reached(backends[args.backend], args.backend, "", {})
+            report = run(questions.endpoint(backends[args.backend], {}, tell=note))
+            if report is not None and not report.probe.usable:  # the backend's default server lists no models
+                note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
+        if not listed and any(backend.capabilities.local for backend in backends.values()):
+            searched = ", ".join((*folders, USUAL_FOLDER))
+            note(
+                f"No model was found in {searched}, or where other programs keep models; set `folders` under "
+                f"[models] in {context.config.document.path}."
+            )
+    for problem in context.registry.problems if args.backend is None else ():
+        if (
+            problem.sentence not in context.fatal_imports
+        ):  # the context has printed the warnings in `fatal_imports`
+            warn(problem.sentence)
+    for _, error in errors:
+        print_error(error)
+    return 1 if errors else 0
+
+
+async def _found(
+    backends: Mapping[str, Backend],
+    folders: Sequence[str],
+    engines: Iterable[EngineDefinition],
+    *,
+    asks_servers: bool,
+    prints: bool,
+) -> tuple[_Answer, Sequence[ConfiguredEndpoint]]:
+    """Ask backends and servers for their models. Return each model once, the errors, and the servers of engines.
+
+    With `prints`, print the models. The models of backends and servers that answer quickly are printed first.
+    """
+    querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
+    asked = [
+        asyncio.create_task(_models(backend, folders, asks_servers=asks_servers))
+        for backend in backends.values()
+    ]
+    asked.append(asyncio.create_task(_served(querying)))
+    quick, _ = await asyncio.wait(asked, timeout=NOTICE_S)
+    listed: dict[object, _Listed] = {}
+    errors: list[tuple[str, ParagoneError]] = []
+    for some in ([task for task in asked if task in quick], [task for task in asked if task not in quick]):
+        new: dict[object, _Listed] = {}
+        for models, failed in await asyncio.gather(*some):
+            errors += failed
+            for entry in models:  # a backend lists its default server's models, and so may an engine's server
+                if entry.key not in listed:
+                    new.setdefault(entry.key, entry)
+        if new and prints:
+            put_table([_HEADING, *map(_row, new.values())])
+            flush()
+        listed |= new
+    return (list(listed.values()), errors), await querying
+
+
+async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _Answer:
+    listed: list[_Listed] = []
+    errors: list[tuple[str, ParagoneError]] = []
+    for endpoint in await querying:
+        probe = endpoint.report.probe
+        if probe.usable:
+            listed += [_Listed(endpoint.backend, model, endpoint.url) for model in endpoint.report.models]
+        else:
+            sentence = f"The server of {', '.join(endpoint.engines)} lists no models. {probe.reason}"
+            errors.append((endpoint.backend, EngineError(sentence, hint=probe.remedy)))
+    return listed, errors
+
+
+async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
+    try:
+        found = await find_models(backend, folders, asks_servers=asks_servers, tell=note) or ()
+    except ParagoneError as error:
+        return [], [(backend.name, error)]
+    with contextlib.suppress(ParagoneError):  # the demo is not installed
+        found = [*found, *await existing_demo_models(backend, tell=note)]
+    return [_Listed(backend.name, model, model.address) for model in found], []
+
+
+def _json(listed: _Listed) -> dict[str, Json]:
+    model = listed.model
+    return {
+        "backend": listed.backend,
+        "model": model.model,
+        "url": listed.url,
+        "name": model.name,
+        "size": model.size,
+        "quantization": model.quantization,
+        "context": model.context,
+        "architecture": model.architecture,
+        "capabilities": list(model.capabilities),
+        "loaded": model.is_loaded,
+        "problem": model.problem,
+    }
+
+
+def _row(listed: _Listed) -> tuple[str, ...]:
+    model, spec = listed.model, for_shell(listed.engine)
+    return (
+        model.name,
+        size_text(model.size),
+        model.quantization or "",
+        "" if model.context is None else str(model.context),
+        model.architecture or "",
+        ", ".join(model.capabilities),
+        "" if model.is_loaded is None else "yes" if model.is_loaded else "no",
+        f"{spec} — {model.problem}" if model.problem else spec,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullArguments(Arguments):
+    """The engine whose model is downloaded."""
+
+    engine: str = word("ENGINE", ENGINE)
+
+
+@command(PullArguments)
+def pull(args: PullArguments) -> int:
+    """Download the model, and show the progress."""
+    context = CommandContext(args)
+    (definition,) = context.checked([args.engine], [])
+    backend = context.registry.get(definition.backend)
+    load, _ = split_options(definition, backend)
+    name_reached(backend, definition.name, definition.model, load, tell=note)
+    run(_follow(backend, definition.model, load))
+    put_line(f"{definition.model}: the server has the model")
+    return 0
+
+
+async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> None:
+    """Run the download and show its progress. Cancelling this coroutine stops the download, if the server can."""
+    step: tuple[str, int] | None = None
+    with StatusLine() as status:
+        try:
+            async with contextlib.aclosing(backend.pull(model, options)) as updates:
+                async for progress in updates:
+                    percent = _percent(progress)
+                    before, step = step, (progress.status, percent // 10)
+                    if step != before and not status.on:
+                        note(_progress_text(progress, percent) if progress.total else f"{progress.status} …")
+                    if step != before or status.due:
+                        status.show(f"{bar(percent, 100)} {_progress_text(progress, percent)}")
+        except asyncio.CancelledError:
+            status.end()
+            note("No longer waiting; the server may continue the download, or keep the downloaded part.")
+            raise
+        except Exception as error:
+            raise as_paragone_error(error, backend.name) from error
+
+
+def _percent(progress: PullProgress) -> int:
+    """Return the downloaded share of the known total, in whole percent; 100 only if the download is complete."""
+    return min(max(100 * progress.done // progress.total, 0), 100) if progress.total else 0
+
+
+def _progress_text(progress: PullProgress, percent: int) -> str:
+    size = f"{percent}% of {size_text(progress.total)}: " if progress.total else ""
+    return f"{size}{progress.status}"

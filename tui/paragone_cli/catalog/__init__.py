@@ -1,1 +1,0 @@
-"""Commands that list engines, models and their options, or download a model."""

@@ -1,1 +1,0 @@
-"""Commands for suites of prompts, and for the ratings that follow from votes."""

@@ -1,0 +1,258 @@
+"""`paragone fit`: how much memory an engine would take, whether the engine fits, and the largest context that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from paragone import DeviceMemory, Json, ModelInfo, ParagoneError
+from paragone.texts import size_text
+from paragone_cli.command_arguments import FitArguments
+from paragone_cli.command_line.arguments import (
+    command,
+)
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import for_shell
+from paragone_cli.command_line.output import put, put_json, put_line, put_table, warn
+from paragone_cli.command_line.saved import opened_store
+from paragone_workbench.engines.definitions import EngineDefinition, shorten_home
+from paragone_workbench.machine import MARGIN
+from paragone_workbench.measure.fidelity_verdict import SavedFidelity, kld_text, saved_fidelity
+from paragone_workbench.measure.fit import (
+    DRIVER,
+    KEPT_FREE,
+    MemoryPlan,
+    MemoryPlanner,
+    Quantization,
+    find_siblings,
+    parse_sizes,
+    plan_siblings,
+    rough_quantizations,
+)
+from paragone_workbench.text import local_date
+
+_OUTPUT = " (the output counts as one)"
+
+
+def put_fit(
+    definition: EngineDefinition, plan: MemoryPlan, largest: int | None, *, vram: Sequence[int]
+) -> None:
+    """Print how much memory an engine would take, and whether it fits. `vram` has the sizes of hypothetical GPUs in bytes."""
+    put_line(f"{definition.name} with a context of {plan.context:,} tokens, estimated without loading it")
+    if vram:
+        sizes = " and ".join(map(size_text, vram))
+        gpus = f"a hypothetical GPU with {sizes}" if len(vram) == 1 else f"hypothetical GPUs with {sizes}"
+        put(
+            f"Planned for {gpus} free, instead of the GPUs of this machine. Of each GPU, {size_text(KEPT_FREE)} are "
+            f"left free: about {size_text(DRIVER)} for its driver, and the margin of {size_text(MARGIN)} that "
+            "llama.cpp keeps."
+        )
+    put()
+    put_table(
+        [("DEVICE", "WEIGHTS", "KV CACHE", "COMPUTE", "TOTAL", "FREE", ""), *map(_device, plan.devices)]
+    )
+    put()
+    for sentence in _sentences(plan, largest):
+        put(sentence)
+
+
+def put_quantizations(
+    definition: EngineDefinition,
+    own: ModelInfo | None,
+    plan: MemoryPlan,
+    siblings: Sequence[Quantization],
+    rough: Sequence[Quantization],
+    losses: Sequence[tuple[str, SavedFidelity]],
+) -> None:
+    """Print the other quantizations of the model on this machine, their measured losses, and estimates for further ones.
+
+    `losses` has the names of quantizations with their measured losses.
+    """
+    if siblings:
+        put("\nOther quantizations of this model on this machine, with the same context:\n")
+        put_table(
+            [
+                ("QUANTIZATION", "FILE", "TOTAL", "FITS", "ENGINE"),
+                *(_row(sibling, _spec(definition, sibling.model)) for sibling in siblings),
+            ]
+        )
+        if not plan.fits_whole:
+            put()
+            fitting = " and ".join(sibling.name for sibling in siblings if sibling.plan.fits_whole)
+            whole = " on the GPU as a whole" if len(plan.devices) > 1 else ""
+            put_line(f"{f'Of these, {fitting}' if fitting else 'None of these'} would fit{whole}.")
+    if losses:
+        put("\nLosses, by the newest measurements with `paragone fidelity`:\n")
+        put_table(
+            [
+                ("QUANTIZATION", "MEAN KLD", "SAME TOP TOKEN", "REFERENCE", "MEASURED"),
+                *(_loss(name, fidelity) for name, fidelity in losses),
+            ]
+        )
+    if rough:
+        put(
+            "\nA rough estimate of other quantizations, from their usual bits per weight, with the same context:\n"
+        )
+        put_table(
+            [("QUANTIZATION", "WEIGHTS", "TOTAL", "FITS"), *(_row(quantization) for quantization in rough)]
+        )
+    if siblings:
+        models = [sibling.model for sibling in siblings if sibling.model is not None]
+        reference, *_, candidate = sorted(
+            (*models, *filter(None, [own])), key=lambda model: -(model.size or 0)
+        )
+        measured = f"paragone fidelity {_spec(definition, reference)} {_spec(definition, candidate)}"
+        put()
+        put_line(f"To measure what a quantization loses: {measured}")
+
+
+def _device(device: DeviceMemory) -> tuple[str, ...]:
+    sizes = (device.weights, device.kv_cache, device.compute, device.needed)
+    free = "unknown" if device.free is None else size_text(device.free)
+    fits = {True: "fits", False: "does not fit", None: ""}[device.fits]
+    return (device.device, *map(size_text, sizes), free, fits)
+
+
+def _sentences(plan: MemoryPlan, largest: int | None) -> Iterator[str]:
+    hypothetical = plan.hypothetical is not None
+    gpus = "GPUs" if hypothetical and len(plan.devices) > 2 else "GPU"
+    if len(plan.devices) > 1 and plan.layers is not None and plan.gpu_layers is not None:
+        layers = f"{plan.layers} layers{_OUTPUT if hypothetical else ''}"
+        if plan.gpu_layers == plan.layers:
+            yield f"All {layers} go to the {gpus}."
+        else:
+            yield f"Offload {plan.gpu_layers} of {layers}; the others stay on the CPU."
+    if plan.hypothetical is not None and plan.hypothetical.expert_layers:
+        yield _experts(plan.hypothetical.expert_layers, plan.experts_option)
+    if plan.fits is None:
+        yield "Whether it fits is unknown, because the free memory is unknown."
+    elif not plan.fits:
+        yield "It does not fit."
+        if plan.offload is not None:
+            yield f"There is room for {plan.offload.count} layers{_OUTPUT} on GPUs."
+            if plan.offload.expert_layers:
+                yield _experts(plan.offload.expert_layers, plan.experts_option)
+    elif plan.is_tight and not hypothetical:
+        yield f"It fits, but leaves less than {size_text(MARGIN)}, which is too little for the schedule `auto`."
+    else:
+        yield "It fits."
+    if plan.trained_context is not None and plan.context > plan.trained_context:
+        yield f"The model was trained for a context of {plan.trained_context:,} tokens only."
+    if largest is None:
+        yield "The largest context that fits is unknown."
+    elif largest == 0:
+        yield "No context fits."
+    else:
+        limit = ", as many as the model was trained for" if largest == plan.trained_context else ""
+        fewer = (
+            ", with fewer layers on the GPU"
+            if hypothetical and plan.gpu_layers != plan.layers and largest > plan.context
+            else ""
+        )
+        yield f"Largest context that fits: {largest:,} tokens{limit}{fewer}."
+
+
+def _experts(layers: int, option: str) -> str:
+    return f"The experts of the first {layers} layers stay in main memory: --set {option}={layers}"
+
+
+def _row(quantization: Quantization, *engine: str) -> tuple[str, ...]:
+    plan = quantization.plan
+    about = "" if quantization.model else "about "
+    return (
+        quantization.name,
+        f"{about}{size_text(quantization.size)}",
+        f"{about}{size_text(plan.needed)}",
+        _fits(plan),
+        *engine,
+    )
+
+
+def _loss(name: str, fidelity: SavedFidelity) -> tuple[str, ...]:
+    same = "" if fidelity.same_top is None else f"{fidelity.same_top:.1%}"
+    measured = local_date(fidelity.created, "%Y-%m-%d")
+    return name, kld_text(fidelity.kld), same, fidelity.reference, measured
+
+
+def _fits(plan: MemoryPlan) -> str:
+    if plan.fits is None:
+        return "unknown"
+    if plan.fits and plan.hypothetical is not None and plan.hypothetical.expert_layers:
+        return f"with the experts of {plan.hypothetical.expert_layers} layers in main memory"
+    if plan.fits and not plan.fits_whole:
+        return f"with {plan.gpu_layers} of {plan.layers} layers on the GPU"
+    return "yes" if plan.fits else "no"
+
+
+def _spec(definition: EngineDefinition, model: ModelInfo | None) -> str:
+    """Return the spec of an engine with this model and the backend of `definition`, quoted for a shell if necessary."""
+    return for_shell(f"{definition.backend}:{shorten_home(model.model) if model else ''}")
+
+
+@command(FitArguments)
+def fit(args: FitArguments) -> int:
+    """Print how much memory the engine would take, and whether it fits."""
+    context = CommandContext(args)
+    vram = () if args.vram is None else parse_sizes(args.vram)
+    (definition,) = context.checked([args.engine], args.settings)
+    backend = context.registry.get(definition.backend)
+    planner = MemoryPlanner(definition, backend, vram=vram)
+
+    async def answer() -> None:
+        plan = await planner.plan(args.ctx)
+        largest = await planner.largest_context(plan)
+        if args.json:
+            put_json(_json(definition.model, plan, largest))
+            return
+        put_fit(definition, plan, largest, vram=vram)
+        try:
+            own, models = await find_siblings(definition, backend, context.config.models.folders)
+        except ParagoneError as error:
+            warn(f"Other quantizations were not searched. {error.sentence}")
+            own, models = None, []
+        siblings = await plan_siblings(definition, backend, models, plan.context, vram)
+        rough = []
+        if not plan.fits_whole and not any(sibling.plan.fits_whole for sibling in siblings):
+            known = [None if own is None else own.quantization, *(sibling.name for sibling in siblings)]
+            rough = await rough_quantizations(planner, backend, plan, without=known)
+        models = [] if own is None else [own, *models]
+        put_quantizations(definition, own, plan, siblings, rough, _losses(definition, models))
+
+    run(answer())
+    return 0
+
+
+def _losses(definition: EngineDefinition, models: Iterable[ModelInfo]) -> list[tuple[str, SavedFidelity]]:
+    """Return the names of quantizations with their saved fidelity; empty if the history cannot be read."""
+    try:
+        with opened_store() as store:
+            measurements = store.measurements.all("fidelity")
+    except ParagoneError:
+        return []
+    return [
+        (model.quantization or model.name, found)
+        for model in models
+        if (found := saved_fidelity(measurements, definition.backend, model.model)) is not None
+    ]
+
+
+def _json(model: str, plan: MemoryPlan, largest: int | None) -> dict[str, Json]:
+    return {
+        "model": model,
+        "n_ctx": plan.context,
+        "devices": [
+            {
+                "device": device.device,
+                "weights": device.weights,
+                "kv_cache": device.kv_cache,
+                "compute": device.compute,
+                "free": device.free,
+                "fits": device.fits,
+            }
+            for device in plan.devices
+        ],
+        "layers": plan.layers,
+        "gpu_layers": plan.gpu_layers,
+        "expert_layers": None if plan.hypothetical is None else plan.hypothetical.expert_layers,
+        "largest_ctx": largest,
+    }

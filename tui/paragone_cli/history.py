@@ -1,0 +1,462 @@
+"""`paragone history`: the conversations of the history, files with conversations, and the costs of runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from paragone import InputError, Json
+from paragone.texts import counted, quoted
+from paragone_cli.command_arguments import HistoryArguments
+from paragone_cli.command_line.arguments import command, refuse_untaken
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
+from paragone_cli.command_line.output import (
+    confirmed,
+    note,
+    print_error,
+    put,
+    put_json,
+    put_line,
+    put_result,
+    put_table,
+    require_answer,
+    shortened,
+    warn,
+)
+from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
+from paragone_cli.command_line.saved import conversation_id, opened_history, opened_store
+from paragone_workbench.compare.answers import answer_json
+from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.files.exporting import export_conversations
+from paragone_workbench.files.importing import FORMATS, import_file, import_text
+from paragone_workbench.ids import parse_id
+from paragone_workbench.lanes.lane import Lane
+from paragone_workbench.lanes.session import Session, continue_run
+from paragone_workbench.runs.result import Costs
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import SavedConversation, Store, Summary
+from paragone_workbench.store.history import History
+from paragone_workbench.store.records import FILTERS, Hit, Query, read_query
+
+
+def history_continue(args: HistoryArguments) -> int:
+    """Continue an answer, print the whole answer, and save it as a variant. Returns the exit code."""
+    text = args.only_word("an answer, such as r45")
+    found = parse_id(text)
+    if found is None or found.kind != "r":
+        raise InputError(
+            f"{text!r} is not the id of an answer.", hint="`paragone history c7` lists the answers of c7."
+        )
+    return run(_continue(CommandContext(args), found.number, as_json=args.json))
+
+
+async def _continue(context: CommandContext, number: int, *, as_json: bool) -> int:
+    async with opened_history() as history:
+        session = Session(context.registry, engines=context.config.engines)
+        session.recorder.open(history)
+        async with interruptible(session) as interrupts:
+            lane, answer = await _found(session, history, number)
+            stream = None if as_json else Stream(interrupts.stop)
+            with ProgressLine([lane.engine]) as progress:
+                await context.registry.load([lane.engine.definition.backend])
+                lane.open()
+                if not await lane.engine.opened():
+                    raise lane.engine.error or InputError("The engine was closed while it was being opened.")
+                again = continue_run(session, lane, answer)
+                printer = AnswerPrinter(stream, progress)
+                again.subscribe(printer)
+                progress.follow(0, again)
+                await session.answered()
+            await session.saved()
+            await printer.finish(again)
+        if again.error is not None:
+            print_error(again.error)
+        else:
+            note(f"Saved as r{again.number}, a variant of r{number}.")
+        return interrupts.exit_code([] if again.error is None else [again.error], nothing_done=False)
+
+
+async def _found(session: Session, history: History, number: int) -> tuple[Lane, Run]:
+    """Return the answer with this number, and its lane. Raises InputError."""
+    await session.reopen(await history.call(lambda store: store.conversation_of(number)))
+    answers = ((lane, answer) for lane in session.lanes for answer in lane.record.runs)
+    for lane, answer in answers:
+        if answer.number == number:
+            return lane, answer
+    raise InputError(
+        f"The lane of r{number} was closed.", hint="Only answers of lanes that are open can go on."
+    )
+
+
+_SPAN = re.compile(r"(\d+)([hd])", re.ASCII)
+
+
+def history_costs(args: HistoryArguments) -> int:
+    """Print the sums by engine. Returns the exit code."""
+    if args.operands:
+        raise InputError(
+            f"`paragone history costs` does not take {quoted(args.operands[0])}; --since limits the runs."
+        )
+    since = None if args.since is None else since_time(args.since, datetime.now())
+    prices: tuple[Price, ...] = ()
+    try:
+        prices = price_list(args.price or REFERENCES)
+    except InputError as error:
+        if args.price:
+            raise
+        note(str(error))
+    with opened_store() as store:
+        engines = store.costs(since or 0.0)
+    if args.json:
+        put_json({"since": since, **costs_json(engines, prices)})
+    elif engines:
+        _put(engines, prices)
+    else:
+        note("The history has no runs" + (f" since {date(since)}." if since is not None else " yet."))
+    return 0
+
+
+def since_time(text: str, now: datetime) -> float:
+    """Return the start of a date in local time (`2026-11-01`), or `now` minus a span (`7d`, `24h`), in seconds since 1970.
+
+    Raises InputError if the text has neither form.
+    """
+    span = _SPAN.fullmatch(text)
+    try:
+        if span is None:
+            return datetime.strptime(text, "%Y-%m-%d").timestamp()
+        hours = int(span[1]) * (24 if span[2] == "d" else 1)
+        return (now - timedelta(hours=hours)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{text!r} is neither a date nor a span of time.",
+            hint="Write a date, such as 2026-11-01, or a number of days or hours, such as 7d or 24h.",
+        ) from error
+
+
+def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
+    total, short = Costs.total(engines.values()), short_names(engines)
+    rows = [(short.get(engine, engine), costs) for engine, costs in (*engines.items(), ("total", total))]
+    table = [["ENGINE", "RUNS", "TOKENS IN", "FROM CACHE", "TOKENS OUT", "TIME"]]
+    for name, it in rows:
+        counts = (it.runs, it.prompt_tokens, it.cached_tokens, it.completion_tokens)
+        table.append([name, *(f"{count:,}" for count in counts), duration(it.seconds)])
+    put_table(table)
+    if prices:
+        put()
+        put("The same tokens at providers:")
+        at_providers = [[name, *(usd_text(price.of(costs)) for price in prices)] for name, costs in rows]
+        put_table([["ENGINE", *(price.name for price in prices)], *at_providers])
+    put_full_names(short)
+    put()
+    for sentence in cost_notes(total, prices):
+        put_line(sentence)
+
+
+def history_delete(args: HistoryArguments) -> int:
+    """Delete the conversations, all or none. Returns the exit code."""
+    if not args.operands:
+        raise InputError("Name the conversations to delete, such as c7.")
+    numbers = dict.fromkeys(map(conversation_id, args.operands))
+    with opened_store() as store:
+        found = [store.load(number) for number in numbers]
+        if not args.yes:
+            require_answer()
+            for saved in found:
+                prompts = counted(len(saved.conversation.prompts), "prompt")
+                note(f"c{saved.conversation.number} · {saved.title} · {prompts}")
+            if not confirmed("Delete for good?"):
+                note("Nothing was deleted.")
+                return 1
+        for number in numbers:
+            store.delete_conversation(number)
+    data = {"deleted": [f"c{number}" for number in numbers]}
+    put_result(data, f"{counted(len(numbers), 'conversation')} deleted.", as_json=args.json)
+    return 0
+
+
+def history_export(args: HistoryArguments) -> int:
+    """Write the file. Returns the exit code."""
+    if args.to is None:
+        raise InputError(
+            "An export needs a file to be written to.",
+            hint="Write for example: paragone history export c7 --to chat.md",
+        )
+    if args.all == bool(args.operands):
+        raise InputError("Name the conversations to export, such as c7, or write --all.")
+    numbers = None if args.all else [conversation_id(operand) for operand in args.operands]
+    with opened_store() as store:
+        exported = export_conversations(store, args.to, numbers, Registry(note).find, replaces=args.force)
+    for sentence in exported.left_out:
+        warn(sentence)
+    data: dict[str, Json] = {
+        "file": str(exported.path),
+        "exported": [f"c{number}" for number in exported.numbers],
+        "bytes": exported.size,
+    }
+    put_result(data, str(exported), as_json=args.json)
+    return int(bool(exported.left_out))
+
+
+def history_import(args: HistoryArguments) -> int:
+    """Add the conversations, or none if one of them cannot be read. Returns the exit code."""
+    word = args.only_word(f"a file, which is {FORMATS}; or an answer of an experiment, such as e3/17")
+    found = parse_id(word)
+    if found is not None and found.kind == "e" and found.run is not None:
+        return _import_prompt(args, found.number, found.run)
+    path = Path(word)
+    context = CommandContext(args)
+    imported = import_file(
+        path, _open, context.registry, context.config.models.folders, context.consent(path).require
+    )
+    listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
+    put_result({"imported": listed}, import_text(imported), as_json=args.json)
+    return 0
+
+
+def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
+    from paragone_workbench.files.from_experiment import add_prompt
+
+    with opened_store() as store:
+        added = add_prompt(store, experiment, run)
+    data: dict[str, Json] = {
+        "imported": [{"id": f"c{added.number}", "title": added.title, "new": added.is_new}]
+    }
+    sentence = f"The prompt of e{experiment}/{run} is the conversation c{added.number}."
+    put_result(data, sentence, as_json=args.json)
+    return 0
+
+
+def _open() -> Store:
+    store = Store.open()
+    if store.warning:
+        warn(store.warning)
+    return store
+
+
+def history_rename(args: HistoryArguments) -> int:
+    """Change the title. Returns the exit code."""
+    title = " ".join(args.operands[1:]).strip()
+    if not title:
+        raise InputError(
+            "A conversation and its new title are needed.",
+            hint="Write for example: paragone history rename c7 Colours",
+        )
+    number = conversation_id(args.operands[0])
+    with opened_store() as store:
+        store.labels.rename(number, title)
+        saved_as = store.summaries([number])[number].title
+    data = {"id": f"c{number}", "title": saved_as}
+    put_result(data, f"c{number} has the new title.", as_json=args.json)
+    return 0
+
+
+def history_tag(args: HistoryArguments) -> int:
+    """Replace the tags of a conversation, or remove the tags if no new tags are given. Returns the exit code."""
+    if not args.operands:
+        raise InputError(
+            "A conversation is needed, and its tags.", hint="Write for example: paragone history tag c7 work"
+        )
+    number = conversation_id(args.operands[0])
+    with opened_store() as store:
+        store.labels.tag(number, args.operands[1:])
+        tags = store.summaries([number])[number].tags
+    sentence = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
+    put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
+    return 0
+
+
+def history_pin(args: HistoryArguments) -> int:
+    """Pin or unpin a conversation. Pinned conversations are listed before all others. Returns the exit code."""
+    number = conversation_id(args.only_word("a conversation, such as c7"))
+    is_pinned = args.action == "pin"
+    with opened_store() as store:
+        store.labels.pin(number, pinned=is_pinned)
+    sentence = f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}."
+    put_result({"id": f"c{number}", "pinned": is_pinned}, sentence, as_json=args.json)
+    return 0
+
+
+_TEXT_WIDTH = 61
+"""Largest width of a text, in cells."""
+
+
+def history_list(args: HistoryArguments) -> int:
+    """Print the newest conversations. Returns the exit code."""
+    query = _filters(args.operands)
+    with opened_store() as store:
+        found = store.conversations(args.most, query=query)
+        if args.json:
+            put_json({"conversations": [_summary(summary) for summary in found]})
+        elif found:
+            put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *map(_row, found)])
+        elif args.operands:
+            note("No conversation fits these filters.")
+        else:
+            _note_empty(store)
+    return 0
+
+
+def _filters(words: Sequence[str]) -> Query:
+    """Return the query for the filters in the words after `list`. Raises InputError if a word is not a filter."""
+    query = read_query(" ".join(words))
+    if query.words:
+        raise InputError(
+            f"{quoted(query.words[0])} is not a filter.",
+            hint=f"`paragone history list` takes {', '.join(f'{name}:…' for name in FILTERS)}; "
+            "`paragone history search` finds words.",
+        )
+    return query
+
+
+def history_show(args: HistoryArguments) -> int:
+    """Print the prompts and runs of a conversation. Returns the exit code."""
+    number = conversation_id(args.only_word("a conversation, such as c7"))
+    with opened_store() as store:
+        _show(store.load(number), as_json=args.json)
+    return 0
+
+
+def _note_empty(store: Store) -> None:
+    count = len(store.experiments.all())
+    more = f", but {counted(count, 'experiment')}, which `paragone suite list` lists" if count else ""
+    note(f"The history has no conversations yet{more}.")
+
+
+def _row(summary: Summary) -> tuple[str, ...]:
+    return (
+        f"c{summary.number}",
+        date(summary.updated),
+        str(summary.prompts),
+        ", ".join(summary.engines),
+        _first(" ".join((summary.title, *_labels(summary)))),
+    )
+
+
+def _labels(summary: Summary) -> list[str]:
+    """Return the tags of a conversation, and whether it is pinned or interrupted."""
+    labels = [f"#{tag}" for tag in summary.tags]
+    return labels + ["(pinned)"] * summary.is_pinned + ["(interrupted)"] * summary.is_interrupted
+
+
+def _summary(summary: Summary) -> dict[str, Json]:
+    return {
+        "id": f"c{summary.number}",
+        "title": summary.title,
+        "engines": list(summary.engines),
+        "prompts": summary.prompts,
+        "updated": summary.updated,
+        "tags": list(summary.tags),
+        "pinned": summary.is_pinned,
+        "interrupted": summary.is_interrupted,
+    }
+
+
+def _show(saved: SavedConversation, *, as_json: bool) -> None:
+    prompts = [
+        (prompt, [answer for answer in saved.runs if answer.prompt is prompt])
+        for prompt in saved.conversation.prompts
+    ]
+    if as_json:
+        listed: list[Json] = [
+            {
+                "text": prompt.text,
+                "files": [{"name": file.name, "size": file.size} for file in prompt.files],
+                "runs": [_run(saved, answer) for answer in runs],
+            }
+            for prompt, runs in prompts
+        ]
+        put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
+        return
+    for prompt, runs in prompts:
+        put_line(f"> {_first(prompt.written)}")
+        for name in (*(file.label for file in prompt.files), *(image.name for image in prompt.images)):
+            put_line(f"  [{name}]")
+        for answer in runs:
+            result = answer.result
+            words = result.message if result.error else _first(result.text)
+            put_line(f"  r{answer.number}  {result.definition.name}  {_state(saved, answer)}  {words}")
+            if result.metrics is not None:
+                put(f"      {metrics_text(result.metrics)}")
+
+
+def _run(saved: SavedConversation, run: Run) -> dict[str, Json]:
+    return {
+        "id": f"r{run.number}",
+        "state": _state(saved, run),
+        "started": run.result.started,
+        **answer_json(run.result, with_tokens=False),
+    }
+
+
+def _state(saved: SavedConversation, run: Run) -> str:
+    return "running" if run.id in saved.running else run.state
+
+
+def _first(text: str) -> str:
+    return shortened(" ".join(text.split()), _TEXT_WIDTH)
+
+
+def history_search(args: HistoryArguments) -> int:
+    """Print the prompts, answers and titles with these words, the newest first. Returns the exit code."""
+    text = " ".join(args.operands)
+    if not text.strip():
+        raise InputError(
+            "No words to search for were given.", hint="Write for example: paragone history search colour"
+        )
+    with opened_store() as store:
+        hits = store.search(text, args.most)
+    if args.json:
+        put_json({"hits": [_json(hit) for hit in hits]})
+    elif hits:
+        rows = [(hit.id, date(hit.time), _by(hit), hit.snippet) for hit in hits]
+        put_table([("ID", "TIME", "BY", "TEXT"), *rows])
+    else:
+        note("No prompt, no answer and no title has all of these words.")
+    return 0
+
+
+def _by(hit: Hit) -> str:
+    """Return where the words were found: the engine that gave the answer, or `title` or `prompt`."""
+    if hit.engine:
+        return hit.engine
+    return "title" if hit.prompt_id is None else "prompt"
+
+
+def _json(hit: Hit) -> dict[str, Json]:
+    return {
+        "id": hit.id,
+        "title": hit.title,
+        "engine": hit.engine,
+        "text": hit.snippet,
+        "marks": [list(mark) for mark in hit.marks],
+        "time": hit.time,
+    }
+
+
+_ACTIONS: Mapping[str, Callable[[HistoryArguments], int]] = {
+    "list": history_list,
+    "show": history_show,
+    "search": history_search,
+    "rename": history_rename,
+    "continue": history_continue,
+    "tag": history_tag,
+    "pin": history_pin,
+    "unpin": history_pin,
+    "delete": history_delete,
+    "export": history_export,
+    "import": history_import,
+    "costs": history_costs,
+}
+
+
+@command(HistoryArguments)
+def history(args: HistoryArguments) -> int:
+    """Execute the action that the command line names."""
+    refuse_untaken(args, "history", args.action)
+    return _ACTIONS[args.action](args)

@@ -1,0 +1,473 @@
+"""`paragone config`, `env`, `completion` and `doctor`: this machine, and how the program is set up."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import signal
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+
+from paragone import EngineError, InputError, Json, Probe
+from paragone.network import GUARD, ONLINE_HINT
+from paragone.texts import size_text
+from paragone.wire import to_json
+from paragone_cli.command_line.arguments import (
+    Arguments,
+    PrintArguments,
+    command,
+    option,
+    refuse_untaken,
+    switch,
+    word,
+)
+from paragone_cli.command_line.context import require_consent_to_config
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import not_asked_text, problems_json
+from paragone_cli.command_line.output import (
+    confirmed,
+    flush,
+    note,
+    one_line,
+    put,
+    put_json,
+    put_line,
+    put_table,
+    require_answer,
+    warn,
+)
+from paragone_cli.command_line.progress import StatusLine
+from paragone_tui import keys as screen_settings
+from paragone_workbench.config import templates
+from paragone_workbench.config.read import init, load_with_problems
+from paragone_workbench.config.settings import permission_warning
+from paragone_workbench.config.state import State
+from paragone_workbench.doctor import Diagnosis, Machine, diagnose
+from paragone_workbench.doctor import probe as probe_backend
+from paragone_workbench.engines.environment_creation import EnvironmentPlan, check, create, plan, remove
+from paragone_workbench.engines.environments import InstalledEnvironment, InstallStep, list_installed
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.models import ConfiguredEndpoint
+from paragone_workbench.paths import config_file, state_file
+
+SHELLS = ("bash", "zsh", "fish")
+
+_ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
+"""A command for the shell that prints the names of the engines in config.toml."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionArguments(Arguments):
+    """The shell to print a script for."""
+
+    shell: str = word("SHELL", "the shell whose script is printed", choices=SHELLS)
+
+
+@command(CompletionArguments)
+def completion(args: CompletionArguments) -> int:
+    """Print the script."""
+    import shtab  # only this command needs shtab
+
+    from paragone_cli.commands import program_parser
+
+    engines = shtab.cmd(_ENGINES)
+    completed = {
+        "FILE": shtab.FILE,
+        "FOLDER": shtab.DIRECTORY,
+        "PATH": shtab.FILE,
+        "FILE|EXPERIMENT": shtab.FILE,
+    }
+    completed |= dict.fromkeys(("ENGINE", "REFERENCE", "CANDIDATE"), engines)
+
+    def complete(argument: argparse.Action) -> None:
+        """Set the attribute of an argument from which shtab reads how to complete the argument."""
+        if isinstance(argument.metavar, str) and argument.metavar in completed:
+            argument.complete = completed[argument.metavar]  # type: ignore[attr-defined]
+
+    put(shtab.complete(program_parser(complete), shell=args.shell))
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigArguments(PrintArguments):
+    """The action of `paragone config`."""
+
+    action: str = word(
+        "ACTION",
+        "path: print the path of config.toml; check: list the problems in it; init: create a documented sample",
+        choices=("path", "check", "init"),
+    )
+
+
+@command(ConfigArguments)
+def config(args: ConfigArguments) -> int:
+    """Print the path of the config file, or its problems, or create a sample file."""
+    if args.action == "check":
+        return _check(args)
+    path = init(args.config) if args.action == "init" else args.config or config_file()
+    if args.json:
+        put_json({"file": str(path), "exists": path.exists()})
+    else:
+        put_line(str(path))
+    return 0
+
+
+def _check(args: ConfigArguments) -> int:
+    path = args.config or config_file()
+    state = State(state_file())
+    if state.warning:
+        warn(state.warning)
+    registry = Registry(note)
+    settings, found = load_with_problems(args.config, state, registry.get)
+    all_found = (*found, *screen_settings.problems(settings), *templates.problems(settings))
+    problems = sorted(all_found, key=lambda problem: problem.line)
+    exposed = permission_warning(settings.document, registry.find)
+    if exposed:
+        warn(exposed)
+    if args.json:
+        put_json(problems_json(path, problems, exposed))
+    elif problems:
+        for problem in problems:
+            put_line(str(problem))
+    elif path.exists():
+        put_line(f"{path}: no problems found.")
+    else:
+        put_line(
+            f"{path} does not exist; the defaults are in force. `paragone config init` creates a sample."
+        )
+    return 2 if problems else 0
+
+
+NAMED = 20
+"""Maximum number of models to list per endpoint; `paragone models` lists all models."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DoctorArguments(PrintArguments):
+    """The backend to check, or none for a whole diagnosis."""
+
+    backend: str | None = word("BACKEND", "check only this backend, and fail if it cannot be used", nargs="?")
+
+
+@command(DoctorArguments)
+def doctor(args: DoctorArguments) -> int:
+    """Print what this machine can run."""
+    if args.backend is not None:
+        return _check_backend(args.backend, as_json=args.json)
+    state = State(state_file())
+    if state.warning:
+        warn(state.warning)
+    registry = Registry(note)
+    if args.config is not None:
+        require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
+    diagnosis = run(_diagnosed(args, state, registry))
+    if args.json:
+        put_json(_json(diagnosis))
+    return 0
+
+
+async def _diagnosed(args: DoctorArguments, state: State, registry: Registry) -> Diagnosis:
+    """Return the whole diagnosis. Unless JSON is wanted, print each part when it is known."""
+    known: Diagnosis | None = None
+    async for diagnosis in diagnose(args.config, state, registry):
+        if not args.json:
+            if known is None:
+                _print(diagnosis)
+            else:
+                _print_late(known, diagnosis)
+            flush()
+        known = diagnosis
+    assert known is not None
+    return known
+
+
+def _check_backend(name: str, *, as_json: bool) -> int:
+    """Print in one line that a backend works, or why it does not work and what to do. Returns the exit code."""
+    if as_json:
+        raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
+    backend = Registry(note).get(name)
+    found = run(probe_backend(backend, tell=note))
+    if found.usable:
+        put_line(f"✓ {name}: {backend.title or name} works")
+        return 0
+    raise EngineError(found.reason or f"{backend.title or name} cannot be used.", hint=found.remedy)
+
+
+def _json(diagnosis: Diagnosis) -> dict[str, Json]:
+    return {
+        "version": diagnosis.version,
+        "machine": dataclasses.asdict(diagnosis.machine),
+        "backends": [
+            {"backend": name, "title": title, **to_json(probe, complete=True)}
+            for name, (title, probe) in diagnosis.backends.items()
+        ],
+        "endpoints": [_endpoint_json(endpoint) for endpoint in diagnosis.endpoints],
+        "not_asked": list(diagnosis.not_asked),
+        "broken_plugins": [dataclasses.asdict(problem) for problem in diagnosis.broken_plugins],
+        "config": problems_json(diagnosis.config, diagnosis.problems, diagnosis.permission_warning),
+    }
+
+
+def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
+    report = endpoint.report
+    return {
+        "backend": endpoint.backend,
+        "address": report.address,
+        "engines": list(endpoint.engines),
+        **to_json(report.probe, complete=True),
+        "models": [model.model for model in report.models],
+        "problems": [
+            {"engine": name, "usable": False, "reason": probe.reason, "remedy": probe.remedy}
+            for name, probe in endpoint.problems.items()
+        ]
+        if report.probe.usable
+        else [],
+    }
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    _print_machine(diagnosis.version, diagnosis.machine)
+    put("\nBackends")
+    if not diagnosis.backends:
+        put("  none: no plugin with a backend is installed, or none has answered yet")
+    _print_backends(diagnosis.backends)
+    _print_endpoints(diagnosis)
+    if diagnosis.broken_plugins:
+        put("\nPlugins that cannot be used")
+        for broken in diagnosis.broken_plugins:
+            put_line(f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}")
+    put("\nSettings")
+    if diagnosis.problems:
+        for problem in diagnosis.problems:
+            put_line(f"  ✗ {problem}")
+    elif diagnosis.config.exists():
+        put_line(f"  ✓ {diagnosis.config}")
+    else:
+        put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
+    if diagnosis.permission_warning:
+        put_line(f"  ! {diagnosis.permission_warning}")
+
+
+def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
+    """Print the backends and the servers that a first diagnosis did not have."""
+    late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
+    if late:
+        put("\nBackends that took longer")
+        _print_backends(late)
+    if not (known.endpoints or known.not_asked):
+        _print_endpoints(diagnosis)
+
+
+def _print_backends(backends: Mapping[str, tuple[str, Probe]]) -> None:
+    for name, (title, probe) in backends.items():
+        _print_probe(f"{name}: {title}", probe)
+
+
+def _print_endpoints(diagnosis: Diagnosis) -> None:
+    if diagnosis.endpoints or diagnosis.not_asked:
+        put("\nEndpoints")
+    for endpoint in diagnosis.endpoints:
+        _print_endpoint(endpoint)
+    if diagnosis.not_asked:
+        put_line(f"  {not_asked_text(diagnosis.not_asked)}")
+
+
+def _print_probe(name: str, probe: Probe) -> None:
+    put_line(f"  {'✓' if probe.usable else '✗'} {name}")
+    for text in (probe.reason, probe.remedy):
+        if text:
+            put_line(f"      {text}")
+    for key, value in probe.facts.items():
+        put_line(f"      {key}: {value}")
+
+
+def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
+    report = endpoint.report
+    address = f" at {report.address}" if report.address else ""
+    _print_probe(f"{endpoint.backend}{address}, for {', '.join(endpoint.engines)}", report.probe)
+    names = [model.name for model in report.models]
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        put_line(f"      models: {', '.join(names[:NAMED])}{more}")
+    for name, problem in endpoint.problems.items() if report.probe.usable else ():
+        put_line(f"      ✗ {name}: {problem.reason} {problem.remedy}")
+
+
+def _print_machine(version: str, machine: Machine) -> None:
+    put_line(f"paragone {version}, {machine.python} ({machine.executable})")
+    put("\nMachine")
+    put_line(f"  {machine.platform}")
+    put(f"  {machine.cores} cores, {machine.threads} threads")
+    put(f"  memory {_memory(machine.memory, machine.memory_free)}")
+    for gpu in machine.gpus:
+        put_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}")
+    if not machine.gpus:
+        put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
+    if machine.confinement.holds:
+        put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
+    else:
+        put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
+    if machine.offline is not None:
+        if machine.offline.holds:
+            put(f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)")
+        else:
+            put_line(f"  ✗ offline, but nothing enforces it: {machine.offline.reason}")
+
+
+def _memory(size: int | None, free: int | None) -> str:
+    parts = [size_text(size) or "of unknown size"]
+    if free is not None:
+        parts.append(f"{size_text(free)} free")
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvArguments(PrintArguments):
+    """The action of `paragone env`, and the backend of the environment."""
+
+    action: str = word(
+        "ACTION",
+        "create: install a backend's library in an environment of its own, after showing its size; "
+        "list: list the environments; check: import the library in an environment; remove: delete an environment",
+        choices=("create", "list", "check", "remove"),
+    )
+    backend: str | None = word("BACKEND", "the backend of the environment", nargs="?")
+    cuda: str | None = option(
+        "--cuda VERSION",
+        "for this major version of CUDA; default: the newest that the driver supports",
+        actions=("create",),
+    )
+    python: str | None = option("--python PATH", "with this interpreter", actions=("create",))
+    find_links: str | None = option(
+        "--find-links FOLDER", "from the wheels in this folder, without a network", actions=("create",)
+    )
+    yes: bool = switch("--yes", "without confirmation", actions=("create",))
+
+
+@command(EnvArguments)
+def env(args: EnvArguments) -> int:
+    """List, create, check or remove environments. The user is asked before an environment is created."""
+    registry = Registry(note)
+    refuse_untaken(args, "env", args.action, json=("list",))
+    if args.action == "list":
+        return _list(registry, as_json=args.json)
+    if args.backend is None:
+        raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
+    if args.action == "remove":
+        freed = remove(args.backend)  # the backend need not be installed
+        put(f"{one_line(args.backend)}: removed, {size_text(freed)} freed")
+        return 0
+    backend = registry.get(args.backend)
+    if args.action == "check":
+        run(_follow(check(backend)))
+        put(f"{backend.name}: the environment works")
+        return 0
+    if GUARD.is_offline and not args.find_links:
+        raise InputError(
+            "paragone is offline, and an environment is made of packages from the network.",
+            hint=f"{ONLINE_HINT} Or name a folder of wheels with --find-links.",
+        )
+    planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
+    _print_plan(planned)
+    if not args.yes:
+        require_answer()
+        if not confirmed("Create it?"):
+            note("Nothing was created.")
+            return 1
+    run(_follow(create(planned)))
+    put(f"{backend.name}: created; its engines run in it unless they set another `python`")
+    return 0
+
+
+def _list(registry: Registry, *, as_json: bool) -> int:
+    found = list_installed(registry.all())
+    if as_json:
+        listed = [
+            {
+                "backend": environment.name,
+                "folder": str(environment.folder),
+                "whole": environment.complete,
+                "outdated": environment.outdated,
+                "cuda": environment.cuda or None,
+                "size": environment.size,
+            }
+            for environment in found
+        ]
+        put_json({"environments": listed})
+    elif found:
+        put_table(
+            [
+                (
+                    environment.name,
+                    size_text(environment.size),
+                    f"CUDA {environment.cuda}" if environment.cuda else "",
+                    _state(environment),
+                    str(environment.folder),
+                )
+                for environment in found
+            ]
+        )
+    else:
+        note("There are no environments; `paragone env create BACKEND` creates one.")
+    return 0
+
+
+def _state(environment: InstalledEnvironment) -> str:
+    if environment.outdated:
+        return "outdated"
+    return "complete" if environment.complete else "incomplete"
+
+
+def _print_plan(planned: EnvironmentPlan) -> None:
+    wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
+    note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    rows = [
+        f"  packages  {', '.join(planned.build.requirements)}",
+        f"  download  {wheels}",
+        f"  disk      about {size_text(planned.build.disk)}; {size_text(planned.free)} are free",
+        f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
+    ]
+    for row in rows:
+        print(one_line(row), file=sys.stderr)
+    for warning in planned.warnings:
+        warn(warning)
+
+
+async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:
+    """Run the steps and show their progress. SIGINT, SIGTERM and SIGHUP cancel the steps."""
+    stage = ""
+    received = _cancel_on_signals()
+    with StatusLine() as status:
+        try:
+            async with contextlib.aclosing(steps):
+                async for step in steps:
+                    if step.stage != stage and not status.on:
+                        note(f"{step.stage} …")
+                    if step.stage != stage or status.due:
+                        stage = step.stage
+                        status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
+        except asyncio.CancelledError:
+            status.end()
+            note("Cancelled; the incomplete environment was deleted.")
+            if received:
+                raise SystemExit(128 + received[0]) from None
+            raise
+
+
+def _cancel_on_signals() -> list[signal.Signals]:
+    """Cancel the current task on SIGHUP and SIGTERM. Returns a list to which a received signal is appended."""
+    received: list[signal.Signals] = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # the caller is a coroutine
+
+    def end(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            loop.add_signal_handler(number, end, number)
+    return received

@@ -1,1 +1,0 @@
-"""Commands for this machine: settings, environments, addresses contacted, usable backends."""

@@ -1,0 +1,209 @@
+"""The progress of benches, fidelity measurements and suites on standard error."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+from paragone.texts import counted
+from paragone_cli.command_line.formats import bar, duration, short_names
+from paragone_cli.command_line.output import note, table_lines
+from paragone_cli.command_line.progress import StatusLine
+from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
+from paragone_workbench.measure.bench_results import BenchStep, BenchTest, UsersTest
+from paragone_workbench.measure.fidelity import FidelityStep
+from paragone_workbench.measure.free_running import FreeRunningStep
+from paragone_workbench.scheduling import Scheduler
+
+
+class BenchProgress(StatusLine):
+    """A bar on a status line, with the time left."""
+
+    def __init__(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
+        super().__init__()
+        self._engines = engines
+        self._tests = tests
+        self._total = 0
+        self._current: tuple[BenchStep, float] | None = None
+        self._took: defaultdict[tuple[int, BenchTest | None], list[float]] = defaultdict(list)
+        self.show("loading")
+
+    def begin(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
+        """Show a step that begins."""
+        now = time.monotonic()
+        if self._current is not None:
+            last, began = self._current
+            self._took[last.engine, last.test].append(now - began)
+        self._current = step, now
+        self._total = max(self._total, len(left))
+        text = f"{bar(self._total - len(left), self._total)} "
+        if self._took:
+            text += f"{duration(sum(map(self._estimate, left)))} left · "
+        test = step.test
+        if test is None:
+            text += "warm-up"
+        elif isinstance(test, UsersTest):
+            text += f"prompt {test.prompt_tokens:,}, {counted(test.users, 'user')}"
+        else:
+            text += f"prompt {test.prompt_tokens:,}, depth {test.depth:,}, run {step.repetition + 1}"
+        self.show(f"{text} · {self._engines[step.engine]}")
+
+    def _estimate(self, step: BenchStep) -> float:
+        """Return the expected seconds of a step: the mean of the finished steps with the same engine and test.
+
+        If no such step is finished, the mean time per token of all finished steps is used.
+        """
+        if known := self._took.get((step.engine, step.test)):
+            return sum(known) / len(known)
+        seconds = sum(map(sum, self._took.values()))
+        tokens = sum(self._tokens(test) * len(took) for (_, test), took in self._took.items())
+        return seconds / tokens * self._tokens(step.test)
+
+    def _tokens(self, test: BenchTest | None) -> int:
+        return (test or self._tests[0]).total
+
+
+class FidelityProgress(StatusLine):
+    """A bar on a status line, with the time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began: float | None = None
+        self.show("loading")
+
+    def begin(self, step: FidelityStep) -> None:
+        """Show which window of the text is measured now."""
+        self._show(step.done, step.total, f"window {step.window} of {step.windows}")
+
+    def answer(self, step: FreeRunningStep) -> None:
+        """Show which prompt is answered now."""
+        self._show(step.done, step.total, f"greedy answers, prompt {step.prompt} of {step.prompts}")
+
+    def _show(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        began = self._began = now if self._began is None or not done else self._began
+        text = f"{bar(done, total)} {what}"
+        if done:
+            text += f" · {duration((now - began) / done * (total - done))} left"
+        self.show(text)
+
+
+_HEADER = ("engine", "done", "failed", "passed", "tokens/s", "")
+
+
+class SuiteTable(StatusLine, SuiteObserver):
+    """A table of the engines, which is updated in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engines: Sequence[EngineProgress] = ()
+        self._at_once = False
+        self._doing = ""
+        self.count_from(None)
+
+    def scheduled(self, scheduler: Scheduler) -> None:
+        """Print the reason for the schedule, if the mode `auto` chose the schedule."""
+        self._at_once = scheduler.order == "parallel"
+        self.count_from(self._percent)
+        if scheduler.decision is not None:
+            self.clear()
+            note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
+
+    def counted(self, taken: int, total: int) -> None:
+        """Print how many answers are taken over from earlier experiments."""
+        if taken:
+            self.clear()
+            note(known_text(taken, total))
+
+    def judging(self, names: Sequence[str]) -> None:
+        """Show which judges are asked about the answers."""
+        self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
+
+    def remarked(self, sentence: str) -> None:
+        """Print a sentence of the runner."""
+        self.clear()
+        note(sentence)
+
+    def digesting(self, path: str) -> None:
+        """Show that the digest of a file is computed."""
+        self._now(f"computing the SHA-256 of {PurePath(path).name}")
+
+    def _now(self, doing: str) -> None:
+        self._doing = doing
+        if self.on:
+            self._update()
+        else:
+            note(f"{doing}.")
+
+    def progressed(self) -> None:
+        """Update the table, at a limited rate, or print a line."""
+        if self.due:
+            self._update()
+        elif self.passes_step(self._percent):
+            failed = sum(engine.failed for engine in self.engines)
+            parts = [
+                f"{self._percent}%: {self._done:,} of {self._total:,} runs",
+                f"{failed:,} failed",
+                self._rest,
+            ]
+            note(", ".join(filter(None, parts)))
+
+    def _update(self) -> None:
+        self.show(*table_lines([_HEADER, *map(self._row, self.engines)]), self._rest)
+
+    @functools.cached_property
+    def _names(self) -> Mapping[str, str]:
+        return short_names(engine.name for engine in self.engines)
+
+    @property
+    def _done(self) -> int:
+        return sum(engine.done for engine in self.engines)
+
+    @property
+    def _total(self) -> int:
+        return sum(engine.total for engine in self.engines)
+
+    @property
+    def _percent(self) -> int:
+        return 100 * self._done // self._total if self._total else 0
+
+    @property
+    def _rest(self) -> str:
+        """The time left, or the activity if no runs are executed."""
+        if self._doing:
+            return self._doing
+        left = seconds_left(self.engines, at_once=self._at_once)
+        return "" if left is None else f"{duration(left)} left"
+
+    def _row(self, progress: EngineProgress) -> tuple[str, ...]:
+        rate = progress.tokens_per_second(time.monotonic())
+        return (
+            self._names[progress.name],
+            f"{progress.done:,}/{progress.total:,}",
+            f"{progress.failed:,}",
+            _passed(progress),
+            "–" if rate is None else f"{rate:.0f}",
+            _state(progress),
+        )
+
+
+def known_text(taken: int, total: int) -> str:
+    """Return the sentence that says how many answers were taken over from earlier experiments."""
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
+
+
+def _passed(progress: EngineProgress) -> str:
+    verdicts = progress.passed + progress.not_passed
+    undecided = f"{progress.undecided:,} undecided" if progress.undecided else ""
+    return (
+        ", ".join(filter(None, (f"{progress.passed:,}/{verdicts:,}" if verdicts else "", undecided))) or "–"
+    )
+
+
+def _state(progress: EngineProgress) -> str:
+    if progress.given_up is not None:
+        return "given up"
+    return progress.engine.doing if progress.engine is not None else ""

@@ -1,1 +1,0 @@
-"""The progress of long measurements, on standard error."""

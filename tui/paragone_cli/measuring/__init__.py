@@ -1,1 +1,0 @@
-"""Commands that measure engines: speed, fidelity, memory."""

@@ -1,0 +1,103 @@
+"""`paragone ratings`: rates engines by the votes on their answers."""
+
+from __future__ import annotations
+
+import itertools
+
+from paragone import ParagoneError
+from paragone.texts import counted
+from paragone_cli.command_arguments import RatingsArguments
+from paragone_cli.command_line.arguments import command
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.output import put, put_json, put_line, put_table
+from paragone_cli.command_line.saved import experiment_id, opened_store
+from paragone_workbench.compare.ratings import EngineRating, RatedPair, Ratings, rate
+from paragone_workbench.store.experiment_records import Vote
+
+
+def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
+    """Return the error for a rating without votes."""
+    if found.named and not found.includes_named:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, an answer names its engine or model.",
+            hint="`paragone ratings` without `--without-named` counts these votes.",
+        )
+    if found.unblind:
+        return ParagoneError(
+            f"None of the {found.unblind:,} votes was blind, so there is nothing to rate.",
+            hint="`paragone ratings --all` counts votes that were not blind.",
+        )
+    if found.one_engine:
+        return ParagoneError(
+            "There is nothing to rate: in every vote, all engines had the same name.",
+            hint="Ratings know engines by their names. Give one of them another name in config.toml.",
+        )
+    on = f" on the answers of {experiment}" if experiment is not None else ""
+    return ParagoneError(
+        f"There are no votes{on} to rate engines by.",
+        hint="Vote on the answers of an experiment first, with `paragone vote`; see docs/ratings.md.",
+    )
+
+
+def put_ratings(found: Ratings) -> None:
+    """Print ratings."""
+    put(
+        f"{counted(found.votes, 'vote')}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad"
+    )
+    put()
+    put_table([_HEADINGS, *map(_row, found.engines)])
+    put()
+    for pair in _neighbours(found):
+        put_line(pair.sentence)
+    if found.notes:
+        put()
+    for sentence in found.notes:
+        put_line(sentence)
+
+
+_HEADINGS = ["engine", "rating", "95% interval", "wins", "losses", "ties", "both bad", "win rate"]
+
+
+def _row(rating: EngineRating) -> list[str]:
+    tally = rating.tally
+    return [
+        rating.engine,
+        f"{rating.rating:.0f}",
+        f"{rating.interval.low:.0f} to {rating.interval.high:.0f}",
+        f"{tally.wins:,}",
+        f"{tally.losses:,}",
+        f"{tally.ties:,}",
+        f"{tally.bad:,}",
+        f"{tally.win_rate:.1%}",
+    ]
+
+
+def _neighbours(found: Ratings) -> list[RatedPair]:
+    """Return the pairs of engines that follow each other in the order of their ratings, within their groups."""
+    ordered = [
+        [rating.engine for rating in found.engines if rating.engine in members] for members in found.groups
+    ]
+    following = {pair for engines in ordered for pair in itertools.pairwise(engines)}
+    return [pair for pair in found.pairs if (pair.a, pair.b) in following]
+
+
+@command(RatingsArguments)
+def ratings(args: RatingsArguments) -> int:
+    """Print the ratings."""
+    CommandContext(args)
+    found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
+    if not found.votes:
+        raise nothing_to_rate(found, args.experiment)
+    if args.json:
+        put_json(found.to_json())
+    else:
+        put_ratings(found)
+    return 0
+
+
+def _votes(experiment: str | None) -> tuple[Vote, ...]:
+    """Return the votes of an experiment, or of all experiments. Raises InputError if the experiment does not exist."""
+    with opened_store() as store:
+        if experiment is None:
+            return store.votes.all()
+        return store.votes.all(store.experiments.get(experiment_id(experiment)).number)

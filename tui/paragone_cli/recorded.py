@@ -1,0 +1,233 @@
+"""`paragone replay` and `paragone report`: repeat recorded runs, and write reports of them."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import InputError
+from paragone.texts import size_text
+from paragone_cli.command_line import INTERRUPTED
+from paragone_cli.command_line.arguments import (
+    Arguments,
+    OpenArguments,
+    PrintArguments,
+    command,
+    force_switch,
+    option,
+    repeated,
+    word,
+)
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.formats import duration
+from paragone_cli.command_line.output import flush, note, one_line, put, put_json, put_line, shortened
+from paragone_cli.command_line.progress import StatusLine
+from paragone_cli.command_line.saved import opened_history, opened_store
+from paragone_workbench.engines.definitions import expand_home
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.executor import EngineProgress, seconds_left
+from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
+from paragone_workbench.experiments.replay import (
+    EngineReport,
+    Replay,
+    ReplayedRun,
+    replay_json,
+    replay_verdict,
+    replayable,
+    weights_sentence,
+)
+from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.files.exporting import write_report
+from paragone_workbench.ids import parse_id
+from paragone_workbench.paths import accessible
+from paragone_workbench.reporting.file import format_of, newest
+from paragone_workbench.store.history import History
+from paragone_workbench.store.store import Store
+
+_PROMPT_WIDTH = 40
+"""Largest width of a prompt, in cells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayArguments(OpenArguments, PrintArguments):
+    """The runs that are repeated, and the engines that repeat them."""
+
+    target: str = word(
+        "RUN|EXPERIMENT|FILE",
+        "a run (r45, or e3/17 of an experiment), a conversation (c7), an experiment (e3), or a document in JSON "
+        "that `paragone report` wrote; `paragone history` lists conversations and their runs, `paragone suite list` "
+        "experiments, and `paragone suite show` their runs",
+    )
+    replacements: Sequence[str] = repeated(
+        "--engine NAME=ENGINE",
+        "use this engine instead of the recorded one of that name; may be repeated",
+    )
+
+
+@command(ReplayArguments)
+def replay(args: ReplayArguments) -> int:
+    """Repeat the runs, and print the differences."""
+    return run(_replay(args, CommandContext(args)))
+
+
+async def _replay(args: ReplayArguments, context: CommandContext) -> int:
+    target = args.target
+    async with opened_history() as history:
+        found = await _find(history, target)
+        runs, skipped = replayable(found)
+        choices = ReplayChoices(
+            settings=args.settings,
+            replacements=args.replacements,
+            consent=None if parse_id(target) is not None else context.consent(Path(expand_home(target))),
+        )
+        engines = await engines_to_replay(runs, choices, context.config, context.registry, history)
+        for engine in engines:
+            if engine.definition.model != engine.recorded.model:
+                note(f"{engine.recorded.name} is replayed with {engine.definition.model}.")
+        return await _repeat(Replay(engines, context.registry, history), target, skipped, as_json=args.json)
+
+
+async def _find(history: History, target: str) -> Sequence[RecordedRun]:
+    if parse_id(target) is not None:
+        return await recorded_runs(history, target)
+    path = Path(expand_home(target))
+    if not accessible(path) and path.suffix != ".json":
+        raise InputError(
+            f"{target!r} is neither an id nor a file.",
+            hint="Name a run (r45 or e3/17), a conversation (c7), an experiment (e3), or a document in JSON. "
+            "`paragone history` lists conversations.",
+        )
+    return read_document(path)
+
+
+async def _repeat(replay: Replay, target: str, skipped: dict[str, str], *, as_json: bool) -> int:
+    results: list[ReplayedRun] = []
+    async with interruptible(replay) as interrupts:
+        with _Progress(replay.total) as progress:
+            async for result in replay.runs():
+                results.append(result)
+                if not as_json:
+                    progress.clear()
+                    _put_run(result)
+                progress.repeated()
+    left = replay.total - len(results)
+    if as_json:
+        put_json(replay_json(target, results, skipped, replay.reports, left=left))
+    else:
+        for number, reason in skipped.items():
+            put_line(f"{number}  left out: {reason}")
+        for report in replay.reports:
+            _put_report(report)
+        put()
+        put_line(replay_verdict(results, replay.reports, left=left))
+    if interrupts.interrupted:
+        return INTERRUPTED
+    return int(not all(result.same for result in results))
+
+
+class _Progress(StatusLine):
+    """Shows the number of repeated runs, in one line that is updated in place, or in a new line after each ten percent."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self._runs = EngineProgress(name="", total=total, began=time.monotonic())
+        self._update()
+
+    def repeated(self) -> None:
+        self._runs.done += 1
+        self._runs.now += 1
+        percent = 100 * self._runs.done // self._runs.total
+        if self.on:
+            self._update()
+        elif self._runs.left and self.passes_step(percent):
+            note(f"{percent}%: {self._text}")
+
+    def _update(self) -> None:
+        self.show(self._text if self._runs.left else "comparing the weights")
+
+    @property
+    def _text(self) -> str:
+        left = seconds_left([self._runs], at_once=False)
+        rest = "" if left is None else f", {duration(left)} left"
+        return f"{self._runs.done:,} of {self._runs.total:,} runs{rest}"
+
+
+def _put_run(result: ReplayedRun) -> None:
+    heading = f"{result.id}  {result.engine}"
+    prompt = f"  > {shortened(one_line(result.prompt), _PROMPT_WIDTH)}" if result.prompt else ""
+    difference = result.difference
+    if result.error is not None:
+        put_line(f"{heading}  failed: {result.error}{prompt}")
+    elif difference is None:
+        put_line(f"{heading}  the same{prompt}")
+    else:
+        where = "" if difference.channel == "answer" else f" of the {difference.channel}"
+        token = "" if difference.token is None else f" (token {difference.token:,})"
+        put_line(f"{heading}  differs at character {difference.char:,}{where}{token}{prompt}")
+        put_line(f"  before: {_quoted(difference.before)}")
+        put_line(f"  now:    {_quoted(difference.now)}")
+    flush()
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”" if text else "(the end)"
+
+
+def _put_report(report: EngineReport) -> None:
+    put()
+    put_line(f"{report.engine}: weights {weights_sentence(report.weights)}")
+    for change in report.changes:
+        put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
+    if not report.describes_past:
+        put("? An older version of paragone recorded the runs, without the weights and the machine.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportArguments(Arguments):
+    """The experiment or conversation of the report, and the report's file."""
+
+    subject: str | None = word(
+        "ID",
+        "an experiment, such as e3, or a conversation, such as c7; without an id, the newest are listed",
+        nargs="?",
+    )
+    to: Path | None = option(
+        "--to FILE",
+        "the file; its name ends in .html (a page to read), .md (Markdown), .csv (a row for each run) "
+        "or .json (everything, for other programs)",
+        type=Path,
+    )
+    force: bool = force_switch()
+
+
+@command(ReportArguments)
+def report(args: ReportArguments) -> int:
+    """Write the file."""
+    if args.subject is None:
+        raise _without_subject()
+    if args.to is None:
+        raise InputError(
+            "A report needs a file to be written to.",
+            hint=f"Write: paragone report {args.subject} --to report.html",
+        )
+    format_of(args.to, replaces=args.force)  # a wrong file name is reported before the history is opened
+    gc.enable()  # `main` turned it off for the imports
+    with opened_store() as store:
+        size = write_report(store, args.subject, args.to, Registry(note).find, replaces=args.force)
+    note(f"{args.to} is written ({size_text(size)}).")
+    return 0
+
+
+def _without_subject() -> InputError:
+    """Return the error for a command without an id. Raises StoreError."""
+    with closing(Store.open()) as store:
+        return InputError(
+            "No experiment and no conversation was named.",
+            hint=f"Write for example: paragone report e3 --to report.html. {newest(store)}",
+        )

@@ -1,0 +1,126 @@
+"""`paragone serve`: serves engines to other programs, with the protocol of OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paragone import InputError, ParagoneError
+from paragone.texts import install_command
+from paragone_cli.command_line import INTERRUPTED
+from paragone_cli.command_line.arguments import ENGINE, OpenArguments, command, option, whole_number, word
+from paragone_cli.command_line.context import CommandContext
+from paragone_cli.command_line.event_loop import interruptible, run
+from paragone_cli.command_line.output import flush, note, put_line, warn
+from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.serving.served_engine import ServedEngines
+
+if TYPE_CHECKING:
+    from paragone_workbench.serving.listening import Server
+
+
+KEY = "PARAGONE_SERVE_KEY"
+"""The environment variable with the key that clients must send."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeArguments(OpenArguments):
+    """The engines to serve, and the address to listen at."""
+
+    engines: Sequence[str] = word("ENGINE", f"an engine to serve under its name: {ENGINE}", nargs="+")
+    host: str = option(
+        "--host ADDRESS",
+        "IP address of this machine to listen at; 0.0.0.0 for all. Default: 127.0.0.1, for this machine alone",
+        default="127.0.0.1",
+    )
+    port: int = option(
+        "--port N",
+        "port to listen at; 0 for a free one. Default: 8321",
+        type=whole_number(0, 65535),
+        default=8321,
+    )
+
+
+@command(ServeArguments)
+def serve(args: ServeArguments) -> int:
+    """Serve engines until Ctrl+C."""
+    try:
+        from paragone_workbench.serving.listening import address_of, is_private, listen
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"The server needs the package {error.name}, which is not installed.",
+            hint=f"Install it with: {install_command('serve')}",
+        ) from error
+    context = CommandContext(args)
+    definitions = context.checked(args.engines, args.settings)
+    key, is_new = _key()
+    with listen(args.host, args.port) as listener:
+        if not is_private(listener):
+            warn(
+                f"Whoever can reach this machine at {address_of(listener)} and knows the key can use these engines. "
+                "Requests and answers are not encrypted."
+            )
+        run(context.registry.place(definitions))
+        engines = ServedEngines(EnginePool(context.registry), definitions)
+        return run(_serve(engines, listener, key, is_new=is_new))
+
+
+async def _serve(engines: ServedEngines, listener: socket.socket, key: str, *, is_new: bool) -> int:
+    from paragone_workbench.serving.application import application
+    from paragone_workbench.serving.listening import Server, address_of
+
+    def started() -> None:
+        put_line(f"Listening at http://{address_of(listener)}/v1")
+        put_line(f"Key: {key}" if is_new else f"Key: the one in {KEY}")
+        flush()
+
+    server = Server(application(engines, key), started)
+    work = _Work(engines, server)
+    async with interruptible(work) as interrupts:
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                asyncio.get_running_loop().add_signal_handler(number, interrupts.stop)
+        names = ", ".join(engine.name for engine in engines.all)
+        note(f"Opening {names}.")
+        try:
+            await engines.open()
+        except ParagoneError:
+            if interrupts.stopping is None:
+                raise
+        if interrupts.stopping is None:
+            await server.serve([listener])
+    return INTERRUPTED if interrupts.interrupted else 0
+
+
+class _Work:
+    """What Ctrl+C ends: the answers in progress, and then the server."""
+
+    def __init__(self, engines: ServedEngines, server: Server) -> None:
+        self._engines = engines
+        self._server = server
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        await self._engines.stop()
+
+    async def close(self) -> None:
+        await self._engines.close()
+
+
+def _key() -> tuple[str, bool]:
+    """Return the key that clients must send, and whether it was made now. Raises InputError."""
+    key = os.environ.get(KEY, "")
+    if not key:
+        return secrets.token_urlsafe(24), True
+    if not (key.isascii() and key.isprintable() and key.strip() == key):
+        raise InputError(
+            f"The key in {KEY} cannot be sent in a header of HTTP.",
+            hint="Use letters, digits and signs of ASCII, without blanks around them.",
+        )
+    return key, False

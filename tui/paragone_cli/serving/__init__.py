@@ -1,1 +1,0 @@
-"""Commands that serve engines to other programs."""

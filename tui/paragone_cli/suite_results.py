@@ -1,0 +1,363 @@
+"""The actions list, show and compare of `paragone suite`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from paragone import InputError, Json
+from paragone.options import value_text
+from paragone.texts import counted
+from paragone_cli.command_arguments import SuiteArguments
+from paragone_cli.command_line.event_loop import run
+from paragone_cli.command_line.formats import date, put_full_names, short_names
+from paragone_cli.command_line.output import (
+    flush,
+    json_line,
+    note,
+    one_line,
+    put,
+    put_json,
+    put_line,
+    put_table,
+    shortened,
+    standard_output,
+    terminal_width,
+)
+from paragone_cli.command_line.saved import (
+    experiment_id,
+    newest_experiments,
+    one_experiment,
+    opened_history,
+    opened_store,
+)
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.comparability import different_conditions
+from paragone_workbench.experiments.comparison import MARGIN as DEFAULT_MARGIN
+from paragone_workbench.experiments.comparison import (
+    EngineSummary,
+    SuiteComparison,
+    compare_suite,
+    comparison_json,
+)
+from paragone_workbench.experiments.comparison_rows import Metric, collect, comparable
+from paragone_workbench.experiments.results import EngineTotals, SpeedTotals, engine_totals, saved_runs
+from paragone_workbench.experiments.suite import saved_prompt
+from paragone_workbench.store import Experiment, ExperimentRun, History
+
+_HEADER = ("engine", "runs", "failed", "passed", "tokens", "TTFT p50 (ms)", "tokens/s p50")
+
+_SHARED = (
+    "(shared): other runs used this machine or server at the same time, which makes answers slower. `--fresh` with "
+    "`--schedule sequential` gives speeds that can be compared."
+)
+
+
+def put_totals(totals: Sequence[EngineTotals]) -> None:
+    """Print a line for each engine, and a note if speeds are shared. Raises OutputError."""
+    short = short_names(engine.engine for engine in totals)
+    put_table([_HEADER, *(_row(engine, short[engine.engine]) for engine in totals)])
+    put_full_names(short)
+    if any(engine.are_times_shared for engine in totals):
+        put()
+        put(_SHARED)
+    flush()
+
+
+def _row(engine: EngineTotals, name: str) -> tuple[str, ...]:
+    runs = f"{engine.runs:,}" if engine.runs == engine.total else f"{engine.runs:,} of {engine.total:,}"
+    passed = f"{engine.passed:,} of {engine.asserted - engine.undecided:,}" if engine.asserted else "–"
+    if engine.undecided:
+        passed += f", {engine.undecided:,} undecided"
+    return (
+        name,
+        runs,
+        f"{engine.failed:,}",
+        passed,
+        "–" if engine.mean_tokens is None else f"{engine.mean_tokens:.1f}",
+        _speed(engine.ttft_s, factor=1000),
+        _speed(engine.decode_tps),
+    )
+
+
+def _speed(values: SpeedTotals, factor: float = 1) -> str:
+    median = values.median
+    if median is None:
+        return "–"
+    return f"{factor * median:.1f}" + (" (shared)" if values.are_shared else "")
+
+
+async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
+    """Print an object with the fields of `head`, and with the runs as its last field. Raises OutputError."""
+    put("{")
+    for name, value in head.items():
+        put(f"  {json_line(name)}: {json_line(value)},")
+    put('  "runs": [')
+    before = None
+    async for entry in runs:
+        if before is not None:
+            put(f"    {before},")
+        before = json_line(entry)
+    if before is not None:
+        put(f"    {before}")
+    put("  ]\n}")
+    flush()
+
+
+def suite_list(args: SuiteArguments) -> int:
+    """Print the experiments. Returns the exit code."""
+    if args.names:
+        raise InputError("`paragone suite list` takes no arguments.")
+    with opened_store() as store:
+        experiments = store.experiments.all()
+    if args.json:
+        listed: list[Json] = [
+            {
+                "id": f"e{experiment.number}",
+                "name": experiment.name,
+                "engines": [engine.name for engine in experiment.engines],
+                "prompts": experiment.prompts,
+                "repetitions": experiment.repetitions,
+                "runs": experiment.runs,
+                "done": experiment.done,
+                "failed": experiment.failed,
+                "created": experiment.created,
+            }
+            for experiment in experiments
+        ]
+        put_json({"experiments": listed})
+    elif experiments:
+        put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
+    else:
+        note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
+    return 0
+
+
+def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table. Experiments with the same name also show the settings in which they differ."""
+    settings = {experiment.number: _settings(experiment) for experiment in experiments}
+    for experiment in experiments:
+        alike = [settings[other.number] for other in experiments if other.name == experiment.name]
+        own = [
+            setting for setting in settings[experiment.number] if not all(setting in other for other in alike)
+        ]
+        yield (
+            f"e{experiment.number}",
+            experiment.name,
+            ", ".join(short_names(engine.name for engine in experiment.engines).values()),
+            f"{experiment.done + experiment.failed:,}/{experiment.runs:,}",
+            f"{experiment.failed:,}",
+            date(experiment.created),
+            ", ".join(own),
+        )
+
+
+def _settings(experiment: Experiment) -> list[str]:
+    """Return the schedule, the repetitions and the options of an experiment, each as a short text."""
+    options = {
+        f"{name}={value_text(value)}": None
+        for engine in experiment.engines
+        for name, value in engine.options.items()
+    }
+    return [experiment.schedule, counted(experiment.repetitions, "repetition"), *options]
+
+
+SHOWN = 20
+"""Largest number of prompts that are shown on a terminal."""
+
+
+def suite_show(args: SuiteArguments) -> int:
+    """Print the results. Returns the exit code."""
+    return run(
+        _show(one_experiment(args.names, "paragone suite show"), failed=args.failed, as_json=args.json)
+    )
+
+
+async def _show(number: int, *, failed: bool, as_json: bool) -> int:
+    async with opened_history() as history:
+        experiment = await history.call(lambda store: store.experiments.get(number))
+        totals = await engine_totals(history, experiment)
+        runs = saved_runs(history, experiment)
+        chosen = (saved async for saved in runs if not failed or not saved.is_clean)
+        async with contextlib.aclosing(runs):
+            if as_json:
+                head: dict[str, Json] = {
+                    "id": f"e{experiment.number}",
+                    "name": experiment.name,
+                    "schedule": experiment.schedule,
+                    "prompts": experiment.prompts,
+                    "repetitions": experiment.repetitions,
+                    "created": experiment.created,
+                    "engines": [engine.to_json() for engine in totals],
+                }
+                await put_runs(
+                    head, ({"run": _run_id(experiment, saved), **saved.to_json()} async for saved in chosen)
+                )
+            else:
+                put_line(
+                    f"e{experiment.number} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
+                )
+                put()
+                put_totals(totals)
+                await _put_prompts(history, experiment, chosen, failed=failed)
+    return 0
+
+
+def _size(experiment: Experiment) -> str:
+    parts = [counted(experiment.prompts, "prompt"), counted(len(experiment.engines), "engine")]
+    if experiment.repetitions > 1:
+        parts.append(counted(experiment.repetitions, "repetition"))
+    return " × ".join(parts)
+
+
+async def _put_prompts(
+    history: History, experiment: Experiment, runs: AsyncIterator[ExperimentRun], *, failed: bool
+) -> None:
+    """Print the runs below their prompts, a line each.
+
+    On a terminal, only the runs of the first prompts are printed, and lines are cut at the terminal's width.
+    """
+    on_terminal = standard_output().isatty()
+    width = terminal_width() if on_terminal else None
+    names = short_names(engine.name for engine in experiment.engines)
+    column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
+    shown, last, more = 0, None, False
+    async for saved in runs:
+        index = saved.key.prompt_index
+        if index != last:
+            if on_terminal and shown == SHOWN:
+                more = True
+                break
+            shown, last = shown + 1, index
+            read = functools.partial(saved_prompt, experiment_id=experiment.number, index=index)
+            put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
+        engine = experiment.engines[saved.key.engine_index].name
+        name = _name(names[engine], saved.key.repetition, experiment)
+        put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
+        for result in saved.checks:
+            if result.passed is not True:
+                sign = "✗" if result.passed is False else "?"
+                put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
+    if shown:
+        put(f"\nWhole answers: --json · paragone report e{experiment.number} --to report.html")
+    if more:
+        options = " --failed" if failed else ""
+        put(f"More: paragone suite show e{experiment.number}{options} | less")
+
+
+def _name(engine: str, repetition: int, experiment: Experiment) -> str:
+    return f"{engine} [{repetition}]" if experiment.repetitions > 1 else engine
+
+
+def _result(saved: ExperimentRun) -> str:
+    result = saved.result
+    if result.error:
+        return f"failed: {result.error}"
+    passed = sum(check.passed is True for check in saved.checks)
+    counted = f"[{passed}/{len(saved.checks)}] " if saved.checks else ""
+    return f"{counted}{result.text.strip()}"
+
+
+def _run_id(experiment: Experiment, saved: ExperimentRun) -> str:
+    """Return the id of a run, as `paragone replay` accepts it."""
+    return f"e{experiment.number}/{saved.number}"
+
+
+def _cut(text: str, width: int | None) -> str:
+    line = one_line(text)
+    return line if width is None else shortened(line, width - 1)
+
+
+_COLUMNS = {
+    "pass_rate": "pass %",
+    "completion_tokens": "tokens",
+    "ttft_s": "TTFT (ms)",
+    "decode_tps": "tokens/s",
+    "total_s": "total (s)",
+}
+"""Titles of columns, by the names of metrics."""
+
+
+def suite_compare(args: SuiteArguments) -> int:
+    """Print the comparison. Returns the exit code."""
+    if not args.names:
+        raise InputError(
+            "No experiment was named.",
+            hint=f"Write for example: paragone suite compare e3. {newest_experiments()}",
+        )
+    margin = DEFAULT_MARGIN if args.margin is None else args.margin / 100
+    numbers = dict.fromkeys(map(experiment_id, args.names))
+    with opened_store() as store:
+        experiments = [store.experiments.get(number) for number in numbers]
+        found = comparable(store, experiments)
+        comparison = compare_suite(collect(found.rows, found.engines), groups=found.groups, margin=margin)
+        conditions = different_conditions(store, experiments, Registry(note).find)
+    unfinished = [
+        f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. To continue, run the command that began it again."
+        for experiment in experiments
+        if experiment.done + experiment.failed < experiment.runs
+    ]
+    if args.json:
+        put_json({**comparison_json(comparison), "notes": [*conditions, *unfinished, *comparison.notes]})
+        return 0
+    if conditions:
+        put("The experiments differ in more than their engines:")
+        for sentence in conditions:
+            put_line(f"≠ {sentence}")
+        put()
+    put_comparison(comparison)
+    for sentence in unfinished:
+        put(sentence)
+    return 0
+
+
+def put_comparison(comparison: SuiteComparison) -> None:
+    """Print a comparison."""
+    metrics = list({metric: None for summary in comparison.engines for metric in summary.means})
+    short = short_names(summary.engine for summary in comparison.engines)
+    comparison = _renamed(comparison, short)
+    put_table(
+        [
+            ["engine", "runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics)],
+            *(
+                [summary.engine, f"{summary.runs:,}", f"{summary.failed:,}", *_means(summary, metrics)]
+                for summary in comparison.engines
+            ),
+        ]
+    )
+    put_full_names(short)
+    put()
+    for same in comparison.same:
+        for result in comparison.comparisons:
+            if (result.a, result.b) == (same.a, same.b):
+                put_line(result.sentence)
+        for verdict in comparison.not_worse:
+            if {verdict.a, verdict.b} == {same.a, same.b}:
+                put_line(verdict.sentence)
+        put_line(same.sentence)
+        put()
+    if not comparison.same:
+        put("No two engines answered the same prompt, so there is nothing to compare.")
+    for sentence in comparison.notes:
+        put_line(sentence)
+
+
+def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
+    return replace(
+        comparison,
+        engines=tuple(replace(summary, engine=names[summary.engine]) for summary in comparison.engines),
+        comparisons=tuple(
+            replace(result, a=names[result.a], b=names[result.b]) for result in comparison.comparisons
+        ),
+        not_worse=tuple(
+            replace(verdict, a=names[verdict.a], b=names[verdict.b]) for verdict in comparison.not_worse
+        ),
+        same=tuple(replace(pair, a=names[pair.a], b=names[pair.b]) for pair in comparison.same),
+        apart=tuple((names[a], names[b]) for a, b in comparison.apart),
+    )
+
+
+def _means(summary: EngineSummary, metrics: list[Metric]) -> list[str]:
+    return [metric.shown(summary.means[metric][0]) if metric in summary.means else "" for metric in metrics]

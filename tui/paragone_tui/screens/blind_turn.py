@@ -1,0 +1,171 @@
+"""A blind turn of a conversation: the lanes' answers to a prompt are shown without names until the user has voted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.timer import Timer
+
+from paragone_tui.commands import Program
+from paragone_tui.screens.vote import VoteScreen, verdict_of
+from paragone_tui.terminal.changed_rows_screen import BEAT
+from paragone_workbench.experiments.voting import Ballot, save_vote
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import History
+from paragone_workbench.store.experiment_records import VoteChoice
+from paragone_workbench.store.saving import retrying
+
+
+class BlindTurn(VoteScreen[bool | None]):
+    """Shows the lanes' answers while the engines write. The screen's result is whether the next prompt is also blind."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("ctrl+c", "stop", "Stop the answers"),
+        ("escape", "leave", "Quit voting"),
+    ]
+
+    def __init__(
+        self,
+        history: History,
+        session: Session,
+        ask: Callable[[], Ballot | None],
+        *,
+        program: Program,
+        markdown: bool,
+    ) -> None:
+        """Create the screen. Once the screen covers the lanes, `ask` sends the prompt and returns its ballot, or returns None."""
+        super().__init__(program, markdown=markdown)
+        self._history = history
+        self._session = session
+        self._ask = ask
+        self._lengths: list[int] = []
+        """Number of characters that are shown of each answer. Empty before the prompt is sent."""
+        self._complete: set[int] = set()
+        """Indices of the answers that are shown to their end."""
+        self._timer: Timer | None = None
+        self._vote_id: str | None = None
+
+    async def on_mount(self) -> None:
+        """Send the prompt, and follow the answers."""
+        self.about.update("Blind vote")
+        ballot = self._ask()
+        if ballot is None:
+            self.dismiss(True)
+            return
+        self._lengths = [0] * len(ballot.answers)
+        await self.add_columns(len(ballot.answers))
+        self.show_prompt(ballot)
+        self._show_keys()
+        self.say("The answers appear once all have begun.")
+        self._timer = self.set_interval(BEAT, lambda: self._advance(ballot))
+
+    @property
+    def _are_complete(self) -> bool:
+        return 0 < len(self._lengths) == len(self._complete)
+
+    def _advance(self, ballot: Ballot) -> None:
+        """Show as many characters of each answer as the shortest unfinished answer has.
+
+        So nothing is shown before all answers have begun, and the speed of an engine does not reveal the engine.
+        """
+        limit = min((len(run.text) for run in ballot.answers if run.phase != "ended"), default=None)
+        if self.revealed or limit == 0:
+            return
+        had_begun = any(self._lengths)
+        for number, (column, run) in enumerate(zip(self.columns, ballot.answers, strict=True)):
+            text = run.text[self._lengths[number] : limit]
+            column.transcript.write(text)
+            self._lengths[number] += len(text)
+            is_complete = run.phase == "ended" and self._lengths[number] == len(run.text)
+            if is_complete and number not in self._complete:
+                self._complete.add(number)
+                if run.state == "failed":
+                    column.fail()  # without the error, which could reveal the engine
+                else:
+                    column.end(is_empty=not run.text.strip())
+        self._show_keys()
+        if self._are_complete:
+            if self._timer is not None:
+                self._timer.stop()
+            self.say(self.refusal("tie") or "Which answer is better?")
+        elif any(self._lengths) and not had_begun:
+            self.say("Read on; you can vote once all answers are complete.")
+
+    def _show_keys(self) -> None:
+        if self._vote_id is not None:
+            hints = [("enter", "next prompt, blind"), ("q", "end blind voting"), ("u", "take the vote back")]
+        elif self._are_complete:
+            hints = [(self.letters, "better"), ("t", "tie"), ("x", "all bad"), ("s", "skip"), ("q", "quit")]
+            hints += [("?", "help"), ("j k", "scroll")]
+        else:
+            hints = [("^c", "stop"), ("s", "skip"), ("q", "quit"), ("?", "help"), ("j k", "scroll")]
+        if hints != self._hinted:
+            self.show_hints(hints)
+
+    # Voting
+
+    def refusal(self, choice: VoteChoice) -> str:
+        """Refuse a vote before all answers are complete, and a second vote."""
+        if self._vote_id is not None:
+            return "You have voted; u takes the vote back."
+        if not self._are_complete:
+            return "You can vote once all answers are complete."
+        return super().refusal(choice)
+
+    async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
+        """Save the vote, and show which engine is which."""
+        self._vote_id = await save_vote(self._history, self._session, ballot, choice, blind=not self.revealed)
+        if self.is_gone:
+            return
+        self.show_names(choice)
+        uncounted = (
+            "" if ballot.is_rated else " The vote counts in no rating: the engines have the same name."
+        )
+        self.say(f"Saved: {verdict_of(choice)}.{uncounted}")
+        self._show_keys()
+
+    def name_of(self, run: Run) -> str:
+        """Return the name of the answer's lane."""
+        lanes = self._session.lanes
+        return next((lane.name for lane in lanes if run in lane.record.runs), run.result.definition.name)
+
+    def action_skip(self) -> None:
+        """Return to the lanes without a vote; the next prompt is also blind."""
+        self.dismiss(True)
+
+    def action_leave(self) -> None:
+        """Return to the lanes, and end blind voting."""
+        self.dismiss(False)
+
+    def action_go_on(self) -> None:
+        """After the vote, return to the lanes for the next prompt."""
+        if self.revealed:
+            self.dismiss(True)
+
+    def action_undo(self) -> None:
+        """Take the vote back. A new vote counts as not blind, since the names are known."""
+        if self._vote_id is None:
+            self.say("There is no vote to take back.")
+        else:
+            self.do(self._undo)
+
+    async def _undo(self) -> None:
+        vote_id = self._vote_id
+        if vote_id is not None:
+            await retrying(self._history, lambda store: store.votes.delete(vote_id))
+            self._vote_id = None
+            if self.is_gone:
+                return
+            self.show_names(None)
+            self._show_keys()
+            self.say("The vote is taken back. Another vote counts as not blind.")
+
+    def action_stop(self) -> None:
+        """Stop the answers. If all answers are complete, quit voting."""
+        if self._are_complete or self.ballot is None:
+            self.action_leave()
+        else:
+            self.do(self._session.stop)

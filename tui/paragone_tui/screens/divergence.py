@@ -1,0 +1,315 @@
+"""The columns of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from math import exp
+from typing import ClassVar, NamedTuple
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.events import Resize
+from textual.getters import query_one
+from textual.widgets import Static
+
+from paragone import Alternative
+from paragone.texts import shortened
+from paragone_tui.keys import closing_binding
+from paragone_tui.terminal.text import bar, one_line, visible
+from paragone_tui.transcript.text import heat_look, palette_of
+from paragone_tui.widgets.modal import Sheet, hints
+from paragone_workbench.compare.divergence import Fork, ForkSide, can_begin_with, quoted
+
+GAP = 3
+"""Number of cells between two columns."""
+_NARROWEST = 28
+"""Minimum width of a column in cells. Columns that would be narrower are below each other."""
+_TOKEN = 14
+"""Largest number of cells of a token's text."""
+_FOLLOWING = 400
+"""Number of characters of an answer that are shown after the fork."""
+_CONSOLE = Console(width=1000, color_system=None)
+"""Wraps texts. Nothing is written to this console."""
+
+
+class Cursor(NamedTuple):
+    """The selected token: its column and its row."""
+
+    column: int
+    """Index of the engine."""
+    row: int
+
+
+def fork_rows(
+    fork: Fork, cursor: Cursor, width: int, following: int, palette: Mapping[str, Style]
+) -> Iterator[Text]:
+    """Yield the rows of all columns, side by side as far as `width` cells allow.
+
+    `following` is the largest number of rows of the text after the fork.
+    """
+    abreast = min(max(1, (width + GAP) // (_NARROWEST + GAP)), len(fork.sides))
+    cells = (width + GAP) // abreast - GAP
+    for first in range(0, len(fork.sides), abreast):
+        numbers = range(first, min(first + abreast, len(fork.sides)))
+        columns = [_sections(fork, number, cursor, cells, following, palette) for number in numbers]
+        for sections in zip(*columns, strict=True):  # a section begins on the same row in all columns
+            for rows in zip_longest(*sections, fillvalue=Text()):
+                yield Text(" " * GAP).join(_padded(row, cells) for row in rows)
+            if any(sections):
+                yield Text()
+
+
+def _padded(text: Text, cells: int) -> Text:
+    text = text.copy()
+    text.truncate(cells, overflow="ellipsis", pad=True)
+    return text
+
+
+def _sections(
+    fork: Fork, number: int, cursor: Cursor, width: int, rows: int, palette: Mapping[str, Style]
+) -> tuple[list[Text], ...]:
+    """Return the four sections of a column: the engine's name, its tokens, its confidence, and the rest of its answer."""
+    side = fork.sides[number]
+    is_current = number == cursor.column
+    style = palette["accent"] + Style(bold=True) if is_current else Style(bold=True)
+    name = [Text(("◆ " if number == 0 else "") + one_line(side.name), style=style)]
+    following = list(_following(fork, side, width, rows, palette))
+    if side.parted_earlier:
+        why = "This answer parts earlier: its tokens here follow another text."
+        return name, [], list(_wrapped(why, width)), []
+    if side.index is None:
+        why = "The tokens of this answer were not kept. Answer again to see them."
+        return name, [], list(_wrapped(why, width)), following
+    if side.token is None:
+        ended = side.answer.finish == "stop"
+        why = "The engine ended its answer here." if ended else "The answer was cut before this place."
+        return name, [], list(_wrapped(why, width)), []
+    choices = list(_choices(side, cursor.row if is_current else None, width, palette))
+    return name, choices, list(_wrapped(visible(side.sentence), width)), following
+
+
+def _choices(
+    side: ForkSide, selected: int | None, width: int, palette: Mapping[str, Style]
+) -> Iterator[Text]:
+    """Yield a row for each token: its text, a bar, its probability, and ◂ if the engine chose this token."""
+    shown = [visible(quoted(choice.text)) for choice in side.choices]
+    cells = min(_TOKEN, max((Text(text).cell_len for text in shown), default=0))
+    for at, (choice, text) in enumerate(zip(side.choices, shown, strict=True)):
+        own = side.is_own(choice)
+        row = Text.assemble(("▸ " if at == selected else "  ", palette["accent"]))
+        row.append_text(_padded(Text(text, style="bold" if own else ""), cells))
+        room = max(1, width - cells - 13)
+        filled = bar(exp(choice.logprob), room)
+        row.append(" " + filled + " " * (room - Text(filled).cell_len), style=_bar_style(choice, palette))
+        row.append(f" {exp(choice.logprob):6.1%}", style="bold" if own else "")
+        row.append(" ◂" if own else "", style=palette["accent"])
+        if at == selected:
+            row.stylize("reverse", 2, 2 + min(len(text), cells))
+        yield row
+
+
+def _bar_style(choice: Alternative, palette: Mapping[str, Style]) -> Style:
+    return Style(color=palette[heat_look(choice.logprob) or "heat-likely"].color)
+
+
+def _following(
+    fork: Fork, side: ForkSide, width: int, most: int, palette: Mapping[str, Style]
+) -> Iterator[Text]:
+    """Yield the rows of the answer from the fork on, with the tokens coloured by their probabilities."""
+    text = Text()
+    if side.index is None:
+        text.append(visible(side.answer.text[len(fork.before) :][:_FOLLOWING]))
+    for at, token in enumerate(side.answer.tokens[side.index :] if side.index is not None else ()):
+        if len(text) > _FOLLOWING or (token.text and token.channel != fork.channel):
+            break
+        place = Style(reverse=True, bold=True) if not at else Style()
+        word = visible(token.text).lstrip(" ")
+        if at:
+            text.append(" " * (len(visible(token.text)) - len(word)))
+        look = heat_look(token.logprob) if token.logprob is not None else ""
+        text.append(word, style=_style(look, palette) + place)
+    rows = list(text.wrap(_CONSOLE, width))
+    yield from rows[:most]
+    if len(rows) > most:
+        yield Text("…", style="dim")
+
+
+def _style(look: str, palette: Mapping[str, Style]) -> Style:
+    """Return the style of a look from `heat_look`. Unlikely tokens are underlined, since the fork is in reverse video."""
+    if look == "heat-unlikely":
+        return Style(color=palette[look].color, underline=True)
+    return palette[look] if look else Style()
+
+
+def heat_legend(palette: Mapping[str, Style]) -> Text:
+    """Return a line that explains the sign ◂ and the colours of the tokens."""
+    bands = ("90% or more", ""), ("50%", "heat-likely"), ("10%", "heat-unsure"), ("less", "heat-unlikely")
+    shown = [Text(text, style=_style(look, palette)) for text, look in bands]
+    sign = Text.assemble(("◂", palette["accent"]), " its choice   probability of each token: ")
+    return sign + Text(" · ").join(shown)
+
+
+def _wrapped(text: str, width: int) -> Iterator[Text]:
+    yield from Text(text, style="dim").wrap(_CONSOLE, width)
+
+
+_WIDTH = 120
+"""Largest width in cells of the sheet and its frame."""
+_FRAME = 5
+"""Width in cells of the frame, of the space inside the frame, and of the scroll bar."""
+_OTHER_ROWS = 21
+"""Usual number of rows of the sheet without the text after the fork."""
+_MOST_ROWS = 8
+"""Largest number of rows of the text after the fork."""
+_KEYS = (("← →", "engine"), ("↑ ↓", "token"), ("enter", "go on from it"), ("b", "let all go on"))
+"""Key hints for a fork whose tokens are known."""
+_INEXACT = (
+    "The tokens cannot be compared: they were not kept, or the vocabularies are not known to be the same. "
+    "This is the first character that differs."
+)
+_BEFORE = 160
+"""Number of characters that are shown of the text before the fork."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A token that the user chose, from which lanes continue their answers."""
+
+    token: Alternative
+    sides: tuple[ForkSide, ...]
+    """The answers that continue from the token."""
+
+
+class DivergenceSheet(Sheet):
+    """Shows one fork of several answers at a time. The engines continue from the token that the user chooses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        closing_binding("divergence"),
+        Binding("left,h", "move(-1, 0)", "The engine to the left", show=False),
+        Binding("right,l", "move(1, 0)", "The engine to the right", show=False),
+        Binding("up,k", "move(0, -1)", "The token above", show=False),
+        Binding("down,j", "move(0, 1)", "The token below", show=False),
+        Binding("<", "step(-1)", "The fork before"),
+        Binding(">", "step(1)", "The next fork"),
+        Binding("enter", "choose(False)", "Go on from this token"),
+        Binding("b", "choose(True)", "Let all engines go on from this token"),
+    ]
+
+    content = query_one("#sheet Static", Static)
+
+    def __init__(
+        self, prompt: str, forks: Sequence[Fork], first: int, go_on: Callable[[Fork, Chosen], None]
+    ) -> None:
+        """Create the sheet of the forks of the answers to a prompt. `first` is the index of the fork to show first.
+
+        `go_on` is called with the shown fork and the token that the user chose there.
+        """
+        super().__init__()
+        self._prompt = prompt
+        self._forks = forks
+        self._go_on = go_on
+        self._remark = ""
+        self._select(first)
+
+    def _select(self, number: int) -> None:
+        self._number = number
+        fork = self._fork = self._forks[number]
+        reference, candidate, *_ = fork.sides
+        place = "Where" if fork.place.token is None else f"Token {fork.place.token + 1:,}: where"
+        several = f" · fork {number + 1} of {len(self._forks)}" if len(self._forks) > 1 else ""
+        self.heading = one_line(f"{place} {candidate.name} parts from {reference.name}{several}")
+        self._known = [at for at, side in enumerate(fork.sides) if side.choices]
+        """Indices of the engines whose tokens are known."""
+        column = 1 if 1 in self._known or not self._known else self._known[0]
+        side = fork.sides[column]
+        others = (at for at, choice in enumerate(side.choices) if not side.is_own(choice))
+        self._cursor = Cursor(column, next(others, 0))
+
+    def action_step(self, by: int) -> None:
+        """Show the next fork (1) or the previous fork (-1)."""
+        number = self._number + by
+        if 0 <= number < len(self._forks):
+            self._select(number)
+            self.scroll.border_title = self.heading
+            self._show_remark("")
+        elif len(self._forks) > 1:
+            self._show_remark("This is the last fork." if by > 0 else "This is the first fork.")
+        else:
+            self._show_remark("The answers part at this place only.")
+
+    def parts(self) -> Iterator[Text]:
+        """Yield an empty text. `_show` fills in the text once the width is known."""
+        yield Text()
+
+    def on_resize(self, event: Resize) -> None:
+        """Lay out the columns for the new width."""
+        self.call_after_refresh(self._show)  # later, once Textual has computed the application's new height
+
+    def notify_style_update(self) -> None:
+        """Apply the colours of the theme."""
+        super().notify_style_update()
+        self.call_after_refresh(self._show)
+
+    @property
+    def _side(self) -> ForkSide:
+        return self._fork.sides[self._cursor.column]
+
+    def action_move(self, columns: int, rows: int) -> None:
+        """Move the cursor by a number of columns (engines) and rows (tokens)."""
+        if not self._known:
+            return
+        at = self._known.index(self._cursor.column) + columns
+        column = self._known[max(0, min(at, len(self._known) - 1))]
+        last = len(self._fork.sides[column].choices) - 1
+        self._cursor = Cursor(column, max(0, min(self._cursor.row + rows, last)))
+        self._show_remark("")
+
+    def action_choose(self, everyone: bool) -> None:
+        """Choose the token under the cursor, for its engine or for all engines."""
+        if not self._known:
+            self._show_remark("The tokens were not kept. Answer again to keep them.")
+            return
+        token = self._side.choices[self._cursor.row]
+        if not can_begin_with(token):
+            self._show_remark(f"{quoted(token.text)} cannot be written into an answer. Choose another token.")
+            return
+        sides = self._fork.sides if everyone else (self._side,)
+        self.dismiss()
+        self._go_on(self._fork, Chosen(token, tuple(side for side in sides if not side.parted_earlier)))
+
+    def _show_remark(self, sentence: str) -> None:
+        self._remark = sentence
+        self._show()
+
+    def _show(self) -> None:
+        if not self.is_attached:
+            return
+        forks = [("< >", "fork")] if len(self._forks) > 1 else []
+        self.scroll.border_subtitle = hints([*(_KEYS if self._known else ()), *forks, ("esc", "back")])
+        self.scroll.styles.width = _WIDTH
+        width = min(_WIDTH, self.app.size.width) - _FRAME
+        self.content.update(Text("\n").join(self._rows(width)))
+
+    def _rows(self, width: int) -> Iterator[Text]:
+        fork = self._fork
+        before = fork.before[-_BEFORE:]
+        cut = "…" if len(before) < len(fork.before) else ""
+        palette = palette_of(self.scroll)
+        prompt = Text(shortened(one_line(self._prompt), 2 * width), style="bold")
+        yield Text.assemble(("▎ ", palette["accent"])) + prompt
+        yield Text(f"  {cut}{visible(before)} …" if before else "  From the start …")
+        yield Text()
+        following = max(3, min(self.app.size.height - _OTHER_ROWS, _MOST_ROWS))
+        yield from fork_rows(fork, self._cursor, width, following, palette)
+        if self._remark:
+            yield Text(visible(self._remark), style="bold")
+        elif fork.greedy_sentence:
+            yield Text(visible(fork.greedy_sentence))
+        if not fork.is_exact:
+            yield Text(_INEXACT)
+        if any(side.choices for side in fork.sides):
+            yield heat_legend(palette)

@@ -1,1 +1,0 @@
-"""The sheet that shows where answers part."""

@@ -1,0 +1,409 @@
+"""The screen of earlier conversations: finds, opens, changes, exports and imports conversations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+from rich.console import RenderableType
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets.option_list import Option
+
+from paragone import InputError, ParagoneError
+from paragone.texts import counted, quoted
+from paragone_tui.key_order import ACT, LIST
+from paragone_tui.terminal.text import one_line
+from paragone_tui.widgets.modal import Sheet
+from paragone_tui.widgets.picker import Picker, marked
+from paragone_tui.widgets.question import Act, Confirmation, Question
+from paragone_workbench.config.state import State
+from paragone_workbench.engines.plugin_answers import answer_apart
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.lanes.session import Session
+from paragone_workbench.output_file import FileExists
+from paragone_workbench.store.history import History
+from paragone_workbench.store.records import Hit, Query, Summary, read_query
+from paragone_workbench.store.saving import retrying
+from paragone_workbench.store.store import Store
+from paragone_workbench.text import local_date
+
+
+class ConsentSheet(Sheet):
+    """Lists the actions that a file would cause. Once the sheet is closed, `is_allowed` has the user's answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "allow", "Allow it"), ("n", "dismiss", "Do not")]
+    heading = "Files of somebody else"
+    key_hints = (("y", "import and allow"), ("n", "do not import"), ("j k", "scroll"))
+
+    def __init__(self, document: Path, actions: Sequence[str]) -> None:
+        """Create the sheet for a file. `actions` describe what the file's engines would do."""
+        super().__init__()
+        self._document = document
+        self._actions = actions
+        self.is_allowed = False
+        """Whether the user allows the listed actions."""
+
+    def parts(self) -> Iterator[RenderableType]:
+        """Yield the actions that the file would cause, and the question."""
+        yield f"{one_line(str(self._document))} may come from somebody else. The file asks for actions outside of its folder:\n"
+        for action in self._actions:
+            yield f"· {one_line(action)}"
+        yield "\nImport the file, and allow this when one of its conversations is opened? A yes is remembered for this file."
+
+    def action_allow(self) -> None:
+        """Allow the listed actions."""
+        self.is_allowed = True
+        self.dismiss()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """A conversation with the newest match of a search, or a matching answer of a suite."""
+
+    summary: Summary | None
+    """The conversation; None for an answer of a suite."""
+    hit: Hit | None
+
+    @property
+    def id(self) -> str:
+        """The id that people type: `c7`, or `e3/17` for an answer of a suite."""
+        if self.summary is not None:
+            return f"c{self.summary.number}"
+        return "" if self.hit is None else self.hit.id
+
+    @property
+    def title(self) -> str:
+        """The title of the conversation, or the name of the suite."""
+        if self.summary is not None:
+            return self.summary.title
+        return "" if self.hit is None else self.hit.title
+
+
+def find_entries(store: Store, query: Query, text: str, limit: int) -> list[HistoryEntry]:
+    """Return the entries that match `query`, at most `limit`. `text` is the query in the user's words."""
+    if not query.words:
+        return [HistoryEntry(summary, None) for summary in store.conversations(limit, query=query)]
+    hits = store.search(text, limit, one_each=True)
+    summaries = store.summaries(hit.conversation for hit in hits if hit.conversation is not None)
+    return [
+        HistoryEntry(None if hit.conversation is None else summaries[hit.conversation], hit)
+        for hit in hits
+        if hit.conversation is None
+        or hit.conversation in summaries  # another program may have just deleted the conversation
+    ]
+
+
+def option_of(entry: HistoryEntry, query: Query) -> Option:
+    """Return the lines of an entry: its title and details, and below these the matching text with the words marked."""
+    hit = entry.hit
+    parts: list[tuple[str, str]] = [
+        *marked(entry.title, query.words, "bold"),
+        (f"  {_details(entry)}", "dim"),
+    ]
+    if hit is not None and not hit.is_title:
+        parts += [(f"\n  {one_line(hit.engine)}: " if hit.engine else "\n  ", "dim")]
+        parts += marked(hit.snippet, query.words)
+    return Option(Content.assemble(*parts), id=entry.id)
+
+
+def _details(entry: HistoryEntry) -> str:
+    if entry.summary is None:
+        assert entry.hit is not None  # an entry has a summary or a hit
+        return f"{when(entry.hit.time)} · answer {entry.hit.id} of a suite"
+    summary = entry.summary
+    details = [when(summary.updated), counted(summary.prompts, "prompt"), ", ".join(summary.engines)]
+    details += [f"#{tag}" for tag in summary.tags]
+    details += ["pinned"] * summary.is_pinned + ["interrupted"] * summary.is_interrupted + [entry.id]
+    return one_line(" · ".join(filter(None, details)))
+
+
+def when(moment: float) -> str:
+    """Return a moment in local time, without the date if the moment is today."""
+    day = local_date(moment, "%Y-%m-%d")
+    return local_date(moment, "%H:%M" if day == time.strftime("%Y-%m-%d") else "%Y-%m-%d %H:%M")
+
+
+@dataclass(frozen=True)
+class ConversationFiles:
+    """Exports and imports conversations. All methods block, and may raise ParagoneError."""
+
+    registry: Registry
+    state: State
+    folders: Sequence[str]
+    """The user's folders of models."""
+
+    def export(self, file: str, numbers: Sequence[int] | None, *, replaces: bool) -> str:
+        """Write conversations to a file, and return a sentence about the file. `numbers` is None for all conversations.
+
+        Raises FileExists for an existing file, unless `replaces` is True.
+        """
+        from paragone_workbench.files.exporting import export_conversations
+
+        with contextlib.closing(Store.open()) as store:
+            exported = export_conversations(
+                store, Path(file).expanduser().absolute(), numbers, self.registry.find, replaces=replaces
+            )
+        return " ".join((str(exported), *exported.left_out))
+
+    def add(self, path: Path, allowed: Sequence[str] = ()) -> str:
+        """Add the conversations of a file to the history, and return a sentence about their number.
+
+        If the file would cause actions beyond its folder, the user must consent: `allowed` are the actions that the
+        user allows. Raises ConsentNeeded if the file's actions beyond its folder are not exactly the `allowed` actions.
+        """
+        from paragone_workbench.consent import Consent
+        from paragone_workbench.files.importing import import_file, import_text
+
+        consent = Consent(document=path, state=self.state)
+        if allowed:
+            consent = replace(consent, ask=lambda actions: tuple(actions) == tuple(allowed))
+        return import_text(import_file(path, Store.open, self.registry, self.folders, consent.require))
+
+
+Found: TypeAlias = tuple[int, Hit | None]
+"""The number of a conversation, and the match of the search; None without a search."""
+
+_SHOWN = 200
+_SEARCHING = (("enter", "open"), ("tab", "act on it"), ("^x", "delete"), ("^j ^k", "move"), ("esc", "close"))
+_ACTING = (
+    ("p", "pin"), ("r", "name"), ("t", "tag"), ("x", "delete"), ("e", "export"), ("i", "import"),
+    ("tab", "back"), ("E", "export all"), ("esc", "close"),
+)  # fmt: skip
+"""Key hints while the list has the focus."""
+
+
+class HistoryScreen(Picker[Found | None]):
+    """The screen's result is the conversation to open, or None. Tab goes to the list, where letters are commands, and back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab,shift+tab", "switch", "Search, or act on a conversation", show=False, priority=True),
+        Binding("ctrl+x", "delete", "Delete the conversation", priority=True),
+        Binding("x", "delete", "Delete the conversation"),
+        Binding("p", "pin", "Pin the conversation, or no longer"),
+        Binding("r", "rename", "Rename the conversation"),
+        Binding("t", "tag", "Tag the conversation"),
+        Binding("e", "export", "Export the conversation"),
+        Binding("E", "export_all", "Export all conversations"),
+        Binding("i", "import", "Import conversations"),
+        Binding("j", "move(1)", "Down", show=False),
+        Binding("k", "move(-1)", "Up", show=False),
+        Binding("slash", "switch", "Search", show=False),
+    ]
+    DEFAULT_CSS = "HistoryScreen #picker { width: 120; height: 100%; max-height: 40; }"
+    heading = "Earlier conversations"
+    placeholder = "Words, and filters: engine:… model:… tag:… since:2026-10 until:…"
+    key_hints = _SEARCHING
+
+    def __init__(self, history: History, session: Session, files: ConversationFiles) -> None:
+        super().__init__()
+        self._history = history
+        self._session = session
+        self._files = files
+        self._entries: dict[str, HistoryEntry] = {}
+        """The listed entries, by the ids of their options."""
+        self._options: Sequence[Option] = ()
+        self._searched: str | None = None
+        """The search text of the current options, or of the search in progress."""
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the last search's results. For a new text, start a search that updates the list."""
+        if text != self._searched:
+            self._searched = text
+            self.is_looking = True
+            self.run_worker(self._search(text), group=LIST, exclusive=True)
+        return self._options
+
+    async def _search(self, text: str, remark: str = "") -> None:
+        """List the matching entries. Below the list, show `remark` or, without a remark, why the list is empty or cut."""
+        try:
+            query = read_query(text)
+            found = await self._history.call(lambda store: find_entries(store, query, text, _SHOWN))
+        except ParagoneError as error:
+            self._options = ()
+            self.say(str(error))
+        else:
+            self._entries = {entry.id: entry for entry in found}
+            self._options = [option_of(entry, query) for entry in self._entries.values()]
+            self.say(remark or self._incomplete_remark(found, text))
+        self.is_looking = False
+        self.show()
+
+    def _incomplete_remark(self, found: Sequence[HistoryEntry], text: str) -> str:
+        if len(found) == _SHOWN:
+            return f"The newest {_SHOWN} are listed; a search finds the others."
+        if found:
+            return ""
+        return "Nothing found." if text else "There are no earlier conversations."
+
+    @property
+    def _entry(self) -> HistoryEntry | None:
+        return self._entries.get(self.highlighted)
+
+    def pick(self, option_id: str) -> None:
+        """Close the screen with the conversation. For an answer of a suite, first make a conversation of its prompt."""
+        entry = self._entries.get(option_id)
+        if entry is None:
+            return
+        if entry.summary is not None:
+            self.dismiss((entry.summary.number, entry.hit))
+        else:
+            self._do(lambda: self._open_prompt(entry.id))
+
+    async def _open_prompt(self, place: str) -> str:
+        from paragone_workbench.files.from_experiment import add_prompt
+
+        experiment, _, run = place.removeprefix("e").partition("/")
+        added = await self._history.call(lambda store: add_prompt(store, int(experiment), int(run)))
+        self.dismiss((added.number, None))
+        return ""
+
+    # The keys of the list
+
+    def action_switch(self) -> None:
+        """Move the focus from the search to the list, where letters are commands, or back."""
+        to_list = self.focused is not self.options
+        self.set_focus(self.options if to_list else self.words)
+
+    def on_descendant_focus(self) -> None:
+        """Show the keys of the widget that has the focus."""
+        self.offer(_ACTING if self.focused is self.options else _SEARCHING)
+
+    def action_delete(self) -> None:
+        """Delete the conversation after the user has confirmed it."""
+        if (summary := self._conversation()) is None:
+            return
+        if summary.number == self._session.conversation.number:
+            self.say("This conversation is open. To delete it, start a new conversation first.")
+            return
+
+        def answered(is_confirmed: bool | None) -> None:
+            if is_confirmed:
+                self._do(lambda: self._delete(summary))
+
+        question = f"Delete {quoted(summary.title)} with {counted(summary.prompts, 'prompt')} for good?"
+        self.app.push_screen(Confirmation(question), answered)
+
+    async def _delete(self, summary: Summary) -> str:
+        await self._session.recorder.delete(summary.number)
+        if self._entry is not None and self._entry.summary == summary:
+            is_last = self.options.highlighted == self.options.option_count - 1
+            self.action_move(-1 if is_last else 1)  # the search that follows keeps this highlight
+        return f"Deleted: c{summary.number}, {quoted(summary.title)}."
+
+    def action_pin(self) -> None:
+        """Pin or unpin the conversation."""
+        if (summary := self._conversation()) is not None:
+            number, pinned = summary.number, not summary.is_pinned
+            self._do(lambda: self._changed(lambda store: store.labels.pin(number, pinned=pinned)))
+
+    def action_rename(self) -> None:
+        """Ask for a new title of the conversation."""
+        if (summary := self._conversation()) is not None:
+            number = summary.number
+            self._ask(
+                "Title",
+                summary.title,
+                lambda title: self._changed(lambda store: store.labels.rename(number, title)),
+            )
+
+    def action_tag(self) -> None:
+        """Ask for the tags of the conversation."""
+        if (summary := self._conversation()) is not None:
+            number = summary.number
+            self._ask(
+                "Tags, separated by spaces",
+                " ".join(summary.tags),
+                lambda tags: self._changed(lambda store: store.labels.tag(number, tags.split())),
+                takes_empty=True,
+            )
+
+    def action_export(self) -> None:
+        """Ask for the file to write the conversation to."""
+        if (summary := self._conversation()) is not None:
+            self._ask_export(f"Write c{summary.number} to", f"c{summary.number}.md", [summary.number])
+
+    def action_export_all(self) -> None:
+        """Ask for the file to write all conversations to."""
+        self._ask_export("Write all conversations to", "conversations.json", None)
+
+    def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
+        """Ask for a file, and write conversations to the file. Replace an existing file if the user enters its path twice."""
+        existing = ""
+
+        async def write(file: str) -> str:
+            nonlocal existing
+            replaces, existing = file == existing, ""
+            try:
+                return await asyncio.to_thread(self._files.export, file, numbers, replaces=replaces)
+            except FileExists as error:
+                existing = file
+                raise InputError("This file exists; enter replaces it.") from error
+
+        self._ask(f"{question} (.md to read, .json for everything)", name, write, "Writing …")
+
+    def action_import(self) -> None:
+        """Ask for the file to import."""
+        self._ask("Import the file", "", self._import, "Reading …")
+
+    async def _import(self, file: str) -> str:
+        from paragone_workbench.consent import ConsentNeeded
+
+        path = Path(file).expanduser().absolute()
+        try:
+            return await self._added(path)
+        except ConsentNeeded as needed:
+            sheet = ConsentSheet(path, needed.actions)
+            await self.app.push_screen_wait(sheet)
+            if not sheet.is_allowed:
+                return f"{path} is not imported."
+            return await self._added(path, needed.actions)
+
+    async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
+        """Add a file's conversations, in a thread for which the end of the program does not wait."""
+        return await answer_apart(partial(self._files.add, path, allowed))
+
+    def _conversation(self) -> Summary | None:
+        """Return the highlighted conversation. If an answer of a suite is highlighted, show a message and return None."""
+        entry = self._entry
+        if entry is not None and entry.summary is None:
+            self.say("This is an answer of a suite; enter opens its prompt as a conversation.")
+        return None if entry is None else entry.summary
+
+    def _ask(
+        self, question: str, value: str, act: Act, meanwhile: str = "", *, takes_empty: bool = False
+    ) -> None:
+        """Ask for a line of text, pass the line to an action, and list the conversations again."""
+
+        def answered(done: str | None) -> None:
+            if done is not None and self.query("Input"):  # the end of the program may have removed the field
+                self.run_worker(self._search(self.words.value.strip(), done), group=ACT)
+
+        self.app.push_screen(
+            Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
+        )
+
+    async def _changed(self, change: Callable[[Store], object]) -> str:
+        """Change the history, and return an empty remark, because the list shows the change."""
+        await retrying(self._history, change)
+        return ""
+
+    def _do(self, work: Callable[[], Awaitable[str]]) -> None:
+        """Execute an action on the history, list the conversations again, and show the action's sentence or error."""
+        self.say("")
+        self.run_worker(self._done(work), group=ACT)
+
+    async def _done(self, work: Callable[[], Awaitable[str]]) -> None:
+        try:
+            remark = await work()
+        except ParagoneError as error:
+            self.say(str(error))
+            return
+        if not self.leaving:
+            await self._search(self.words.value.strip(), remark)

@@ -1,1 +1,0 @@
-"""The parity sheet: whether the lanes answered under the same conditions."""

@@ -1,0 +1,501 @@
+"""The fields of the settings form: for options, for the system prompt, and for names of presets and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.events import DescendantBlur, DescendantFocus
+from textual.getters import query_one
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input, Static
+from textual.widgets.option_list import Option
+
+from paragone import InputError, ParagoneError
+from paragone.options import value_text
+from paragone_tui.terminal.text import one_line, visible
+from paragone_tui.widgets.modal import Modal
+from paragone_tui.widgets.picker import Picker
+from paragone_tui.widgets.question import LineField
+from paragone_tui.widgets.text_field import TextField
+from paragone_workbench.config.settings import Preset, find_preset
+from paragone_workbench.lanes.settings import Setting
+
+
+class SettingField(Widget):
+    """A line with an option's name, its value, and the origin of the value. An empty value means the default.
+
+    The widget paints the name and the origin beside its field. The form has many such lines, so each has few widgets.
+    """
+
+    DEFAULT_CSS = """
+    SettingField {
+        height: 1; color: $text-muted;
+        & Input { margin: 0 14 0 22; border: none; height: 1; padding: 0 1; background: $surface; }
+        & Input:focus { background: $surface-lighten-1; }
+    }
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.setting = setting
+        info = setting.info
+        choices = info.choices or (("true", "false") if isinstance(info.default, bool) else ())
+        self._before = "" if info.secret else value_text(setting.value)
+        self.input = LineField(
+            self._before,
+            placeholder=self._default(),
+            password=info.secret,
+            suggester=SuggestFromList(choices) if choices else None,
+            select_on_focus=True,
+            compact=True,
+        )
+        self._is_edited = False
+        """Whether the line shows that the user has edited the field."""
+
+    def compose(self) -> ComposeResult:
+        """Create the field."""
+        yield self.input
+
+    def render(self) -> Content:
+        """Render the name and the origin, with the place of the field between them."""
+        is_set, room = self.setting.origin != "default", self.input.styles.margin
+        name = f"{'•' if is_set else ' '} {self.setting.info.name}"
+        if self._is_edited:
+            origin = Content.styled("edited", "$text-warning")
+        else:
+            origin = Content(self.setting.origin if is_set else "")
+        start = Content.styled(name, "bold $foreground" if is_set else "")
+        start = start.truncate(room.left, pad=True).pad_right(self.size.width - room.width + 1)
+        return start + origin if room.right else start
+
+    @property
+    def new_text(self) -> str | None:
+        """The new text of the option; None if the user has not edited the field."""
+        return self.input.value if self.input.value != self._before else None
+
+    @property
+    def description(self) -> str:
+        """A description of the option: its effect, its type, its default, and its value in the last run."""
+        info, setting = self.setting.info, self.setting
+        kind = "true or false" if isinstance(info.default, bool) else info.accepted
+        parts = [f"Type: {kind}."]
+        if default := value_text(info.default):
+            parts.append(f"Default: {default}.")
+        if setting.in_force is not None:
+            parts.append(f"In the last run: {value_text(setting.in_force)}.")
+        return visible(f"{info.doc}\n{' '.join(parts)}")
+
+    def on_input_changed(self) -> None:
+        """Show whether the user has edited the option."""
+        if self._is_edited != (self.new_text is not None):
+            self._is_edited = not self._is_edited
+            self.refresh()
+
+    def _default(self) -> str:
+        setting = self.setting
+        if setting.info.secret and setting.value is not None:
+            return "set; not shown"
+        return one_line(value_text(setting.info.default)) or "not set"
+
+
+class LabelledField(Horizontal):
+    """A field with a label at its left, aligned with the names of the options."""
+
+    DEFAULT_CSS = """
+    LabelledField {
+        height: auto;
+        & .name { width: 22; padding: 0 2; color: $text-muted; }
+        & NameField, & SystemField { width: 1fr; }
+    }
+    """
+
+    def __init__(self, label: str, field: NameField | SystemField) -> None:
+        super().__init__()
+        self._label = label
+        self._field = field
+
+    def compose(self) -> ComposeResult:
+        """Create the label and the field."""
+        yield Static(self._label, classes="name", markup=False)
+        yield self._field
+
+
+class SystemField(TextField):
+    """The field for the system prompt. Enter applies the form; ctrl+j begins a new line.
+
+    Up in the first row moves the focus to the previous field, down in the last row to the next field.
+    """
+
+    DEFAULT_CSS = """
+    SystemField {
+        height: auto; min-height: 1; max-height: 4;
+        border: none; padding: 0 1; background: $surface;
+        &:focus { border: none; background: $surface-lighten-1; }
+        & .text-area--cursor-line { background: $surface-lighten-1; }
+    }
+    """
+    description: ClassVar[str] = (
+        "Instructions that all lanes get before the conversation, from the next prompt on.\n"
+        "ctrl+j begins a new line."
+    )
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, compact=True, highlight_cursor_line=False, placeholder="none")
+        self._before = text
+
+    @property
+    def new_text(self) -> str | None:
+        """The new text; None if the user has not edited the field."""
+        return self.text if self.text != self._before else None
+
+    async def on_key(self, event: events.Key) -> None:
+        """Apply the form, insert a line break, or move to another field from the first or the last row."""
+        place, cursor = self.navigator, self.cursor_location
+        match event.key:
+            case "enter":
+                await self.run_action("screen.apply")
+            case "ctrl+j":
+                self.insert("\n")
+            case "up" if place.is_first_document_line(cursor) and place.is_first_wrapped_line(cursor):
+                await self.run_action("screen.move(-1)")
+            case "down" if place.is_last_document_line(cursor) and place.is_last_wrapped_line(cursor):
+                await self.run_action("screen.move(1)")
+            case _:
+                return
+        event.stop()
+        event.prevent_default()
+
+
+class NameField(LineField):
+    """A field for a name: the name of a preset to apply, or a name for a preset or an engine to save."""
+
+    DEFAULT_CSS = """
+    NameField { border: none; height: 1; padding: 0 1; background: $surface; }
+    NameField:focus { background: $surface-lighten-1; }
+    """
+
+    def __init__(self, description: str, *, id: str, names: Sequence[str] = ()) -> None:  # noqa: A002 (Textual's)
+        """Create an empty field. `names` are the existing names to choose from; empty if the user writes a new name."""
+        super().__init__(
+            placeholder=", ".join(names) or "name",
+            suggester=SuggestFromList(names) if names else None,
+            compact=True,
+            id=id,
+        )
+        self.description = description
+
+
+class PresetField(NameField):
+    """The field for the name of a preset to apply."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "screen.remove_preset", "Remove the preset", show=False)
+    ]
+
+
+class PresetPicker(Picker[str | None]):
+    """Lists presets. The picker's result is the name of the picked preset, or None."""
+
+    DEFAULT_CSS = "PresetPicker OptionList { text-wrap: nowrap; text-overflow: ellipsis; }"
+    heading = "Presets"
+    placeholder = "Find a preset"
+
+    def __init__(self, presets: Mapping[str, Preset]) -> None:
+        super().__init__()
+        self._presets = presets
+
+    def fitting(self, text: str) -> Sequence[Option]:
+        """Return the presets whose names contain the text, each with its values and its system prompt."""
+        names = [name for name in self._presets if text.casefold() in name.casefold()]
+        self.say("" if names else "No preset has such a name.")
+        return [
+            Option(
+                Content.assemble((one_line(name), "bold"), (f"  {_content(self._presets[name])}", "dim")),
+                id=name,
+            )
+            for name in names
+        ]
+
+    def pick(self, option_id: str) -> None:
+        """Close the picker with the name of the preset."""
+        self.dismiss(option_id)
+
+
+def _content(preset: Preset) -> str:
+    values = " ".join(f"{name}={value_text(value)}" for name, value in preset.sampling.items())
+    return one_line(" · ".join(filter(None, (values, preset.system))))
+
+
+_PRESET = (
+    "Name of a preset; enter lists them. Once you leave this field, its values are in the fields below. "
+    "^x removes a preset that was saved here."
+)
+_SAVE_PRESET = (
+    "A name for the system prompt and the sampling options, to choose here and with --preset. "
+    "config.toml does not change."
+)
+_SAVE_ENGINE = (
+    "A name, to find the engine in the engine picker and to use it on the command line. "
+    "config.toml does not change."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChange:
+    """The changes that the user made in the form."""
+
+    edits: Mapping[str, str]
+    """The new text of each edited option, by the option's name; empty for the default."""
+    system: str | None
+    """The new system prompt; None if the user has not edited the system prompt."""
+    save_as: str
+    """The name under which to save the engine of the current lane; empty to save nothing."""
+    save_preset: str
+    """The name under which to save the system prompt and the sampling options; empty to save nothing."""
+    all_lanes: bool
+    """Whether the options change in all lanes, or only in the current lane."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no change."""
+        return not self.edits and self.system is None and not self.save_as and not self.save_preset
+
+
+_LOW = 12
+"""Least height in rows of a terminal in which the form shows the description of a field."""
+_NARROW = 50
+"""Least width in cells of a terminal in which the form shows whole names and the origins of values."""
+
+
+class FieldList(VerticalScroll, inherit_bindings=False):
+    """The scrollable fields. Up and down move the focus, since the bindings of `VerticalScroll` are not inherited."""
+
+
+class SettingsForm(Modal[SettingsChange | None]):
+    """A form for the settings of one lane or of all lanes. The result of the form is None if the user cancelled."""
+
+    AUTO_FOCUS = "SettingField Input"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,ctrl+c", "cancel", "Cancel"),
+        ("enter", "apply", "Apply"),
+        ("ctrl+t", "toggle_target", "This lane or all lanes"),
+        Binding("up,shift+tab", "move(-1)", "Up", show=False),
+        Binding("down,tab", "move(1)", "Down", show=False),
+    ]
+    DEFAULT_CSS = """
+    SettingsForm {
+        #form { width: 84; height: 100%; max-height: 44; }
+        #fields { height: 1fr; scrollbar-size-vertical: 1; }
+        .group { height: 1; padding: 0 1; color: $primary; text-style: bold; }
+        #description { height: auto; min-height: 3; max-height: 6; padding: 0 1; color: $text-muted; border-top: solid $surface-lighten-2; }
+        #description.-error { color: $text-error; }
+        #hints { height: 1; padding: 0 1; color: $text-muted; }
+        &.-low { #description, #hints { display: none; } }
+        &.-narrow .name { width: 10; }
+        &.-narrow SettingField Input { margin: 0 0 0 10; }
+    }
+    """
+
+    form = query_one("#form", Vertical)
+    description = query_one("#description", Static)
+    hints = query_one("#hints", Static)
+    system = query_one(SystemField)
+    preset = query_one("#preset", PresetField)
+    """The field for a preset, which exists only if there are presets."""
+    save_preset = query_one("#save-preset", NameField)
+    save_as = query_one("#save-as", NameField)
+
+    def __init__(
+        self,
+        lane: str,
+        settings: Sequence[Setting],
+        system: str,
+        *,
+        presets: Mapping[str, Preset],
+        remove_preset: Callable[[str], None],
+        several_lanes: bool,
+        check: Callable[[Mapping[str, str], bool], None],
+    ) -> None:
+        """Create the form for a lane with this name and these settings.
+
+        `check` gets the edits, and whether the edits are for all lanes. `check` raises InputError if a value is invalid.
+        `remove_preset` removes a preset, or raises ParagoneError.
+        """
+        super().__init__()
+        self._lane = lane
+        self._option_fields = [SettingField(setting) for setting in settings]
+        self._system = system
+        self._presets = dict(presets)
+        self._remove_preset = remove_preset
+        self._applied = ""
+        """The name of the preset whose values were filled into the fields."""
+        self._several_lanes = several_lanes
+        self._check = check
+        self._all_lanes = False
+        self._to_drop: SettingsChange | None = None
+        """The changes at the last press of a key that closes the form. The next press drops these changes."""
+
+    def compose(self) -> ComposeResult:
+        """Create the fields, the description of the focused field, and a line of key hints."""
+        with Vertical(id="form", classes="framed"):
+            with FieldList(id="fields", can_focus=False):
+                if self._presets:
+                    yield LabelledField(
+                        "use a preset", PresetField(_PRESET, id="preset", names=[*self._presets])
+                    )
+                yield LabelledField("save as a preset", NameField(_SAVE_PRESET, id="save-preset"))
+                yield LabelledField("system prompt", SystemField(self._system))
+                for reloads, fields in groupby(self._option_fields, key=lambda field: field.setting.reloads):
+                    when = "Model · a change reloads it" if reloads else "Sampling · from the next answer on"
+                    yield Static(when, classes="group")
+                    yield from fields
+                yield Static("This lane's engine with its options", classes="group")
+                yield LabelledField("save the engine", NameField(_SAVE_ENGINE, id="save-as"))
+            yield Static(id="description", markup=False)
+            yield Static(id="hints", markup=False)
+
+    def on_mount(self) -> None:
+        """Show which lanes the changes are for, and the key hints."""
+        self._show_target()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """In a small terminal, hide the description, the key hints, and the origins of values."""
+        self.set_class(event.size.height < _LOW, "-low")
+        self.set_class(event.size.width < _NARROW, "-narrow")
+        if self.focused is not None:
+            self.call_after_refresh(self.focused.scroll_visible, animate=False)
+
+    @on(DescendantFocus)
+    def _show_description(self) -> None:
+        names = self.query(NameField)
+        fields: list[SystemField | SettingField | NameField] = [self.system, *self._option_fields, *names]
+        for field in fields:
+            if field.has_focus_within:
+                self._describe(field.description)
+
+    @on(Input.Changed)
+    def _show_target(self) -> None:
+        whom = "all lanes" if self._all_lanes else one_line(self._lane)
+        self.form.border_title = f"Settings of {whom}"
+        effect = " and reload the model" if self._reloads() else ""
+        target = "  ^t this lane or all" if self._several_lanes else ""
+        self.hints.update(f"enter apply{effect}{target}  esc cancel  empty = default", layout=False)
+
+    @on(Input.Submitted)
+    def action_apply(self) -> None:
+        """Close the form with the changes if the values are valid. In the empty field for a preset, list the presets."""
+        if self._presets and self.preset.has_focus and not self.preset.value.strip():
+            self.app.push_screen(PresetPicker(self._presets), self._use_preset)
+            return
+        if not self._fill_in():
+            return
+        change = self._change()
+        try:
+            self._check(change.edits, change.all_lanes)
+        except InputError as error:
+            self._describe(str(error), is_error=True)
+            return
+        self.dismiss(change)
+
+    def _change(self) -> SettingsChange:
+        return SettingsChange(
+            edits={field.setting.info.name: edit for field, edit in self._edited()},
+            system=self.system.new_text,
+            save_as=self.save_as.value.strip(),
+            save_preset=self.save_preset.value.strip(),
+            all_lanes=self._all_lanes,
+        )
+
+    def action_move(self, step: int) -> None:
+        """Move to the next field (1) or the previous field (-1), but not past the first or the last field."""
+        fields = self.focus_chain
+        at = fields.index(self.focused) + step if self.focused in fields else 0
+        if 0 <= at < len(fields):
+            fields[at].focus()
+
+    def action_cancel(self) -> None:
+        """Close the form. If there are changes, show a warning first: a second press of the key drops the changes."""
+        change = self._change()
+        if (change.is_empty and not self._preset_to_apply) or change == self._to_drop:
+            super().action_cancel()
+        else:
+            self._to_drop = change
+            self._describe(
+                "What you edited is not applied: enter applies it, esc again drops it.", is_error=True
+            )
+
+    @on(DescendantBlur, "#preset")
+    def _leave_preset(self) -> None:
+        # Fill in the values later, since the description of the next field would hide an error.
+        self.call_after_refresh(self._fill_in)
+
+    def _use_preset(self, name: str | None) -> None:
+        if name is not None:
+            self.preset.value = name
+            self._fill_in()
+
+    @property
+    def _preset_to_apply(self) -> str:
+        """The name of the chosen preset until its values are filled into the fields; empty afterwards."""
+        name = self.preset.value.strip() if self._presets else ""
+        return "" if name == self._applied else name
+
+    def _fill_in(self) -> bool:
+        """Fill the values of the chosen preset into the fields, once. Returns False after an error, which the form shows."""
+        name = self._preset_to_apply
+        if not name:
+            return True
+        try:
+            preset = find_preset(name, self._presets)
+        except InputError as error:
+            self._describe(str(error), is_error=True)
+            return False
+        self._applied = name
+        if preset.system is not None:
+            self.system.text = preset.system
+        sampling = {
+            field.setting.info.name: field for field in self._option_fields if not field.setting.reloads
+        }
+        for option, value in preset.sampling.items():
+            if option in sampling:
+                sampling[option].input.value = value_text(value)
+        if missing := [option for option in preset.sampling if option not in sampling]:
+            self._describe(f"This engine has no sampling option {', '.join(missing)}.", is_error=True)
+        return not missing
+
+    def action_remove_preset(self) -> None:
+        """Remove the preset that the field names, if that preset was saved on the screen."""
+        name = self.preset.value.strip()
+        try:
+            self._remove_preset(name)
+        except ParagoneError as error:
+            self._describe(str(error), is_error=True)
+            return
+        del self._presets[name]
+        self.preset.value = ""
+        self._describe(f"The preset {name} is removed.")
+
+    def action_toggle_target(self) -> None:
+        """Switch between changes in the current lane and in all lanes."""
+        if self._several_lanes:
+            self._all_lanes = not self._all_lanes
+            self._show_target()
+
+    def _edited(self) -> Iterator[tuple[SettingField, str]]:
+        return ((field, field.new_text) for field in self._option_fields if field.new_text is not None)
+
+    def _reloads(self) -> bool:
+        return any(field.setting.reloads for field, _ in self._edited())
+
+    def _describe(self, text: str, *, is_error: bool = False) -> None:
+        self.description.set_class(is_error, "-error")
+        self.description.update(visible(text))

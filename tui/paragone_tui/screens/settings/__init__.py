@@ -1,1 +1,0 @@
-"""The settings form of a lane."""

@@ -1,1 +1,0 @@
-"""Votes on answers that are shown without the names of their engines."""

@@ -1,0 +1,287 @@
+"""Synchronizes repaints, so that changes in several lanes are painted as one frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, pairwise
+from math import floor, inf
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from rich.console import Console, RenderableType
+from textual.geometry import Region, Size
+from textual.screen import Screen, ScreenResultType
+from textual.strip import Strip
+from textual.widget import Widget
+
+from paragone_tui.terminal.cells import BLANK, Pen, TerminalCell, cells_of, is_doubtful
+from paragone_tui.textual_internals import ChopsUpdate, CompositorScreen, LayoutUpdate, RegionCompositor
+
+BEAT = 1 / 10
+"""Seconds between two frames while text streams in: 10 frames/s look smooth, with a third of the bytes of 30 frames/s."""
+
+
+class Cadence:
+    """Combines all requests until the next beat into one call of a function.
+
+    A beat is every `every` seconds on the event loop's clock, so that all instances call their functions at the same
+    time. If the last call is more than three beats ago, a request calls the function at once.
+    """
+
+    def __init__(self, call: Callable[[], object], every: float = BEAT) -> None:
+        self._call = call
+        self._every = every
+        self._last = -inf
+        self._handle: asyncio.Handle | None = None
+
+    @property
+    def waiting(self) -> bool:
+        return self._handle is not None
+
+    def ask(self) -> None:
+        """Schedule a call for the next beat, unless a call is scheduled. Needs a running event loop."""
+        if self._handle is not None:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now - self._last > 3 * self._every:
+            self._handle = loop.call_soon(self._run)
+        else:
+            self._handle = loop.call_at((floor(now / self._every) + 1) * self._every, self._run)
+
+    def stop(self) -> None:
+        """Cancel the scheduled call, if there is one."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _run(self) -> None:
+        self._handle = None
+        self._last = asyncio.get_running_loop().time()
+        self._call()
+
+
+_MAX_GAP = 4
+"""Largest distance of changed cells that are written as one stretch: moving the cursor takes as many bytes."""
+
+_UNKNOWN: TerminalCell = ("", (-1, "", ""))
+_Span: TypeAlias = tuple[int, int]
+"""The first column of a span, and the column after its last."""
+_Stretch: TypeAlias = tuple[int, int, Strip]
+"""Cells to show: their row, the column of the first cell, and the content of the cells."""
+
+
+class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
+    """A screen that sends few bytes to the terminal, and shows hyperlinks as plain text."""
+
+    def __init__(self) -> None:
+        self._terminal = _Terminal()
+        super().__init__(_ChangedRowsCompositor(self, self._terminal))
+        self._paints = False
+        """Whether `_paint` is scheduled."""
+
+    def repaint(self) -> None:
+        """Paint all cells, whatever the terminal shows at present."""
+        self._terminal.forget()
+        self.refresh()
+
+    def network_changed(self) -> None:
+        """Show that the program went offline, or online again. By default, a screen shows nothing."""
+
+    def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
+        """Paint regions of a widget of this screen in the next iteration of the event loop."""
+        self.mark_dirty(widget, regions)
+        if not self._paints:
+            self._paints = True
+            asyncio.get_running_loop().call_soon(self._paint)
+
+    def _paint(self) -> None:
+        self._paints = False
+        self.paint_dirty()
+
+
+def paint(widget: Widget, *regions: Region) -> None:
+    """Paint regions of a widget, or without regions the whole widget, in the next iteration of the event loop.
+
+    Textual's `Widget.refresh` paints after two messages, two idle events and a timer, which take longer than the painting.
+    Call `refresh` where the widget's size or styles change.
+    """
+    if not widget.is_attached:
+        return
+    screen = widget.screen
+    if isinstance(screen, ChangedRowsScreen):
+        screen.paint(widget, regions)
+    else:
+        widget.refresh(*regions)
+
+
+class _ChangedRowsCompositor(RegionCompositor):
+    def __init__(self, screen: ChangedRowsScreen[Any], terminal: _Terminal) -> None:
+        super().__init__()
+        self._screen = screen
+        self.terminal = terminal
+        self._wanted: list[Region] = []
+
+    def render_update(
+        self, full: bool = False, screen_stack: list[Screen[object]] | None = None, simplify: bool = False
+    ) -> RenderableType | None:
+        unknown = bool(self.dirty_regions) and self.terminal.size != self.size
+        if unknown and self._screen.app.is_headless:
+            unknown = False  # a headless application writes nothing, so the cells would stay unknown
+        return super().render_update(full or unknown, screen_stack, simplify)
+
+    def render_partial_update(self) -> ChopsUpdate | None:
+        self._wanted = list(self.dirty_regions)
+        update = super().render_partial_update()
+        self._wanted = []
+        return update and _PartialUpdate(update, self.terminal)
+
+    def renders(self, crop: Region | None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield the rows of the widgets in the regions to repaint, the front widgets first.
+
+        Textual's own method also renders rows outside these regions, and widgets that other widgets cover.
+        """
+        wanted = _spans(self._wanted or [crop or self.size.region])
+        for widget, (region, clip) in self.visible_widgets.items():
+            if not wanted:
+                return
+            seen = region.intersection(clip)
+            rest = {y: [*_outside(wanted[y], seen)] for y in seen.line_range if y in wanted}
+            hit = [y for y, spans in rest.items() if spans != wanted[y]]
+            if hit:
+                part = Region(seen.x, hit[0], seen.width, hit[-1] + 1 - hit[0])
+                yield region, part, widget.render_lines(part.translate(-region.offset))
+                for y in hit:
+                    wanted[y] = rest[y]
+                    if not rest[y]:
+                        del wanted[y]
+
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        return _FullUpdate(super().render_full_update(simplify), self.terminal)
+
+
+def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
+    """Return the spans of columns that the regions cover in each row."""
+    spans: dict[int, list[_Span]] = {}
+    for region in regions:
+        for y in region.line_range:
+            spans.setdefault(y, []).append(region.column_span)
+    return spans
+
+
+def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
+    """Yield the parts of spans to the left and to the right of a region."""
+    left, right = region.column_span
+    for start, stop in spans:
+        if stop <= left or right <= start:
+            yield start, stop
+            continue
+        if start < left:
+            yield start, left
+        if right < stop:
+            yield right, stop
+
+
+class _PartialUpdate(ChopsUpdate):
+    """A screen update for the parts of rows that may have changed."""
+
+    def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
+        super().__init__(update.chops, update.spans, update.chop_ends)
+        self._terminal = terminal
+
+    def render_segments(self, console: Console) -> str:
+        return self._terminal.write(self._stretches(), console)
+
+    def _stretches(self) -> Iterator[_Stretch]:
+        for y, spans in groupby(self.spans, itemgetter(0)):
+            dirty = [(start, stop) for _, start, stop in spans]
+            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=True):
+                if strip is not None and any(x < stop and start < end for start, stop in dirty):
+                    yield y, x, strip
+
+
+class _FullUpdate(LayoutUpdate):
+    """An update of the whole screen, whatever the terminal shows at present."""
+
+    def __init__(self, update: LayoutUpdate, terminal: _Terminal) -> None:
+        super().__init__(update.strips, update.region)
+        self._terminal = terminal
+
+    def render_segments(self, console: Console) -> str:
+        self._terminal.forget(self.region.size)
+        rows = ((y, 0, Strip.join(strips)) for y, strips in enumerate(self.strips))
+        return self._terminal.write(rows, console)
+
+
+class _Terminal:
+    """Tracks the cells that the terminal shows, and computes the output that changes these cells."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self, size: Size = Size(0, 0)) -> None:  # noqa: B008 - a constant
+        """Treat all cells as unknown; `size` is the terminal's size in cells."""
+        self.size = size
+        self._rows = [[_UNKNOWN] * size.width for _ in range(size.height)]
+
+    def write(self, stretches: Iterable[_Stretch], console: Console) -> str:
+        """Return the output that shows the stretches. The stretches of the same row must follow each other."""
+        pen = Pen(console.color_system)
+        out: list[str] = []
+        cursor: tuple[int, int] | None = None
+        for y, in_row in groupby(stretches, itemgetter(0)):
+            before = self._rows[y]
+            row = before.copy()
+            for _, x, strip in in_row:
+                cells = cells_of(strip, pen.colors)
+                row[x : x + len(cells)] = cells
+            del row[len(before) :]
+            for start, stop in _changes(before, row):
+                out.append(_move(cursor, (start, y)))
+                cursor = _print(row[start:stop], start, y, pen, out), y
+            self._rows[y] = row
+        return "".join([*out, pen.reset_sequence()])
+
+
+def _changes(before: list[TerminalCell], after: list[TerminalCell]) -> Iterator[tuple[int, int]]:
+    """Yield the first column, and the column after the last, of each stretch of cells to write."""
+    changed = [x for x, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    start = None
+    for x, following in pairwise([*changed, len(after) + _MAX_GAP]):
+        start = x if start is None else start
+        if following - x > _MAX_GAP:
+            if any(len(text) > 1 and is_doubtful(text) for text, _ in after[start : x + 1]):
+                # The terminal may draw the grapheme wider than expected: write all cells to its right again.
+                yield start, len(after)
+                return
+            yield start, x + 1
+            start = None
+
+
+def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
+    """Return a short sequence that moves the cursor to a column and row, both counted from 0."""
+    x, y = to
+    if cursor == to:
+        return ""
+    if cursor and cursor[1] == y and cursor[0] < x:
+        return f"\x1b[{x - cursor[0]}C"
+    return f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H"
+
+
+def _print(cells: list[TerminalCell], x: int, y: int, pen: Pen, out: list[str]) -> int:
+    """Append the output for cells in row `y` from column `x` on, and return the column after the last cell."""
+    for at, (text, look) in enumerate(cells):
+        if not text:
+            continue  # the right half of a wide character
+        if len(text) == 1 or not is_doubtful(text):
+            if look != pen.look:
+                out.append(pen.sequence_for((text, look)))
+            out.append(text)
+            continue
+        width = 2 if at + 1 < len(cells) and not cells[at + 1][0] else 1
+        column = x + at
+        # Blanks first: if the terminal draws the grapheme narrower, no half of an old character may remain.
+        out += (pen.sequence_for((text, look)), BLANK * width, f"\x1b[{column + 1}G")
+        out += (text, f"\x1b[{column + width + 1}G")
+    return x + len(cells)

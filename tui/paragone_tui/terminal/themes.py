@@ -1,0 +1,111 @@
+"""The themes that come with this program, and the user's own themes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from textual.color import Color
+from textual.theme import BUILTIN_THEMES, Theme
+
+from paragone_workbench.config.settings import ThemeSettings
+
+DEFAULT = "dark"
+ANSI = "ansi"
+"""The theme that uses the terminal's own colours."""
+
+_COLOURS: Mapping[str, Mapping[str, str]] = {
+    "dark": {
+        "background": "#15171c",
+        "surface": "#1f232b",
+        "line": "#3b4250",
+        "foreground": "#d9dde5",
+        "dim": "#9ba4b3",
+        "accent": "#79b4ff",
+        "code": "#83ccc4",
+        "difference": "#e8b04b",
+        "failure": "#ff8b81",
+        "likely": "#93d58d",
+    },
+    "light": {
+        "background": "#fbfaf7",
+        "surface": "#f0eee8",
+        "line": "#c8c4ba",
+        "foreground": "#22262c",
+        "dim": "#535963",
+        "accent": "#0b5aa8",
+        "code": "#0b6a68",
+        "difference": "#875000",
+        "failure": "#b3251c",
+        "likely": "#2b6a1e",
+    },
+    "contrast": {
+        "background": "#000000",
+        "surface": "#14161a",
+        "line": "#8a8f99",
+        "foreground": "#ffffff",
+        "dim": "#c4c8cf",
+        "accent": "#8fd0ff",
+        "code": "#7ff0e4",
+        "difference": "#ffd043",
+        "failure": "#ffa59c",
+        "likely": "#a6f29b",
+    },
+}
+OWN = (*_COLOURS, ANSI)
+"""The names of the themes that come with this program."""
+
+
+def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
+    """Yield the themes that come with this program, and the themes of the user's config file."""
+    for name, colours in _COLOURS.items():
+        yield _theme(name, colours, dark=name != "light")
+    yield _with_terminals_own_colours()
+    for name, settings in own.items():
+        yield _theme(name, {**_COLOURS[settings.base], **settings.colours}, dark=settings.base != "light")
+
+
+def _with_terminals_own_colours() -> Theme:
+    """Return the theme `ansi`. The highlighted option is underlined, so that the user sees it without colours."""
+    base = BUILTIN_THEMES["ansi-dark"]
+    looks = {"foreground": "ansi_default", "background": "ansi_default", "text-style": "bold underline"}
+    cursors = {
+        f"block-cursor{state}-{part}": look for state in ("", "-blurred") for part, look in looks.items()
+    }
+    # Not plain blue, which is too dark in the palettes of many terminals.
+    return replace(base, name=ANSI, primary="ansi_bright_blue", variables={**base.variables, **cursors})
+
+
+def _theme(name: str, colours: Mapping[str, str], *, dark: bool) -> Theme:
+    background, foreground, accent = colours["background"], colours["foreground"], colours["accent"]
+    surface = Color.parse(colours["surface"])
+    return Theme(
+        name=name,
+        dark=dark,
+        primary=accent,
+        secondary=colours["code"],
+        accent=accent,
+        warning=colours["difference"],
+        error=colours["failure"],
+        success=colours["likely"],
+        foreground=foreground,
+        background=background,
+        surface=surface.hex,
+        panel=surface.hex,
+        variables={
+            "text-muted": colours["dim"],
+            "text-disabled": colours["dim"],
+            "text-primary": accent,
+            "text-secondary": colours["code"],
+            "text-warning": colours["difference"],
+            "text-error": colours["failure"],
+            "text-success": colours["likely"],
+            "surface-lighten-1": surface.blend(Color.parse(foreground), 0.06).hex,
+            "surface-lighten-2": colours["line"],
+            "block-cursor-foreground": background,
+            "block-cursor-background": accent,
+            "block-cursor-blurred-background": surface.blend(Color.parse(accent), 0.07).hex,
+            "scrollbar": colours["line"],
+            "scrollbar-background": surface.hex,
+        },
+    )

@@ -1,0 +1,287 @@
+"""How the greedy answers of engines agree with those of a reference to the same prompts, and which are degenerate."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from paragone import Json
+from paragone.texts import counted
+from paragone.wire import to_json
+from paragone_workbench.compare.divergence import divergence
+from paragone_workbench.runs.metrics import percentile
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.statistics import (
+    LEVEL,
+    Interval,
+    paired_difference,
+    rounded_up,
+    share_interval,
+    values_needed,
+)
+
+TAIL, PERIOD = 64, 16
+"""An answer is a loop if its last 64 tokens are repetitions of a sequence of 16 tokens at most."""
+
+_CHARACTERS = 4
+"""Number of characters that are taken for one token where the tokens are unknown."""
+
+
+def is_loop(answer: RunResult) -> bool:
+    """Return whether an answer ends in a loop. If the answer's tokens were not kept, four characters count as a token."""
+    if answer.keeps_tokens:
+        return _repeats([token.text if token.id is None else token.id for token in answer.tokens], 1)
+    return _repeats(answer.thinking + answer.text, _CHARACTERS)
+
+
+def is_empty(answer: RunResult) -> bool:
+    """Return whether an answer has no text that a person could see."""
+    return not (answer.thinking + answer.text).strip()
+
+
+def is_degenerate(answer: RunResult) -> bool:
+    """Return whether an answer is a loop or empty."""
+    return is_empty(answer) or is_loop(answer)
+
+
+def _repeats(items: Sequence[object], unit: int) -> bool:
+    """Return whether the end of a sequence is periodic. `unit` is the number of items that count as a token."""
+    tail = items[-TAIL * unit :]
+    if len(tail) < TAIL * unit:
+        return False
+    return any(tail[period:] == tail[:-period] for period in range(1, PERIOD * unit + 1))
+
+
+FEWEST_LOST = 3
+"""Fewest lost answers of an engine that has collapsed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """The lengths and the faults of an engine's answers.
+
+    Attributes:
+        loops: Number of answers that end in a loop.
+        empty: Number of answers without text.
+        cut: Number of answers that a limit ended.
+        median_tokens: Median length of the answers in tokens; None without answers.
+    """
+
+    engine: str
+    answers: int
+    loops: int
+    empty: int
+    cut: int
+    median_tokens: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How the answers of `candidate` agree with those of `reference`.
+
+    Attributes:
+        prompts: Number of prompts that both engines answered.
+        identical: Number of prompts to which both engines gave the same text.
+        forks: For each prompt with different texts, how many tokens are the same before the first different token, in
+            ascending order. A prompt with an unknown number is left out, for example because an answer was cut before the
+            first difference.
+        unit: The unit of `forks`: characters, if an engine does not report its tokens.
+        length_ratio: Tokens of the candidate's answers, divided by the tokens of the reference's; None if the reference generated no tokens.
+        sound: Number of prompts at which the reference's answer is not degenerate.
+        lost: Number of prompts at which only the candidate's answer is degenerate.
+        regained: Number of prompts at which only the reference's answer is degenerate.
+    """
+
+    reference: str
+    candidate: str
+    prompts: int
+    identical: int
+    forks: tuple[int, ...]
+    unit: Literal["token", "character"]
+    length_ratio: float | None
+    sound: int
+    lost: int
+    regained: int
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95% interval of the share of identical answers; None without prompts."""
+        return share_interval(self.identical / self.prompts, self.prompts) if self.prompts else None
+
+    @property
+    def fork_quartiles(self) -> tuple[float, float, float] | None:
+        """The lower quartile, the median and the upper quartile of `forks`; None if `forks` is empty."""
+        if not self.forks:
+            return None
+        return percentile(self.forks, 25), percentile(self.forks, 50), percentile(self.forks, 75)
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether the candidate has lost at least three answers, and more than half of the answers to the `sound` prompts."""
+        return self.lost >= FEWEST_LOST and 2 * self.lost > self.sound
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields, and the values that are computed from them."""
+        quartiles = self.fork_quartiles
+        fields = to_json(self, complete=True)
+        del fields["forks"], fields["unit"]
+        return {
+            **fields,
+            "interval": None if self.interval is None else self.interval.to_json(),
+            "forks": {
+                "unit": self.unit,
+                "known": len(self.forks),
+                **dict(zip(("p25", "median", "p75"), quartiles or (None,) * 3, strict=True)),
+            },
+            "collapsed": self.is_collapsed,
+        }
+
+
+def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
+    """Return how many answers of an engine are degenerate, and how long its answers are."""
+    found = tuple(answers)
+    return Conduct(
+        engine=engine,
+        answers=len(found),
+        loops=sum(map(is_loop, found)),
+        empty=sum(map(is_empty, found)),
+        cut=sum(answer.finish == "length" for answer in found),
+        median_tokens=statistics.median(map(_tokens, found)) if found else None,
+    )
+
+
+def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
+    """Compare two engines by pairs of answers, the reference's and the candidate's, to the same prompts."""
+    is_same = [_is_same(*pair) for pair in pairs]
+    kept = all(answer.keeps_tokens for pair in pairs for answer in pair)
+    partings = (
+        divergence(*pair, same_vocabulary=False)
+        for pair, same in zip(pairs, is_same, strict=True)
+        if not same
+    )
+    forks = [parting.token if kept else parting.char for parting in partings]
+    judged = [(is_degenerate(first), is_degenerate(second)) for first, second in pairs]
+    length = sum(_tokens(first) for first, _ in pairs)
+    return Agreement(
+        reference=reference,
+        candidate=candidate,
+        prompts=len(pairs),
+        identical=sum(is_same),
+        forks=tuple(sorted(fork for fork in forks if fork is not None)),
+        unit="token" if kept else "character",
+        length_ratio=sum(_tokens(second) for _, second in pairs) / length if length else None,
+        sound=sum(not first for first, _ in judged),
+        lost=sum(second and not first for first, second in judged),
+        regained=sum(first and not second for first, second in judged),
+    )
+
+
+def _is_same(first: RunResult, second: RunResult) -> bool:
+    return (first.thinking, first.text) == (second.thinking, second.text)
+
+
+def _tokens(answer: RunResult) -> int:
+    return answer.metrics.completion_tokens if answer.metrics is not None else len(answer.tokens)
+
+
+def agreement_verdict(found: Agreement) -> str:
+    """Return sentences on a candidate's answers, a collapse first; empty if no prompt was answered by both engines."""
+    return " ".join(_sentences(found)) if found.prompts else ""
+
+
+def prompts_needed(found: Agreement) -> int | None:
+    """Return how many prompts in all would show that a candidate loses more answers than the reference, at the present rates.
+
+    The power is 80%. None if the prompts so far show a difference, or if the candidate does not lose more answers than the reference.
+    """
+    if found.lost <= found.regained or found.is_collapsed or _loses_more(found):
+        return None
+    difference = (found.lost - found.regained) / found.prompts
+    variance = (found.lost + found.regained) / found.prompts - difference**2
+    return values_needed(variance, difference, estimates_variance=False)
+
+
+def _sentences(found: Agreement) -> Iterator[str]:
+    interval, needed = found.interval, prompts_needed(found)
+    assert interval is not None  # there are prompts
+    lost = (
+        f"{found.lost:,} of the {counted(found.sound, 'prompt')} that {found.reference} answers soundly get a loop or "
+        "no text."
+    )
+    if found.is_collapsed:
+        yield f"{found.candidate} has collapsed: {lost}"
+    elif _loses_more(found):
+        yield f"{found.candidate} gives degenerate answers more often than {found.reference}: {lost}"
+    elif needed is not None:
+        more = counted(rounded_up(max(1, needed - found.prompts)), "more prompt")
+        yield (
+            f"Whether {found.candidate} gives degenerate answers more often than {found.reference} is open ({found.lost:,} answers "
+            f"against {found.regained:,}); about {more} would settle this."
+        )
+    yield (
+        f"{found.candidate} gives the same greedy answer as {found.reference} to {found.identical:,} of "
+        f"{counted(found.prompts, 'prompt')} ({found.identical / found.prompts:.0%}, 95% interval {interval.low:.0%} to "
+        f"{interval.high:.0%})."
+    )
+    if quartiles := found.fork_quartiles:
+        low, middle, high = quartiles
+        yield (
+            f"Half of the other answers part within the first {counted(round(middle) + 1, found.unit)} (quartiles of the "
+            f"equal {found.unit}s: {low:.0f} and {high:.0f})."
+        )
+
+
+def _loses_more(found: Agreement) -> bool:
+    """Whether the candidate has more degenerate answers than the reference, by McNemar's exact test."""
+    if found.lost <= found.regained:
+        return False
+    ours, theirs = [1.0] * found.lost + [0.0] * found.regained, [0.0] * found.lost + [1.0] * found.regained
+    return paired_difference(theirs, ours, kind="passes").p < LEVEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSummary:
+    """The agreement of candidates with a reference, and the faults of their answers.
+
+    Attributes:
+        conducts: The lengths and faults of each engine's answers, the reference's first.
+        agreements: The agreement of each candidate with the reference.
+    """
+
+    conducts: tuple[Conduct, ...]
+    agreements: tuple[Agreement, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields, with a sentence for each candidate."""
+        return {
+            "engines": [to_json(found, complete=True) for found in self.conducts],
+            "candidates": [
+                {
+                    **found.to_json(),
+                    "prompts_needed": prompts_needed(found),
+                    "sentence": agreement_verdict(found),
+                }
+                for found in self.agreements
+            ],
+        }
+
+
+def summarize(answers: Sequence[tuple[str, Mapping[int, RunResult]]]) -> AnswerSummary:
+    """Summarize greedy answers. For each engine, `answers` has the name, and the answers by the number of the prompt.
+
+    The first engine is the reference. Greedy answers of a suite can be summarized, too.
+    """
+    (reference, first), *others = answers
+    return AnswerSummary(
+        conducts=tuple(conduct(name, found.values()) for name, found in answers),
+        agreements=tuple(
+            agreement(
+                reference,
+                name,
+                [(first[number], found[number]) for number in sorted(first.keys() & found.keys())],
+            )
+            for name, found in others
+        ),
+    )

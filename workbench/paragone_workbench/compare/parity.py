@@ -1,0 +1,492 @@
+"""Compares all conditions of a parity check: builds, model facts, rendered prompts and sampling options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from paragone import Json
+from paragone.facts import BUILD_FACTS, LAUNCH, ORIGIN, PROGRAM, STANDARD_FACTS, StandardFact
+from paragone.options import OptionInfo
+from paragone.shared_options import without_effect
+from paragone_workbench.compare.diff import common_length
+from paragone_workbench.compare.parity_findings import (
+    Finding,
+    Levelling,
+    Parity,
+    Side,
+    Unknown,
+    enumeration,
+    is_chosen,
+    joined,
+    level,
+    quoted,
+    same,
+)
+from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.runs.run import Run
+
+_VERSION, _COMMIT, _, _INSTRUCTIONS = (fact.name for fact in BUILD_FACTS)
+
+_DRIFTS = "so answers can differ after some tokens, also at temperature 0"
+
+
+def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
+    """Return the programs and builds that differ, and add to `unknown` the properties that a side does not report.
+
+    Builds of different programs are not comparable. Engines with the same installation, their origin, have the same build.
+    """
+    programs = {side.name: side.fact(PROGRAM) for side in sides}
+    silent = [name for name, program in programs.items() if program is None]
+    for name in silent:
+        unknown[name].append(PROGRAM.name)
+    findings = []
+    known = dict.fromkeys(program for program in programs.values() if program is not None)
+    if len(known) > 1:
+        sentence = (
+            f"The programs that compute differ: {enumeration(programs, silent=silent)}. "
+            f"Different programs round differently, {_DRIFTS}. No option removes this difference."
+        )
+        findings.append(Finding(what=PROGRAM.name, values=programs, sentence=sentence))
+    for program in known:
+        same = [side for side in sides if programs[side.name] == program]
+        if len({side.fact(ORIGIN) or side.name for side in same}) > 1:
+            findings += _compare(program, same, unknown)
+    return findings
+
+
+def compare_launches(sides: Sequence[Side]) -> list[Finding]:
+    """Return a finding if servers that report their launch arguments were started with different arguments."""
+    reported = {side.name: text for side in sides if (text := side.fact(LAUNCH)) is not None}
+    differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in reported.items()})
+    if not differences:
+        return []
+    sentence = f"The servers were started with different arguments: {differences}. {LAUNCH.effect}"
+    return [Finding(what=LAUNCH.name, values=reported, sentence=sentence)]
+
+
+def _compare(program: str, sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
+    """Compare builds of one program. If all commits are known, no version counts as unknown: a commit determines the version."""
+    reported = {fact.name: {side.name: side.fact(fact) for side in sides} for fact in BUILD_FACTS}
+    differences: dict[str, str] = {}
+    for name, values in reported.items():
+        silent = [side for side, value in values.items() if value is None]
+        known = {side: value for side, value in values.items() if value is not None}
+        if len(set(known.values())) > 1:
+            if name == _INSTRUCTIONS:
+                differences[name] = _differences({side: value.split(", ") for side, value in known.items()})
+                for side in silent:
+                    unknown[side].append(name)
+            else:
+                differences[name] = f"{name} {enumeration(values, silent=silent)}"
+        elif name != _VERSION or None in reported[_COMMIT].values():
+            for side in silent:
+                unknown[side].append(name)
+    if not differences:
+        return []
+    affected = "Rounding and defaults" if differences.keys() & {_VERSION, _COMMIT} else "Rounding"
+    sentence = (
+        f"The builds of {program} differ: {'; '.join(differences.values())}. {affected} can differ, {_DRIFTS}. "
+        "No option removes this difference: use one build for all."
+    )
+    values = {
+        side.name: ", ".join(text for fact in reported.values() if (text := fact[side.name])) or None
+        for side in sides
+    }
+    return [Finding(what="build", values=values, sentence=sentence)]
+
+
+def _differences(lists: Mapping[str, Sequence[str]]) -> str:
+    """Return which members only some of the lists have: `AVX512 and FMA only in a`. Empty if there are none."""
+    holders = {
+        member: tuple(name for name, own in lists.items() if member in own)
+        for members in lists.values()
+        for member in members
+    }
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for member, names in holders.items():
+        if len(names) < len(lists):
+            groups.setdefault(names, []).append(member)
+    return "; ".join(f"{joined(members)} only in {joined(names)}" for names, members in groups.items())
+
+
+_TEMPLATE = "chat template"
+_THREADS = "threads"
+_OF_THE_MODEL = frozenset({"architecture", "parameters", "quantization"})
+"""Facts that differ as expected if different models are compared."""
+
+
+def compare_facts(
+    sides: Sequence[Side], unknown: Mapping[str, list[str]], *, without_prompt: Collection[str]
+) -> list[Finding]:
+    """Return the facts that differ, and add to `unknown` the facts that a side does not report, by the side's name.
+
+    `without_prompt` has the names of the sides whose prompts are unknown: only for these sides, the chat template matters.
+    """
+    findings: list[Finding] = []
+    for fact in STANDARD_FACTS:
+        values = {side.name: _value(side, fact) for side in sides}
+        known = {value for value in values.values() if value is not None}
+        silent = [name for name, value in values.items() if value is None]
+        matters = True
+        if fact.name == _TEMPLATE:
+            matters = any(values[name] is not None for name in without_prompt)
+            silent = [name for name in silent if name in without_prompt]
+        if len(known) > 1 and matters:
+            findings.append(_finding(sides, fact, values, silent))
+        else:
+            for name in silent:
+                unknown[name].append(fact.name)
+    return findings
+
+
+def _value(side: Side, fact: StandardFact) -> str | None:
+    threads = side.settings.threads if fact.name == _THREADS else None
+    return side.fact(fact) if threads is None else str(threads)
+
+
+def _finding(
+    sides: Sequence[Side], fact: StandardFact, values: dict[str, str | None], silent: Sequence[str]
+) -> Finding:
+    options = {side.name: side.load_options().get(fact.name) for side in sides}
+    levelling = level(sides, values, options, reloads=True)
+    names = list(dict.fromkeys(info.name for info in options.values() if info is not None))
+    if fact.name == _TEMPLATE:
+        sentence = "The chat templates differ."
+    else:
+        named = f"{fact.name} ({names[0]})" if len(names) == 1 and names[0] != fact.name else fact.name
+        sentence = f"{named}: {enumeration(values, silent=silent)}."
+    return Finding(
+        what=names[0] if len(names) == 1 else fact.name,
+        values=values,
+        sentence=f"{sentence[0].upper()}{sentence[1:]} {fact.effect}",
+        levelling=levelling,
+        is_expected=fact.name in _OF_THE_MODEL or is_chosen(sides, options),
+    )
+
+
+PROMPT = "prompt"
+"""The name that stands in `unknown` for a prompt that could not be compared."""
+
+_CONTROL = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
+"""Control tokens in the text of a prompt, such as `<|im_end|>` and `[INST]`."""
+
+_ROLES = {"system", "user", "assistant"}
+
+
+def compare_prompts(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> list[Finding]:
+    """Compare the prompts of all sides with the prompt of which most is known.
+
+    Adds to `unknown`, by the name of a side, `PROMPT` if its prompt could not be compared at all, or the prompt's text
+    if only the number of tokens is known.
+    """
+    reference = max(sides, key=_evidence)
+    different: list[Side] = []
+    silent: list[str] = []
+    for side in sides:
+        alike = _alike(reference, side)
+        if alike is None:
+            silent.append(side.name)
+            unknown[side.name].append(PROMPT)
+        elif side.settings.prompt is None and side.settings.prompt_ids is None:
+            unknown[side.name].append("text of the prompt")
+        if alike is False:
+            different.append(side)
+    return [_prompt_finding(sides, reference, different, silent)] if different else []
+
+
+def _evidence(side: Side) -> list[bool]:
+    """Return which properties of the prompt are known, starting with the one that says most."""
+    known = (side.settings.prompt_ids, side.settings.prompt, side.prompt_tokens)
+    return [value is not None for value in known]
+
+
+def _alike(one: Side, other: Side) -> bool | None:
+    """Return whether two prompts are equal; None if unknown."""
+    first, second = one.settings, other.settings
+    if first.prompt_ids is not None and second.prompt_ids is not None:
+        return first.prompt_ids == second.prompt_ids
+    counts = one.prompt_tokens, other.prompt_tokens
+    equal_counts = None if None in counts else counts[0] == counts[1]
+    if first.prompt is not None and second.prompt is not None:
+        return first.prompt == second.prompt and equal_counts is not False
+    return equal_counts
+
+
+def _prompt_finding(
+    sides: Sequence[Side], reference: Side, different: Sequence[Side], unknown: Sequence[str]
+) -> Finding:
+    counts: dict[str, Json] = {side.name: side.prompt_tokens for side in sides}
+    if len({count for count in counts.values() if count is not None}) > 1:
+        tokens = {name: f"{count} tokens" for name, count in counts.items() if count is not None}
+        parts = [f"The prompt is {enumeration(tokens, silent=unknown)}."]
+        what, values = "prompt tokens", counts
+    else:
+        others = joined(side.name for side in different)
+        parts = [f"The prompt in {others} differs from the prompt in {reference.name}."]
+        what, values = "prompt", {side.name: side.settings.prompt for side in sides}
+    system = ""
+    asked = [side for side in different if not _same_messages(reference, side, but="assistant")]
+    own = [side for side in different if side not in asked and not _same_messages(reference, side)]
+    if asked:
+        parts.append(
+            f"The earlier prompts in {joined(side.name for side in asked)} differ from those in {reference.name}."
+        )
+    if own:
+        parts.append("Each lane's history contains its own answers, so the prompts differ.")
+    for side in [side for side in different if side not in (*asked, *own)][:3]:
+        if reference.settings.prompt is None or side.settings.prompt is None:
+            continue
+        only_reference, only_side = _difference(reference.settings.prompt, side.settings.prompt)
+        parts.append(_described(reference, side, only_reference, only_side))
+        system = system or _default_system(reference, only_reference, only_side)
+        if system:
+            parts.append(
+                f"This text is the default system prompt of the chat template in "
+                f"{reference.name if only_reference else side.name}."
+            )
+    return Finding(
+        what=what,
+        values=values,
+        sentence=" ".join(parts),
+        system=system,
+        is_expected=len(own) == len(different),
+    )
+
+
+def _same_messages(one: Side, other: Side, *, but: str = "") -> bool:
+    """Return whether both sides sent the same messages, apart from the role `but`; True if messages are unknown."""
+    if one.messages is None or other.messages is None:
+        return True
+    first, second = (
+        [message for message in side.messages or () if message.role != but] for side in (one, other)
+    )
+    return first == second
+
+
+def _difference(one: str, other: str) -> tuple[str, str]:
+    """Return the parts of two texts between their common beginning and their common end."""
+    start = common_length(one, other)
+    end = common_length(one[start:][::-1], other[start:][::-1])
+    return one[start : len(one) - end], other[start : len(other) - end]
+
+
+def _described(reference: Side, side: Side, only_reference: str, only_side: str) -> str:
+    if only_reference and only_side:
+        return f"{side.name} has {quoted(only_side)} in place of {quoted(only_reference)}."
+    if only_reference:
+        return f"{side.name} leaves out {quoted(only_reference)}."
+    if only_side:
+        return f"{side.name} adds {quoted(only_side)}."
+    ids, others = reference.settings.prompt_ids, side.settings.prompt_ids
+    if ids is None or others is None:
+        return f"The text is the same in {side.name}, the number of its tokens is not: one engine adds special tokens."
+    at = common_length(ids, others)
+    return f"The text is the same in {side.name}; its tokens differ from token {at + 1} on."
+
+
+def _default_system(reference: Side, only_reference: str, only_side: str) -> str:
+    """Return the system prompt that a chat template adds in one of two prompts; empty if there is none."""
+    if reference.messages is None or (only_reference and only_side):
+        return ""
+    if any(message.role == "system" for message in reference.messages):
+        return ""
+    pieces = [piece.strip() for piece in _CONTROL.split(only_reference or only_side)]
+    words = [piece.removeprefix("system").strip() for piece in pieces if piece and piece not in _ROLES]
+    return words[0] if len(words) == 1 else ""
+
+
+_UNSET = "none"
+
+
+def compare_sampling(
+    sides: Sequence[Side], unknown: Mapping[str, list[str]]
+) -> tuple[list[Finding], dict[str, list[Levelling]]]:
+    """Return the options that differ, and how to set the options whose values a side does not report, by the side's name.
+
+    Adds the names of these unreported options to `unknown`. An option that has no effect in any side is left out, such
+    as `top_k` at temperature 0.
+    """
+    reported = {side.name: side.sampling() for side in sides}
+    idle = {name: without_effect(values) for name, values in reported.items()}
+    declared = {side.name: side.sampling_options() for side in sides}
+    findings: list[Finding] = []
+    levellings: dict[str, list[Levelling]] = {}
+    for option in dict.fromkeys(option for values in reported.values() for option in values):
+        in_effect = [
+            name
+            for name, values in reported.items()
+            if not _is_unset(values.get(option)) and option not in idle[name]
+        ]
+        if not in_effect:
+            continue
+        options = {name: declared[name].get(option) for name in reported}
+        values = {name: _sampling_value(reported[name], option) for name in reported}
+        known = [value for value in values.values() if value is not None]
+        differs = any(not same(known[0], value) for value in known)
+        defaults = [info.default for info in options.values() if info is not None]
+        if not differs and any(same(default, known[0]) for default in defaults):
+            # Engines without the option behave like engines that have it at its default.
+            values = {name: value for name, value in values.items() if options[name] is not None}
+        silent = [name for name, value in values.items() if value is None]
+        settable = {name: None if value == _UNSET else value for name, value in values.items()}
+        levelling = level(sides, settable, options, reloads=False)
+        if differs or any(options[name] is None for name in silent):
+            findings.append(_sampling_finding(_name(option, options), sides, values, options, levelling))
+        else:
+            for name in silent:
+                unknown[name].append(_name(option, {name: options[name]}))
+                own = tuple(change for change in levelling.changes if change.engine == name)
+                levellings.setdefault(name, []).append(
+                    Levelling(changes=own, everywhere=levelling.everywhere)
+                )
+    return findings, levellings
+
+
+def _is_unset(value: Json) -> bool:
+    return value is None or value in ([], ())
+
+
+def _sampling_value(values: Mapping[str, Json], option: str) -> Json | None:
+    """Return the value in force: `none` for an option that is known to be unset, None for an unknown value."""
+    if option not in values:
+        return None
+    value = values[option]
+    return _UNSET if _is_unset(value) else value
+
+
+def _name(option: str, options: Mapping[str, OptionInfo | None]) -> str:
+    return next((info.name for info in options.values() if info is not None), option)
+
+
+def _sampling_finding(
+    name: str,
+    sides: Sequence[Side],
+    values: Mapping[str, Json | None],
+    options: Mapping[str, OptionInfo | None],
+    levelling: Levelling,
+) -> Finding:
+    without = [side for side, value in values.items() if value is None and options[side] is None]
+    silent = [side for side, value in values.items() if value is None and options[side] is not None]
+    known = [side for side in sides if values.get(side.name) is not None]
+    drawn = all(side.has_drawn(options[side.name]) for side in known)
+    sentence = f"{name} is {enumeration(values, silent=silent)}."
+    if without:
+        sentence += f" There is no such option in {' and '.join(without)}."
+    if drawn and len(known) > 1:
+        sentence += " Each engine drew its own value."
+    return Finding(
+        what=name,
+        values=values,
+        sentence=sentence,
+        levelling=levelling,
+        is_expected=drawn or is_chosen(sides, options),
+    )
+
+
+_CHANGED = {
+    "truncated": "cut its prompt",
+    "context-shifted": "dropped the beginning of the conversation during its answer",
+    "turns-dropped": "left out the oldest messages",
+    "images-left-out": "did not see all images",
+    "option-refused": "refused an option",
+    "may-not-continue": "may have begun a new answer instead of continuing the last one",
+    "schema-ignored": "ignored the JSON schema",
+    "filtered": "filtered its answer",
+}
+"""The codes of warnings that an answer was not computed as requested, and what the engine did. docs/plugins.md lists the codes."""
+
+_CHANGES = "may-change-requests"
+"""The code of the warning that an engine's server can change requests without notice."""
+
+
+def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:
+    """Check the parity of runs that answered one prompt. Runs that did not begin are left out.
+
+    `find` returns the backend of a name.
+    """
+    return check_parity(
+        [
+            Side.of_run(
+                run.result,
+                find(run.result.definition.backend),
+                messages=None if run.spec is None else run.spec.messages,
+            )
+            for run in runs
+            if run.result.loaded is not None and run.settings is not None
+        ]
+    )
+
+
+def check_parity(sides: Sequence[Side]) -> Parity:
+    """Compare the conditions of all sides: prompts, sampling, warnings, models, builds, and the use of the machine."""
+    if len(sides) < 2:
+        return Parity()
+    unknown: dict[str, list[str]] = {side.name: [] for side in sides}
+    prompts = compare_prompts(sides, unknown)
+    without_prompt = [name for name, names in unknown.items() if PROMPT in names]
+    sampling, levellings = compare_sampling(sides, unknown)
+    findings = [
+        *prompts,
+        *sampling,
+        *_seeds(sides),
+        *_changed(sides),
+        *compare_facts(sides, unknown, without_prompt=without_prompt),
+        *compare_builds(sides, unknown),
+        *compare_launches(sides),
+        *_cached(sides),
+    ]
+    for side in sides:
+        if side.loaded is not None and any(caution.code == _CHANGES for caution in side.loaded.cautions):
+            unknown[side.name].append("changes to requests")
+        if side.run is not None and side.metrics.cached_tokens is None:
+            unknown[side.name].append("cached tokens")
+    return Parity(
+        findings=tuple(sorted(findings, key=lambda finding: finding.is_expected)),
+        unknown=tuple(
+            Unknown(engine=name, names=tuple(names), levelling=_together(levellings.get(name, ())))
+            for name, names in unknown.items()
+            if names
+        ),
+    )
+
+
+def _together(levellings: Sequence[Levelling]) -> Levelling:
+    changes = tuple(change for levelling in levellings for change in levelling.changes)
+    return Levelling(changes=changes, everywhere=all(levelling.everywhere for levelling in levellings))
+
+
+def _seeds(sides: Sequence[Side]) -> Iterator[Finding]:
+    """Yield a finding if random choices can be repeated in some engines only."""
+    random = any(side.sampling().get("temperature") != 0 for side in sides)
+    able = {side.name: side.capabilities.seed for side in sides}
+    if random and len(set(able.values())) > 1:
+        without = joined(name for name, seed in able.items() if not seed)
+        sentence = f"A seed has no certain effect in {without}, whose random choices cannot be repeated."
+        yield Finding(what="seed support", values=able, sentence=sentence)
+
+
+def _changed(sides: Sequence[Side]) -> Iterator[Finding]:
+    """Yield a finding for each warning that only some of the answers have."""
+    codes = {
+        side.name: {caution.code for caution in side.run.cautions} if side.run is not None else set()
+        for side in sides
+    }
+    for code, did in _CHANGED.items():
+        values = {name: code in own for name, own in codes.items()}
+        if len(set(values.values())) > 1:
+            who = joined(name for name, has in values.items() if has)
+            yield Finding(what=code, values=values, sentence=f"{who} {did}; the others did not.")
+
+
+def _cached(sides: Sequence[Side]) -> Iterator[Finding]:
+    """Yield a finding if engines took different numbers of prompt tokens from the KV cache."""
+    values = {side.name: side.metrics.cached_tokens for side in sides}
+    known = {value for value in values.values() if value is not None}
+    if len(known) > 1:
+        silent = [name for name, value in values.items() if value is None]
+        sentence = (
+            f"Prompt tokens taken from the KV cache: {enumeration(values, silent=silent)}. "
+            "Times to first token are not comparable, and rounding can differ."
+        )
+        yield Finding(what="cached tokens", values=values, sentence=sentence, is_expected=True)

@@ -1,1 +1,0 @@
-"""The parity check: whether several engines answered under the same conditions."""

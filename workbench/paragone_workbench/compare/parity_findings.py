@@ -1,0 +1,369 @@
+"""An engine in a parity check, the findings with their sentences, and the options that give all engines one value."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from paragone import Backend, Capabilities, InputError, Json, LoadedModel, Message, RunSettings
+from paragone.facts import BUILD_FACTS, PROGRAM, ROUNDING, STANDARD_FACTS, StandardFact
+from paragone.options import OptionInfo, Options, build, describe, parse, value_text
+from paragone.texts import counted, shortened
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import RunResult
+
+_LONGEST_QUOTE = 120
+_LONGEST_VALUE = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionChange:
+    """An option to set in one engine."""
+
+    engine: str
+    """Name of the engine's side."""
+    option: str
+    value: Json
+    reloads: bool
+    """Whether the option takes effect only when the model is loaded again."""
+
+    @property
+    def assignment(self) -> str:
+        """The option and its value, in the form of `--set`."""
+        return f"{self.option}={value_text(self.value)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levelling:
+    """Changes of options that give all engines the same value of one property. Empty if no option sets the property."""
+
+    changes: tuple[OptionChange, ...] = ()
+    everywhere: bool = False
+    """Whether all engines have the option under one name, so that it can be set in all at once."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def reloads(self) -> tuple[str, ...]:
+        """Names of the engines that have to be loaded again."""
+        return tuple(dict.fromkeys(change.engine for change in self.changes if change.reloads))
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of the command line that set the options."""
+        if self.everywhere:
+            texts = dict.fromkeys(change.assignment for change in self.changes)
+        else:
+            texts = dict.fromkeys(f"{change.engine}.{change.assignment}" for change in self.changes)
+        return tuple(f"--set {shlex.quote(text)}" for text in texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A condition that differs between the engines."""
+
+    what: str
+    """The name of the option that sets the condition; without such an option, the name of the condition."""
+    values: Mapping[str, Json]
+    """The value of each engine by its name; None where the engine does not report it."""
+    sentence: str
+    """The difference and its effect, as a sentence without advice."""
+    levelling: Levelling = Levelling()
+    system: str = ""
+    """The system prompt that a chat template added in one engine. Giving this text to all engines makes the prompts equal."""
+    is_expected: bool = False
+    """Whether the difference is no alarm: because the user has set the option for all engines, or for one engine
+    during the comparison; or because of the compared models, the engines' earlier answers, a cache, or a drawn seed."""
+
+    @property
+    def sign(self) -> str:
+        """The character before the sentence: `≠`, or `·` for an expected difference."""
+        return "·" if self.is_expected else "≠"
+
+    @property
+    def advice(self) -> str:
+        """A sentence that says which option of the command line makes the setting equal for all engines; empty if no option can."""
+        if self.system:
+            return (
+                f"To level it, give all engines the same system prompt: --system {shlex.quote(self.system)}"
+            )
+        if not self.levelling:
+            return ""
+        return f"To level it: {' '.join(self.levelling.arguments)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Facts that can differ, but that an engine does not report."""
+
+    engine: str
+    names: tuple[str, ...]
+    levelling: Levelling = Levelling()
+    """Options that give the engine the values of the other engines, so that the unknown values become known."""
+
+    @property
+    def sentence(self) -> str:
+        """The unknown conditions, as a sentence without advice."""
+        return f"{self.engine} does not report: {', '.join(self.names)}."
+
+    @property
+    def advice(self) -> str:
+        """How to set the unknown property on the command line; empty if no option sets the property."""
+        return f"To set it: {' '.join(self.levelling.arguments)}" if self.levelling else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Whether the engines answered under the same conditions, as far as they report the conditions."""
+
+    findings: tuple[Finding, ...] = ()
+    """The differences, the expected ones last."""
+    unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def alarms(self) -> int:
+        """Number of unexpected differences."""
+        return sum(not finding.is_expected for finding in self.findings)
+
+    @property
+    def remark(self) -> str:
+        """What unreported facts mean for rounding, as a sentence; empty if all engines report these facts."""
+        unreported = {name for unknown in self.unknown for name in unknown.names}
+        facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
+        rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in unreported]
+        if not rounding:
+            return ""
+        return (
+            f"Rounding depends on {joined(rounding)}: a difference can change answers after some "
+            "tokens, also at temperature 0."
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        if self.alarms:
+            return f"{counted(self.alarms, 'condition was', 'conditions were')} not the same:"
+        if self.findings:
+            known = " in all that the engines report" if self.unknown else ""
+            return f"The comparison was fair{known}. These differences were expected:"
+        if self.unknown:
+            return "The comparison was fair in all that the engines report: nothing differs."
+        return "The comparison was fair: the conditions were the same."
+
+
+def joined(names: Iterable[str]) -> str:
+    """Return names as an enumeration: `a, b and c`."""
+    names = list(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotation marks, with escaped line breaks, shortened in the middle."""
+    if len(text) > _LONGEST_QUOTE:
+        half = _LONGEST_QUOTE // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    return json.dumps(text, ensure_ascii=False)
+
+
+def enumeration(values: Mapping[str, Json | None], *, silent: Sequence[str] = ()) -> str:
+    """Return which engines have which value: `1.1 in a and 1 in b and c; d does not report it`."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        if value is not None:
+            groups.setdefault(_shown(value), []).append(name)
+    text = joined(f"{value} in {joined(names)}" for value, names in groups.items())
+    if silent:
+        text += f"; {joined(silent)} {'does' if len(silent) == 1 else 'do'} not report it"
+    return text
+
+
+def _shown(value: Json) -> str:
+    return shortened(value_text(value) or "none", _LONGEST_VALUE)
+
+
+_SEED = "seed"
+"""The standard name of the one option whose value engines draw for each run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """An engine, with its model and its run as far as they are known. Lanes with the same engine have different names."""
+
+    name: str
+    definition: EngineDefinition
+    backend: Backend | None
+    loaded: LoadedModel | None
+    """The open model; None if the engine is not open."""
+    run: RunResult | None = None
+    """The engine's run for the compared prompt; None if there is none."""
+    messages: tuple[Message, ...] | None = None
+    """The messages of the request; None if unknown."""
+    chosen: frozenset[str] = frozenset()
+    """Options that the user has set for this engine alone while comparing."""
+
+    @classmethod
+    def of_run(
+        cls,
+        run: RunResult,
+        backend: Backend | None,
+        *,
+        name: str = "",
+        messages: tuple[Message, ...] | None = None,
+    ) -> Side:
+        """Return the side of a run that has ended."""
+        return cls(
+            name=name or run.definition.name,
+            definition=run.definition,
+            backend=backend,
+            loaded=run.loaded,
+            run=run,
+            messages=messages,
+        )
+
+    @property
+    def settings(self) -> RunSettings:
+        """The settings in force in the run; without a run, all are unknown."""
+        return (self.run.settings if self.run is not None else None) or RunSettings()
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """The metrics of the run; without a run, all are unknown."""
+        return (self.run.metrics if self.run is not None else None) or RunMetrics()
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Number of tokens of the rendered prompt; None if unknown."""
+        ids = self.settings.prompt_ids
+        return self.metrics.prompt_tokens if ids is None else len(ids)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The capabilities of the engine, or else of its backend."""
+        if self.loaded is not None and self.loaded.capabilities is not None:
+            return self.loaded.capabilities
+        return self.backend.capabilities if self.backend is not None else Capabilities()
+
+    def fact(self, fact: StandardFact) -> str | None:
+        """Return a fact of the open model; None if the fact is unknown."""
+        if self.loaded is None:
+            return None
+        value: object = getattr(self.loaded, fact.name) if fact.field else self.loaded.facts.get(fact.name)
+        return None if value is None else str(value).strip()
+
+    def sampling(self) -> Mapping[str, Json]:
+        """Return the sampling options that are known to be in force, by their standard names.
+
+        Before a run, these are the options of the definition and the declared defaults. The value None means that the
+        option is not set.
+        """
+        values = dict(self.settings.sampling or {})
+        if self.run is None and self.backend is not None:
+            infos = describe(self.backend.sampling)
+            defaults = {info.name: info.default for info in infos if info.default not in (None, [])}
+            names = {info.name for info in infos if not info.secret}
+            own = {name: value for name, value in self.definition.options.items() if name in names}
+            values = {**defaults, **own}
+        standard = {info.name: name for name, info in self.sampling_options().items()}
+        return {standard.get(name, name): value for name, value in values.items()}
+
+    def has_drawn(self, option: OptionInfo | None) -> bool:
+        """Whether the engine chose an option's value for this run alone, as engines do with seeds that nobody sets."""
+        if option is None or self.run is None or (option.fact or option.name) != _SEED:
+            return False
+        asked = self.run.request.get("sampling")
+        return option.name not in self.definition.options and not (
+            isinstance(asked, Mapping) and option.name in asked
+        )
+
+    def sampling_options(self) -> Mapping[str, OptionInfo]:
+        """Return the declared sampling options by their standard names."""
+        if self.backend is None:
+            return {}
+        return {info.fact or info.name: info for info in describe(self.backend.sampling) if not info.secret}
+
+    def load_options(self) -> Mapping[str, OptionInfo]:
+        """Return the load options that set a standard fact, by the fact's name."""
+        if self.backend is None:
+            return {}
+        return {info.fact: info for info in describe(self.backend.load_options) if info.fact}
+
+
+def is_chosen(sides: Sequence[Side], options: Mapping[str, OptionInfo | None]) -> bool:
+    """Whether the user set an option for all sides, or for one side while comparing. `options` has each side's option."""
+    named = [(side, option.name) for side in sides if (option := options[side.name]) is not None]
+    for_all = len(named) == len(sides) and all(
+        side.definition.options.get(name) is not None for side, name in named
+    )
+    return for_all or any(name in side.chosen for side, name in named)
+
+
+def same(first: Json, second: Json) -> bool:
+    """Whether two values are equal. Numbers may differ by the rounding of single precision."""
+    match first, second:
+        case bool() | str(), _:
+            return first == second
+        case float() | int(), float() | int() if not isinstance(second, bool):
+            return abs(first - second) <= 1e-6 * max(1, abs(first))
+        case _:
+            return first == second
+
+
+def level(
+    sides: Sequence[Side],
+    values: Mapping[str, Json | None],
+    options: Mapping[str, OptionInfo | None],
+    *,
+    reloads: bool,
+) -> Levelling:
+    """Return the options that give all sides one value.
+
+    `values` and `options` have the value and the option of each side by its name; None for an unknown value, or for a side
+    without the option. All sides get the value of a side that cannot change it, else the most frequent value. A side that
+    has drawn its value, such as a seed, would draw another value in the next run, so the option is set for this side, too.
+    """
+    able = [side for side in sides if options.get(side.name) is not None]
+    drawn = {side.name for side in able if side.has_drawn(options[side.name])} if len(able) > 1 else set()
+    chosen = {name: value for name, value in values.items() if name not in drawn}
+    target = _target(chosen, options)
+    if target is None:
+        target = _target(values, options)
+    if target is None:
+        return Levelling()
+    changes: list[OptionChange] = []
+    for side in sides:
+        info, value = options.get(side.name), values.get(side.name)
+        if (
+            info is None
+            or side.backend is None
+            or (value is not None and same(value, target) and side.name not in drawn)
+        ):
+            continue
+        kind = side.backend.load_options if reloads else side.backend.sampling
+        wanted = _accepted(kind, info, target)
+        if wanted is not None:
+            changes.append(OptionChange(engine=side.name, option=info.name, value=wanted, reloads=reloads))
+    names = {info.name if info is not None else None for info in (options.get(side.name) for side in sides)}
+    return Levelling(changes=tuple(changes), everywhere=len(names) == 1 and None not in names)
+
+
+def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo | None]) -> Json | None:
+    known = [(name, value) for name, value in values.items() if value is not None]
+    fixed = [value for name, value in known if options.get(name) is None]
+    if fixed:
+        return fixed[0] if all(same(fixed[0], value) for value in fixed) else None
+    counts = [(sum(same(value, other) for _, other in known), value) for _, value in known]
+    return max(counts, key=lambda entry: entry[0])[1] if counts else None
+
+
+def _accepted(kind: type[Options], info: OptionInfo, value: Json) -> Json | None:
+    """Return the value in the form of the option `info`; None if the option does not accept the value."""
+    try:
+        wanted = parse(kind, info.name, value) if isinstance(value, str) and not info.many else value
+        build(kind, {info.name: wanted})
+    except InputError:
+        return None
+    return wanted

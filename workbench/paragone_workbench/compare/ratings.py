@@ -1,0 +1,538 @@
+"""Rates engines from votes by the Bradley–Terry model, with intervals and position bias."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+from paragone import Json
+from paragone.texts import counted
+from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
+from paragone_workbench.store.experiment_records import Vote, VoteChoice
+
+POINTS = 400
+"""Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
+
+PRIOR_SD = 200
+"""Standard deviation of the prior in rating points.
+
+The prior is so wide that the votes decide: the difference of two engines has a standard deviation of 283 points,
+odds of 5 to 1, more than versions of a model usually differ by. The prior weighs as much as 1.5 ties between
+two engines: the Fisher information of a vote on their difference in ξ is (ln 10)²/4 at most, of the prior
+1/(2·(200/400)²).
+"""
+
+_SD = PRIOR_SD / POINTS
+_CELLS = 200_000
+"""Largest number of values of an array: resamples are fitted in blocks whose arrays stay in the processor's cache."""
+_TOLERANCE = 1e-6
+"""Largest change of a parameter in ξ at which the fit ends: far below the digits that are shown."""
+
+
+class Pairing(NamedTuple):
+    """A comparison of two engines: `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie."""
+
+    first: int
+    second: int
+    outcome: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """The parameters: ξ of each engine."""
+
+    best: Values
+    """The most probable parameters."""
+    samples: Values
+    """A row of parameters for each resample."""
+
+
+def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
+    """Fit the model to votes. A vote is one or more comparisons of engines. An engine is given by its index.
+
+    Equal votes are counted and computed once, so the cost hardly depends on the number of votes.
+    The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
+    """
+    kinds = Counter(votes)
+    counts = np.array(list(kinds.values()), np.int64)
+    comparisons = [pairing for kind in kinds for pairing in kind]
+    kind_of = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
+    model = _Model(comparisons, engines)
+    nothing = np.zeros((1, model.size))
+    best = model.maximum(counts[kind_of][None].astype(float), nothing, start=nothing)
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _CELLS // max(1, len(comparisons)))
+    samples = []
+    for begin in range(0, resamples, at_once):
+        number = min(at_once, resamples - begin)
+        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=number)
+        centres = rng.normal(0, _SD, (number, model.size))
+        samples.append(model.maximum(drawn[:, kind_of].astype(float), centres, start=best))
+    return Fit(best=best[0], samples=np.concatenate(samples))
+
+
+class _Model:
+    """The logistic regression for given comparisons. Weights, and centres of the prior, have a row for each resample."""
+
+    def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
+        rows = np.arange(len(comparisons))
+        self._design = np.zeros((len(comparisons), engines))
+        self._design[rows, [pairing.first for pairing in comparisons]] = 1
+        self._design[rows, [pairing.second for pairing in comparisons]] = -1
+        self._design *= math.log(10)
+        self._outcomes = np.array([pairing.outcome for pairing in comparisons])
+        self.size = engines
+        """Number of parameters."""
+        products = self._design[:, :, None] * self._design[:, None, :]
+        self._products = products.reshape(len(comparisons), -1)
+
+    def maximum(self, weights: Values, centres: Values, *, start: Values) -> Values:
+        """Return the most probable parameters of each resample, by Newton's method with halved steps."""
+        parameters = np.broadcast_to(start, centres.shape)
+        loss, p = self._evaluate(parameters, weights, centres)
+        for _ in range(100):
+            gradient = (weights * (p - self._outcomes)) @ self._design + (parameters - centres) / _SD**2
+            curvature = ((weights * p * (1 - p)) @ self._products).reshape(-1, self.size, self.size)
+            curvature += np.eye(self.size) / _SD**2
+            step = np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+            fraction = np.ones((len(step), 1))
+            for _ in range(30):
+                tried, p = self._evaluate(parameters - fraction * step, weights, centres)
+                worse = tried > loss + 1e-9 * np.abs(loss)
+                if not worse.any():
+                    break
+                fraction[worse] /= 2
+            parameters = parameters - fraction * step
+            loss = tried
+            if np.abs(fraction * step).max() < _TOLERANCE:
+                break
+        return parameters
+
+    def _evaluate(self, parameters: Values, weights: Values, centres: Values) -> tuple[Values, Values]:
+        """Return the negative logarithm of the posterior, up to a constant, and the probability of each outcome 1."""
+        logits = np.clip(parameters @ self._design.T, -500, 500)  # no overflow in e^x
+        odds = np.exp(logits)
+        likelihood = (weights * (np.log1p(odds) - self._outcomes * logits)).sum(axis=1)
+        loss = likelihood + ((parameters - centres) ** 2).sum(axis=1) / (2 * _SD**2)
+        return np.asarray(loss), np.asarray(odds / (1 + odds))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """The comparison of two candidates of different engines in a vote.
+
+    `first` and `second` are the names of the engines. `outcome` is 1 if the first won, 0 if the second won, and 0.5
+    for a tie; `bad` says that both candidates of a tie were bad.
+    """
+
+    first: str
+    second: str
+    outcome: float
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How the contests of one engine ended."""
+
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+    bad: int = 0
+    """Number of contests in which both candidates were bad. `ties` does not include these contests."""
+
+    @property
+    def contests(self) -> int:
+        """Number of contests."""
+        return self.wins + self.losses + self.ties + self.bad
+
+    @property
+    def win_rate(self) -> float:
+        """The wins and half of all ties (`ties` and `bad`), as a share of the contests."""
+        return (self.wins + (self.ties + self.bad) / 2) / self.contests
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the counts, and the win rate."""
+        return {**asdict(self), "win_rate": self.win_rate}
+
+
+def contests(vote: Vote) -> Iterator[Contest]:
+    """Yield the contests of a vote.
+
+    The best candidate won against all others; a vote says nothing about how the others compare with each other. The choices
+    `tie` and `bad` are a tie of all candidates. Candidates of the same engine have no contest.
+    """
+    numbered = enumerate(vote.candidates)
+    for (place, first), (other_place, second) in combinations(numbered, 2):
+        outcome = _outcome(vote.choice, place, other_place)
+        if outcome is not None and first.engine != second.engine:
+            yield Contest(first=first.engine, second=second.engine, outcome=outcome, bad=vote.choice == "bad")
+
+
+def tally(engine: str, found: Iterable[Contest]) -> Tally:
+    """Return how the contests of this engine ended. Contests of other engines are skipped."""
+    wins = losses = ties = bad = 0
+    for contest in found:
+        if engine not in (contest.first, contest.second):
+            continue
+        own = contest.outcome if contest.first == engine else 1 - contest.outcome
+        wins += own == 1
+        losses += own == 0
+        ties += own == 0.5 and not contest.bad
+        bad += contest.bad
+    return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
+
+
+def _outcome(choice: VoteChoice, first: int, second: int) -> float | None:
+    if isinstance(choice, str):
+        return 0.5
+    return {first: 1.0, second: 0.0}.get(choice)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionBias:
+    """How often the first of the shown answers won, among the blind votes with a best answer."""
+
+    votes: int
+    """Number of the blind votes with a best answer."""
+    first: int
+    """Number of the votes that the first answer won."""
+    interval: Interval
+    """Wilson's 95% interval of the share of votes that the first answer won."""
+    expected: float
+    """The share without a bias: ½ for votes on two answers, less for votes on more answers."""
+
+    @property
+    def share(self) -> float:
+        """The share of the votes that the first answer won."""
+        return self.first / self.votes
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        low, high = self.interval.low, self.interval.high
+        found = (
+            f"The answer shown first won {self.share:.1%} of {counted(self.votes, 'blind vote')} with a best answer "
+            f"(95% interval {100 * low:.1f} to {100 * high:.1f}), where {self.expected:.1%} are expected"
+        )
+        if low <= self.expected <= high:
+            return f"{found}: no position bias is shown."
+        return f"{found}: the votes have a position bias."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {**asdict(self), "share": self.share}
+
+
+def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
+    """Return the position bias of the blind votes among `votes`; None if no blind vote has a best answer."""
+    decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
+    if not decided:
+        return None
+    first = sum(vote.choice == 0 for vote in decided)
+    return PositionBias(
+        votes=len(decided),
+        first=first,
+        interval=share_interval(first / len(decided), len(decided)),
+        expected=sum(1 / len(vote.candidates) for vote in decided) / len(decided),
+    )
+
+
+MEAN = 1000
+"""The mean of the ratings of engines that votes connect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRating:
+    """The rating of an engine, and the results of its contests."""
+
+    engine: str
+    models: tuple[str, ...]
+    """The models of the engine, as `BACKEND:MODEL`; several if its definition was changed between votes."""
+    rating: float
+    """The rating; comparable only within the engine's group in `Ratings.groups`."""
+    interval: Interval
+    tally: Tally
+    """The results of the engine's contests with other engines."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        fields = asdict(self)
+        del fields["tally"]
+        return {**fields, "contests": self.tally.contests, **self.tally.to_json()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedPair:
+    """Two engines of one group."""
+
+    a: str
+    """The engine with the higher rating."""
+    b: str
+    difference: float
+    """The rating of A minus the rating of B, in points."""
+    shown_difference: int
+    """The difference of the two ratings as they are shown, rounded to whole points."""
+    interval: Interval
+    """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
+    tally: Tally
+    """The results of the contests between A and B, from A's side."""
+    pairs: int
+    """Number of all compared pairs, for which the interval is corrected."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether the votes show a difference. If all engines are equally good, at most 5% of ratings show a difference."""
+        return not self.interval.contains_zero
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        low, high = (decimal(value, 0) for value in (self.interval.low, self.interval.high))
+        corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
+        interval = f"(95% interval {low} to {high}{corrected})"
+        chance = "" if self.shown else ", which may be chance"
+        return f"{self.a} is rated above {self.b} by {self.shown_difference} points{chance} {interval}."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference,
+            "interval": self.interval.to_json(),
+            "shown": self.shown,
+            "contests": self.tally.contests,
+            "wins_a": self.tally.wins,
+            "wins_b": self.tally.losses,
+            "ties": self.tally.ties,
+            "bad": self.tally.bad,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratings:
+    """Ratings, and figures about the votes."""
+
+    engines: tuple[EngineRating, ...]
+    """Highest rating first."""
+    pairs: tuple[RatedPair, ...]
+    """All pairs of engines whose ratings can be compared."""
+    groups: tuple[tuple[str, ...], ...]
+    """Engines that votes connect, directly or through other engines. Ratings of different groups cannot be compared."""
+    votes: int
+    """Number of votes that the ratings use."""
+    ties: int
+    """Number of used votes with the choice `tie`."""
+    bad: int
+    """Number of used votes with the choice `bad`."""
+    unblind: int
+    """Number of votes that were not blind, used or not."""
+    named: int
+    """Number of votes in which an answer names its engine or model, used or not, but without those that were not blind
+    unless these are used."""
+    one_engine: int
+    """Number of votes on answers of a single engine, which are not used."""
+    includes_unblind: bool
+    """Whether the ratings use votes that were not blind."""
+    includes_named: bool
+    """Whether the ratings use votes in which an answer names its engine or model."""
+    position: PositionBias | None
+    """How often the first of the shown answers won; None without a blind vote for a best answer."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of the ratings must know."""
+        notes = []
+        if self.unblind and self.includes_unblind:
+            notes.append(
+                f"{counted(self.unblind, 'vote is', 'votes are')} counted, though the names of the engines were shown."
+            )
+        elif self.unblind:
+            notes.append(
+                f"{counted(self.unblind, 'vote is', 'votes are')} left out: the names of the engines were shown. --all includes them."
+            )
+        if self.named:
+            votes = counted(self.named, "vote is", "votes are")
+            notes.append(
+                f"{votes} counted, though an answer names its engine or model. --without-named excludes them."
+                if self.includes_named
+                else f"{votes} left out: an answer names its engine or model."
+            )
+        if self.one_engine:
+            notes.append(
+                f"{counted(self.one_engine, 'vote is', 'votes are')} left out: all answers were of the same engine."
+            )
+        if len(self.groups) > 1:
+            named = "; ".join(", ".join(members) for members in self.groups)
+            notes.append(
+                "No vote connects these groups of engines, so ratings can be compared within a group only: "
+                f"{named}."
+            )
+        notes += [
+            f"{engine.engine} had several models, whose votes are rated together: {', '.join(engine.models)}."
+            for engine in self.engines
+            if len(engine.models) > 1
+        ]
+        if self.position is not None:
+            notes.append(self.position.sentence)
+        return tuple(notes)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON. docs/command-line.schema.json has the schema."""
+        return {
+            **asdict(self),
+            "engines": [engine.to_json() for engine in self.engines],
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "position": self.position.to_json() if self.position is not None else None,
+            "notes": self.notes,
+        }
+
+
+_LEVEL = 0.95
+_ENDS = (0.025, 0.975)
+
+
+def rate(
+    votes: Iterable[Vote],
+    *,
+    include_unblind: bool = False,
+    include_named: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Ratings:
+    """Rate the engines whose answers were voted on.
+
+    By default only blind votes are used: a voter who sees the names also judges the names. `include_named` is
+    whether to use votes on answers that name their engine or model. `seed` is for the bootstrap.
+    """
+    every = list(votes)
+    between = [vote for vote in every if len(vote.engines) > 1]
+    usable = [vote for vote in between if vote.blind or include_unblind]
+    counted = [vote for vote in usable if include_named or not vote.is_named]
+    found = [tuple(contests(vote)) for vote in counted]
+    flat = [contest for vote in found for contest in vote]
+    engines = sorted({engine for contest in flat for engine in (contest.first, contest.second)})
+    groups = _groups(engines, flat)
+    rated: Iterable[EngineRating] = ()
+    pairs: Iterable[RatedPair] = ()
+    if flat:
+        fitted = fit(_pairings(found, engines), len(engines), resamples=resamples, seed=seed)
+        rated = _rated(fitted, engines, groups, counted, flat)
+        pairs = _pairs(fitted, engines, groups, flat)
+    return Ratings(
+        engines=tuple(sorted(rated, key=lambda rating: (-rating.rating, rating.engine))),
+        pairs=tuple(pairs),
+        groups=groups,
+        votes=len(counted),
+        ties=sum(vote.choice == "tie" for vote in counted),
+        bad=sum(vote.choice == "bad" for vote in counted),
+        unblind=sum(not vote.blind for vote in between),
+        named=sum(vote.is_named for vote in usable),
+        one_engine=len(every) - len(between),
+        includes_unblind=include_unblind,
+        includes_named=include_named,
+        position=position_bias(between),
+    )
+
+
+def _pairings(found: Sequence[Sequence[Contest]], engines: Sequence[str]) -> list[tuple[Pairing, ...]]:
+    """Return the contests of each vote for the model, in a fixed order so that votes with the same result are equal."""
+    index = {engine: place for place, engine in enumerate(engines)}
+
+    def pairing(contest: Contest) -> Pairing:
+        first, second = index[contest.first], index[contest.second]
+        if first < second:
+            return Pairing(first, second, contest.outcome)
+        return Pairing(second, first, 1 - contest.outcome)
+
+    return [tuple(sorted(map(pairing, vote))) for vote in found]
+
+
+def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of engines that contests connect, the largest group first."""
+    group = {engine: {engine} for engine in engines}
+    for contest in found:
+        one, other = group[contest.first], group[contest.second]
+        if one is not other:
+            one |= other
+            group.update(dict.fromkeys(other, one))
+    distinct = {tuple(sorted(members)) for members in group.values()}
+    return tuple(sorted(distinct, key=lambda members: (-len(members), members)))
+
+
+def _rated(
+    fitted: Fit,
+    engines: Sequence[str],
+    groups: Sequence[Sequence[str]],
+    votes: Iterable[Vote],
+    found: Sequence[Contest],
+) -> Iterator[EngineRating]:
+    models: dict[str, dict[str, None]] = {engine: {} for engine in engines}
+    for vote in votes:
+        for answer in vote.candidates:
+            models[answer.engine][f"{answer.backend}:{answer.model}"] = None
+    for members in groups:
+        places = [engines.index(engine) for engine in members]
+        # the drawn centre of the prior shifts all ξ of a sample, which says nothing about the engines
+        centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
+        for column, engine in enumerate(members):
+            yield EngineRating(
+                engine=engine,
+                models=tuple(models[engine]),
+                rating=MEAN + POINTS * float(fitted.best[places[column]]),
+                interval=_interval(centred[:, column]),
+                tally=tally(engine, found),
+            )
+
+
+def _pairs(
+    fitted: Fit, engines: Sequence[str], groups: Sequence[Sequence[str]], found: Sequence[Contest]
+) -> Iterator[RatedPair]:
+    """Yield all pairs of engines of the same group, with intervals that hold for all of them together."""
+    between: dict[frozenset[str], list[Contest]] = {}
+    for contest in found:
+        between.setdefault(frozenset((contest.first, contest.second)), []).append(contest)
+    place = {engine: index for index, engine in enumerate(engines)}
+    pairs = [
+        pair
+        for members in groups
+        for pair in combinations(sorted(members, key=lambda engine: (-fitted.best[place[engine]], engine)), 2)
+    ]
+    shown = [round(MEAN + POINTS * best) for best in fitted.best.tolist()]
+    one, other = ([place[pair[side]] for pair in pairs] for side in (0, 1))
+    best = fitted.best[one] - fitted.best[other]
+    margins = _margins(fitted.samples[:, one] - fitted.samples[:, other], best)
+    for (a, b), difference, margin in zip(pairs, best.tolist(), margins.tolist(), strict=True):
+        yield RatedPair(
+            a=a,
+            b=b,
+            difference=POINTS * difference,
+            shown_difference=shown[place[a]] - shown[place[b]],
+            interval=Interval(low=POINTS * (difference - margin), high=POINTS * (difference + margin)),
+            tally=tally(a, between.get(frozenset((a, b)), ())),
+            pairs=len(pairs),
+        )
+
+
+def _margins(samples: Values, best: Values) -> Values:
+    """Return half the width of each difference's interval, so that all intervals hold together with a probability of 95%.
+
+    Half the width is the standard error of a difference times c, the 95th percentile over the samples of the largest
+    |difference − best| in standard errors (the single-step max-|t| method of Westfall and Young 1993). For one
+    pair, c is about 1.96. The method allows for the dependence of differences with an engine in common.
+    """
+    errors = samples.std(axis=0, ddof=1)
+    largest = np.abs((samples - best) / errors).max(axis=1)
+    return np.asarray(np.quantile(largest, _LEVEL) * errors, np.float64)
+
+
+def _interval(samples: Values) -> Interval:
+    """Return the percentile interval of samples of ξ, in rating points."""
+    low, high = (float(end) for end in np.quantile(samples, _ENDS))
+    return Interval(low=MEAN + POINTS * low, high=MEAN + POINTS * high)

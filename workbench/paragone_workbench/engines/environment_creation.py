@@ -1,0 +1,431 @@
+"""Plans, creates, checks and removes environments. Only one program at a time creates or removes an environment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paragone import Backend, EngineError, InputError, ParagoneError
+from paragone.texts import size_text
+from paragone.worker import Build, Environment
+from paragone_workbench.engines import questions
+from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.engines.environments import (
+    MARKER,
+    CommandFailed,
+    InstallStep,
+    Stage,
+    chosen_home,
+    declared_environment,
+    environment_folder,
+    is_complete,
+    list_installed,
+    python_in,
+    run_command,
+    sibling_path,
+    size_of,
+    use_toolkit,
+)
+from paragone_workbench.machine import find_gpus
+from paragone_workbench.paths import private_folder
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+_MAX_OUTPUT = 1 << 14
+"""Maximum number of bytes to read of a program's version output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentPlan:
+    """How an environment would be created, with the download and the disk space that this takes."""
+
+    backend: Backend
+    folder: Path
+    build: Build
+    python: str
+    """The interpreter to create the environment with."""
+    uv: str | None
+    """The path of `uv`; None to use venv and pip instead."""
+    find_links: Path | None
+    """The folder of wheels to install from exclusively; None for the package index."""
+    free: int
+    """Free bytes on the disk of `folder`."""
+    replaces: bool
+    """Whether an existing environment is to be deleted once the new environment is installed."""
+    warnings: tuple[str, ...] = ()
+    """Sentences on what would prevent the use of the environment on this machine."""
+
+    @property
+    def download(self) -> int:
+        """Approximate number of bytes to download."""
+        return 0 if self.find_links else self.build.download
+
+
+async def plan(
+    backend: Backend, *, cuda: str | None = None, python: str | None = None, find_links: str | None = None
+) -> EnvironmentPlan:
+    """Return how the environment of a backend would be created. Nothing is changed.
+
+    `cuda` is a major version, by default the newest that this machine's driver supports. `python` is an
+    interpreter. `find_links` is a folder of wheels to install from without an index. Raises InputError.
+    """
+    environment = declared_environment(backend)
+    if environment is None:
+        raise InputError(
+            f"{backend.title} needs no environment of its own.",
+            hint=f"{backend.title} uses the packages that are installed with paragone.",
+        )
+    driver, compiler = await _driver(), await _compiler() if environment.compiles else None
+    build = _build(environment, cuda, backend.title, driver, compiler)
+    links = None if find_links is None else Path(find_links).expanduser().absolute()
+    if links is not None and not links.is_dir():
+        raise InputError(f"There is no folder {links}.", hint="--find-links needs a folder of wheels.")
+    folder = environment_folder(backend.name)
+    if os.path.islink(folder):  # noqa: PTH114 (raises no error if access is denied)
+        raise InputError(
+            f"{folder} is a symbolic link, whose target would be deleted.",
+            hint="Delete the link. To run engines in another interpreter, set `python` in their definitions.",
+        )
+    replaces = is_complete(folder)
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    free = shutil.disk_usage(existing).free
+    if free < build.disk:
+        hint = "Free some space, or set XDG_DATA_HOME to a folder on a larger disk."
+        if replaces:
+            hint = f"Remove the existing environment first: paragone env remove {backend.name}. {hint}"
+        raise InputError(
+            f"The environment of {backend.title} needs about {size_text(build.disk)}, but {size_text(free)} are free "
+            f"in {folder.parent}.",
+            hint=hint,
+        )
+    return EnvironmentPlan(
+        backend=backend,
+        folder=folder,
+        build=build,
+        python=await _python(environment, python, backend.title),
+        uv=shutil.which("uv"),
+        find_links=links,
+        free=free,
+        replaces=replaces,
+        warnings=tuple(_warnings(environment, build, backend.title, driver, compiler)),
+    )
+
+
+def _build(
+    environment: Environment, cuda: str | None, title: str, driver: int | None, compiler: str | None
+) -> Build:
+    if cuda is not None:
+        for build in environment.builds:
+            if build.cuda == cuda:
+                return build
+        available = " or ".join(build.cuda for build in environment.builds)
+        raise InputError(
+            f"There is no environment of {title} for CUDA {cuda}.", hint=f"Use CUDA {available}."
+        )
+    # Without a driver, any build is allowed: the environment may be for another machine.
+    able = [build for build in environment.builds if driver is None or build.driver <= driver]
+    if not able:
+        return environment.builds[-1]
+    return next((build for build in able if _has_compiler(build, compiler)), able[0])
+
+
+def _has_compiler(build: Build, compiler: str | None) -> bool:
+    """Whether there is a CUDA compiler for a build: this machine's, of version `compiler`, or the build's own if the user has chosen no toolkit."""
+    return compiler == build.cuda or (bool(build.toolkit) and chosen_home() is None)
+
+
+def _warnings(
+    environment: Environment, build: Build, title: str, driver: int | None, compiler: str | None
+) -> Iterator[str]:
+    if driver is None:
+        yield f"There is no NVIDIA driver on this machine: {title} will find no GPU here."
+    elif driver < build.driver:
+        yield f"CUDA {build.cuda} needs NVIDIA driver {build.driver} or newer; this machine has {driver}."
+    if not environment.compiles:
+        return
+    compiles = f"{title} compiles its CUDA extension at its first use"
+    if driver is None and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        yield (
+            f"{compiles}, for the GPUs of this machine. To compile the extension here for another machine, "
+            "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs, such as 8.6+PTX."
+        )
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        yield f"There is no C++ compiler on this machine. {compiles}: install g++."
+    if _has_compiler(build, compiler):
+        return
+    if compiler is None:
+        yield (
+            f"There is no CUDA compiler (nvcc) on this machine. {compiles}: install the toolkit of "
+            f"CUDA {build.cuda}, or a wheel that contains the extension."
+        )
+    else:
+        own = " Unset CUDA_HOME and CUDA_PATH to use the environment's own compiler." if build.toolkit else ""
+        yield (
+            f"The CUDA compiler (nvcc) on this machine is for CUDA {compiler}: {title} needs one for "
+            f"CUDA {build.cuda}.{own}"
+        )
+
+
+async def _driver() -> int | None:
+    """Return the major version of the NVIDIA driver; None if there is no driver."""
+    try:
+        found = re.search(r"\s(\d{3,})\.\d+", _DRIVER.read_text())
+    except OSError:  # the file exists only on Linux without WSL2
+        gpus, _ = await find_gpus()
+        found = re.match(r"(\d{3,})\.", gpus[0].driver) if gpus else None
+    return int(found[1]) if found else None
+
+
+async def _compiler() -> str | None:
+    """Return the major version of CUDA of this machine's compiler; None if there is no compiler."""
+    home = chosen_home() or "/usr/local/cuda"
+    nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
+    if nvcc is None:
+        return None
+    found = re.search(r"release (\d+)\.\d+", await _output_of(nvcc, "--version"))
+    return found[1] if found else None
+
+
+async def _python(environment: Environment, chosen: str | None, title: str) -> str:
+    wanted = " or ".join(environment.pythons)
+    if chosen is not None:
+        path = shutil.which(str(Path(chosen).expanduser().absolute()) if os.sep in chosen else chosen)
+        found = None if path is None else await _version(path)
+        if path is None or found is None:
+            raise InputError(
+                f"{chosen} is not a Python interpreter.", hint="--python needs the path of an interpreter."
+            )
+        if found not in environment.pythons:
+            raise InputError(f"{title} needs Python {wanted}, but {chosen} is Python {found}.")
+        return path
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    for version in environment.pythons:
+        # The one on the path may be a script, as pyenv's, that starts another one slowly, or none.
+        for path in (sys.executable if version == own else None, shutil.which(f"python{version}")):
+            if path and await _version(path) == version:
+                return path
+    raise InputError(
+        f"{title} needs Python {wanted}, and no such interpreter was found.",
+        hint="Name an interpreter with --python PATH.",
+    )
+
+
+async def _version(python: str) -> str | None:
+    """Return the version of a Python interpreter, such as `3.12`; None if the program is no Python interpreter."""
+    output = await _output_of(python, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    found = re.fullmatch(r"(\d+\.\d+)\s*", output)
+    return found[1] if found else None
+
+
+async def _output_of(*command: str) -> str:
+    """Return the beginning of a program's output; empty if the program cannot be run or takes half a minute."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return ""
+    assert process.stdout is not None
+    output = b""
+    try:
+        async with asyncio.timeout(30):
+            while len(output) < _MAX_OUTPUT and (chunk := await process.stdout.read(_MAX_OUTPUT)):
+                output += chunk
+    except TimeoutError:
+        return ""
+    finally:
+        # the user may have named any program, even one that does not end
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return output.decode(errors="replace")
+
+
+async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
+    """Create an environment, yielding the steps as they happen.
+
+    An existing environment is replaced once the new environment is installed, and is kept if the installation fails.
+    Closing the generator ends the running program and deletes the new files. Raises InputError
+    if another process has locked the environment, and EngineError if the installation fails.
+    """
+    private_folder(plan.folder.parent)
+    with _exclusive_lock(plan.backend.name) as lock:
+        failed = f"The environment of {plan.backend.title} could not be created"
+        try:
+            with _replacing(plan.folder), _scratch(plan.folder) as scratch:
+                for stage, command in _commands(plan):
+                    running = run_command(stage, command, plan.folder, scratch=scratch, lock=lock)
+                    async with contextlib.aclosing(running) as steps:
+                        async for step in steps:
+                            yield step
+                if plan.build.toolkit:
+                    use_toolkit(plan.folder, plan.build.toolkit)
+                marker = {
+                    "cuda": plan.build.cuda,
+                    "requirements": plan.build.requirements,
+                    "python": plan.python,
+                }
+                (plan.folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
+        except CommandFailed as error:
+            raise EngineError(f"{failed}: {error}", hint=_source_hint(plan)) from error
+        except OSError as error:
+            raise EngineError(f"{failed}: {error.strerror or error}.") from error
+        async with contextlib.aclosing(check(plan.backend)) as steps:
+            async for step in steps:
+                yield step
+
+
+def _commands(plan: EnvironmentPlan) -> Sequence[tuple[Stage, list[str]]]:
+    python = str(python_in(plan.folder))
+    source = [] if plan.find_links is None else ["--no-index", "--find-links", str(plan.find_links)]
+    if plan.uv is not None:
+        make = [plan.uv, "venv", "--no-project", "--python", plan.python, str(plan.folder)]
+        install = [plan.uv, "pip", "install", "--python", python]
+    else:
+        make = [plan.python, "-m", "venv", str(plan.folder)]
+        install = [python, "-m", "pip", "install", "--no-input", "--progress-bar=off"]
+        install.append("--disable-pip-version-check")
+    return ("create", make), ("install", [*install, *source, *plan.build.requirements])
+
+
+def _source_hint(plan: EnvironmentPlan) -> str:
+    if plan.find_links is not None:
+        requirements = ", ".join(plan.build.requirements)
+        return f"{plan.find_links} must contain the wheels of {requirements} and of their dependencies."
+    return (
+        "Check that this machine can reach the package index that pip or uv is configured to use. "
+        "Without a network, install from a folder of wheels with --find-links."
+    )
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[None]:
+    """Move the existing environment away, and restore it if the block raises."""
+    old = sibling_path(folder, "old")
+    if is_complete(folder):
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    else:  # `old` may exist: a program that was killed had moved the environment there
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a folder for temporary files on the environment's disk, whose free space was checked: /tmp may be too small."""
+    scratch = sibling_path(folder, "tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
+    """Import the backend's library in its environment, yielding the steps as they happen.
+
+    Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.
+    """
+    environment, folder = declared_environment(backend), environment_folder(backend.name)
+    if environment is None or not is_complete(folder):
+        raise InputError(
+            f"{backend.title} has no environment on this machine, or an incomplete one.",
+            hint=f"Create it with: paragone env create {backend.name}.",
+        )
+    for module in environment.modules:
+        command = [str(python_in(folder)), "-I", "-c", f"import {module}"]
+        try:
+            running = run_command("check", command, folder, f"import {module}")
+            async with contextlib.aclosing(running) as steps:
+                async for step in steps:
+                    yield step
+        except CommandFailed as error:
+            # the backend knows the usual reasons and remedies
+            probe = await questions.probe(backend, str(python_in(folder)))
+            general = (
+                str(error),
+                f"Once this is fixed, check again with: paragone env check {backend.name}.",
+            )
+            reason, remedy = general if probe.usable else (probe.reason, probe.remedy)
+            raise EngineError(
+                f"The environment of {backend.title} is installed, but {module} cannot be imported in it: "
+                f"{reason}",
+                hint=remedy,
+            ) from error
+
+
+def remove(name: str) -> int:
+    """Delete an environment and return the number of freed bytes.
+
+    Raises InputError if the environment does not exist or is locked, and ParagoneError if it cannot be deleted.
+    """
+    installed = [environment.name for environment in list_installed({})]
+    if name not in installed:
+        hint = suggest(name, installed) if installed else "There are no environments on this machine."
+        raise InputError(f"There is no environment {name!r}.", hint=hint)
+    folder = environment_folder(name)
+    with _exclusive_lock(name):
+        size = 0 if folder.is_symlink() else size_of(folder)
+        try:
+            if folder.is_symlink():  # the target may belong to somebody else: delete only the link
+                folder.unlink()
+                return size
+            with contextlib.suppress(FileNotFoundError):
+                # delete the marker first, so that a partly deleted environment is not used
+                (folder / MARKER).unlink()
+            shutil.rmtree(folder)
+            # a program that was killed while it created the environment has left these folders behind
+            for suffix in ("old", "tmp"):
+                shutil.rmtree(sibling_path(folder, suffix), ignore_errors=True)
+        except OSError as error:
+            raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
+        return size
+
+
+@contextlib.contextmanager
+def _exclusive_lock(name: str) -> Iterator[int]:
+    """Lock the environment of this name. Raises InputError if another process has locked the environment, and ParagoneError on other errors.
+
+    Yields the lock's file descriptor. A child process that inherits the descriptor holds the lock even if this
+    process ends.
+    """
+    try:
+        descriptor = os.open(sibling_path(environment_folder(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ParagoneError(
+            f"{environment_folder(name).parent} cannot be written to: {error.strerror or error}.",
+            hint="Check the permissions and the free space there, or set XDG_DATA_HOME to another folder.",
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"The environment {name} is already being created or removed.",
+                hint="Try again later.",
+            ) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,263 @@
+"""An assertion of another author, which can block neither the program nor the suite."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from paragone import InputError, Message, Options, ParagoneError
+from paragone.assertions import Answer, AnyAssertion, Assertion, Judge, NoVerdict, Verdict
+from paragone.checks import check_value
+from paragone.errors import InterfaceViolation
+from paragone.options import build
+from paragone.texts import shortened
+from paragone.threads import in_daemon_thread
+from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.engines.failures import CALL_ERRORS, PLUGIN_ERRORS, described
+from paragone_workbench.engines.plugin_answers import answer as answer_of_plugin
+from paragone_workbench.engines.plugin_threads import BLOCKED_S, Blocked, ForeignLoop
+from paragone_workbench.engines.registry import import_watch
+from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
+from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.text import Tell, tell_nobody
+
+if TYPE_CHECKING:
+    from paragone.discovery import PluginProblem
+
+
+MOST_BLOCKED = 3
+"""Number of checks of an assertion that may block the event loop before the assertion is no longer used."""
+
+
+class ForeignAssertion(Assertion[Any]):
+    """Calls an assertion of another author: its checks on an event loop of their own, its other methods with a deadline."""
+
+    def __init__(self, assertion: AnyAssertion, tell: Tell) -> None:
+        """`tell` shows that the program waits for the assertion."""
+        self.options = assertion.options
+        self._assertion = assertion
+        self._plugin = f"the assertion {assertion.name}"
+        self._tell = tell
+        self._loop: ForeignLoop | None = None
+        self._blocked = 0
+        """Number of checks that have blocked their event loop."""
+        self._engines: dict[str, tuple[str, ...]] = {}
+        """The engines that the assertion asks. The keys are the options of the assertion."""
+
+    def engines(self, options: Options) -> tuple[str, ...]:
+        """Return which engines the assertion asks with these options. The first call blocks."""
+        asked = repr(options)
+        if asked not in self._engines:
+            self._engines[asked] = answer_of_plugin(
+                lambda: self._assertion.engines(options),
+                self._plugin,
+                "which engines it asks",
+                tell=self._tell,
+            )
+        return self._engines[asked]
+
+    def check_expected(self, expected: str | None, options: Options) -> None:
+        """Let the assertion check an expected answer. Blocks."""
+        answer_of_plugin(
+            lambda: self._assertion.check_expected(expected, options),
+            self._plugin,
+            "whether the expected answer suits it",
+            tell=self._tell,
+        )
+
+    async def check(self, answer: Answer, options: Options, judge: Judge) -> Verdict:
+        """Check an answer. Raises NoVerdict also if the assertion blocks."""
+        if self._blocked >= MOST_BLOCKED:
+            raise NoVerdict(
+                f"The assertion blocked its event loop {MOST_BLOCKED} times, and is not used any more."
+            )
+        loop = self._loop = self._loop or ForeignLoop()
+        there = _JudgeElsewhere(judge)
+        try:
+            return await loop.call(lambda: self._assertion.check(answer, options, there), watched=True)
+        except Blocked as error:
+            if self._loop is loop:
+                self._loop = None
+                self._blocked += 1
+            raise NoVerdict(
+                f"The assertion blocked its event loop for {BLOCKED_S:g} seconds. Report the error to the author of the assertion."
+            ) from error
+
+    def close(self) -> None:
+        """End the event loop, and make the assertion release its resources."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.end()
+        self._assertion.close()
+
+
+class _JudgeElsewhere:
+    """Asks a judge, which belongs to the event loop of the application, from another event loop."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._home = asyncio.get_running_loop()
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        asked = asyncio.run_coroutine_threadsafe(self._judge.ask(engine, messages), self._home)
+        return await asyncio.wrap_future(asked)
+
+
+CHECK_S = 60.0
+"""Seconds that an assertion may take, unless the assertion asks an engine."""
+
+CLOSING_S = 2.0
+"""Seconds within which assertions must release their resources."""
+
+REASON_LENGTH = 300
+"""Largest number of characters of `AssertionResult.reason`, which may quote an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertionCatalog:
+    """The installed assertions, by name, and the plugins that failed."""
+
+    assertions: Mapping[str, AnyAssertion]
+    problems: tuple[PluginProblem, ...] = ()
+
+    def check_spec(self, spec: AssertionSpec, *, expected: str | None = None) -> None:
+        """Check an assertion of a prompt whose expected answer is `expected`. Raises InputError."""
+        assertion, options = self.prepared(spec)
+        with _input_errors(spec.type):
+            assertion.check_expected(expected, options)
+
+    def asks_engines(self, spec: AssertionSpec) -> tuple[str, ...]:
+        """Return the names of the engines that an assertion asks. Raises InputError."""
+        assertion, options = self.prepared(spec)
+        with _input_errors(spec.type):
+            names: object = assertion.engines(options)
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f"expected a tuple of names of engines, not {names!r}")
+        return names
+
+    def judges(self, prompts: Iterable[SuitePrompt]) -> tuple[str, ...]:
+        """Return the names of all engines that the assertions of these prompts ask, each once."""
+        names = (name for prompt in prompts for spec in prompt.assertions for name in self.asks_engines(spec))
+        return tuple(dict.fromkeys(names))
+
+    def prepared(self, spec: AssertionSpec) -> tuple[AnyAssertion, Options]:
+        """Return an assertion and the assertion's options. Raises InputError if the name or an option is wrong."""
+        assertion = self.assertions.get(spec.type)
+        if assertion is None:
+            hint = suggest(spec.type, self.assertions)
+            broken = "".join(f" {problem.sentence}" for problem in self.problems)
+            raise InputError(f"There is no assertion {spec.type!r}.", hint=hint + broken)
+        with _input_errors(spec.type):
+            options = build(assertion.options, spec.options, owner=f"the assertion {spec.type!r}")
+        return assertion, options
+
+    def close(self) -> None:
+        """Make all assertions release their resources, such as processes. The assertions can be used again."""
+        closings = [in_daemon_thread(assertion.close) for assertion in self.assertions.values()]
+        concurrent.futures.wait(closings, CLOSING_S)
+
+
+def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
+    """Import the plugins with assertions. `tell` shows for which plugin the program waits."""
+    from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
+
+    found = discover_assertions(watch=import_watch(tell))
+    assertions = {
+        name: assertion if name in found.own else ForeignAssertion(assertion, tell)
+        for name, assertion in found.assertions.items()
+    }
+    return AssertionCatalog(assertions=assertions, problems=found.problems)
+
+
+async def evaluate(
+    prompt: SuitePrompt, answer: Answer, catalog: AssertionCatalog, judge: Judge | None = None
+) -> tuple[AssertionResult, ...]:
+    """Check an answer with the assertions of its prompt, and return the results in the order of the assertions.
+
+    An exception of an assertion becomes a result without a verdict.
+
+    Args:
+        prompt: The prompt.
+        answer: The answer of an engine to the prompt. Messages and expected answer are set from the prompt.
+        catalog: The installed assertions.
+        judge: Asks the engines that judge; None leaves out the assertions that ask an engine.
+    """
+    answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
+    return tuple(
+        [
+            await _result(index, spec, answer, catalog, judge or _NoJudge())
+            for index, spec in enumerate(prompt.assertions)
+            if judge is not None or not _asks_an_engine(spec, catalog)
+        ]
+    )
+
+
+async def _result(
+    index: int, spec: AssertionSpec, answer: Answer, catalog: AssertionCatalog, judge: Judge
+) -> AssertionResult:
+    title = f"not {spec.type}" if spec.negated else spec.type
+    limit = asyncio.timeout(None if _asks_an_engine(spec, catalog) else CHECK_S)
+    try:
+        assertion, options = catalog.prepared(spec)
+        async with limit:
+            verdict = check_value(Verdict, await assertion.check(answer, options, judge))
+        if verdict.score is not None and not 0 <= verdict.score <= 1:
+            raise InterfaceViolation(f"its score {verdict.score} is not from 0 to 1")
+    except ParagoneError as error:
+        reason = str(error)
+    except PLUGIN_ERRORS as error:
+        late = f"The assertion gave no verdict within {CHECK_S:g} seconds."
+        reason = late if limit.expired() else _unexpected("The assertion", error)
+    else:
+        score = verdict.score
+        return AssertionResult(
+            index=index,
+            type=title,
+            passed=verdict.passed != spec.negated,
+            reason=_shortened(verdict.reason),
+            score=1 - score if spec.negated and score is not None else score,
+        )
+    return AssertionResult(index=index, type=title, passed=None, reason=_shortened(reason))
+
+
+def _asks_an_engine(spec: AssertionSpec, catalog: AssertionCatalog) -> bool:
+    try:
+        return bool(catalog.asks_engines(spec))
+    except ParagoneError:
+        return False  # `_result` raises the same error again, and returns it as the reason
+
+
+class _NoJudge:
+    """Refuses an assertion that asks an engine although its `engines` names none."""
+
+    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
+        raise NoVerdict(f"The engine {engine} cannot be asked here.")
+
+
+@contextmanager
+def _input_errors(name: str) -> Iterator[None]:
+    """Turn an unexpected error of the plugin with the assertion `name` into an InputError."""
+    try:
+        yield
+    except ParagoneError:
+        raise
+    except CALL_ERRORS as error:
+        raise InputError(_unexpected(f"The assertion {name!r}", error)) from error
+
+
+def _unexpected(subject: str, error: BaseException) -> str:
+    if isinstance(error, InterfaceViolation):
+        what = f"{subject} breaks the plugin interface: {error}."
+    else:
+        what = f"{subject} raised an unexpected error ({described(error)})."
+    return f"{what} Report the error to the author of the assertion."
+
+
+def _shortened(reason: str) -> str:
+    line = " ".join(reason.split())
+    return shortened(line, REASON_LENGTH)

@@ -1,0 +1,551 @@
+"""Comparisons of engines over a suite of prompts, by metrics or by the texts of answers, and non-inferiority with a margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, combinations
+from statistics import NormalDist
+from typing import Literal
+
+from paragone import Json
+from paragone.texts import counted
+from paragone.wire import to_json
+from paragone_workbench.experiments.comparability import alternate, drift
+from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues, Metric, in_order
+from paragone_workbench.statistics import (
+    FEWEST,
+    LEVEL,
+    Interval,
+    PairedDifference,
+    PairedKind,
+    holm,
+    np,
+    paired_difference,
+    rounded_up,
+    values_needed,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison:
+    """A comparison of two engines by one metric.
+
+    Attributes:
+        a: The first engine.
+        b: The second engine.
+        metric: The metric.
+        paired: The difference B − A.
+        adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
+            comparison over fewer prompts, which can show no difference and is left out of the correction.
+        comparisons: Number of comparisons in Holm's correction.
+        repeated: Whether an engine answered a prompt more than once.
+    """
+
+    a: str
+    b: str
+    metric: Metric
+    paired: PairedDifference
+    adjusted_p: float | None
+    comparisons: int
+    repeated: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether the data show a difference: the adjusted p-value is below 0.05 and the interval excludes 0."""
+        return self.adjusted_p is not None and self.adjusted_p < LEVEL and self._is_zero_excluded
+
+    @property
+    def _is_contradictory(self) -> bool:
+        """Whether the p-value and the interval, which come from different methods, disagree."""
+        if self.adjusted_p is None or self.paired.interval is None:
+            return False
+        return (self.adjusted_p < LEVEL) != self._is_zero_excluded
+
+    @property
+    def _is_zero_excluded(self) -> bool:
+        return self.paired.interval is None or not self.paired.interval.contains_zero
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        metric, paired = self.metric, self.paired
+        details = "; ".join(filter(None, (self._interval(), self._counts(), self._p())))
+        if self.shown:
+            template = metric.more if paired.difference > 0 else metric.less
+            amount = f"{metric.shown(abs(paired.difference))} {metric.unit}".rstrip()
+            return f"{template.format(a=self.a, b=self.b, amount=amount)} ({details})."
+        if not (paired.more_a or paired.more_b):
+            return f"{self.b} and {self.a} do not differ in {metric.title} at any of {counted(paired.prompts, 'prompt')}{metric.where}."
+        amount = f"{self.b} − {self.a} = {metric.shown(paired.difference)} {metric.unit}".rstrip()
+        if self._is_contradictory:
+            return f"In {metric.title}, {amount}; the test and the interval disagree, so no difference is claimed ({details})."
+        return f"In {metric.title}, {amount}, which may be chance ({details})."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON. Values are in the units of the metric's name: shares, seconds, tokens."""
+        paired = to_json(self.paired, complete=True)
+        paired["interval_method"] = paired.pop("method")
+        return {
+            "a": self.a,
+            "b": self.b,
+            "metric": self.metric.name,
+            **paired,
+            "difference": self.paired.difference,
+            "adjusted_p": self.adjusted_p,
+            "comparisons": self.comparisons,
+            "shown": self.shown,
+            "sentence": self.sentence,
+        }
+
+    def _interval(self) -> str:
+        metric, interval = self.metric, self.paired.interval
+        if interval is not None:
+            # the sentence shows a negative difference without a sign, so the signs of the interval change too
+            turn = -1 if self.shown and self.paired.difference < 0 else 1
+            low, high = sorted((turn * interval.low, turn * interval.high))
+            return f"95% interval {metric.shown(low)} to {metric.shown(high)}"
+        if self.paired.prompts < FEWEST:
+            return f"no interval below {FEWEST} prompts, here {self.paired.prompts}"
+        return "no interval, as all prompts differ by the same amount"
+
+    def _counts(self) -> str:
+        if self.metric != PASS_RATE:
+            return counted(self.paired.prompts, "prompt") if self.paired.prompts >= FEWEST else ""
+        word = "more often" if self.repeated else "only"
+        return (
+            f"{counted(self.paired.more_b, 'prompt')} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
+        )
+
+    def _p(self) -> str:
+        if self.adjusted_p is None:
+            return ""
+        p = "p < 0.001" if self.adjusted_p < 0.001 else f"p = {self.adjusted_p:.2g}"
+        if self.comparisons == 1:
+            return f"{p}, from another method than the interval" if self._is_contradictory else p
+        corrected = f"{p} after Holm's correction for {self.comparisons} comparisons"
+        return f"{corrected}, and the interval is not corrected" if self._is_contradictory else corrected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameAnswers:
+    """How often two engines gave the same text.
+
+    Attributes:
+        a: The first engine.
+        b: The second engine.
+        prompts: Number of prompts that both engines answered.
+        share: Mean over the prompts of the share of repetitions with equal texts.
+        sampled: Whether an answer was sampled: the temperature was above 0.
+    """
+
+    a: str
+    b: str
+    prompts: int
+    share: float
+    sampled: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        sentence = f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {counted(self.prompts, 'prompt')}."
+        if self.sampled and self.share < 1:
+            sentence += (
+                " The temperature was above 0, so sampling makes answers differ too; `--set temperature=0` "
+                "leaves chance out."
+            )
+        return sentence
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "prompts": self.prompts,
+            "share": self.share,
+            "sentence": self.sentence,
+        }
+
+
+MARGIN = 0.03
+"""The default margin: 3 points of the pass rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonInferiority:
+    """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
+
+    Attributes:
+        a: The reference, with which `b` is compared.
+        b: The engine that may be worse.
+        margin: The largest acceptable loss of the pass rate, from 0 to 1.
+        difference: The pass rate of `b` minus that of `a`.
+        interval: The interval of the difference. With a probability of 95%, the intervals of all `comparisons` contain
+            the true differences at every interim look.
+        prompts: Number of prompts that both engines answered.
+        comparisons: Number of comparisons that are made together.
+        planned: Number of prompts that both engines will have answered in the end; 0 if no further answers will come.
+    """
+
+    a: str
+    b: str
+    margin: float
+    difference: float
+    interval: Interval
+    prompts: int
+    comparisons: int = 1
+    planned: int = 0
+
+    @property
+    def is_early(self) -> bool:
+        """Whether planned prompts are not answered yet, so that the verdict is preliminary."""
+        return self.planned > self.prompts
+
+    def as_one_of(self, comparisons: int, planned: int) -> NonInferiority:
+        """Return this comparison as one of several, after `prompts` of the `planned` prompts, with a wider interval.
+
+        With k comparisons, a false claim is up to k times as likely, so each comparison has a level of 5%/k (Bonferroni).
+        Repeated looks at growing data give a false verdict sooner or later, so until all prompts are answered, the
+        interval is that of O'Brien and Fleming (1979) for any number of looks. By the reflection principle, a Brownian
+        motion exceeds z at some time up to 1 with twice the probability of exceeding z at the time 1. The interval
+        therefore has z/√t standard errors on each side, where z belongs to half the level, and t is prompts/planned.
+        """
+        found = replace(self, comparisons=comparisons, planned=planned)
+        middle = (self.interval.low + self.interval.high) / 2
+        half = (self.interval.high - middle) * found._z / self._z
+        return replace(found, interval=Interval(low=max(-1.0, middle - half), high=min(1.0, middle + half)))
+
+    @property
+    def _z(self) -> float:
+        """Standard errors on each side of the interval."""
+        if not self.is_early:
+            return self._last_z
+        return _quantile(0.05 / self.comparisons / 2) * math.sqrt(self.planned / self.prompts)
+
+    @property
+    def _last_z(self) -> float:
+        """Standard errors on each side of the interval when all prompts are answered."""
+        return _quantile(0.05 / self.comparisons)
+
+    @property
+    def verdict(self) -> Literal["not worse", "worse", "open"]:
+        """`not worse`: the whole interval is above −margin. `worse`: the whole interval is below −margin. Else `open`."""
+        if self.interval.low > -self.margin:
+            return "not worse"
+        return "worse" if self.interval.high < -self.margin else "open"
+
+    @property
+    def prompts_needed(self) -> int | None:
+        """Total number of prompts that give a verdict with a probability of 80% if the difference stays the same.
+
+        n = (z + z₀.₈₀)² σ² / (d + margin)², where z is z₀.₉₇₅ for one comparison, d is the middle of the interval, and σ², the
+        variance of the difference at one prompt, is estimated from the width of the interval. None above a million prompts.
+        """
+        distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
+        variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
+        return values_needed(variance, distance, z=self._last_z, estimates_variance=False)
+
+    @property
+    def more_prompts(self) -> int | None:
+        """Estimated number of further prompts until a verdict, rounded to two digits, at least 1; None if unknown.
+
+        At least 1, because `prompts_needed` is for the last look: an earlier look with that number of prompts has a wider
+        interval and may give no verdict.
+        """
+        return None if self.prompts_needed is None else rounded_up(max(1, self.prompts_needed - self.prompts))
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in plain words."""
+        claim = f"worse than {self.a} by more than {PASS_RATE.shown(self.margin)} points"
+        match self.verdict:
+            case "not worse":
+                low = self.interval.low
+                amount = f"{PASS_RATE.shown(abs(low))} points {'less' if low < 0 else 'more'} often"
+                return f"{self.b} is not {claim}: at worst, {self.b} passes {amount}."
+            case "worse":
+                return f"{self.b} is {claim}."
+        if self.more_prompts is None:
+            return f"Whether {self.b} is {claim} is open, and more prompts hardly settle this."
+        return f"Whether {self.b} is {claim} is open. About {counted(self.more_prompts, 'more prompt')} would settle this."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON. Rates are shares, not points."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "margin": self.margin,
+            "difference": self.difference,
+            "interval": self.interval.to_json(),
+            "prompts": self.prompts,
+            "verdict": self.verdict,
+            "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
+            "sentence": self.sentence,
+        }
+
+
+def prompts_for(margin: float, comparisons: int) -> int:
+    """Return the smallest number of prompts that can rule out a loss of this margin, if all engines pass and fail alike.
+
+    With n such prompts, the half width of the interval is z√2/(n + 2): see `paired_share_interval`.
+    """
+    return math.floor(_quantile(0.05 / comparisons) * math.sqrt(2) / margin - 2) + 1
+
+
+def _quantile(level: float) -> float:
+    """Return the number of standard errors z of a two-sided test at this level."""
+    return NormalDist().inv_cdf(1 - level / 2)
+
+
+def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> Iterator[NonInferiority]:
+    """Yield, for each pair of engines with an interval for the difference in pass rates, a verdict on each engine."""
+    for pair in comparisons:
+        interval = pair.paired.interval
+        if pair.metric != PASS_RATE or interval is None:
+            continue
+        turned = Interval(low=-interval.high, high=-interval.low)
+        for a, b, difference, own in (
+            (pair.a, pair.b, pair.paired.difference, interval),
+            (pair.b, pair.a, -pair.paired.difference, turned),
+        ):
+            yield NonInferiority(
+                a=a,
+                b=b,
+                margin=margin,
+                difference=difference,
+                interval=own,
+                prompts=pair.paired.prompts,
+            )
+
+
+_UNDECIDED = ", for every engine: an assertion gave no verdict about an answer ({who})."
+_UNJUDGED = (
+    ": their judges have not been asked yet ({who}). Repeat the command that ran the suite to ask them."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSummary:
+    """The figures of one engine.
+
+    Attributes:
+        engine: The engine's name.
+        runs: Number of runs.
+        failed: Number of runs that failed. All other figures leave failed runs out, because a failure says something
+            about a server or a machine, not about answers.
+        shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
+            of these runs.
+        undecided: Number of prompts with an answer about which an assertion gave no verdict.
+        unjudged: Number of prompts with an answer that an assertion has not checked yet.
+        drift: Relative change of the decode rate in the course of the runs; None without a trend. See `drift`.
+        means: For each metric the mean over the prompts that have a value, and the number of these prompts. Pass
+            rates and scores leave out the prompts that are undecided for any engine.
+    """
+
+    engine: str
+    runs: int
+    failed: int
+    shared: int
+    undecided: int
+    unjudged: int
+    drift: float | None
+    means: dict[Metric, tuple[float, int]]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as JSON."""
+        return {
+            "engine": self.engine,
+            "runs": self.runs,
+            "failed": self.failed,
+            "shared": self.shared,
+            "undecided": self.undecided,
+            "unjudged": self.unjudged,
+            "drift": self.drift,
+            "means": [
+                {"metric": metric.name, "mean": mean, "prompts": prompts}
+                for metric, (mean, prompts) in self.means.items()
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteComparison:
+    """A comparison of engines over a suite.
+
+    Attributes:
+        engines: The figures of each engine.
+        comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
+        not_worse: For both orders of each pair of engines, whether the pass rate of the second engine is lower than that of
+            the first by more than a margin.
+        same: How often the texts of a pair are equal, for each pair that answered a common prompt.
+        undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
+            gave no verdict about an answer.
+        unjudged: Number of prompts that are left out of pass rates and scores for all engines, since a judge has not been
+            asked yet.
+        apart: Pairs of engines whose times are not compared, because the runs did not alternate.
+    """
+
+    engines: tuple[EngineSummary, ...]
+    comparisons: tuple[MetricComparison, ...]
+    same: tuple[SameAnswers, ...]
+    undecided: int = 0
+    unjudged: int = 0
+    apart: tuple[tuple[str, str], ...] = ()
+    not_worse: tuple[NonInferiority, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the values that the figures leave out."""
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        yield from self._left_out_note(self.undecided, lambda engine: engine.undecided, _UNDECIDED)
+        yield from self._left_out_note(self.unjudged, lambda engine: engine.unjudged, _UNJUDGED)
+        for engine in self.engines:
+            if engine.failed:
+                yield (
+                    f"{engine.engine}: {engine.failed:,} of {engine.runs:,} runs failed. "
+                    "Failed runs are left out of all figures."
+                )
+        for engine in self.engines:
+            if engine.shared:
+                yield (
+                    f"{engine.engine}: {engine.shared:,} of {engine.runs:,} runs shared this machine or their server "
+                    "with other runs. The times of these runs are left out."
+                )
+        if self.apart:
+            pairs = "; ".join(f"{a} and {b}" for a, b in self.apart)
+            yield (
+                f"Times are not compared between {pairs}: their runs did not alternate, so a change of the machine's "
+                "speed would look like a difference. In one experiment with `--schedule sequential` the runs alternate."
+            )
+        for engine in self.engines:
+            if engine.drift is not None:
+                verb = "fell" if engine.drift < 0 else "rose"
+                yield (
+                    f"{engine.engine}: the decode rate {verb} by {abs(engine.drift):.0%} from the first third of the runs to the "
+                    "last. The machine was busy or changed its speed, unless the prompts became longer or shorter: the "
+                    "engine's speeds are uncertain."
+                )
+
+    def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
+        """Yield the note on prompts that pass rates and scores leave out.
+
+        `why` is the end of the sentence; `{who}` in `why` becomes the names of engines, each with a number of prompts.
+        """
+        if count:
+            who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
+            prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
+            yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
+
+
+def compare_suite(
+    collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), margin: float = MARGIN
+) -> SuiteComparison:
+    """Compare engines over the prompts of a suite, by the values of runs.
+
+    A pair of engines is compared over the prompts for which both engines have a value. Pass rates and scores leave out the prompts
+    that are undecided for any engine. Times are compared only if the runs of the two engines alternated. The p-values of all
+    comparisons over `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's
+    method: if no engines differ, at most 5% of suites show any difference. Engines of the same group in `groups` are
+    not compared with each other. `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as
+    not worse.
+    """
+    metrics = in_order(metric for engine in collected for metric in engine.metrics)
+    pairs = [
+        (one, other)
+        for one, other in combinations(collected, 2)
+        if not any(one.engine in group and other.engine in group for group in groups)
+    ]
+    apart = [(one, other) for one, other in pairs if not alternate(*one.columns.common_starts(other.columns))]
+    found = [
+        (one, other, metric, paired)
+        for one, other in pairs
+        for metric in metrics
+        if not (metric.timed and (one, other) in apart)
+        and (paired := _paired(one, other, metric)) is not None
+    ]
+    ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    comparisons = tuple(
+        MetricComparison(
+            a=one.engine,
+            b=other.engine,
+            metric=metric,
+            paired=paired,
+            adjusted_p=adjusted.get(index),
+            comparisons=len(adjusted),
+            repeated=one.columns.repeated or other.columns.repeated,
+        )
+        for index, (one, other, metric, paired) in enumerate(found)
+    )
+    return SuiteComparison(
+        engines=tuple(map(_summary, collected)),
+        comparisons=comparisons,
+        not_worse=tuple(non_inferiority(comparisons, margin)),
+        same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
+        undecided=len(set(chain.from_iterable(values.undecided for values in collected))),
+        unjudged=len(set(chain.from_iterable(values.unjudged for values in collected))),
+        apart=tuple(
+            (one.engine, other.engine)
+            for one, other in apart
+            if one.columns.has_starts and other.columns.has_starts
+        ),
+    )
+
+
+def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
+    """Return a comparison as JSON. docs/command-line.schema.json has the schema."""
+    return {
+        "engines": [engine.to_json() for engine in comparison.engines],
+        "comparisons": [pair.to_json() for pair in comparison.comparisons],
+        "non_inferiority": [pair.to_json() for pair in comparison.not_worse],
+        "same_answers": [pair.to_json() for pair in comparison.same],
+        "undecided": comparison.undecided,
+        "unjudged": comparison.unjudged,
+        "notes": list(comparison.notes),
+    }
+
+
+def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> PairedDifference | None:
+    prompts_a, a = one.means(metric)
+    prompts_b, b = other.means(metric)
+    common, in_a, in_b = np.intersect1d(prompts_a, prompts_b, assume_unique=True, return_indices=True)
+    if not common.size:
+        return None
+    kind: PairedKind = "numbers"
+    if metric == PASS_RATE:
+        kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
+    return paired_difference(a[in_a], b[in_b], kind=kind)
+
+
+def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
+    shares = one.columns.same_shares(other.columns).tolist()
+    if not shares:
+        return None
+    return SameAnswers(
+        a=one.engine,
+        b=other.engine,
+        prompts=len(shares),
+        share=math.fsum(shares) / len(shares),
+        sampled=one.sampled or other.sampled,
+    )
+
+
+def _summary(values: EngineValues) -> EngineSummary:
+    means = {
+        metric: (math.fsum(known) / len(known), len(known))
+        for metric in in_order(values.metrics)
+        if (known := values.means(metric)[1].tolist())
+    }
+    return EngineSummary(
+        engine=values.engine,
+        runs=values.runs,
+        failed=values.failed,
+        shared=values.shared,
+        undecided=len(values.undecided),
+        unjudged=len(values.unjudged),
+        drift=drift(values.columns.rates()),
+        means=means,
+    )

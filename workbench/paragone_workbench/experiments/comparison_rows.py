@@ -1,0 +1,461 @@
+"""The compared metrics, and the runs of experiments as rows and columns of a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain, groupby
+from typing import TYPE_CHECKING
+
+from paragone.wire import to_json
+from paragone_workbench.experiments.suite import SuitePrompt, saved_prompts
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.statistics import Values, decimal, np
+from paragone_workbench.store import Experiment, Store
+from paragone_workbench.store.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric of runs.
+
+    Attributes:
+        name: The name in JSON.
+        title: The name for people.
+        timed: Whether a value depends on the speed of the machine at the time of the run.
+        unit: The unit of a shown value; empty for a number without a unit.
+        factor: The factor from a value to the shown number.
+        digits: Decimals of a shown value.
+        more: A sentence without its full stop, for an engine `b` whose value is larger than the value of `a` by `amount`.
+        less: The sentence for a smaller value.
+        where: Words that follow a number of prompts, and say which prompts have a value; empty if almost all prompts have one.
+    """
+
+    name: str
+    title: str
+    timed: bool = False
+    unit: str = ""
+    factor: float = 1
+    digits: int = 1
+    more: str
+    less: str
+    where: str = ""
+
+    def shown(self, value: float) -> str:
+        """Return the shown number for a value, without a unit."""
+        return decimal(self.factor * value, self.digits)
+
+
+PASS_RATE = Metric(
+    name="pass_rate",
+    title="pass rate",
+    unit="points",
+    factor=100,
+    more="{b} passes {amount} more often than {a}",
+    less="{b} passes {amount} less often than {a}",
+)
+
+SPEEDS = (
+    Metric(
+        name="completion_tokens",
+        title="completion tokens",
+        unit="tokens",
+        more="{b} generates {amount} more than {a}",
+        less="{b} generates {amount} less than {a}",
+    ),
+    Metric(
+        name="ttft_s",
+        title="TTFT",
+        timed=True,
+        unit="ms",
+        factor=1000,
+        more="{b} takes {amount} longer to its first token than {a}",
+        less="{b} takes {amount} less to its first token than {a}",
+    ),
+    Metric(
+        name="decode_tps",
+        title="decode rate",
+        timed=True,
+        unit="tokens/s",
+        more="{b} decodes {amount} faster than {a}",
+        less="{b} decodes {amount} slower than {a}",
+    ),
+    Metric(
+        name="total_s",
+        title="total time",
+        timed=True,
+        unit="s",
+        digits=2,
+        more="{b} takes {amount} longer for an answer than {a}",
+        less="{b} takes {amount} less for an answer than {a}",
+    ),
+)
+"""The metrics of a run's tokens and times. `total_s` is the time to the last token."""
+
+
+def in_order(metrics: Iterable[Metric]) -> list[Metric]:
+    """Return metrics, each once, in the order in which they are shown: pass rate, scores by name, tokens and times."""
+    known = set(metrics)
+    scores = sorted(known - {PASS_RATE, *SPEEDS}, key=lambda metric: metric.name)
+    return [metric for metric in (PASS_RATE, *scores, *SPEEDS) if metric in known]
+
+
+def score_metric(name: str) -> Metric:
+    """Return the metric of a score: of a judge, or of an assertion that checks how many values of a list an answer has."""
+    return Metric(
+        name=f"score {name}",
+        title=f"score of {name}",
+        digits=3,
+        where=" with this score",
+        more=f"{{b}} scores {{amount}} higher than {{a}} in {_literal(name)}",
+        less=f"{{b}} scores {{amount}} lower than {{a}} in {_literal(name)}",
+    )
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
+
+
+class PromptMeans:
+    """The means of a metric over the repetitions of each prompt, in 12 bytes a prompt."""
+
+    def __init__(self) -> None:
+        self._sums = array("d")
+        self._counts = array("I")
+
+    def add(self, prompt: int, value: float) -> None:
+        """Add the value of a run."""
+        missing = prompt + 1 - len(self._sums)
+        if missing > 0:
+            self._sums.extend([0.0] * missing)
+            self._counts.extend([0] * missing)
+        self._sums[prompt] += value
+        self._counts[prompt] += 1
+
+    def means(self) -> tuple[Numbers, Values]:
+        """Return the numbers of the prompts that have a value, in ascending order, and the mean of each prompt."""
+        counts = np.array(self._counts)
+        prompts = np.flatnonzero(counts)
+        return prompts, np.array(self._sums)[prompts] / counts[prompts]
+
+
+class RunColumns:
+    """The columns that are compared run by run (answers, starts and decode rates), in 32 bytes a run."""
+
+    def __init__(self) -> None:
+        self.repeated = False
+        """Whether a prompt was answered more than once."""
+        self._keys = array("Q")
+        self._digests = array("Q")
+        self._starts = array("d")
+        self._rates = array("d")
+
+    def add(
+        self,
+        prompt: int,
+        repetition: int,
+        text: str,
+        *,
+        started: float | None = None,
+        rate: float | None = None,
+    ) -> None:
+        """Add a run. `started` is in seconds since 1970, `rate` in tokens per second; None for times that are not compared."""
+        self.repeated = self.repeated or repetition > 0
+        self._keys.append(prompt << 32 | repetition)
+        digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._digests.append(int.from_bytes(digest, "little"))
+        self._starts.append(np.nan if started is None else started)
+        self._rates.append(np.nan if rate is None else rate)
+
+    @property
+    def has_starts(self) -> bool:
+        """Whether the start of at least one run is known."""
+        return not bool(np.isnan(np.array(self._starts)).all())
+
+    def rates(self) -> Values:
+        """Return the known decode rates, in the order in which the runs began."""
+        starts, rates = np.array(self._starts), np.array(self._rates)
+        known = ~(np.isnan(starts) | np.isnan(rates))
+        starts, rates = starts[known], rates[known]
+        ordered: Values = rates[np.lexsort((rates, starts))]
+        return ordered
+
+    def common_starts(self, other: RunColumns) -> tuple[Values, Values]:
+        """Return the starts of the runs of both engines, for the prompts and repetitions of which both starts are known."""
+        here, there = self._common(other)
+        starts, others = np.array(self._starts)[here], np.array(other._starts)[there]
+        known = ~(np.isnan(starts) | np.isnan(others))
+        return starts[known], others[known]
+
+    def same_shares(self, other: RunColumns) -> Values:
+        """Return, for each prompt that both engines answered, the share of repetitions with equal answers."""
+        here, there = self._common(other)
+        equal = np.array(self._digests)[here] == np.array(other._digests)[there]
+        _, prompts = np.unique(np.array(self._keys)[here] >> np.uint64(32), return_inverse=True)
+        counts = np.bincount(prompts)
+        shares: Values = np.bincount(prompts, weights=equal) / counts
+        return shares
+
+    def _common(self, other: RunColumns) -> tuple[Numbers, Numbers]:
+        """Return the indices, here and in `other`, of the runs whose keys both columns have, by ascending prompts."""
+        own_keys, own_runs = self._last_runs()
+        other_keys, other_runs = other._last_runs()
+        _, own, others = np.intersect1d(own_keys, other_keys, assume_unique=True, return_indices=True)
+        return own_runs[own], other_runs[others]
+
+    def _last_runs(self) -> tuple[NDArray[np.uint64], Numbers]:
+        """Return the keys, each once, and the index of the last run with each key."""
+        keys = np.array(self._keys)
+        found, last = np.unique(keys[::-1], return_index=True)
+        return found, len(keys) - 1 - last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRow:
+    """A run of a suite.
+
+    Attributes:
+        prompt_index: The prompt's index in the suite.
+        repetition: The index of the run among the runs of this prompt and engine.
+        engine: The engine's name.
+        passed: Whether all assertions hold; None if the prompt has no assertions, or if an assertion gave no verdict.
+        undecided: Whether an assertion gave no verdict.
+        unjudged: Whether an assertion was not checked yet, since the judge has not been asked.
+        scores: Scores by name, such as a judge's.
+        metrics: The metrics of the run; None if unknown.
+        text: The answer.
+        sampled: Whether the answer was sampled: the temperature was above 0.
+        failed: Whether the run failed, so that there is no complete answer.
+        started: When the run began, in seconds since 1970; None if unknown.
+    """
+
+    prompt_index: int
+    repetition: int
+    engine: str
+    passed: bool | None = None
+    undecided: bool = False
+    unjudged: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
+    metrics: RunMetrics | None = None
+    text: str = ""
+    sampled: bool = False
+    failed: bool = False
+    started: float | None = None
+
+
+class EngineValues:
+    """The values of one engine's runs, as means over the repetitions of each prompt."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.runs = 0
+        """Number of runs, including failed runs."""
+        self.failed = 0
+        """Number of runs that failed, whose values are not used."""
+        self.shared = 0
+        """Number of runs that shared the machine or their server with other runs. The times of these runs are not used."""
+        self.columns = RunColumns()
+        """The answers, and the times of the runs that shared neither the machine nor their server."""
+        self.undecided: set[int] = set()
+        """The prompts with an answer about which an assertion gave no verdict."""
+        self.unjudged: set[int] = set()
+        """The prompts with an answer that an assertion has not checked yet."""
+        self.left_out: Collection[int] = ()
+        """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
+        self.sampled = False
+        """Whether an answer was sampled: the temperature was above 0."""
+        self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
+
+    def add(self, row: SuiteRow) -> None:
+        """Add a run."""
+        self.runs += 1
+        if row.failed:
+            self.failed += 1
+            return
+        self.sampled |= row.sampled
+        measured = row.metrics if row.metrics is not None and not row.metrics.shared else None
+        self.columns.add(
+            row.prompt_index,
+            row.repetition,
+            row.text,
+            started=row.started if measured is not None else None,
+            rate=measured.decode_tps if measured is not None else None,
+        )
+        if row.undecided:
+            self.undecided.add(row.prompt_index)
+        if row.unjudged:
+            self.unjudged.add(row.prompt_index)
+        if row.passed is not None and not row.unjudged:
+            self._add(PASS_RATE, row.prompt_index, float(row.passed))
+        for name, score in row.scores.items():
+            self._add(score_metric(name), row.prompt_index, score)
+        if row.metrics is None:
+            return
+        self.shared += bool(row.metrics.shared)
+        known = _speeds(row.metrics)
+        for metric in SPEEDS:
+            if (value := known.get(metric.name)) is not None:
+                self._add(metric, row.prompt_index, value)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of which the engine has values."""
+        return tuple(self._means)
+
+    def means(self, metric: Metric) -> tuple[Numbers, Values]:
+        """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
+        prompts, means = self._means.get(metric, PromptMeans()).means()
+        if metric in SPEEDS or not self.left_out:
+            return prompts, means
+        kept = ~np.isin(prompts, list(self.left_out))
+        return prompts[kept], means[kept]
+
+    def values(self, metric: Metric) -> dict[int, float]:
+        """Return the mean of each prompt that has a value and is not left out."""
+        prompts, means = self.means(metric)
+        return dict(zip(prompts.tolist(), means.tolist(), strict=True))
+
+    def _add(self, metric: Metric, prompt: int, value: float) -> None:
+        if math.isfinite(value):
+            self._means[metric].add(prompt, value)
+
+
+def collect(rows: Iterable[SuiteRow], engines: Sequence[str]) -> tuple[EngineValues, ...]:
+    """Return the values of each engine, in the order of `engines`.
+
+    Rows may come in any order; rows of other engines are skipped. A prompt is left out for all engines if an assertion
+    gave no verdict about the answer of any engine. If the prompt counted as failed where another assertion fails, judges
+    without verdicts could lower pass rates, but not raise them.
+    """
+    found = {engine: EngineValues(engine) for engine in engines}
+    for row in rows:
+        if row.engine in found:
+            found[row.engine].add(row)
+    left_out = frozenset(chain.from_iterable(values.undecided | values.unjudged for values in found.values()))
+    for values in found.values():
+        values.left_out = left_out
+    return tuple(found.values())
+
+
+def _speeds(metrics: RunMetrics) -> dict[str, float | None]:
+    """Return a run's values of the metrics `SPEEDS`, without times if the run shared the machine or its server."""
+    tokens = metrics.completion_tokens
+    if metrics.shared:
+        return {"completion_tokens": tokens}
+    total = None
+    if metrics.ttft_s is not None and tokens <= 1:
+        total = metrics.ttft_s
+    elif metrics.ttft_s is not None and metrics.decode_tps:
+        total = metrics.ttft_s + (tokens - 1) / metrics.decode_tps
+    return {
+        "completion_tokens": tokens,
+        "ttft_s": metrics.ttft_s,
+        "decode_tps": metrics.decode_tps,
+        "total_s": total,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparable:
+    """The runs of experiments, for a comparison.
+
+    Attributes:
+        engines: The names of all engines.
+        rows: All runs. Iterating over the runs can raise StoreError.
+        groups: The names of the engines of each experiment, if there are several experiments. Engines of one
+            experiment are then not compared with each other.
+    """
+
+    engines: tuple[str, ...]
+    rows: Iterator[SuiteRow]
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
+    """Return the engines and runs of the experiments.
+
+    With several experiments, the experiment's id follows the name of an engine, and prompts with the same messages
+    and the same expected answer are the same prompt.
+    """
+    several = len(experiments) > 1
+    groups = tuple(
+        tuple(engine_name(experiment, engine.name, several=several) for engine in experiment.engines)
+        for experiment in experiments
+    )
+    return Comparable(
+        engines=tuple(chain.from_iterable(groups)),
+        rows=_rows(store, experiments, several=several),
+        groups=groups if several else (),
+    )
+
+
+def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
+    numbers: dict[str, int] = {}
+    for experiment in experiments:
+        saved = saved_prompts(store, experiment.number)
+        prompts = numbered_prompts(saved, numbers) if several else enumerate(saved)
+        # Prompts and runs are both read in the order of the prompts, so that none must be kept in memory.
+        for index, runs in groupby(
+            store.experiments.runs(experiment.number), lambda run: run.key.prompt_index
+        ):
+            found = next((item for item in prompts if item[1].index == index), None)
+            if found is None:
+                raise StoreError(
+                    f"Experiment e{experiment.number} lacks the prompt #{index} that it has runs of."
+                )
+            number, prompt = found
+            for run in runs:
+                yield SuiteRow(
+                    prompt_index=number,
+                    repetition=run.key.repetition,
+                    engine=engine_name(experiment, run.result.definition.name, several=several),
+                    passed=run.passed,
+                    undecided=run.is_undecided,
+                    unjudged=len(run.checks) < len(prompt.assertions),
+                    scores=run.scores,
+                    metrics=run.result.metrics,
+                    text=run.result.text,
+                    sampled=_is_sampled(run.result),
+                    started=run.result.started,
+                    failed=run.result.state == "failed",
+                )
+
+
+def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
+    """Return the name of an engine of an experiment; with the experiment's id, if there are several experiments."""
+    return f"{engine} (e{experiment.number})" if several else engine
+
+
+def numbered_prompts(
+    prompts: Iterable[SuitePrompt], numbers: dict[str, int]
+) -> Iterator[tuple[int, SuitePrompt]]:
+    """Yield the numbered prompts of an experiment. A prompt has the same number in all experiments.
+
+    `numbers` holds the numbers of all prompts so far; the numbers of new prompts are added.
+    """
+    repeated: Counter[str] = Counter()
+    for prompt in prompts:
+        compared = [[to_json(message) for message in prompt.messages], prompt.expected]
+        digest = hashlib.sha256(json.dumps(compared).encode()).hexdigest()
+        repeated[digest] += 1
+        yield numbers.setdefault(f"{digest} {repeated[digest]}", len(numbers)), prompt
+
+
+def _is_sampled(record: RunResult) -> bool:
+    """Return whether the settings in force have a temperature above 0."""
+    sampling = record.settings.sampling if record.settings is not None else None
+    temperature = sampling.get("temperature") if sampling is not None else None
+    return isinstance(temperature, int | float) and temperature > 0

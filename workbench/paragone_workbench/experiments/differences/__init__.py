@@ -1,1 +1,0 @@
-"""Comparisons of engines over the runs of experiments."""

@@ -1,0 +1,507 @@
+"""Executes the runs of a suite in this process, with its progress. A crashed engine is reopened, and given up after several crashes in a row."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+
+from paragone import EngineCrashed, EngineError, ParagoneError
+from paragone_workbench.config.settings import Mode
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.handle import EngineHandle, EngineObserver
+from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
+from paragone_workbench.experiments.cells import Cell, seed_option
+from paragone_workbench.experiments.results import answer_of
+from paragone_workbench.runs.execute import Execution
+from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run, RunSpec
+from paragone_workbench.scheduling import REQUESTS_PER_SERVER, EnginePool, Scheduler
+from paragone_workbench.store.experiment_records import AssertionResult, RunCount
+
+if TYPE_CHECKING:
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.experiments.cells import SuiteRequest
+    from paragone_workbench.store import Experiment, History
+
+
+T = TypeVar("T")
+
+
+class SharedIterator(Generic[T]):
+    """Gives each item of a generator to one of several tasks."""
+
+    def __init__(self, items: AsyncGenerator[T, None]) -> None:
+        self._items = items
+        self._taking = asyncio.Lock()  # a generator cannot make two steps at the same time
+
+    async def take(self) -> T | None:
+        """Return the next item; None at the end. Raises what the generator raises."""
+        async with self._taking:
+            return await anext(self._items, None)
+
+    async def close(self) -> None:
+        """End the generator."""
+        async with self._taking:
+            await self._items.aclose()
+
+
+class ExecutedCell(NamedTuple):
+    """A run that has ended by itself, with the results of its assertions, except assertions that ask engines."""
+
+    cell: Cell
+    result: RunResult
+    assertions: Sequence[AssertionResult]
+
+
+class SuiteWork(Protocol):
+    """What an executor and the judging use of a suite: the runs to execute, and the method that saves results."""
+
+    history: History
+    experiment: Experiment
+    request: SuiteRequest
+    registry: Registry
+    catalog: AssertionCatalog
+    observer: SuiteObserver
+    progress: tuple[EngineProgress, ...]
+    """The progress of each engine. An executor sets `EngineProgress.engine`."""
+
+    def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
+        """Yield the unfinished runs of the engines with these indices. Raises StoreError."""
+
+    async def save(self, executed: Sequence[ExecutedCell]) -> None:
+        """Save several runs of one engine together, and count these runs. Raises StoreError.
+
+        If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
+        """
+
+
+class CellExecutor(Protocol):
+    """Executes the runs of a suite, and opens the judges. Use an executor once, on one event loop."""
+
+    elsewhere: bool
+    """Whether other machines execute runs. On these machines, files have other paths and times of change."""
+
+    async def execute(self, engines: Sequence[int]) -> None:
+        """Execute the unfinished runs of the engines with these indices. Returns early after `stop`.
+
+        Raises StoreError, and ParagoneError if the runs cannot be executed.
+        """
+
+    async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
+        """Return judges of the request by name. The judges of an earlier call are closed.
+
+        The engine of a judge is opened for the judge's first run.
+        """
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, including the runs of judges, and start no further runs."""
+
+    async def close(self) -> None:
+        """Close the engines and the judges."""
+
+
+class JudgeEngine(Protocol):
+    """The engine of a judge."""
+
+    definition: EngineDefinition
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why the judge is no longer asked; None as long as the judge is asked."""
+
+    @property
+    def width(self) -> int:
+        """Number of runs to give the engine at a time."""
+
+    async def execute(self, spec: RunSpec) -> Executed | None:
+        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Give the engine up because of `error`: the engine executes no further runs."""
+
+
+class EngineActivity(Protocol):
+    """The activity of one engine, for a display of the progress."""
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why the engine was given up; None as long as the engine executes runs."""
+
+    @property
+    def doing(self) -> str:
+        """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the tokens per second at the time `now` (monotonic clock), or else of the last answer; None if unknown."""
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class EngineProgress:
+    """The progress of an engine, including the runs that earlier commands finished."""
+
+    name: str
+    total: int = 0
+    """Number of runs."""
+    done: int = 0
+    """Number of finished runs, including failed runs."""
+    failed: int = 0
+    """Number of failed runs."""
+    passed: int = 0
+    """Number of assertions that passed."""
+    not_passed: int = 0
+    """Number of assertions that failed."""
+    undecided: int = 0
+    """Number of assertions that gave no verdict."""
+    now: int = 0
+    """Number of runs that this command has finished."""
+    began: float | None = None
+    """When this command began the first run, on the monotonic clock."""
+    engine: EngineActivity | None = None
+    """The engine that executes the runs; None if all runs were finished before."""
+
+    @property
+    def given_up(self) -> ParagoneError | None:
+        """Why the engine's remaining runs are not executed; None if the remaining runs are executed."""
+        return self.engine.given_up if self.engine is not None else None
+
+    @property
+    def left(self) -> int:
+        """Number of runs still to be executed."""
+        return 0 if self.given_up is not None else self.total - self.done
+
+    def count(self, run: RunResult, results: Sequence[AssertionResult]) -> None:
+        """Count a run that this command has finished."""
+        self.done += 1
+        self.now += 1
+        self.failed += run.state == "failed"
+        self.count_results(results)
+
+    def count_saved(self, saved: RunCount) -> None:
+        """Count runs that earlier commands have finished."""
+        self.done += saved.runs
+        self.failed += saved.runs if saved.state == "failed" else 0
+        self.passed += saved.passed
+        self.not_passed += saved.not_passed
+        self.undecided += saved.undecided
+
+    def count_results(
+        self, results: Sequence[AssertionResult], *, instead_of: Sequence[AssertionResult] = ()
+    ) -> None:
+        """Count results of assertions, and subtract the replaced results, `instead_of`."""
+        for sign, counted in ((1, results), (-1, instead_of)):
+            self.passed += sign * sum(result.passed is True for result in counted)
+            self.not_passed += sign * sum(result.passed is False for result in counted)
+            self.undecided += sign * sum(result.passed is None for result in counted)
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
+        return None if self.engine is None else self.engine.tokens_per_second(now)
+
+
+class SuiteObserver:
+    """Gets the events of a suite, on the event loop. Override the methods of interest."""
+
+    def scheduled(self, scheduler: Scheduler) -> None:
+        """The order of the runs is decided."""
+
+    def counted(self, taken: int, total: int) -> None:
+        """The finished runs were counted. `taken` of `total` runs were just taken over from other experiments."""
+
+    def progressed(self) -> None:
+        """An engine or a run has progressed. Called often."""
+
+    def remarked(self, sentence: str) -> None:
+        """`sentence` reports an event after which all runs can still be finished, such as the loss of a node."""
+
+    def digesting(self, path: str) -> None:
+        """The runs have ended, and the digest of the file of weights at `path` is computed now."""
+
+    def judging(self, names: Sequence[str]) -> None:
+        """The runs have ended, and the engines `names` judge the answers now."""
+
+
+def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
+    """Return the expected seconds until all runs are finished; None before the first run is finished.
+
+    `at_once` says whether the engines answer at the same time.
+    """
+    now = time.monotonic()
+    begun = [(engine, now - engine.began) for engine in engines if engine.began is not None and engine.now]
+    if not begun:
+        return None
+    if at_once:
+        return max(elapsed / engine.now * engine.left for engine, elapsed in begun)
+    elapsed = max(elapsed for _, elapsed in begun)
+    return elapsed / sum(engine.now for engine, _ in begun) * sum(engine.left for engine in engines)
+
+
+CRASHES = 3
+"""Number of crashes in a row after which an engine is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """A run that has ended by itself."""
+
+    result: RunResult
+    total_s: float | None
+    """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
+    engine_failed: bool
+    """Whether the engine failed, though the request was correct."""
+
+
+class SuiteEngine(EngineObserver, RunObserver["Run"]):
+    """An engine of a suite. The engine is opened for the first run, and reopened for the next run after a crash.
+
+    A native engine has one run in progress and one that waits. A server has several runs in progress. If engines with the
+    same definition share one loaded model, several of these engines are opened, since an open engine executes one run at
+    a time.
+    """
+
+    def __init__(
+        self, pool: EnginePool, definition: EngineDefinition, on_progress: Callable[[], None]
+    ) -> None:
+        """Add the engine to a pool, without opening it."""
+        self.definition = definition
+        self.given_up: ParagoneError | None = None
+        """Why the engine was given up; None as long as the engine executes runs."""
+        self._pool = pool
+        self._on_progress = on_progress
+        first = pool.add(definition)
+        many = first.placement.most_at_once or pool.requests_per_server
+        if first.is_local and pool.scheduler.mode != "parallel":  # one engine answers at a time
+            many = 1
+        self._handles = [first, *(pool.add(definition) for _ in range(many - 1))]
+        self._free = self._handles * (2 if many == 1 else 1)
+        self._has_free = asyncio.Semaphore(len(self._free))
+        self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
+        self._waiting: dict[Run, Execution] = {}
+        """The runs whose request is not sent yet."""
+        self._sent: dict[Run, float] = {}
+        """When the requests of the runs in progress were sent, on the monotonic clock."""
+        self._took: dict[Run, float] = {}
+        """The duration in seconds of each run that has just ended."""
+        self._last_rate: float | None = None
+        """The decode rate of the last answer, in tokens per second; None before an answer of two tokens."""
+        self._crashes = 0
+        self._stopped = False
+        for handle in self._handles:
+            handle.observers.append(self)
+
+    @property
+    def width(self) -> int:
+        """Number of runs to give the engine at a time."""
+        return len(self._free)
+
+    @property
+    def handle(self) -> EngineHandle:
+        """The handle of the engine, or of the first connection to a server."""
+        return self._handles[0]
+
+    @property
+    def doing(self) -> str:
+        """`loading`, with the loaded share of the model if that is known; empty if the model is not being loaded."""
+        if self.handle.state != "opening":
+            return ""
+        fraction = self.handle.load_fraction
+        return "loading" if fraction is None else f"loading {fraction:.0%}"
+
+    def tokens_per_second(self, now: float) -> float | None:
+        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
+        meters = [run.meter for run in self._sent if run.meter is not None]
+        rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
+        return sum(rates) if rates else self._last_rate
+
+    async def execute(self, spec: RunSpec) -> Executed | None:
+        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
+        async with self._has_free:
+            # the handle that was used last, so that few requests open few connections
+            handle = self._free.pop()
+            try:
+                async with self._starting:
+                    if not await self._is_ready(handle):
+                        return None
+                    execution = self._pool.run(handle, spec, self)
+                    self._waiting[execution.run] = execution
+                return await self._result(execution)
+            finally:
+                self._free.append(handle)
+
+    async def stop(self) -> None:
+        """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
+        self._stopped = True
+        await asyncio.gather(*(handle.close() for handle in self._handles if handle.is_opening))
+
+    async def _is_ready(self, handle: EngineHandle) -> bool:
+        """Open the engine, unless the schedule opens engines in the turns of runs. Returns whether the engine can be asked."""
+        if self._stopped or self.given_up is not None:
+            return False
+        if self._pool.scheduler.opens_engines:
+            return True
+        self._pool.start(handle)
+        return await handle.opened()
+
+    async def _result(self, execution: Execution) -> Executed | None:
+        run = execution.run
+        await execution.ended()
+        await asyncio.sleep(0)  # let the task's callback complete the run
+        self._waiting.pop(run, None)
+        total_s = self._took.pop(run, None)
+        if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
+            return None
+        return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Give the engine up because of `error`: no further runs are executed, and the run in progress ends by itself."""
+        self.given_up = self.given_up or error
+        for execution in self._waiting.values():
+            execution.cancel_if_waiting()
+
+    # Events of the engine and its runs
+
+    def engine_changed(self, engine: EngineHandle) -> None:
+        """Report progress."""
+        self._on_progress()
+
+    def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
+        """Give up an engine that cannot be opened."""
+        self.give_up(error)
+
+    def run_started(self, run: Run) -> None:
+        """Note that the run is in progress."""
+        self._waiting.pop(run, None)
+        self._sent[run] = time.monotonic()
+
+    def run_changed(self, run: Run) -> None:
+        """Report progress."""
+        self._on_progress()
+
+    def run_ended(self, run: Run) -> None:
+        """Count crashes, and reopen a crashed engine if a run waits."""
+        if run not in self._sent:
+            return
+        self._took[run] = time.monotonic() - self._sent.pop(run)
+        if (metrics := run.result.metrics) is not None:
+            self._last_rate = metrics.decode_tps or self._last_rate
+        error = run.error
+        if not isinstance(error, EngineCrashed):
+            self._crashes = 0
+            return
+        self._crashes += 1
+        if self._crashes == CRASHES * len(self._handles):  # engines that share a model crash together
+            sentence = f"The engine {self.definition.name} crashed {CRASHES} times in a row: {error.sentence}"
+            self.give_up(ParagoneError(sentence, hint=error.hint))
+        elif self._waiting:
+            self._pool.start(self.handle)
+
+
+async def execute_cell(cell: Cell, engine: SuiteEngine, catalog: AssertionCatalog) -> ExecutedCell | None:
+    """Return the executed run with the results of the assertions; None if the run did not end by itself."""
+    sampling = seed_option(cell, engine.definition, engine.handle.backend)
+    executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
+    if executed is None:
+        return None
+    results: tuple[AssertionResult, ...] = ()
+    if not executed.result.error:
+        results = await evaluate(cell.prompt, answer_of(executed.result, total_s=executed.total_s), catalog)
+    return ExecutedCell(cell, executed.result, results)
+
+
+class LocalExecutor:
+    """Executes the runs in this process, in the schedule `mode`, by default that of the request."""
+
+    elsewhere = False
+
+    def __init__(
+        self, work: SuiteWork, *, mode: Mode | None = None, most_requests: int = REQUESTS_PER_SERVER
+    ) -> None:
+        self._work = work
+        self._new_pool = partial(
+            EnginePool,
+            work.registry,
+            mode=mode or work.request.schedule,
+            requests_per_server=most_requests,
+        )
+        self._pool = self._new_pool()
+        self._engines: dict[int, SuiteEngine] = {}
+        self._judges: dict[str, SuiteEngine] = {}
+        self._failure: ParagoneError | None = None
+        self._stopped = False
+
+    async def execute(self, engines: Sequence[int]) -> None:
+        """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
+        await self._work.registry.place([self._work.request.engines[index] for index in engines])
+        for index in engines:
+            engine = SuiteEngine(
+                self._pool, self._work.request.engines[index], self._work.observer.progressed
+            )
+            self._work.progress[index].engine = self._engines[index] = engine
+        await self._pool.open_all()
+        scheduler = self._pool.scheduler
+        self._work.observer.scheduled(scheduler)
+        if scheduler.order == "parallel":
+            async with asyncio.TaskGroup() as tasks:
+                for index in engines:
+                    tasks.create_task(self._drain([index]))
+        elif scheduler.order == "sequential":
+            # Without this wait, the engine that opens first would answer first.
+            await asyncio.gather(*(self._engines[index].handle.opened() for index in engines))
+            await self._drain(engines)
+        else:
+            for index in engines:
+                await self._drain([index])
+        if self._failure is not None:
+            raise self._failure
+        await self._pool.close()
+
+    async def judges(self, names: Sequence[str]) -> Mapping[str, SuiteEngine]:
+        """Return judges of the request by name. The judges of an earlier call are closed."""
+        await self._pool.close()
+        self._pool = self._new_pool()
+        judges = {name: self._work.request.judges[name] for name in names}
+        await self._work.registry.place(list(judges.values()))
+        self._judges = {
+            name: SuiteEngine(self._pool, judge, self._work.observer.progressed)
+            for name, judge in judges.items()
+        }
+        return self._judges
+
+    async def stop(self) -> None:
+        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
+        self._stopped = True
+        stopping = [engine.stop() for engine in (*self._engines.values(), *self._judges.values())]
+        await asyncio.gather(self._pool.stop(), *stopping)
+
+    async def close(self) -> None:
+        """Close the engines and the judges."""
+        await self._pool.close()
+
+    async def _drain(self, engines: Sequence[int]) -> None:
+        """Execute all runs of these engines."""
+        cells = SharedIterator(self._work.unfinished(engines))
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(max(self._engines[index].width for index in engines)):
+                tasks.create_task(self._take(cells))
+        await cells.close()
+
+    async def _take(self, cells: SharedIterator[Cell]) -> None:
+        try:
+            while not self._stopped and (cell := await cells.take()) is not None:
+                index = cell.key.engine_index
+                progress = self._work.progress[index]
+                progress.began = progress.began or time.monotonic()
+                executed = await execute_cell(cell, self._engines[index], self._work.catalog)
+                if executed is not None:
+                    await self._work.save([executed])
+        except ParagoneError as error:
+            if self._failure is None:
+                self._failure = error
+                await self.stop()

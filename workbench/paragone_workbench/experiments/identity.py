@@ -1,0 +1,264 @@
+"""The identity of engines and of the models behind them, and the digests of weights."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from paragone import Backend, InputError, Json, LoadedModel, WeightsFile
+from paragone.files import open_regular_file
+from paragone.threads import in_daemon_thread
+from paragone.wire import from_json, to_json
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    declared_options,
+    expand_home,
+    split_options,
+    without_secrets,
+)
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.paths import accessible
+from paragone_workbench.store import History
+from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
+
+_BLOCK = 2**22
+
+
+def weights_in(manifest: Mapping[str, Json]) -> tuple[WeightsFile, ...]:
+    """Return the files of weights that a manifest lists. Manifests of older versions of paragone list none."""
+    files = manifest.get("weights")
+    if not isinstance(files, list | tuple):
+        return ()
+    try:
+        return tuple(from_json(WeightsFile, file) for file in files)
+    except (TypeError, ValueError):  # written by another version
+        return ()
+
+
+async def known_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
+    """Return the files with the digests that the history has. Raises StoreError."""
+    return tuple([await _with_digest(history, file, computed=False) for file in files])
+
+
+async def digest_weights(history: History, files: Iterable[WeightsFile]) -> tuple[WeightsFile, ...]:
+    """Return the files with the SHA-256 of each, which takes a second or more per gigabyte the first time.
+
+    `files` is `LoadedModel.weights`, or the list in a manifest. The digests are saved in the history. A file
+    that is gone or has changed since has no digest. Computing uses a thread, so call this while nothing is measured.
+    Raises StoreError.
+    """
+    return tuple([await _with_digest(history, file, computed=True) for file in files])
+
+
+async def digest_until(
+    stopped: asyncio.Event, history: History, files: Sequence[WeightsFile]
+) -> Sequence[WeightsFile]:
+    """Return the result of `digest_weights` or, if `stopped` is set meanwhile, of `known_weights`. Raises StoreError."""
+    digesting = asyncio.create_task(digest_weights(history, files))
+    stopping = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait((digesting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return await (digesting if digesting.done() else known_weights(history, files))
+    finally:
+        digesting.cancel()
+        stopping.cancel()
+
+
+async def _with_digest(history: History, file: WeightsFile, *, computed: bool) -> WeightsFile:
+    """Return a file with the digest in the history. With `computed`, compute a digest that the history lacks."""
+    if file.sha256 is not None or file.size is None or file.modified_ns is None:
+        return file
+    digest = await history.call(lambda store: store.measurements.weights_digest(file))
+    if digest is not None or not computed:
+        return dataclasses.replace(file, sha256=digest)
+    cancelled = threading.Event()
+    try:
+        digest = await asyncio.wrap_future(in_daemon_thread(lambda: _sha256(file, cancelled)))
+    finally:
+        cancelled.set()
+    digested = dataclasses.replace(file, sha256=digest)
+    if digest is not None:
+        await history.call(lambda store: store.measurements.save_weights_digest(digested))
+    return digested
+
+
+def _sha256(file: WeightsFile, cancelled: threading.Event) -> str | None:
+    """Return the SHA-256 of a file; None after a cancel, or if size or time of change differ from `file`."""
+    digest = hashlib.sha256()
+    with contextlib.suppress(OSError):
+        if not _unchanged(file):
+            return None
+        with open_regular_file(file.path) as content:
+            while block := content.read(_BLOCK):
+                if cancelled.is_set():
+                    return None
+                digest.update(block)
+        if _unchanged(file):
+            return digest.hexdigest()
+    return None
+
+
+def _unchanged(file: WeightsFile) -> bool:
+    return WeightsFile.of(file.path) == dataclasses.replace(file, sha256=None)
+
+
+Identity = Mapping[str, str]
+"""Values of properties, by name."""
+
+_FACTS = (
+    "program",
+    "version",
+    "commit",
+    "compiler",
+    "instructions",
+    "library",
+    "server",
+    "launch arguments",
+    "parameters",
+    "model file",
+    "LoRA adapter",
+    "draft model",
+    "chat template",
+)
+"""Facts of an open model that change only if the model or the engine changes."""
+
+_CHANGED = "time of change of "
+"""The prefix of the name of a property that holds a file's time of change. The file's name follows the prefix."""
+
+_SHOWN = ("program", "version", "commit", "server", "quantization")
+
+
+def identity_of(loaded: LoadedModel, weights: Sequence[WeightsFile]) -> Identity:
+    """Return the identity of an open model. `weights` are the model's files, with the known digests."""
+    known: dict[str, str | None] = {
+        "architecture": loaded.architecture,
+        "quantization": loaded.quantization,
+        **{name: loaded.facts.get(name) for name in _FACTS},
+    }
+    for file in weights:
+        name = PurePath(file.path).name
+        known[f"digest of {name}"] = file.sha256
+        if file.modified_ns is not None:
+            known[f"size of {name}"] = f"{file.size} bytes"
+            known[f"{_CHANGED}{name}"] = str(file.modified_ns)
+    if not weights and loaded.size is not None:
+        known["size"] = f"{loaded.size} bytes"
+    return {name: value for name, value in known.items() if value}
+
+
+def without_times(identity: Identity) -> Identity:
+    """Return an identity without the times at which files changed, which differ between the machines of a cluster."""
+    return {name: value for name, value in identity.items() if not name.startswith(_CHANGED)}
+
+
+def changes(before: Identity, now: Identity) -> list[str]:
+    """Return the differences of two identities, such as `the server was Ollama 0.13.5 and is Ollama 0.14.0`."""
+    both = before.keys() & now.keys()
+    digested = {name.removeprefix("digest of ") for name in both if name.startswith("digest of ")}
+    found = []
+    for name, value in before.items():
+        known_by_digest = not name.startswith("digest of ") and name.partition(" of ")[2] in digested
+        if name in both and now[name] != value and not known_by_digest:
+            found.append(f"the {name} was {_short(value)} and is {_short(now[name])}")
+    return found
+
+
+def identity_text(identity: Identity) -> str:
+    """Return the identity as text for people and for comparisons: digests, sizes and versions, in one line."""
+    files = [
+        f"{name.partition(' of ')[2]} {_short(value)}"
+        for name, value in identity.items()
+        if name.startswith(("digest of ", "size of "))
+    ]
+    return ", ".join([*(identity[name] for name in _SHOWN if name in identity), *files])
+
+
+def _short(value: str) -> str:
+    line = " ".join(value.split())
+    return line if len(line) <= 40 else f"{line[:12]}…"
+
+
+def engine_identity(
+    engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
+) -> Json:
+    """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
+
+    The same relative path in another folder leads to another model, and a replaced file has other weights. Of a model on
+    a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
+    that the engine had in that run.
+    """
+    known = without_secrets(engine, backend)
+    if backend is None or not backend.capabilities.local:
+        return to_json(known)
+    model = _file(engine.model, weights)
+    if model is None:
+        return to_json(known)
+    placed = dataclasses.replace(known, model=model.path)
+    return [to_json(placed), to_json(model), *_other_files(known, backend, weights)]
+
+
+def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
+    """Return the file called `name` in `weights`, else the present file on this machine; None if there is neither."""
+    path = Path(expand_home(name))
+    for file in weights:
+        loaded = Path(file.path)
+        if file.modified_ns is not None and (
+            loaded == path or loaded.parts[-len(path.parts) :] == path.parts
+        ):
+            return dataclasses.replace(file, sha256=None)
+    return WeightsFile.of(path) if accessible(path) else None
+
+
+def _other_files(
+    engine: EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
+) -> Iterator[Json]:
+    """Yield the files that options name, such as the file of a LoRA adapter."""
+    for name, (_, info) in declared_options(backend).items():
+        value = engine.options.get(name)
+        if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:
+            yield to_json(file)
+
+
+def measured_identity(
+    engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
+) -> str:
+    """Return a digest of everything on which an engine's speed and distributions depend.
+
+    The name and the sampling options of the engine are left out. With `weights`, the files that an earlier run loaded, the
+    digest is that of the engine in that run.
+    """
+    options = engine.options
+    if backend is not None:
+        with contextlib.suppress(InputError):  # an option that this version of the backend does not declare
+            options, _ = split_options(engine, backend)
+    return identity_digest(
+        engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend, weights)
+    )
+
+
+def measurement_of(
+    kind: MeasurementKind,
+    engines: Sequence[EngineDefinition],
+    data: Mapping[str, Json],
+    registry: Registry,
+) -> Measurement:
+    """Return the record of a measurement of engines that has just been made, for the history."""
+    return Measurement(
+        kind=kind,
+        engines=tuple(map(registry.public, engines)),
+        data=data,
+        created=time.time(),
+        identities=tuple(measured_identity(engine, registry.find(engine.backend)) for engine in engines),
+    )
+
+
+def identity_digest(identity: Json) -> str:
+    """Return the SHA-256 of an identity, in hexadecimal."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,544 @@
+"""The interface to Ray: the cluster, its nodes, and processes with engines on them. No other module imports Ray, which has no types."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from paragone import Backend, InputError, MemoryEstimate, ParagoneError
+from paragone.network import GUARD, bracketed, host_and_port
+from paragone.texts import install_command
+from paragone.threads import in_daemon_thread
+from paragone_workbench.engines import questions
+from paragone_workbench.engines.definitions import (
+    EngineDefinition,
+    check_engine,
+    declared_options,
+    expand_home,
+)
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
+from paragone_workbench.experiments.cells import Cell
+from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine, execute_cell
+from paragone_workbench.paths import accessible
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.store import RunKey
+from paragone_workbench.store.experiment_records import AssertionResult
+
+_ANSWER_S = 5.0
+"""Seconds within which the head of a cluster must accept a connection."""
+_USUAL_PORT = 6379
+"""The port of a cluster's head, unless `ray start --head` sets another one."""
+
+
+def cluster_address(text: str) -> str:
+    """Return the address in Ray's form: `auto` for `ray`, or HOST:PORT. Raises InputError for an invalid address."""
+    if text == "ray":
+        return "auto"
+    if text.startswith("ray://"):
+        head = f"{_host_of(text)}:{_USUAL_PORT}"
+        raise InputError(
+            "ray:// is the address of Ray's client server, which ends all engines when a connection is broken for half a minute.",
+            hint=f"Write --on {head} instead, with another port if the cluster's head has one. This machine must belong to the "
+            f"cluster: `ray start --address={head}` lets it join.",
+        )
+    host, colon, port = text.rpartition(":")
+    if not (host and "/" not in host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise InputError(
+            f"{text!r} is no address of a cluster.",
+            hint="Write --on ray for the cluster that this machine belongs to, or --on HOST:PORT, such as --on 127.0.0.1:6379.",
+        )
+    return text
+
+
+def _host_of(url: str) -> str:
+    try:
+        host, _ = host_and_port(url)
+    except ValueError:
+        return "HOST"
+    return bracketed(host)
+
+
+def check_reachable(address: str) -> None:
+    """Raise InputError if nothing accepts a connection at HOST:PORT. Blocks."""
+    host, port = host_and_port(address)
+    GUARD.name([address], "the cluster")
+    try:
+        socket.create_connection((host, port), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise InputError(
+            f"There is no cluster at {address}: {error.strerror or error}.",
+            hint="`ray status` on a node says which address its cluster has; `ray start --head` begins one.",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """What a suite needs to know about a node.
+
+    Attributes:
+        paragone: The version of paragone.
+        files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
+        estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate memory.
+        problems: Why engines cannot be opened on the node, by the engines' names.
+    """
+
+    paragone: str
+    files: dict[str, int | None] = field(default_factory=dict)
+    estimates: dict[str, MemoryEstimate | None] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def own_version() -> str:
+    """Return the version of paragone that is installed here."""
+    return version("paragone")
+
+
+def report(engines: Sequence[EngineDefinition], files: Sequence[str], *, offline: bool) -> NodeReport:
+    """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
+    GUARD.is_offline = GUARD.is_offline or offline
+    found = NodeReport(paragone=own_version(), files={path: size_of(path) for path in files})
+    if None not in found.files.values():
+        asyncio.run(_estimate(engines, found))
+    return found
+
+
+async def _estimate(engines: Sequence[EngineDefinition], found: NodeReport) -> None:
+    registry = Registry()
+    for engine in engines:
+        try:
+            backend = registry.get(engine.backend)
+            check_engine(engine, backend)
+            found.estimates[engine.name] = (
+                await questions.estimate(backend, engine) if backend.capabilities.estimate else None
+            )
+        except ParagoneError as error:
+            found.problems[engine.name] = error.sentence
+
+
+def size_of(path: str) -> int | None:
+    """Return the size of a file, or of all files of a folder, in bytes; None if the path cannot be read."""
+    file = Path(path)
+    try:
+        if file.is_dir():
+            return sum(part.stat().st_size for part in file.iterdir() if part.is_file())
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def placed(engine: EngineDefinition) -> EngineDefinition:
+    """Return the engine with the absolute path of its model, because a node has another current folder."""
+    path = Path(expand_home(engine.model))
+    return dataclasses.replace(engine, model=str(path.absolute())) if accessible(path) else engine
+
+
+def files_of(engine: EngineDefinition, backend: Backend) -> list[str]:
+    """Return the files that an engine needs on its node: its model, if that is a file, and files that options name."""
+    paths = [engine.model] if Path(engine.model).is_absolute() else []
+    for name, (_, info) in declared_options(backend).items():
+        value = engine.options.get(name)
+        if info.outside == "file" and isinstance(value, str) and value:
+            paths.append(str(Path(expand_home(value)).absolute()))
+    return paths
+
+
+_MOST_ON_A_GPU = 4
+"""Largest number of processes that open an engine on one GPU, even if more fit: the processes compute in turns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node of a cluster, with all cores, memory and GPUs of the node."""
+
+    id: str
+    name: str
+    cpus: float
+    gpus: float
+    memory: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The node, cores and GPUs that one process reserves to open an engine."""
+
+    node: Node
+    cpus: float
+    gpus: float = 0.0
+    memory: int = 0
+    """Bytes."""
+
+    @property
+    def cores(self) -> int:
+        """The number of CPU cores that the engine may use."""
+        return max(1, math.floor(self.cpus))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedEngine:
+    """An engine and its places. `definition` names the model by a path on the nodes."""
+
+    definition: EngineDefinition
+    places: Sequence[Place]
+
+
+def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> Sequence[Place]:
+    """Return the places of an engine on a node, when `engines` engines share the cluster at the same time.
+
+    An engine that computes on the CPU has one place with an equal share of the CPUs: several copies of the engine would
+    compete for the memory's bandwidth. An engine that fits on a GPU several times has several places on that GPU. An
+    engine that does not fit has no place.
+    """
+    devices = estimate.devices if estimate is not None else ()
+    memory = sum(device.needed for device in devices if device.device == "CPU")
+    on_gpus = [device for device in devices if device.device != "CPU" and device.needed]
+    if node.memory < memory or node.cpus <= 0:
+        return ()
+    if not on_gpus:
+        # Ray accepts a fraction only for less than one CPU
+        cpus = float(math.floor(node.cpus / engines)) or node.cpus / engines
+        return [Place(node=node, cpus=cpus, memory=memory)]
+    if len(on_gpus) > 1:
+        gpus, count = float(len(on_gpus)), int(node.gpus // len(on_gpus))
+    else:
+        (device,) = on_gpus
+        room = device.free if device.total is None else device.total
+        fitting = min(_MOST_ON_A_GPU, (room or 0) // device.needed)
+        gpus, count = (1 / max(1, fitting), int(node.gpus) * max(1, fitting))
+    count = max(0, count // engines) or min(1, count)
+    if memory:
+        count = min(count, node.memory // memory)
+    cpus = min(1.0, node.cpus / max(1, count))
+    return [Place(node=node, cpus=cpus, gpus=gpus, memory=memory)] * count
+
+
+GATHER_S = 0.05
+"""Seconds for which ended runs are collected, so that a fast engine's runs are not sent one by one."""
+SHARD_S = 1.0
+"""Seconds after which an exchange returns to report progress, even if no run has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Runs that have ended, and the state of the engine.
+
+    Attributes:
+        ended: The runs, by their keys, with the results of their assertions.
+        left: The keys of the runs that are not executed, since the engine was given up.
+        rate: Tokens per second now; None if the engine generates no tokens.
+        doing: What the engine does besides answering, such as loading.
+        given_up: Two sentences: why the engine was given up, and what to do; None as long as the engine executes runs.
+    """
+
+    ended: tuple[tuple[RunKey, RunResult, Sequence[AssertionResult]], ...] = ()
+    left: tuple[RunKey, ...] = ()
+    rate: float | None = None
+    doing: str = ""
+    given_up: tuple[str, str] | None = None
+
+
+class CellActor:
+    """An engine that executes runs in a process of its own. Call `begin` before the other methods."""
+
+    def __init__(self) -> None:
+        self._pool: EnginePool
+        self._catalog: AssertionCatalog
+        self._engine: SuiteEngine
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[ExecutedCell] = []
+        self._left: list[RunKey] = []
+        self._something = asyncio.Event()
+
+    async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
+        """Open the engine with `cores` CPU cores. If that fails, `given_up` of the result says why."""
+        GUARD.is_offline = GUARD.is_offline or offline
+        registry = Registry()
+        self._pool = EnginePool(registry, cores=cores)
+        self._catalog = load_assertions()
+        await registry.place([definition])
+        self._engine = SuiteEngine(self._pool, definition, lambda: None)
+        await self._pool.open_all()
+        await self._engine.handle.opened()
+        return self._shard()
+
+    async def exchange(self, cells: Sequence[Cell]) -> Shard:
+        """Start runs, wait at most `REPORT_S` seconds for runs that end, and return the ended runs."""
+        for cell in cells:
+            task = asyncio.create_task(self._execute(cell))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout(SHARD_S):
+                await self._something.wait()
+            await asyncio.sleep(GATHER_S)
+        except TimeoutError:
+            pass
+        return self._shard()
+
+    async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
+        """Execute a run. Returns the run (None if the run did not end by itself), and `given_up` as in `Shard`."""
+        return await self._engine.execute(spec), _sentences(self._engine.given_up)
+
+    async def end(self) -> Shard:
+        """Stop the runs in progress, close the engine, and return the runs that ended since the last exchange."""
+        await asyncio.gather(self._engine.stop(), self._pool.stop())
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pool.close()
+        self._catalog.close()
+        return self._shard()
+
+    async def _execute(self, cell: Cell) -> None:
+        executed = await execute_cell(cell, self._engine, self._catalog)
+        if executed is None:
+            self._left.append(cell.key)
+        else:
+            self._ended.append(executed)
+        self._something.set()
+
+    def _shard(self) -> Shard:
+        """Return the runs that ended since the last call, and the state of the engine now."""
+        ended, self._ended = self._ended, []
+        left, self._left = self._left, []
+        self._something.clear()
+        return Shard(
+            ended=tuple((cell.key, result, assertions) for cell, result, assertions in ended),
+            left=tuple(left),
+            rate=self._engine.tokens_per_second(time.monotonic()),
+            doing=self._engine.doing,
+            given_up=_sentences(self._engine.given_up),
+        )
+
+
+def _sentences(error: ParagoneError | None) -> tuple[str, str] | None:
+    return None if error is None else (error.sentence, error.hint)
+
+
+T = TypeVar("T")
+
+CONNECT_S = 40.0
+"""Seconds within which this process must have joined or left the cluster."""
+REPORT_S = 180.0
+"""Seconds within which a node must report. The node may have to import paragone from a cold disk."""
+
+
+class ProcessLost(Exception):
+    """A process on a node is gone, alone or with its node. The text of the error says why."""
+
+
+def _ray() -> Any:
+    """Import Ray with usage reports switched off. Raises InputError if Ray is not installed."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's metrics need the dashboard, which paragone does not start.
+    os.environ.setdefault("RAY_enable_metrics_collection", "0")
+    # Without this, Ray's native code would print between the lines of the progress.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"A cluster needs the package ray, and {error.name} is not installed.",
+            hint=f"Install it on this machine and on all nodes with: {install_command('ray')}",
+        ) from error
+    # Without this, Ray's warnings would be printed between the lines of the progress.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    return ray
+
+
+class RemoteActor:
+    """A `CellActor` in a process on a node. Calls raise ProcessLost if the process is gone."""
+
+    def __init__(self, ray: Any, place: Place) -> None:
+        self._ray = ray
+        options = {
+            "num_cpus": place.cpus,
+            "num_gpus": place.gpus,
+            "memory": place.memory,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "scheduling_strategy": _on_node(ray, place.node.id),
+        }
+        self._actor = ray.remote(CellActor).options(**options).remote()
+
+    async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
+        """See `CellActor.begin`. Waits until the cluster has room for the process."""
+        return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
+
+    async def exchange(self, cells: Sequence[Cell]) -> Shard:
+        """See `CellActor.exchange`."""
+        return await self._call(self._actor.exchange.remote(list(cells)))
+
+    async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
+        """See `CellActor.ask`."""
+        return await self._call(self._actor.ask.remote(spec))
+
+    async def end(self) -> Shard:
+        """See `CellActor.end`."""
+        return await self._call(self._actor.end.remote())
+
+    def kill(self) -> None:
+        """End the process, unless it has ended."""
+        self._ray.kill(self._actor, no_restart=True)
+
+    async def _call(self, result: Awaitable[T]) -> T:
+        try:
+            return await result
+        except self._ray.exceptions.RayError as error:
+            raise ProcessLost(_first_line(error)) from error
+
+
+class Cluster:
+    """A cluster that this process has joined."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    @classmethod
+    async def join(cls, text: str) -> Cluster:
+        """Join the cluster that `--on` names.
+
+        Raises InputError if there is no cluster, or if the cluster has another version of Python or Ray than this program.
+        """
+        address = cluster_address(text)
+        try:
+            return await _in_thread(lambda: _joined(address))
+        except TimeoutError as error:
+            raise InputError(
+                f"The cluster {text} did not answer within {CONNECT_S:.0f} seconds.",
+                hint="Another program may listen at this address: `ray status` on a node says which one its cluster has.",
+            ) from error
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes that are alive."""
+        found = [
+            Node(
+                id=str(node["NodeID"]),
+                name=f"{node['NodeManagerAddress']} ({str(node['NodeID'])[:8]})",
+                cpus=float(node["Resources"].get("CPU", 0)),
+                gpus=float(node["Resources"].get("GPU", 0)),
+                memory=int(node["Resources"].get("memory", 0)),
+            )
+            for node in self._ray.nodes()
+            if node["Alive"]
+        ]
+        return sorted(found, key=lambda node: node.id)
+
+    def has(self, node: Node) -> bool:
+        """Return whether a node is still alive."""
+        return any(alive.id == node.id for alive in self.nodes())
+
+    async def reports(
+        self,
+        nodes: Sequence[Node],
+        engines: Sequence[EngineDefinition],
+        files: Sequence[str],
+        *,
+        offline: bool,
+    ) -> Mapping[str, NodeReport]:
+        """Return the report of each node, by the node's id. Raises InputError if a node sends no report."""
+        ray = self._ray
+        asked = {}
+        for node in nodes:
+            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on_node(ray, node.id)}
+            remote = ray.remote(report).options(**options)
+            asked[node] = asyncio.wait_for(
+                remote.remote(list(engines), list(files), offline=offline), REPORT_S
+            )
+        answers = await asyncio.gather(*asked.values(), return_exceptions=True)
+        found: dict[str, NodeReport] = {}
+        for node, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NodeReport):
+                found[node.id] = answer
+            elif isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+            else:
+                raise InputError(_no_report(node, answer), hint="Nothing was run.")
+        return found
+
+    def start(self, place: Place) -> RemoteActor:
+        """Start a process at a place. The process waits until the cores and GPUs of the place are free."""
+        return RemoteActor(self._ray, place)
+
+    async def leave(self) -> None:
+        """Leave the cluster. This ends the processes that this program has started on the nodes."""
+        with contextlib.suppress(TimeoutError):  # the connection ends with this program anyway
+            await _in_thread(self._ray.shutdown)
+
+
+def _joined(address: str) -> Cluster:
+    ray = _ray()
+    if address != "auto":
+        check_reachable(address)
+    try:
+        # No runtime environment is sent: each node imports its own installation of paragone.
+        ray.init(
+            address=address,
+            configure_logging=False,
+            log_to_driver=False,
+            include_dashboard=False,
+            namespace="paragone",
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        raise _not_joined(address, error) from error
+    return Cluster(ray)
+
+
+def _not_joined(address: str, error: Exception) -> InputError:
+    text = " ".join(str(error).split())
+    if "Version mismatch" in text:
+        text = text.partition("Version mismatch: ")[2]
+        return InputError(
+            f"The cluster has another Python or Ray than this program. {text}",
+            hint="Start the cluster and this program from environments with the same versions of both.",
+        )
+    if address == "auto":
+        return InputError(
+            "This machine belongs to no Ray cluster.",
+            hint="`ray start --head` begins one here; `ray start --address=HOST:PORT` joins one.",
+        )
+    return InputError(
+        f"The cluster at {address} cannot be joined: {text}",
+        hint="This machine must be one of its nodes: `ray start --address=HOST:PORT` makes it one.",
+    )
+
+
+def _no_report(node: Node, error: object) -> str:
+    text = str(error)
+    if "No module named" in text:
+        missing = text.rpartition("No module named ")[2].split("\n")[0].strip(" '\"")
+        return (
+            f"The node {node.name} cannot run paragone: its Python has no module {missing}. Start Ray there from the "
+            "environment that paragone is installed in."
+        )
+    if isinstance(error, TimeoutError):
+        return f"The node {node.name} did not answer within {REPORT_S:.0f} seconds."
+    return f"The node {node.name} cannot run paragone: {_first_line(error)}"
+
+
+def _first_line(error: object) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1] if lines[0].startswith("\x1b[36mray::") else lines[0]
+
+
+def _on_node(ray: Any, node: str) -> object:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Run a blocking call in a thread, and return the result. Raises TimeoutError after `CONNECT_S` seconds."""
+    return await asyncio.wait_for(asyncio.wrap_future(in_daemon_thread(call)), CONNECT_S)

@@ -1,0 +1,384 @@
+"""Repeats recorded runs, compares the answers, and reports the results."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from paragone import InputError, Json, ParagoneError
+from paragone.options import describe
+from paragone.shared_options import without_effect
+from paragone.texts import counted, shortened
+from paragone.threads import physical_cores
+from paragone.wire import to_json
+from paragone_workbench.compare.diff import common_length
+from paragone_workbench.compare.divergence import token_at
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.identity import digest_until, known_weights, weights_in
+from paragone_workbench.experiments.recorded_runs import (
+    Change,
+    RecordedRun,
+    WeightsVerdict,
+    changes_of_engine,
+    changes_of_run,
+    compare_weights,
+)
+from paragone_workbench.experiments.replay_engines import ReplayEngine
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.store import History
+from paragone_workbench.store.saving import retrying
+
+_QUOTED = 40
+"""Largest number of characters that are quoted from each answer after the divergence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerDifference:
+    """Where an answer first differs from the recorded one."""
+
+    channel: str
+    """`answer` or `thinking`."""
+    char: int
+    """Index of the first character that differs."""
+    token: int | None
+    """Index of the recorded token that has this character; None if tokens were not recorded."""
+    before: str
+    """The recorded text from this character on, shortened; empty if the recorded text ends before this character."""
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedRun:
+    """A run that was repeated."""
+
+    id: str
+    engine: str
+    prompt: str
+    """The text of the last message."""
+    error: ParagoneError | None = None
+    """Why the repetition failed; None if the repetition succeeded."""
+    difference: AnswerDifference | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the repetition gave the recorded answer."""
+        return self.error is None and self.difference is None
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineReport:
+    """The findings about one engine."""
+
+    engine: str
+    model: str
+    weights: WeightsVerdict = field(default_factory=WeightsVerdict)
+    changes: list[Change] = field(default_factory=list)
+    promises: bool = True
+    """Whether the engine promises the same answer for the same seed."""
+    unknown_seeds: int = 0
+    """Number of runs with an unknown seed on which the sampling depends."""
+    reused_cache: int = 0
+    """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
+    describes_past: bool = True
+    """Whether the recorded runs name the weights and the machine, which older versions of paragone did not record."""
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Add the changes that the report does not have yet."""
+        self.changes += [change for change in changes if change not in self.changes]
+
+
+def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str, str]]:
+    """Return the runs that can be repeated and, by the id of each other run, why that run cannot.
+
+    Raises InputError if no run can be repeated.
+    """
+    reasons: dict[str, str] = {}
+    able: list[RecordedRun] = []
+    for run in runs:
+        if run.result.state != "done":
+            reasons[run.id] = f"it has no whole answer to compare with: it was {run.result.state}"
+        elif not run.result.request:
+            reasons[run.id] = "it has no manifest, so its options are unknown"
+        elif not run.messages:
+            reasons[run.id] = "its prompt is missing"
+        else:
+            able.append(run)
+    if not able:
+        if not reasons:
+            raise InputError("There are no runs to repeat.")
+        first, reason = next(iter(reasons.items()))
+        more = "" if len(reasons) == 1 else " None of the others can be repeated either."
+        raise InputError(f"The run {first} cannot be repeated: {reason}.{more}")
+    return able, reasons
+
+
+class Replay:
+    """Repeats the runs of several engines. One engine is open at a time, and no run reuses the KV cache.
+
+    Each run gets the recorded number of threads, which affects the speed, and the rounding of some computations.
+    """
+
+    def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
+        self.total = sum(len(engine.runs) for engine in engines)
+        """Number of runs to repeat."""
+        self.reports: list[EngineReport] = []
+        """A report for each engine of which a run has been repeated."""
+        self._engines = engines
+        self._pool = EnginePool(registry, mode="sequential")
+        self._history = history
+        self._stopped = asyncio.Event()
+
+    async def runs(self) -> AsyncIterator[ReplayedRun]:
+        """Repeat the runs, and yield each repeated run. Raises StoreError.
+
+        After `stop`, no more runs are yielded, and the reports cover the repeated runs.
+        """
+        for engine in self._engines:
+            if self._stopped.is_set():
+                return
+            handle = self._pool.add(engine.definition)
+            report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
+            last: RunResult | None = None
+            repeated: list[RecordedRun] = []
+            for recorded in engine.runs:
+                if self._stopped.is_set():
+                    break
+                again = await self._repeat(handle, engine, recorded)
+                if again.state != "done" and self._stopped.is_set():
+                    break
+                if not repeated:
+                    self.reports.append(report)
+                repeated.append(recorded)
+                if again.manifest:
+                    last = again
+                    report.add(changes_of_run(recorded.result, again))
+                    report.unknown_seeds += _seed_unknown(recorded)
+                    metrics = recorded.result.metrics
+                    report.reused_cache += metrics is not None and bool(metrics.cached_tokens)
+                yield _compared(recorded, again)
+            report.promises = handle.capabilities.seed
+            await self._pool.remove(handle)
+            if last is not None:
+                await self._describe(report, engine, repeated, last)
+
+    async def stop(self) -> None:
+        """Stop the run in progress, and repeat no further runs."""
+        self._stopped.set()
+        await self._pool.stop()
+
+    async def close(self) -> None:
+        """Close the engines."""
+        await self._pool.close()
+
+    async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunResult:
+        if handle.error is None or handle.state == "crashed":
+            handle.open(_threads_at_opening(recorded.result))
+        logprobs = recorded.result.request.get("logprobs")
+        spec = RunSpec(
+            messages=recorded.messages,
+            sampling=engine.sampling_of(recorded),
+            logprobs=logprobs if type(logprobs) is int else None,
+            cold=True,
+            threads=_threads(recorded.result),
+            left_out=engine.left_out_of(recorded),
+        )
+        execution = self._pool.run(handle, spec)
+        await execution.ended()
+        again = execution.run.result
+        if again.manifest:
+            about = recorded.result.id
+            await retrying(
+                self._history, lambda store: store.save_run(again, purpose="replay", about_id=about)
+            )
+        return again
+
+    async def _describe(
+        self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunResult
+    ) -> None:
+        """Compare the recorded manifests of an engine's repeated runs with the manifest of the last repetition."""
+        now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
+        per_run = {info.name for info in describe(engine.backend.sampling)}
+        verdicts: list[WeightsVerdict] = []
+        for before in _distinct_manifests(repeated):
+            recorded = await known_weights(self._history, weights_in(before))
+            verdict, changes = compare_weights(recorded, now)
+            verdicts.append(verdict)
+            report.add(changes)
+            report.add(changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict))
+            report.describes_past = report.describes_past and "weights" in before and "machine" in before
+        report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
+
+
+def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]:
+    """Return the different manifests of runs, without the requests that the manifests contain."""
+    found: list[Mapping[str, Json]] = []
+    for run in runs:
+        common = run.result.common_manifest
+        if common not in found:
+            found.append(common)
+    return found
+
+
+def _threads_at_opening(run: RunResult) -> int:
+    """Return the number of threads with which to open an engine: the recorded number, if that is known."""
+    fact = run.loaded.facts.get("threads", "") if run.loaded is not None else ""
+    return min(int(fact), physical_cores()) if fact.isdecimal() else _threads(run) or physical_cores()
+
+
+def _threads(run: RunResult) -> int | None:
+    """Return the recorded number of threads, at most the number of this machine's cores; None if unknown."""
+    recorded = run.settings.threads if run.settings is not None else None
+    return None if recorded is None else min(recorded, physical_cores())
+
+
+def _seed_unknown(run: RecordedRun) -> bool:
+    settings = run.result.settings
+    if settings is not None and settings.seed is not None:
+        return False
+    sampling = (settings.sampling if settings is not None else None) or {}
+    return "seed" not in without_effect({**sampling, "seed": None})
+
+
+def _compared(recorded: RecordedRun, again: RunResult) -> ReplayedRun:
+    result = ReplayedRun(
+        id=recorded.id, engine=recorded.result.definition.name, prompt=recorded.messages[-1].text
+    )
+    if again.state != "done":
+        error = ParagoneError(again.error or f"The repetition was {again.state}.", hint=again.hint)
+        return dataclasses.replace(result, error=error)
+    before = recorded.result
+    for channel, one, other in (
+        ("thinking", before.thinking, again.thinking),
+        ("answer", before.text, again.text),
+    ):
+        if one != other:
+            at = common_length(one, other)
+            token = token_at(before.tokens, at) if before.tokens and channel == "answer" else None
+            difference = AnswerDifference(
+                channel=channel,
+                char=at,
+                token=token,
+                before=shortened(one[at:], _QUOTED),
+                now=shortened(other[at:], _QUOTED),
+            )
+            return dataclasses.replace(result, difference=difference)
+    return result
+
+
+def replay_json(
+    target: str,
+    runs: Sequence[ReplayedRun],
+    skipped: Mapping[str, str],
+    reports: Sequence[EngineReport],
+    *,
+    left: int = 0,
+) -> dict[str, Json]:
+    """Return the result of a replay; `left` runs were not repeated. docs/command-line.schema.json has the schema."""
+    return {
+        "replay": target,
+        "same": sum(run.same for run in runs),
+        "total": len(runs),
+        "left": left,
+        "verdict": replay_verdict(runs, reports, left=left),
+        "runs": [
+            {
+                "id": run.id,
+                "engine": run.engine,
+                "same": run.same,
+                "error": None if run.error is None else str(run.error),
+                "difference": None if run.difference is None else to_json(run.difference, complete=True),
+            }
+            for run in runs
+        ],
+        "skipped": [{"id": number, "reason": reason} for number, reason in skipped.items()],
+        "engines": [
+            {
+                "engine": report.engine,
+                "model": report.model,
+                "weights": to_json(report.weights, complete=True),
+                "changes": [to_json(change, complete=True) for change in report.changes],
+            }
+            for report in reports
+        ],
+    }
+
+
+def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport], *, left: int = 0) -> str:
+    """Return sentences that say how many answers are the same, and what may have changed the other answers.
+
+    `left` is the number of runs that were not repeated, since the replay was stopped.
+    """
+    same, total = sum(run.same for run in runs), len(runs)
+    failed = sum(run.error is not None for run in runs)
+    differing = {run.engine for run in runs if run.difference is not None}
+    sentences = [
+        _stopped(total, left, same=same, different=total - same - failed)
+        if left
+        else "The answer is the same."
+        if same == total == 1
+        else "The answer differs."
+        if total == 1 and differing
+        else f"{same:,} of {total:,} answers are the same."
+    ]
+    if failed:
+        sentences.append(f"{counted(failed, 'run')} failed.")
+    for report in reports:
+        if report.engine in differing:
+            sentences += _causes(report)
+    return " ".join(sentences)
+
+
+def weights_sentence(verdict: WeightsVerdict) -> str:
+    """Return whether the weights are the same, and how that is known."""
+    match verdict.same, verdict.by:
+        case True, "sha256":
+            return "the same (by SHA-256)"
+        case True, _:
+            return "the same file, by its size and time of modification; no SHA-256 was recorded"
+        case False, _:
+            return "different"
+        case None, "size":
+            return "of the same size; whether they are the same is not known: there is no SHA-256 of both"
+    return "not known: the engine or the recorded run does not name them"
+
+
+def _stopped(total: int, left: int, *, same: int, different: int) -> str:
+    """Return how many runs were repeated until the replay was stopped."""
+    repeated = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
+    if not total:
+        return repeated
+    return f"{repeated} {counted(same, 'answer is', 'answers are')} the same, {different:,} different."
+
+
+def _causes(report: EngineReport) -> list[str]:
+    """Return sentences on what may have changed the answers of an engine."""
+    sentences: list[str] = []
+    if report.reused_cache:
+        sentences.append(
+            f"{report.engine}: {counted(report.reused_cache, 'recorded run')} had reused the KV cache. That cannot be repeated "
+            "exactly: the repetition is cold, and rounds differently."
+        )
+    changed = [
+        what
+        for what in dict.fromkeys(change.what for change in report.changes if change.may_change_answers)
+        if what != "KV cache"
+    ]
+    if changed:
+        sentences.append(f"{report.engine}: these changes may be the reason ({', '.join(changed)}).")
+    if report.unknown_seeds:
+        sentences.append(
+            f"{report.engine}: the seed of {report.unknown_seeds:,} recorded runs is not known, so chance differs."
+        )
+    if sentences:
+        return sentences
+    if not report.promises:
+        return [
+            f"{report.engine}: nothing that is known has changed; its server does not promise the same answer "
+            "for the same seed."
+        ]
+    return [f"{report.engine}: nothing that is known has changed, so the engine does not reproduce itself."]

@@ -1,0 +1,289 @@
+"""Finds a model on this machine if there is no file at the path in the manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from paragone import Backend, InputError, Json, WeightsFile
+from paragone.json_values import object_at
+from paragone.options import describe
+from paragone_workbench.config.settings import Config
+from paragone_workbench.consent import Consent
+from paragone_workbench.consent_actions import engine_actions, option_actions
+from paragone_workbench.engines.definitions import (
+    ContextOptions,
+    EngineDefinition,
+    address_of,
+    apply_settings,
+    check_engine,
+    expand_home,
+    resolve,
+    secret_options,
+    server_of,
+    settings_of,
+    suggest,
+    without_secrets,
+)
+from paragone_workbench.engines.plugin_answers import answer_apart
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.identity import digest_weights, known_weights, weights_in
+from paragone_workbench.experiments.recorded_runs import RecordedRun
+from paragone_workbench.models import find_models
+from paragone_workbench.paths import accessible
+from paragone_workbench.store import History
+
+
+async def find_model(
+    definition: EngineDefinition,
+    weights: Sequence[WeightsFile],
+    backend: Backend,
+    history: History,
+    folders: Sequence[str],
+) -> str:
+    """Return the model to open: the recorded model, or else a model here with the same content or the same file name.
+
+    `weights` are the recorded files, with their digests if these are known. Raises StoreError, and InputError if there is
+    no such model.
+    """
+    # Files without a time of change are on servers.
+    files = [file for file in weights if file.modified_ns is not None]
+    if not files:
+        return definition.model
+    first = files[0]
+    if accessible(first.path):
+        return _recorded(definition.model, Path(first.path))
+    beside = ""  # the file's name in the model's folder; empty if the model is the file
+    if Path(first.path).name != Path(definition.model).name:
+        beside = Path(first.path).name
+    named: list[str] = []
+    for model in await find_models(backend, folders) or ():
+        path = Path(expand_home(model.model)) / beside
+        try:
+            found = WeightsFile.of(path)
+        except (OSError, ValueError):
+            continue
+        if found.size == first.size and first.sha256 is not None:
+            (digested,) = await digest_weights(history, [found])
+            if digested.sha256 == first.sha256:
+                return model.model
+        if Path(model.model).name == Path(definition.model).name:
+            named.append(model.model)
+    if named:
+        return named[0]
+    raise InputError(
+        f"The weights of {definition.name} are gone: there is no file {first.path}, and no model found here "
+        "has the same content or file name.",
+        hint=f"Name the engine to use instead: --engine {definition.name}=BACKEND:MODEL. "
+        "`paragone models` lists the models.",
+    )
+
+
+def _recorded(model: str, file: Path) -> str:
+    """Return the recorded model; by an absolute path, if a relative path was recorded in another folder."""
+    path = Path(expand_home(model))
+    found = [recorded for recorded in (file, file.parent) if recorded.name == path.name]
+    return model if path.absolute() in found or path.is_absolute() or not found else str(found[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayChoices:
+    """The user's choices for a replay."""
+
+    settings: Sequence[str] = ()
+    """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace recorded options."""
+    replacements: Sequence[str] = ()
+    """`NAME=SPEC`: an engine of this machine instead of a recorded one."""
+    consent: Consent | None = None
+    """The user's consent to the actions that the document names; None for runs of the user's own history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayEngine:
+    """An engine to open, and the recorded runs to repeat on this engine."""
+
+    recorded: EngineDefinition
+    definition: EngineDefinition
+    backend: Backend
+    runs: Sequence[RecordedRun]
+    overridden: frozenset[str]
+    """Names of the options that the user set."""
+
+    def sampling_of(self, run: RecordedRun) -> dict[str, Json]:
+        """Return the sampling options for a run: the options of the recorded request, and the seed that was in force."""
+        declared = {info.name for info in describe(self.backend.sampling)}
+        wanted = dict(object_at(run.result.request, "sampling"))
+        settings = run.result.settings
+        if settings is not None and settings.seed is not None:
+            wanted["seed"] = settings.seed
+        left_out = self.overridden | secret_options(self.backend)
+        return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
+
+    def left_out_of(self, run: RecordedRun) -> int | None:
+        """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
+        left_out = run.result.request.get("left_out")
+        is_chosen = any(info.name in self.overridden for info in describe(ContextOptions))
+        return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None
+
+
+async def engines_to_replay(
+    runs: Iterable[RecordedRun],
+    choices: ReplayChoices,
+    config: Config,
+    registry: Registry,
+    history: History,
+) -> tuple[ReplayEngine, ...]:
+    """Return the engines for these runs, in the order of each engine's first run.
+
+    Raises StoreError, and InputError if an engine cannot be opened here as recorded, or if a choice is wrong.
+    """
+    groups: list[list[RecordedRun]] = []
+    for run in runs:
+        of_engine = (group for group in groups if group[0].result.definition == run.result.definition)
+        if (group := next(of_engine, None)) is None:
+            groups.append(group := [])
+        group.append(run)
+    names = list(dict.fromkeys(group[0].result.definition.name for group in groups))
+    replacements = _replacements(choices.replacements, names, config)
+    engines: list[ReplayEngine] = []
+    actions: list[str] = []
+    folders = config.models.folders
+    for group in groups:
+        recorded = group[0].result.definition
+        replacement = replacements.get(recorded.name)
+        if replacement is not None:
+            backend = registry.get(replacement.backend)
+            definition = _replaced(recorded, replacement, backend)
+        else:
+            backend = _recorded_backend(recorded, registry)
+            definition = without_secrets(recorded, backend)
+            if choices.consent is not None:
+                definition = _foreign(definition, backend)
+            else:
+                definition = _with_own_secrets(definition, backend, config)
+            weights = await known_weights(history, weights_in(group[-1].result.manifest))
+            model = await find_model(definition, weights, backend, history, folders)
+            definition = dataclasses.replace(definition, model=model)
+        settings = settings_of(recorded.name, choices.settings, names)
+        definition = apply_settings(definition, backend, settings)
+        await answer_apart(partial(check_engine, definition, backend, tell=registry.tell))
+        engine = ReplayEngine(
+            recorded=recorded,
+            definition=definition,
+            backend=backend,
+            runs=group,
+            overridden=frozenset(setting.partition("=")[0].strip() for setting in settings),
+        )
+        engines.append(engine)
+        if choices.consent is not None:
+            naming = partial(_actions, engine, replacement, settings, choices.consent.document, folders)
+            actions += await answer_apart(naming)
+    if choices.consent is not None:
+        hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
+        asking = partial(choices.consent.require, actions, hint=hint)  # waits for the user
+        await answer_apart(asking)
+    return tuple(engines)
+
+
+def _replacements(texts: Iterable[str], names: Sequence[str], config: Config) -> dict[str, EngineDefinition]:
+    found: dict[str, EngineDefinition] = {}
+    for text in texts:
+        name, equals, spec = text.partition("=")
+        if not equals or not spec:
+            raise InputError(f"{text!r} names no replacement.", hint="Write NAME=ENGINE, such as smol=other.")
+        if name not in names:
+            raise InputError(f"No recorded run used an engine {name!r}.", hint=suggest(name, names))
+        found[name] = resolve(spec, config.engines)
+    return found
+
+
+def _recorded_backend(recorded: EngineDefinition, registry: Registry) -> Backend:
+    backend = registry.find(recorded.backend)
+    if backend is None:
+        raise InputError(
+            f"The engine {recorded.name} cannot be opened here: there is no backend {recorded.backend!r}.",
+            hint="Install the package of this backend, or name an engine to use instead: "
+            f"--engine {recorded.name}=BACKEND:MODEL.",
+        )
+    return backend
+
+
+def _replaced(
+    recorded: EngineDefinition, replacement: EngineDefinition, backend: Backend
+) -> EngineDefinition:
+    """Return the replacement, with the recorded options if the replacement is a local engine of the same backend.
+
+    The recorded options of an engine on a server are dropped, since a stranger may have written these options, which
+    decide what is sent to which address.
+    """
+    options = dict(replacement.options)
+    if recorded.backend == backend.name and backend.capabilities.local:
+        options = {**without_secrets(recorded, backend).options, **options}
+    return dataclasses.replace(replacement, name=recorded.name, options=options)
+
+
+def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Config) -> EngineDefinition:
+    """Return the engine with the keys of the configured engine of the same name, if the server is the same."""
+    own = config.engines.get(definition.name)
+    if (
+        own is None
+        or own.backend != definition.backend
+        or server_of(own, backend) != server_of(definition, backend)
+    ):
+        return definition
+    secret = secret_options(backend)
+    keys = {name: value for name, value in own.options.items() if name in secret}
+    return dataclasses.replace(definition, options={**definition.options, **keys})
+
+
+def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
+    """Return the engine of a document with the options that are allowed here if the user consents.
+
+    Of the load options of an engine on a server, only the address is kept: other options say which keys of this machine
+    are sent. Raises InputError if the address has a variable in it.
+    """
+    if backend.capabilities.local:
+        return definition
+    if "$" in (address_of(definition, backend) or ""):
+        raise InputError(
+            f"The url of the engine {definition.name} in the document has a variable of your environment in it.",
+            hint=f"Name an engine of yours instead: --engine {definition.name}=BACKEND:MODEL.",
+        )
+    kept = {info.name for info in describe(backend.sampling)}
+    kept |= {info.name for info in describe(backend.load_options) if info.address}
+    options = {name: value for name, value in definition.options.items() if name in kept}
+    return dataclasses.replace(definition, options=options)
+
+
+def _actions(
+    engine: ReplayEngine,
+    replacement: EngineDefinition | None,
+    settings: Sequence[str],
+    document: Path,
+    folders: Sequence[str],
+) -> list[str]:
+    """Return what an engine and the requests of its runs do outside of the document's folder.
+
+    Actions that follow from the user's choices, a replacement or settings, are left out.
+    """
+    backend = engine.backend
+
+    def of(definition: EngineDefinition) -> tuple[str, ...]:
+        return engine_actions(definition, backend, document, folders)
+
+    if replacement is not None:
+        chosen = {*of(apply_settings(replacement, backend, settings))}
+    else:
+        bare = dataclasses.replace(engine.definition, python=None, address=None, options={})
+        chosen = {*of(apply_settings(bare, backend, settings))} - {*of(bare)}
+    found = [*of(engine.definition)]
+    for run in engine.runs:
+        found += option_actions(backend.sampling, engine.sampling_of(run), document)
+    return [
+        f"the engine {engine.recorded.name} {action}"
+        for action in dict.fromkeys(found)
+        if action not in chosen
+    ]

@@ -1,1 +1,0 @@
-"""Repeats recorded runs, here or on another machine."""

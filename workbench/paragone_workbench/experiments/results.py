@@ -1,0 +1,270 @@
+"""The finished runs of an experiment: saved runs, runs of earlier experiments, and totals."""
+
+from __future__ import annotations
+
+import statistics
+from array import array
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from paragone import Json
+from paragone.assertions import Answer
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
+from paragone_workbench.experiments.cells import Cell, seed_option, unfinished_cells
+from paragone_workbench.experiments.identity import engine_identity, identity_digest
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
+from paragone_workbench.store.experiment_records import Digests, KnownRun
+from paragone_workbench.store.saving import retrying
+
+if TYPE_CHECKING:
+    from paragone_workbench.experiments.cells import SuiteRequest
+
+
+PAGE = 100
+"""Number of runs in memory at a time."""
+
+
+async def saved_runs(
+    history: History, experiment: Experiment, chosen: frozenset[int] | None = None
+) -> AsyncGenerator[ExperimentRun, None]:
+    """Yield the finished runs in the order prompt, engine, repetition; with `chosen`, only the runs of these prompts.
+
+    Raises StoreError.
+    """
+    last: RunKey | None = None
+
+    def read(store: Store) -> list[ExperimentRun]:
+        return list(store.experiments.runs(experiment.number, after=last, limit=PAGE))
+
+    while page := await retrying(history, read):
+        for run in page:
+            if chosen is None or run.key.prompt_index in chosen:
+                yield run
+        last = page[-1].key
+
+
+def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
+    """Return the answer of a run as the value that assertions check, without the prompt.
+
+    `total_s` is the measured duration of the run in seconds. For a saved run, the duration is computed from the saved times.
+    """
+    metrics = result.metrics
+    if total_s is None and result.waited_s is not None and result.ended is not None:
+        total_s = max(0.0, result.ended - result.started - result.waited_s)
+    return Answer(
+        text=result.text,
+        thinking=result.thinking,
+        finish_reason=result.finish,
+        completion_tokens=metrics.completion_tokens if metrics is not None else None,
+        ttft_s=metrics.ttft_s if metrics is not None else None,
+        total_s=total_s,
+        decode_tps=metrics.decode_tps if metrics is not None else None,
+    )
+
+
+_AT_ONCE = 200
+"""Number of runs that one query looks up."""
+
+
+class CellDigests:
+    """The digests of a request's runs, by which other experiments find these runs."""
+
+    def __init__(self, request: SuiteRequest, registry: Registry) -> None:
+        """Read the sizes and times of change of the models' files."""
+        self._engines = [
+            (engine, registry.find(engine.backend), identity_digest(_identity(engine, registry)))
+            for engine in request.engines
+        ]
+        self._judges: list[Json] = [_identity(judge, registry) for judge in request.judges.values()]
+
+    def of(self, cell: Cell) -> Digests:
+        """Return the digests of a run."""
+        engine, backend, identity = self._engines[cell.key.engine_index]
+        prompt = cell.prompt
+        seed = seed_option(cell, engine, backend)
+        messages: list[Json] = [to_json(message) for message in prompt.messages]
+        assertions: list[Json] = [to_json(spec) for spec in prompt.assertions]
+        return Digests(
+            asked=identity_digest([identity, messages, dict(seed)]),
+            checked=identity_digest([assertions, prompt.expected, self._judges]),
+        )
+
+
+def _identity(engine: EngineDefinition, registry: Registry) -> Json:
+    return engine_identity(engine, registry.find(engine.backend))
+
+
+async def take_known_runs(
+    history: History,
+    experiment: Experiment,
+    request: SuiteRequest,
+    digests: CellDigests,
+    catalog: AssertionCatalog,
+) -> int:
+    """Take over, for the unfinished runs of an experiment, the same runs of other experiments. Returns their number.
+
+    An experiment that was begun with `fresh`, or that has runs already, takes over only runs that are newer than that
+    experiment.
+    Raises StoreError.
+    """
+    begun = request.fresh or experiment.done or experiment.failed
+    since = experiment.created if begun else 0.0
+    taken = 0
+    cells: dict[RunKey, Cell] = {}
+
+    async def take() -> int:
+        wanted = {key: digests.of(cell) for key, cell in cells.items()}
+        number = experiment.number
+        found = await retrying(history, lambda store: store.experiments.known(number, wanted, since))
+        checked = [await _checked(run, cells, catalog) for run in found]
+        if checked:
+            await retrying(history, lambda store: store.experiments.use_known(number, checked))
+        cells.clear()
+        return len(checked)
+
+    every = range(len(request.engines))
+    async for cell in unfinished_cells(
+        history, experiment, every, chosen=request.chosen, retry_failed=request.retry_failed
+    ):
+        cells[cell.key] = cell
+        if len(cells) == _AT_ONCE:
+            taken += await take()
+    return taken + await take()
+
+
+async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
+    """Return a known run with the results of this experiment's assertions, except assertions that ask engines."""
+    if run.result is None:
+        return run
+    results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
+    return run._replace(result=None, assertions=tuple(to_json(result) for result in results))
+
+
+@dataclass(slots=True, kw_only=True)
+class SpeedTotals:
+    """The values of a time or a rate of runs, in 8 bytes a run.
+
+    Runs that shared the machine or a server are slower, so the values of such runs are used only if there are no other runs.
+    """
+
+    alone: array[float] = field(default_factory=lambda: array("d"))
+    """The values of the runs that shared neither the machine nor a server."""
+    shared: array[float] = field(default_factory=lambda: array("d"))
+    """The values of the runs that shared the machine or their server."""
+
+    def add(self, value: float | None, *, shared: bool) -> None:
+        """Add the value of a run; None for an unknown value."""
+        if value is not None:
+            (self.shared if shared else self.alone).append(value)
+
+    @property
+    def median(self) -> float | None:
+        """Median of `alone`, or of `shared` if all runs shared the machine or a server; None without values."""
+        values = self.alone or self.shared
+        return statistics.median(values) if values else None
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether there are values, all from runs that shared the machine or the server."""
+        return bool(self.shared) and not self.alone
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineTotals:
+    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need."""
+
+    engine: str
+    total: int
+    """Number of runs, including unfinished runs."""
+    runs: int = 0
+    """Number of finished runs, including failed runs."""
+    failed: int = 0
+    """Number of failed runs."""
+    asserted: int = 0
+    """Number of results of assertions."""
+    passed: int = 0
+    """Number of assertions that passed."""
+    undecided: int = 0
+    """Number of assertions that gave no verdict."""
+    not_passed: int = 0
+    """Number of runs with an assertion that failed."""
+    errors: int = 0
+    """Number of runs that failed, or of which no assertion failed but at least one gave no verdict."""
+    seconds: float = 0.0
+    """Seconds that the runs took."""
+    tokens: int = 0
+    """Number of generated tokens."""
+    counted: int = 0
+    """Number of runs that did not fail, and whose tokens are counted."""
+    ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
+    """Times to first token, in seconds."""
+    decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
+    """Decode rates, in tokens per second."""
+
+    def add(self, run: ExperimentRun) -> None:
+        """Count a run."""
+        self.runs += 1
+        self.failed += run.result.state == "failed"
+        self.asserted += len(run.checks)
+        self.passed += sum(check.passed is True for check in run.checks)
+        self.undecided += sum(check.passed is None for check in run.checks)
+        not_passed = any(check.passed is False for check in run.checks)
+        self.not_passed += not_passed
+        self.errors += run.result.state == "failed" or (run.is_undecided and not not_passed)
+        self.seconds += run.seconds
+        metrics = run.result.metrics
+        if metrics is not None and run.result.state == "done":
+            self.counted += 1
+            self.tokens += metrics.completion_tokens
+            self.ttft_s.add(metrics.ttft_s, shared=bool(metrics.shared))
+            self.decode_tps.add(metrics.decode_tps, shared=bool(metrics.shared))
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """Mean number of generated tokens of the runs that did not fail; None without such runs."""
+        return self.tokens / self.counted if self.counted else None
+
+    @property
+    def are_times_shared(self) -> bool:
+        """Whether a median is over runs that shared the machine or their server."""
+        return self.ttft_s.are_shared or self.decode_tps.are_shared
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all runs are finished, none failed, and all assertions passed."""
+        return self.runs == self.total and not self.failed and self.passed == self.asserted
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the figures as JSON."""
+        return {
+            "engine": self.engine,
+            "total": self.total,
+            "runs": self.runs,
+            "failed": self.failed,
+            "asserted": self.asserted,
+            "passed": self.passed,
+            "undecided": self.undecided,
+            "mean_tokens": self.mean_tokens,
+            "median_ttft_s": self.ttft_s.median,
+            "median_decode_tps": self.decode_tps.median,
+            "times_shared": self.are_times_shared,
+        }
+
+
+async def engine_totals(
+    history: History, experiment: Experiment, chosen: frozenset[int] | None = None
+) -> Sequence[EngineTotals]:
+    """Return the totals of the runs of the chosen prompts, in the order of the engines. Raises StoreError."""
+    prompts = experiment.prompts if chosen is None else len(chosen)
+    totals = [
+        EngineTotals(engine=engine.name, total=prompts * experiment.repetitions)
+        for engine in experiment.engines
+    ]
+    async for run in saved_runs(history, experiment, chosen):
+        totals[run.key.engine_index].add(run)
+    return totals

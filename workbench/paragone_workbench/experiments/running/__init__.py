@@ -1,1 +1,0 @@
-"""Runs suites: the runs of an experiment, and the results."""

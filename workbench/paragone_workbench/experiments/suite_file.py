@@ -1,0 +1,460 @@
+"""Reads suites from files: JSONL, CSV and TOML."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, cast
+
+from paragone import InputError, Json, Message, ParagoneError, Role, wire
+from paragone.files import LARGEST, read_regular_file
+from paragone_workbench.config.toml_file import LARGEST as TOML_LARGEST
+from paragone_workbench.config.toml_file import TomlDocument, parse_toml
+from paragone_workbench.conversation.variables import fill
+from paragone_workbench.engines.definitions import suggest
+from paragone_workbench.experiments.assertions import AssertionCatalog
+from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProblem, SuitePrompt, problem_text
+
+T = TypeVar("T")
+
+KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
+"""The keys of a record."""
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The entry of one prompt in a file, unchecked."""
+
+    line: int
+    values: Mapping[str, Json]
+
+
+def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | SuiteProblem:
+    """Return the record that `read` returns for a line, or a problem; `mistake` is the message if the value is no object."""
+    try:
+        values = read()
+    except InputError as error:
+        return SuiteProblem(line=line, sentence=str(error))
+    if isinstance(values, Mapping):
+        return Record(line=line, values=values)
+    return SuiteProblem(line=line, sentence=mistake)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDefaults:
+    """The system prompt and the assertions that apply to all prompts of a file."""
+
+    system: str | None = None
+    """The file's system prompt, for prompts without a system prompt; None if the file has no system prompt."""
+    given_system: str = ""
+    """The user's own system prompt, for a file without a system prompt."""
+    assertions: tuple[AssertionSpec, ...] = ()
+    """Assertions that apply to all prompts, in addition to the assertions of each prompt."""
+
+
+@dataclass(eq=False)
+class RecordReader:
+    """Turns a record into a prompt, and collects the problems of the record."""
+
+    record: Record
+    defaults: FileDefaults
+    catalog: AssertionCatalog
+    problems: list[SuiteProblem] = field(default_factory=list)
+    takes_given_system: bool = False
+    """Whether the prompt uses `FileDefaults.given_system`, because the file has no system prompt."""
+
+    def prompt(self, index: int) -> SuitePrompt | None:
+        """Return the prompt; None if there are problems."""
+        for key in self.record.values:
+            if key not in KEYS:
+                self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
+        variables = self._value("variables", dict, "an object with a value for each name") or {}
+        messages = self._messages()
+        expected = self._expected()
+        tags = self._tags()
+        if variables and not self.problems:
+            try:
+                messages = tuple(
+                    Message(role=message.role, text=fill(message.text, variables)) for message in messages
+                )
+                expected = None if expected is None else fill(expected, variables)
+            except InputError as error:
+                self._wrong(str(error))
+        assertions = self._assertions(expected)
+        if self.problems:
+            return None
+        return SuitePrompt(
+            index=index,
+            line=self.record.line,
+            messages=messages,
+            expected=expected,
+            tags=tags,
+            variables=variables,
+            assertions=assertions,
+        )
+
+    def _wrong(self, sentence: str) -> None:
+        self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
+
+    def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
+        """Return the value of a key, or None. If its type is not `kind`, add the problem that the value must be `wanted`."""
+        value = self.record.values.get(key)
+        if value is None or isinstance(value, kind):
+            return value
+        self._wrong(f"{key!r} must be {wanted}.")
+        return None
+
+    def _text(self, key: str) -> str | None:
+        return self._value(key, str, "text")
+
+    def _messages(self) -> tuple[Message, ...]:
+        """Return the messages, including the system message, before variables are filled in."""
+        system = self._text("system")
+        messages: list[Message] = []
+        given = self.record.values.get("messages")
+        if given is None:
+            prompt = self._text("prompt")
+            if prompt is not None and prompt.strip():
+                messages = [Message(role="user", text=prompt)]
+            elif prompt is not None or self.record.values.get("prompt") is None:
+                self._wrong("There is no prompt: write a 'prompt' or 'messages'.")
+        elif self.record.values.get("prompt") is not None:
+            self._wrong("There are both 'prompt' and 'messages': leave one out.")
+        elif isinstance(given, list):
+            messages = [message for item in given if (message := self._message(item)) is not None]
+            if len(messages) == len(given) and not any(message.role == "user" for message in messages):
+                self._wrong("'messages' needs a message with the role 'user'.")
+        else:
+            self._wrong("'messages' must be a list.")
+        if any(message.role == "system" for message in messages):
+            if system is not None:
+                self._wrong("There are both 'system' and a message with the role 'system': leave one out.")
+            return tuple(messages)
+        if system is None:
+            system = self.defaults.system
+        if system is None:
+            system = self.defaults.given_system
+            self.takes_given_system = bool(system)
+        return (*((Message(role="system", text=system),) if system else ()), *messages)
+
+    def _message(self, item: Json) -> Message | None:
+        if not isinstance(item, Mapping):
+            self._wrong('An item of \'messages\' must look like {"role": "user", "content": "…"}.')
+            return None
+        for key in item:
+            if key not in ("role", "content"):
+                self._wrong(f"A message has no key {key!r}. {suggest(key, ('role', 'content'))}")
+        role, content = item.get("role"), item.get("content")
+        if role not in ROLES:
+            self._wrong(f"The 'role' of a message must be one of: {', '.join(ROLES)}.")
+        elif not isinstance(content, str):
+            self._wrong("The 'content' of a message must be text.")
+        else:
+            return Message(role=cast("Role", role), text=content)
+        return None
+
+    def _expected(self) -> str | None:
+        value = self.record.values.get("expected")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return json.dumps(value)
+        return self._text("expected")
+
+    def _tags(self) -> tuple[str, ...]:
+        tags = self._value("tags", list, "a list of texts") or []
+        if all(isinstance(tag, str) for tag in tags):
+            return tuple(tags)
+        self._wrong("'tags' must be a list of texts.")
+        return ()
+
+    def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
+        """Return the checked assertions of the record and the file; `equals` if only an expected answer is given."""
+        own: list[AssertionSpec] = []
+        for item in self._value("assertions", list, "a list") or ():
+            try:
+                own.append(assertion_spec(item))
+            except InputError as error:
+                self._wrong(str(error))
+        specs = (*own, *self.defaults.assertions)
+        if not specs and not self.record.values.get("assertions") and expected is not None:
+            specs = (AssertionSpec(type="equals"),)
+        for spec in specs:
+            try:
+                self.catalog.check_spec(spec, expected=expected)
+            except ParagoneError as error:
+                self._wrong(str(error))
+        return specs
+
+
+def assertion_spec(item: Json) -> AssertionSpec:
+    """Return the assertion that an item of `assertions` describes, with unchecked options. Raises InputError."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        raise InputError('An assertion must look like {"type": "contains", "value": "…"}.')
+    negated = item.get("not", False)
+    if not isinstance(negated, bool):
+        raise InputError("The 'not' of an assertion must be true or false.")
+    options = {key: value for key, value in item.items() if key not in ("type", "not")}
+    return AssertionSpec(type=cast("str", item["type"]), options=options, negated=negated)
+
+
+def parse_json(text: str) -> Json:
+    """Parse JSON. Raises InputError with a sentence about the mistake."""
+    try:
+        value = wire.parse_json(text)
+        if "\\u" in text:  # an escape may be half of a pair that makes one character
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError("The text has half of a surrogate pair, which is not a character.") from error
+    except ValueError as error:
+        raise InputError(f"The text is not valid JSON: {error}.") from error
+    return value
+
+
+JSON_COLUMNS = ("messages", "variables", "assertions")
+"""Columns whose cells are JSON."""
+
+LARGEST_CELL = 1 << 30
+
+MOST_COLUMNS = 1_000
+"""Largest number of columns, since every prompt has a value for each column."""
+
+
+def csv_records(path: Path, text: str) -> Iterator[Record | SuiteProblem]:
+    """Yield the records of a text, and a problem for each malformed row. Empty rows are skipped.
+
+    Raises InputError if the header is wrong.
+    """
+    header: list[str] | None = None
+    for line, row in _rows(text):
+        if isinstance(row, SuiteProblem):
+            yield row
+        elif header is None:
+            header = _header(path, line, row)
+        elif len(row) != len(header):
+            yield SuiteProblem(
+                line=line,
+                sentence=f"The row has {len(row)} cells and the header {len(header)}. "
+                "Put text with commas, quotation marks or line breaks in quotation marks.",
+            )
+        else:
+            try:
+                yield Record(line=line, values=_values(header, row))
+            except InputError as error:
+                yield SuiteProblem(line=line, sentence=str(error))
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str] | SuiteProblem]]:
+    """Yield the rows that are not empty, with the line where each begins."""
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        line = rows.line_num + 1
+        # The limit applies to the whole process, so it is raised for one row only.
+        before = csv.field_size_limit(LARGEST_CELL)
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, SuiteProblem(line=line, sentence=f"The row is not valid CSV: {error}.")
+            continue
+        finally:
+            csv.field_size_limit(before)
+        if any(cell.strip() for cell in row):
+            yield line, row
+
+
+def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
+    if len(row) > MOST_COLUMNS:
+        raise InputError(
+            f"{path}:{line}: The header has {len(row):,} columns.",
+            hint=f"A suite has at most {MOST_COLUMNS:,}.",
+        )
+    names = [name.strip() for name in row]
+    if "prompt" not in names and "messages" not in names:
+        raise InputError(
+            f"{path}:{line}: The header has no column 'prompt' or 'messages'.",
+            hint=f"The first row names the columns, separated by commas. {suggest('prompt', names)}",
+        )
+    for name in names:
+        if not name:
+            raise InputError(f"{path}:{line}: A column has no name.", hint="Name it, or remove it.")
+        if names.count(name) > 1:
+            raise InputError(f"{path}:{line}: Two columns are named {name!r}.", hint="Rename one.")
+    return names
+
+
+def _values(header: Sequence[str], row: Sequence[str]) -> dict[str, Json]:
+    """Return the values of a row. An empty cell of a known column gives no value. Raises InputError for invalid JSON."""
+    values: dict[str, Json] = {}
+    variables: dict[str, Json] = {}
+    for name, cell in zip(header, row, strict=True):
+        if name not in KEYS:
+            variables[name] = cell
+        elif not cell.strip():
+            continue
+        elif name in JSON_COLUMNS:
+            try:
+                values[name] = parse_json(cell)
+            except InputError as error:
+                raise InputError(f"The column {name!r}: {error}") from error
+        elif name == "tags":
+            values[name] = [tag for tag in re.split(r"[\s;]+", cell) if tag]
+        else:
+            values[name] = cell
+    given = values.get("variables", {})
+    if variables and isinstance(given, dict):
+        values["variables"] = {**variables, **given}
+    return values
+
+
+TOML_KEYS = ("prompts", "system", "assertions")
+
+
+class TomlSuite:
+    """The content of a suite file in TOML."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        """Parse the file. Raises InputError, with the line, for invalid TOML."""
+        self._document: TomlDocument = parse_toml(path, text)
+        self.problems: list[SuiteProblem] = []
+        """The problems outside of `[[prompts]]`."""
+        for key in self._document.data:
+            if key not in TOML_KEYS:
+                self._wrong(f"There is no key {key!r}. {suggest(key, TOML_KEYS)}", key)
+
+    def defaults(self, system: str, catalog: AssertionCatalog) -> FileDefaults:
+        """Return the defaults of all prompts. `system` applies if the file has no system prompt."""
+        own = self._document.data.get("system")
+        if not (own is None or isinstance(own, str)):
+            self._wrong("'system' must be text.", "system")
+            own = None
+        specs: list[AssertionSpec] = []
+        for index, item in enumerate(self._list("assertions")):
+            try:
+                spec = assertion_spec(_plain(item))
+                catalog.prepared(spec)
+            except ParagoneError as error:
+                self._wrong(str(error), "assertions", index)
+            else:
+                specs.append(spec)
+        return FileDefaults(system=own, given_system=system, assertions=tuple(specs))
+
+    def records(self) -> Iterator[Record | SuiteProblem]:
+        """Yield the records, and a problem for each malformed record."""
+        for index, item in enumerate(self._list("prompts")):
+            line = self._document.line("prompts", index)
+            mistake = "A prompt must be a table: begin it with [[prompts]]."
+            yield record_of(line, partial(_plain, item), mistake=mistake)
+
+    def _list(self, key: str) -> list[object]:
+        items = self._document.data.get(key, [])
+        if isinstance(items, list):
+            return items
+        self._wrong(f"{key!r} must be a list of tables: begin each with [[{key}]].", key)
+        return []
+
+    def _wrong(self, sentence: str, *key: str | int) -> None:
+        self.problems.append(SuiteProblem(line=self._document.line(*key), sentence=sentence))
+
+
+def _plain(value: object) -> Json:
+    """Return a value of TOML as JSON: dates and times become text. Raises InputError for what JSON cannot express."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{value} is not a finite number.")
+    assert isinstance(value, bool | int | float | str)
+    return value
+
+
+EXAMPLES = {
+    ".jsonl": 'Write a prompt a line: {"prompt": "Why is the sky blue?"}.',
+    ".csv": "Write the header prompt,expected and below it a row for each prompt.",
+    ".toml": 'Begin each prompt with [[prompts]], and write prompt = "Why is the sky blue?" below it.',
+}
+"""Hints on what to write into an empty file, by the ending of the file's name."""
+
+
+def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Suite:
+    """Read a suite file, whose ending names its format: .jsonl, .csv or .toml.
+
+    Prompts for which the file has no system prompt get the system prompt `system`. Prompts with a problem are left out, and
+    the suite lists the problems. Raises InputError if the file cannot be read, is not UTF-8 text, or has no usable prompt.
+    """
+    ending = path.suffix.lower()
+    if ending not in EXAMPLES:
+        raise InputError(
+            f"The ending of {path.name} names no format of a suite.",
+            hint=f"The name of a suite ends in {', '.join(EXAMPLES)}.",
+        )
+    text = _read(path, largest=TOML_LARGEST if ending == ".toml" else LARGEST)
+    defaults = FileDefaults(given_system=system)
+    problems: list[SuiteProblem] = []
+    records: Iterable[Record | SuiteProblem]
+    if ending == ".toml":
+        toml = TomlSuite(path, text)
+        defaults = toml.defaults(system, catalog)
+        records = list(toml.records())
+        problems += toml.problems
+    else:
+        records = _jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
+    prompts: list[SuitePrompt] = []
+    given_system: set[int] = set()
+    for index, record in enumerate(records):
+        if isinstance(record, SuiteProblem):
+            problems.append(record)
+            continue
+        reader = RecordReader(record, defaults, catalog)
+        if (prompt := reader.prompt(index)) is not None:
+            prompts.append(prompt)
+        if reader.takes_given_system:
+            given_system.add(index)
+        problems += reader.problems
+    problems.sort(key=lambda problem: problem.line)
+    if not prompts and problems:
+        raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
+    if not prompts:
+        raise InputError(f"{path} has no prompts.", hint=EXAMPLES[ending])
+    return Suite(
+        name=path.stem,
+        prompts=tuple(prompts),
+        problems=tuple(problems),
+        given_system=frozenset(given_system),
+    )
+
+
+def _read(path: Path, *, largest: int) -> str:
+    raw = read_regular_file(path, hint="Name a file of prompts.", largest=largest)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # the position in the error is counted after the byte order mark
+        start = error.start + len(raw) - len(error.object)
+        line = raw.count(b"\n", 0, start) + 1
+        column = start - raw.rfind(b"\n", 0, start)
+        raise InputError(
+            f"{path}:{line}: The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line.",
+            hint="Save it as UTF-8.",
+        ) from error
+
+
+def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
+    """Yield the record in each line of a text, and a problem for each malformed line. Skip empty lines."""
+    # Not splitlines: it splits at characters that strings in JSON may contain.
+    for line, content in enumerate(text.split("\n"), start=1):
+        if content.strip():
+            mistake = 'Each line must be an object, such as {"prompt": "…"}.'
+            yield record_of(line, partial(parse_json, content), mistake=mistake)

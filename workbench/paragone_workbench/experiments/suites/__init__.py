@@ -1,1 +1,0 @@
-"""Files of prompts, and the assertions that check the answers."""

@@ -1,0 +1,267 @@
+"""Blind votes: ballots of answers without the engines' names, from experiments and from new answers."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from paragone import Message
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import engine_for_model
+from paragone_workbench.experiments.suite import saved_prompt
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import Store
+from paragone_workbench.store.experiment_records import Vote, VoteChoice, VotedAnswer
+from paragone_workbench.store.saving import retrying
+
+if TYPE_CHECKING:
+    from paragone_workbench.lanes.session import Session
+    from paragone_workbench.store import History
+
+
+LETTERS = "ABCDEF"
+"""The names of answers on a ballot, from left to right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ballot:
+    """A prompt with the answers that are voted on.
+
+    Attributes:
+        prompt: The text of the prompt.
+        answers: The answers in the order in which they are shown.
+        experiment_id: The number of the experiment, if the answers are runs of an experiment.
+        prompt_index: The index of the prompt in the experiment.
+        asked: The prompt in a conversation, if the answers belong to a conversation.
+    """
+
+    prompt: str
+    answers: tuple[Run, ...]
+    experiment_id: int | None = None
+    prompt_index: int | None = None
+    asked: Prompt | None = None
+
+    @property
+    def candidates(self) -> tuple[Run, ...]:
+        """The answers that can be voted on: the answers of runs that did not fail."""
+        return tuple(run for run in self.answers if run.state != "failed")
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether a vote counts in ratings: whether the candidates have different names, by which ratings identify engines."""
+        return len({run.result.definition.name for run in self.candidates}) > 1
+
+    def vote(self, choice: VoteChoice, *, blind: bool) -> Vote:
+        """Return a vote. `choice` is the index of an answer in `answers`, or `tie` or `bad`.
+
+        Failed answers are left out.
+        """
+        candidates = self.candidates
+        if isinstance(choice, int):
+            choice = candidates.index(self.answers[choice])
+        return Vote(
+            candidates=tuple(self._candidate(run) for run in candidates),
+            choice=choice,
+            blind=blind,
+            created=time.time(),
+            experiment_id=self.experiment_id,
+            prompt_index=self.prompt_index,
+            prompt_id=None if self.asked is None else self.asked.id,
+        )
+
+    def _candidate(self, run: Run) -> VotedAnswer:
+        return VotedAnswer(
+            engine=run.result.definition.name,
+            backend=run.result.definition.backend,
+            model=run.result.definition.model,
+            run=run.id,
+            names_itself=names_itself(run, self.prompt),
+        )
+
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_ORDINARY = frozenset((
+    "assistant", "awq", "base", "bit", "bpw", "chat", "code", "coder", "default", "distill", "engine", "exl", "fast",
+    "gguf", "gptq", "instruct", "int", "large", "latest", "local", "math", "medium", "mini", "model", "preview",
+    "quick", "reasoning", "server", "slow", "small", "test", "text", "thinking", "tiny", "turbo", "vision",
+))  # fmt: skip
+"""Words in the names of engines and models that do not identify the model."""
+
+
+def names_itself(run: Run, prompt: str) -> bool:
+    """Return whether an answer contains the name of its engine, or of its model's family.
+
+    The family are the words of the model's name, such as `SmolLM` of `SmolLM2-135M-Instruct`. Ordinary words, words of
+    one or two letters, and names that the prompt contains do not count.
+    """
+    definition, loaded = run.result.definition, run.result.loaded
+    names = {definition.name, *_WORD.findall(engine_for_model(definition.backend, definition.model).name)}
+    if loaded is not None:
+        names.update(_WORD.findall(loaded.name))
+    telling = (name for name in names if len(name) > 2 and name.lower() not in _ORDINARY)
+    return any(_contains(run.text, name) and not _contains(prompt, name) for name in telling)
+
+
+def _contains(text: str, name: str) -> bool:
+    """Return whether a text contains a name as a word, which a version may follow, in capital or small letters."""
+    return re.search(f"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z])", text, re.IGNORECASE) is not None
+
+
+def shuffled(runs: Iterable[Run], chance: random.Random | None = None) -> tuple[Run, ...]:
+    """Return runs in random order: unpredictable, unless `chance` is a generator with a seed."""
+    ordered = list(runs)
+    (chance or random.SystemRandom()).shuffle(ordered)
+    return tuple(ordered)
+
+
+async def save_vote(
+    history: History, session: Session, ballot: Ballot, choice: VoteChoice, *, blind: bool
+) -> str:
+    """Save a vote on answers of a session's conversation, and return the id of the vote. Raises StoreError."""
+    await session.saved()  # the vote refers to the prompt in the history
+    return await retrying(history, lambda store: store.votes.add(ballot.vote(choice, blind=blind)))
+
+
+_BEYOND = 2**31
+"""An index that is larger than the index of any prompt."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Two engines, by their indices, with the indices of the prompts that are still to be voted on."""
+
+    engines: tuple[int, int]
+    votes: int = 0
+    prompts: list[int] = field(default_factory=list)
+
+
+class ExperimentBallots:
+    """The ballots of an experiment that have not been voted on blind yet, in random order.
+
+    With more than two engines, the pair of engines with the fewest votes comes next. All methods block,
+    and may raise StoreError.
+    """
+
+    def __init__(self, store: Store, experiment_id: int, chance: random.Random | None = None) -> None:
+        """Read the votes and answers of the experiment. Raises InputError if the experiment does not exist."""
+        self.experiment = store.experiments.get(experiment_id)
+        self.identical = 0
+        """Number of ballots that were left out because both answers were the same text."""
+        self.voted = 0
+        """Number of ballots that were voted on blind, now and earlier."""
+        self._store = store
+        self._chance = chance or random.SystemRandom()
+        self._cast: list[tuple[str, Ballot, _Pair]] = []
+        """The ids, ballots and pairs of the votes that this object has saved, oldest first."""
+        self._pairs = [_Pair(pair) for pair in combinations(range(len(self.experiment.engines)), 2)]
+        self._find_ballots()
+        self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs)
+        """Number of ballots, without ballots whose answers turned out to be identical."""
+
+    def _find_ballots(self) -> None:
+        votes = self._store.votes.all(self.experiment.number, skips_damaged=True)
+        voted = {(vote.engines, vote.prompt_index) for vote in votes if vote.blind}
+        answered: defaultdict[int, set[int]] = defaultdict(set)
+        for key, state in self._store.experiments.states(self.experiment.number, 0, _BEYOND).items():
+            if state == "done":
+                answered[key.prompt_index].add(key.engine_index)
+        for pair in self._pairs:
+            both = self._engines(pair)
+            for prompt, engines in answered.items():
+                if not engines.issuperset(pair.engines):
+                    continue
+                if (both, prompt) in voted:
+                    pair.votes += 1
+                else:
+                    pair.prompts.append(prompt)
+            self._chance.shuffle(pair.prompts)
+            self.voted += pair.votes
+
+    def take(self) -> Ballot | None:
+        """Return the next ballot, or None if none is left.
+
+        Ballots with identical answers, and ballots with a vote from another program meanwhile, are left out. Raises
+        InputError if the experiment was deleted.
+        """
+        self._store.experiments.get(self.experiment.number)
+        while left := [pair for pair in self._pairs if pair.prompts]:
+            fewest = min(pair.votes for pair in left)
+            pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
+            prompt = pair.prompts[-1]
+            is_voted = self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt)
+            ballot = None if is_voted else self._ballot(pair, prompt)
+            pair.prompts.pop()  # not earlier: after an error of the store, the same ballot comes again
+            if ballot is None:
+                self._count(pair)
+                continue
+            first, second = (run.text.strip() for run in ballot.answers)
+            if first != second:
+                return ballot
+            self.identical += 1
+            self.total -= 1
+        return None
+
+    def vote(self, ballot: Ballot, choice: VoteChoice, *, blind: bool = True) -> bool:
+        """Save a vote on a ballot. Returns False if another program has voted on the ballot meanwhile: that vote counts."""
+        vote = ballot.vote(choice, blind=blind)
+        is_first = self._store.votes.add_first(vote)
+        pair = self._pair_of(ballot)
+        if is_first:
+            self._cast.append((vote.id, ballot, pair))
+        self._count(pair)
+        return is_first
+
+    def _count(self, pair: _Pair) -> None:
+        pair.votes += 1
+        self.voted += 1
+
+    def _engines(self, pair: _Pair) -> frozenset[str]:
+        return frozenset(self.experiment.engines[engine].name for engine in pair.engines)
+
+    def undo(self, current: Ballot | None) -> Ballot | None:
+        """Delete the last vote that this object has saved, and return the ballot of that vote; None without a vote.
+
+        `current` is the ballot that the screen shows, which comes again later.
+        """
+        if not self._cast:
+            return None
+        vote_id, ballot, pair = self._cast[-1]
+        self._store.votes.delete(vote_id)
+        self._cast.pop()
+        pair.votes -= 1
+        self.voted -= 1
+        if current is not None and current.prompt_index is not None:
+            self._pair_of(current).prompts.append(current.prompt_index)
+        return ballot
+
+    def _pair_of(self, ballot: Ballot) -> _Pair:
+        names = [engine.name for engine in self.experiment.engines]
+        engines = sorted(names.index(run.result.definition.name) for run in ballot.answers)
+        return next(pair for pair in self._pairs if list(pair.engines) == engines)
+
+    def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
+        prompt = saved_prompt(self._store, self.experiment.number, prompt_index)
+        done: dict[int, list[Run]] = {engine: [] for engine in pair.engines}
+        for run in self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index):
+            if run.key.engine_index in done and run.result.state == "done":
+                done[run.key.engine_index].append(Run(run.result))
+        answers = shuffled(map(self._chance.choice, done.values()), self._chance)  # a run of any repetition
+        return Ballot(
+            prompt=_text_of(prompt.messages),
+            answers=answers,
+            experiment_id=self.experiment.number,
+            prompt_index=prompt_index,
+        )
+
+
+def _text_of(messages: Sequence[Message]) -> str:
+    """Return messages as text: a single message unchanged, several messages with roles."""
+    if len(messages) == 1:
+        return messages[0].text
+    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)

@@ -1,1 +1,0 @@
-"""Blind votes: ballots without names."""

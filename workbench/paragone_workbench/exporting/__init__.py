@@ -1,1 +1,0 @@
-"""Export conversations into files: documents, texts to read, and suites."""

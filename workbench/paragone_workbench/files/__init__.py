@@ -1,0 +1,1 @@
+"""Conversations, suites and reports in files: import and export."""

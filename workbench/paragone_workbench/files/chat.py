@@ -1,0 +1,244 @@
+"""Read the times, roles, images and trees of messages in the exports of other programs."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from paragone import Image, InputError, Json, Role
+from paragone.json_values import number_at, text_at
+from paragone.texts import quoted
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import IMPORTED, EngineDefinition
+from paragone_workbench.ids import derived_id
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import LaneRecord, SavedConversation
+
+_DATA_URL = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,")
+
+
+def seconds(data: Json, *path: str) -> float | None:
+    """Return the time at a path in seconds since 1970; None without a number. Large numbers are taken for milliseconds."""
+    found = number_at(data, *path)
+    return found / 1000 if found is not None and found > 1e11 else found
+
+
+def role_of(name: str) -> Role:
+    """Return the role with this name; `system` for any other name, such as `developer`."""
+    return "user" if name == "user" else "assistant" if name == "assistant" else "system"
+
+
+def image(url: str, name: str = "") -> Image | None:
+    """Return the image in a `data:` URL; None for any other URL."""
+    match = _DATA_URL.match(url)
+    if match is None:
+        return None
+    data = url[match.end() :]
+    try:
+        base64.b64decode(data, validate=True)
+    except ValueError:
+        return None
+    return Image(data=data, media_type=match[1], name=name or "image")
+
+
+def images(parts: Iterable[Json], *path: str) -> Iterator[Image]:
+    """Yield the images in the `data:` URLs that parts of a message have at a path, with the `name` of the part, if any."""
+    for part in parts:
+        if (found := image(text_at(part, *path), text_at(part, "name"))) is not None:
+            yield found
+
+
+def in_order(nodes: Mapping[str, Json], parent_name: str) -> Iterator[tuple[str, str | None, Json]]:
+    """Yield the nodes of a tree, each after its parent, as the node's id, the id of its parent, and the node.
+
+    `nodes` has the nodes by their ids. Each node has the id of its parent under `parent_name`. A node whose parent is missing
+    is a root. Nodes in a cycle are left out.
+    """
+    parents = {node_id: text_at(node, parent_name) or None for node_id, node in nodes.items()}
+    children: dict[str | None, list[str]] = {}
+    for node_id, parent in parents.items():
+        children.setdefault(parent if parent in parents else None, []).append(node_id)
+    waiting = children.get(None, [])[::-1]
+    while waiting:
+        node_id = waiting.pop()
+        yield node_id, parents[node_id], nodes[node_id]
+        waiting += children.get(node_id, [])[::-1]
+
+
+MOST_LANES = 1_000
+"""Largest number of lanes of an imported conversation, because the time for finding a run's lane grows with this number."""
+MOST_JOINED = 2**30
+"""Largest number of characters that are copied to join answers in several messages: each message copies the answer so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    id: str
+    """The message's id, unique in the chat."""
+    parent: str | None
+    """The id of the message before this message; None for a first message. Messages with the same parent are branches."""
+    role: Role
+    text: str
+    thinking: str = ""
+    model: str = ""
+    """The name of the model that wrote the answer; empty if unknown."""
+    created: float | None = None
+    """Seconds since 1970."""
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    source: str
+    """The name of the program, which is a part of all ids in its conversations."""
+    id: str
+    """The conversation's id, the same in each export."""
+    title: str
+    created: float
+    """Seconds since 1970."""
+    messages: Sequence[ChatMessage]
+    current: str | None = None
+    """The id of the message at the end of the branch that was shown last; None for the last message."""
+
+
+@dataclass(slots=True)
+class _BranchEnd:
+    """The prompt and the run that the messages after a message continue."""
+
+    prompt: Prompt | None = None
+    run: Run | None = None
+    system: str | None = None
+    """The system prompt for the next prompt, from a system message."""
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """The lanes of an imported conversation. Answers of different models to one prompt are in different lanes."""
+
+    chat: Chat
+    all: list[LaneRecord] = field(default_factory=list)
+    of_run: dict[str, LaneRecord] = field(default_factory=dict)
+    engines: dict[tuple[str, str], EngineDefinition] = field(default_factory=dict)
+    """The engine of a lane's answers to a prompt, by the ids of the lane and the prompt."""
+
+    def add(self, run: Run) -> None:
+        """Put a run into the lane of the run that it continues, or into another lane if that lane has another model's answer.
+
+        Raises InputError if there are too many lanes.
+        """
+        lane = self._free(run)
+        if lane is None:
+            if len(self.all) == MOST_LANES:
+                raise InputError(
+                    f"The conversation {quoted(self.chat.title)} has answers of more than {MOST_LANES} models side by side.",
+                    hint="Remove it from the file.",
+                )
+            lane = LaneRecord(
+                id=derived_id(self.chat.source, self.chat.id, "lane", str(len(self.all))),
+                definition=run.result.definition,
+                position=len(self.all),
+            )
+            self.all.append(lane)
+        lane.definition = run.result.definition
+        lane.head = run
+        lane.runs.append(run)
+        self.of_run[run.id] = lane
+        self.engines[self._key(lane, run)] = run.result.definition
+
+    def _free(self, run: Run) -> LaneRecord | None:
+        engine = run.result.definition
+        preferred = [] if run.continues is None else [self.of_run[run.continues.id]]
+        for lane in (*preferred, *self.all):
+            if self.engines.get(self._key(lane, run), engine) == engine:
+                return lane
+        return None
+
+    def _key(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
+        """Return the ids of a lane and of the prompt that a run answers."""
+        assert run.prompt is not None  # all runs of a chat have a prompt
+        return lane.id, run.prompt.id
+
+
+def conversation_of(chat: Chat) -> SavedConversation:
+    """Return the chat as a conversation with lanes and runs, whose ids are the same each time that the chat is read.
+
+    Raises InputError if an answer consists of too many messages.
+    """
+    conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
+    ends: dict[str | None, _BranchEnd] = {None: _BranchEnd()}
+    following = Counter(message.parent for message in chat.messages)
+    runs: dict[str, Run] = {}
+    joined = 0
+    for message in chat.messages:
+        before = ends.get(message.parent, ends[None])
+        end = ends[message.id] = _BranchEnd(before.prompt, before.run, before.system)
+        if message.role == "system":
+            end.system = message.text
+        elif message.role == "user":
+            end.prompt = conversation.add(_prompt(chat, message, before))
+            end.system = None
+        else:
+            if before.prompt is None:  # the chat begins with an answer
+                end.prompt = conversation.add(_prompt(chat, _EMPTY, before))
+            text, continues = message.text, before.run
+            if before.run is not None and before.run.prompt is end.prompt:  # an answer in several messages
+                text, continues = f"{before.run.text}\n\n{text}", before.run.continues
+                if following[message.parent] == 1:
+                    del runs[before.run.id]
+                    before.run = None  # the longer answer contains the text of this run, and no other message follows the run
+                joined += len(text)
+                if joined > MOST_JOINED:
+                    raise InputError(
+                        f"The conversation {quoted(chat.title)} has an answer in too many messages.",
+                        hint="Remove it from the file.",
+                    )
+            end.run = _run(chat, message, text, end.prompt, continues)
+            runs[end.run.id] = end.run
+    kept = tuple(runs.values())
+    lanes = _Lanes(chat)
+    for run in kept:
+        lanes.add(run)
+    shown = ends.get(chat.current)
+    if shown is not None and shown.run is not None and shown.run.id in lanes.of_run:
+        lanes.of_run[shown.run.id].head = shown.run
+    return SavedConversation(
+        conversation=conversation,
+        title=chat.title,
+        updated=max([chat.created, *(prompt.created for prompt in conversation.prompts)]),
+        lanes=tuple(lanes.all),
+        runs=kept,
+    )
+
+
+_EMPTY = ChatMessage(id="", parent=None, role="user", text="")
+
+
+def _prompt(chat: Chat, message: ChatMessage, before: _BranchEnd) -> Prompt:
+    return Prompt(
+        id=derived_id(chat.source, chat.id, "prompt", message.id),
+        text=message.text,
+        images=message.images,
+        parent=before.prompt,
+        system=before.system,
+        created=chat.created if message.created is None else message.created,
+    )
+
+
+def _run(chat: Chat, message: ChatMessage, text: str, prompt: Prompt | None, continues: Run | None) -> Run:
+    assert prompt is not None  # the caller has created a prompt
+    created = prompt.created if message.created is None else message.created
+    model = message.model or "unknown model"
+    result = RunResult(
+        id=derived_id(chat.source, chat.id, "run", message.id),
+        definition=EngineDefinition(name=model, backend=IMPORTED, model=f"{chat.source}:{model}"),
+        started=created,
+        ended=created,
+        state="done",
+        text=text,
+        thinking=message.thinking,
+    )
+    return Run(result, prompt=prompt, continues=continues)

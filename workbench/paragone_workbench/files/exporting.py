@@ -1,0 +1,205 @@
+"""Write conversations, suites of their prompts, and reports into files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone import InputError, Json, Message
+from paragone.texts import counted, size_text
+from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.output_file import check_target, replacing
+from paragone_workbench.reporting.file import ReportFormat, find_subject, format_of, write
+from paragone_workbench.runs.context import messages_for, path_to
+from paragone_workbench.store import History, StoreError
+from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.store.store import Store
+
+_PAGE = 1000
+"""Number of conversations that one query of the history returns."""
+
+
+class Exported(NamedTuple):
+    path: Path
+    numbers: tuple[int, ...]
+    """The numbers of the conversations in the file."""
+    left_out: tuple[str, ...]
+    """For each conversation that was left out, a sentence that says why."""
+    size: int
+    """Size of the file in bytes."""
+
+    def __str__(self) -> str:
+        return f"{self.path} has {counted(len(self.numbers), 'conversation')} ({size_text(self.size)})."
+
+
+def export_conversations(
+    store: Store,
+    path: Path,
+    numbers: Sequence[int] | None,
+    find: BackendLookup,
+    *,
+    replaces: bool,
+) -> Exported:
+    """Write the conversations with these numbers into a file; all conversations if `numbers` is None.
+
+    The suffix of the path sets the format: `.json` (complete, for import) or `.md` (to read). `find` returns the backend with
+    a given name. `replaces` says whether an existing file may be replaced. If `numbers` is None, damaged conversations are
+    left out. Blocks. Raises ParagoneError.
+    """
+    if path.suffix.lower() not in (".json", ".md"):
+        raise InputError(
+            f"Conversations are exported as .json or .md, not as {path.suffix or 'a file without an ending'}.",
+            hint="`paragone report ID --to FILE.html` writes one conversation as a page.",
+        )
+    file_format = format_of(path, replaces=replaces)
+    left_out: list[str] = []
+    if numbers is None:
+        numbers = [number for number in _all(store) if _is_whole(store, number, left_out)]
+        if not numbers:
+            raise InputError("The history has no conversations yet.")
+    pieces = documents(numbers, find) if file_format == "json" else _markdown(store, numbers, find)
+    return Exported(path, tuple(numbers), tuple(left_out), write(path, pieces))
+
+
+def _is_whole(store: Store, number: int, left_out: list[str]) -> bool:
+    """Return whether a conversation can be read; if it cannot, add a sentence with the reason to `left_out`."""
+    try:
+        store.load(number)
+    except StoreError as error:
+        left_out.append(f"c{number} is left out. {error}")
+        return False
+    return True
+
+
+def _all(store: Store) -> Iterator[int]:
+    last = None
+    while page := store.conversations(_PAGE, last):
+        yield from (summary.number for summary in page)
+        last = page[-1]
+
+
+def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
+    from paragone_workbench.reporting.conversation import conversation_report
+    from paragone_workbench.reporting.markdown import markdown_pieces
+
+    for position, number in enumerate(numbers):
+        yield "\n" if position else ""
+        yield from markdown_pieces(conversation_report(store.load(number), find, store), time.time())
+
+
+def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
+    """Return one document with all these conversations, in pieces."""
+    from paragone_workbench.experiments.document import document_of_conversation, document_of_conversations
+
+    if len(numbers) == 1:
+        return document_pieces(lambda history: document_of_conversation(history, numbers[0], find))
+    return document_pieces(lambda history: document_of_conversations(history, numbers, find))
+
+
+def document_pieces(make: Callable[[History], AsyncIterator[str]]) -> Iterator[str]:
+    """Yield the pieces of the document that `make` returns for the history. Call this outside of an event loop. Raises ParagoneError."""
+    with asyncio.Runner() as runner:
+        history = runner.run(History.open())
+        try:
+            pieces = make(history)
+            while (piece := runner.run(_next(pieces))) is not None:
+                yield piece
+        finally:
+            runner.run(history.close())
+
+
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
+
+
+class WrittenSuite(NamedTuple):
+    prompts: int
+    """Number of prompts in the suite."""
+    with_images: int
+    """Number of prompts that were left out because of their images, which a suite cannot contain."""
+
+
+def write_suite(saved: SavedConversation, path: Path, *, replaces: bool = False) -> WrittenSuite:
+    """Write the prompts on the path of the first open lane into a file, with a line of JSON for each prompt.
+
+    The line also has the messages before the prompt. `replaces` says whether an existing file may be replaced. Raises
+    InputError if there is no prompt, or if the file exists or is write-protected, and ParagoneError if writing fails.
+    """
+    if path.suffix.lower() != ".jsonl":
+        raise InputError(f"The name of the suite {path} must end in .jsonl.")
+    check_target(path, replaces=replaces)
+    heads = [lane.head for lane in saved.lanes if not lane.closed and lane.head is not None]
+    written = with_images = 0
+    with replacing(path) as file:
+        for run in path_to(heads[0] if heads else None):
+            if run.prompt is None or not run.prompt.text.strip():
+                continue
+            messages = messages_for(run.prompt, run.continues)
+            if any(message.images for message in messages):
+                with_images += 1
+                continue
+            file.write(f"{json.dumps(_record(messages), ensure_ascii=False)}\n")
+            written += 1
+        if not written:
+            raise InputError(
+                f"Conversation c{saved.conversation.number} has no prompt for a suite.",
+                hint="A suite is made of the prompts of the first open lane that come without images.",
+            )
+    return WrittenSuite(written, with_images)
+
+
+def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
+    """Return the record of a prompt in a suite file: a `prompt`, or `messages` if there are messages before the prompt."""
+    system: dict[str, Json] = {}
+    if messages[0].role == "system":
+        system, messages = {"system": messages[0].text}, messages[1:]
+    if len(messages) == 1:
+        return {**system, "prompt": messages[0].text}
+    return {**system, "messages": [{"role": message.role, "content": message.text} for message in messages]}
+
+
+def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
+    """Write a report of the experiment or conversation with an id, such as `e3` or `c7`, and return the file's size in bytes.
+
+    `find` returns the backend with a given name. `replaces` says whether an existing file may be replaced. Raises ParagoneError.
+    """
+    return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
+
+
+def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: BackendLookup) -> Iterator[str]:
+    """Yield the content of the file. Only the modules and libraries of the file's format are imported."""
+    subject = find_subject(store, subject_id)
+    match file_format:
+        case "json":
+            yield from _document(subject, find)
+        case "csv":
+            from paragone_workbench.reporting.runs_table import csv_pieces, rows_of
+
+            yield from csv_pieces(rows_of(store, subject, find))
+        case "html" | "md":
+            from paragone_workbench.reporting.conversation import conversation_report
+            from paragone_workbench.reporting.experiment import experiment_report
+
+            if file_format == "html":
+                from paragone_workbench.reporting.file import html_pieces as pieces
+            else:
+                from paragone_workbench.reporting.markdown import markdown_pieces as pieces
+            if isinstance(subject, Experiment):
+                report = experiment_report(store, subject, find)
+            else:
+                report = conversation_report(subject, find, store)
+            yield from pieces(report, time.time())
+
+
+def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
+    from paragone_workbench.experiments.document import document_of_experiment
+
+    if isinstance(subject, Experiment):
+        return document_pieces(lambda history: document_of_experiment(history, subject.number))
+    assert subject.conversation.number is not None  # a saved conversation has a number
+    return documents([subject.conversation.number], find)

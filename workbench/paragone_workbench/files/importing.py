@@ -1,0 +1,322 @@
+"""Import a file into the history: read the file, remove keys, ask for consent, and add new conversations."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone import InputError, Json
+from paragone.files import open_regular_file
+from paragone.json_values import list_at, object_at
+from paragone.options import OptionInfo, describe
+from paragone.texts import counted, quoted, without_key_words
+from paragone.wire import from_json, to_json
+from paragone_workbench.consent_actions import named_actions, option_actions
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options, without_secrets
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.document_reader import read_conversation, read_json
+from paragone_workbench.files.chat import Chat, conversation_of
+from paragone_workbench.files.other_programs import (
+    chatgpt_chats,
+    database_chats,
+    llama_web_ui_chats,
+    lm_studio_chats,
+    open_webui_chats,
+    openai_chats,
+)
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store import SavedConversation, Store
+from paragone_workbench.store.changes import Changes
+from paragone_workbench.store.saving import save_whole
+from paragone_workbench.text import is_date
+
+_DIGESTS = frozenset({"sha256", "messages_sha256"})
+"""Names of values in manifests that look like keys, but are digests."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def conversation_actions(
+    conversations: Sequence[SavedConversation], path: Path, registry: Registry, folders: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the actions outside of the file's folder that imported conversations cause when they are opened or replayed.
+
+    The actions are what the engines of all lanes and runs do, and the reading of files that sampling options of prompts
+    and requests name. `folders` are the user's folders of models. Raises EngineError if a backend fails.
+    """
+    definitions = {
+        repr(definition): definition for saved in conversations for definition in _definitions(saved)
+    }
+    actions = [*named_actions(definitions.values(), registry, path, folders)]
+    samplings = {repr(sampling): sampling for saved in conversations for sampling in _samplings(saved)}
+    for sampling in samplings.values():
+        # the user may choose an engine of any backend to continue the lane, or for a replay
+        for backend in registry.all().values():
+            actions += (f"a request {action}" for action in option_actions(backend.sampling, sampling, path))
+    return tuple(dict.fromkeys(actions))
+
+
+def remove_secrets(saved: SavedConversation, registry: Registry) -> None:
+    """Remove keys, and options that obtain keys, from the engines and requests of an imported conversation, not from its texts.
+
+    An engine whose backend is not installed keeps only its name, its backend and its model, because the meaning of its
+    options is unknown.
+    """
+    for lane in saved.lanes:
+        lane.definition = _without_secrets(lane.definition, registry)
+    for prompt in saved.conversation.prompts:
+        if prompt.sampling:
+            prompt.sampling = _public_sampling(prompt.sampling, registry)
+    for run in saved.runs:
+        run.result = _public_result(run.result, registry)
+
+
+def _definitions(saved: SavedConversation) -> Iterator[EngineDefinition]:
+    yield from (lane.definition for lane in saved.lanes)
+    yield from (run.result.definition for run in saved.runs)
+
+
+def _samplings(saved: SavedConversation) -> Iterator[Mapping[str, Json]]:
+    yield from (prompt.sampling for prompt in saved.conversation.prompts if prompt.sampling)
+    for run in saved.runs:
+        if sampling := object_at(run.result.request, "sampling"):
+            yield sampling
+
+
+def _without_secrets(definition: EngineDefinition, registry: Registry) -> EngineDefinition:
+    backend = registry.find(definition.backend)
+    known = without_secrets(definition, backend)
+    if backend is None:
+        return dataclasses.replace(known, python=None, address=None)
+    declared = {name: info for name, (_, info) in declared_options(backend).items()}
+    return dataclasses.replace(known, options=_public_options(known.options, declared))
+
+
+def _public_sampling(sampling: Mapping[str, Json], registry: Registry) -> Mapping[str, Json]:
+    declared = {info.name: info for backend in registry.all().values() for info in describe(backend.sampling)}
+    return _public_options(sampling, declared)
+
+
+def _public_options(options: Mapping[str, Json], declared: Mapping[str, OptionInfo]) -> dict[str, Json]:
+    """Return options without secrets. Templates, grammars and schemas are unchanged."""
+    found: dict[str, Json] = {}
+    for name, value in options.items():
+        info = declared.get(name)
+        if info is not None and info.secret:
+            continue
+        found[name] = value if info is not None and info.outside == "text or file" else _public(value)
+    return found
+
+
+def _public_result(result: RunResult, registry: Registry) -> RunResult:
+    settings = result.settings
+    if settings is not None and settings.sampling:
+        settings = dataclasses.replace(settings, sampling=_public_sampling(settings.sampling, registry))
+    cautions = tuple(
+        dataclasses.replace(caution, sentence=without_key_words(caution.sentence))
+        for caution in result.cautions
+    )
+    return dataclasses.replace(
+        result,
+        definition=_without_secrets(result.definition, registry),
+        error=without_key_words(result.error),
+        hint=without_key_words(result.hint),
+        cautions=cautions,
+        settings=settings,
+        manifest=_public_manifest(result.manifest, registry),
+    )
+
+
+def _public_manifest(manifest: Mapping[str, Json], registry: Registry) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for name, value in manifest.items():
+        if name == "engine" and isinstance(value, Mapping):
+            try:
+                found[name] = to_json(_without_secrets(from_json(EngineDefinition, value), registry))
+            except (TypeError, ValueError):
+                continue  # another program wrote this definition
+        elif name == "request" and isinstance(value, Mapping):
+            sampling = value.get("sampling")
+            rest = _public({key: part for key, part in value.items() if key != "sampling"})
+            assert isinstance(rest, dict)
+            found[name] = rest
+            if isinstance(sampling, Mapping):
+                rest["sampling"] = _public_sampling(sampling, registry)
+        else:
+            found[name] = _public(value)
+    return found
+
+
+def _public(value: Json) -> Json:
+    """Return a value without secret keys in its texts."""
+    if isinstance(value, str):
+        return without_key_words(value)
+    if isinstance(value, Mapping):
+        return {name: part if _is_digest(name, part) else _public(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_public(part) for part in value]
+    return value
+
+
+def _is_digest(name: str, value: Json) -> bool:
+    return name in _DIGESTS and isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+_READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
+    chatgpt_chats,
+    open_webui_chats,
+    llama_web_ui_chats,
+    lm_studio_chats,
+    openai_chats,
+)
+
+FORMATS = (
+    "a document of paragone, an export of ChatGPT, Open WebUI or llama-server's web interface, a conversation of LM Studio, "
+    "messages in OpenAI's form, or the database of llm or oterm"
+)
+"""The formats that can be imported, as a part of a sentence."""
+
+_SQLITE = b"SQLite format 3\0"
+_ZIP = b"PK\x03\x04"
+
+
+def read_conversations(path: Path) -> Iterator[SavedConversation]:
+    """Yield the conversations in a file. A conversation without a date gets the date of the file.
+
+    Raises InputError if the file cannot be read, or contains no conversation.
+    """
+    head = _head(path)
+    if head.startswith(_ZIP):
+        raise InputError(f"{path} is a zip archive.", hint="Unpack it, and import conversations.json in it.")
+    if head == _SQLITE:
+        found: Iterator[SavedConversation] = (_dated(chat, path) for chat in database_chats(path))
+    else:
+        found = _in_json(path, read_json(path, hint=f"The file can be {FORMATS}."))
+    count = 0
+    for conversation in found:
+        if conversation.conversation.prompts:
+            count += 1
+            yield conversation
+    if not count:
+        raise InputError(
+            f"{path} has no conversation that can be imported.", hint=f"The file can be {FORMATS}."
+        )
+
+
+class Added(NamedTuple):
+    number: int
+    """The number by which users name the conversation: 7 in `c7`."""
+    title: str
+    is_new: bool
+    """Whether the whole conversation is new in the history."""
+    is_completed: bool
+    """Whether the history had the conversation, but lacked parts that the import has added."""
+
+
+def add_conversation(store: Store, saved: SavedConversation) -> Added:
+    """Add a conversation to the history. If the history already has the conversation, add only the missing parts.
+
+    A longer or complete answer replaces an interrupted answer in the history. Raises StoreError, and InputError if a part
+    of the conversation has the id of a part of another conversation, which would be overwritten.
+    """
+    number = store.number_of(saved.conversation.id)
+    known: set[str] = set()
+    new_ids = _ids(saved)
+    if number is not None:
+        here = store.load(number)
+        new_ids -= _ids(here)
+        imported = {run.id: run for run in saved.runs}
+        known = {lane.id for lane in here.lanes} | here.running
+        known |= {prompt.id for prompt in here.conversation.prompts}
+        known |= {run.id for run in here.runs if not _completes(imported.get(run.id), run)}
+    if store.has_any(new_ids):
+        raise InputError(
+            f"A part of the conversation {quoted(saved.title)} has the id of a part of another conversation in the history.",
+            hint="Export the conversation again, where it was written.",
+        )
+    changes = Changes.of(saved, known)
+    saved_as = save_whole(store, changes, saved.title if number is None else "")
+    is_completed = number is not None and bool(changes.prompts or changes.lanes or changes.turns)
+    return Added(saved_as, saved.title, is_new=number is None, is_completed=is_completed)
+
+
+def _ids(saved: SavedConversation) -> set[str]:
+    parts = {prompt.id for prompt in saved.conversation.prompts} | {lane.id for lane in saved.lanes}
+    return parts | {run.id for run in saved.runs}
+
+
+def _completes(imported: Run | None, here: Run) -> bool:
+    """Return whether a run in the history is interrupted, and the same imported run has more text or has ended."""
+    if imported is None or here.result.state != "interrupted":
+        return False
+    more = len(imported.text) - len(here.text), len(imported.result.thinking) - len(here.result.thinking)
+    return min(more) >= 0 and (max(more) > 0 or imported.result.state != "interrupted")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_regular_file(path) as file:
+            return file.read(len(_SQLITE))
+    except (OSError, ValueError):
+        return b""  # the reader of JSON raises the error
+
+
+def _in_json(path: Path, data: Json) -> Iterator[SavedConversation]:
+    if isinstance(data, Mapping) and "paragone_document" in data:
+        for document in list_at(data, "conversations") or [data]:
+            yield read_conversation(path, document)
+        return
+    for chats in _READERS:
+        found = list(chats(data))
+        if found:
+            yield from (_dated(chat, path) for chat in found)
+            return
+
+
+def _dated(chat: Chat, path: Path) -> SavedConversation:
+    """Return a chat as a conversation. A chat without a date gets the file's date, a message without a date its chat's date."""
+    created = chat.created if chat.created and is_date(chat.created) else path.stat().st_mtime
+    messages = [
+        message if is_date(message.created) else replace(message, created=None) for message in chat.messages
+    ]
+    return conversation_of(replace(chat, created=created, messages=messages))
+
+
+def import_file(
+    path: Path,
+    open_store: Callable[[], Store],
+    registry: Registry,
+    folders: Sequence[str],
+    require_consent: Callable[[Sequence[str]], None],
+) -> tuple[Added, ...]:
+    """Add the conversations of a file to the history. If a conversation cannot be read, no conversation is added.
+
+    Opening an imported conversation opens its lanes' engines, and a replay opens its runs' engines, both without a question.
+    The import therefore asks for consent to the engines' actions: `require_consent` receives the actions, and raises InputError without
+    consent. Keys in the file are not kept. `folders` are the user's folders of models. Blocks. Raises ParagoneError.
+    """
+    read = list(read_conversations(path))
+    for saved in read:
+        remove_secrets(saved, registry)
+    require_consent(conversation_actions(read, path, registry, folders))
+    with contextlib.closing(open_store()) as store:
+        return tuple(add_conversation(store, saved) for saved in read)
+
+
+def import_text(added: Sequence[Added]) -> str:
+    """Return sentences with the numbers of conversations that are new, completed, and already in the history."""
+    new = [one.number for one in added if one.is_new]
+    ids = f": c{min(new)} to c{max(new)}" if len(new) > 1 else f": c{new[0]}" if new else ""
+    completed = sum(one.is_completed for one in added)
+    known = sum(not (one.is_new or one.is_completed) for one in added)
+    return (
+        f"{counted(len(new), 'conversation')} imported{ids}."
+        + (f" {counted(completed, 'conversation')} completed." if completed else "")
+        + (f" The history had {counted(known, 'conversation')} already." if known else "")
+    )

@@ -1,0 +1,353 @@
+"""Conversations in the files of other programs: exports of chats, and databases."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from paragone import Image, InputError, Json, Role
+from paragone.json_values import list_at, text_at, texts_at, value_at
+from paragone_workbench.files.chat import Chat, ChatMessage, image, images, in_order, role_of, seconds
+from paragone_workbench.ids import derived_id
+
+
+def openai_chats(data: Json) -> Iterator[Chat]:
+    """Yield the chat; nothing if the JSON has another form."""
+    listed = list_at(data, "messages") or list_at(data)
+    if not listed or not all(text_at(message, "role") for message in listed):
+        return
+    messages: list[ChatMessage] = []
+    for message in listed:
+        role = text_at(message, "role")
+        if role not in ("system", "developer", "user", "assistant"):
+            continue  # a call of a tool, or the result of a call
+        messages.append(
+            ChatMessage(
+                id=str(len(messages)),
+                parent=str(len(messages) - 1) if messages else None,
+                role=role_of(role),
+                text=_content(value_at(message, "content")),
+                thinking=text_at(message, "reasoning_content") or text_at(message, "thinking"),
+                model=text_at(message, "model") or text_at(data, "model"),
+                images=tuple(images(list_at(message, "content"), "image_url", "url")),
+            )
+        )
+    if messages:
+        yield Chat(
+            source="openai-messages",
+            id=text_at(data, "id") or derived_id(json.dumps(data, sort_keys=True)),
+            title=text_at(data, "title"),
+            created=seconds(data, "created") or 0.0,
+            messages=messages,
+        )
+
+
+def _content(given: Json) -> str:
+    """Return the text of a message's content, which is a text or a list of parts."""
+    if isinstance(given, str):
+        return given
+    return "\n".join(found for part in list_at(given) if (found := text_at(part, "text")))
+
+
+def chatgpt_chats(data: Json) -> Iterator[Chat]:
+    """Yield the conversations; nothing if the JSON has another form."""
+    for listed in list_at(data) or [data]:
+        nodes = value_at(listed, "mapping")
+        if isinstance(nodes, dict):
+            yield Chat(
+                source="chatgpt",
+                id=text_at(listed, "conversation_id") or text_at(listed, "id"),
+                title=text_at(listed, "title"),
+                created=seconds(listed, "create_time") or 0.0,
+                messages=tuple(_chatgpt_messages(nodes)),
+                current=text_at(listed, "current_node") or None,
+            )
+
+
+def _chatgpt_messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
+    """Yield the messages that users see. The tree leaves out empty messages and messages of tools."""
+    shown: dict[str | None, str | None] = {None: None}
+    for node_id, before, node in in_order(nodes, "parent"):
+        parent = shown.get(before)
+        message = value_at(node, "message")
+        role = text_at(message, "author", "role")
+        content = "\n".join(texts_at(message, "content", "parts"))
+        content = content or text_at(message, "content", "text")
+        hidden = value_at(message, "metadata", "is_visually_hidden_from_conversation") is True
+        if role not in ("system", "user", "assistant") or not content or hidden:
+            shown[node_id] = parent
+            continue
+        shown[node_id] = node_id
+        yield ChatMessage(
+            id=node_id,
+            parent=parent,
+            role=role_of(role),
+            text=content,
+            model=text_at(message, "metadata", "model_slug"),
+            created=seconds(message, "create_time"),
+        )
+
+
+def llama_web_ui_chats(data: Json) -> Iterator[Chat]:
+    """Yield the conversations; nothing if the JSON has another form."""
+    for listed in list_at(data) or [data]:
+        conversation = value_at(listed, "conv")
+        nodes = {text_at(node, "id"): node for node in list_at(listed, "messages")}
+        if text_at(conversation, "id") and nodes:
+            messages = tuple(_llama_web_ui_messages(nodes))
+            yield Chat(
+                source="llama-web-ui",
+                id=text_at(conversation, "id"),
+                title=text_at(conversation, "name"),
+                created=min((message.created for message in messages if message.created), default=0.0),
+                messages=messages,
+                current=text_at(conversation, "currNode") or None,
+            )
+
+
+def _llama_web_ui_messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
+    """Yield the messages, without the root of the tree, which has the type `root` and no text."""
+    for node_id, parent, node in in_order(nodes, "parent"):
+        if text_at(node, "type") == "root":
+            continue
+        attached = "".join(
+            f"\n\n{text_at(extra, 'content')}"
+            for extra in list_at(node, "extra")
+            if text_at(extra, "content")
+        )
+        yield ChatMessage(
+            id=node_id,
+            parent=parent,
+            role=role_of(text_at(node, "role")),
+            text=text_at(node, "content") + attached,
+            thinking=text_at(node, "reasoningContent") or text_at(node, "thinking"),
+            model=text_at(node, "model"),
+            created=seconds(node, "timestamp"),
+            images=tuple(images(list_at(node, "extra"), "base64Url")),
+        )
+
+
+def lm_studio_chats(data: Json) -> Iterator[Chat]:
+    """Yield the conversation; nothing if the JSON has another form."""
+    listed = list_at(data, "messages")
+    if not listed or not all(list_at(message, "versions") for message in listed):
+        return
+    created = seconds(data, "createdAt") or 0.0
+    messages, current = _lm_studio_messages(data, listed)
+    yield Chat(
+        source="lm-studio",
+        id=f"{text_at(data, 'name')} {created}",
+        title=text_at(data, "name"),
+        created=created,
+        messages=messages,
+        current=current,
+    )
+
+
+def _lm_studio_messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
+    """Return a message for each version of each message, and the id of the selected version of the last message.
+
+    The versions of a message follow the selected version of the message before.
+    """
+    messages: list[ChatMessage] = []
+    parent: str | None = None
+    if system := text_at(data, "systemPrompt"):
+        parent = "system"
+        messages.append(ChatMessage(id=parent, parent=None, role="system", text=system))
+    for position, message in enumerate(listed):
+        chosen = value_at(message, "currentlySelected")
+        following = parent
+        for number, version in enumerate(list_at(message, "versions")):
+            content, thinking = _lm_studio_content(version)
+            own_id = f"{position}/{number}"
+            messages.append(
+                ChatMessage(
+                    id=own_id,
+                    parent=parent,
+                    role="user" if text_at(version, "role") == "user" else "assistant",
+                    text=content,
+                    thinking=thinking,
+                    model=text_at(version, "senderInfo", "senderName")
+                    or text_at(data, "lastUsedModel", "identifier"),
+                )
+            )
+            if number == (chosen if isinstance(chosen, int) else 0) or following == parent:
+                following = own_id
+        parent = following
+    return messages, parent
+
+
+def _lm_studio_content(version: Json) -> tuple[str, str]:
+    """Return the text and the thinking of a version, from its own content and its steps."""
+    parts: dict[bool, list[str]] = {False: [], True: []}
+    for block in (version, *list_at(version, "steps")):
+        thinking = text_at(block, "style", "type") == "thinking"
+        parts[thinking] += [words for part in list_at(block, "content") if (words := text_at(part, "text"))]
+    return "\n\n".join(parts[False]), "\n\n".join(parts[True])
+
+
+_REASONING = re.compile(
+    r'<details type="reasoning"[^>]*>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL
+)
+
+
+def open_webui_chats(data: Json) -> Iterator[Chat]:
+    """Yield the chats; nothing if the JSON has another form."""
+    for listed in list_at(data) or [data]:
+        nodes = value_at(listed, "chat", "history", "messages")
+        if isinstance(nodes, dict):
+            yield Chat(
+                source="open-webui",
+                id=text_at(listed, "id"),
+                title=text_at(listed, "title") or text_at(listed, "chat", "title"),
+                created=seconds(listed, "created_at") or seconds(listed, "chat", "timestamp") or 0.0,
+                messages=tuple(_open_webui_messages(nodes, text_at(listed, "chat", "system"))),
+                current=text_at(listed, "chat", "history", "currentId") or None,
+            )
+
+
+def _open_webui_messages(nodes: dict[str, Json], system: str) -> Iterator[ChatMessage]:
+    if system:
+        yield ChatMessage(id="", parent=None, role="system", text=system)
+    for node_id, parent, node in in_order(nodes, "parentId"):
+        content = text_at(node, "content")
+        reasoning = _REASONING.search(content)
+        yield ChatMessage(
+            id=node_id,
+            parent=parent or ("" if system else None),
+            role="user" if text_at(node, "role") == "user" else "assistant",
+            text=_REASONING.sub("", content),
+            thinking="" if reasoning is None else reasoning[1].strip(),
+            model=text_at(node, "model") or text_at(node, "modelName"),
+            created=seconds(node, "timestamp"),
+            images=tuple(images(list_at(node, "files"), "url")),
+        )
+
+
+_LLM = """
+    SELECT conversation_id, conversations.name, responses.id, responses.model, prompt, system, response, datetime_utc
+    FROM responses JOIN conversations ON conversations.id = conversation_id ORDER BY conversation_id, responses.id
+"""
+_OTERM = """
+    SELECT chat.id, chat.name, message.id, chat.model, chat.system, author, text, images
+    FROM message JOIN chat ON chat.id = chat_id ORDER BY chat.id, message.id
+"""
+
+
+def database_chats(path: Path) -> Iterator[Chat]:
+    """Yield the conversations of a database.
+
+    Raises InputError if the program that wrote the file is unknown, or if reading it takes too much time or memory.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            _limit(database)
+            tables = {
+                name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            }
+            if {"responses", "conversations"} <= tables:
+                yield from _of_llm(database)
+            elif {"chat", "message"} <= tables:
+                yield from _of_oterm(database)
+            else:
+                raise InputError(f"{path} is the database of an unknown program.", hint=KNOWN)
+    except sqlite3.Error as error:
+        is_late = error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
+        reason = f"reading it takes more than {LONGEST_S:g} seconds of CPU time" if is_late else str(error)
+        raise InputError(f"{path} cannot be read: {reason}.", hint=KNOWN) from error
+
+
+KNOWN = "The databases of llm (logs.db) and oterm (store.db) can be imported."
+
+LONGEST_S = 30.0
+"""Seconds of CPU time that reading may take, because a database can have columns with long computations."""
+MOST_MESSAGES = 1_000_000
+"""Largest number of messages in a database."""
+_LONGEST_TEXT = 2**26
+"""Largest number of bytes of a value in a database."""
+_STEPS = 100_000
+"""Number of SQLite's steps between two checks of the time."""
+
+
+def _limit(database: sqlite3.Connection) -> None:
+    """Limit the time and the memory for reading a database that may come from somebody else."""
+    end = time.process_time() + LONGEST_S
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_TEXT)
+    database.set_progress_handler(lambda: time.process_time() > end, _STEPS)
+    database.text_factory = lambda content: content.decode(errors="replace")
+
+
+def _rows(database: sqlite3.Connection, query: str) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a query with all values as texts; a blob or a null becomes an empty text. Raises InputError."""
+    for number, row in enumerate(database.execute(query)):
+        if number == MOST_MESSAGES:
+            raise InputError(f"The database has more than {MOST_MESSAGES:,} messages.", hint=KNOWN)
+        yield tuple("" if value is None or isinstance(value, bytes) else str(value) for value in row)
+
+
+def _of_llm(database: sqlite3.Connection) -> Iterator[Chat]:
+    chats: dict[str, tuple[str, float, list[ChatMessage]]] = {}
+    for chat_id, name, response_id, model, prompt, system, response, written in _rows(database, _LLM):
+        created = _seconds(written)
+        messages = chats.setdefault(chat_id, (name, created, []))[2]
+        exchanged: dict[Role, str] = {"system": system, "user": prompt, "assistant": response}
+        for role, content in exchanged.items():
+            if content or role != "system":
+                messages.append(
+                    ChatMessage(
+                        id=f"{response_id} {role}",
+                        parent=messages[-1].id if messages else None,
+                        role=role,
+                        text=content,
+                        model=model,
+                        created=created,
+                    )
+                )
+    for chat_id, (name, created, messages) in chats.items():
+        yield Chat(source="llm", id=chat_id, title=name, created=created, messages=messages)
+
+
+def _of_oterm(database: sqlite3.Connection) -> Iterator[Chat]:
+    chats: dict[str, tuple[str, list[ChatMessage]]] = {}
+    for chat_id, name, message_id, model, system, author, content, listed in _rows(database, _OTERM):
+        messages = chats.setdefault(chat_id, (name, []))[1]
+        if system and not messages:
+            messages.append(ChatMessage(id="system", parent=None, role="system", text=system))
+        messages.append(
+            ChatMessage(
+                id=message_id,
+                parent=messages[-1].id if messages else None,
+                role="user" if author == "user" else "assistant",
+                text=content,
+                model=model,
+                images=tuple(_images(listed)),
+            )
+        )
+    for chat_id, (name, messages) in chats.items():
+        first = next((message.text for message in messages if message.role == "user"), "")
+        yield Chat(source="oterm", id=f"{chat_id} {first}", title=name, created=0.0, messages=messages)
+
+
+def _images(listed: str) -> Iterator[Image]:
+    """Yield the images of a message of oterm: a list of base64 without media types, so the first bytes tell PNG from JPEG."""
+    with contextlib.suppress(ValueError, TypeError):
+        for data in json.loads(listed or "[]"):
+            kind = "png" if str(data).startswith("iVBOR") else "jpeg"
+            if (found := image(f"data:image/{kind};base64,{data}")) is not None:
+                yield found
+
+
+def _seconds(text: str) -> float:
+    """Return a time in UTC as seconds since 1970; 0 if the text is not a time."""
+    with contextlib.suppress(ValueError, OverflowError):
+        found = datetime.datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+    return 0.0

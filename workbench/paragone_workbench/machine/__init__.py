@@ -1,1 +1,0 @@
-"""This machine: its processor, memory and GPUs."""

@@ -1,0 +1,386 @@
+"""Measures the speed of engines one at a time, in a balanced order, and reports the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import TypeAlias
+
+from paragone import Json, Message, OpenEngine, ParagoneError, TokenizeRequest
+from paragone.threads import physical_cores
+from paragone_workbench.measure.bench_results import (
+    BenchedEngine,
+    BenchStep,
+    BenchTest,
+    Spread,
+    UsersTest,
+    steps_of,
+)
+from paragone_workbench.measure.fidelity import sample_text
+from paragone_workbench.measure.free_running import greedy
+from paragone_workbench.measure.users import Users, refusal
+from paragone_workbench.runs.execute import Execution
+from paragone_workbench.runs.metrics import RunMetrics, figures_json
+from paragone_workbench.runs.run import RunSpec
+from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.swapping import decide
+
+_FILLERS = ("a", "the", ".", "x", "1")
+"""Words that are one token in most vocabularies."""
+
+_FIRST, _LAST = 10_000, 99_999
+"""The range of the numbers with which the prompts of users begin: all have five digits, so that prompts are equally long."""
+
+_Words: TypeAlias = list[str]
+_Length: TypeAlias = Callable[[_Words], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchPrompt:
+    """The messages of one test."""
+
+    text: str
+    start: str
+    """The part of the text that fills the cache up to the test's depth; empty for depth 0."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The measured request."""
+        return (Message(role="user", text=self.text),)
+
+    def numbered(self, number: int) -> tuple[Message, ...]:
+        """Return the request with this number, for a `UsersTest`.
+
+        The prompt begins with the number, so that no server has cached the prompt for another request.
+        """
+        _, _, rest = self.text.partition(" ")
+        return (Message(role="user", text=f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}"),)
+
+    @property
+    def filling(self) -> tuple[Message, ...]:
+        """The request that fills the cache before the measured request; empty for depth 0."""
+        return (Message(role="user", text=self.start),) if self.start else ()
+
+
+class PromptFitter:
+    """Makes the prompts for one engine, and keeps the prompts whose length is exact.
+
+    Without a tokenizer, the length is a guess that `learn` improves.
+    """
+
+    def __init__(self) -> None:
+        self._words = sample_text().split()
+        self._tokens_per_word = 1.35
+        self._made: dict[BenchTest, BenchPrompt] = {}
+
+    async def fit(
+        self, test: BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
+    ) -> BenchPrompt:
+        """Return the prompt of a test. `engine` is None for an engine that cannot tokenize. Raises ParagoneError."""
+        if engine is None:
+            return self._guess(test)  # not kept: a later guess is better
+        if test not in self._made:
+            self._made[test] = await self._fit(test, engine, sampling)
+        return self._made[test]
+
+    def learn(self, prompt: BenchPrompt, counted: int) -> None:
+        """Improve later guesses by the number of tokens that the engine counted for a prompt."""
+        self._tokens_per_word = counted / max(1, len(prompt.text.split()))
+
+    def _guess(self, test: BenchTest) -> BenchPrompt:
+        start = max(0, round(test.depth / self._tokens_per_word))
+        count = max(1, round(test.prompt_tokens / self._tokens_per_word))
+        text = [*self._beginning(test), *self._text(start + count)]
+        return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
+
+    async def _fit(self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
+        async def ids(words: _Words) -> Sequence[int]:
+            messages = (Message(role="user", text=" ".join(words)),)
+            return (await engine.tokenize(TokenizeRequest(messages=messages, sampling=sampling))).ids
+
+        async def length(words: _Words) -> int:
+            return len(await ids(words))
+
+        async def shared(words: _Words) -> int:
+            """Return how many tokens at the start stay the same if another word follows the prompt."""
+            pairs = zip(await ids(words), await ids([*words, "and"]), strict=False)
+            return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+        start = await self._words_of(test.depth, shared, []) if test.depth else []
+        begin = [*start, "and"] if start else self._beginning(test)
+        text = await self._words_of(test.depth + test.prompt_tokens, length, begin)
+        return BenchPrompt(text=" ".join(text), start=" ".join(start))
+
+    async def _words_of(self, wanted: int, length: _Length, start: _Words) -> _Words:
+        """Return words that begin with `start` and have the wanted length, or else the nearest smaller length."""
+        low, high = 1, max(2, wanted)  # a word has at least one token
+        while high - low > 1:
+            middle = (low + high) // 2
+            if await length([*start, *self._text(middle)]) <= wanted:
+                low = middle
+            else:
+                high = middle
+        words = [*start, *self._text(low)]
+        missing = wanted - await length(words)
+        for filler in _FILLERS if missing > 0 else ():
+            for fillers in range(1, missing + 1):
+                filled = [*words, *[filler] * fillers]
+                if await length(filled) == wanted:
+                    return filled
+        return words
+
+    def _beginning(self, test: BenchTest) -> _Words:
+        return [str(_FIRST)] if isinstance(test, UsersTest) else []
+
+    def _text(self, count: int) -> _Words:
+        return list(itertools.islice(itertools.cycle(self._words), count))
+
+
+OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
+"""Called before each step, with the step and all remaining steps, including this one."""
+
+
+class Bench:
+    """A measurement of speeds. The results so far can be read at any time, also after an error or `stop`."""
+
+    def __init__(
+        self,
+        pool: EnginePool,
+        tests: Sequence[BenchTest],
+        *,
+        users: Sequence[UsersTest] = (),
+        repeat: int = 5,
+    ) -> None:
+        """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
+        self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
+        """The engines in the given order."""
+        self.tests = tuple(tests)
+        """The tests with one run at a time, in order."""
+        self.users = tuple(users)
+        """The tests with several users at once, which come after the other tests."""
+        self.repeat = repeat
+        """Number of runs of each test on each engine or, with users, of each user on average."""
+        self.reason = ""
+        """Why only one engine is in memory at a time; empty if all engines are open."""
+        self.stopped = False
+        """Whether `stop` was called."""
+        self._pool = pool
+        self._prompts = {engine: PromptFitter() for engine in self.engines}
+        self._execution: Execution | None = None
+        self._users = {benched: Users(pool, benched.engine) for benched in self.engines}
+        self._numbers = count()
+
+    @property
+    def schedule(self) -> str:
+        """The schedule in force: `sequential` or `swap`."""
+        return self._pool.scheduler.order
+
+    @property
+    def partial(self) -> bool:
+        return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
+
+    async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
+        """Open and measure the engines. An error of one engine is kept with that engine; other engines continue."""
+        decision = await decide(self._pool.engines)
+        if decision.mode == "swap":
+            self._pool.scheduler.mode, self.reason = "swap", decision.reason
+        else:
+            await asyncio.gather(*map(self._open, self.engines))
+        swap = decision.mode == "swap"
+        steps = list(steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap))
+        while steps:
+            left = [step for step in steps if self._is_needed(step)]
+            if self.stopped or not left:
+                return
+            on_step(left[0], left)
+            steps = left[1:]
+            benched, test = self.engines[left[0].engine], left[0].test
+            if isinstance(test, UsersTest):
+                await self._measure_users(benched, test)
+            else:
+                await self._do(benched, test)
+
+    async def stop(self) -> None:
+        """End the measurement early. The run in progress is dropped."""
+        self.stopped = True
+        await asyncio.gather(*(users.stop() for users in self._users.values()))
+        if self._execution is not None:
+            await self._execution.stop()
+        else:
+            await self.close()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _open(self, benched: BenchedEngine) -> None:
+        benched.engine.open(physical_cores())  # engines compute one after the other
+        if not await benched.engine.opened() and not self.stopped:
+            benched.error = benched.engine.error
+
+    def _is_needed(self, step: BenchStep) -> bool:
+        benched = self.engines[step.engine]
+        return benched.error is None and step.test not in benched.skipped
+
+    async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
+        """Execute one step. An error is kept with the engine."""
+        try:
+            wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
+            if wanted is None:
+                return
+            prompt = await self._prompt(benched, wanted)
+            if prompt is None:
+                return
+            if prompt.filling:
+                await self._run(benched, prompt.filling, tokens=1, cold=False)
+            metrics = await self._run(benched, prompt.messages, wanted.tokens, cold=not prompt.filling)
+        except ParagoneError as error:
+            if not self.stopped:
+                benched.error = error
+            return
+        if metrics is None or self.stopped:
+            return
+        if metrics.prompt_tokens:
+            self._prompts[benched].learn(prompt, metrics.prompt_tokens)
+        if test is not None:
+            benched.samples.setdefault(wanted, []).append(metrics)
+
+    async def _measure_users(self, benched: BenchedEngine, test: UsersTest) -> None:
+        """Measure an engine with users at once. An error is kept with the engine."""
+        if reason := refusal(benched.engine, test.users):
+            benched.refused[test] = reason
+            return
+        scheduler = self._pool.scheduler
+        mode = scheduler.mode
+        try:
+            prompt = await self._prompt(benched, test)
+            if prompt is None or self.stopped:
+                return
+            sampling = greedy(benched.engine, max_tokens=test.tokens, ignore_eos=True)
+
+            def next_request() -> RunSpec:
+                messages = prompt.numbered(next(self._numbers))
+                return RunSpec(messages=messages, sampling=sampling, cold=True, bare=True)
+
+            scheduler.mode = "parallel"
+            found = await self._users[benched].measure(test, self.repeat, next_request)
+        except ParagoneError as error:
+            if not self.stopped:
+                benched.error = error
+            return
+        finally:
+            scheduler.mode = mode
+        if found is not None:
+            benched.throughputs[test] = found
+
+    async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
+        """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
+        handle = benched.engine
+        async with self._pool.scheduler.turn(handle):
+            engine = handle.require_open()
+            context = engine.loaded.context
+            if context is not None and test.total > context:
+                benched.skipped[test] = (
+                    f"{benched.name}: depth {test.depth:,}, a prompt of {test.prompt_tokens:,} and {test.tokens:,} "
+                    f"generated tokens exceed the context of {context:,} tokens."
+                )
+                return None
+            tokenizer = engine if handle.capabilities.tokenize else None
+            return await self._prompts[benched].fit(test, tokenizer, handle.sampling)
+
+    async def _run(
+        self,
+        benched: BenchedEngine,
+        messages: tuple[Message, ...],
+        tokens: int,
+        *,
+        cold: bool,
+    ) -> RunMetrics | None:
+        """Execute a run and return its metrics. Raises the error of a failed run."""
+        spec = RunSpec(
+            messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
+        )
+        execution = self._execution = self._pool.run(benched.engine, spec)
+        try:
+            return (await execution.result()).metrics
+        finally:
+            self._execution = None
+            for caution in execution.run.result.cautions:
+                if caution.code != "context-full":  # a test may fill the context exactly
+                    benched.warn(caution.sentence)
+
+
+FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
+    "prefill_tps": lambda run: run.prefill_tps,
+    "decode_tps": lambda run: run.decode_tps,
+    "ttft_s": lambda run: run.ttft_s,
+    "ttfo_s": lambda run: run.ttfo_s,
+    "tpot_ms": lambda run: run.tpot_ms,
+    "itl_p50_ms": lambda run: run.itl_ms.p50,
+    "itl_p95_ms": lambda run: run.itl_ms.p95,
+    "itl_p99_ms": lambda run: run.itl_ms.p99,
+}
+"""The figures of a run by name in the JSON. docs/bench.md defines these figures."""
+
+
+def figures_of(samples: Sequence[RunMetrics]) -> dict[str, Spread | None]:
+    """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
+    return {
+        name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
+        for name, figure in FIGURES.items()
+    }
+
+
+def bench_json(bench: Bench) -> dict[str, Json]:
+    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
+    return {
+        "schedule": bench.schedule,
+        "repeat": bench.repeat,
+        "partial": bench.partial,
+        "engines": [_engine(engine, bench) for engine in bench.engines],
+    }
+
+
+def _engine(benched: BenchedEngine, bench: Bench) -> dict[str, Json]:
+    definition = benched.engine.definition
+    return {
+        "engine": definition.name,
+        "backend": definition.backend,
+        "model": definition.model,
+        "error": None if benched.error is None else str(benched.error),
+        "warnings": list(benched.warnings),
+        "tests": [_test(benched, test) for test in bench.tests],
+        "users": [_users(benched, test) for test in bench.users],
+    }
+
+
+def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
+    samples = benched.samples.get(test, [])
+    return {
+        "prompt_tokens": test.prompt_tokens,
+        "depth": test.depth,
+        "tokens": test.tokens,
+        "repetitions": len(samples),
+        "skipped": benched.skipped.get(test),
+        "notes": list(benched.notes(test)),
+        "usage": [figures_json(sample)["usage"] for sample in samples],
+        **{name: None if spread is None else asdict(spread) for name, spread in figures_of(samples).items()},
+    }
+
+
+def _users(benched: BenchedEngine, test: UsersTest) -> dict[str, Json]:
+    found = benched.throughputs.get(test)
+    figures = {name: getattr(found, name, None) for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms")}
+    return {
+        "users": test.users,
+        "prompt_tokens": test.prompt_tokens,
+        "tokens": test.tokens,
+        "skipped": benched.refused.get(test) or benched.skipped.get(test),
+        "answers": 0 if found is None else found.answers,
+        "seconds": None if found is None else found.seconds,
+        "tokens_per_s": None if found is None else found.tokens_per_s,
+        **{name: None if figure is None else asdict(figure) for name, figure in figures.items()},
+        "notes": [] if found is None else list(found.notes),
+    }

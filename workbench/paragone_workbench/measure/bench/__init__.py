@@ -1,1 +1,0 @@
-"""Bench: how fast engines are."""

@@ -1,0 +1,266 @@
+"""What a bench measures, and its results: runs by test, figures, throughput with several users, and remarks."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from paragone import InputError, ParagoneError
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.runs.metrics import RunMetrics, percentile
+
+MOST_RUNS = 10_000
+"""Largest number of runs of an engine, since all runs are planned before the first run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchTest:
+    """One measurement: the prefill of a prompt, then the decoding of an answer."""
+
+    prompt_tokens: int
+    """Number of tokens to process after the cached tokens, including the tokens of the chat template."""
+    depth: int
+    """Number of tokens in the KV cache before the prefill."""
+    tokens: int
+    """Number of tokens to generate."""
+
+    @property
+    def total(self) -> int:
+        """Number of tokens of prompt and answer together."""
+        return self.depth + self.prompt_tokens + self.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsersTest(BenchTest):
+    """One measurement of throughput: each user sends a request as soon as the user's last request is answered."""
+
+    users: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchStep:
+    """One run of one engine, or all runs of several users. A step without a test is a warm-up."""
+
+    engine: int
+    """Index of the engine."""
+    test: BenchTest | None
+    repetition: int
+
+
+def bench_tests(
+    prompt_tokens: Sequence[int], depths: Sequence[int], tokens: int, repeat: int
+) -> tuple[BenchTest, ...]:
+    """Return a test for each prompt length at each depth. Raises InputError for more than `MOST_RUNS` runs."""
+    lengths, depths = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(depths))
+    if (runs := len(lengths) * len(depths) * repeat) > MOST_RUNS:
+        raise InputError(
+            f"The bench would have {runs:,} runs of each engine.",
+            hint=f"{MOST_RUNS:,} are enough: repeat the tests less often, or name fewer lengths or depths.",
+        )
+    return tuple(
+        BenchTest(prompt_tokens=length, depth=depth, tokens=tokens) for depth in depths for length in lengths
+    )
+
+
+def users_tests(
+    prompt_tokens: Sequence[int], users: Sequence[int], tokens: int, repeat: int
+) -> tuple[UsersTest, ...]:
+    """Return a test for each number of users with each prompt length. Raises InputError for more than `MOST_RUNS` runs."""
+    lengths, users = tuple(dict.fromkeys(prompt_tokens)), tuple(dict.fromkeys(users))
+    if (runs := len(lengths) * sum(users) * (repeat + 1)) > MOST_RUNS:
+        raise InputError(
+            f"The users would send {runs:,} requests to each engine.",
+            hint=f"{MOST_RUNS:,} are enough: repeat the requests less often, or name fewer users or lengths.",
+        )
+    return tuple(
+        UsersTest(prompt_tokens=length, depth=0, tokens=tokens, users=number)
+        for length in lengths
+        for number in users
+    )
+
+
+def rotated(count: int, by: int) -> tuple[int, ...]:
+    """Return 0 … count − 1, rotated so that `by` is first. In `count` rounds, each number is once at each position.
+
+    With two engines A and B, the first round is A B, and the second round is B A.
+    """
+    return tuple((number + by) % count for number in range(count))
+
+
+def steps_of(
+    engines: int, tests: Sequence[BenchTest], repeat: int, *, users: Sequence[UsersTest] = (), swap: bool
+) -> Iterator[BenchStep]:
+    """Yield the steps in an order that is balanced between the engines. Steps with several users come last.
+
+    If all engines are open, the engines alternate within each test, and take turns at each test of users. With `swap`, each
+    opening is followed by a warm-up and one repetition of all tests, or by all tests of users, because opening takes longer
+    than most tests.
+    """
+    yield from _steps_of_single_runs(engines, tests, repeat, swap=swap)
+    if swap:
+        order = [(test, engine) for engine in range(engines) for test in users]
+    else:
+        order = [(test, engine) for first, test in enumerate(users) for engine in rotated(engines, first)]
+    for test, engine in order:
+        yield BenchStep(engine=engine, test=test, repetition=0)
+
+
+def _steps_of_single_runs(
+    engines: int, tests: Sequence[BenchTest], repeat: int, *, swap: bool
+) -> Iterator[BenchStep]:
+    if not swap:
+        for engine in range(engines):
+            yield BenchStep(engine=engine, test=None, repetition=0)
+        for test in tests:
+            for repetition in range(repeat):
+                for engine in rotated(engines, repetition):
+                    yield BenchStep(engine=engine, test=test, repetition=repetition)
+        return
+    opened = None
+    for repetition in range(repeat):
+        for engine in rotated(engines, repetition):
+            if engine != opened:
+                yield BenchStep(engine=engine, test=None, repetition=repetition)
+                opened = engine
+            for test in tests:
+                yield BenchStep(engine=engine, test=test, repetition=repetition)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The mean and the standard deviation of some values."""
+
+    mean: float
+    stdev: float
+    """The standard deviation of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        if not values:
+            return None
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The mean, the median and the high percentiles of some values."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Distribution | None:
+        if not values:
+            return None
+        ordered = sorted(values)
+        return cls(statistics.fmean(ordered), *(percentile(ordered, percent) for percent in (50, 95, 99)))
+
+
+def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
+    """Return remarks that a reader of the runs of a test must know, as sentences; empty if there are no runs."""
+    if not runs:
+        return ()
+    notes: list[str] = []
+    prompts = {run.prompt_tokens for run in runs if run.prompt_tokens is not None}
+    wanted = test.depth + test.prompt_tokens
+    if prompts - {wanted}:
+        counted = " to ".join(f"{number:,}" for number in sorted({min(prompts), max(prompts)}))
+        notes.append(f"The engine counted {counted} tokens in the prompt instead of {wanted:,}.")
+    cached = {run.cached_tokens for run in runs}
+    if None in cached:
+        notes.append(
+            "The engine does not say how much of the prompt came from its cache, so there is no prefill rate."
+            if not isinstance(test, UsersTest)
+            else "The engine does not say how much of the prompts came from its cache."
+        )
+    elif cached != {test.depth}:
+        most = max(number for number in cached if number is not None)
+        notes.append(f"{most:,} tokens of the prompt came from the cache; the depth is {test.depth:,}.")
+    fewest = min(run.completion_tokens for run in runs)
+    if fewest < test.tokens:
+        notes.append(f"Answers ended early: the shortest has {fewest:,} of {test.tokens:,} tokens.")
+    if any(run.is_in_pieces for run in runs):
+        notes.append("The engine sends several tokens in a piece: ITL is the time between pieces.")
+    if any(run.estimated for run in runs):
+        notes.append("The engine does not count its tokens: each piece counts as one.")
+    if not isinstance(test, UsersTest) and any(run.shared for run in runs):
+        notes.append("Another run used the same server or machine meanwhile.")
+    return tuple(notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """Figures of the answers that ended while all users had requests in progress, as docs/bench.md defines them."""
+
+    answers: int
+    """Number of answers."""
+    seconds: float
+    """Duration of the measurement in seconds."""
+    tokens_per_s: float
+    """Generated tokens of all answers per second."""
+    user_tps: Spread | None
+    """Tokens per second after the first token, in each answer."""
+    ttft_s: Distribution | None
+    tpot_ms: Distribution | None
+    itl_ms: Distribution | None
+    """Milliseconds from a token to the next, over all answers; from a piece to the next, if `is_in_pieces`."""
+    is_in_pieces: bool
+    """Whether the engine sent several tokens in a piece."""
+    notes: tuple[str, ...]
+    """Remarks that a reader of the figures must know, as sentences."""
+
+    @classmethod
+    def of(
+        cls, test: UsersTest, answers: Sequence[RunMetrics], gaps_ms: Sequence[float], seconds: float
+    ) -> Throughput:
+        """Return the figures of answers. `gaps_ms` has the milliseconds between the tokens of the answers."""
+        each = [answer.tpot_ms for answer in answers if answer.tpot_ms]
+        return cls(
+            answers=len(answers),
+            seconds=seconds,
+            tokens_per_s=sum(answer.completion_tokens for answer in answers) / seconds,
+            user_tps=Spread.of([1000 / tpot_ms for tpot_ms in each]),
+            ttft_s=Distribution.of([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
+            tpot_ms=Distribution.of(each),
+            itl_ms=Distribution.of(gaps_ms),
+            is_in_pieces=any(answer.is_in_pieces for answer in answers),
+            notes=notes_of(test, answers),
+        )
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class BenchedEngine:
+    """An engine and the engine's measurements so far."""
+
+    engine: EngineHandle
+    samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
+    """The measured runs of each test, oldest first, without warm-ups."""
+    throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
+    """The throughput of each test with several users at once."""
+    skipped: dict[BenchTest, str] = field(default_factory=dict)
+    """Why tests that exceed the context were not measured."""
+    refused: dict[UsersTest, str] = field(default_factory=dict)
+    """Why tests with users were not measured: the engine cannot answer so many users at once."""
+    warnings: list[str] = field(default_factory=list)
+    """The engine's warnings, each sentence once."""
+    error: ParagoneError | None = None
+    """Why the engine's measurement ended early."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.samples and not self.throughputs
+
+    @property
+    def name(self) -> str:
+        return self.engine.definition.name
+
+    def warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
+    def notes(self, test: BenchTest) -> tuple[str, ...]:
+        """Return remarks that a reader of the figures of a test must know, as sentences."""
+        return notes_of(test, self.samples.get(test, []))

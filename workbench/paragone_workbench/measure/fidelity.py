@@ -1,0 +1,437 @@
+"""Measures how much candidates differ from a reference over a text, distribution by distribution."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from paragone import (
+    Alternative,
+    DistributionsRequest,
+    EngineCrashed,
+    EngineError,
+    InputError,
+    LogitsBlock,
+    OpenEngine,
+    ParagoneError,
+    TokenizeRequest,
+    TopTokensRequest,
+    Vocabulary,
+)
+from paragone.threads import physical_cores
+from paragone_workbench.engines.failures import as_paragone_error
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.measure.fidelity_results import (
+    TOP,
+    Candidate,
+    Difference,
+    Measured,
+    Rows,
+    Scores,
+    Targets,
+    TopAgreement,
+    compared,
+    joined,
+    log_probabilities,
+    losses,
+    top_of,
+)
+from paragone_workbench.statistics import Values, np
+
+
+def sample_text() -> str:
+    """Return a short English text of several kinds, written for paragone: about five windows of 512 tokens."""
+    return Path(__file__).with_name("sample.txt").read_text(encoding="utf-8")
+
+
+SMALLEST = 8
+"""Smallest window in tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A window of a text, the second half of which is scored."""
+
+    ids: tuple[int, ...]
+    """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
+    start: int
+    """Index in `ids` of the first token whose successor is scored."""
+    targets: Targets
+    """The tokens after `ids[start:]`."""
+
+
+class Windows:
+    """The windows of a text. The tokens that are left at the end of the text are dropped."""
+
+    def __init__(self, ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> None:
+        """Cut `ids`, the tokens of the text for the model `owner`. Raises InputError if the tokens are too few."""
+        if size < SMALLEST:
+            raise InputError(f"A window of {size} tokens is too small.", hint=f"The smallest is {SMALLEST}.")
+        if len(ids) < 2 * size:
+            raise InputError(
+                f"The text is too short: it has {len(ids):,} tokens for {owner}, and two windows of {size:,} "
+                f"need {2 * size:,}.",
+                hint="Use a longer text or a smaller window.",
+            )
+        self._ids = ids
+        self._size = size
+        self._bos = bos
+
+    def __len__(self) -> int:
+        return len(self._ids) // self._size
+
+    def __getitem__(self, index: int) -> Window:
+        tokens = tuple(self._ids[index * self._size : (index + 1) * self._size])
+        start = self._size // 2
+        first = tokens[0] if self._bos is None else self._bos
+        return Window(
+            ids=(first, *tokens[1:-1]), start=start, targets=np.array(tokens[start + 1 :], dtype=np.int64)
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of the whole text, without the BOS token."""
+        return len(self._ids) - (self._bos is not None and self._ids[0] == self._bos)
+
+    @property
+    def positions(self) -> int:
+        """Number of scored positions in each window."""
+        return self._size - 1 - self._size // 2
+
+
+T = TypeVar("T")
+
+Take: TypeAlias = Callable[[LogitsBlock, slice], T]
+"""A function that gets a block, valid only during the call, and a slice with the scored positions of the block's rows."""
+
+
+class DistributionReader:
+    """Reads the distributions of one engine. All methods raise ParagoneError."""
+
+    def __init__(self, handle: EngineHandle) -> None:
+        self._handle = handle
+        self._name = handle.definition.name
+        self._width = 0
+        self._stopped = asyncio.Event()
+        self._reads = False
+        """Whether the engine computes for this reader now, instead of for a run."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the open engine reports distributions over the whole vocabulary."""
+        return self._handle.capabilities.distributions
+
+    async def vocabulary(self) -> Vocabulary:
+        """Wait until the engine is open, and return the engine's vocabulary."""
+        handle = self._handle
+        await handle.opened()
+        handle.require_open()
+        if not (handle.capabilities.distributions or handle.capabilities.top_tokens):
+            raise InputError(
+                f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
+                "the positions of a given text, so its fidelity cannot be measured.",
+                hint="Use an engine that computes on this machine.",
+            )
+        with self._errors() as engine:
+            vocabulary = await engine.vocabulary()
+        self._width = vocabulary.size
+        return vocabulary
+
+    async def windows(self, text: str, size: int) -> Windows:
+        """Return the windows of a text in the engine's tokens."""
+        with self._errors() as engine:
+            bos = (await engine.tokenize(TokenizeRequest(text=""))).ids
+            ids = (await engine.tokenize(TokenizeRequest(text=text))).ids
+        return Windows(ids, size, bos=bos[0] if bos else None, owner=self._name)
+
+    async def read(self, window: Window, take: Take[T], *, batch: int | None = None) -> list[T] | None:
+        """Call `take` in a thread for each block of a window's rows, and return the results.
+
+        `batch` is the largest number of tokens to compute at once. Returns None after `stop`.
+        """
+        if self._stopped.is_set():
+            return None
+        request = DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
+        taken: list[T] = []
+        rows = 0
+        async with self._turn() as engine, contextlib.aclosing(engine.distributions(request)) as blocks:
+            async for block in blocks:
+                part = slice(rows, rows + block.rows)
+                if block.start != window.start + rows or block.vocab_size != self._width:
+                    raise EngineError(f"{self._name} returned distributions of an unexpected shape.")
+                taken.append(await asyncio.to_thread(take, block, part))
+                rows += block.rows
+        if self._stopped.is_set():
+            return None
+        self._check_count(rows, window)
+        return taken
+
+    async def read_top(self, window: Window, top: int) -> list[tuple[Alternative, ...]] | None:
+        """Return the likeliest tokens at each scored position of a window; None after `stop`."""
+        if self._stopped.is_set():
+            return None
+        request = TopTokensRequest(ids=window.ids, start=window.start, top=top)
+        async with self._turn() as engine, contextlib.aclosing(engine.top_tokens(request)) as positions:
+            found = [tokens async for tokens in positions]
+        if self._stopped.is_set():
+            return None
+        self._check_count(len(found), window)
+        return found
+
+    async def stop(self) -> None:
+        """Stop reading the present window, and read no further windows. An engine that is being opened is closed."""
+        self._stopped.set()
+        if self._handle.is_opening:
+            await self._handle.close()
+        elif self._handle.engine is not None and self._reads:
+            await self._handle.engine.stop()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[OpenEngine]:
+        """Wait until no run uses the engine, and yield the engine, which is reserved during the context."""
+        async with self._handle.turn:
+            self._reads = True
+            try:
+                with self._errors() as engine:
+                    yield engine
+            finally:
+                self._reads = False
+
+    def _check_count(self, count: int, window: Window) -> None:
+        expected = len(window.targets)
+        if count != expected:
+            raise EngineError(f"{self._name} returned {count:,} of the {expected:,} positions of a window.")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[OpenEngine]:
+        """Yield the open engine. Any exception of the engine becomes a ParagoneError."""
+        engine = self._handle.require_open()
+        try:
+            yield engine
+        except EngineCrashed as error:
+            self._handle.mark_crashed(error)
+            raise
+        except Exception as error:
+            raise as_paragone_error(error, self._handle.definition.backend) from error
+
+
+WINDOW = 512
+"""Default size of a window in tokens."""
+
+NOISE_BATCH = 1
+"""Batch size with which the reference is measured against itself: one token at a time, as in an answer.
+
+With many other batch sizes, engines compute exactly the same numbers as with the configured size.
+"""
+
+_NOISE_EVERY, _NOISE_MOST = 16, 4
+"""The noise is measured in one of 16 windows, but in 4 windows at most.
+
+Computing one token at a time takes several times as long as computing a batch, on a GPU fifty times.
+"""
+
+
+class FidelityStep(NamedTuple):
+    """Progress of a measurement, before each step. A step measures one window with one engine."""
+
+    done: int
+    total: int
+    window: int
+    windows: int
+
+
+class Fidelity:
+    """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
+
+    def __init__(
+        self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
+    ) -> None:
+        self.reference = Measured(reference)
+        """The engine with which the candidates are compared."""
+        self.noise = Difference()
+        """How the reference differs from itself with another batch size."""
+        self.candidates = tuple(Candidate(engine) for engine in candidates)
+        """The engines that are compared with the reference, in the given order."""
+        self.window = window
+        """Size of a window in tokens."""
+        self.windows = 0
+        """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
+        self.text_bytes = len(text.encode())
+        """Bytes of the text in UTF-8."""
+        self.stopped = False
+        """Whether `stop` was called."""
+        self._text = text
+        engines = (self.reference, *self.candidates)
+        self._readers = {measured: DistributionReader(measured.engine) for measured in engines}
+
+    @property
+    def partial(self) -> bool:
+        """Whether results are missing."""
+        return self.stopped or any(measured.error is not None for measured in self._readers)
+
+    async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
+        """Open the engines, and measure window by window.
+
+        An error of one engine is kept with that engine; other engines continue. Raises ParagoneError if nothing can be
+        measured because of the reference.
+        """
+        for measured in self._readers:
+            measured.engine.open(physical_cores())  # engines compute one after the other
+        vocabulary = await self._vocabulary(self.reference)
+        if not self._readers[self.reference].is_full:
+            raise InputError(
+                f"{self.reference.name} reports the likeliest tokens only: the reference must report "
+                "distributions over its whole vocabulary.",
+                hint="Make it a candidate, with an engine that computes on this machine as the reference.",
+            )
+        windows = await self._windows(self.reference)
+        self.windows = len(windows)
+        able: dict[Candidate, Windows] = {}
+        for candidate in self.candidates:
+            own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
+            if own is not None:
+                able[candidate] = own
+        if able:
+            await self._measure(windows, vocabulary.size, able, on_step)
+
+    async def stop(self) -> None:
+        """End the measurement early. The results of the present window are dropped."""
+        self.stopped = True
+        await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
+
+    async def _vocabulary(self, measured: Measured) -> Vocabulary:
+        vocabulary = await self._readers[measured].vocabulary()
+        loaded = measured.engine.loaded
+        measured.size = loaded.size if loaded is not None else None
+        return vocabulary
+
+    async def _windows(self, measured: Measured) -> Windows:
+        windows = await self._readers[measured].windows(self._text, self.window)
+        measured.tokens = windows.tokens
+        return windows
+
+    async def _prepared(self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows) -> Windows:
+        """Return the text cut into windows of the candidate's tokens, and note what cannot be compared."""
+        same = await self._vocabulary(candidate) == vocabulary
+        full = self._readers[candidate].is_full
+        different = f"{candidate.name} and {self.reference.name} have different vocabularies"
+        if not full and not same:
+            raise InputError(f"{different}, and {candidate.name} reports no more than its likeliest tokens.")
+        if not full:
+            candidate.top = TopAgreement()
+            candidate.reason = (
+                f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
+                f"nor a KL divergence. Compared are the top {TOP}."
+            )
+        if same:
+            candidate.tokens = windows.tokens
+            return windows
+        candidate.reason = (
+            f"{different}, so there is no KL divergence between them. Compare their bits per byte."
+        )
+        return await self._windows(candidate)
+
+    async def _measure(
+        self,
+        windows: Windows,
+        width: int,
+        prepared: Mapping[Candidate, Windows],
+        on_step: Callable[[FidelityStep], None],
+    ) -> None:
+        kept = np.empty((windows.positions, width), np.float32)
+        noisy = noise_windows(len(windows))
+        count = max(map(len, (windows, *prepared.values())))
+        total = len(windows) + len(noisy) + sum(map(len, prepared.values()))
+        done = 0
+
+        def step(number: int) -> None:
+            nonlocal done
+            on_step(FidelityStep(done, total, number + 1, count))
+            done += 1
+
+        for number in range(count):
+            if number < len(windows):
+                step(number)
+                await self._measure_reference(windows[number], kept)
+            if number in noisy and not self._over(prepared):
+                step(number)
+                await self._measure_noise(windows[number], kept)
+            for candidate, own in prepared.items():
+                if self._over(prepared):
+                    return
+                if candidate.error is None and number < len(own):
+                    step(number)
+                    await self._measure_candidate(candidate, own[number], kept)
+            if self._over(prepared):
+                return
+
+    def _over(self, candidates: Iterable[Candidate]) -> bool:
+        """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
+        all_failed = all(candidate.error is not None for candidate in candidates)
+        return self.stopped or self.reference.error is not None or all_failed
+
+    async def _measure_reference(self, window: Window, kept: Rows) -> None:
+        """Measure a window of the reference, and keep the rows of the window."""
+
+        def keep(block: LogitsBlock, part: slice) -> Values:
+            kept[part] = log_probabilities(block)
+            return losses(kept[part], window.targets[part])
+
+        if found := await self._read(self.reference, window, keep):
+            self.reference.add(np.concatenate(found))
+
+    async def _measure_noise(self, window: Window, kept: Rows) -> None:
+        """Compare the kept rows of the reference with the reference's rows at the batch size `NOISE_BATCH`."""
+        if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
+            self.noise.add(joined(found))
+
+    async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
+        """Measure a window of a candidate, and compare the rows with the reference's if both have the same tokens."""
+        if candidate.top is not None:
+            tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
+            if tokens is not None:
+                candidate.top.add(await asyncio.to_thread(top_of, kept), tokens)
+        elif candidate.reason:
+
+            def loss(block: LogitsBlock, part: slice) -> Values:
+                return losses(log_probabilities(block), window.targets[part])
+
+            if lost := await self._read(candidate, window, loss):
+                candidate.add(np.concatenate(lost))
+        elif found := await self._read(candidate, window, _comparing(window, kept)):
+            scores = joined(found)
+            candidate.add(scores.loss)
+            candidate.difference.add(scores)
+
+    async def _read(
+        self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
+    ) -> list[T] | None:
+        """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
+        return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
+
+    async def _attempt(self, measured: Measured, work: Awaitable[T]) -> T | None:
+        """Await `work` with an engine, and return the result; None after an error, which is kept with the engine."""
+        try:
+            return await work
+        except ParagoneError as error:
+            measured.error = error
+            return None
+
+
+def _comparing(window: Window, kept: Rows) -> Take[Scores]:
+    """Return the function that compares a block with the reference's rows of the same window."""
+
+    def compare(block: LogitsBlock, part: slice) -> Scores:
+        return compared(kept[part], log_probabilities(block), window.targets[part])
+
+    return compare
+
+
+def noise_windows(count: int) -> frozenset[int]:
+    """Return the numbers of the windows in which the noise is measured, spread over the text."""
+    wanted = min(max(count // _NOISE_EVERY, 1), _NOISE_MOST)
+    return frozenset(number * count // wanted for number in range(wanted))

@@ -1,0 +1,436 @@
+"""The results of engines over a text: values at each scored position, and the figures that follow from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from paragone import Alternative, EngineError, Json, LogitsBlock, ParagoneError
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.statistics import LEVEL, Estimate, Interval, Values, holm, np, t_interval, t_test
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+Rows: TypeAlias = "NDArray[np.float32]"
+"""Log-probabilities: one row for each position, one column for each token of the vocabulary."""
+
+Targets: TypeAlias = "NDArray[np.int64]"
+"""The token that really follows, for each position."""
+
+
+class Scores(NamedTuple):
+    """Figures of a candidate's distributions q beside the reference's p, at each position."""
+
+    loss: NDArray[np.float64]
+    """Log-loss −ln q of the token that really follows, in nats."""
+    kld: NDArray[np.float64]
+    """KL divergence Σ p·(ln p − ln q), in nats."""
+    delta_p: NDArray[np.float64]
+    """The probability under q minus that under p, of the token that really follows."""
+    same_top: NDArray[np.bool_]
+    """Whether both distributions have the same likeliest token."""
+
+
+def log_probabilities(block: LogitsBlock) -> Rows:
+    """Return the logarithm of the softmax of each row, in new memory.
+
+    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself. Raises
+    EngineError if a logit is not a finite number.
+    """
+    logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
+    with np.errstate(invalid="ignore"):  # numbers that are not finite are an error below
+        rows: Rows = logits - logits.max(axis=1, keepdims=True)
+        rows -= np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    if not np.isfinite(rows).all():
+        raise EngineError(
+            "The engine computed logits that are not finite numbers.",
+            hint="The model's file may be damaged, or the quantization too coarse.",
+        )
+    return rows
+
+
+def losses(rows: Rows, targets: Targets) -> NDArray[np.float64]:
+    """Return the log-loss −ln p of the token that really follows, at each position, in nats."""
+    return -rows[np.arange(len(targets)), targets].astype(np.float64)
+
+
+def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
+    """Compare two models' log-probabilities at the same positions."""
+    terms = np.exp(reference)
+    terms *= reference - candidate
+    # A KL divergence is never negative, but the rounded sum can be.
+    kld = np.maximum(terms.sum(axis=1, dtype=np.float64), 0)
+    loss = losses(candidate, targets)
+    delta_p = np.exp(-loss) - np.exp(-losses(reference, targets))
+    return Scores(loss, kld, delta_p, reference.argmax(axis=1) == candidate.argmax(axis=1))
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """Join the scores of consecutive positions."""
+    return Scores(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+FEWEST_WINDOWS = 4
+"""Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
+
+_FEWEST_POSITIONS = 100
+"""Number of positions below which percentiles are unknown."""
+
+DECADES = range(-6, 2)
+"""Exponents of the powers of ten, in nats, between which `shares` counts positions."""
+
+_PER_DECADE = 6
+
+
+def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the values of windows as one array, with a row for each window."""
+    return np.stack(windows) if windows else np.empty((0, 0))
+
+
+def mean(values: NDArray[Any]) -> Estimate | None:
+    """Return the mean of numbers, or the share of true values. None without values."""
+    if not values.size:
+        return None
+    windows = values.mean(axis=1)
+    count = len(windows)
+    error = float(windows.std(ddof=1)) / math.sqrt(count) if count >= FEWEST_WINDOWS else None
+    return Estimate(float(windows.mean()), error)
+
+
+def perplexity(losses: Values) -> Estimate | None:
+    """Return the perplexity e^mean of log-losses in nats. Its uncertainty is e^mean times the uncertainty of the mean."""
+    loss = mean(losses)
+    if loss is None:
+        return None
+    value = math.exp(loss.value)
+    return Estimate(value, loss.scaled(value).error)
+
+
+def root_mean_square(values: Values) -> Estimate | None:
+    """Return √E[x²]. The uncertainty of √E[x²] is the uncertainty of E[x²] divided by 2·√E[x²]."""
+    squares = mean(values**2)
+    if squares is None:
+        return None
+    root = math.sqrt(squares.value)
+    return Estimate(root, squares.scaled(1 / (2 * root)).error if root else squares.error)
+
+
+def percentile(values: Values, fraction: float) -> float | None:
+    """Return a percentile by linear interpolation at fraction·(n − 1). None for fewer than 100 values."""
+    return float(np.quantile(values, fraction)) if values.size >= _FEWEST_POSITIONS else None
+
+
+def shares(kld: Values) -> list[float]:
+    """Return the share of KL divergences in each sixth of a decade. Values outside of `DECADES` count at the nearest end."""
+    first, last = DECADES[0], DECADES[-1]
+    edges = np.linspace(first, last, (last - first) * _PER_DECADE + 1)
+    logarithms = np.log10(np.clip(kld, 10.0**first, 10.0**last))
+    counts, _ = np.histogram(logarithms, edges)
+    return [float(count) / max(kld.size, 1) for count in counts]
+
+
+def ratio_error(many: Values, few: Values) -> float | None:
+    """Return the relative standard error of mean(`many`) / mean(`few`). Both means are positive.
+
+    The error is s·√(1/n + 1/m), as in Student's two-sample t-test. The mean of each window is divided by the mean of its
+    group; s² is the pooled variance of these ratios, n and m are the numbers of windows. The formula assumes that `many`
+    and `few` vary by the same share from window to window, so that `few` may be a single window, from which no variance
+    can be estimated.
+    """
+    if len(many) < FEWEST_WINDOWS:
+        return None
+    relative = [values.mean(axis=1) / values.mean() for values in (many, few)]
+    variance = sum(float(((part - 1) ** 2).sum()) for part in relative) / (len(many) + len(few) - 2)
+    return math.sqrt(variance * (1 / len(many) + 1 / len(few)))
+
+
+TOP = 10
+"""Number of tokens that are compared at each position."""
+
+Tops: TypeAlias = "NDArray[np.int64]"
+"""The ids of the likeliest tokens, the likeliest first: one row for each position."""
+
+
+def top_of(rows: Rows) -> Tops:
+    """Return the likeliest tokens of each row."""
+    count = min(TOP, rows.shape[1])
+    found = np.argpartition(rows, -count, axis=1)[:, -count:]
+    order = np.argsort(-np.take_along_axis(rows, found, axis=1), axis=1)
+    return np.take_along_axis(found, order, axis=1)
+
+
+class TopAgreement:
+    """How a candidate's likeliest tokens agree with the reference's, at all scored positions."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        """Number of windows that were compared."""
+        self._same: list[NDArray[np.bool_]] = []
+        self._common: list[NDArray[np.float64]] = []
+
+    def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
+        """Add a window's scored positions."""
+        pairs = [
+            (expected, [token.id for token in found])
+            for expected, found in zip(reference.tolist(), candidate, strict=True)
+        ]
+        self._same.append(np.array([ids[:1] == expected[:1] for expected, ids in pairs]))
+        self._common.append(
+            np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs])
+        )
+        self.windows += 1
+
+    @property
+    def same_top(self) -> Estimate | None:
+        """Share of the positions at which the likeliest token is the same."""
+        return mean(stacked(self._same))
+
+    @property
+    def common(self) -> Estimate | None:
+        """Mean share of the reference's likeliest tokens that are among the candidate's."""
+        return mean(stacked(self._common))
+
+
+class Measured:
+    """An engine and the engine's log-losses on the text."""
+
+    def __init__(self, engine: EngineHandle) -> None:
+        self.engine = engine
+        self.name = engine.definition.name
+        """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
+        self.size: int | None = None
+        """Bytes of the model's weights; None if unknown."""
+        self.tokens = 0
+        """Number of tokens of the whole text in this engine's vocabulary."""
+        self.windows = 0
+        """Number of windows that were measured."""
+        self.error: ParagoneError | None = None
+        """Why the measurement of this engine ended early."""
+        self._losses: list[Values] = []
+
+    def add(self, losses: Values) -> None:
+        """Add the log-losses of a window's scored positions, in nats."""
+        self._losses.append(losses)
+        self.windows += 1
+
+    @property
+    def losses(self) -> Values:
+        """The log-losses of all scored positions, in the order of the text."""
+        return stacked(self._losses)
+
+    @property
+    def perplexity(self) -> Estimate | None:
+        """The perplexity; None if no window was measured."""
+        return perplexity(self.losses)
+
+    def bits_per_byte(self, size: int) -> Estimate | None:
+        """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
+
+        That is the mean log-loss of the scored tokens times the number of tokens per byte. This figure is comparable
+        between vocabularies. None if no window was measured.
+        """
+        loss = mean(self.losses)
+        return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
+
+
+class Difference:
+    """The differences between an engine's distributions and the reference's, at all scored positions."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        """Number of windows that were compared."""
+        self._scores: list[Scores] = []
+
+    def add(self, scores: Scores) -> None:
+        """Add a window's scored positions."""
+        self._scores.append(scores)
+        self.windows += 1
+
+    @property
+    def kld(self) -> Values:
+        """The KL divergences in nats."""
+        return stacked([scores.kld for scores in self._scores])
+
+    @property
+    def delta_p(self) -> Values:
+        """The differences in the probability of the token that really follows."""
+        return stacked([scores.delta_p for scores in self._scores])
+
+    @property
+    def same_top(self) -> NDArray[Any]:
+        """Whether both distributions have the same likeliest token."""
+        return stacked([scores.same_top for scores in self._scores])
+
+
+class Candidate(Measured):
+    """An engine that is compared with the reference."""
+
+    def __init__(self, engine: EngineHandle) -> None:
+        super().__init__(engine)
+        self.difference = Difference()
+        self.top: TopAgreement | None = None
+        """Agreement over the likeliest tokens, if the engine reports no more than these."""
+        self.reason = ""
+        """A sentence that says why the candidate is not compared over the whole vocabulary; empty if it is compared."""
+
+
+_FEWEST = 11
+"""Number of values below which llama-perplexity gives the uncertainty of a mean as 0."""
+
+
+def mean_error(values: NDArray[Any]) -> float:
+    """Return the error of a mean, √((E[x²] − E[x]²)/(n − 1)), which for a share is √(p·(1 − p)/(n − 1)).
+
+    For the differences of two models' log-losses, this is the error of ln(PPL ratio), √(σq² + σp² − 2·c) with the covariance c.
+    """
+    return float(values.std()) / math.sqrt(values.size - 1) if values.size >= _FEWEST else 0.0
+
+
+def perplexity_error(losses: Values) -> float:
+    """Return the error of a perplexity, PPL·σ, where σ is the error of the mean log-loss."""
+    return math.exp(float(losses.mean())) * mean_error(losses)
+
+
+def root_mean_square_error(values: Values) -> float:
+    """Return the error of a root mean square, σ(x²)/(2·√E[x²]), where σ(x²) is the error of E[x²]."""
+    squares = values**2
+    root = math.sqrt(float(squares.mean()))
+    return mean_error(squares) / (2 * root) if root else 0.0
+
+
+def difference_errors(difference: Difference) -> dict[str, Json]:
+    """Return the errors of a difference's figures, by name in JSON; None for each if no window was compared."""
+    if not difference.windows:
+        return dict.fromkeys(("mean_kld", "mean_dp", "rms_dp", "top1_agreement"))
+    return {
+        "mean_kld": mean_error(difference.kld),
+        "mean_dp": mean_error(difference.delta_p),
+        "rms_dp": root_mean_square_error(difference.delta_p),
+        "top1_agreement": mean_error(difference.same_top),
+    }
+
+
+PARTS = 4
+"""Number of parts into which the scored positions are divided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthPart:
+    """A range of depths of the scored positions.
+
+    Attributes:
+        first: The smallest depth in tokens.
+        last: The largest depth in tokens.
+        kld: The mean KL divergence in nats.
+    """
+
+    first: int
+    last: int
+    kld: Estimate
+
+    @property
+    def _tokens(self) -> str:
+        """The range of depths in tokens, for a sentence."""
+        return f"{self.first:,} to {self.last:,}" if self.last > self.first else f"{self.first:,}"
+
+    @property
+    def title(self) -> str:
+        """The range of depths in tokens, for a table."""
+        return self._tokens.replace(" to ", "–")
+
+    @property
+    def text(self) -> str:
+        """The divergence and the range of depths, for a sentence."""
+        return f"{self.kld.value:.3g} after {self._tokens}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """The divergence of a candidate by depth.
+
+    Attributes:
+        parts: The ranges of depths, the shallowest first; empty without measurements.
+        growth: The divergence of the last part minus that of the first part, as a mean over the windows; None with too few
+            windows.
+        interval: The 95% interval of the growth.
+        adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
+    """
+
+    parts: tuple[DepthPart, ...] = ()
+    growth: Estimate | None = None
+    interval: Interval | None = None
+    adjusted_p: float | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether the divergence is shown to grow with the depth."""
+        return (
+            self.growth is not None
+            and self.growth.value > 0
+            and self.adjusted_p is not None
+            and self.adjusted_p < LEVEL
+        )
+
+    @property
+    def sentence(self) -> str:
+        """A clause about the growth; empty if no growth is shown."""
+        if not self.grows:
+            return ""
+        first, last = self.parts[0].text, self.parts[-1].text
+        return f"the KLD grows with the depth in the context, from {first} tokens to {last}."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the parts and the growth."""
+        return {
+            "parts": [
+                {
+                    "first": part.first,
+                    "last": part.last,
+                    "mean_kld": part.kld.value,
+                    "mean_kld_se": part.kld.error,
+                }
+                for part in self.parts
+            ],
+            "growth": None if self.growth is None else self.growth.value,
+            "interval": None if self.interval is None else self.interval.to_json(),
+            "adjusted_p": self.adjusted_p,
+            "grows": self.grows,
+        }
+
+
+def depths(klds: Sequence[Values], window: int) -> tuple[Depth, ...]:
+    """Return the divergence of each candidate by depth, from the KL divergences. `window` is the size of a window."""
+    found = [_depth(kld, window) for kld in klds]
+    tested = [index for index, depth in enumerate(found) if depth.adjusted_p is not None]
+    adjusted = dict(zip(tested, holm([found[index].adjusted_p or 0.0 for index in tested]), strict=True))
+    return tuple(
+        dataclasses.replace(depth, adjusted_p=adjusted.get(index)) for index, depth in enumerate(found)
+    )
+
+
+def _depth(kld: Values, window: int) -> Depth:
+    """Return the divergence by depth, with the p-value before any correction."""
+    if not kld.size or kld.shape[1] < PARTS:
+        return Depth()
+    columns = np.array_split(np.arange(kld.shape[1]), PARTS)
+    before = window // 2 + 1  # tokens that precede the first scored position
+    parts = []
+    for part in columns:
+        estimate = mean(kld[:, part])
+        assert estimate is not None  # there are values
+        parts.append(DepthPart(first=before + int(part[0]), last=before + int(part[-1]), kld=estimate))
+    growths = kld[:, columns[-1]].mean(axis=1) - kld[:, columns[0]].mean(axis=1)
+    growth = mean(growths[:, None])
+    if growth is None or growth.error is None:
+        return Depth(parts=tuple(parts))
+    return Depth(
+        parts=tuple(parts),
+        growth=growth,
+        interval=t_interval(growth.value, growth.error, len(growths)),
+        adjusted_p=t_test(growths),
+    )

@@ -1,0 +1,429 @@
+"""Verdicts on candidates, in sentences and as JSON, of new and of saved measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from paragone import Json
+from paragone.json_values import number_at, objects_at
+from paragone.texts import counted
+from paragone.wire import to_json
+from paragone_workbench.engines.definitions import split_options
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.measure.fidelity import NOISE_BATCH, Fidelity
+from paragone_workbench.measure.fidelity_results import (
+    FEWEST_WINDOWS,
+    TOP,
+    Candidate,
+    Depth,
+    Difference,
+    Measured,
+    TopAgreement,
+    depths,
+    difference_errors,
+    mean,
+    mean_error,
+    percentile,
+    perplexity_error,
+    ratio_error,
+    root_mean_square,
+)
+from paragone_workbench.measure.fit import is_same_file
+from paragone_workbench.statistics import (
+    LEVEL,
+    Estimate,
+    Interval,
+    Values,
+    holm,
+    number,
+    rounded_up,
+    smallest_shown,
+    t_interval,
+    t_test,
+    values_needed,
+)
+from paragone_workbench.store.experiment_records import Measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KldPair:
+    """A comparison of the KL divergences of two candidates.
+
+    Attributes:
+        a: The name of the first candidate.
+        b: The name of the second candidate.
+        windows: Number of windows over which both were measured.
+        difference: The mean KLD of `b` minus that of `a`, in nats.
+        interval: The 95% interval of the difference, by Student's t over the windows' differences.
+        adjusted_p: The p-value of the t-test over the windows, after Holm's correction for all pairs.
+        windows_needed: Total number of windows that show the difference with a probability of 80% if the difference
+            stays the same; None if the difference is shown, or if the number is above a million.
+        smallest_shown: The smallest difference that these windows show with a probability of 80%, in nats.
+    """
+
+    a: str
+    b: str
+    windows: int
+    difference: float
+    interval: Interval
+    adjusted_p: float
+    windows_needed: int | None
+    smallest_shown: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether the data show a difference."""
+        return self.adjusted_p < LEVEL
+
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+        interval = f"95% interval {self.interval.low:+.2g} to {self.interval.high:+.2g}".replace("-", "−")
+        if self.shown:
+            closer, other = (self.a, self.b) if self.difference > 0 else (self.b, self.a)
+            if self.difference < 0:
+                low, high = -self.interval.high, -self.interval.low
+                interval = f"95% interval {low:+.2g} to {high:+.2g}".replace("-", "−")
+            return f"{closer} is closer than {other}: by {abs(self.difference):.2g} nats ({interval})."
+        start = f"Whether {self.a} or {self.b} is closer is open ({interval}; {self.smallest_shown:.2g} nats would be shown)."
+        if self.windows_needed is None:
+            return f"{start} More text hardly settles this."
+        more = rounded_up(max(1, self.windows_needed - self.windows))
+        return f"{start} About {counted(more, 'more window')} would settle this."
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields, and the values that are computed from the fields."""
+        return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
+
+
+def kld_pairs(candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
+    """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
+    found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
+    adjusted = holm([pair.adjusted_p for pair in found])
+    return tuple(
+        _with_need(dataclasses.replace(pair, adjusted_p=p)) for pair, p in zip(found, adjusted, strict=True)
+    )
+
+
+def _pair(a: Candidate, b: Candidate) -> KldPair | None:
+    """Compare two candidates, with the p-value before any correction.
+
+    None if the candidates have too few windows in common, or do not differ in any of these windows.
+    """
+    count = min(a.difference.windows, b.difference.windows)
+    if count < FEWEST_WINDOWS:
+        return None
+    differences = b.difference.kld[:count].mean(axis=1) - a.difference.kld[:count].mean(axis=1)
+    if not differences.any():
+        return None
+    difference, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    return KldPair(
+        a=a.name,
+        b=b.name,
+        windows=count,
+        difference=difference,
+        interval=t_interval(difference, deviation / math.sqrt(count), count),
+        adjusted_p=t_test(differences),
+        windows_needed=values_needed(deviation**2, abs(difference)),
+        smallest_shown=smallest_shown(deviation**2, count),
+    )
+
+
+def _with_need(pair: KldPair) -> KldPair:
+    return dataclasses.replace(pair, windows_needed=None) if pair.shown else pair
+
+
+def neighbours(pairs: Sequence[KldPair], candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
+    """Return the pairs of candidates that are neighbours in the order of the mean KLD.
+
+    If neighbours differ, candidates that are further apart in this order differ too.
+    """
+    means = {
+        candidate.name: float(candidate.difference.kld.mean())
+        for candidate in candidates
+        if candidate.difference.windows
+    }
+    order = sorted(means, key=lambda name: means[name])
+    ranks = {name: rank for rank, name in enumerate(order)}
+    found = [pair for pair in pairs if abs(ranks[pair.a] - ranks[pair.b]) == 1]
+    return tuple(sorted(found, key=lambda pair: min(ranks[pair.a], ranks[pair.b])))
+
+
+SCALE = {"tiny": 0.01, "small": 0.05, "noticeable": 0.2, "large": 0.5, "another model": math.inf}
+"""The bands of the scale by their names, each with its upper limit in nats, the best first."""
+
+
+def band_of(kld: float) -> str:
+    """Return the name of the band of a mean KL divergence in nats."""
+    return next(name for name, limit in SCALE.items() if kld < limit)
+
+
+def kld_text(kld: Estimate) -> str:
+    """Return a mean KL divergence with the name of its band, such as `0.250 ± 0.012 (large)`."""
+    return f"{number(kld)} ({band_of(kld.value)})"
+
+
+def scale_text() -> str:
+    """Return the whole scale in one line."""
+    *bands, last = SCALE
+    return f"{', '.join(f'{name} below {SCALE[name]:g}' for name in bands)}, else {last}"
+
+
+CLEAR = 3
+"""A KL divergence is above the noise floor if ln(KLD / noise floor) is more than this number of standard errors.
+
+An engine at the noise floor is found above the noise floor in 3% of the measurements with 4 windows, the fewest for
+which there is a standard error, and in 0.2% of the measurements with 100 windows (Student's t).
+"""
+
+
+def verdict(candidate: Candidate, fidelity: Fidelity) -> str:
+    """Return the verdict on a candidate as a sentence; empty if nothing was measured."""
+    reference = fidelity.reference
+    if candidate.top is not None:
+        return _top_verdict(candidate, candidate.top, reference)
+    if candidate.reason:
+        candidate_bits, reference_bits = (
+            measured.bits_per_byte(fidelity.text_bytes) for measured in (candidate, reference)
+        )
+        if candidate_bits is None or reference_bits is None:
+            return ""
+        return f"{candidate.name}: {number(candidate_bits)} bits per byte, {reference.name} {number(reference_bits)}."
+    kld, same = mean(candidate.difference.kld), mean(candidate.difference.same_top)
+    if kld is None or same is None:
+        return ""
+    return (
+        f"{candidate.name}: mean KLD {kld_text(kld)}{_beside_noise(kld, candidate, fidelity)}; "
+        f"picks another top token at {1 - same.value:.1%} of the positions."
+    )
+
+
+def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
+    """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; else empty.
+
+    The warning names the options in which the two definitions differ, since at least one option was not applied.
+    """
+    if not candidate.difference.windows or candidate.difference.kld.any():
+        return ""
+    first, second = fidelity.reference.engine, candidate.engine
+    found = f"{candidate.name} does not differ from {fidelity.reference.name} at any position"
+    if not first.definition.has_model_of(second.definition):
+        return (
+            f"{found}, although the models have different names. The files may hold the same weights: check that the "
+            "quantization was done."
+        )
+    one, other = _load_options(first), _load_options(second)
+    names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+    if not names:
+        return f"{found}: both are the same model with the same options, so nothing was compared."
+    return f"{found}, although {' and '.join(names)} differ. Check that the engine applies them."
+
+
+def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
+    """Return a sentence for each candidate whose mean KL divergence is above a limit, or unknown."""
+    found: list[str] = []
+    for candidate in fidelity.candidates:
+        kld = mean(candidate.difference.kld)
+        if kld is None:
+            found.append(f"{candidate.name}: the mean KLD is unknown, so the limit {limit:g} is not met.")
+        elif kld.value > limit:
+            found.append(f"{candidate.name}: the mean KLD {number(kld)} is above the limit {limit:g}.")
+    return tuple(found)
+
+
+def _load_options(engine: EngineHandle) -> dict[str, Json]:
+    """Return the load options that an engine was opened with."""
+    assert engine.backend is not None
+    return split_options(engine.definition, engine.backend)[0]
+
+
+def _top_verdict(candidate: Candidate, top: TopAgreement, reference: Measured) -> str:
+    same, common = top.same_top, top.common
+    if same is None or common is None:
+        return ""
+    return (
+        f"{candidate.name}: picks the top token of {reference.name} at {same.value:.1%} of the positions, and "
+        f"{common.value:.1%} of the reference's top {TOP} are among the candidate's."
+    )
+
+
+def _beside_noise(kld: Estimate, candidate: Candidate, fidelity: Fidelity) -> str:
+    noise, name = mean(fidelity.noise.kld), fidelity.reference.name
+    if noise is None:
+        return ""
+    if not noise.value:
+        return f", and {name} does not differ from itself"
+    floor, times = f"the noise floor of {name}", kld.value / noise.value
+    if times <= 1:
+        return f", within {floor} ({number(noise)})"
+    error = ratio_error(candidate.difference.kld, fidelity.noise.kld)
+    if error is None:
+        return f", where {floor} is {number(noise)} (it takes {FEWEST_WINDOWS} windows to tell the KLD from the noise)"
+    if math.log(times) <= CLEAR * error:
+        return f", within {floor} ({number(noise)})"
+    return f", {times:.{0 if times >= 10 else 1}f} × above {floor}"
+
+
+_KLD_PERCENTILES = (100, 99.9, 99, 95, 90, 50, 10, 5, 1, 0.1, 0)
+_DELTA_P_PERCENTILES = (100, 99.9, 99, 95, 90, 75, 50, 25, 10, 5, 1, 0.1, 0)
+
+_INDEPENDENT = "llama_perplexity_se"
+"""The name in JSON of the standard errors by llama-perplexity's formulas."""
+
+
+def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
+    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
+    return {
+        "window": fidelity.window,
+        "windows": fidelity.reference.windows,
+        "tokens_scored": int(fidelity.reference.losses.size),
+        "partial": fidelity.partial,
+        "reference": {
+            **_measured_json(fidelity.reference, fidelity),
+            _INDEPENDENT: _loss_errors(fidelity.reference),
+        },
+        "noise": {
+            "batch": NOISE_BATCH,
+            "windows": fidelity.noise.windows,
+            **_difference_json(fidelity.noise),
+            _INDEPENDENT: difference_errors(fidelity.noise),
+        },
+        "candidates": [
+            {**_candidate_json(candidate, fidelity), "by_depth": depth.to_json()}
+            for candidate, depth in zip(fidelity.candidates, depths_of(fidelity), strict=True)
+        ],
+        "pairs": [pair.to_json() for pair in kld_pairs(fidelity.candidates)],
+    }
+
+
+def depths_of(fidelity: Fidelity) -> tuple[Depth, ...]:
+    """Return the divergence of each candidate by the depth in the context."""
+    return depths([candidate.difference.kld for candidate in fidelity.candidates], fidelity.window)
+
+
+def _measured_json(measured: Measured, fidelity: Fidelity) -> dict[str, Json]:
+    return {
+        "engine": measured.name,
+        "size": measured.size,
+        "windows": measured.windows,
+        **_estimate_json("ppl", measured.perplexity),
+        **_estimate_json("bits_per_byte", measured.bits_per_byte(fidelity.text_bytes)),
+        "error": str(measured.error) if measured.error is not None else None,
+    }
+
+
+def _candidate_json(candidate: Candidate, fidelity: Fidelity) -> dict[str, Json]:
+    ratio = log_ratio(candidate, fidelity.reference)
+    kld = mean(candidate.difference.kld)
+    top = candidate.top
+    common, same = (None, None) if top is None else (top.common, top.same_top)
+    return {
+        **_measured_json(candidate, fidelity),
+        **_estimate_json("log_ppl_ratio", ratio),
+        **_difference_json(candidate.difference),
+        _INDEPENDENT: {
+            **_loss_errors(candidate),
+            "log_ppl_ratio": None if ratio is None else mean_error(_excess(candidate, fidelity.reference)),
+            **difference_errors(candidate.difference),
+        },
+        "band": None if kld is None else band_of(kld.value),
+        "warning": unchanged(candidate, fidelity) or None,
+        "top_k": None
+        if top is None
+        else {
+            "k": TOP,
+            "windows": top.windows,
+            **_estimate_json("common", common),
+            "top1_agreement": same and same.value,
+            "top1_se": same and same.error,
+        },
+        "reason": candidate.reason or None,
+    }
+
+
+def log_ratio(candidate: Candidate, reference: Measured) -> Estimate | None:
+    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have.
+
+    The result is the mean of the differences in log-loss, so a passage that is hard for both models adds nothing to the
+    uncertainty. None if the candidate has another vocabulary, or was not measured.
+    """
+    if candidate.reason or not candidate.windows:
+        return None
+    return mean(_excess(candidate, reference))
+
+
+def _excess(candidate: Candidate, reference: Measured) -> Values:
+    """Return by how much the candidate's log-losses exceed the reference's, over the windows that both have."""
+    return candidate.losses - reference.losses[: candidate.windows]
+
+
+def _loss_errors(measured: Measured) -> dict[str, Json]:
+    return {"ppl": perplexity_error(measured.losses) if measured.windows else None}
+
+
+def _difference_json(difference: Difference) -> dict[str, Json]:
+    kld, delta_p, same_top = difference.kld, difference.delta_p, mean(difference.same_top)
+    percentiles = _percentiles(kld, _KLD_PERCENTILES)
+    return {
+        **_estimate_json("mean_kld", mean(kld)),
+        "median_kld": percentiles["50"],
+        "p90_kld": percentiles["90"],
+        "p99_kld": percentiles["99"],
+        "max_kld": percentiles["100"],
+        "kld_percentiles": percentiles,
+        **_estimate_json("mean_dp", mean(delta_p)),
+        **_estimate_json("rms_dp", root_mean_square(delta_p)),
+        "dp_percentiles": _percentiles(delta_p, _DELTA_P_PERCENTILES),
+        "top1_agreement": same_top and same_top.value,
+        "top1_se": same_top and same_top.error,
+    }
+
+
+def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
+    return {name: estimate and estimate.value, f"{name}_se": estimate and estimate.error}
+
+
+def _percentiles(values: Values, wanted: tuple[float, ...]) -> dict[str, Json]:
+    """Return percentiles by percentage; None with fewer than 100 values."""
+    return {f"{percent:g}": percentile(values, percent / 100) for percent in wanted}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedFidelity:
+    """How far a model's distributions are from a reference's."""
+
+    kld: Estimate
+    """Mean KL divergence, in nats."""
+    same_top: float | None
+    """Share of the positions at which the likeliest token is the same; None if unknown."""
+    reference: str
+    """The name of the reference."""
+    created: float
+    """When the fidelity was measured, in seconds since 1970."""
+
+
+def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
+    """Return the first of `measurements`, newest first, in which the model was a candidate; None without one.
+
+    A measurement whose reference is the same model says nothing about the quantization, and is skipped.
+    """
+    for measurement in measurements:
+        reference = measurement.engines[0]
+        if reference.backend == backend and is_same_file(reference.model, model):
+            continue
+        for candidate in measurement.measured:
+            if candidate.backend == backend and is_same_file(candidate.model, model):
+                items = objects_at(measurement.data, "candidates")
+                item = next((item for item in items if item.get("engine") == candidate.name), None)
+                if (kld := number_at(item, "mean_kld")) is not None:
+                    return SavedFidelity(
+                        kld=Estimate(kld, number_at(item, "mean_kld_se")),
+                        same_top=number_at(item, "top1_agreement"),
+                        reference=reference.name,
+                        created=measurement.created,
+                    )
+    return None

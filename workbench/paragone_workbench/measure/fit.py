@@ -1,0 +1,504 @@
+"""The memory planner: how much memory an engine would take, whether that fits, and the largest context that fits."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+from pathlib import Path
+
+from paragone import (
+    Backend,
+    DeviceMemory,
+    EngineError,
+    InputError,
+    Json,
+    MemoryEstimate,
+    ModelInfo,
+    ModelLayout,
+    ParagoneError,
+)
+from paragone.options import describe
+from paragone_workbench.engines import questions
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home
+from paragone_workbench.machine import MARGIN
+from paragone_workbench.models import find_models
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)(B?)", re.IGNORECASE)
+_SMALLEST = 1 << 24
+"""Bytes below which a size is a mistake: the smallest models take more."""
+
+_LARGEST = 1 << 50
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the bytes of one or several sizes of GPUs, such as `24G,24G`. Raises InputError."""
+    if not all(map(str.strip, text.split(","))):
+        raise InputError(
+            f"--vram {text} has a comma without a size beside it.",
+            hint="Write for example 24G, or 24G,24G for two GPUs.",
+        )
+    sizes = tuple(map(parse_size, text.split(",")))
+    if min(sizes) < _SMALLEST:
+        raise InputError(
+            f"A GPU of --vram {text} is too small for any model.",
+            hint="Is the unit missing? Write for example 24G, 24GB or 512M.",
+        )
+    return sizes
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as `24G`, `24GiB` (both 24 × 2^30) or `24GB` (24 × 10^9). Raises InputError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise InputError(f"{text!r} is not a size.", hint="Write for example 24G, 24GB or 512M.")
+    number, unit, binary, byte = match.groups()
+    base = 1000 if byte and not binary else 1024
+    size = float(number) * float(base ** " KMGT".index(unit.upper() or " "))
+    if not 1 <= size <= _LARGEST:
+        raise InputError(f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M.")
+    return math.floor(size)
+
+
+DRIVER = 450 << 20
+"""Approximate number of bytes that a GPU's driver takes for a process."""
+
+KEPT_FREE = DRIVER + MARGIN
+"""Bytes of each GPU that plans leave free: the driver's share and the margin that llama.cpp keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """Which parts of a model are on GPUs."""
+
+    count: int
+    """Number of parts on GPUs, counted from the last."""
+    expert_layers: int = 0
+    """Number of parts, counted from the first, whose experts stay in main memory."""
+
+
+def whole(layout: ModelLayout) -> Division:
+    """Return the division with everything on GPUs."""
+    return Division(count=len(layout.parts))
+
+
+def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
+    """Return the division that puts as much as possible on the GPUs. `rooms` has the bytes for the model on each GPU.
+
+    An indivisible model is placed on GPUs as a whole, even if there is too little room.
+    """
+    choices = _choices(layout) if layout.splits else iter([whole(layout)])
+    found = whole(layout)
+    for found in choices:
+        memory = on_gpus(layout, found, rooms)
+        if all(gpu.needed <= room for gpu, room in zip(memory, rooms, strict=True)):
+            break
+    return found
+
+
+def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+    """Return the memory that the model takes on each GPU, with empty names of the GPUs."""
+    at = len(layout.parts) - division.count
+    parts = [
+        (part.weights - (part.experts if index < division.expert_layers else 0), part.kv_cache)
+        for index, part in enumerate(layout.parts)
+    ][at:]
+    gpus = list(_in_order(layout, parts, rooms) if layout.in_order else _in_proportion(len(parts), rooms))
+    # For a long prompt, a GPU copies experts from main memory, one layer at a time, and computes with the copies.
+    copied = max((part.experts for part in layout.parts[at : division.expert_layers]), default=0)
+    return [
+        DeviceMemory(
+            device="",
+            weights=sum(weights for (weights, _), used in zip(parts, gpus, strict=True) if used == gpu),
+            kv_cache=sum(cache for (_, cache), used in zip(parts, gpus, strict=True) if used == gpu),
+            compute=layout.compute + copied if gpu in gpus else 0,
+        )
+        for gpu in range(len(rooms))
+    ]
+
+
+def _choices(layout: ModelLayout) -> Iterator[Division]:
+    """Yield the divisions, from everything on GPUs to nothing on GPUs."""
+    count = len(layout.parts)
+    yield Division(count=count)
+    most = max((index + 1 for index, part in enumerate(layout.parts) if part.experts), default=0)
+    yield from (Division(count=count, expert_layers=layers) for layers in range(1, most + 1))
+    yield from (Division(count=fewer, expert_layers=most) for fewer in range(count - 1, -1, -1))
+
+
+def _in_proportion(count: int, rooms: Sequence[int]) -> Iterator[int]:
+    """Yield the GPU of each of `count` parts. llama.cpp counts the margin, which plans leave free, as free memory."""
+    free = [room + MARGIN for room in rooms]
+    ends = [end / sum(free) for end in accumulate(free)]
+    yield from (min(bisect_right(ends, index / count), len(rooms) - 1) for index in range(count))
+
+
+def _in_order(layout: ModelLayout, parts: Sequence[tuple[int, int]], rooms: Sequence[int]) -> Iterator[int]:
+    """Yield the GPU of each part. The last GPU gets everything that does not fit."""
+    gpu, left = 0, rooms[0] - layout.compute
+    for weights, cache in parts:
+        while weights + cache > left and gpu < len(rooms) - 1:
+            gpu += 1
+            left = rooms[gpu] - layout.compute
+        left -= weights + cache
+        yield gpu
+
+
+HYPOTHETICAL = "hypothetical GPU"
+"""The name of a GPU that this machine need not have. If there are several such GPUs, a number follows the name."""
+
+_MAIN = "CPU"
+"""The name of main memory in estimates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan(MemoryEstimate):
+    """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
+
+    Hypothetical GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical
+    GPUs, the model's output counts as a layer.
+    """
+
+    hypothetical: Division | None = None
+    """How the model is divided between hypothetical GPUs; None in a plan for this machine."""
+    offload: Division | None = None
+    """The best division between the machine's GPUs and main memory, if not all layers fit on the GPUs; else None."""
+
+    @property
+    def experts_option(self) -> str:
+        """The load option for the number of first layers whose experts stay in main memory; empty if unknown."""
+        return self.layout.experts_option if self.layout is not None else ""
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the model fits on every device; None if that is unknown."""
+        found = [device.fits for device in self.devices]
+        return False if False in found else None if None in found else True
+
+    @property
+    def fits_whole(self) -> bool:
+        """Whether the model fits, and is either wholly on GPUs or planned without a GPU."""
+        split = self.hypothetical is not None and self.hypothetical.expert_layers > 0
+        return bool(self.fits) and (len(self.devices) == 1 or (self.layers == self.gpu_layers and not split))
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether the model fits, but leaves less memory free than the margin that the schedule `auto` requires."""
+        return bool(self.fits) and any(
+            device.free is not None and device.free - device.needed < MARGIN for device in self.devices
+        )
+
+    @property
+    def needed(self) -> int:
+        """Bytes on all devices together."""
+        return sum(device.needed for device in self.devices)
+
+
+def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
+    """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
+
+    `division` is the division to use on hypothetical GPUs, whether or not the parts fit; by default the best division.
+    Raises EngineError if hypothetical GPUs are given and the estimate has no layout.
+    """
+    plan = MemoryPlan(**{field.name: getattr(found, field.name) for field in fields(MemoryEstimate)})
+    if not vram:
+        return replace(plan, offload=_offload(found))
+    if found.layout is None:
+        raise EngineError("The backend does not say how a model can be divided between devices.")
+    rooms = [max(0, size - KEPT_FREE) for size in vram]
+    division = division or best(found.layout, rooms)
+    main = next((device for device in found.devices if device.device == _MAIN), None)
+    return replace(
+        plan,
+        devices=(*_hypothetical(found.layout, division, rooms), _main(found.layout, division, main)),
+        layers=len(found.layout.parts),
+        gpu_layers=division.count,
+        hypothetical=division,
+    )
+
+
+def _offload(found: MemoryEstimate) -> Division | None:
+    """Return the best division between the GPUs of an estimate.
+
+    None if the whole model fits on the GPUs, or if it is unknown how the model can be divided.
+    """
+    gpus = [device for device in found.devices if device.device != _MAIN]
+    if found.layout is None or not found.layout.splits or all(gpu.fits is not False for gpu in gpus):
+        return None
+    return best(found.layout, [max(0, (gpu.free or 0) - KEPT_FREE) for gpu in gpus])
+
+
+def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+    numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
+    gpus = zip(on_gpus(layout, division, rooms), numbers, rooms, strict=True)
+    return [replace(gpu, device=f"{HYPOTHETICAL}{number}", free=room) for gpu, number, room in gpus]
+
+
+def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
+    """Return the memory that the model takes in main memory. `main` is the estimate without hypothetical GPUs."""
+    at = len(layout.parts) - division.count
+    rest = layout.parts[:at]
+    experts = sum(part.experts for part in layout.parts[at : division.expert_layers])
+    return DeviceMemory(
+        device=_MAIN,
+        weights=layout.main_weights + experts + sum(part.weights - part.shared for part in rest),
+        kv_cache=sum(part.kv_cache for part in rest),
+        compute=main.compute if main is not None and (rest or experts) else 0,
+        free=None if main is None else main.free,
+        total=None if main is None else main.total,
+    )
+
+
+def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
+    """Return the estimate with the weights multiplied by a factor."""
+
+    def times(size: int) -> int:
+        return round(size * factor)
+
+    layout = found.layout
+    if layout is not None:
+        parts = [
+            replace(part, weights=times(part.weights), shared=times(part.shared), experts=times(part.experts))
+            for part in layout.parts
+        ]
+        layout = replace(layout, parts=tuple(parts), main_weights=times(layout.main_weights))
+    devices = tuple(replace(device, weights=times(device.weights)) for device in found.devices)
+    return replace(found, devices=devices, layout=layout)
+
+
+_CONTEXT = 4096
+"""Context in tokens for engines that would choose their own context by the memory of this machine."""
+
+_STEP = 256
+"""Contexts are searched in multiples of this number of tokens."""
+
+
+class MemoryPlanner:
+    """Plans the memory of one engine, for this machine or for hypothetical GPUs with `vram` free bytes each.
+
+    For hypothetical GPUs, and with `comparable`, all engines without a configured context get the same: 4,096 tokens.
+    Free memory is read once, so that all plans assume the same free memory.
+    """
+
+    def __init__(
+        self,
+        definition: EngineDefinition,
+        backend: Backend,
+        *,
+        vram: Sequence[int] = (),
+        comparable: bool = False,
+    ) -> None:
+        if not backend.capabilities.estimate:
+            raise InputError(
+                f"{backend.title} cannot estimate the memory that a model needs.",
+                hint="Only engines that compute in paragone's own processes are estimated.",
+            )
+        self._definition = definition
+        self._backend = backend
+        self._vram = vram
+        self._comparable = comparable or bool(vram)
+        self._option = next(
+            (info.name for info in describe(backend.load_options) if info.fact == "context"), None
+        )
+        self._estimates: dict[int | None, MemoryEstimate] = {}
+        self._free: dict[str, int | None] = {}
+
+    async def plan(self, context: int | None = None) -> MemoryPlan:
+        """Plan with this context window, by default with the engine's own context. Raises ParagoneError."""
+        own = self._definition.options.get(self._option or "")
+        common = self._comparable and context is None and own is None and self._option is not None
+        found = await self._estimate(_CONTEXT if common else context)
+        trained = found.trained_context or _CONTEXT
+        if common and trained < _CONTEXT:
+            found = await self._estimate(trained)
+        return place(found, vram=self._vram)
+
+    async def rough(self, context: int, bits: float) -> tuple[int, MemoryPlan] | None:
+        """Return the approximate bytes of weights at `bits` bits per weight, and a plan for these weights.
+
+        None if these weights are not smaller than the model's, or if the backend does not report the number of weights.
+        """
+        found = await self._estimate(context)
+        size = round((found.parameters or 0) * bits / 8)
+        if not 0 < size < found.weights:
+            return None
+        return size, place(scaled(found, size / found.weights), vram=self._vram)
+
+    async def largest_context(self, plan: MemoryPlan) -> int | None:
+        """Return the largest context that fits, in steps of 256 tokens, up to the context of the model's training.
+
+        0 if no context fits, None if unknown. If `plan` has all layers on hypothetical GPUs, all layers stay there; else
+        as many layers as fit. Raises ParagoneError.
+        """
+        trained = plan.trained_context
+        kept = plan.hypothetical if plan.layers == plan.gpu_layers else None
+        # GPUs that are filled with layers limit no context: with a larger context, fewer layers are put there.
+        filled = plan.hypothetical is not None and kept is None
+        limits = [
+            device.device
+            for device in plan.devices
+            if device.free is not None and not (filled and device.device.startswith(HYPOTHETICAL))
+        ]
+        if trained is None or self._option is None or not limits:
+            return None
+
+        async def spare(context: int) -> int:
+            placed = place(await self._estimate(context), vram=self._vram, division=kept)
+            return min(
+                device.free - device.needed
+                for device in placed.devices
+                if device.free is not None and device.device in limits
+            )
+
+        return await _largest(spare, plan.context, trained)
+
+    async def _estimate(self, context: int | None) -> MemoryEstimate:
+        if context not in self._estimates:
+            options: dict[str, Json] = {}
+            if context is not None:
+                if self._option is None:
+                    raise InputError(f"{self._backend.title} has no option for the context window.")
+                options[self._option] = context
+            found = await questions.estimate(self._backend, self._definition, options)
+            for device in found.devices:
+                self._free.setdefault(device.device, device.free)
+            devices = tuple(replace(device, free=self._free[device.device]) for device in found.devices)
+            found = replace(found, devices=devices)
+            self._estimates[context] = self._estimates[found.context] = found
+        return self._estimates[context]
+
+
+async def _largest(spare: Callable[[int], Awaitable[int]], planned: int, most: int) -> int:
+    """Return the largest context of at most `most` tokens with which `spare` is not negative.
+
+    `spare` returns the bytes of memory left; those of `planned` are known. The free bytes fall almost linearly with the
+    context size, so two estimates usually locate the largest context that fits.
+    """
+    low, high = min(_STEP, most), most
+    if planned < most:
+        if await spare(planned) < 0:
+            low, high = min(_STEP, planned), planned
+        elif planned % _STEP == 0:
+            low = planned
+    left_most = await spare(high)
+    if left_most >= 0:
+        return high
+    left = await spare(low)
+    if left < 0:
+        return 0
+    slow = 0
+    while high - low > _STEP:
+        width = high - low
+        share = left / (left - left_most) if slow < 2 else 0.5
+        guess = max(low + _STEP, min(low + int(width * share) // _STEP * _STEP, high - 1))
+        now = await spare(guess)
+        if now >= 0:
+            low, left = guess, now
+        else:
+            high, left_most = guess, now
+        slow = 0 if high - low <= width / 2 else slow + 1
+    return low
+
+
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+"""The end of the name of one of several files of a model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """A quantization of a model, and the memory that the quantization would take."""
+
+    name: str
+    """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
+    model: ModelInfo | None
+    """The model on this machine; None for a quantization that is not here, whose plan is rough."""
+    size: int
+    """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
+    plan: MemoryPlan
+    """The memory that the quantization would take."""
+
+
+async def find_siblings(
+    definition: EngineDefinition, backend: Backend, folders: Sequence[str]
+) -> tuple[ModelInfo | None, list[ModelInfo]]:
+    """Return the engine's model, if this machine has the file, and the model's other quantizations, the largest first.
+
+    Models are searched in the usual places and beside the engine's model. Raises ParagoneError.
+    """
+    beside = Path(expand_home(definition.model)).absolute().parent
+    # Searching a folder that contains the home folder would take too long.
+    near = [str(beside)] if beside.is_dir() and not Path.home().is_relative_to(beside) else []
+    models = await find_models(backend, [*folders, *near]) or ()
+    own = next((model for model in models if is_same_file(model.model, definition.model)), None)
+    if own is None:
+        return None, []
+    siblings = [
+        model for model in models if model is not own and not model.problem and _is_sibling(own, model)
+    ]
+    return own, sorted(siblings, key=lambda model: -(model.size or 0))
+
+
+async def plan_siblings(
+    definition: EngineDefinition,
+    backend: Backend,
+    models: Sequence[ModelInfo],
+    context: int,
+    vram: Sequence[int],
+) -> list[Quantization]:
+    """Return a plan for each of these models, with the engine's options. Models that cannot be planned are left out."""
+    found = []
+    for model in models:
+        planner = MemoryPlanner(replace(definition, model=model.model), backend, vram=vram)
+        try:
+            plan = await planner.plan(context)
+        except ParagoneError:
+            continue
+        name, weights = model.quantization or model.name, sum(device.weights for device in plan.devices)
+        found.append(Quantization(name=name, model=model, size=model.size or weights, plan=plan))
+    return found
+
+
+async def rough_quantizations(
+    planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
+) -> list[Quantization]:
+    """Return rough plans for the backend's usual quantizations, except the ones named in `without`.
+
+    Only quantizations that are smaller than the model of `plan` are returned. The plans assume that KV
+    cache and computation take as much memory as with the model of `plan`.
+    """
+    found = []
+    for name, bits in backend.quantizations.items():
+        rough = None if name in without else await planner.rough(plan.context, bits)
+        if rough is not None:
+            found.append(Quantization(name=name, model=None, size=rough[0], plan=rough[1]))
+    return found
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Return whether two names of models mean the same file, or are equal."""
+    return one == other or Path(expand_home(one)).resolve() == Path(expand_home(other)).resolve()
+
+
+def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
+    """Return whether two models differ only in the quantization, by architecture, context and names."""
+    return (
+        one.architecture == other.architecture
+        and one.context == other.context
+        and bool(_names(one) & _names(other))
+    )
+
+
+def _names(model: ModelInfo) -> set[str]:
+    """Return the model's names without quantization, punctuation and case."""
+    path = Path(model.model)
+    stem = path.stem if path.suffix[1:].isalpha() else path.name
+    quantization = _plain(model.quantization or "")
+    names = (_plain(_PART.sub("", stem)), _plain(model.name))
+    return {name.replace(quantization, "") if quantization else name for name in names}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())

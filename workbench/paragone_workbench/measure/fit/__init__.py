@@ -1,1 +1,0 @@
-"""Fit: how much memory an engine takes, and whether the engine fits on the devices."""

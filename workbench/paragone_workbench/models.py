@@ -1,0 +1,214 @@
+"""The models in folders on this machine and at servers, and the models of the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from paragone import Backend, EndpointReport, InputError, Json, ModelInfo, ParagoneError, Probe
+from paragone.network import GUARD
+from paragone.options import address_option
+from paragone_workbench.engines import questions
+from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition, split_options
+from paragone_workbench.engines.plugin_answers import answer_apart
+from paragone_workbench.engines.registry import Registry, name_reached_apart, reached
+from paragone_workbench.paths import cache_folder, private_folder
+from paragone_workbench.text import Tell, tell_nobody
+
+_NAMED = 20
+"""Largest number of a server's models that a message lists."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredEndpoint:
+    """A server that one or more engines use, and its report."""
+
+    backend: str
+    engines: tuple[str, ...]
+    url: str | None
+    """The URL in the options of the first of these engines; None for the backend's default server."""
+    report: EndpointReport
+    problems: Mapping[str, Probe] = field(default_factory=dict)
+    """The reasons why engines cannot be used at this server, as probes, by the engines' names."""
+
+
+async def query_endpoints(
+    definitions: Iterable[EngineDefinition], backend: BackendLookup, *, tell: Tell = tell_nobody
+) -> tuple[ConfiguredEndpoint, ...]:
+    """Query the servers of these engines, all concurrently. Never raises.
+
+    Skips engines without a server, and invalid engines, which the check of the config file reports.
+    Engines that get the same report from the same server share one endpoint.
+    """
+    asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[EngineDefinition]]] = {}
+    for definition in definitions:
+        found = backend(definition.backend)
+        if found is None:
+            continue
+        try:
+            options, _ = split_options(definition, found)
+        except InputError:
+            continue
+        key = (definition.backend, json.dumps(options, sort_keys=True))
+        asked.setdefault(key, (found, options, []))[2].append(definition)
+    reports = await asyncio.gather(
+        *(_ask(found, load, engines, tell) for found, load, engines in asked.values())
+    )
+    merged: dict[object, ConfiguredEndpoint] = {}
+    for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
+        if report is None:
+            continue
+        # with another key or certificate, the same server may give another report
+        server = normalize_url(report.address) if report.address else key[1]
+        reason = report.probe.reason.replace(report.address, "")
+        identity = (key[0], server, report.probe.usable, reason, report.models)
+        first = merged.get(identity) or ConfiguredEndpoint(
+            backend=key[0], engines=(), url=_address(found, load), report=report
+        )
+        merged[identity] = dataclasses.replace(
+            first,
+            engines=(*first.engines, *(engine.name for engine in engines)),
+            problems={**first.problems, **_problems(engines, report)},
+        )
+    return tuple(merged.values())
+
+
+def normalize_url(url: str) -> str:
+    """Return the canonical form of a server's URL, which is the same for all spellings of the URL."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # not a URL; the backend reports that
+        return url
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
+
+
+def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
+    """Return a server's description of a model, by any name that opens it; None if the server does not list the model."""
+    return next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
+
+
+def _problems(engines: Iterable[EngineDefinition], report: EndpointReport) -> dict[str, Probe]:
+    """Return the reasons why engines cannot be used at the server of this report, as probes, by the engines' names."""
+    probes = {engine.name: _probe_of(engine, report) for engine in engines}
+    return {name: probe for name, probe in probes.items() if not probe.usable}
+
+
+def _probe_of(definition: EngineDefinition, report: EndpointReport) -> Probe:
+    if not report.probe.usable:
+        return report.probe
+    wanted = definition.model
+    model = offered_model(report, wanted)
+    if model is not None:
+        return Probe(usable=not model.problem, reason=model.problem)
+    names = [offered.name for offered in report.models]
+    near = difflib.get_close_matches(wanted, names, n=1)
+    if near:
+        remedy = f"Did you mean {near[0]!r}?"
+    else:
+        remedy = f"The server has: {', '.join(names[:_NAMED])}." if names else "The server has no models."
+    if report.pulls:
+        remedy = f"{remedy} To download it to the server: paragone pull {definition.name}"
+    return Probe(
+        usable=False, reason=f"The server at {report.address} has no model {wanted!r}.", remedy=remedy
+    )
+
+
+def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
+    """Return the URL in an engine's options; None for the URL of the backend's default server."""
+    option = address_option(backend.load_options)
+    url = None if option is None else options.get(option.name)
+    if option is None or not isinstance(url, str) or normalize_url(url) == normalize_url(str(option.default)):
+        return None
+    return url
+
+
+async def _ask(
+    backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition], tell: Tell
+) -> EndpointReport | None:
+    try:
+        if not backend.capabilities.local:
+            for engine in engines:
+                await name_reached_apart(backend, engine.name, engine.model, options, tell=tell)
+        return await questions.endpoint(backend, options, tell=tell)
+    except ParagoneError as error:
+        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+    return EndpointReport(address="", probe=probe)
+
+
+USUAL_FOLDER = "~/models"
+"""A folder that is searched in addition to the configured folders and the backends' folders."""
+
+
+async def find_models(
+    backend: Backend, folders: Sequence[str], *, asks_servers: bool = False, tell: Tell = tell_nobody
+) -> Sequence[ModelInfo] | None:
+    """Return the models that a backend finds in these folders and in its usual folders; None if the backend is not asked.
+
+    A backend with a server on this machine is asked only with `asks_servers`, and never offline. Raises ParagoneError if the
+    backend fails in any way.
+    """
+    asks_servers = asks_servers and not GUARD.is_offline
+    if not asks_servers and await answer_apart(lambda: has_server_here(backend, tell=tell)):
+        return None
+    return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
+
+
+def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
+    """Return the backends whose servers on this machine were not asked, because no engine names them. Blocks.
+
+    `endpoints` has the servers of engines, which were asked.
+    """
+    asked = {endpoint.backend for endpoint in endpoints if endpoint.url is None}
+    return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
+
+
+def has_server_here(backend: Backend, *, tell: Tell = tell_nobody) -> bool:
+    """Return whether a backend looks for a server on this machine that no engine names. Blocks until the backend answers."""
+    if backend.capabilities.local:
+        return False
+    try:
+        return bool(reached(backend, "", {}, tell=tell))
+    except ParagoneError:
+        return False
+
+
+async def demo_engines(registry: Registry) -> list[EngineDefinition]:
+    """Return two engines to compare, with the demo models of the first backend that has demo models.
+
+    The backend creates missing models in the cache folder. Raises InputError if no backend has demo models, or the
+    error of the last backend that failed.
+    """
+    failure: ParagoneError | None = None
+    for backend in registry.all().values():
+        try:
+            models = await questions.demo(
+                backend, str(private_folder(cache_folder())), create=True, tell=registry.tell
+            )
+        except ParagoneError as error:
+            failure = error
+            continue
+        if models:
+            return [
+                EngineDefinition(name=model.name, backend=backend.name, model=model.model)
+                for model in models[:2]
+            ]
+    raise failure or InputError(
+        "No backend has demo models.", hint="Install a backend with demo models, such as llama.cpp."
+    )
+
+
+async def existing_demo_models(backend: Backend, *, tell: Tell = tell_nobody) -> Sequence[ModelInfo]:
+    """Return the existing demo models of a backend; an empty list if there are none.
+
+    Raises InputError if the demo must be installed, and ParagoneError if the backend fails.
+    """
+    return await questions.demo(backend, str(cache_folder()), create=False, tell=tell)

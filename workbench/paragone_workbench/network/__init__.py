@@ -1,1 +1,0 @@
-"""The network access of this program's processes."""

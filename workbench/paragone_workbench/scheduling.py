@@ -1,0 +1,260 @@
+"""The owner of engines, which decides when each run may use its engine, and which engines are in memory together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakSet
+
+from paragone import Caution
+from paragone.threads import physical_cores
+from paragone_workbench.engines.definitions import without_secrets
+from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.runs.observer import Turn, Turns
+from paragone_workbench.sharing import Sharing, resources_of, servers_here, servers_of
+
+if TYPE_CHECKING:
+    from paragone_workbench.config.settings import Mode
+    from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.execute import Execution
+    from paragone_workbench.runs.observer import RunObserver
+    from paragone_workbench.runs.run import Run, RunSpec
+    from paragone_workbench.swapping import ScheduleDecision, Swapping
+
+
+REQUESTS_PER_SERVER = 4
+"""Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
+
+
+class Scheduler(Turns):
+    """Gives runs their turns in the order that the mode requires."""
+
+    def __init__(
+        self,
+        mode: Mode = "parallel",
+        *,
+        requests_per_server: int = REQUESTS_PER_SERVER,
+        cores: int | None = None,
+    ) -> None:
+        self.mode: Mode = mode
+        """The mode, which may be changed at any time. A change does not affect a turn in progress."""
+        self.decision: ScheduleDecision | None = None
+        """The decision of the mode `auto`; None before the first decision."""
+        self._cores = cores
+        self._placing = asyncio.Lock()
+        """With `swap` and `auto`, later runs wait while a backend says where the engine of a run computes."""
+        self._one = asyncio.Lock()
+        self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(requests_per_server)
+        )
+        self._sharing = Sharing()
+        self._wanting: list[EngineHandle] = []
+        self._known: WeakSet[EngineHandle] = WeakSet()
+        self._deciding = asyncio.Lock()
+        self._decided_for: frozenset[EngineHandle] = frozenset()
+        self._swapping: Swapping | None = None
+
+    @property
+    def order(self) -> Literal["parallel", "sequential", "swap"]:
+        """The mode in force; for `auto`, the mode of the decision."""
+        if self.mode != "auto":
+            return self.mode
+        return self.decision.mode if self.decision is not None else "parallel"
+
+    @property
+    def opens_engines(self) -> bool:
+        """Whether an engine is opened only for the turn of a run."""
+        return self.order == "swap"
+
+    def add(self, engine: EngineHandle) -> None:
+        """Register an engine, before its first run."""
+        self._known.add(engine)
+
+    async def decide_order(self) -> None:
+        """With `auto`, decide whether the registered engines are open together or one at a time; else do nothing."""
+        if self.mode != "auto":
+            return
+        async with self._deciding:
+            engines = frozenset(self._known)
+            if self.decision is None or engines != self._decided_for:
+                from paragone_workbench.swapping import decide  # only `auto` needs this import
+
+                self.decision = await decide(engines)
+                self._decided_for = engines
+
+    def join(self, engine: EngineHandle) -> None:
+        """Register a waiting run of this engine. The engine gets a share of the cores from now on."""
+        self._wanting.append(engine)
+        self._known.add(engine)
+
+    def leave(self, engine: EngineHandle) -> None:
+        """Unregister a run of this engine that has ended."""
+        self._wanting.remove(engine)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
+        """Wait until a run may use the engine. The turn ends when the context is left.
+
+        Turns are given in the order of the calls. Except with `swap`, a call that waits for its engine to be opened does not
+        delay later calls.
+        """
+        async with engine.turn, contextlib.AsyncExitStack() as held:
+            # With other modes, engines stay open, and a run need not wait for the backend of another engine.
+            may_swap = self.mode in ("swap", "auto")
+            async with self._placing if may_swap else contextlib.nullcontext():
+                await engine.place()
+                await self.decide_order()
+            order = self.order
+            if order != "swap":
+                if engine.state == "closed":  # the user sent a prompt before the session opened its engines
+                    engine.open(self.cores_for_each(self._known))
+                await engine.opened()  # before the turn, so that loading a model delays no other run
+            if order != "parallel":
+                await held.enter_async_context(self._one)
+            cautions = await self._bring_in(engine) if order == "swap" else ()
+            for address in sorted(servers_of(engine)):
+                await held.enter_async_context(self._servers[address])
+            wanting = self._wanting if order == "parallel" else [engine]
+            turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
+            with self._sharing.during(turn, resources_of(engine)):
+                yield turn
+
+    def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:
+        """Return the number of CPU threads for each of these engines: an equal share of the cores.
+
+        More threads than cores would slow all engines down, because waiting threads spin. A server on loopback also gets a
+        share, and engines that share one loaded model get one share together.
+        """
+        here: set[object] = set()
+        shared: list[EngineDefinition] = []
+        for engine in engines:
+            if not engine.is_local:
+                here |= servers_here(engine)
+            elif engine.placement.sharing == 1:
+                here.add(id(engine))
+            elif engine.definition not in shared:
+                shared.append(engine.definition)
+        cores = physical_cores() if self._cores is None else self._cores
+        return max(1, cores // max(1, len(here) + len(shared)))
+
+    async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
+        """Close the other local engines and open this engine. Return warnings for the user."""
+        if self._swapping is None:
+            from paragone_workbench.swapping import Swapping
+
+            self._swapping = Swapping()
+        return await self._swapping.swap_in(engine, self._known)
+
+
+class EnginePool:
+    """Engines that share this machine by a schedule. Call the methods on the event loop.
+
+    Sessions, suites, replays and measurements borrow their engines from a pool. An engine is opened with an equal share
+    of the cores, unless each run opens its engine (the schedule `swap`).
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        mode: Mode = "parallel",
+        requests_per_server: int = REQUESTS_PER_SERVER,
+        cores: int | None = None,
+    ) -> None:
+        """Create an empty pool. `requests_per_server` is the largest number of simultaneous requests to one server.
+
+        `cores` is the number of CPU cores that all engines together may use; None for all cores of this machine.
+        """
+        self.registry = registry
+        self.requests_per_server = requests_per_server
+        self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
+        self.engines: list[EngineHandle] = []
+        self._leaving: set[EngineHandle] = set()
+        """The removed engines that are still being closed."""
+        self._executions: list[Execution] = []
+        self._is_stopped = False
+
+    def add(self, definition: EngineDefinition) -> EngineHandle:
+        """Add an engine without opening it, and return the engine's handle."""
+        engine = EngineHandle(definition, self.registry)
+        self.engines.append(engine)
+        self.scheduler.add(engine)
+        return engine
+
+    async def remove(self, engine: EngineHandle) -> None:
+        """Close an engine, whatever its state, and remove it from the pool. A run in progress is stopped."""
+        if engine in self.engines:
+            self.engines.remove(engine)
+        self._leaving.add(engine)
+        await engine.close()
+        self._leaving.discard(engine)
+
+    def start(self, engine: EngineHandle) -> None:
+        """Start to open an engine, unless it is open or being opened, or the schedule opens engines for each run."""
+        if not self.scheduler.opens_engines:
+            engine.open(self.scheduler.cores_for_each(self.engines))
+
+    def start_all(self) -> None:
+        """Start to open all closed engines, but not engines that failed or crashed."""
+        for engine in self.engines:
+            if engine.state == "closed":
+                self.start(engine)
+
+    async def open_all(self) -> None:
+        """Start to open all closed engines.
+
+        Before that, the backends are imported in a thread, the backends say where the engines compute, and the schedule `auto`
+        decides whether the engines are open together or one at a time.
+        """
+        await self.registry.load([engine.definition.backend for engine in self.engines])
+        await self.registry.place([engine.definition for engine in self.engines])
+        await self.scheduler.decide_order()
+        self.start_all()
+
+    async def replace(self, engine: EngineHandle, definition: EngineDefinition) -> None:
+        """Replace an engine by another engine, or open the same engine again. A run in progress is stopped.
+
+        Returns once the previous engine is closed; `EngineHandle.opened` waits for the new engine.
+        """
+        await engine.replace(
+            definition, self.scheduler.cores_for_each(self.engines), opens=not self.scheduler.opens_engines
+        )
+
+    def execute(self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec]) -> Execution:
+        """Start to execute a run in its turn: see `Execution`. After `stop`, the run is cancelled."""
+        from paragone_workbench.runs.execute import (
+            Execution,  # imported here so that the program starts faster
+        )
+
+        execution = Execution(run, engine, spec, self.scheduler)
+        self._executions = [other for other in self._executions if other.run.phase != "ended"]
+        self._executions.append(execution)
+        if self._is_stopped:
+            execution.cancel_if_waiting()
+        return execution
+
+    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver[Run]) -> Execution:
+        """Start to execute a new run. An engine executes one run at a time; further runs wait."""
+        from paragone_workbench.runs.result import Prefix
+        from paragone_workbench.runs.run import Run
+
+        definition = without_secrets(engine.definition, engine.backend)
+        run = Run.of(definition, prefix=Prefix.of_request(spec.messages))
+        for observer in observers:
+            run.subscribe(observer)
+        return self.execute(run, engine, spec)
+
+    async def stop(self) -> None:
+        """Stop all runs, and cancel runs that are started later."""
+        self._is_stopped = True
+        await asyncio.gather(*(execution.stop() for execution in self._executions))
+
+    async def close(self) -> None:
+        """Close all engines. Runs in progress are stopped."""
+        for execution in self._executions:
+            execution.cancel_if_waiting()
+        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))

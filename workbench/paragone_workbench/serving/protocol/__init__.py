@@ -1,1 +1,0 @@
-"""The OpenAI protocol as typed values: requests, the parts of answers, replies and errors."""

@@ -1,1 +1,0 @@
-"""Statistics: estimates, intervals, paired differences, and the packages that they need."""

@@ -1,0 +1,328 @@
+"""Opens and migrates the SQLite file, and marks the runs of ended programs as interrupted. A damaged file is set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from paragone import InputError
+from paragone_workbench.store.errors import StoreError, store_error
+
+Row: TypeAlias = tuple[Any, ...]
+
+SCHEMA = Path(__file__).with_name("schema")
+"""The folder of the SQL scripts: `0015_whole.sql` creates the schema of a new file; `0016_SUBJECT.sql` would change it."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+OPENING_S = 4.0
+"""Seconds to wait for a lock while the file is being opened."""
+BUSY_S = 1.0
+"""Seconds to wait for a lock once the file is open; short, since the recorder retries."""
+
+
+class _TooOld(Exception):
+    """No script leads from the file's version to the newest one."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+class Database:
+    """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
+
+    Create a `Database` inside `owners.exclusive`: two instances of the program must not migrate the file at the
+    same time. Once the file is open, several instances may use it.
+    """
+
+    def __init__(self, path: Path, schema: Path = SCHEMA) -> None:
+        """Open the file and migrate it to the newest schema. A new file is readable by the user only.
+
+        A file that is damaged or older than the first script is renamed and a new one is created; `warning` then says so.
+        Raises InputError if a newer version of the program wrote the file, which stays unchanged, and StoreError if the
+        file cannot be used.
+        """
+        self.path = path
+        self.warning = ""
+        with self._translated_errors():
+            self._connection = self._connected(schema)
+
+    def _connected(self, schema: Path) -> sqlite3.Connection:
+        if not self.path.exists():
+            self.path.touch(mode=0o600)
+        try:
+            return _connect(self.path, schema)
+        except _TooOld as error:
+            aside = _set_aside(self.path, f"v{error.version}.bak")
+            self.warning = (
+                f"An older version of paragone wrote the history (its schema is {error.version}), and this version cannot read "
+                f"it. The file was moved to {aside}, and a new one was created."
+            )
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                raise
+            aside = _set_aside(self.path, "bad")
+            self.warning = (
+                f"The history was damaged. The damaged file was moved to {aside}, and a new one was created."
+            )
+        self.path.touch(mode=0o600)
+        return _connect(self.path, schema)
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        with self._translated_errors():
+            return self._connection.execute(sql, values).fetchall()
+
+    def stream(self, sql: str, *values: object) -> Iterator[Row]:
+        """Yield the rows of a query one at a time, so that the caller can stop early."""
+        with self._translated_errors():
+            cursor = self._connection.execute(sql, values)
+            try:
+                for row in cursor:  # noqa: UP028 (`yield from` would also close the cursor)
+                    yield row
+            finally:
+                # the traceback of an error may keep this generator alive until the file has been closed
+                with contextlib.suppress(sqlite3.ProgrammingError):
+                    cursor.close()
+
+    def run(self, sql: str, *values: object) -> int:
+        """Execute a statement. Returns the id of the new row if the statement is an INSERT that adds a row."""
+        with self._translated_errors():
+            return self._connection.execute(sql, values).lastrowid or 0
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Execute the statements of the context atomically: an exception rolls all statements back."""
+        with self._translated_errors(), _transaction(self._connection):
+            yield
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all queries of the context see the same state of the file, even if another program writes to the file."""
+        with self._translated_errors(), _transaction(self._connection, "BEGIN"):
+            yield
+
+    def shorten_waiting(self) -> None:
+        """Wait for locks only `BUSY_S` from now on, instead of `OPENING_S`."""
+        self.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+
+    def close(self) -> None:
+        """Close the connection. Ignores SQLite's errors."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            raise  # a bug in this program, not a problem with the file
+        except (sqlite3.Error, OSError) as error:
+            raise store_error(self.path, error) from error
+
+
+def clean(text: str) -> str:
+    """Return the text with each lone surrogate replaced by U+FFFD: JSON from an engine can contain surrogates, UTF-8 cannot."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _connect(path: Path, schema: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        scripts = {int(path.name[:4]): path for path in schema.glob("*.sql")}
+        newest = max(scripts)
+        if version < 0:
+            raise InputError(
+                f"The history in {path} has the version {version}, which no version of paragone writes: "
+                "it is damaged, or the file of another program. Nothing was changed.",
+                hint="Move the file away; then a new history is created.",
+            )
+        if version > newest:
+            raise InputError(
+                f"The history in {path} was written by a newer version of paragone (its schema is "
+                f"{version}, this version knows {newest}). Nothing was changed.",
+                hint="Update paragone, or move the file away.",
+            )
+        if 0 < version < min(scripts):
+            raise _TooOld(version)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # With WAL, a power cut may lose the last transactions but does not damage the file.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if version < newest:
+            _migrate(connection, version, scripts)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(
+            "SELECT 1 FROM sqlite_master"
+        ).fetchone()  # raises an error now if the schema is damaged
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, version: int, scripts: Mapping[int, Path]) -> None:
+    """Execute the scripts after `version`, by the version to which each leads; 0 is the version of an empty file."""
+    with _transaction(connection):
+        for number in sorted(number for number in scripts if number > version):
+            for statement in _statements(scripts[number].read_text(encoding="utf-8")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(scripts)}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script into statements. Each statement must end at the end of a line.
+
+    `executescript` cannot be used, because it commits the open transaction first.
+    """
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite rolls back by itself after some errors
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _set_aside(path: Path, suffix: str) -> Path:
+    """Rename a file together with its `-wal` and `-shm` files. Returns the new path."""
+    aside, number = path.with_name(f"{path.name}.{suffix}"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{suffix}-{number}")
+    for part in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{part}").rename(f"{aside}{part}")
+    return aside
+
+
+OTHER_OPENING_S = 5.0
+"""Seconds to wait while another instance of the program opens, and perhaps migrates, the history."""
+
+
+class Owner:
+    """This instance of the program. The instance holds a lock until `release`. May raise OSError when created."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        while True:
+            self.lock = os.urandom(8).hex()
+            """The name of this instance's lock file; random, so that no other instance gets the same name."""
+            self._path = folder / self.lock
+            self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            if self._path.exists():
+                break
+            # Another instance deleted the file before this instance locked it, since only files of ended instances are unlocked.
+            os.close(self._handle)
+
+    def alive(self) -> set[str]:
+        """Return the lock names of all running instances of the program, including this instance.
+
+        Deletes the lock files of instances that have ended.
+        """
+        names = (path.name for path in self._path.parent.iterdir() if path != self._path and _held(path))
+        return {self.lock, *names}
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._handle)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Let only one instance of the program at a time open the history in `path`.
+
+    Raises OSError, and StoreError if another instance is still opening the history after `OPENING_S`.
+    """
+    lock = path.with_name(f"{path.name}.opening")
+    handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        end = time.monotonic() + OTHER_OPENING_S
+        while not _locked(handle):
+            if time.monotonic() >= end:
+                raise StoreError(
+                    f"The history in {path} cannot be opened: another instance of paragone has been "
+                    f"opening it for {OTHER_OPENING_S:.0f} s.",
+                    hint=f"The other instance may hang: end the process that has {lock} open.",
+                    can_pass=True,
+                )
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Try to lock an open file. Returns False if another process has locked the file."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _held(path: Path) -> bool:
+    """Return whether a process holds the lock on a lock file; delete a file whose lock no process holds."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _locked(handle):
+            return True
+        # This process holds the lock while it deletes the file: a new owner that waits for the lock then sees the deletion.
+        path.unlink(missing_ok=True)
+        return False
+    finally:
+        os.close(handle)
+
+
+def interrupt_dead(database: Database, alive: set[str]) -> None:
+    """Mark the runs of ended instances of the program as interrupted, and delete the rows of these instances.
+
+    `alive` contains the lock names of the instances that still exist.
+    """
+    for owner_id, lock in database.rows("SELECT id, lock FROM owner"):
+        if lock not in alive:
+            interrupt(database, owner_id)
+
+
+def interrupt(database: Database, owner_id: int) -> None:
+    """Mark the unfinished runs of one instance of the program as interrupted, and delete the instance's row."""
+    for (run_id,) in database.rows("SELECT id FROM run WHERE owner_id = ?", owner_id):
+        text, thinking = saved_text(database, run_id)
+        database.run(
+            "UPDATE run SET state = 'interrupted', text = ?, thinking = ?, owner_id = NULL WHERE id = ?",
+            text,
+            thinking,
+            run_id,
+        )
+        database.run("DELETE FROM piece WHERE run_id = ?", run_id)
+    database.run("DELETE FROM owner WHERE id = ?", owner_id)
+
+
+def saved_text(database: Database, run_id: str) -> tuple[str, str]:
+    """Return the saved parts of the answer and of the thinking of an unfinished run."""
+    rows = database.rows("SELECT text, thinking FROM run WHERE id = ?", run_id)
+    rows += database.rows("SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position", run_id)
+    return "".join(text for text, _ in rows), "".join(thinking for _, thinking in rows)

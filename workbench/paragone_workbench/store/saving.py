@@ -1,0 +1,443 @@
+"""The queue of changes to save, drafts of prompts, whole conversations, and when saving is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from paragone.texts import counted
+from paragone_workbench.engines.failures import report
+from paragone_workbench.store.changes import PART, Changes, Unsaved
+from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
+from paragone_workbench.store.records import NO_DRAFT
+from paragone_workbench.store.store import Store
+
+if TYPE_CHECKING:
+    from paragone import ParagoneError
+    from paragone_workbench.conversation.tree import Conversation
+    from paragone_workbench.store.history import History
+    from paragone_workbench.store.records import DraftRecord, SavedConversation
+
+
+T = TypeVar("T")
+
+FIRST_S = 0.2
+"""Seconds from a failed attempt to the next one; doubled after each further failure, up to `LONGEST_S`."""
+LONGEST_S = 5.0
+GIVE_UP_S = 10.0
+"""Seconds after which `retrying` raises even a temporary error."""
+GIVE_UP_BLOCKING_S = 60.0
+"""Seconds after which `retrying_now` raises even a temporary error."""
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait after each failed attempt in a row."""
+    pause = FIRST_S
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_S)
+
+
+def retrying_now(call: Callable[[], T]) -> T:
+    """Return the result of a call of the store; repeat the call for a minute after temporary errors.
+
+    Blocks. For imports and copies, which must wait while other programs save large conversations. Raises StoreError.
+    """
+    deadline = time.monotonic() + GIVE_UP_BLOCKING_S
+    for pause in pauses():
+        try:
+            return call()
+        except StoreError as error:
+            if not error.can_pass or time.monotonic() >= deadline:
+                raise
+        time.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+async def retrying(
+    history: History, call: Callable[[Store], T], *, waits: Callable[[], bool] = lambda: False
+) -> T:
+    """Return the result of a call; repeat the call for `GIVE_UP_S` after temporary errors. Raises StoreError.
+
+    After `GIVE_UP_S`, the call is repeated only if a program locks the history, and as long as `waits` returns true.
+    """
+    deadline = time.monotonic() + GIVE_UP_S
+    for pause in pauses():
+        try:
+            return await history.call(call)
+        except StoreError as error:
+            if not error.can_pass:
+                raise
+            if time.monotonic() >= deadline and not (isinstance(error, HistoryLocked) and waits()):
+                raise
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+EVERY_S = 0.4
+"""Seconds to collect text before a save. A kill loses at most 0.5 s of text, including the time of the save."""
+CLOSE_S = 4.0
+"""Seconds after the call of `close` during which another attempt may start."""
+LAST_TRY_S = 1.5
+"""Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
+
+
+class SaveQueue:
+    """Saves conversations, one after the other, until nothing is left to save. All methods must be called on the event loop.
+
+    Changes stay in memory until a history is open, and while the history's file is locked or the disk is full.
+    """
+
+    def __init__(
+        self,
+        on_problem: Callable[[StoreError], None],
+        on_saved_again: Callable[[], None],
+        on_changed: Callable[[], None],
+    ) -> None:
+        self.history: History | None = None
+        self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
+        """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
+        self.saved_draft = NO_DRAFT
+        self.changes: Counter[int | None] = Counter()
+        """The number of changes of each conversation, by the conversation's number."""
+        self._on_problem = on_problem
+        self._on_saved_again = on_saved_again
+        self._on_changed = on_changed
+        self._not_open: ParagoneError | None = None
+        """Why the history could not be opened; None if the history is open or still being opened."""
+        self._unsaved: dict[str, Unsaved] = {}
+        """The conversations of the session by id. The conversation that is saved next comes first."""
+        self._saving: asyncio.Task[None] | None = None
+        self._urgent = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._last_try = 0.0
+        """Time on the event loop's clock after which no attempt starts; set by `close`."""
+
+    def open(self, history: History) -> None:
+        """Save the changes so far, and those from now on, in this history."""
+        self.history, self._not_open = history, None
+        self._begin()
+        self._on_changed()
+
+    def not_open(self, error: ParagoneError) -> None:
+        """Note why the history could not be opened. Conversations stay in memory, to be saved elsewhere at the end."""
+        self._not_open = error
+        self._on_changed()
+
+    @property
+    def problem(self) -> ParagoneError | None:
+        """Why changes cannot be saved at present, or None. Ignores lost changes of conversations that the session has left."""
+        found = (
+            unsaved.problem
+            for unsaved in self._unsaved.values()
+            if not (unsaved.is_left and unsaved.is_given_up)
+        )
+        return next(filter(None, found), self._not_open)
+
+    def losses(self) -> list[SavedConversation]:
+        """Return the conversations with unsaved changes, oldest first, including the saved parts."""
+        lost = [
+            unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
+        ]
+        return [unsaved.whole() for unsaved in sorted(lost, key=lambda unsaved: unsaved.conversation.created)]
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether there are sent or queued prompts that are not saved yet and can be saved."""
+        return any(unsaved.has_sent for unsaved in self._unsaved.values())
+
+    @property
+    def waits_for_history(self) -> bool:
+        """Whether prompts wait in memory for the history to be opened."""
+        return self.history is None and any(unsaved.prompts for unsaved in self._unsaved.values())
+
+    def of(self, conversation: Conversation) -> Unsaved | None:
+        """Return the unsaved changes of a conversation; None if the conversation is no longer recorded."""
+        if self._closing.is_set():
+            return None
+        unsaved = self._unsaved.setdefault(conversation.id, Unsaved(conversation))
+        unsaved.is_left = False
+        return None if isinstance(unsaved.problem, ConversationDeleted) else unsaved
+
+    def find(self, number: int) -> list[Unsaved]:
+        """Return the unsaved changes of the conversation with this number, if the conversation is recorded."""
+        return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
+
+    def left(self, conversation: Conversation) -> None:
+        """Note that the session has left a conversation. Only runs in progress still change the conversation."""
+        unsaved = self._unsaved.get(conversation.id)
+        if unsaved is not None:
+            unsaved.is_left = True
+            self._drop_if_done(unsaved)
+
+    def changed(self, unsaved: Unsaved, *, urgent: bool = False) -> None:
+        """Save the changes at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
+        self.changes[unsaved.conversation.number] += 1
+        if urgent:
+            self._urgent.set()
+        self._begin()
+
+    async def saved(self, conversation: Conversation) -> StoreError | None:
+        """Wait until a conversation's present changes are saved. Returns an error if saving fails now, else None."""
+        if self.history is None:
+            why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
+            return StoreError(why, can_pass=True)
+        unsaved = self._unsaved.get(conversation.id)
+        if unsaved is None:
+            return None
+        if unsaved.problem is None and (unsaved or unsaved.is_being_saved):
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            unsaved.waiting.append(waiting)
+            self._urgent.set()
+            self._begin()
+            await waiting
+        return unsaved.problem
+
+    async def close(self) -> None:
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancellation."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._urgent.set()
+        self._last_try = asyncio.get_running_loop().time() + CLOSE_S
+        saving = self._saving
+        try:
+            if saving is not None:
+                await asyncio.wait([saving], timeout=CLOSE_S + LAST_TRY_S)
+        finally:
+            if saving is not None:
+                saving.cancel()
+            self._report_losses()
+
+    def _report_losses(self) -> None:
+        if self.history is None:
+            self._report_unopened()
+            return
+        for unsaved in self._unsaved.values():
+            if loss := unsaved.loss():
+                why = unsaved.problem or StoreError("The history did not answer in time.")
+                self._report(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
+
+    def _report_unopened(self) -> None:
+        count = sum(unsaved.prompts for unsaved in self._unsaved.values())
+        if self._not_open is not None and count:
+            prompts = counted(count, "prompt and its", "prompts and their")
+            sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
+            self._report(StoreError(sentence, hint=self._not_open.hint))
+
+    def _begin(self) -> None:
+        is_saving = self._saving is not None and not self._saving.done()
+        if self.history is None or self._closing.is_set() or is_saving or not self._pending():
+            return
+        self._saving = asyncio.create_task(self._save(self.history))
+        self._saving.add_done_callback(self._ended)
+
+    def _pending(self) -> list[Unsaved]:
+        return [unsaved for unsaved in self._unsaved.values() if unsaved and not unsaved.is_given_up]
+
+    async def _save(self, history: History) -> None:
+        waits = pauses()
+        while pending := self._pending():
+            if all(unsaved.problem is None for unsaved in pending):
+                await _wait(self._urgent, EVERY_S)
+            self._urgent.clear()
+            is_last = self._closing.is_set()  # no change is added after `close`
+            for unsaved in self._pending():
+                if not await self._save_one(history, unsaved, is_last=is_last):
+                    if not await self._pause(next(waits)):
+                        return
+                    break
+            else:
+                waits = pauses()
+            if self._closing.is_set() and not is_last:
+                for unsaved in self._unsaved.values():
+                    unsaved.note_ended()
+                self._urgent.set()
+
+    async def _save_one(self, history: History, unsaved: Unsaved, *, is_last: bool) -> bool:
+        """Save the changes of a conversation. Returns False if the save failed and may succeed later."""
+        if is_last:
+            unsaved.note_ended()
+        waiting = len(unsaved.waiting)
+        unsaved.is_being_saved = True
+        # In one transaction: a kill between two transactions would lose a sent prompt, or restore the prompt as a draft.
+        draft = self.read_draft() if unsaved.has_sent else None
+        changes = unsaved.take()
+        try:
+            numbers = await history.call(lambda store: store.save(changes, draft))
+        except StoreError as error:
+            unsaved.put_back(changes)
+            self._failed(unsaved, error)
+            unsaved.wake(len(unsaved.waiting))
+        else:
+            unsaved.is_being_saved = False
+            unsaved.was_saved(changes, numbers)
+            if draft is not None:
+                self.saved_draft = draft
+            if is_last:
+                unsaved.clear()  # ignore the text that runs in progress still add
+            unsaved.wake(waiting if unsaved else len(unsaved.waiting))
+            self._succeeded(unsaved)
+        return unsaved.problem is None or unsaved.is_given_up
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait before another attempt; only briefly if `close` was called. Returns False if no time is left for the attempt."""
+        if self._closing.is_set():
+            await asyncio.sleep(min(seconds, LAST_TRY_S))
+        else:
+            await _wait(self._closing, seconds)
+        return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
+
+    def _succeeded(self, unsaved: Unsaved) -> None:
+        if unsaved.problem is not None:
+            unsaved.problem = None
+            if self.problem is None:
+                _call(self._on_saved_again)
+            _call(self._on_changed)
+        self._drop_if_done(unsaved)
+
+    def _failed(self, unsaved: Unsaved, error: StoreError) -> None:
+        """Note why changes cannot be saved. A temporary problem is reported once, even if it affects several conversations."""
+        is_known = error.can_pass and any(other.problem is not None for other in self._unsaved.values())
+        unsaved.problem = error
+        unsaved.is_being_saved = False
+        del self._unsaved[unsaved.conversation.id]
+        self._unsaved[unsaved.conversation.id] = unsaved  # so that the other conversations are saved first
+        if isinstance(error, ConversationDeleted):
+            unsaved.clear()
+        if not is_known:
+            self._report(error)
+        self._drop_if_done(unsaved)
+        _call(self._on_changed)
+
+    def _drop_if_done(self, unsaved: Unsaved) -> None:
+        """Forget a conversation that the session has left, once the whole conversation is saved."""
+        if unsaved.is_left and not (unsaved.runs or unsaved.is_being_saved or unsaved):
+            self._unsaved.pop(unsaved.conversation.id, None)
+            if unsaved.problem is not None:
+                _call(self._on_changed)
+
+    def _ended(self, saving: asyncio.Task[None]) -> None:
+        """Handle the end of the saving task. Starts another task if there are new changes."""
+        if self._saving is saving:
+            self._saving = None
+        error = None if saving.cancelled() else saving.exception()
+        if isinstance(error, Exception):  # a bug; the conversation continues unsaved
+            report("A conversation could not be saved.", error)
+            for unsaved in [saved for saved in self._unsaved.values() if saved.is_being_saved]:
+                sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
+                self._failed(unsaved, StoreError(sentence))
+        if not saving.cancelled():
+            self._begin()
+        if self._saving is None:
+            for unsaved in self._unsaved.values():
+                unsaved.wake(len(unsaved.waiting))
+
+    def _report(self, error: StoreError) -> None:
+        _call(lambda: self._on_problem(error))
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """Call a listener. An exception of the listener is reported and does not end the saving."""
+    try:
+        callback()
+    except Exception as error:  # noqa: BLE001 (the error is reported)
+        report("A callback of the recorder failed.", error)
+
+
+class DraftSaving:
+    """Keeps the draft of this instance of the program in the history. All methods must be called on the event loop.
+
+    When a prompt is sent, the queue saves the prompt together with the remaining draft.
+    """
+
+    def __init__(self, read: Callable[[], DraftRecord], queue: SaveQueue) -> None:
+        """`read` returns the present draft."""
+        self._read = read
+        self._queue = queue
+        queue.read_draft = read
+        self._history: History | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, history: History) -> DraftRecord | None:
+        """Save the draft in this history from now on. Returns the draft that an earlier instance left in the history, or
+        None. Raises StoreError.
+        """
+        try:
+            left = await history.call(lambda store: store.take_draft())
+        finally:
+            self._history = history
+        if left is not None:
+            self._queue.saved_draft = left
+        elif self._read().text:
+            self.changed()
+        return left
+
+    def changed(self) -> None:
+        if self._history is not None and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._save(self._history))
+
+    async def save_now(self, history: History | None) -> StoreError | None:
+        """Save the draft immediately. Returns an error if it cannot be saved, for example without a history; else None."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        has_draft = bool(self._read().text)
+        if history is None:
+            return StoreError("The history is not open.") if has_draft else None
+        # also a saved draft, since another instance may have replaced it
+        return await self._write(history) if has_draft or self._queue.saved_draft.text else None
+
+    async def _save(self, history: History) -> None:
+        waits = pauses()
+        while (draft := self._read()) != self._queue.saved_draft:
+            if draft.text or self._queue.has_sent:
+                await asyncio.sleep(EVERY_S)
+            if self._queue.has_sent:
+                continue
+            problem = await self._write(history)
+            if problem is None:
+                waits = pauses()
+            elif problem.can_pass:
+                await asyncio.sleep(next(waits))
+            else:
+                return
+
+    async def _write(self, history: History) -> StoreError | None:
+        draft = self._read()
+        try:
+            await history.call(lambda store: store.keep_draft(draft))
+        except StoreError as error:
+            return error
+        self._queue.saved_draft = draft
+        return None
+
+
+_PAUSE_S = 0.03
+"""Seconds between two parts, in which another program can lock the file: SQLite has no queue of waiting programs."""
+
+
+def save_whole(store: Store, changes: Changes, title: str = "") -> int:
+    """Save a conversation in parts, and return the conversation's number. Raises StoreError.
+
+    If `title` is not empty, the conversation gets this title.
+    If saving fails after some parts, saving the same changes again completes the conversation.
+    """
+    number = 0
+    for part in changes.in_parts():
+        number = retrying_now(partial(store.save, part))[changes.conversation_id]
+        time.sleep(_PAUSE_S if len(changes.turns) > PART else 0)
+    if title:
+        retrying_now(lambda: store.labels.rename(number, title))
+    return number

@@ -1,0 +1,518 @@
+"""Conversations in the file: their list, their labels, loading, and writing changes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+
+from paragone import Image, InputError
+from paragone.texts import shortened
+from paragone.wire import from_json, to_json
+from paragone_workbench.conversation.attachments import AttachedFile, files_in
+from paragone_workbench.conversation.tree import Conversation, Prompt
+from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
+from paragone_workbench.store.changes import Changes
+from paragone_workbench.store.database import Database, Row, clean, saved_text
+from paragone_workbench.store.errors import DAMAGED, ConversationDeleted, decoding
+from paragone_workbench.store.records import (
+    DraftRecord,
+    LaneRecord,
+    Query,
+    QueuedPrompt,
+    SavedConversation,
+    Summary,
+    tag_name,
+)
+from paragone_workbench.store.tables.runs import (
+    COLUMNS,
+    MANIFEST,
+    list_in,
+    object_in,
+    result_of,
+    save_run,
+    text_in,
+)
+from paragone_workbench.store.tables.search import GRAM, fitting_conversation, phrase
+
+_TITLE = 80  # characters
+
+_LANE = """
+    INSERT INTO lane (id, conversation_id, position, definition, closed) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+      position = excluded.position, definition = excluded.definition, closed = excluded.closed
+"""
+_TURN = """
+    INSERT INTO turn (run_id, prompt_id, lane_id, continues_id) VALUES (?, ?, ?, ?)
+    ON CONFLICT (run_id) DO UPDATE SET continues_id = excluded.continues_id
+"""
+_TEXT = """
+    INSERT OR REPLACE INTO piece (run_id, position, text, thinking)
+    SELECT id, ?, ?, ? FROM run WHERE id = ? AND state = 'running'
+"""
+
+
+def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]:
+    """Write changes, and return the numbers of the conversation and of the runs, by id.
+
+    Must be called in a transaction. Raises ConversationDeleted if the conversation was saved, but the history no longer has it.
+    """
+    conversation_id = changes.conversation_id
+    numbers = {conversation_id: _conversation(database, changes)}
+    for prompt in changes.prompts:
+        _prompt(database, prompt, conversation_id)
+    for lane in changes.lanes:
+        definition = json.dumps(to_json(without_literal_keys(lane.definition)))
+        database.run(_LANE, lane.id, conversation_id, lane.position, definition, lane.closed)
+    for turn in changes.turns:
+        run_id = turn.result.id
+        numbers[run_id] = save_run(database, turn.result, owner_id=owner_id)
+        database.run(_TURN, run_id, turn.prompt_id, turn.lane_id, turn.continues_id)
+    for new in changes.texts:
+        database.run(_TEXT, new.position, clean(new.text), clean(new.thinking), new.run_id)
+    for lane in changes.lanes:  # after the runs, because the head of a lane may be a new run
+        if lane.head_id is not None:
+            database.run("UPDATE lane SET head_id = ? WHERE id = ?", lane.head_id, lane.id)
+        if lane.fork_id is not None:
+            database.run("UPDATE lane SET fork_id = ? WHERE id = ?", lane.fork_id, lane.id)
+    if changes.queue is not None:
+        _queue(database, changes.queue, conversation_id)
+    _used(database, changes)
+    return numbers
+
+
+def _conversation(database: Database, changes: Changes) -> int:
+    if not changes.is_saved:
+        database.run(
+            "INSERT OR IGNORE INTO conversation (id, created, updated) VALUES (?, ?, ?)",
+            changes.conversation_id,
+            changes.created,
+            changes.created,
+        )
+    for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
+        return int(number)
+    raise ConversationDeleted
+
+
+def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
+    text = clean(prompt.text)
+    database.run(
+        "INSERT OR IGNORE INTO prompt (id, conversation_id, parent_id, text, system, sampling, for_all, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        prompt.id,
+        conversation_id,
+        None if prompt.parent is None else prompt.parent.id,
+        text,
+        None if prompt.system is None else clean(prompt.system),
+        None if prompt.sampling is None else json.dumps(prompt.sampling),
+        int(prompt.for_all),
+        prompt.created,
+    )
+    for position, image in enumerate(prompt.images):
+        database.run(
+            "INSERT OR IGNORE INTO image (prompt_id, position, name, media_type, data) VALUES (?, ?, ?, ?, ?)",
+            prompt.id,
+            position,
+            clean(image.name),
+            image.media_type,
+            base64.b64decode(image.data),
+        )
+    for position, file in enumerate(prompt.files):
+        database.run(
+            "INSERT OR IGNORE INTO attached_file (prompt_id, position, name, size, length) VALUES (?, ?, ?, ?, ?)",
+            prompt.id,
+            position,
+            clean(file.name),
+            file.size,
+            len(file.section),
+        )
+    database.run(
+        "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
+    )
+
+
+def _queue(database: Database, queue: tuple[QueuedPrompt, ...], conversation_id: str) -> None:
+    database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
+    for position, queued in enumerate(queue):
+        database.run(
+            "INSERT INTO queued (conversation_id, position, text, files, images, lanes, for_all, prompt_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            conversation_id,
+            position,
+            clean(queued.text),
+            json.dumps([to_json(file) for file in queued.files]),
+            json.dumps([to_json(image) for image in queued.images]),
+            json.dumps([lane.id for lane in queued.lanes]),
+            int(queued.for_all),
+            None if queued.prompt is None else queued.prompt.id,
+        )
+
+
+def _used(database: Database, changes: Changes) -> None:
+    """Save the time of the last use of the conversation, by a new prompt or the end of a run, and the time of opening."""
+    times = [prompt.created for prompt in changes.prompts]
+    times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
+    if changes.opened is not None:
+        opened = changes.opened, changes.conversation_id
+        database.run("UPDATE conversation SET opened = ? WHERE id = ?", *opened)
+    if times:
+        database.run(
+            "UPDATE conversation SET updated = max(used, ?) WHERE id = ?",
+            max(times),
+            changes.conversation_id,
+        )
+
+
+def title_of(text: str) -> str:
+    """Return the title for a text: the first line that is not blank, shortened to `_TITLE` characters."""
+    line = next((line for line in map(str.strip, text.splitlines()) if line), "")
+    return shortened(line, _TITLE)
+
+
+_UPDATE = "UPDATE conversation SET {} WHERE number = ? RETURNING id"
+
+
+class Labels:
+    """The titles, pins and tags of conversations.
+
+    All methods raise InputError if no conversation has the number.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rename(self, number: int, title: str) -> None:
+        """Give a conversation a new title: the first line of `title`."""
+        self._update(number, "title = ?", title_of(clean(title)))
+
+    def pin(self, number: int, *, pinned: bool) -> None:
+        """Pin or unpin a conversation. Pinned conversations come first in the list."""
+        self._update(number, "pinned = ?", int(pinned))
+
+    def tag(self, number: int, tags: Iterable[str]) -> None:
+        """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
+        names = [tag_name(name) for name in tags]
+        with self._database.transaction():
+            conversation_id = self._update(number, "pinned = pinned")
+            self._database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
+            for name in names:
+                self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
+
+    def _update(self, number: int, assignment: str, *values: object) -> str:
+        """Change a conversation, and return the UUID of the conversation."""
+        for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
+            return str(conversation_id)
+        raise InputError(
+            f"There is no conversation c{number}.", hint="`paragone history` lists the conversations."
+        )
+
+
+_SELECT = """
+    SELECT number, id, title, used, pinned, (SELECT count(*) FROM prompt WHERE conversation_id = conversation.id),
+      (SELECT group_concat(name, ' ') FROM tag WHERE conversation_id = conversation.id),
+      EXISTS (
+        SELECT 1 FROM lane JOIN run ON run.id = lane.head_id
+        WHERE conversation_id = conversation.id AND NOT closed AND state = 'interrupted'
+      )
+    FROM conversation
+"""
+_LIST = """
+    WHERE (pinned, used, number) < (?, ?, ?) AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    AND {} ORDER BY pinned DESC, used DESC, number DESC LIMIT ?
+"""
+_LAST_USED = """
+    SELECT number, used FROM conversation
+    WHERE pinned = ? AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY used DESC LIMIT 1
+"""
+_LAST_OPENED = """
+    SELECT number, opened FROM conversation
+    WHERE typeof(opened) = 'real'
+    AND EXISTS (SELECT 1 FROM prompt WHERE conversation_id = conversation.id)
+    ORDER BY opened DESC LIMIT 1
+"""
+_THESE = "WHERE number IN (SELECT value FROM json_each(?))"
+_OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
+
+
+def conversations(
+    database: Database, limit: int, before: Summary | None, query: Query
+) -> tuple[Summary, ...]:
+    # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
+    last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
+    fits = fitting_conversation(query)
+    rows = database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
+    return tuple(_summary(database, row) for row in rows)
+
+
+def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
+    rows = database.rows(_SELECT + _THESE, json.dumps([*numbers]))
+    return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
+
+
+def last_open(database: Database) -> Summary | None:
+    found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
+    found += database.rows(_LAST_OPENED)
+    number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))
+    return None if number is None else summaries(database, [number])[number]
+
+
+def _summary(database: Database, row: Row) -> Summary:
+    number, conversation_id, title, used, pinned, prompts, tags, is_interrupted = row
+    return Summary(
+        number=number,
+        title=title if isinstance(title, str) else "?",
+        engines=tuple(dict.fromkeys(_name(lane) for (lane,) in database.rows(_OPEN_LANES, conversation_id))),
+        prompts=prompts,
+        updated=used,
+        tags=tuple(tags.split()) if isinstance(tags, str) else (),
+        is_pinned=bool(pinned),
+        is_interrupted=bool(is_interrupted),
+    )
+
+
+def _name(definition: str) -> str:
+    with contextlib.suppress(*DAMAGED):
+        return str(object_in(definition)["name"])
+    return "?"
+
+
+_PROMPTS = """
+    SELECT id, parent_id, text, system, sampling, for_all, created FROM prompt
+    WHERE conversation_id = ? ORDER BY number
+"""
+_IMAGES = """
+    SELECT prompt_id, name, media_type, data FROM image JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY prompt_id, position
+"""
+_QUEUED = """
+    SELECT text, files, images, lanes, for_all, prompt_id FROM queued WHERE conversation_id = ? ORDER BY position
+"""
+_FILES = """
+    SELECT prompt_id, name, size, length FROM attached_file JOIN prompt ON prompt.id = prompt_id
+    WHERE conversation_id = ? ORDER BY prompt_id, position
+"""
+_LANES = """
+    SELECT id, position, definition, closed, head_id, fork_id FROM lane WHERE conversation_id = ? ORDER BY position, number
+"""
+_RUNS = f"""
+    SELECT run.number, prompt_id, lane_id, continues_id, {COLUMNS}
+    FROM prompt JOIN turn ON turn.prompt_id = prompt.id JOIN run ON run.id = turn.run_id {MANIFEST}
+    WHERE conversation_id = ? ORDER BY run.number
+"""  # noqa: S608 (the names of columns)
+
+
+def load(database: Database, number: int) -> SavedConversation:
+    found = database.rows("SELECT id, title, created, used FROM conversation WHERE number = ?", number)
+    if not found:
+        raise InputError(
+            f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",
+            hint="`paragone history` lists the conversations.",
+        )
+    with decoding(f"Conversation c{number}"):
+        return _loaded(database, number, found[0])
+
+
+def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
+    conversation_id, title, created, updated = row
+    prompts = _prompts(database, conversation_id)
+    rows = database.rows(_LANES, conversation_id)
+    lanes = {
+        lane_id: LaneRecord(
+            id=lane_id,
+            position=position,
+            definition=from_json(EngineDefinition, object_in(definition)),
+            closed=bool(closed),
+        )
+        for lane_id, position, definition, closed, _, _ in rows
+    }
+    runs, running = _runs(database, conversation_id, prompts, lanes)
+    for lane_id, *_, head_id, fork_id in rows:
+        lanes[lane_id].head, lanes[lane_id].fork = runs.get(head_id), runs.get(fork_id)
+    return SavedConversation(
+        conversation=Conversation(
+            prompts=list(prompts.values()), created=created, id=conversation_id, number=number
+        ),
+        title=text_in(title),
+        updated=updated,
+        lanes=tuple(lanes.values()),
+        runs=tuple(runs.values()),
+        running=running,
+        queue=tuple(_load_queue(database, conversation_id, prompts, lanes)),
+    )
+
+
+def _load_queue(
+    database: Database,
+    conversation_id: str,
+    prompts: Mapping[str, Prompt],
+    lanes: Mapping[str, LaneRecord],
+) -> Iterator[QueuedPrompt]:
+    for text, files, images, waiting, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
+        yield QueuedPrompt(
+            text=text_in(text),
+            files=tuple(from_json(AttachedFile, file) for file in list_in(files)),
+            images=tuple(from_json(Image, image) for image in list_in(images)),
+            lanes=[lanes[lane] for lane in list_in(waiting) if isinstance(lane, str) and lane in lanes],
+            for_all=bool(for_all),
+            prompt=prompts.get(prompt_id),
+        )
+
+
+def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
+    """Return the prompts by id; each comes after its parent."""
+    images = _images(database, conversation_id)
+    described = _files(database, conversation_id)
+    prompts: dict[str, Prompt] = {}
+    for prompt_id, parent_id, text, system, sampling, for_all, created in database.rows(
+        _PROMPTS, conversation_id
+    ):
+        prompts[prompt_id] = Prompt(
+            id=prompt_id,
+            parent=None if parent_id is None else prompts[parent_id],
+            text=text_in(text),
+            files=files_in(text_in(text), described.get(prompt_id, ())),
+            images=images.get(prompt_id, ()),
+            system=None if system is None else text_in(system),
+            sampling=None if sampling is None else object_in(sampling),
+            for_all=bool(for_all),
+            created=created,
+        )
+    return prompts
+
+
+def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, ...]]:
+    """Return the images by the id of the prompt."""
+    images: dict[str, tuple[Image, ...]] = {}
+    for prompt_id, name, media_type, content in database.stream(_IMAGES, conversation_id):
+        image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
+        images[prompt_id] = (*images.get(prompt_id, ()), image)
+    return images
+
+
+def _files(database: Database, conversation_id: str) -> dict[str, list[tuple[str, int, int]]]:
+    """Return the name, the size and the section's length of each attached file, by the id of the prompt."""
+    files: dict[str, list[tuple[str, int, int]]] = {}
+    for prompt_id, name, size, length in database.rows(_FILES, conversation_id):
+        files.setdefault(prompt_id, []).append((name, size, length))
+    return files
+
+
+def _runs(
+    database: Database,
+    conversation_id: str,
+    prompts: Mapping[str, Prompt],
+    lanes: Mapping[str, LaneRecord],
+) -> tuple[dict[str, Run], frozenset[str]]:
+    """Return the runs by id, each after the run that it continues, and the ids of the runs in progress.
+
+    Adds each run to its lane.
+    """
+    results: dict[str, tuple[int, RunResult, Prompt, LaneRecord]] = {}
+    continued: dict[str, str | None] = {}
+    running: set[str] = set()
+    for number, prompt_id, lane_id, continues_id, *columns in database.rows(_RUNS, conversation_id):
+        result = result_of(tuple(columns))
+        if result.state == "running":  # another instance executes the run
+            running.add(result.id)
+            text, thinking = saved_text(database, result.id)
+            result = dataclasses.replace(result, state="interrupted", text=text, thinking=thinking)
+        results[result.id] = number, result, prompts[prompt_id], lanes[lane_id]
+        continued[result.id] = continues_id
+    runs: dict[str, Run] = {}
+    for run_id in _in_order(continued):
+        number, result, prompt, lane = results[run_id]
+        run = Run(result, prompt=prompt, continues=runs.get(continued[run_id] or ""))
+        run.number = number
+        runs[run_id] = run
+        lane.runs.append(run)
+    return runs, frozenset(running)
+
+
+def _in_order(continued: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield the ids of runs, each after the run that it continues, except where damaged records form a circle.
+
+    A run can continue a run with a later number, in a conversation that was made of an experiment's answers.
+    """
+    done: set[str] = set()
+    for run_id in continued:
+        before: dict[str, None] = {}
+        at: str | None = run_id
+        while at is not None and at in continued and at not in done and at not in before:
+            before[at] = None
+            at = continued[at]
+        done.update(before)
+        yield from reversed(before)
+
+
+_READ = 5_000
+"""Largest number of prompts that a search reads: many prompts may have the same text."""
+_WRITTEN = """
+    substr(text, 1, length(text)
+        - (SELECT coalesce(sum(length + 2), 0) FROM attached_file WHERE prompt_id = prompt.id))
+"""
+"""SQL for what the user wrote: the text without the sections of attached files and the empty line before each."""
+_ALL = f"SELECT {_WRITTEN} FROM prompt ORDER BY number DESC"  # noqa: S608 (constants)
+_WITH_WORD = f"""
+    SELECT {_WRITTEN} FROM prompt WHERE number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)
+    ORDER BY number DESC
+"""  # noqa: S608 (constants)
+
+
+def prompts(database: Database, words: str, limit: int) -> tuple[str, ...]:
+    terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
+    return tuple(islice(_distinct(database, terms), limit))
+
+
+def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
+    indexed = [phrase(term) for term in terms[:1] if len(term) >= GRAM]
+    rows = database.stream(_WITH_WORD if indexed else _ALL, *indexed)
+    seen: set[str] = set()
+    for (text,) in islice(rows, _READ):
+        # A damaged record may have another type than text.
+        if not isinstance(text, str) or not text or text in seen:
+            continue
+        if all(term in text.casefold() for term in terms):
+            seen.add(text)
+            yield text
+
+
+def keep_draft(database: Database, draft: DraftRecord, owner_id: int) -> None:
+    if not draft.text:
+        database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
+        return
+    database.run("DELETE FROM draft")
+    database.run(
+        "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
+        owner_id,
+        clean(draft.text),
+        json.dumps(dict(draft.pasted)),
+        json.dumps(draft.named),
+        draft.edits,
+    )
+
+
+def take_draft(database: Database, owner_id: int) -> Row | None:
+    """Assign the newest draft that belongs to no instance to the instance `owner_id`, and return the draft's row, or None."""
+    newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
+    rows = database.rows(
+        f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits",  # noqa: S608 (a constant)
+        owner_id,
+    )
+    return next(iter(rows), None)
+
+
+def draft_of(row: Row) -> DraftRecord:
+    text, pasted, named, edits = row
+    with decoding("The prompt that was not sent"):
+        return DraftRecord(
+            text=text_in(text),
+            pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
+            named=tuple(map(text_in, list_in(named))),
+            edits=text_in(edits),
+        )
