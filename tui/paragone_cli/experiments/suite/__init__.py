@@ -42,8 +42,7 @@ class SuiteArguments(RunArguments, PrintArguments):
     )
     names: Sequence[str] = word(
         "FILE|EXPERIMENT",
-        "run, new: the file; export: the file, or an experiment; import: an experiment, then files of results; others: "
-        "experiments such as e3",
+        "run, new, export: the file; import: an experiment, then files of results; others: experiments such as e3",
         nargs="*",
     )
     source: str | None = option("--from ID", "the conversation, such as c7", actions=("new",))

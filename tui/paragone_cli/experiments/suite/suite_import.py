@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from paragone_cli.command_line.status_line import StatusLine
 from paragone_cli.experiments.suite import SuiteArguments
 from paragone_cli.experiments.suite.suite_output import put_totals
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.batches.batch_import import BatchImport
+from paragone_workbench.experiments.batches import read_batch
 from paragone_workbench.experiments.running.totals import engine_totals
 from paragone_workbench.experiments.suites.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.suites.suite import PROBLEMS_SHOWN, SuiteProblem, problem_text
+from paragone_workbench.experiments.suites.suite import PROBLEMS_SHOWN, problem_text
 from paragone_workbench.store.retry import retrying
 
 
@@ -41,49 +42,29 @@ async def _import(
     async with opened_history() as history:
         experiment = await history.call(lambda store: store.experiments.get(number))
         await retrying(history, lambda store: store.experiments.claim(number))
-        batch = BatchImport(history, experiment, registry, catalog)
+        counts: Counter[str] = Counter()
         with StatusLine() as progress:
             for path in paths:
-                async for problem in batch.read(path):
-                    if problem is not None:
+                async for problem in read_batch(history, experiment, path, registry, catalog, counts):
+                    if problem is not None and counts["refused"] <= PROBLEMS_SHOWN:
                         progress.clear()
-                        _warn(path, problem, batch.refused)
+                        warn(problem_text(path.name, [problem]))
                     if progress.due:
-                        progress.show(f"{counted(batch.lines, 'line')} read")
+                        progress.show(f"{counted(counts.total(), 'line')} read")
         totals = await engine_totals(history, experiment)
     left = sum(engine.total - engine.runs for engine in totals)
     if as_json:
-        put_json(
-            {
-                "id": f"e{number}",
-                "answers": batch.answers,
-                "errors": batch.errors,
-                "known": batch.known,
-                "refused": batch.refused,
-                "left": left,
-            }
-        )
+        numbers = {name: counts[name] for name in ("answers", "errors", "known", "refused")}
+        put_json({"id": f"e{number}", **numbers, "left": left})
     else:
         put_totals(totals)
         put(f"\nSee more: paragone suite show e{number} · paragone report e{number} --to report.html")
     note(
-        f"Imported: {counted(batch.answers, 'answer')}, {counted(batch.errors, 'failed request')}. "
-        f"Known before: {batch.known:,}. Not imported: {counted(batch.refused, 'line')}."
+        f"Imported: {counted(counts['answers'], 'answer')}, {counted(counts['errors'], 'failed request')}. "
+        f"Known before: {counts['known']:,}. Not imported: {counted(counts['refused'], 'line')}."
     )
     if left:
         note(
-            f"Not finished: {counted(left, 'run')}. `paragone suite export e{number}` writes the runs of servers again."
+            f"Not finished: {counted(left, 'run')}. `paragone suite export FILE` writes the runs of servers again."
         )
-    if batch.to_judge:
-        note(
-            f"Judges are still to be asked about {counted(batch.to_judge, 'answer')}: `paragone suite run` does that."
-        )
-    return 1 if batch.refused else 0
-
-
-def _warn(path: Path, problem: SuiteProblem, refused: int) -> None:
-    """Print the problem of a line that is not imported, if `refused`, the number of such lines so far, is small."""
-    if refused <= PROBLEMS_SHOWN:
-        warn(problem_text(path.name, [problem]))
-    elif refused == PROBLEMS_SHOWN + 1:
-        warn("Further lines that are not imported are only counted.")
+    return 1 if counts["refused"] else 0

@@ -1,0 +1,278 @@
+"""Batches: the unfinished runs of an experiment as a file of requests for another machine, and the results as runs.
+
+Both files have the form of OpenAI's batch API as vLLM has it: `BatchRequestInput` and `BatchRequestOutput` in
+`vllm/entrypoints/openai/run_batch.py`. All requests of a file name one model, because `vllm run-batch` serves one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from paragone import Backend, Caution, InputError, Json, LoadedModel, Message, RunRequest
+from paragone.chat.text import AnswerText
+from paragone.json_fields import count_at, list_at, number_at, object_at, text_at, value_at
+from paragone.json_schema import read_schema
+from paragone.key_text import without_key_words
+from paragone.regular_file import reading
+from paragone.thinking import thinking_choice
+from paragone.wire import json_text, parse_json, to_json
+from paragone.wording import quoted, shortened
+from paragone_workbench.dates import is_date
+from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
+from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments.output_file import replacing
+from paragone_workbench.experiments.running.cells import Cell, seed_option, unfinished_cells
+from paragone_workbench.experiments.running.saved_runs import answer_of
+from paragone_workbench.experiments.suites.assertions import AssertionCatalog, evaluate
+from paragone_workbench.experiments.suites.saved_prompts import prompt_from
+from paragone_workbench.experiments.suites.suite import SuiteProblem
+from paragone_workbench.identity import derived_id
+from paragone_workbench.runs.manifest import manifest
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, History, RunKey
+from paragone_workbench.store.experiment_records import AssertionResult
+from paragone_workbench.store.retry import retrying
+
+_ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([0-9]{1,9})-([0-9]{1,9})-([0-9]{1,9})")
+"""A `custom_id`: the experiment's id, engine, prompt and repetition. It has at most 64 characters."""
+
+_SAME = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "max_tokens"}
+"""Options that have the same name in the body of a request."""
+
+_OF_ACCESS = {"sent", "file", "command"}
+"""The values of `OptionInfo.outside` for options that say how to reach a server, such as the option for an API key."""
+
+
+class BatchEngine(NamedTuple):
+    """An engine of an experiment, as a batch can express it."""
+
+    definition: EngineDefinition
+    backend: Backend
+    sampling: Mapping[str, Json]
+    """The sampling options that a request can express, without the seed, which each run has."""
+    fields: Mapping[str, Json]
+    """The fields of a request's body that express `sampling`."""
+    left_out: tuple[str, ...]
+    """The names of the options that a request cannot express."""
+
+
+def batch_engine(definition: EngineDefinition, registry: Registry) -> BatchEngine:
+    """Raise InputError if the model is loaded on this machine, an option is invalid, or the backend is missing."""
+    backend = registry.get(definition.backend)
+    if backend.capabilities.local:  # a server does not know a model of this machine by its name
+        raise InputError(
+            f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
+            hint="Use an engine such as openai:MODEL@URL.",
+        )
+    found = {name: _fields(name, value) for name, value in split_options(definition, backend)[1].items()}
+    return BatchEngine(
+        definition,
+        backend,
+        {name: value for name, value in split_options(definition, backend)[1].items() if found[name]},
+        {field: value for fields in found.values() for field, value in fields.items()},
+        tuple(
+            name
+            for name, (_, info) in declared_options(backend).items()
+            if definition.options.get(name) not in (None, info.default)
+            and not (found.get(name) or info.outside in _OF_ACCESS or info.secret)
+        ),
+    )
+
+
+def _fields(name: str, value: Json) -> dict[str, Json]:
+    """Return the fields of the body for an option; empty if there are none. Raises InputError for an invalid value."""
+    if value is None or value in ([], ()):
+        return {}
+    if name in _SAME:
+        return {name: value}
+    if name == "json_schema" and isinstance(value, str):
+        named: Json = {"name": "answer", "schema": read_schema(value), "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    if name == "thinking" and isinstance(value, bool | int | str):
+        effort = thinking_choice(value).effort
+        return {} if effort is None else {"reasoning_effort": effort}
+    return {}
+
+
+def _content(message: Message) -> Json:
+    if not message.images:
+        return message.text
+    images: list[Json] = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
+        for image in message.images
+    ]
+    return [*images, {"type": "text", "text": message.text}]
+
+
+async def write_batch(
+    history: History,
+    experiment: Experiment,
+    engine: BatchEngine,
+    path: Path,
+    *,
+    chosen: frozenset[int] | None = None,
+    retry_failed: bool = False,
+) -> int:
+    """Write an engine's unfinished runs as requests; return their number. Without unfinished runs, write no file.
+
+    `chosen` are the indices of the prompts to write. Raises StoreError, and ParagoneError for the file.
+    """
+    index = experiment.engines.index(engine.definition)
+    cells = unfinished_cells(history, experiment, [index], chosen=chosen, retry_failed=retry_failed)
+    requests = 0
+    async with contextlib.aclosing(cells):
+        cell = await anext(cells, None)
+        if cell is None:
+            return 0
+        with replacing(path) as file:
+            while cell is not None:
+                messages: list[Json] = [
+                    {"role": it.role, "content": _content(it)} for it in cell.prompt.messages
+                ]
+                seed = seed_option(cell, engine.definition, engine.backend)
+                request: Json = {
+                    "custom_id": f"{experiment.id}-{index}-{cell.key.prompt_index}-{cell.key.repetition}",
+                    "method": "POST",
+                    "url": "/v1/chat/completions",
+                    "body": {"model": engine.definition.model, "messages": messages, **engine.fields, **seed},
+                }
+                file.write(json_text(request) + "\n")
+                requests += 1
+                cell = await anext(cells, None)
+    return requests
+
+
+async def read_batch(
+    history: History,
+    experiment: Experiment,
+    path: Path,
+    registry: Registry,
+    catalog: AssertionCatalog,
+    counts: Counter[str],
+) -> AsyncGenerator[SuiteProblem | None, None]:
+    """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
+
+    Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
+    the file cannot be read.
+    """
+    with reading(path, hint="Name the file of results.") as file:
+        for number, line in enumerate(file, start=1):
+            problem = None
+            if line.strip():
+                try:
+                    counts[await _take(history, experiment, line, registry, catalog)] += 1
+                except InputError as error:
+                    counts["refused"] += 1
+                    problem = SuiteProblem(line=number, sentence=str(error))
+            yield problem
+
+
+async def _take(
+    history: History, experiment: Experiment, line: bytes, registry: Registry, catalog: AssertionCatalog
+) -> str:
+    """Save the result in a line, and return what to count. An answer replaces an error and never an answer."""
+    try:
+        data = parse_json(line)
+    except ValueError as fault:
+        raise InputError(f"This is not valid JSON: {fault}.") from fault
+    if not isinstance(custom_id := value_at(data, "custom_id"), str):
+        raise InputError("This is not a result of a batch: there is no custom_id.")
+    match = _ID.fullmatch(custom_id)
+    if match is None:
+        raise InputError(f"The custom_id {quoted(custom_id)} was not written by `paragone suite export`.")
+    if match[1] != experiment.id:
+        raise InputError("The result belongs to another experiment.")
+    engine_index, prompt_index, repetition = map(int, match.groups()[1:])
+    own, key = experiment.number, RunKey(prompt_index, engine_index, repetition)
+    contents = await retrying(history, lambda store: dict(store.experiments.prompts(own, prompt_index, 1)))
+    if (
+        engine_index >= len(experiment.engines)
+        or repetition >= experiment.repetitions
+        or prompt_index not in contents
+    ):
+        raise InputError(f"e{own} has no run with the custom_id {quoted(custom_id)}.")
+    cell = Cell(key=key, prompt=prompt_from(prompt_index, contents[prompt_index]))
+    run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), cell)
+    saved = await retrying(history, lambda store: store.experiments.run_at(own, key))
+    if saved is not None:
+        if saved.result.id == run.id or (saved.result.state == "done" and run.state == "failed"):
+            return "known"
+        if saved.result.state == "done" or run.state == "failed":
+            raise InputError(f"The request has another result already, e{own}/{saved.number}, which is kept.")
+    checks: tuple[AssertionResult, ...] = ()
+    if run.state == "done":
+        checks = await evaluate(cell.prompt, answer_of(run), catalog)
+    found = [to_json(check) for check in checks]
+    await retrying(history, lambda store: store.experiments.save(own, key, run, found))
+    return "answers" if run.state == "done" else "errors"
+
+
+def _run(data: Json, custom_id: str, engine: BatchEngine, cell: Cell) -> RunResult:
+    """Return the run of a result, without durations. The same answer to the same request always has the same id.
+
+    `error` is null, a text, or an object with `message` or with `error`; of a failed request, the response can have it.
+    """
+    response, body = object_at(data, "response"), object_at(data, "response", "body")
+    status, fault = response.get("status_code"), value_at(data, "error") or body.get("error")
+    error = text = thinking = ""
+    choice = next(iter(list_at(body, "choices")), None)
+    if fault or status not in (None, 200):
+        while isinstance(fault, Mapping):
+            fault = fault.get("message") or fault.get("error") or fault.get("code")
+        # services repeat a wrong key
+        reason = shortened(
+            without_key_words(" ".join(str(fault or "the result does not say why").split())), 500
+        )
+        code = f" (HTTP {status})" if isinstance(status, int) else ""
+        error = f"The request failed in the batch{code}: {reason.rstrip('.')}."
+    else:
+        message = object_at(choice, "message")
+        content = message.get("content")
+        if not message or not isinstance(content, str | None):
+            raise InputError("The result has neither an error nor a text in choices[0].message.")
+        text, thinking = content or "", text_at(message, "reasoning_content") or text_at(message, "reasoning")
+        if not thinking:  # the server may have left it between tags before the answer
+            reader = AnswerText()
+            tokens = [*reader.push(text, None, 0.0), *reader.finish()]
+            text = "".join(token.text for token in tokens if token.channel == "answer")
+            thinking = "".join(token.text for token in tokens if token.channel == "thinking")
+        text = text or text_at(message, "refusal")
+    seed = seed_option(cell, engine.definition, engine.backend)
+    request = RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
+    loaded = LoadedModel(name=text_at(body, "model") or engine.definition.model)
+    created, generated = number_at(body, "created"), count_at(body, "usage", "completion_tokens")
+    cautions = [
+        Caution(code="option-refused", sentence=f"A batch has no field for {name}, so it was left out.")
+        for name in engine.left_out
+    ]
+    if text_at(choice, "finish_reason") == "content_filter":
+        cautions.append(Caution(code="filtered", sentence="The server's filter ended the answer."))
+    return RunResult(
+        # written as ASCII, because a text from JSON may have half a surrogate pair
+        id=derived_id("batch", custom_id, json.dumps([error, text, thinking])),
+        definition=engine.definition,
+        started=float(created) if created is not None and is_date(created) else time.time(),
+        state="failed" if error else "done",
+        finish=None if error else "length" if text_at(choice, "finish_reason") == "length" else "stop",
+        error=error,
+        hint="`paragone suite export` with --retry-failed writes the request again." if error else "",
+        text=text,
+        thinking=thinking,
+        cautions=tuple(cautions),
+        metrics=None
+        if generated is None
+        else RunMetrics(
+            prompt_tokens=count_at(body, "usage", "prompt_tokens"),
+            cached_tokens=count_at(body, "usage", "prompt_tokens_details", "cached_tokens"),
+            completion_tokens=generated,
+        ),
+        manifest=manifest(engine.definition, engine.backend, loaded, request, schedule="batch"),
+    )
