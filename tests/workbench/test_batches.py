@@ -77,7 +77,7 @@ async def export(suites, path, index=0, **more):
 
 async def imported(suites, *paths):
     """Import files; return the counts and the lines that are left out, as `LINE: SENTENCE`."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     problems = [
         f"{problem.line}: {problem.sentence}"
         for path in paths

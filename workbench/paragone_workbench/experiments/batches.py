@@ -72,11 +72,12 @@ def batch_engine(definition: EngineDefinition, registry: Registry) -> BatchEngin
             f"The engine {definition.name} loads its model on this machine; a batch names a model of a server.",
             hint="Use an engine such as openai:MODEL@URL.",
         )
-    found = {name: _fields(name, value) for name, value in split_options(definition, backend)[1].items()}
+    _, sampling = split_options(definition, backend)
+    found = {name: _fields(name, value) for name, value in sampling.items()}
     return BatchEngine(
         definition,
         backend,
-        {name: value for name, value in split_options(definition, backend)[1].items() if found[name]},
+        {name: value for name, value in sampling.items() if found[name]},
         {field: value for fields in found.values() for field, value in fields.items()},
         tuple(
             name
