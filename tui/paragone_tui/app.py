@@ -127,7 +127,7 @@ class ParagoneApp(ProgramApp):
     def begin_work(self) -> None:
         """Open the history and the engines."""
         self.registry.tell = self.say_from_thread
-        self._history.begin(lambda: self.lanes.do(self._resume))
+        self._history.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
             add_demo(self.lanes.context)
         elif self._session.lanes:
@@ -137,7 +137,7 @@ class ParagoneApp(ProgramApp):
         # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
             self.say(problem, warning=True)
-        self.lanes.do(self._use_backends)
+        self.lanes.begin(self._use_backends)
 
     async def _resume(self) -> None:
         """Put the unsent prompt back into the composer. Resume the last conversation if the lanes have the engines of the last

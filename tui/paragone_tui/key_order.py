@@ -1,26 +1,34 @@
-"""Makes keys that arrive in one burst take effect in their order, even if a key moves the focus or opens a dialog."""
+"""Makes keys that are typed fast have the same effect as keys typed slowly: a key waits for what the key before it began."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from typing import Protocol, runtime_checkable
+from weakref import WeakSet
 
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
 
 from paragone_tui.keys import sign, with_alt, without_alt
+from paragone_tui.textual_internals.screen import CompositorScreen
 
-LONGEST_S = 1.0
-"""Seconds that the effect of a key may take before the keys that wait for this effect are handled at once."""
-OPENING_S = 10.0
-"""Seconds that a screen which a key has opened may take to show its fields."""
+ACT = "act"
+"""The group of a screen's workers that all later keys on the screen wait for."""
+LIST = "list"
+"""The group of a screen's workers that list options: text and the keys that close the screen do not wait for them."""
+LONGEST_S = 10.0
+"""Seconds that a key waits at most for the effect of the key before."""
+URGENT_S = 0.25
+"""Seconds that the keys up to an urgent key, such as the key that stops answers, wait at most."""
+_CLOSING = ("escape", "ctrl+c")
+"""The keys that close a screen."""
 _CONTROLS = {"enter": "\r", "tab": "\t"}
 """The control characters of keys. For such a key with Alt, a terminal sends an escape and the control character."""
-_PASSES = 5
+_PASSES = 20
 """Largest number of waits for the widgets' messages after a key: each message can cause more messages."""
 
 
@@ -44,21 +52,60 @@ class KeyOrder:
     open a dialog, run later, once the key has passed through the widgets' queues. So without this class, all keys of a
     burst would go to the widget that had the focus at the first key.
 
+    A key has taken effect once the widgets have handled their messages, and once the work that the key began is done. If the
+    work opens another screen, the keys that follow go to this screen. Text in a field waits only for keys that write no text.
+
     Alt with a character is handled as Escape and the character, unless the key is one of the field's `own_keys`.
     """
 
-    def __init__(self, app: App[None], handle: Callable[[events.Event], Awaitable[None]]) -> None:
-        """Create the order of keys. `handle` forwards a key or a paste to the widget that has the focus."""
+    def __init__(
+        self,
+        app: App[None],
+        handle: Callable[[events.Event], Awaitable[None]],
+        works: Callable[[Container[str]], Collection[asyncio.Task[None]]],
+        urgent: Container[str] = (),
+    ) -> None:
+        """Create the order of keys. `handle` forwards a key or a paste to the widget that has the focus.
+
+        `works` returns the unfinished work of the present screen, in these groups of workers. `urgent` are the names of keys
+        that wait no longer than `URGENT_S`.
+        """
         self._app = app
         self._handle = handle
+        self._works = works
+        self._urgent = urgent
         self._waiting: deque[events.Event] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        """Set when another work may have to be waited for: after each key, and when another screen is on top."""
+        self._limit: asyncio.Timeout | None = None
+        """The limit of the wait in progress; without an end while no key waits."""
+        self._nodes: Sequence[MessagePump] = ()
+        """The widgets that the last key has passed through."""
+        self._written: object = None
+        """The field that the last keys wrote text in; None if the last key wrote no text."""
+        self._awaited: Collection[MessagePump | asyncio.Task[None]] = ()
+        """What is waited for at present."""
+        self._hanging: set[MessagePump] = set()
+        """Widgets that have not handled their messages in time, until no key waits."""
+        self._left: WeakSet[asyncio.Task[None]] = WeakSet()
+        """Works that were not done in time. They go on, and no key waits for them again."""
 
     async def take(self, event: events.Event) -> None:
         """Handle a key or a paste: now, or after the earlier keys that have not taken effect yet."""
         self._waiting.append(event)
-        if self._is_idle and (nodes := await self._handle_next()):
-            self._task = asyncio.create_task(self._handle_waiting(nodes))
+        self.look_again()
+        if self._is_idle:
+            await self._handle_next()
+            self._task = asyncio.create_task(self._handle_waiting())
+        elif len(self._waiting) == 1 and self._is_more_text(event):
+            await self._handle_next()
+        else:
+            self._set_limit()
+
+    def look_again(self) -> None:
+        """Look again for what the next key has to wait for. Call this when another screen is on top."""
+        self._changed.set()
 
     def then(self, call: Callable[[], object]) -> None:
         """Call a function once all keys that have arrived so far have taken effect."""
@@ -71,72 +118,115 @@ class KeyOrder:
     def _is_idle(self) -> bool:
         return self._task is None or self._task.done()
 
-    async def _handle_next(self) -> Sequence[MessagePump]:
-        """Handle waiting keys up to the first key that writes no text, and return the widgets that this key passes through.
+    @property
+    def _target(self) -> MessagePump:
+        return self._app.focused or self._app.screen
 
-        The result is empty if only keys that write text wait.
-        """
+    async def _handle_next(self) -> None:
+        """Handle the next key or, if the next keys write text, all these keys."""
         while self._waiting:
-            event = self._waiting.popleft()
-            target = self._app.focused or self._app.screen
+            event, target = self._waiting.popleft(), self._target
             if isinstance(event, events.Key) and not (
                 isinstance(target, Field) and with_alt(event.key) in target.own_keys
             ):
                 event, *then = _without_alt(event)
                 self._waiting.extendleft(then)
-            is_text = isinstance(target, Field) and target.has_text and _is_text(event)
-            nodes = [node for node in target.ancestors_with_self if isinstance(node, MessagePump)]
+            self._written = (
+                target if isinstance(target, Field) and target.has_text and _is_text(event) else None
+            )
+            self._nodes = [node for node in target.ancestors_with_self if isinstance(node, MessagePump)]
             await self._handle(event)
-            if not is_text:
-                return nodes
-        return []
+            if not (self._waiting and self._is_more_text(self._waiting[0])):
+                return
 
-    async def _handle_waiting(self, nodes: Sequence[MessagePump]) -> None:
-        """Wait for the effect of the last key, and handle the keys that arrived meanwhile."""
-        try:
-            while nodes or self._waiting:  # keys may arrive until this task has ended
-                try:
-                    async with asyncio.timeout(LONGEST_S):
-                        await self._wait_for_effect(nodes)
-                except TimeoutError:
-                    await self._wait_for_screen(nodes)
-                nodes = await self._handle_next_as_message()
-        except TimeoutError:
-            while self._waiting:
-                await self._handle_next_as_message()
+    def _is_more_text(self, event: events.Event) -> bool:
+        """Return whether a key writes text in the field that the last keys wrote text in."""
+        return self._written is self._target and _is_text(event)
 
-    async def _wait_for_screen(self, nodes: Sequence[MessagePump]) -> None:
-        """Wait for the screen that a key has opened. Raises TimeoutError if there is no new screen, or after `OPENING_S`."""
-        screen = self._app.screen
-        if screen in nodes:
-            raise TimeoutError
-        async with asyncio.timeout(OPENING_S):
-            await _wait_until_handled(screen)
+    async def _handle_waiting(self) -> None:
+        """Wait for the effect of the last key, and handle the keys that arrive meanwhile."""
+        while True:
+            try:
+                async with asyncio.timeout(None) as self._limit:
+                    self._set_limit()
+                    await self._wait_for_effect()
+            except TimeoutError:
+                for awaited in self._awaited:
+                    if isinstance(awaited, asyncio.Task):
+                        self._left.add(awaited)
+                    else:
+                        self._hanging.add(awaited)
+            self._limit = None
+            if not self._waiting:
+                break
+            await self._handle_next_as_message()
+        self._hanging.clear()
+        self._written = None
 
-    async def _handle_next_as_message(self) -> Sequence[MessagePump]:
+    def _set_limit(self) -> None:
+        """Limit the wait in progress if a key waits."""
+        limit = self._limit
+        if limit is None or limit.expired() or not self._waiting:
+            return
+        is_urgent = any(
+            isinstance(event, events.Key) and event.key in self._urgent for event in self._waiting
+        )
+        end = asyncio.get_running_loop().time() + (URGENT_S if is_urgent else LONGEST_S)
+        if (before := limit.when()) is None or end < before:
+            limit.reschedule(end)
+
+    async def _handle_next_as_message(self) -> None:
         """Handle the next key in the message queue of the application, as Textual handles all keys."""
-        if not self._waiting:
-            return []
-        handled: asyncio.Future[Sequence[MessagePump]] = asyncio.get_running_loop().create_future()
+        handled = asyncio.Event()
 
         async def handle() -> None:
-            nodes = await self._handle_next()
-            if not handled.done():
-                handled.set_result(nodes)
+            await self._handle_next()
+            handled.set()
 
-        if not self._app.call_later(handle):  # the application is closing
+        if self._app.call_later(handle):
+            await handled.wait()
+        else:  # the application is closing
             self._waiting.clear()
-            return []
-        return await handled
 
-    async def _wait_for_effect(self, nodes: Sequence[MessagePump]) -> None:
+    async def _wait_for_effect(self) -> None:
+        """Wait until the widgets have handled their messages, and until the work that the next key waits for is done."""
+        while True:
+            self._changed.clear()
+            await self._wait_for_messages()
+            works = {work for work in self._works(self._groups) if not work.done() and work not in self._left}
+            if not works:
+                return
+            self._awaited = works
+            changed = asyncio.create_task(self._changed.wait())
+            try:
+                await asyncio.wait({*works, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+
+    @property
+    def _groups(self) -> Sequence[str]:
+        """The groups of the workers that the next key waits for."""
+        event = self._waiting[0] if self._waiting else None
+        if isinstance(event, events.Key) and event.key in _CLOSING:
+            return (ACT,)
+        is_text = event is not None and _is_text(event) and isinstance(self._target, Field)
+        return (ACT,) if is_text else (ACT, LIST)
+
+    async def _wait_for_messages(self) -> None:
         """Wait until the widgets have handled their messages, and until a screen that the key opened can take keys."""
         for _ in range(_PASSES):
-            for node in nodes:
-                await _wait_until_handled(node)
+            nodes = [*self._nodes]
             with contextlib.suppress(IndexError):  # all screens are closed
-                await _wait_until_handled(self._app.screen)
-            if not any(node.message_queue_size for node in nodes):
+                nodes += [self._app.screen]
+            for node in nodes:
+                if node not in self._hanging:
+                    self._awaited = [node]
+                    await _wait(node.call_later)
+            screen = self._app.screen
+            if isinstance(screen, CompositorScreen) and screen.waits_for_refresh:
+                self._awaited = [screen]
+                await _wait(screen.call_after_refresh)
+            elif screen in nodes and not any(node.message_queue_size for node in nodes):
                 return
 
 
@@ -164,8 +254,8 @@ def _is_text(event: events.Event) -> bool:
     return isinstance(event, events.Paste) or (isinstance(event, events.Key) and event.is_printable)
 
 
-async def _wait_until_handled(node: MessagePump) -> None:
-    """Wait until a widget has handled the messages that are in its queue now."""
+async def _wait(call_later: Callable[[Callable[[], None]], bool]) -> None:
+    """Wait until a function that calls another function later has called it, unless it refuses to."""
     done = asyncio.Event()
-    if node.call_later(done.set):
+    if call_later(done.set):
         await done.wait()

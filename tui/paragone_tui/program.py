@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 from paragone import ParagoneError
 
 Do: TypeAlias = Callable[[Callable[[], Coroutine[None, None, None]]], None]
-"""Runs a coroutine function in the background. If the function raises ParagoneError, the application shows the error."""
+"""Runs a coroutine function in the background, for which later keys wait. The application shows a ParagoneError."""
 
 
 class Program(Protocol):
@@ -31,7 +31,7 @@ class Program(Protocol):
         """Run a coroutine function. If the function raises ParagoneError, show the error."""
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for the coroutine before it ends."""
+        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
 
     async def edit_text(self, text: str) -> str | None:
         """Return a text as the user's editor has saved it; None if the text is unchanged. Raises ParagoneError."""

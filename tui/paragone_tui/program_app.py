@@ -76,7 +76,10 @@ class ProgramApp(OwnErrorsApp):
         self._saving: set[asyncio.Task[None]] = set()
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
-        self._key_order = KeyOrder(self, self._forward)
+        urgent = (*self.keys["stop"].both, *self.keys["quit"].both)
+        self._key_order = KeyOrder(
+            self, self._forward, lambda groups: self._saving | self.works(groups), urgent
+        )
         self.collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
 
@@ -121,6 +124,7 @@ class ProgramApp(OwnErrorsApp):
         loop.set_exception_handler(self.report_internal_error)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
+        self.screen_change_signal.subscribe(self, lambda _: self._key_order.look_again(), immediate=True)
         self.call_after_refresh(self._begin)
         GUARD.on_contact.append(self._show_refusal)
 
@@ -300,7 +304,7 @@ class ProgramApp(OwnErrorsApp):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for the coroutine before it ends."""
+        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from paragone import Backend, InputError, ParagoneError
 from paragone.network.guard import GUARD
 from paragone.wording import counted, shortened, size_text
+from paragone_tui.key_order import LIST
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.engines.definitions import EngineDefinition, from_spec
@@ -99,7 +100,7 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
     def _begin_to_look(self) -> None:
         """Search for engines and models. Cancel a search in progress."""
         self.is_looking = True
-        self.run_worker(self._look(), group="looking", exclusive=True)
+        self.run_worker(self._look(), group=LIST, exclusive=True)
 
     async def _look(self) -> None:
         searched = catalog_entries(

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widgets.option_list import Option
 
 from paragone.wording import counted
+from paragone_tui.key_order import LIST
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.picker import Picker
 from paragone_workbench.store.errors import StoreError
@@ -45,7 +46,7 @@ class PromptPicker(Picker[str | None]):
             self._earlier = ()
             if self._history is not None:
                 self.is_looking = True
-                self.run_worker(self._search(self._history, text), group="search", exclusive=True)
+                self.run_worker(self._search(self._history, text), group=LIST, exclusive=True)
         words = text.casefold().split()
         here = [prompt for prompt in self._here if all(word in prompt.casefold() for word in words)]
         self._found = tuple(dict.fromkeys((*here, *self._earlier)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from abc import abstractmethod
+from collections.abc import Container
 from typing import Any
 
 from rich.console import RenderableType
@@ -61,6 +63,14 @@ class OwnErrorsApp(App[None]):
     def focus_field(self) -> None:
         """Give the focus to the field that the screen declares with `AUTO_FOCUS`, unless a widget has the focus."""
         self.screen._update_auto_focus()
+
+    def works(self, groups: Container[str]) -> set[asyncio.Task[None]]:
+        """Return the unfinished work of the present screen's workers in these groups."""
+        return {
+            worker._task
+            for worker in self.workers
+            if worker._task is not None and worker.group in groups and worker.node is self.screen
+        }
 
     def update_styles(self, node: DOMNode, animate: bool = True) -> None:
         """Compute the styles of a node and its descendants anew, unless it is not mounted yet or about to be removed."""

@@ -37,6 +37,11 @@ class CompositorScreen(Screen[ScreenResultType]):
         self.opened_at = time.time()
         """When the screen was created, in seconds since 1970."""
 
+    @property
+    def waits_for_refresh(self) -> bool:
+        """Whether functions wait for the next refresh."""
+        return bool(self._callbacks)
+
     def shows_message(self, message: Notification | None) -> bool:
         """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""
         return False

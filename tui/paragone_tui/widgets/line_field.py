@@ -15,11 +15,8 @@ class LineField(Input):
     cursor_blink = reactive(False, init=False)  # blinking would write to an idle terminal
     own_keys = ()
     """The combinations of Alt and a character that the field itself handles: none."""
-
-    @property
-    def has_text(self) -> bool:
-        """Whether the field has text."""
-        return bool(self.value)
+    has_text = True
+    """Characters are always text here, also while the field is empty."""
 
     def validate(self, value: str) -> None:
         """Set no class that says whether the text is valid: no field has validators, and each class costs new styles."""

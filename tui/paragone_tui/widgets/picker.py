@@ -59,12 +59,10 @@ class Picker(Modal[ScreenResultType]):
 
     is_looking = False
     """Whether the picker still looks for more options."""
-    is_outdated = False
-    """Whether the list still has the options for an earlier text of the field, which Enter must not pick."""
     _offered: Sequence[tuple[str, str]] = ()
     """The keys for the lower edge, including keys for which there is no room."""
-    _is_pick_pending = False
-    """Whether the user pressed Enter before an option matched the text: then the first matching option is picked."""
+    _is_new_text = True
+    """Whether the text has changed since all its options were listed: then the first matching option is highlighted."""
 
     words = query_one(Input)
     options = query_one(OptionList)
@@ -127,11 +125,11 @@ class Picker(Modal[ScreenResultType]):
 
     @on(Input.Changed)
     def _typed(self) -> None:
-        self._is_pick_pending = False
+        self._is_new_text = True
         self.show()
 
     def show(self) -> None:
-        """List the matching options, and keep the highlighted option highlighted if it still matches.
+        """List the matching options, and keep the highlighted option highlighted if it is listed again for the same text.
 
         If `is_offered` rejects all matches, highlight the first match only if the field has text.
         """
@@ -139,7 +137,8 @@ class Picker(Modal[ScreenResultType]):
             return  # the list may have been removed
         text = self.words.value.strip()
         options = self.fitting(text)
-        kept = self.highlighted
+        kept = "" if self._is_new_text else self.highlighted
+        self._is_new_text = self._is_new_text and self.is_looking
         self.options.clear_options()
         self.options.add_options(options)
         enabled = {
@@ -151,11 +150,7 @@ class Picker(Modal[ScreenResultType]):
         again = (number for number in offered if enabled[number] == kept)
         first = next(iter(offered or (enabled if text else ())), None)
         self.options.highlighted = next(again, first)
-        if self._is_pick_pending and self.options.highlighted is not None:
-            self._submitted()
-        self._is_pick_pending = self._is_pick_pending and (self.is_looking or self.is_outdated)
-        if not self.leaving:
-            self.describe()
+        self.describe()
 
     def action_move(self, step: int) -> None:
         """Move the highlight up (-1) or down (1)."""
@@ -168,16 +163,9 @@ class Picker(Modal[ScreenResultType]):
     def _submitted(self) -> None:
         # The list's own message would arrive later, when typing may have changed the list.
         if self.highlighted:
-            self._pick(self.highlighted)
+            self.pick(self.highlighted)
         else:
-            self._is_pick_pending = self.is_looking or self.is_outdated
             self.pick_nothing()
-
-    def _pick(self, option_id: str) -> None:
-        if self.is_outdated:
-            self._is_pick_pending = True
-        else:
-            self.pick(option_id)
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:
@@ -187,4 +175,4 @@ class Picker(Modal[ScreenResultType]):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         if event.option_id is not None and event.option in self.options.options:
-            self._pick(event.option_id)
+            self.pick(event.option_id)

@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from paragone import ParagoneError
+from paragone_tui.key_order import ACT
 from paragone_tui.terminal.text import one_line, visible
 from paragone_tui.widgets.hints import hints
 from paragone_tui.widgets.line_field import LineField
@@ -47,7 +48,6 @@ class Question(Modal[str | None]):
         self._act = act
         self._meanwhile = meanwhile
         self._takes_empty = takes_empty
-        self._is_acting = False
 
     def compose(self) -> ComposeResult:
         """Create the field."""
@@ -62,9 +62,8 @@ class Question(Modal[str | None]):
         line = event.value.strip()
         if not line and not self._takes_empty:
             self.dismiss()
-        elif not self._is_acting:
-            self._is_acting = True
-            self.run_worker(self._work(line))
+        else:
+            self.run_worker(self._work(line), group=ACT)
 
     async def _work(self, line: str) -> None:
         self._say(self._meanwhile)
@@ -74,8 +73,6 @@ class Question(Modal[str | None]):
             self._say(str(error))
         else:
             self.dismiss(done)
-        finally:
-            self._is_acting = False
 
     def _say(self, remark: str) -> None:
         if not self.leaving:

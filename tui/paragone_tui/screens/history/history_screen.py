@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from paragone import InputError, ParagoneError
 from paragone.wording import quoted
+from paragone_tui.key_order import ACT, LIST
 from paragone_tui.screens.history.entries import HistoryEntry, find_entries, option_of
 from paragone_tui.screens.history.files import ConversationFiles
 from paragone_tui.widgets.picker import Picker
@@ -77,8 +78,8 @@ class HistoryScreen(Picker[Found | None]):
         """Return the last search's results. For a new text, start a search that updates the list."""
         if text != self._searched:
             self._searched = text
-            self.is_outdated = True
-            self.run_worker(self._search(text), group="search", exclusive=True)
+            self.is_looking = True
+            self.run_worker(self._search(text), group=LIST, exclusive=True)
         return self._options
 
     async def _search(self, text: str, remark: str = "") -> None:
@@ -93,7 +94,7 @@ class HistoryScreen(Picker[Found | None]):
             self._entries = {entry.id: entry for entry in found}
             self._options = [option_of(entry, query) for entry in self._entries.values()]
             self.say(remark or self._incomplete_remark(found, text))
-        self.is_outdated = False
+        self.is_looking = False
         self.show()
 
     def _incomplete_remark(self, found: Sequence[HistoryEntry], text: str) -> str:
@@ -254,7 +255,7 @@ class HistoryScreen(Picker[Found | None]):
 
         def answered(done: str | None) -> None:
             if done is not None and self.query("Input"):  # the end of the program may have removed the field
-                self.run_worker(self._search(self.words.value.strip(), done), group="act")
+                self.run_worker(self._search(self.words.value.strip(), done), group=ACT)
 
         self.app.push_screen(
             Question(question, value, act, meanwhile=meanwhile, takes_empty=takes_empty), answered
@@ -268,7 +269,7 @@ class HistoryScreen(Picker[Found | None]):
     def _do(self, work: Callable[[], Awaitable[str]]) -> None:
         """Execute an action on the history, list the conversations again, and show the action's sentence or error."""
         self.say("")
-        self.run_worker(self._done(work), group="act")
+        self.run_worker(self._done(work), group=ACT)
 
     async def _done(self, work: Callable[[], Awaitable[str]]) -> None:
         try:

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from paragone.network.guard import GUARD
 from paragone_tui.commands import COMMANDS
+from paragone_tui.key_order import ACT
 from paragone_tui.keys import Keys
 from paragone_tui.painting.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.screens.lanes.commands import (
@@ -116,6 +117,7 @@ class LanesScreen(ChangedRowsScreen[None]):
             history=history,
             markdown=markdown,
             do=self.do,
+            begin=self.begin,
             show_keys=self._show_keys,
             other_mode="parallel" if session.pool.scheduler.mode == "sequential" else "sequential",
         )
@@ -236,5 +238,9 @@ class LanesScreen(ChangedRowsScreen[None]):
                 self.do(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background. If the function raises ParagoneError, show the error."""
+        """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""
+        self.run_worker(self._program.reported(work), group=ACT)
+
+    def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin a coroutine function that takes long, and for which no key waits. Show a ParagoneError of the function."""
         self.run_worker(self._program.reported(work), group="work")

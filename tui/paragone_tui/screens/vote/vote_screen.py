@@ -131,7 +131,6 @@ class VoteScreen(Modal[ScreenResultType]):
         self.columns: list[AnswerColumn] = []
         self._first = 0
         self._link = Link()
-        self._working = False
         self._hinted: Sequence[tuple[str, str]] = ()
 
     def compose(self) -> ComposeResult:
@@ -219,7 +218,7 @@ class VoteScreen(Modal[ScreenResultType]):
     def action_choose(self, choice: VoteChoice) -> None:
         """Vote for an answer by its index, or vote that all answers are equally good or bad."""
         ballot = self.ballot
-        if ballot is None or self._working or (isinstance(choice, int) and choice >= len(self.columns)):
+        if ballot is None or (isinstance(choice, int) and choice >= len(self.columns)):
             return
         refusal = self.refusal(choice)
         if refusal:
@@ -244,22 +243,12 @@ class VoteScreen(Modal[ScreenResultType]):
         """Continue after a vote. By default, do nothing."""
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, unless another coroutine is running.
+        """Run a coroutine function in the background. If the function raises ParagoneError, show the error.
 
-        If the function raises ParagoneError, show the error. The coroutine continues if the screen is closed meanwhile, and the
-        program waits for the end of the coroutine, so that no vote is lost.
+        The coroutine continues if the screen is closed meanwhile, and the program waits for the end of the coroutine, so that
+        no vote is lost.
         """
-        if self._working:
-            return
-        self._working = True
-
-        async def done() -> None:
-            try:
-                await self._program.reported(work)
-            finally:
-                self._working = False
-
-        self._program.save(done())
+        self._program.save(self._program.reported(work))
 
     # Scrolling
 

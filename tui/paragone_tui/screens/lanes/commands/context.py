@@ -39,6 +39,8 @@ class LanesContext:
     markdown: bool
     """Whether answers are typeset."""
     do: Do
+    begin: Do
+    """Like `do`, but for work that takes long: no key waits for it."""
     show_keys: Callable[[], None]
     """Shows the line of key hints again, after the hints have changed."""
     other_mode: Mode

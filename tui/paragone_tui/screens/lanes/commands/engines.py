@@ -68,7 +68,7 @@ def add_demo(context: LanesContext) -> None:
     """Add lanes with the demo's two engines, up to the maximum number of lanes."""
     context.demo_is_coming = True
     context.lanes.welcome.update("Making the demo's second model, once …")
-    context.do(lambda: _add_demo(context))
+    context.begin(lambda: _add_demo(context))
 
 
 async def _add_demo(context: LanesContext) -> None:
