@@ -65,6 +65,10 @@ class Screen:
         await self.type(text)
         await self.press("enter")
 
+    async def settled(self) -> None:
+        """Wait until all keys have taken effect."""
+        await self.until(lambda: self.app.key_order.is_idle, "keys take effect")
+
     async def answered(self) -> None:
         await self.until(lambda: not self.app.lanes.session.is_busy, "answers end")
 

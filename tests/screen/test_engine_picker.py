@@ -267,7 +267,7 @@ async def test_an_added_engine_that_cannot_be_used_any_more_is_removed_too(start
         assert config.load().engines == {}
 
 
-async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusable(start, monkeypatch):
+async def test_the_highlight_leaves_an_entry_that_turns_out_to_be_unusable(start, monkeypatch):
     replied = threading.Event()
 
     async def slow(self, python=None):
@@ -281,10 +281,11 @@ async def test_the_highlight_stays_on_its_entry_unless_it_turns_out_to_be_unusab
     async with start(rogue("wide", "first"), settings=settings) as screen:
         await screen.press("f3")
         await screen.until(lambda: highlighted(screen) == "a")
-        await screen.press("down", "down")
+        await screen.press("down")  # waits for the whole list
+        assert highlighted(screen) == "a"
         replied.set()
         await looked(screen)
-        assert highlighted(screen) == "c"
+        await screen.until(lambda: highlighted(screen) == "c")
         assert [row.split()[0] for row in rows(screen)] == ["In", "b", "c", "Not", "a"]
         await screen.press("escape")
         replied.clear()

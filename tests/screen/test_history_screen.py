@@ -158,7 +158,7 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
         await answer(screen, str(kept))
         await screen.until(lambda: "This file exists" in screen.text)
         await answer(screen, str(new))
-        await screen.until(lambda: not screen.app.screen._is_acting)
+        await screen.settled()
         assert new.read_text() == "old"
         await screen.press("enter")
         await screen.until(lambda: "about whales" in new.read_text())

@@ -80,23 +80,39 @@ async def test_keys_after_one_that_opens_a_dialog_go_into_the_dialog(start):
 
 
 async def test_keys_wait_until_a_form_that_takes_long_is_there(start, monkeypatch):
-    compose = SettingsForm._compose
-    patience = key_order.LONGEST_S
+    compose, may_open = SettingsForm._compose, asyncio.Event()
 
     async def slowly(self):
-        await asyncio.sleep(key_order.LONGEST_S + 0.2)
-        monkeypatch.setattr(key_order, "LONGEST_S", patience)  # for the keys in the form
+        await may_open.wait()
         await compose(self)
 
-    monkeypatch.setattr(key_order, "LONGEST_S", 1.0)
     monkeypatch.setattr(SettingsForm, "_compose", slowly)
     async with start(rogue("steady")) as screen:
         burst(screen, "alt+o", "4", "0", "0", "down", "1", "5")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "SettingsForm")
+        while type(screen.app.screen).__name__ != "SettingsForm":  # the pilot would wait for the form
+            await asyncio.sleep(0)
+        may_open.set()
+        await screen.settled()
         fields = [field.input for field in screen.app.screen._option_fields]
-        await screen.until(lambda: fields[1].value.endswith("15"))
+        assert fields[1].value.endswith("15")
         assert fields[0].value == "400"
         assert screen.app.lanes.composer.text == ""
+
+
+async def test_the_key_that_stops_answers_does_not_wait_for_an_action(start):
+    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
+        await screen.ask("go")
+        await screen.until(lambda: screen.lanes[0].state == "writing")
+        ended = asyncio.Event()
+        await screen.press("escape")
+        screen.app.lanes.do(ended.wait)
+        burst(screen, "l", "i", "a")
+        await screen.pilot.pause()
+        assert screen.app.lanes.lanes.in_lane_mode, "keys wait for the action"
+        burst(screen, "ctrl+c")
+        await screen.until(lambda: screen.lanes[0].state == "stopped")
+        assert screen.app.lanes.composer.text == "a", "the keys before it come first"
+        ended.set()
 
 
 async def test_a_widget_that_hangs_does_not_hold_up_the_keys_for_long(start, monkeypatch):

@@ -386,7 +386,7 @@ async def test_quitting_says_that_a_vote_was_not_saved(start, monkeypatch):
     async with voting([("red", "blue"), ("green", "yellow")]) as screen:
         other = sqlite3.connect(history_file(), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
-        await screen.press("a", "q")
+        await screen.press("a", "ctrl+q")
         await screen.until(lambda: screen.app._exit)
     other.close()
     assert [text for text in screen.app.exit_messages if "Not everything was saved" in text]

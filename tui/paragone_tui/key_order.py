@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Container, Sequence
 from typing import Protocol, runtime_checkable
@@ -11,6 +10,7 @@ from weakref import WeakSet
 
 from textual import events
 from textual.app import App
+from textual.dom import DOMNode
 from textual.message_pump import MessagePump
 
 from paragone_tui.keys import sign, with_alt, without_alt
@@ -19,13 +19,11 @@ from paragone_tui.textual_internals.screen import CompositorScreen
 ACT = "act"
 """The group of a screen's workers that all later keys on the screen wait for."""
 LIST = "list"
-"""The group of a screen's workers that list options: text and the keys that close the screen do not wait for them."""
+"""The group of a screen's workers that list options: text and the screen's `early_keys` do not wait for them."""
 LONGEST_S = 10.0
 """Seconds that a key waits at most for the effect of the key before."""
 URGENT_S = 0.25
 """Seconds that the keys up to an urgent key, such as the key that stops answers, wait at most."""
-_CLOSING = ("escape", "ctrl+c")
-"""The keys that close a screen."""
 _CONTROLS = {"enter": "\r", "tab": "\t"}
 """The control characters of keys. For such a key with Alt, a terminal sends an escape and the control character."""
 _PASSES = 20
@@ -45,6 +43,15 @@ class Field(Protocol):
         """The keys of characters with Alt that the field itself uses, such as `alt+Q`."""
 
 
+@runtime_checkable
+class Listing(Protocol):
+    """A screen that lists options."""
+
+    @property
+    def early_keys(self) -> Container[str]:
+        """The keys whose effect does not change while more options are listed."""
+
+
 class KeyOrder:
     """Hands each key to the application once the keys before it have taken effect.
 
@@ -61,16 +68,18 @@ class KeyOrder:
     def __init__(
         self,
         app: App[None],
+        target: Callable[[], DOMNode],
         handle: Callable[[events.Event], Awaitable[None]],
         works: Callable[[Container[str]], Collection[asyncio.Task[None]]],
         urgent: Container[str] = (),
     ) -> None:
-        """Create the order of keys. `handle` forwards a key or a paste to the widget that has the focus.
+        """Create the order of keys. `handle` forwards a key or a paste to the widget that `target` returns.
 
         `works` returns the unfinished work of the present screen, in these groups of workers. `urgent` are the names of keys
         that wait no longer than `URGENT_S`.
         """
         self._app = app
+        self._target = target
         self._handle = handle
         self._works = works
         self._urgent = urgent
@@ -95,7 +104,7 @@ class KeyOrder:
         """Handle a key or a paste: now, or after the earlier keys that have not taken effect yet."""
         self._waiting.append(event)
         self.look_again()
-        if self._is_idle:
+        if self.is_idle:
             await self._handle_next()
             self._task = asyncio.create_task(self._handle_waiting())
         elif len(self._waiting) == 1 and self._is_more_text(event):
@@ -109,28 +118,21 @@ class KeyOrder:
 
     def then(self, call: Callable[[], object]) -> None:
         """Call a function once all keys that have arrived so far have taken effect."""
-        if self._task is None or self._is_idle:
+        if self._task is None or self.is_idle:
             call()
         else:
             self._task.add_done_callback(lambda _: call())
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether all keys that have arrived have taken effect."""
         return self._task is None or self._task.done()
-
-    @property
-    def _target(self) -> MessagePump:
-        return self._app.focused or self._app.screen
 
     async def _handle_next(self) -> None:
         """Handle the next key or, if the next keys write text, all these keys."""
         while self._waiting:
-            event, target = self._waiting.popleft(), self._target
-            if isinstance(event, events.Key) and not (
-                isinstance(target, Field) and with_alt(event.key) in target.own_keys
-            ):
-                event, *then = _without_alt(event)
-                self._waiting.extendleft(then)
+            event, *then = _without_alt(self._waiting.popleft(), target := self._target())
+            self._waiting.extendleft(then)
             self._written = (
                 target if isinstance(target, Field) and target.has_text and _is_text(event) else None
             )
@@ -141,7 +143,7 @@ class KeyOrder:
 
     def _is_more_text(self, event: events.Event) -> bool:
         """Return whether a key writes text in the field that the last keys wrote text in."""
-        return self._written is self._target and _is_text(event)
+        return _is_text(event) and self._written is self._target()
 
     async def _handle_waiting(self) -> None:
         """Wait for the effect of the last key, and handle the keys that arrive meanwhile."""
@@ -161,7 +163,7 @@ class KeyOrder:
                 break
             await self._handle_next_as_message()
         self._hanging.clear()
-        self._written = None
+        self._nodes, self._awaited, self._written = (), (), None  # else, closed screens would not be freed
 
     def _set_limit(self) -> None:
         """Limit the wait in progress if a key waits."""
@@ -206,23 +208,25 @@ class KeyOrder:
     @property
     def _groups(self) -> Sequence[str]:
         """The groups of the workers that the next key waits for."""
-        event = self._waiting[0] if self._waiting else None
-        if isinstance(event, events.Key) and event.key in _CLOSING:
-            return (ACT,)
-        is_text = event is not None and _is_text(event) and isinstance(self._target, Field)
-        return (ACT,) if is_text else (ACT, LIST)
+        if not (self._waiting and self._app.screen_stack):
+            return (ACT, LIST)
+        event, *_ = _without_alt(self._waiting[0], target := self._target())
+        is_text = _is_text(event) and isinstance(target, Field)
+        screen = self._app.screen
+        is_early = (
+            isinstance(event, events.Key) and isinstance(screen, Listing) and event.key in screen.early_keys
+        )
+        return (ACT,) if is_text or is_early else (ACT, LIST)
 
     async def _wait_for_messages(self) -> None:
         """Wait until the widgets have handled their messages, and until a screen that the key opened can take keys."""
         for _ in range(_PASSES):
-            nodes = [*self._nodes]
-            with contextlib.suppress(IndexError):  # all screens are closed
-                nodes += [self._app.screen]
+            nodes = [*self._nodes, *self._app.screen_stack[-1:]]
             for node in nodes:
                 if node not in self._hanging:
                     self._awaited = [node]
                     await _wait(node.call_later)
-            screen = self._app.screen
+            screen = next(reversed(self._app.screen_stack), None)
             if isinstance(screen, CompositorScreen) and screen.waits_for_refresh:
                 self._awaited = [screen]
                 await _wait(screen.call_after_refresh)
@@ -230,12 +234,18 @@ class KeyOrder:
                 return
 
 
-def _without_alt(key: events.Key) -> Sequence[events.Key]:
-    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt. Do not split other keys.
+def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
+    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt.
+
+    Do not split other keys, and keys that `target` itself uses.
 
     Terminals send the same bytes for Alt with a character as for Escape and the character. After Escape, tmux waits half a
     second for the character.
     """
+    if not isinstance(key, events.Key) or (
+        isinstance(target, Field) and with_alt(key.key) in target.own_keys
+    ):
+        return [key]
     name = without_alt(key.key)
     if name == key.key:  # a sign such as `?`, whose key is called `question_mark`
         name = key.key.removeprefix("alt+")

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from paragone_tui.widgets.sheet import Sheet
 
 
-HANG_S = 3.0
-"""Seconds that a screen may hang before the program quits. On a busy machine, a screen may hang for a second."""
 _NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
 
 
@@ -77,8 +75,8 @@ class ProgramApp(OwnErrorsApp):
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
         urgent = (*self.keys["stop"].both, *self.keys["quit"].both)
-        self._key_order = KeyOrder(
-            self, self._forward, lambda groups: self._saving | self.works(groups), urgent
+        self.key_order = KeyOrder(
+            self, self._key_target, super().on_event, lambda groups: self._saving | self.works(groups), urgent
         )
         self.collector = CollectorAtRest()
         self.set_keymap(key_map(self.keys))
@@ -124,7 +122,7 @@ class ProgramApp(OwnErrorsApp):
         loop.set_exception_handler(self.report_internal_error)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
         self.app_resume_signal.subscribe(self, self._repaint)
-        self.screen_change_signal.subscribe(self, lambda _: self._key_order.look_again(), immediate=True)
+        self.screen_change_signal.subscribe(self, lambda _: self.key_order.look_again(), immediate=True)
         self.call_after_refresh(self._begin)
         GUARD.on_contact.append(self._show_refusal)
 
@@ -161,24 +159,24 @@ class ProgramApp(OwnErrorsApp):
                 self._early_input.append(event)
                 return
             self.collector.key_came()
-            await self._key_order.take(event)
+            await self.key_order.take(event)
         else:
             await super().on_event(event)
 
-    async def _forward(self, event: events.Event) -> None:
-        """Forward a key or a paste to the widget that has the focus.
+    def _key_target(self) -> DOMNode:
+        """Return the widget that takes the next key: the widget that has the focus, or the screen.
 
         If no widget has the focus, first give the focus to the screen's field, or Textual would drop the key. No widget has the
         focus before the first paint, after a mouse event outside the terminal, and while the window is in the background.
         """
         self.app_focus = True
         self.focus_field()
-        await super().on_event(event)
+        return self.focused or self.screen
 
     async def _handle_early_input(self) -> None:
         early, self._early_input = self._early_input or (), None
         for event in early:
-            await self._key_order.take(event)
+            await self.key_order.take(event)
 
     async def _begin(self) -> None:
         if self.begins_with_dialog:
@@ -189,7 +187,7 @@ class ProgramApp(OwnErrorsApp):
             self.expect_prompt()
         await self._handle_early_input()
         # The typed keys are painted before the work begins, so that they do not go to a dialog that the work opens.
-        self._key_order.then(lambda: self.call_after_refresh(self._begin_work))
+        self.key_order.then(lambda: self.call_after_refresh(self._begin_work))
 
     def _begin_work(self) -> None:
         self.collector.begin(self)
@@ -239,14 +237,8 @@ class ProgramApp(OwnErrorsApp):
             self.push_screen(sheet)
 
     async def action_quit(self) -> None:
-        """Quit once the screen has handled the keys typed before, such as a vote, or after `HANG_S` if the screen hangs."""
-        hangs = self.set_timer(HANG_S, self.exit)
-
-        def leave() -> None:
-            hangs.stop()
-            self.run_worker(self._leave(), group="leaving")
-
-        self.screen.call_later(leave)
+        """Quit, unless the program may not leave now."""
+        self.run_worker(self._leave(), group="leaving")
 
     async def _leave(self) -> None:
         if await self.may_leave():

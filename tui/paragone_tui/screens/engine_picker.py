@@ -81,6 +81,15 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self._estimated = ""
         """The key of the entry whose memory is being estimated; empty if there is no such entry."""
 
+    @property
+    def early_keys(self) -> tuple[str, ...]:
+        """Enter opens an engine at once that the user wrote or that is defined: these come before the others."""
+        entry = self._highlighted
+        is_first = self.highlighted == _WRITTEN or (
+            entry is not None and entry.group in (Group.CONFIGURED, Group.ADDED)
+        )
+        return (*super().early_keys, "enter") if is_first else super().early_keys
+
     def on_mount(self) -> None:
         """Start to search for engines and models."""
         self.offer(

@@ -69,7 +69,7 @@ class OwnErrorsApp(App[None]):
         return {
             worker._task
             for worker in self.workers
-            if worker._task is not None and worker.group in groups and worker.node is self.screen
+            if worker._task is not None and worker.group in groups and worker.node in self.screen_stack[-1:]
         }
 
     def update_styles(self, node: DOMNode, animate: bool = True) -> None:

@@ -39,8 +39,8 @@ class CompositorScreen(Screen[ScreenResultType]):
 
     @property
     def waits_for_refresh(self) -> bool:
-        """Whether functions wait for the next refresh."""
-        return bool(self._callbacks)
+        """Whether functions wait for the next refresh, besides the one with which Textual tells that the focus has moved."""
+        return any(getattr(call, "func", call) != self.refresh_bindings for call, _ in self._callbacks)
 
     def shows_message(self, message: Notification | None) -> bool:
         """Show a message, or none, in the screen's row for messages. Returns False if the screen has no row for messages."""

@@ -23,6 +23,11 @@ from paragone_tui.widgets.modal import Modal
 
 LONGEST = 1000
 """Largest number of characters in the field. Textual's time for a key press grows with the length of the text."""
+_CLOSING = ("escape", "ctrl+c")
+_EDITING = (
+    "backspace", "delete", "left", "right", "home", "end", "ctrl+a", "ctrl+e", "ctrl+left", "ctrl+right", "ctrl+u", "ctrl+w",
+)  # fmt: skip
+"""Keys that edit the text in the field."""
 _AROUND_KEYS = 4
 """Number of cells of the lower edge that the key hints leave free."""
 
@@ -67,6 +72,11 @@ class Picker(Modal[ScreenResultType]):
     words = query_one(Input)
     options = query_one(OptionList)
     remark = query_one("#remark", Static)
+
+    @property
+    def early_keys(self) -> tuple[str, ...]:
+        """The keys whose effect does not change while more options are listed."""
+        return (*_CLOSING, *_EDITING) if self.words.has_focus else _CLOSING
 
     @property
     def highlighted(self) -> str:

@@ -235,7 +235,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         for column in self.lanes.columns:
             engine = column.lane.engine
             if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
-                self.do(column.lane.restart)
+                self.begin(column.lane.restart)
 
     def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""

@@ -149,4 +149,4 @@ def restart_engine(context: LanesContext, column: LaneColumn) -> None:
     session = context.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
     lane = column.lane if column.lane in gone or not gone else gone[0]
-    context.do(lane.restart)
+    context.begin(lane.restart)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def stop_lane(context: LanesContext, column: LaneColumn) -> None:
     """Stop the answers of the current lane. If the lane is not answering, stop loading its engine."""
     if column.lane.is_busy:
-        context.do(partial(context.session.stop, [column.lane]))
+        context.begin(partial(context.session.stop, [column.lane]))
     else:
         column.lane.engine.stop_opening()
 

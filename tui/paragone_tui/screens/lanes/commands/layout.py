@@ -24,7 +24,7 @@ def stop(context: LanesContext) -> None:
     """
     session, quits = context.session, f"{context.key_of('quit')} quits."
     if session.is_busy:
-        context.do(session.stop)
+        context.begin(session.stop)
         loads = (
             f"Models go on loading; {context.key_of('stop')} again stops that. " if session.is_opening else ""
         )
