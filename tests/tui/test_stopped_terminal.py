@@ -9,6 +9,7 @@ import signal
 import struct
 import sys
 import termios
+import threading
 from itertools import count
 
 import pytest
@@ -98,11 +99,18 @@ async def screen(monkeypatch):
 
 
 async def leave(app, task, reader):
+    ended = threading.Event()
+
+    def read():  # in a thread, because the driver blocks the event loop until its last bytes are read
+        while not ended.wait(0.01):
+            reader.read()
+
+    reading = threading.Thread(target=read)
+    reading.start()
     app.exit()
-    while not task.done():
-        reader.read()
-        await asyncio.sleep(0.01)
     await task
+    ended.set()
+    reading.join()
 
 
 def capacity():
