@@ -115,7 +115,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         """Import the library, and return the function that opens a model with this library."""
 
     def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
-        """Open a model's folder."""
         wanted = check_request(request, options, self.formats, self.title)
         folder = wanted.model
         self._require()
@@ -207,7 +206,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             yield from distributions(self._library, self._vocab, request, cancelled, owner=self._owner)
 
     def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary."""
         return self._vocab.vocabulary
 
     @classmethod

@@ -32,8 +32,6 @@ Chunks: TypeAlias = Generator[Logits, None, None]
 
 
 class GeneratorJob(Protocol):
-    """One prompt in the library's generator, and its answer."""
-
     cached_pages: int
     cached_tokens: int
     accepted_draft_tokens: int
@@ -64,7 +62,7 @@ class Library(ABC):
 
     @abstractmethod
     def _make_generator(self) -> Any:
-        """Return a new generator."""
+        pass
 
     @abstractmethod
     def _make_job(
@@ -99,7 +97,6 @@ class Library(ABC):
         return results
 
     def cancel(self, job: GeneratorJob) -> None:
-        """Remove a job from the generator, if the generator still has the job."""
         self._generator.cancel(job)
 
     def logits(self, job: GeneratorJob, count: int) -> Sequence[Logits]:
@@ -126,11 +123,9 @@ class Library(ABC):
         """
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a text, in which the name of a special token becomes that token."""
         return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
     def token_id(self, text: str) -> int | None:
-        """Return the token for exactly this text, if there is one."""
         token: int | None = self._tokenizer.single_id(text)
         return token
 
@@ -160,7 +155,6 @@ _CHECK_INTERVAL = 0.2
 
 
 def extension_folder(library: str, cuda: str) -> Path:
-    """Return the folder of a library's extension for this interpreter and a PyTorch built with CUDA `cuda`."""
     root = os.environ.get("TORCH_EXTENSIONS_DIR")
     if root is None:  # the same default as in torch.utils.cpp_extension
         cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
@@ -184,12 +178,10 @@ def release_lock(folder: Path) -> None:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether a visible process has this file open."""
     return any(_points_to(link, path) for process in _processes() for link in _entries(process / "fd"))
 
 
 def _is_working_folder(folder: Path) -> bool:
-    """Whether a visible process has this working folder."""
     return any(_points_to(process / "cwd", folder) for process in _processes())
 
 

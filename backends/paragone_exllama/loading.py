@@ -47,8 +47,6 @@ _VOCABULARIES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The model and the draft model to load, and their options."""
-
     model: ModelFolder
     draft: ModelFolder | None
     options: ExLlamaLoadOptions
@@ -112,7 +110,7 @@ def weights_of(request: Request) -> tuple[WeightsFile, ...]:
 
 
 class _CancelledError(Exception):
-    """The user cancelled loading."""
+    pass
 
 
 def prepare_process() -> None:
@@ -184,7 +182,6 @@ def _out_of_vram(request: Request, free: Sequence[int]) -> EngineError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the VRAM is full."""
     text = str(error)
     return (
         type(error).__name__ == "OutOfMemoryError"
@@ -287,7 +284,6 @@ def _parameters(folder: ModelFolder) -> int | None:
 
 
 def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[ModelPart]:
-    """Yield a part for each layer, with its weights and its cache, and a part for the weights after the layers."""
     sizes, layers = _sizes(folder), folder.layers or 0
     cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):

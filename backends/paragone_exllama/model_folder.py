@@ -86,8 +86,6 @@ _PLAIN = ("F16", "BF16", "F32")
 
 
 class Stored(NamedTuple):
-    """A storage format of weights."""
-
     format: StorageFormat
     name: str
     """The standard name: `EXL2 4.0 bpw`, `GPTQ 4-bit`, `BF16`."""
@@ -156,7 +154,6 @@ def _is_head(layer: str) -> bool:
 
 
 def _layers(tensors: Mapping[str, SafetensorsTensor], part: str) -> dict[str, dict[str, SafetensorsTensor]]:
-    """Return the tensors of each layer that has a tensor `part`, by the last component of their names."""
     layers: dict[str, dict[str, SafetensorsTensor]] = {
         name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
     }
@@ -203,7 +200,6 @@ class ModelFolder:
 
     @property
     def name(self) -> str:
-        """The model's display name."""
         return repository_of(str(self.path)) or self.path.name
 
     @property
@@ -218,7 +214,6 @@ class ModelFolder:
 
     @property
     def layers(self) -> int | None:
-        """Number of layers."""
         return self.number("num_hidden_layers", "n_layers", "n_layer")
 
     @property

@@ -32,8 +32,6 @@ _NAME = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>", re.DOTALL)
 
 
 class TokenBytes(NamedTuple):
-    """The tokens of a vocabulary, by their ids."""
-
     pieces: Mapping[int, bytes]
     """The bytes of each token, or the name of a control token."""
     control: frozenset[int]
@@ -69,7 +67,6 @@ def token_bytes(tokenizer: JsonObject) -> TokenBytes | None:
 
 
 def _kinds(tokenizer: JsonObject) -> Iterator[str]:
-    """Yield the types of the tokenizer's decoders and pre-tokenizers."""
     for role, parts in (("decoder", "decoders"), ("pre_tokenizer", "pretokenizers")):
         for step in (object_at(tokenizer, role), *objects_at(tokenizer, role, parts)):
             yield text_at(step, "type")
@@ -204,10 +201,8 @@ def _adds_bos(settings: JsonObject, tokenizer: JsonObject, bos: str) -> bool:
 
 
 def _text(token: Json) -> str:
-    """Return the text of a special token, which is a string or an object with the string as `content`."""
     return text_at(token) or text_at(token, "content")
 
 
 def _ids(value: Json) -> set[int]:
-    """Return the ids in a value that is one id or a list of them."""
     return {number for entry in list_at(value) or [value] if (number := count_at(entry)) is not None}

@@ -165,7 +165,6 @@ class V2(Library):
         return int(self._generator.page_size)
 
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
-        """Yield the logits after each token, in CPU memory."""
         self._cache.current_seq_len = 0
         try:
             for at in range(0, len(tokens), chunk):
@@ -177,7 +176,6 @@ class V2(Library):
             self.forget()
 
     def wait(self) -> None:
-        """Wait for the GPU."""
         cuda_sync_active()
 
     def forget(self) -> None:

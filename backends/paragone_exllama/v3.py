@@ -148,7 +148,6 @@ class V3(Library):
             self.forget()
 
     def wait(self) -> None:
-        """Wait for the GPU."""
         cuda_sync_active()
 
     def forget(self) -> None:

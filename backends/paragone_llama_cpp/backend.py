@@ -124,7 +124,6 @@ class LlamaCppBackend(NativeBackend):
     crash_causes = CRASH_CAUSES
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the GGUF models in these folders and their subfolders."""
         from paragone.gguf import find_models
 
         return find_models(folders)
@@ -136,7 +135,6 @@ class LlamaCppBackend(NativeBackend):
         return usual_folders()
 
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-        """Return the addresses of the RPC servers that the options name."""
         return build(self.load_options, options, owner=self.title).rpc_servers
 
     async def demo(self, cache: str, *, create: bool = True) -> Sequence[ModelInfo]:
@@ -148,5 +146,4 @@ class LlamaCppBackend(NativeBackend):
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Return the llama.cpp backend."""
     return [LlamaCppBackend()]

@@ -44,8 +44,6 @@ class TensorBufferOverride(Structure):
 
 
 class ModelParams(Structure):
-    """The C structure llama_model_params."""
-
     _fields_: ClassVar = [
         ("devices", c_void_p),
         ("tensor_buft_overrides", POINTER(TensorBufferOverride)),
@@ -68,8 +66,6 @@ class ModelParams(Structure):
 
 
 class ContextParams(Structure):
-    """The C structure llama_context_params."""
-
     _fields_: ClassVar = [
         ("n_ctx", c_uint32),
         ("n_batch", c_uint32),
@@ -112,14 +108,10 @@ class ContextParams(Structure):
 
 
 class SamplerChainParams(Structure):
-    """The C structure llama_sampler_chain_params."""
-
     _fields_: ClassVar = [("no_perf", c_bool)]
 
 
 class Batch(Structure):
-    """The C structure llama_batch."""
-
     _fields_: ClassVar = [
         ("n_tokens", c_int32),
         ("token", POINTER(c_int32)),
@@ -343,8 +335,6 @@ _EXTRAS: Final[dict[BuildName, str]] = {"native": "llama-cpp", "prebuilt": "llam
 
 @dataclass(frozen=True, slots=True)
 class InstalledBuild:
-    """An installed build of llama.cpp."""
-
     name: BuildName
     """`native` was compiled for this machine's processor or GPU, `prebuilt` for any processor with AVX2 (on x86-64)."""
     distribution: str
@@ -353,7 +343,6 @@ class InstalledBuild:
 
     @property
     def version(self) -> str:
-        """The version of the distribution."""
         from importlib.metadata import PackageNotFoundError, version
 
         try:

@@ -245,7 +245,6 @@ class Context:
             lib.llama_set_abort_callback(self.pointer, _none, None)
 
     def close(self) -> None:
-        """Free the context."""
         lib.llama_free(self.pointer)
 
     def _failed(self, status: int) -> bool:

@@ -69,7 +69,6 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
 
 
 def _build(found: dict[str, str]) -> dict[str, str]:
-    """Return the facts of the library and of its build, under standard names where there are any."""
     facts = {
         "program": "llama.cpp",
         "origin": str(library.load()),
@@ -90,7 +89,6 @@ def _adapter(options: LlamaCppLoadOptions) -> str:
 
 
 def cautions(model: OpenModel, size: int) -> Iterator[Caution]:
-    """Yield the cautions for a model with a context window of `size` tokens."""
     options = model.options
     trained = lib.llama_model_n_ctx_train(model.pointer)
     if model.template is None:
@@ -120,8 +118,6 @@ _SHORTEST = 512
 
 
 class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
-    """One GGUF model in llama.cpp."""
-
     load_options = LlamaCppLoadOptions
     sampling = LlamaCppSampling
 
@@ -152,7 +148,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def load(
         self, request: OpenRequest, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled
     ) -> LoadedModel:
-        """Open a GGUF file."""
         weights = _weights(request, options)
         self._model = model = open_model(request, options, report, cancelled)
         self._vocab = model.vocab
@@ -195,7 +190,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     def generate(
         self, request: RunRequest, sampling: LlamaCppSampling, cancelled: Cancelled
     ) -> Iterator[Event]:
-        """Answer a prompt."""
         self._extra.close()  # frees memory for other engines
         self._vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
@@ -247,7 +241,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return distributions(self._extra, request, self._context.size, cancelled)
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
-        """Return a vector for each text."""
         for tokens in request.ids:
             self._vocab.check(tokens)
         sequences = list(request.ids) or [self._marked_tokens(text) for text in request.texts]
@@ -256,16 +249,13 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return embed(self._extra, self._pooling, sequences, cancelled)
 
     def _marked_tokens(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a text, with the tokens that the model puts before and after every text."""
         end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
         return (*self._prompts.tokenize(text), *end)
 
     def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary."""
         return self._vocab.described
 
     def close(self) -> None:
-        """Free the model."""
         self._extra.close()
         self._context.close()
         lib.llama_model_free(self._model.pointer)

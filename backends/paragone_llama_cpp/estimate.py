@@ -169,7 +169,6 @@ def _weights(
 
 
 def _places(lines: Iterable[str]) -> dict[int, str]:
-    """Return the device of each layer."""
     return {int(found[1]): found[2] for line in lines if (found := _ASSIGNED.search(line))}
 
 

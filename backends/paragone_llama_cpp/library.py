@@ -112,12 +112,10 @@ class Log:
         _lines.clear()
 
     def error(self) -> str:
-        """Return the first error, which is the cause of the later errors."""
         errors = (line for level, line in _lines if level == _ERROR and line)
         return _LOG_PREFIX.sub("", next(errors, "no reason given")).rstrip(".")
 
     def find(self, pattern: str) -> re.Match[str] | None:
-        """Return the first match of the pattern in a line, ignoring case."""
         return next((found for _, line in _lines if (found := re.search(pattern, line, re.IGNORECASE))), None)
 
 
@@ -147,8 +145,6 @@ def captured_stderr() -> Iterator[list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that llama.cpp can compute on."""
-
     name: str
     title: str
     gpu: bool
@@ -163,12 +159,10 @@ def devices() -> list[Device]:
 
 
 def offloads() -> bool:
-    """Whether there is a GPU that the library was built to use."""
     return bool(lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether the machine has an NVIDIA driver."""
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
 

@@ -177,7 +177,6 @@ def make_context(
 
 
 def _place(params: ModelParams, options: LlamaCppLoadOptions) -> None:
-    """Set how llama.cpp distributes the model over GPUs."""
     split = options.tensor_split
     if options.main_gpu is not None:
         params.split_mode, params.main_gpu = _SPLIT_NONE, options.main_gpu
@@ -196,7 +195,6 @@ def is_expert(tensor: str) -> bool:
 
 
 def _keep_experts(params: ModelParams, layers: int) -> None:
-    """Keep the experts of the first layers in main memory, as llama.cpp's `--n-cpu-moe` does."""
     if layers:
         cpu = lib.ggml_backend_cpu_buffer_type()
         patterns = [rf"blk\.{layer}{_EXPERTS}".encode() for layer in range(layers)]

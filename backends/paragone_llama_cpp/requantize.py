@@ -17,8 +17,6 @@ from paragone_llama_cpp.c_api import GgufInitParams, Int64, Pointer, TypeTraits,
 
 
 class Type(NamedTuple):
-    """A quantization."""
-
     tensor: int
     """ggml_type of the tensors."""
     file: int

@@ -45,7 +45,6 @@ class Candidates:
 
     @property
     def selected(self) -> int:
-        """The token that the samplers selected."""
         return int(self._data["id"][self._array.selected])
 
     def fill(self, ids: NDArray[np.int32] | int, logits: NDArray[np.float32] | float) -> None:
@@ -56,7 +55,6 @@ class Candidates:
         self._array.sorted = False
 
     def apply(self, sampler: Pointer) -> None:
-        """Let a sampler change the array."""
         lib.llama_sampler_apply(sampler, ctypes.byref(self._array))
 
 
@@ -88,7 +86,6 @@ class Grammar:
         self._one = Candidates(1)
 
     def allows(self, token: int) -> bool:
-        """Whether the grammar allows `token` as the next token."""
         self._one.fill(token, 1.0)
         self._one.apply(self._sampler)
         return bool(np.isfinite(self._one.logits[0]))
@@ -102,7 +99,6 @@ class Grammar:
         lib.llama_sampler_accept(self._sampler, token)
 
     def close(self) -> None:
-        """Free the grammar."""
         lib.llama_sampler_free(self._sampler)
 
 
@@ -138,8 +134,6 @@ If any whitespace were allowed, small models could write whitespace until the co
 
 
 class JsonSchemas:
-    """Compiles JSON schemas for a vocabulary."""
-
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
 
@@ -183,7 +177,6 @@ class JsonSchemaConstraint:
         self._vocab = vocab
 
     def allows(self, token: int) -> bool:
-        """Whether the schema allows `token` as the next token."""
         if self._vocab.ends(token):
             return self._matcher.is_accepting()
         return self._matcher.validate_tokens([token]) == 1
@@ -220,7 +213,6 @@ class _Tokens:
 
 
 def _lark(schema: Mapping[str, Json]) -> str:
-    """Return the schema as a grammar in the language of llguidance."""
     # These options override options under `x-guidance` in the schema itself.
     text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
     # Without `no_forcing`, llguidance would allow only one tokenization of a text without alternatives.
@@ -259,12 +251,10 @@ class Sampler:
             lib.llama_sampler_chain_add(self._chain, sampler)
 
     def pick(self, context: Context) -> int:
-        """Return the next token after the last computation."""
         token: int = lib.llama_sampler_sample(self._chain, context.pointer, -1)
         return token
 
     def close(self) -> None:
-        """Free the chain."""
         lib.llama_sampler_free(self._chain)
 
 
@@ -342,7 +332,6 @@ class ConstrainedSampler(Sampler):
         return token
 
     def close(self) -> None:
-        """Free the chain and the constraint."""
         super().close()
         self._constraint.close()
 

@@ -68,7 +68,6 @@ def check_computation() -> None:
 
 
 def _largest_error(context: Context) -> float:
-    """Return the largest error of a logit after a prompt and a few more tokens."""
     context.feed(list(range(_PROMPT)), outputs=_PROMPT)
     rows = [*context.all_logits(_PROMPT).copy()]
     for token in range(_PROMPT, _PROMPT + _ANSWER):

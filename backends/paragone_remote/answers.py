@@ -38,7 +38,6 @@ MAY_NOT_CONTINUE = Caution(
 
 
 def continues_answer(request: RunRequest) -> bool:
-    """Whether a request continues an answer."""
     return bool(request.messages) and request.messages[-1].role == "assistant"
 
 

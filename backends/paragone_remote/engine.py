@@ -90,8 +90,6 @@ _Key: TypeAlias = tuple[asyncio.AbstractEventLoop, str, str]
 
 @dataclass(eq=False)
 class _Use:
-    """The use of one model at one server by the engines of this program."""
-
     holds: int = 0
     """Number of engines that have the model open or are opening it."""
     is_ours: bool = False
@@ -100,7 +98,6 @@ class _Use:
     """Held while the model is loaded or unloaded."""
 
     def is_over(self) -> bool:
-        """Whether no engine uses the model."""
         return not self.holds
 
 
@@ -209,8 +206,6 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
-    """An open model of a server, with the connection to the server."""
-
     http: EndpointClient
     """The client, which the engine closes."""
     model: str
@@ -222,8 +217,6 @@ class RemoteModel:
 
 
 class RemoteEngine(OpenEngine, Generic[S]):
-    """A model at an endpoint."""
-
     _sampling: type[S]
     """The options that each run can set."""
 
@@ -286,7 +279,6 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Return a vector for each text."""
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
             raise EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
@@ -425,7 +417,6 @@ class RemoteEngine(OpenEngine, Generic[S]):
             self._wait.stop()
 
     async def close(self) -> Caution | None:
-        """Release the model, and close the connections."""
         await self.stop()
         hold, self._hold = self._hold, None
         left = await hold.release() if hold is not None else None

@@ -168,7 +168,6 @@ _PROXY = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or remove use_proxy."
 
 
 def error_text(body: str) -> str:
-    """Return the message in the body of an error reply, which can have several formats."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

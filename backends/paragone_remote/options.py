@@ -204,8 +204,6 @@ _EXTRA = "Not every server supports this option."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAILoadOptions(EndpointOptions):
-    """Options that take effect when a model at an endpoint is opened."""
-
     default_path: ClassVar[str] = "/v1"
     raw: bool | None = option(
         None,

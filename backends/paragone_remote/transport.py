@@ -24,8 +24,6 @@ class Stopped(Exception):
 
 
 class ReplyTimeout(Exception):
-    """The reply did not arrive in time."""
-
     def __init__(self, seconds: float) -> None:
         super().__init__(f"nothing in {seconds:g} s")
         self.seconds = seconds
@@ -40,7 +38,6 @@ class Wait:
 
     @property
     def stopped(self) -> bool:
-        """Whether the user asked to stop."""
         return self._asked
 
     def stop(self) -> None:
@@ -135,8 +132,6 @@ class _Limited(httpx.AsyncByteStream):
 
 
 class _EndpointTransport(httpx.AsyncBaseTransport):
-    """Allows requests to one endpoint only."""
-
     def __init__(self, endpoint: Endpoint, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
         self._home = _host_of(httpx.URL(endpoint.origin))

@@ -16,14 +16,11 @@ FENCE = "```"
 
 
 class ValidJson(Assertion[Options]):
-    """Parses the answer."""
-
     name = "json"
     summary = "The answer is valid JSON, or contains valid JSON in a block between ``` fences."
     options = Options
 
     async def check(self, answer: Answer, options: Options, judge: Judge) -> Verdict:
-        """Parse the answer."""
         if reason := json_fault(json_part(answer.text)):
             return Verdict(passed=False, reason=f"The answer is not valid JSON: {reason}.")
         return Verdict(passed=True, reason="The answer is valid JSON.")
@@ -57,8 +54,6 @@ def _refuse(constant: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonSchemaOptions(Options):
-    """The options of `json_schema`."""
-
     schema: Mapping[str, Json] | None = option(
         None, "The JSON Schema, draft 2020-12 unless its `$schema` names another. Required."
     )

@@ -102,5 +102,4 @@ class LimitedAssertion(Assertion[OptionsT]):
         self._process = LimitedProcess()
 
     def close(self) -> None:
-        """End the process."""
         self._process.close()

@@ -14,7 +14,6 @@ from typing import Any
 
 
 def search(job: dict[str, Any]) -> dict[str, Any]:
-    """Search a text for a regular expression."""
     found = re.search(job["pattern"], job["text"])
     return {"found": None if found is None else found[0][:200]}
 
@@ -38,7 +37,6 @@ JOBS = {"search": search, "validate": validate}
 
 
 def main() -> None:
-    """Do jobs until standard input ends."""
     for line in sys.stdin.buffer:
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, job["seconds"])

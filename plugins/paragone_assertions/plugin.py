@@ -83,8 +83,6 @@ VERDICT: FAIL"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeOptions(Options):
-    """The options of `judge`."""
-
     engine: str = option("", "The engine that judges: its name in config.toml, or an engine spec. Required.")
     criterion: str = option("", "What the answer must be or have, in words. Required.")
 
@@ -106,7 +104,6 @@ class JudgeAssertion(Assertion[JudgeOptions]):
     options = JudgeOptions
 
     def engines(self, options: JudgeOptions) -> tuple[str, ...]:
-        """Return the engine that judges."""
         return (options.engine,)
 
     async def check(self, answer: Answer, options: JudgeOptions, judge: Judge) -> Verdict:
@@ -144,7 +141,6 @@ def _question(answer: Answer, criterion: str) -> str:
 
 @hookimpl
 def paragone_assertions() -> Iterable[AnyAssertion]:
-    """Return the assertions."""
     return [
         Equals(),
         Contains(),

@@ -15,8 +15,6 @@ from paragone_assertions.limited import LimitedAssertion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainsOptions(Options):
-    """The options of `contains`."""
-
     value: tuple[str, ...] = option(
         (), "The text, or a list of texts; by default the expected answer of the prompt."
     )
@@ -35,8 +33,6 @@ class ContainsOptions(Options):
 
 
 class Contains(Assertion[ContainsOptions]):
-    """Searches the answer for texts."""
-
     name = "contains"
     summary = "The answer contains this text, or all or any of these texts."
     options = ContainsOptions
@@ -50,7 +46,6 @@ class Contains(Assertion[ContainsOptions]):
             )
 
     async def check(self, answer: Answer, options: ContainsOptions, judge: Judge) -> Verdict:
-        """Search the answer."""
         wanted = options.value or ((answer.expected or "").strip(),)
         text = answer.text.casefold() if options.ignore_case else answer.text
         found = [each for each in wanted if (each.casefold() if options.ignore_case else each) in text]
@@ -66,8 +61,6 @@ class Contains(Assertion[ContainsOptions]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualsOptions(Options):
-    """The options of `equals`."""
-
     value: str | None = option(None, "The text; by default the expected answer of the prompt.")
     ignore_case: bool = option(False, "Whether upper and lower case are the same.")
 
@@ -88,7 +81,6 @@ class Equals(Assertion[EqualsOptions]):
             )
 
     async def check(self, answer: Answer, options: EqualsOptions, judge: Judge) -> Verdict:
-        """Compare the answer."""
         wanted = (options.value if options.value is not None else answer.expected or "").strip()
         text = answer.text.strip()
         passed = text == wanted or (options.ignore_case and text.casefold() == wanted.casefold())
@@ -98,8 +90,6 @@ class Equals(Assertion[EqualsOptions]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegexOptions(Options):
-    """The options of `regex`."""
-
     pattern: str = option(
         "",
         "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required.",
@@ -205,7 +195,6 @@ class NumberOptions(Options):
 
     @property
     def uses_expected(self) -> bool:
-        """Whether the number in the answer is compared with the number in the expected answer."""
         return self.tolerance is not None or (self.minimum is None and self.maximum is None)
 
 

@@ -35,15 +35,12 @@ from paragone_workbench.workbench import Workbench
 
 @dataclass(frozen=True, kw_only=True)
 class AskArguments(PromptArguments):
-    """The engine to ask, and the prompt."""
-
     engine: str = word("ENGINE", ENGINE)
     prompt: str | None = word("PROMPT", PROMPT, nargs="?")
 
 
 @command(AskArguments)
 def ask(args: AskArguments) -> int:
-    """Print the answer of an engine."""
     context = CommandContext(args)
     (definition,) = context.checked([args.engine], args.settings, args.preset)
     spec = prompt_spec(args, context)
@@ -73,8 +70,6 @@ _WIDTH = 72
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareArguments(PromptArguments):
-    """The engines to ask, and the prompt."""
-
     engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
     prompt: str | None = option("--prompt TEXT", PROMPT)
     schedule: Mode | None = schedule_option(default="that of config.toml")

@@ -59,14 +59,11 @@ _WIDEST = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptionsArguments(PrintArguments):
-    """The backend whose options are listed."""
-
     backend: str = word("BACKEND", "the backend's name; `paragone doctor` lists the backends")
 
 
 @command(OptionsArguments)
 def options(args: OptionsArguments) -> int:
-    """Print the options."""
     backend = Registry(note).get(args.backend)
     if args.json:
         found = {
@@ -108,7 +105,6 @@ def _option_json(kind: type[Options]) -> list[Json]:
 
 @command(PrintArguments)
 def engines(args: PrintArguments) -> int:
-    """Print the defined engines."""
     context = CommandContext(args)
     definitions = list(context.config.engines.values())
     probed = list(zip(definitions, run(probe_engines(definitions, context.registry)), strict=True))
@@ -153,8 +149,6 @@ _HEADING = ("NAME", "FILE", "QUANTIZATION", "CONTEXT", "ARCHITECTURE", "CAPABILI
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsArguments(PrintArguments):
-    """The backend whose models are listed."""
-
     backend: str | None = word("BACKEND", "list only models of this backend", nargs="?")
 
 
@@ -169,7 +163,6 @@ class _Listed:
 
     @property
     def engine(self) -> str:
-        """The engine spec that opens the model."""
         return f"{self.backend}:{shorten_home(self.model.model)}" + (f"@{self.url}" if self.url else "")
 
     @property
@@ -322,8 +315,6 @@ def _row(listed: _Listed) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class PullArguments(Arguments):
-    """The engine whose model is downloaded."""
-
     engine: str = word("ENGINE", ENGINE)
 
 

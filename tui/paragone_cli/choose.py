@@ -67,11 +67,9 @@ class ChooseProgress(ChoiceObserver):
         self._shown.close()
 
     def estimating(self) -> None:
-        """Show that the memory is being estimated."""
         self._show(StatusLine()).show("estimating the memory")
 
     def left_out(self, sentence: str) -> None:
-        """Print which engine is left out."""
         self._note(sentence)
 
     def known(self, answers: int, total: int) -> None:
@@ -79,16 +77,13 @@ class ChooseProgress(ChoiceObserver):
         self._note(known_text(answers, total))
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
-        """Show a bar."""
         self._bench = self._show(BenchProgress(engines, tests))
 
     def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        """Show the step."""
         if self._bench is not None:
             self._bench.begin(step, left)
 
     def suite(self, runner: SuiteRunner) -> SuiteTable:
-        """Show a table."""
         if self._rounds and runner.request.chosen is not None:
             self._note(f"The question is open: {counted(len(runner.request.chosen), 'more prompt')}.")
         self._rounds += 1
@@ -97,21 +92,17 @@ class ChooseProgress(ChoiceObserver):
         return table
 
     def comparing(self) -> None:
-        """Show a bar."""
         self._fidelity = self._show(FidelityProgress())
 
     def fidelity_step(self, step: FidelityStep) -> None:
-        """Show the step."""
         if self._fidelity is not None:
             self._fidelity.begin(step)
 
     def answer_step(self, step: FreeRunningStep) -> None:
-        """Show the answer."""
         if self._fidelity is not None:
             self._fidelity.answer(step)
 
     def deciding(self) -> None:
-        """Remove the display."""
         self._shown.close()
 
     def _show(self, line: L) -> L:

@@ -62,8 +62,6 @@ class BenchArguments(OpenArguments, PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class ChooseArguments(RunArguments, PrintArguments):
-    """The engines to choose from, and the criteria."""
-
     engines: Sequence[str] = word("ENGINE", ENGINE, nargs="+")
     reference: str | None = option(
         "--reference ENGINE",
@@ -139,8 +137,6 @@ class FidelityArguments(OpenArguments, PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class FitArguments(OpenArguments, PrintArguments):
-    """The engine, and the context and GPUs to plan it for."""
-
     engine: str = word("ENGINE", ENGINE)
     ctx: int | None = option(
         "--ctx N", "with this context window in tokens", type=whole_number(1, MOST_TOKENS)
@@ -157,8 +153,6 @@ RUNNING = ("run", "export")
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteArguments(RunArguments, PrintArguments):
-    """The action and its options."""
-
     action: str = word(
         "ACTION",
         "run: run the prompts in FILE, or go on where an earlier run of the same command ended; list: list "
@@ -229,8 +223,6 @@ _LIMIT = 20
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryArguments(PrintArguments):
-    """The action and its options."""
-
     words: Sequence[str] = word(
         "ACTION|ID",
         "a conversation (c7), which is shown, or an action and its arguments: list [FILTER…]; show ID; search TEXT; "
@@ -278,7 +270,6 @@ class HistoryArguments(PrintArguments):
 
     @property
     def operands(self) -> Sequence[str]:
-        """The words after the action."""
         return self.words[1:] if self.words and self.words[0] in HISTORY_ACTIONS else self.words
 
     def only_word(self, wanted: str) -> str:
@@ -290,8 +281,6 @@ class HistoryArguments(PrintArguments):
 
 @dataclass(frozen=True, kw_only=True)
 class RatingsArguments(PrintArguments):
-    """The votes to use, and how to rate engines by them."""
-
     experiment: str | None = option(
         "--experiment ID", "only votes on the answers of this experiment, such as e3"
     )

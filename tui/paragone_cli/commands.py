@@ -12,8 +12,6 @@ from paragone_cli.command_line.output import put, warn
 
 
 class CommandEntry(NamedTuple):
-    """The module of a command, and a summary for the help text."""
-
     module: str
     """The module of the command below `paragone_cli`, which is imported when a user runs the command.
 
@@ -102,7 +100,6 @@ def _entry(name: str) -> CommandEntry:
 
 
 def _list() -> str:
-    """Return the list of commands for the end of the help text."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}} {entry.summary}" for name, entry in COMMANDS.items()]
     last = (

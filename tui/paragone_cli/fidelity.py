@@ -62,7 +62,6 @@ _HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
 def put_fidelity(fidelity: Fidelity) -> None:
-    """Print a measurement."""
     scored, reference = fidelity.reference.losses.size, fidelity.reference
     if not reference.windows:
         put("Nothing was measured.")

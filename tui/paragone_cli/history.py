@@ -339,7 +339,6 @@ def _row(summary: Summary) -> tuple[str, ...]:
 
 
 def _labels(summary: Summary) -> list[str]:
-    """Return the tags of a conversation, and whether it is pinned or interrupted."""
     labels = [f"#{tag}" for tag in summary.tags]
     return labels + ["(pinned)"] * summary.is_pinned + ["(interrupted)"] * summary.is_interrupted
 

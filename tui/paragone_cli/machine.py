@@ -61,14 +61,11 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionArguments(Arguments):
-    """The shell to print a script for."""
-
     shell: str = word("SHELL", "the shell whose script is printed", choices=SHELLS)
 
 
 @command(CompletionArguments)
 def completion(args: CompletionArguments) -> int:
-    """Print the script."""
     import shtab  # only this command needs shtab
 
     from paragone_cli.commands import program_parser
@@ -93,8 +90,6 @@ def completion(args: CompletionArguments) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigArguments(PrintArguments):
-    """The action of `paragone config`."""
-
     action: str = word(
         "ACTION",
         "path: print the path of config.toml; check: list the problems in it; init: create a documented sample",
@@ -154,7 +149,6 @@ class DoctorArguments(PrintArguments):
 
 @command(DoctorArguments)
 def doctor(args: DoctorArguments) -> int:
-    """Print what this machine can run."""
     if args.backend is not None:
         return _check_backend(args.backend, as_json=args.json)
     state = State(state_file())
@@ -252,7 +246,6 @@ def _print(diagnosis: Diagnosis) -> None:
 
 
 def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
-    """Print the backends and the servers that a first diagnosis did not have."""
     late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
     if late:
         put("\nBackends that took longer")

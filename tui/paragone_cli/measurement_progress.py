@@ -32,7 +32,6 @@ class BenchProgress(StatusLine):
         self.show("loading")
 
     def begin(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        """Show a step that begins."""
         now = time.monotonic()
         if self._current is not None:
             last, began = self._current
@@ -79,7 +78,6 @@ class FidelityProgress(StatusLine):
         self._show(step.done, step.total, f"window {step.window} of {step.windows}")
 
     def answer(self, step: FreeRunningStep) -> None:
-        """Show which prompt is answered now."""
         self._show(step.done, step.total, f"greedy answers, prompt {step.prompt} of {step.prompts}")
 
     def _show(self, done: int, total: int, what: str) -> None:
@@ -119,16 +117,13 @@ class SuiteTable(StatusLine, SuiteObserver):
             note(known_text(taken, total))
 
     def judging(self, names: Sequence[str]) -> None:
-        """Show which judges are asked about the answers."""
         self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
 
     def remarked(self, sentence: str) -> None:
-        """Print a sentence of the runner."""
         self.clear()
         note(sentence)
 
     def digesting(self, path: str) -> None:
-        """Show that the digest of a file is computed."""
         self._now(f"computing the SHA-256 of {PurePath(path).name}")
 
     def _now(self, doing: str) -> None:
@@ -191,7 +186,6 @@ class SuiteTable(StatusLine, SuiteObserver):
 
 
 def known_text(taken: int, total: int) -> str:
-    """Return the sentence that says how many answers were taken over from earlier experiments."""
     return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 

@@ -40,7 +40,6 @@ def nothing_to_rate(found: Ratings, experiment: str | None) -> ParagoneError:
 
 
 def put_ratings(found: Ratings) -> None:
-    """Print ratings."""
     put(
         f"{counted(found.votes, 'vote')}: {found.ties / found.votes:.1%} ties, {found.bad / found.votes:.1%} both bad"
     )
@@ -83,7 +82,6 @@ def _neighbours(found: Ratings) -> list[RatedPair]:
 
 @command(RatingsArguments)
 def ratings(args: RatingsArguments) -> int:
-    """Print the ratings."""
     CommandContext(args)
     found = rate(_votes(args.experiment), include_unblind=args.all, include_named=not args.without_named)
     if not found.votes:

@@ -190,8 +190,6 @@ def _put_report(report: EngineReport) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments(Arguments):
-    """The experiment or conversation of the report, and the report's file."""
-
     subject: str | None = word(
         "ID",
         "an experiment, such as e3, or a conversation, such as c7; without an id, the newest are listed",
@@ -208,7 +206,6 @@ class ReportArguments(Arguments):
 
 @command(ReportArguments)
 def report(args: ReportArguments) -> int:
-    """Write the file."""
     if args.subject is None:
         raise _without_subject()
     if args.to is None:

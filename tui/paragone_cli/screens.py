@@ -14,8 +14,6 @@ from paragone_cli.commands import COMMANDS
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenArguments(RunArguments):
-    """The engines to open, each in a lane, and their settings."""
-
     engines: Sequence[str] = word("ENGINE", f"an engine to open in a lane: {ENGINE}", nargs="*")
     version: bool = switch("--version", "show the version and exit")
 
@@ -49,7 +47,6 @@ def lanes_screen(args: ScreenArguments) -> int:
 
 @command(RunArguments)
 def demo(args: RunArguments) -> int:
-    """Open the screen with the demo models."""
     from paragone_cli.command_line.context import CommandContext
     from paragone_cli.command_line.event_loop import run
 
@@ -65,8 +62,6 @@ def demo(args: RunArguments) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class VoteArguments(Arguments):
-    """The experiment whose answers are voted on."""
-
     experiment: str | None = word(
         "EXPERIMENT",
         "the id of an experiment, such as e3; without an id, the newest experiments are listed",
@@ -76,7 +71,6 @@ class VoteArguments(Arguments):
 
 @command(VoteArguments)
 def vote(args: VoteArguments) -> int:
-    """Open the screen for votes on an experiment."""
     from paragone_cli.command_line.context import CommandContext, require_terminal
     from paragone_cli.command_line.saved import one_experiment
 

@@ -31,8 +31,6 @@ KEY = "PARAGONE_SERVE_KEY"
 
 @dataclass(frozen=True, kw_only=True)
 class ServeArguments(OpenArguments):
-    """The engines to serve, and the address to listen at."""
-
     engines: Sequence[str] = word("ENGINE", f"an engine to serve under its name: {ENGINE}", nargs="+")
     host: str = option(
         "--host ADDRESS",

@@ -155,7 +155,6 @@ def _rows(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
 
 
 def _settings(experiment: Experiment) -> list[str]:
-    """Return the schedule, the repetitions and the options of an experiment, each as a short text."""
     options = {
         f"{name}={value_text(value)}": None
         for engine in experiment.engines
@@ -261,7 +260,6 @@ def _result(saved: ExperimentRun) -> str:
 
 
 def _run_id(experiment: Experiment, saved: ExperimentRun) -> str:
-    """Return the id of a run, as `paragone replay` accepts it."""
     return f"e{experiment.number}/{saved.number}"
 
 
@@ -314,7 +312,6 @@ def suite_compare(args: SuiteArguments) -> int:
 
 
 def put_comparison(comparison: SuiteComparison) -> None:
-    """Print a comparison."""
     metrics = list({metric: None for summary in comparison.engines for metric in summary.means})
     short = short_names(summary.engine for summary in comparison.engines)
     comparison = _renamed(comparison, short)

@@ -105,7 +105,6 @@ class ParagoneApp(ProgramApp):
         return self._history.history
 
     def get_default_screen(self) -> Screen[None]:
-        """Create and return the screen of the lanes."""
         self.lanes = LanesScreen(
             self._session, self.keys, self, self.engines, self._history, markdown=self.ui.markdown
         )

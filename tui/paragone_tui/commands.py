@@ -20,10 +20,10 @@ class Program(Protocol):
         """Whether the program is about to end, so that the widgets may be gone."""
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
-        """Show a message."""
+        pass
 
     def remove_message(self, sentence: str) -> None:
-        """Remove a message from the screen."""
+        pass
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane."""
@@ -44,7 +44,7 @@ class Program(Protocol):
         """Write text to the file that replaces the clipboard, and show the file's path."""
 
     def clear_notifications(self) -> None:
-        """Remove all messages."""
+        pass
 
 
 CommandGroup: TypeAlias = Literal["Prompt", "Lane", "Lanes", "Conversation", "Program", "Lane mode"]

@@ -46,7 +46,6 @@ class EngineList:
         return self._carried({**preset, **given_options(self.given, known)}, known, definition)
 
     def for_lane_of(self, before: EngineDefinition, definition: EngineDefinition) -> Carried:
-        """Return the engine `definition` with the options that the user set for `before`, the engine that it replaces."""
         backend = self.session.registry.find(before.backend)
         own = own_options(before, self.config.engines)
         return self._carried(own, [] if backend is None else [backend], definition)
@@ -125,13 +124,10 @@ class EngineList:
 
 @dataclass(eq=False)
 class _Keeping(EngineObserver):
-    """Calls `keep` once, when the observed engine opens with the definition `definition`."""
-
     definition: EngineDefinition
     keep: Callable[[], None]
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """Save the engine and stop observing it if the engine was opened with the expected definition."""
         if engine.definition == self.definition:
             engine.observers.remove(self)
             self.keep()

@@ -56,7 +56,6 @@ class HistoryOpening:
         return f"The history is not open yet; the program keeps trying. {problem}"
 
     async def wait_for_first_attempt(self) -> None:
-        """Wait up to `LEAVING_S` until the first attempt to open the history has succeeded or failed."""
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING_S):

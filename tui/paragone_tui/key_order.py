@@ -45,8 +45,6 @@ class Field(Protocol):
 
 @runtime_checkable
 class Listing(Protocol):
-    """A screen that lists options."""
-
     @property
     def early_keys(self) -> Container[str]:
         """The keys whose effect does not change while more options are listed."""
@@ -129,7 +127,6 @@ class KeyOrder:
         return self._task is None or self._task.done()
 
     async def _handle_next(self) -> None:
-        """Handle the next key or, if the next keys write text, all these keys."""
         while self._waiting:
             event, *then = _without_alt(self._waiting.popleft(), target := self._target())
             self._waiting.extendleft(then)
@@ -146,7 +143,6 @@ class KeyOrder:
         return _is_text(event) and self._written is self._target()
 
     async def _handle_waiting(self) -> None:
-        """Wait for the effect of the last key, and handle the keys that arrive meanwhile."""
         while True:
             try:
                 async with asyncio.timeout(None) as self._limit:
@@ -166,7 +162,6 @@ class KeyOrder:
         self._nodes, self._awaited, self._written = (), (), None  # else, closed screens would not be freed
 
     def _set_limit(self) -> None:
-        """Limit the wait in progress if a key waits."""
         limit = self._limit
         if limit is None or limit.expired() or not self._waiting:
             return
@@ -178,7 +173,6 @@ class KeyOrder:
             limit.reschedule(end)
 
     async def _handle_next_as_message(self) -> None:
-        """Handle the next key in the message queue of the application, as Textual handles all keys."""
         handled = asyncio.Event()
 
         async def handle() -> None:
@@ -207,7 +201,6 @@ class KeyOrder:
 
     @property
     def _groups(self) -> Sequence[str]:
-        """The groups of the workers that the next key waits for."""
         if not (self._waiting and self._app.screen_stack):
             return (ACT, LIST)
         event, *_ = _without_alt(self._waiting[0], target := self._target())

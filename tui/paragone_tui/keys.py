@@ -22,8 +22,6 @@ _BY_ID = {command.id: command for command in COMMANDS}
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of a command."""
-
     both: tuple[str, ...]
     """Keys in both modes."""
     lane: tuple[str, ...]
@@ -41,7 +39,6 @@ class Keys:
 
     @property
     def alt(self) -> tuple[str, ...]:
-        """The keys of lane mode that are characters, with Alt."""
         return tuple(f"alt+{key}" for key in self.lane if _is_character(key))
 
     @property
@@ -232,7 +229,6 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
 
 
 def _unsent(config: Config, own: Mapping[str, str]) -> Iterator[ConfigProblem]:
-    """Yield the keys that no terminal sends."""
     for command, keys in own.items():
         for key in filter(None, map(str.strip, keys.split(","))):
             if not (is_sent(key) or is_sent(without_alt(key))):

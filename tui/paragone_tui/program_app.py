@@ -191,7 +191,6 @@ class ProgramApp(OwnErrorsApp):
         show_palette(self, entries(self, self.screen, self.keys))
 
     def action_change_theme(self) -> None:
-        """Show the palette of themes."""
         from paragone_tui.widgets.palette import show_palette, theme_entries
 
         show_palette(self, theme_entries(self))
@@ -234,7 +233,6 @@ class ProgramApp(OwnErrorsApp):
         self.say(f"{self.keys['quit'].first} quits.")
 
     def action_suspend(self) -> None:
-        """Return to the shell, which continues the program with `fg`."""
         if not (isinstance(self.driver, TerminalDriver) and self.driver.suspend()):
             self.say("There is no shell to return to: no shell with job control started the program.")
 
@@ -270,7 +268,6 @@ class ProgramApp(OwnErrorsApp):
             self.driver.write(sequence(text, os.environ))
 
     def copy_to_file(self, text: str) -> None:
-        """Write text to the file that replaces the clipboard, and show the file's path."""
         from paragone_tui.terminal.clipboard import write_file
 
         try:
@@ -288,7 +285,6 @@ class ProgramApp(OwnErrorsApp):
         task.add_done_callback(self._saving.discard)
 
     async def on_unmount(self) -> None:
-        """Wait until everything is saved, and close the engines and the history."""
         self.is_unmounted = True  # `is_exiting` stays False if an error ended the program
         if self._saving and (await asyncio.wait(self._saving, timeout=LEAVING_S))[1]:
             self.exit_messages.append(_NOT_SAVED)

@@ -145,8 +145,6 @@ class JobControlDriver(LinuxDriver):
 
 
 class SequenceParser(XTermParser):
-    """Textual's parser of the sequences that a terminal sends."""
-
     @property
     def is_waiting(self) -> bool:
         """Whether the last characters began a sequence whose rest may still arrive in time."""
@@ -281,7 +279,6 @@ class RegionCompositor(Compositor):
 
     @property
     def dirty_regions(self) -> set[Region]:
-        """The regions to repaint."""
         return self._dirty_regions
 
     @abstractmethod
@@ -340,7 +337,6 @@ class OwnErrorsApp(App[None]):
         self.screen._update_auto_focus()
 
     def works(self, groups: Container[str]) -> set[asyncio.Task[None]]:
-        """Return the unfinished work of the present screen's workers in these groups."""
         return {
             worker._task
             for worker in self.workers

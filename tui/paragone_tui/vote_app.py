@@ -41,6 +41,5 @@ class VoteApp(ProgramApp):
             self.push_screen(vote, lambda _: self.exit())
 
     async def close_all(self) -> None:
-        """Close the history."""
         if self.history is not None:
             await self.history.close()

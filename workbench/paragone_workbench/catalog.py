@@ -92,7 +92,6 @@ async def _search(
 
 
 async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequence[ModelInfo]:
-    """Return the models that `paragone models` or the screen lists under this name."""
     models = [*(await find_models(backend, folders) or ())]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         models += await existing_demo_models(backend)
@@ -101,7 +100,6 @@ async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequenc
 
 
 async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
-    """Return the model in a file, or the models in a folder."""
     if not backend.capabilities.local:
         return ()
     if path.is_dir():
@@ -405,7 +403,6 @@ def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
 
 
 def _facts(model: ModelInfo) -> Iterator[str]:
-    """Yield the known properties of a model, as text."""
     yield from filter(None, (model.quantization, size_text(model.size)))
     yield from (word for word in model.capabilities if word != "completion")
     if memory := _memory(model):

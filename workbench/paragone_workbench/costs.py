@@ -34,7 +34,6 @@ class Price:
         return f"{self.provider}:{self.model}"
 
     def of(self, costs: Costs) -> float:
-        """Return what the tokens of these runs would cost."""
         tokens_in = self.prompt_token * costs.prompt_tokens
         return float(tokens_in + self.completion_token * costs.completion_tokens)
 

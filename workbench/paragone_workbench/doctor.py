@@ -59,8 +59,6 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The findings of `diagnose`."""
-
     version: str
     """The version of paragone."""
     machine: Machine

@@ -39,8 +39,6 @@ _ID = re.compile(r"([rce])([0-9]{1,18})(?:/([0-9]{1,18}))?", re.IGNORECASE)
 
 
 class Id(NamedTuple):
-    """A parsed id."""
-
     kind: Literal["r", "c", "e"]
     """`r` for a run of a conversation, `c` for a conversation, `e` for an experiment."""
     number: int

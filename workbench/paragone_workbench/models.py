@@ -28,8 +28,6 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredEndpoint:
-    """A server that one or more engines use, and its report."""
-
     backend: str
     engines: tuple[str, ...]
     url: str | None

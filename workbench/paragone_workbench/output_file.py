@@ -13,8 +13,6 @@ from paragone_workbench.paths import config_file, exists, history_file, state_fi
 
 
 class FileExists(InputError):
-    """The file to write exists already, and the user has not agreed to replace this file."""
-
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path} exists already.", hint="Name another file, or add --force to replace this one."

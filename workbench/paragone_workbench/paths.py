@@ -39,7 +39,6 @@ def data_folder() -> Path:
 
 
 def history_file() -> Path:
-    """Return the path of the database of conversations."""
     return data_folder() / "history.db"
 
 

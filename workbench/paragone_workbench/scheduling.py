@@ -67,11 +67,9 @@ class Scheduler(Turns):
 
     @property
     def opens_engines(self) -> bool:
-        """Whether an engine is opened only for the turn of a run."""
         return self.order == "swap"
 
     def add(self, engine: EngineHandle) -> None:
-        """Register an engine, before its first run."""
         self._known.add(engine)
 
     async def decide_order(self) -> None:

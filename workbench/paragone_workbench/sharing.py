@@ -23,7 +23,6 @@ class Sharing:
 
     @contextlib.contextmanager
     def during(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
-        """Set `shared` of this turn, and of each turn in progress that uses one of the same resources."""
         others = [other for other, used in self._present if used & resources]
         turn.shared = bool(others)
         for other in others:
@@ -49,7 +48,6 @@ def memory_of(engine: EngineHandle) -> frozenset[str]:
 
 
 def share_model(engine: EngineHandle, other: EngineHandle) -> bool:
-    """Return whether two engines use one model in the memory of one server."""
     return (
         not engine.is_local
         and engine.definition.has_model_of(other.definition)

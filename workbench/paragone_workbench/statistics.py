@@ -113,7 +113,6 @@ class Interval:
         return self.low <= 0 <= self.high
 
     def to_json(self) -> dict[str, Json]:
-        """Return both ends of the interval."""
         return {"low": self.low, "high": self.high}
 
 
@@ -211,7 +210,6 @@ class PairedDifference:
 
     @property
     def difference(self) -> float:
-        """The mean of B − A."""
         return self.mean_b - self.mean_a
 
 

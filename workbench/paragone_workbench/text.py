@@ -12,7 +12,7 @@ Tell: TypeAlias = Callable[[str], None]
 
 
 def tell_nobody(sentence: str) -> None:
-    """Show nothing."""
+    pass
 
 
 # Invisible characters that can reorder, hide or split visible text: soft hyphen, zero width
@@ -89,11 +89,9 @@ class GrowingText:
         self._length = len(text)
 
     def __len__(self) -> int:
-        """The number of characters."""
         return self._length
 
     def append(self, piece: str) -> None:
-        """Append a piece to the text."""
         self._loose.append(piece)
         self._length += len(piece)
         if len(self._loose) >= _LOOSE:

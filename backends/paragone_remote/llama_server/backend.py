@@ -48,7 +48,6 @@ class LlamaServerBackend(Backend):
         return Probe(usable=True, facts={**facts, **client.facts})
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the GGUF models in these folders and their subfolders."""
         from paragone.gguf import find_models
 
         return await asyncio.wrap_future(in_daemon_thread(lambda: find_models(folders)))
@@ -60,21 +59,17 @@ class LlamaServerBackend(Backend):
         return usual_folders()
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        """Check the option `arguments`."""
         from paragone_remote.llama_server.command_line import check_arguments
 
         check_arguments(build(LlamaServerLoadOptions, options).arguments)
 
     def reaches(self, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-        """Return the addresses of the RPC servers that the options name."""
         return build(LlamaServerLoadOptions, options).rpc_servers
 
     def sharing(self, model: str, options: Mapping[str, Json]) -> int:
-        """Return the number of slots of a server with these options."""
         return build(LlamaServerLoadOptions, options).n_parallel
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Open a model in a new llama-server."""
         await import_http_library()
         from paragone_remote.llama_server.opening import open_model
 
@@ -83,5 +78,4 @@ class LlamaServerBackend(Backend):
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Return the backend that starts llama-servers."""
     return [LlamaServerBackend()]

@@ -132,7 +132,6 @@ class _CommandLine:
         self.arguments += arguments
 
     def add_if_known(self, *flags: str) -> None:
-        """Add the first of these arguments that the program knows, if any."""
         if (known := self._program.known(*flags)) is not None:
             self.add(known)
 
@@ -152,7 +151,6 @@ class _CommandLine:
         return known
 
     def takes(self, word: str, option: str, *flags: str) -> bool:
-        """Whether `--help` has this word among the values of the argument for an option."""
         return word in self.help_of(self.name_of(option, *flags)).partition(" ")[0]
 
     def option(self, option: str, value: str, *flags: str) -> None:

@@ -140,8 +140,6 @@ _PACKAGE = f"xllamacpp=={VERSION}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaServerProgram:
-    """A llama-server that can be started."""
-
     command: tuple[str, ...]
     """The command that starts the program, without llama-server's arguments."""
     name: str

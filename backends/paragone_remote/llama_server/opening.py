@@ -54,8 +54,6 @@ _END_S = 1.0
 
 
 class LlamaServerEngine(OpenAIEngine):
-    """A model in a llama-server that ends with the engine, or with the last engine that shares the server."""
-
     def __init__(self, model: RemoteModel, share: Share, *, server: ServerProperties, raw: bool) -> None:
         """Create an engine, which owns its share and the HTTP client of the model."""
         super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
@@ -72,7 +70,6 @@ class LlamaServerEngine(OpenAIEngine):
         return await super()._fault(error, begun=begun)
 
     async def ended(self) -> ParagoneError:
-        """Wait until the server's process has ended, and return why."""
         await self._server_process.process.ended()
         return self._server_process.error()
 
@@ -89,7 +86,6 @@ class LlamaServerEngine(OpenAIEngine):
 
 
 async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-    """Open a GGUF file in a new llama-server."""
     given = build(LlamaServerLoadOptions, request.options, owner="llama-server")
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
@@ -146,7 +142,6 @@ async def _engine(
     alias: str,
     weights: tuple[WeightsFile, ...],
 ) -> LlamaServerEngine:
-    """Return an engine that uses a share of a server with the loaded model."""
     async with connected(share.server.endpoint) as http:
         listed = await find_models(http)
         server = await identify(http)

@@ -45,7 +45,6 @@ class Listening:
     """Path of the Unix socket, if any."""
 
     def release(self) -> None:
-        """Remove the socket."""
         if self.socket is not None:
             with contextlib.suppress(OSError):
                 Path(self.socket).unlink(missing_ok=True)
@@ -197,8 +196,6 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A running llama-server."""
-
     process: ProgramProcess
     endpoint: Endpoint
     listening: Listening
@@ -258,7 +255,6 @@ class ServerProcess:
                     on_progress(LoadProgress(fraction=fraction))
 
     def error(self) -> EngineError:
-        """Return the error for the end of the process."""
         error = self.process.error()
         if isinstance(error, EngineCrashed):
             error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
@@ -304,7 +300,6 @@ class _Shared:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the server is being started, or runs."""
         if not self.starting.done():
             return True
         failed = self.starting.cancelled() or self.starting.exception() is not None

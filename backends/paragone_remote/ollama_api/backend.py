@@ -30,8 +30,6 @@ _PATIENCE = 5.0
 
 
 class OllamaBackend(EndpointBackend):
-    """Models on Ollama servers."""
-
     name = "ollama"
     title = "Ollama"
     load_options = OllamaLoadOptions
@@ -64,7 +62,6 @@ class OllamaBackend(EndpointBackend):
             yield progress
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Load a model on a server."""
         await import_http_library()
         from paragone_remote.ollama_api.opening import open_model
 
@@ -78,5 +75,4 @@ class OllamaBackend(EndpointBackend):
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Return the Ollama backend."""
     return [OllamaBackend()]

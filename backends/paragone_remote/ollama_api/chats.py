@@ -29,7 +29,6 @@ NANO = 1e-9
 
 
 def read_tokens(chunk: JsonObject, logprobs: int | None, now: float) -> Iterator[Token]:
-    """Return the tokens of a part, with `logprobs` alternatives each."""
     message = object_at(chunk, "message")
     return tokens_of(
         text_at(message, "content"),
@@ -41,7 +40,6 @@ def read_tokens(chunk: JsonObject, logprobs: int | None, now: float) -> Iterator
 
 
 def read_finish(chunk: JsonObject, now: float) -> Finish:
-    """Return the Finish event from the last part."""
     reason: FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
     return Finish(
         reason=reason,

@@ -60,7 +60,6 @@ def full_name(model: str) -> str:
 
 
 def architecture(details: JsonObject) -> str | None:
-    """Return the model's architecture from its header."""
     return plain(text_at(details, "model_info", "general.architecture")) or None
 
 
@@ -96,7 +95,6 @@ class OllamaClient:
         self.endpoint = http.endpoint
 
     async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the parts of a streamed answer, each with a message."""
         async with contextlib.aclosing(self._parts("/api/chat", body)) as parts:
             async for piece in parts:
                 if not isinstance(piece.get("message"), dict):
@@ -116,7 +114,6 @@ class OllamaClient:
         await self._post("/api/chat", {**body, "messages": [], "stream": False})
 
     async def embeddings(self, body: Mapping[str, Json], texts: Sequence[str]) -> Embeddings:
-        """Return the embeddings of texts."""
         reply = await self.http.post("/api/embed", json={**body, "input": texts})
 
         def read() -> Embeddings:
@@ -142,19 +139,15 @@ class OllamaClient:
         return self._parts("/api/pull", {"model": model})
 
     async def listed(self) -> tuple[JsonObject, ...]:
-        """Return the models that the server has."""
         return await self._models("/api/tags")
 
     async def running(self) -> tuple[JsonObject, ...]:
-        """Return the models that are loaded."""
         return await self._models("/api/ps")
 
     async def details(self, model: str) -> JsonObject:
-        """Return the details of a model."""
         return await self._post("/api/show", {"model": model})
 
     async def version(self) -> str:
-        """Return the server's version."""
         reply = read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
         if not (version := text_at(reply, "version")):
             raise InvalidReply(_NOT_OLLAMA)
@@ -198,7 +191,6 @@ RENDERS = (0, 12, 11)
 
 
 def capabilities_of(version: str) -> Capabilities:
-    """Return the capabilities of engines on a server of this version."""
     number = read_version(version)
     return Capabilities(
         logprobs=number >= _HAS_LOGPROBS or number == (0,),
@@ -306,7 +298,6 @@ def local_url() -> str:
 
 
 async def listens(url: str) -> bool:
-    """Return whether a server accepts connections at this URL."""
     parts = urlsplit(url)
     try:
         async with asyncio.timeout(_PATIENCE):

@@ -55,7 +55,6 @@ class OllamaLoader(ModelLoader):
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
-        """Return the models that are loaded."""
         running = await await_reply(self.endpoint, self._client.running())
         return frozenset(full_name(text_at(entry, "model")) for entry in running)
 
@@ -66,7 +65,6 @@ class OllamaLoader(ModelLoader):
         await await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
 
     async def unload(self, model: str) -> None:
-        """Unload a model."""
         await await_reply(self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model)
 
 

@@ -39,7 +39,6 @@ class OpenAIBackend(EndpointBackend):
         return ()
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
-        """Open a model at a server."""
         await import_http_library()
         from paragone_remote.openai_api.opening import open_model
 
@@ -71,5 +70,4 @@ class OpenAIBackend(EndpointBackend):
 
 @hookimpl
 def paragone_backends() -> Iterable[Backend]:
-    """Return the backend of OpenAI-compatible servers."""
     return [OpenAIBackend()]

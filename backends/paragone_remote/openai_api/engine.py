@@ -243,7 +243,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await await_reply(self._endpoint, self._prompts.vocabulary(), model=self._model)
 
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Yield the events of one request."""
         state = StreamedAnswer()
         is_raw = self._is_raw(request)
         path = "/completions" if is_raw else "/chat/completions"
@@ -281,7 +280,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
     def _cautions_before(self, request: RunRequest) -> Iterator[Caution]:
-        """Yield cautions about requested features that a server of this kind does not support."""
         kind = self._server.kind
         if request.cold and kind != "llama-server":
             sentence = (

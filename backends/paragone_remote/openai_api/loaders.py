@@ -24,7 +24,6 @@ class LlamaSwapLoader(ModelLoader):
     """Asks llama-swap to start and end the servers of models. llama-swap reports no progress."""
 
     async def loaded(self) -> frozenset[str]:
-        """Return the models whose servers run."""
         return frozenset(text_at(entry, "model") for entry in await self._running())
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
@@ -42,7 +41,6 @@ class LlamaSwapLoader(ModelLoader):
             )
 
     async def unload(self, model: str) -> None:
-        """End the server of a model."""
         asked = self.http.post(f"{self.endpoint.root}/api/models/unload/{quote(model, safe='')}")
         await await_reply(self.endpoint, asked, model=model)
 
@@ -140,13 +138,11 @@ class RouterLoader(ModelLoader):
     """Asks the router to load and unload models, also with `--no-models-autoload`."""
 
     async def loaded(self) -> frozenset[str]:
-        """Return the models that have a process."""
         return frozenset(
             name for entry in await self._models() if _state(entry) in _RUNNING for name in _names(entry)
         )
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
-        """Load a model, and report the progress that the router sends."""
         until = time.monotonic() + self.endpoint.options.load_timeout
         async with self._reported(model, on_progress):
             asked = False
@@ -227,7 +223,6 @@ def _names(entry: JsonObject) -> tuple[str, ...]:
 
 
 def _fraction(progress: JsonObject) -> float | None:
-    """Return the loaded fraction of a model, from the finished stages and the fraction of the current stage."""
     stages, value = texts_at(progress, "stages"), number_at(progress, "value")
     current = text_at(progress, "current")
     if value is None or current not in stages or not 0 <= value <= 1:

@@ -123,7 +123,6 @@ def completion_body(
 
 
 def _format_of_chat(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
-    """Return the field of a chat request that makes the answer follow a JSON schema."""
     match kind:
         case "llama-cpp-python":
             return {"response_format": {"type": "json_object", "schema": schema}}
@@ -168,7 +167,6 @@ def _alternatives(wanted: int, kind: ServerKind) -> int:
 
 
 def _sampling(sampling: OpenAISampling, request: RunRequest, kind: ServerKind) -> dict[str, Json]:
-    """Return the fields of the sampling options that are set, and the fields for the stream."""
     body = set_options(sampling)
     for name in _DIFFERENT_IN_COMPLETIONS:
         body.pop(name, None)
@@ -212,8 +210,6 @@ _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
 class RefusedFields(set[str]):
-    """The names of the fields that one endpoint has refused."""
-
     def without_refused(self, body: Mapping[str, Json]) -> dict[str, Json]:
         """Return a request's body without the refused fields."""
         return {name: value for name, value in body.items() if name not in self}
@@ -230,7 +226,6 @@ class RefusedFields(set[str]):
         return bool(named)
 
     def left_out(self, body: Mapping[str, Json]) -> list[str]:
-        """Return the user-visible names of the fields in `body` that the server refuses."""
         return sorted({EXTRAS[name] for name in body if name in self} - {""})
 
 

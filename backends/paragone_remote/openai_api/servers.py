@@ -84,7 +84,6 @@ def sampling_defaults(values: JsonObject) -> dict[str, Json]:
 
 
 def sampling_facts(values: JsonObject) -> dict[str, str]:
-    """Return the standard facts (`paragone.facts`) among a server's values."""
     known = {name: value for name in _OTHERS if (value := number_at(values, name)) is not None}
     active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
     facts = {"other samplers": ", ".join(active) or "none"} if known else {}
@@ -100,7 +99,6 @@ def seed_in(values: JsonObject) -> int | None:
 
 
 def build_in_props(props: JsonObject) -> dict[str, str]:
-    """Return the standard facts of llama-server's build in `/props`."""
     build = _BUILD.fullmatch(plain(text_at(props, "build_info")))
     return {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
 
@@ -146,7 +144,6 @@ class ServerProperties:
 
     @property
     def title(self) -> str:
-        """The server's display name."""
         name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
         return f"{name} {self.version}".rstrip()
 
@@ -358,8 +355,6 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How the server of a model was launched, as far as that is known."""
-
     arguments: tuple[str, ...] = ()
     """The server's arguments without the model, addresses and secrets, each with its values; empty if unknown."""
     by_llama_swap: bool = False
@@ -383,7 +378,6 @@ def _shown(command: Sequence[str]) -> tuple[str, ...]:
 
 
 def _groups(arguments: Sequence[str]) -> Iterator[list[str]]:
-    """Yield each flag with its values."""
     group: list[str] = []
     for argument in arguments:
         if _FLAG.match(argument) and group:

@@ -18,8 +18,6 @@ from paragone_remote.faults import FAULTS, read_object
 
 
 class StreamPart(NamedTuple):
-    """The text of one chunk."""
-
     answer: str
     thinking: str = ""
     scored: tuple[Scored, ...] = ()

@@ -58,7 +58,6 @@ class Prompts:
         return not self.raw and self.server.kind == "llama-server"
 
     async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
-        """Return the tokens of the text of `request`, or of the prompt of the chat request `body`."""
         if not self.tokenizes:
             raise EngineError(self._unknown())
         if not request.messages:
@@ -72,7 +71,6 @@ class Prompts:
         return _answer(request, prompt.text, prompt.ids)
 
     def _unknown(self) -> str:
-        """Return the reason why the tokens of a prompt are unknown."""
         if self.server.kind == "llama-cpp-python":
             return (
                 f"The server at {self.http.endpoint.origin} reports the tokens of a text, "
@@ -81,7 +79,6 @@ class Prompts:
         return f"The server at {self.http.endpoint.origin} does not report the tokens of a prompt."
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the vocabulary."""
         if self.server.kind != "llama-server":
             raise EngineError(f"The server at {self.http.endpoint.origin} does not report its vocabulary.")
         listed = data_of(await self.http.get(f"{self.http.endpoint.root}/v1/models"))
@@ -164,7 +161,6 @@ def _size_in_models(listed: JsonObject, model: str, where: str) -> int:
 
 
 def _vocabulary_of(reply: JsonObject, size: int) -> Vocabulary:
-    """Return the vocabulary in a reply."""
     found = list_at(reply, "tokens")
     if len(found) != size:
         raise InvalidReply("a reply that is not its whole vocabulary")
@@ -192,7 +188,6 @@ def _bytes(found: Sequence[Json]) -> bytes:
 
 
 def reports_top_tokens(server: ServerProperties) -> bool:
-    """Whether a server reports the likeliest tokens after a sequence of token ids."""
     return server.kind == "llama-server"
 
 

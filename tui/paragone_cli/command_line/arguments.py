@@ -48,7 +48,6 @@ def switch(flag: str, doc: str, *, actions: Sequence[str] = ()) -> Any:
 
 
 def force_switch(*actions: str) -> Any:
-    """Declare the option that lets a command replace an existing file."""
     doc = "replace the file if it exists; without it, no file is replaced"
     return switch("--force", doc, actions=actions)
 
@@ -92,15 +91,11 @@ class Arguments:
 
 @dataclass(frozen=True, kw_only=True)
 class PrintArguments(Arguments):
-    """The arguments of a command that prints data."""
-
     json: bool = switch("--json", "print JSON")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenArguments(Arguments):
-    """The arguments of a command that opens engines."""
-
     settings: Sequence[str] = repeated(
         "--set KEY=VALUE", "set an option of each named engine, overriding config.toml; may be repeated"
     )
@@ -108,8 +103,6 @@ class OpenArguments(Arguments):
 
 @dataclass(frozen=True, kw_only=True)
 class RunArguments(OpenArguments):
-    """The arguments of a command that sends prompts to engines."""
-
     system: str | None = option(
         "--system TEXT", "system prompt, instead of that in config.toml", type=utf8_text
     )
@@ -132,12 +125,10 @@ class Command(Generic[A]):
 
 
 def command(arguments: type[A]) -> Callable[[Callable[[A], int]], Command[A]]:
-    """Return a decorator that makes a function a command with these arguments."""
     return lambda run: Command(arguments, run)
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """Return the `type` of an option whose value is a whole number in this range."""
     return _in_range(int, least, most, f"a whole number from {least:,} to {most:,}")
 
 
@@ -163,7 +154,6 @@ def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
 
 
 def declared(arguments: type[Arguments]) -> Iterator[tuple[str, Sequence[str], Mapping[str, Any]]]:
-    """Yield the name, the flags and the other settings of each argument, the command's own arguments first."""
     inherited = {field.name for base in arguments.__bases__ for field in fields(base)}
     own = [field for field in fields(arguments) if field.name not in inherited]
     for field in (*own, *(shared for shared in reversed(fields(arguments)) if shared.name in inherited)):
@@ -211,7 +201,6 @@ class CommandParser(Generic[A]):
         self._options.add_argument("-h", "--help", action="store_true", help="show this help and exit")
 
     def help(self, summary: str, epilog: str = "") -> str:
-        """Return the help text."""
         return argparse.ArgumentParser(
             prog=self._prog,
             parents=[self._words, self._options],

@@ -82,7 +82,6 @@ class CommandContext:
             warn(sentence)
 
     def consent(self, document: Path) -> Consent:
-        """Return the consent to the actions of a suite or a document."""
         return terminal_consent(document, self.state, trusted=self._trusted)
 
     def system(self, args: RunArguments) -> str:

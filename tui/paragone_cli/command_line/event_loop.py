@@ -65,7 +65,6 @@ class Interrupts:
         self._work = work
 
     def stop(self) -> None:
-        """Stop the engines."""
         if self.stopping is None:
             self.stopping = asyncio.create_task(self._work.stop())
 

@@ -84,7 +84,6 @@ def date(seconds: float) -> str:
 
 
 def not_asked_text(backends: Sequence[str]) -> str:
-    """Return sentences that say that servers on this machine were not asked, and how to ask them."""
     sentence = f"Servers on this machine were not asked for models ({', '.join(backends)})."
     if GUARD.is_offline:
         return f"{sentence} paragone is offline."
@@ -100,7 +99,6 @@ def to_continue(*, fresh: bool) -> str:
 
 
 def bar(done: int, total: int) -> str:
-    """Return a progress bar."""
     filled = _BAR * done // total
     return "█" * filled + "░" * (_BAR - filled)
 
@@ -164,7 +162,6 @@ def put_figures(table: Sequence[Sequence[str]]) -> None:
 
 
 def shown(spread: Spread | None) -> str:
-    """Return a mean with its standard deviation."""
     if spread is None:
         return "unknown"
     mean = number_text(spread.mean)

@@ -49,7 +49,6 @@ def configure_streams() -> None:
 
 
 def standard_output() -> TextIO:
-    """Return the stream of standard output."""
     return sys.stdout if _own is None else _own
 
 
@@ -114,7 +113,6 @@ def put_result(data: Json, sentence: str, *, as_json: bool) -> None:
 
 
 def json_line(data: Json) -> str:
-    """Return JSON on one line, escaped as in `put_json`."""
     return _harmless(json_text(data))
 
 
@@ -162,7 +160,6 @@ def shortened(text: str, width: int) -> str:
 
 
 def cells(text: str) -> int:
-    """Return the number of cells of a text in a terminal."""
     return sum(
         0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
         for character in text
@@ -180,7 +177,6 @@ def print_error(error: ParagoneError, engine: str = "") -> None:
 
 
 def warn(sentence: str) -> None:
-    """Print a warning on standard error."""
     _print(f"paragone: warning: {one_line(sentence)}")
 
 

@@ -124,19 +124,15 @@ class ProgressLine(StatusLine, EngineObserver, RunObserver["Run"]):
             run.subscribe(self)
 
     def engine_changed(self, engine: EngineHandle) -> None:
-        """Update the line."""
         self._update()
 
     def run_changed(self, run: Run) -> None:
-        """Update the line."""
         self._update()
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """Update the line."""
         self._update()
 
     def _update(self) -> None:
-        """Update the line, at a limited rate."""
         if not self.due:
             return
         doing = [_activity(engine, self._runs.get(number)) for number, engine in enumerate(self._engines)]
@@ -254,13 +250,11 @@ class AnswerPrinter(RunObserver["Run"]):
     """Warnings that arrived during the answer, to be printed after it."""
 
     def run_started(self, run: Run) -> None:
-        """Print the warnings, and the prefix of the answer if the user gave one."""
         for caution in warnings_of(run.result):
             self.cautioned(run, caution)
         self.text_came(run, "answer", run.text)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
-        """Print the text of the answer."""
         if self.stream is not None and channel == "answer" and text:
             if not self.begun:
                 self.begun = True

@@ -33,8 +33,6 @@ LARGEST = 2**24
 
 @dataclass(frozen=True, kw_only=True)
 class PromptArguments(RunArguments, PrintArguments):
-    """The arguments of a command that sends a prompt and prints the answers."""
-
     prompt: str | None
     logprobs: int | None = option(
         "--logprobs N",

@@ -33,7 +33,6 @@ class AboutLane(Sheet):
         self.heading = one_line(lane.name)
 
     def parts(self) -> Iterator[Table]:
-        """Yield the table."""
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="dim")
         table.add_column(overflow="fold")
@@ -81,7 +80,6 @@ class CostsSheet(Sheet):
         self._problem: list[str] = []
 
     def on_mount(self) -> None:
-        """Load the prices."""
         self.run_worker(self._add_prices())
 
     async def _add_prices(self) -> None:

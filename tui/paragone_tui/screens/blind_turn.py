@@ -49,7 +49,6 @@ class BlindTurn(VoteScreen[bool | None]):
         self._vote_id: str | None = None
 
     async def on_mount(self) -> None:
-        """Send the prompt, and follow the answers."""
         self.about.update("Blind vote")
         ballot = self._ask()
         if ballot is None:
@@ -108,7 +107,6 @@ class BlindTurn(VoteScreen[bool | None]):
     # Voting
 
     def refusal(self, choice: VoteChoice) -> str:
-        """Refuse a vote before all answers are complete, and a second vote."""
         if self._vote_id is not None:
             return "You have voted; u takes the vote back."
         if not self._are_complete:
@@ -116,7 +114,6 @@ class BlindTurn(VoteScreen[bool | None]):
         return super().refusal(choice)
 
     async def cast(self, ballot: Ballot, choice: VoteChoice) -> None:
-        """Save the vote, and show which engine is which."""
         self._vote_id = await save_vote(self._history, self._session, ballot, choice, blind=not self.revealed)
         if self.is_gone:
             return
@@ -128,7 +125,6 @@ class BlindTurn(VoteScreen[bool | None]):
         self._show_keys()
 
     def name_of(self, run: Run) -> str:
-        """Return the name of the answer's lane."""
         lanes = self._session.lanes
         return next((lane.name for lane in lanes if run in lane.record.runs), run.result.definition.name)
 
@@ -137,7 +133,6 @@ class BlindTurn(VoteScreen[bool | None]):
         self.dismiss(True)
 
     def action_leave(self) -> None:
-        """Return to the lanes, and end blind voting."""
         self.dismiss(False)
 
     def action_go_on(self) -> None:

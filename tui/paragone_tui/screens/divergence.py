@@ -259,7 +259,6 @@ class DivergenceSheet(Sheet):
         return self._fork.sides[self._cursor.column]
 
     def action_move(self, columns: int, rows: int) -> None:
-        """Move the cursor by a number of columns (engines) and rows (tokens)."""
         if not self._known:
             return
         at = self._known.index(self._cursor.column) + columns

@@ -38,8 +38,6 @@ _PAUSE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """An engine that the user picked, or the demo."""
-
     definition: EngineDefinition | None
     """The engine; None for the demo."""
     is_new: bool = False
@@ -91,7 +89,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return (*super().early_keys, "enter") if is_first else super().early_keys
 
     def on_mount(self) -> None:
-        """Start to search for engines and models."""
         self.offer(
             [
                 *self.key_hints[:1],
@@ -103,7 +100,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self._begin_to_look()
 
     def on_resize(self) -> None:
-        """Fit the rows to the width."""
         self.show()
 
     def _begin_to_look(self) -> None:
@@ -146,7 +142,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         return options
 
     def is_offered(self, option_id: str) -> bool:
-        """Return whether an entry can be used."""
         entry = self._entries.get(option_id)
         return entry is None or entry.group is not Group.UNUSABLE
 
@@ -165,7 +160,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
             self.dismiss([Picked(entry.definition)])
 
     def action_tick(self) -> None:
-        """Tick the highlighted engine, or remove its tick, and move to the next engine."""
         entry = self._highlighted
         if self._single or entry is None or entry.definition is None or not self.is_offered(entry.key):
             return
@@ -174,7 +168,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.action_move(1)
 
     def action_remove(self) -> None:
-        """Remove the highlighted engine if it was added on the screen."""
         entry = self._highlighted
         if entry is not None and entry.is_added and self._engines.remove(entry.name):
             self._hidden.add(entry.key)
@@ -220,7 +213,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.say("\n".join(filter(None, remarks)))
 
     def _begin_estimate(self, entry: CatalogEntry) -> None:
-        """Estimate the memory of the highlighted entry, and cancel the estimate for any other entry."""
         if entry.key != self._estimated:
             self._end_estimate()
             if entry.key not in self._memory:

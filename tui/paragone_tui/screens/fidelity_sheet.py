@@ -53,11 +53,9 @@ class FidelitySheet(Sheet):
         self.heading = one_line(f"How far from {lanes[0].name}")
 
     def on_mount(self) -> None:
-        """Begin to measure."""
         self._do(self._measure)
 
     def dismiss(self, result: None = None) -> AwaitComplete:
-        """Close the sheet, or stop the measurement if the sheet is still measuring."""
         if not self._measures:
             return super().dismiss(result)
         if not self._is_stopped:
@@ -67,7 +65,6 @@ class FidelitySheet(Sheet):
         return AwaitComplete()
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield the text."""
         yield self._text()
 
     async def _measure(self) -> None:

@@ -58,7 +58,6 @@ class ConsentSheet(Sheet):
         yield "\nImport the file, and allow this when one of its conversations is opened? A yes is remembered for this file."
 
     def action_allow(self) -> None:
-        """Allow the listed actions."""
         self.is_allowed = True
         self.dismiss()
 
@@ -272,11 +271,9 @@ class HistoryScreen(Picker[Found | None]):
         self.set_focus(self.options if to_list else self.words)
 
     def on_descendant_focus(self) -> None:
-        """Show the keys of the widget that has the focus."""
         self.offer(_ACTING if self.focused is self.options else _SEARCHING)
 
     def action_delete(self) -> None:
-        """Delete the conversation after the user has confirmed it."""
         if (summary := self._conversation()) is None:
             return
         if summary.number == self._session.conversation.number:
@@ -298,13 +295,11 @@ class HistoryScreen(Picker[Found | None]):
         return f"Deleted: c{summary.number}, {quoted(summary.title)}."
 
     def action_pin(self) -> None:
-        """Pin or unpin the conversation."""
         if (summary := self._conversation()) is not None:
             number, pinned = summary.number, not summary.is_pinned
             self._do(lambda: self._changed(lambda store: store.labels.pin(number, pinned=pinned)))
 
     def action_rename(self) -> None:
-        """Ask for a new title of the conversation."""
         if (summary := self._conversation()) is not None:
             number = summary.number
             self._ask(
@@ -314,7 +309,6 @@ class HistoryScreen(Picker[Found | None]):
             )
 
     def action_tag(self) -> None:
-        """Ask for the tags of the conversation."""
         if (summary := self._conversation()) is not None:
             number = summary.number
             self._ask(
@@ -325,12 +319,10 @@ class HistoryScreen(Picker[Found | None]):
             )
 
     def action_export(self) -> None:
-        """Ask for the file to write the conversation to."""
         if (summary := self._conversation()) is not None:
             self._ask_export(f"Write c{summary.number} to", f"c{summary.number}.md", [summary.number])
 
     def action_export_all(self) -> None:
-        """Ask for the file to write all conversations to."""
         self._ask_export("Write all conversations to", "conversations.json", None)
 
     def _ask_export(self, question: str, name: str, numbers: Sequence[int] | None) -> None:
@@ -349,7 +341,6 @@ class HistoryScreen(Picker[Found | None]):
         self._ask(f"{question} (.md to read, .json for everything)", name, write, "Writing …")
 
     def action_import(self) -> None:
-        """Ask for the file to import."""
         self._ask("Import the file", "", self._import, "Reading …")
 
     async def _import(self, file: str) -> str:

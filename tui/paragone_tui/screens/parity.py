@@ -113,7 +113,6 @@ class ParitySheet(Sheet):
         self._remedies = [remedy for _, _, remedy in self._lines if remedy is not None]
 
     def parts(self) -> Iterator[Text]:
-        """Yield the text."""
         yield self._text()
 
     def action_level(self, number: int) -> None:

@@ -108,7 +108,6 @@ class PromptPicker(Picker[str | None]):
         self.say(self._problem or ("" if self._found or self.is_looking else nothing))
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the text of the prompt."""
         self.dismiss(self._found[int(option_id)])
 
 
@@ -134,7 +133,6 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         self._copies = copies
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the entries whose name or first line contains the text."""
         wanted = text.casefold()
         return [
             Option(
@@ -150,7 +148,6 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         self.dismiss((self._copies[int(option_id)], False))
 
     def action_to_file(self) -> None:
-        """Close the picker, and write the highlighted text to a file."""
         if self.highlighted:
             self.dismiss((self._copies[int(self.highlighted)], True))
 
@@ -180,7 +177,6 @@ class QueuePicker(Picker[QueuedPrompt | None]):
         """The prompts by the ids of their options."""
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the prompts that contain the text."""
         prompts = [
             queued for queued in self._session.queue.prompts if text.casefold() in queued.text.casefold()
         ]
@@ -205,7 +201,6 @@ class QueuePicker(Picker[QueuedPrompt | None]):
             self._show_or_close()
 
     def action_remove(self) -> None:
-        """Remove the highlighted prompt from the queue."""
         if (queued := self._highlighted) is not None:
             self._session.queue.remove(queued)
             self._show_or_close()
@@ -241,7 +236,6 @@ class TurnTree(Picker[Run | None]):
         self._turns = {turn.run.id: turn for turn in tree(lane)}
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the turns whose prompt or answer contains the text."""
         wanted = text.casefold()
         return [
             Option(self._line(turn), id=run_id)
@@ -250,7 +244,6 @@ class TurnTree(Picker[Run | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the tree with the turn's run."""
         self.dismiss(self._turns[option_id].run)
 
     def on_mount(self) -> None:

@@ -62,7 +62,6 @@ class SettingField(Widget):
         """Whether the line shows that the user has edited the field."""
 
     def compose(self) -> ComposeResult:
-        """Create the field."""
         yield self.input
 
     def render(self) -> Content:
@@ -95,7 +94,6 @@ class SettingField(Widget):
         return visible(f"{info.doc}\n{' '.join(parts)}")
 
     def on_input_changed(self) -> None:
-        """Show whether the user has edited the option."""
         if self._is_edited != (self.new_text is not None):
             self._is_edited = not self._is_edited
             self.refresh()
@@ -124,7 +122,6 @@ class LabelledField(Horizontal):
         self._field = field
 
     def compose(self) -> ComposeResult:
-        """Create the label and the field."""
         yield Static(self._label, classes="name", markup=False)
         yield self._field
 
@@ -195,8 +192,6 @@ class NameField(LineField):
 
 
 class PresetField(NameField):
-    """The field for the name of a preset to apply."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+x", "screen.remove_preset", "Remove the preset", show=False)
     ]
@@ -214,7 +209,6 @@ class PresetPicker(Picker[str | None]):
         self._presets = presets
 
     def fitting(self, text: str) -> Sequence[Option]:
-        """Return the presets whose names contain the text, each with its values and its system prompt."""
         names = [name for name in self._presets if text.casefold() in name.casefold()]
         self.say("" if names else "No preset has such a name.")
         return [
@@ -226,7 +220,6 @@ class PresetPicker(Picker[str | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the picker with the name of the preset."""
         self.dismiss(option_id)
 
 
@@ -251,8 +244,6 @@ _SAVE_ENGINE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsChange:
-    """The changes that the user made in the form."""
-
     edits: Mapping[str, str]
     """The new text of each edited option, by the option's name; empty for the default."""
     system: str | None
@@ -266,7 +257,6 @@ class SettingsChange:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no change."""
         return not self.edits and self.system is None and not self.save_as and not self.save_preset
 
 
@@ -473,7 +463,6 @@ class SettingsForm(Modal[SettingsChange | None]):
         return not missing
 
     def action_remove_preset(self) -> None:
-        """Remove the preset that the field names, if that preset was saved on the screen."""
         name = self.preset.value.strip()
         try:
             self._remove_preset(name)
@@ -485,7 +474,6 @@ class SettingsForm(Modal[SettingsChange | None]):
         self._describe(f"The preset {name} is removed.")
 
     def action_toggle_target(self) -> None:
-        """Switch between changes in the current lane and in all lanes."""
         if self._several_lanes:
             self._all_lanes = not self._all_lanes
             self._show_target()

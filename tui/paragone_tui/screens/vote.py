@@ -43,12 +43,10 @@ class AnswerColumn(Column):
         self.show_label()
 
     def compose(self) -> ComposeResult:
-        """Create the label and the text."""
         yield self._label
         yield self.transcript
 
     def show_label(self, engine: str = "", verdict: str = "") -> None:
-        """Show the letter, the vote, and the engine's name if the user may see the name."""
         name = f"  {one_line(engine)}" if engine else ""
         vote = (f"  {verdict}" if verdict else "", "bold")
         self._label.update(Content.assemble((self._letter, "bold"), name, vote))
@@ -143,7 +141,6 @@ class VoteScreen(Modal[ScreenResultType]):
         yield Static(id="keys", markup=False)
 
     async def add_columns(self, count: int) -> None:
-        """Create columns for this number of answers."""
         self.columns = [AnswerColumn(letter, markdown=self._markdown) for letter in LETTERS[:count]]
         await self.answers.mount(*self.columns)
         self._lay_out(self.size.width)
@@ -273,7 +270,6 @@ class VoteScreen(Modal[ScreenResultType]):
             transcript.to_end()
 
     def action_prompt_rows(self, rows: int) -> None:
-        """Scroll the prompt by a number of rows."""
         self.asked.scroll_relative(y=rows, animate=False)
 
     def action_shift(self, by: int) -> None:
@@ -288,7 +284,6 @@ class VoteScreen(Modal[ScreenResultType]):
 
 
 def verdict_of(choice: VoteChoice) -> str:
-    """Return a vote in words."""
     if isinstance(choice, int):
         return f"{LETTERS[choice]} is better"
     return "equally good" if choice == "tie" else "all are bad"
@@ -328,7 +323,6 @@ class ExperimentVote(VoteScreen[None]):
         """The ballots whose names were shown, by engines and prompt: another vote on such a ballot is not blind."""
 
     def on_mount(self) -> None:
-        """Show the first ballot."""
         self.do(self._begin)
 
     async def _begin(self) -> None:
@@ -449,7 +443,6 @@ class ExperimentVote(VoteScreen[None]):
             )
 
     def action_go_on(self) -> None:
-        """Return from the last vote, whose names are shown, to the present ballot."""
         if not self.revealed or self._ballots is None:
             return
         self.revealed = False

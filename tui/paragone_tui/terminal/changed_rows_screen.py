@@ -51,7 +51,6 @@ class Cadence:
             self._handle = loop.call_at((floor(now / self._every) + 1) * self._every, self._run)
 
     def stop(self) -> None:
-        """Cancel the scheduled call, if there is one."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -90,7 +89,6 @@ class ChangedRowsScreen(CompositorScreen[ScreenResultType]):
         """Show that the program went offline, or online again. By default, a screen shows nothing."""
 
     def paint(self, widget: Widget, regions: Iterable[Region]) -> None:
-        """Paint regions of a widget of this screen in the next iteration of the event loop."""
         self.mark_dirty(widget, regions)
         if not self._paints:
             self._paints = True
@@ -162,7 +160,6 @@ class _ChangedRowsCompositor(RegionCompositor):
 
 
 def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
-    """Return the spans of columns that the regions cover in each row."""
     spans: dict[int, list[_Span]] = {}
     for region in regions:
         for y in region.line_range:
@@ -171,7 +168,6 @@ def _spans(regions: Iterable[Region]) -> dict[int, list[_Span]]:
 
 
 def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
-    """Yield the parts of spans to the left and to the right of a region."""
     left, right = region.column_span
     for start, stop in spans:
         if stop <= left or right <= start:
@@ -184,8 +180,6 @@ def _outside(spans: Iterable[_Span], region: Region) -> Iterator[_Span]:
 
 
 class _PartialUpdate(ChopsUpdate):
-    """A screen update for the parts of rows that may have changed."""
-
     def __init__(self, update: ChopsUpdate, terminal: _Terminal) -> None:
         super().__init__(update.chops, update.spans, update.chop_ends)
         self._terminal = terminal
@@ -270,7 +264,6 @@ def _move(cursor: tuple[int, int] | None, to: tuple[int, int]) -> str:
 
 
 def _print(cells: list[TerminalCell], x: int, y: int, pen: Pen, out: list[str]) -> int:
-    """Append the output for cells in row `y` from column `x` on, and return the column after the last cell."""
     for at, (text, look) in enumerate(cells):
         if not text:
             continue  # the right half of a wide character

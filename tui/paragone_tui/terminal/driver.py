@@ -98,13 +98,11 @@ class KeyParser:
         return ""
 
     def _end_with_alt(self, character: str) -> Key:
-        """End the sequence that an escape has begun, and return the character's key with Alt."""
         self._restart()
         self._last = ""
         return _alt_key(character)
 
     def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
-        """Add text to a paste until the paste ends, and return the rest of the text."""
         tail = "".join(pasted[-1:])  # perhaps the beginning of the sequence that ends the paste
         before, end, rest = (tail + text).partition(BRACKETED_PASTE_END)
         part = len(BRACKETED_PASTE_END) - 1
@@ -127,7 +125,6 @@ class KeyParser:
 
 
 def _is_alt_key(character: str) -> bool:
-    """Return whether an escape and this character are a key with Alt, and begin no sequence."""
     return character not in _LEADS + _END and (character.isprintable() or character in "\r\t")
 
 

@@ -11,7 +11,6 @@ _EIGHTHS: tuple[str, ...] = ("", *"▏▎▍▌▋▊▉")
 
 
 def one_line(text: str) -> str:
-    """Return text made safe to print, on one line."""
     return visible(text).replace("\n", " ")
 
 

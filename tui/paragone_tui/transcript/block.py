@@ -91,7 +91,6 @@ class Block:
 
     @property
     def _parts(self) -> Iterator[BlockPart]:
-        """The parts that are shown, from the top."""
         log = self._log_title if self.log_folded and self._log_title else self._log
         return filter(None, (self._body, self._note, self._hint, log))
 
@@ -142,7 +141,6 @@ class Block:
         self._take(visible(held))
 
     def cut(self, characters: int) -> None:
-        """Cut off the text up to the end of the line with this character or, in the last line, up to the character."""
         text = self.text
         characters = text.find("\n", characters) + 1 or min(characters, len(text))
         self._body.cut(self._shown([characters])[characters])
@@ -179,7 +177,6 @@ class Block:
         return True
 
     def _shown(self, positions: Sequence[int]) -> Mapping[int, int]:
-        """Return for each position in the original text its position in the shown text."""
         if self._is_exact:
             return {at: max(0, at - self._dropped) for at in positions}
         shown: dict[int, int] = {}
@@ -275,7 +272,6 @@ class Block:
 
     @property
     def is_typeset(self) -> bool:
-        """Whether typeset rows are shown."""
         return self._typeset is not None
 
     def strip(self, row: int, palette: TranscriptStyles) -> Strip:

@@ -340,7 +340,6 @@ class TypesetText:
             self._keep(sections, starts)
 
     def strip(self, row: int, layers: Layers) -> Strip:
-        """Return a row with its marks."""
         if not any(layers):
             return self.rows[row]
         at = bisect_right(self._tops, row) - 1
@@ -352,7 +351,6 @@ class TypesetText:
             del self._sections[self._kept :], self._tops[self._kept :]
 
     def _starts(self, text: str, sections: Sequence[MarkdownSection]) -> list[int]:
-        """Return the positions in the rest at which its sections begin, and the position of its end."""
         ends = [0, *accumulate(len(line) + 1 for line in text.split("\n"))]
         starts = [max(0, ends[section.line] - len(self._fence)) for section in sections]
         return [0, *starts[1:], len(self.rest)] if starts else []
@@ -366,7 +364,6 @@ class TypesetText:
         self.rows += rows
 
     def _keep(self, sections: Sequence[MarkdownSection], starts: Sequence[int]) -> None:
-        """Keep the sections that look the same whatever text follows."""
         last = len(sections) - 1
         if last > 0 and sections[last].line >= (self._fence + self.rest).count("\n"):
             last -= 1  # a line that is not complete may turn out to belong to the previous section

@@ -98,7 +98,6 @@ def complete_part(code: str, language: str) -> int:
 
 
 def _highlighted(code: str, language: str) -> Iterator[tuple[str, str]]:
-    """Yield the tokens of code, each as its look and its text."""
     lexer = _lexer(language.lower()) if _can_be_highlighted(code, language) else None
     if lexer is None:
         yield "code-block", code
@@ -154,7 +153,6 @@ def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
 
 
 def _parted(line: list[Segment], at: int) -> tuple[list[Segment], list[Segment]]:
-    """Return the first `at` characters of a line, and the rest of the line."""
     first: list[Segment] = []
     for number, (text, style, _) in enumerate(line):
         if at < len(text):
@@ -172,7 +170,6 @@ _GAP = 3
 
 
 def theme(palette: TranscriptStyles) -> Theme:
-    """Return Rich's theme for the Markdown elements."""
     accent, code, quiet = (Style(color=palette[tone].color) for tone in ("accent", "code", "note"))
     bold = Style(bold=True)
     styles: Mapping[str, Style] = {
@@ -197,8 +194,6 @@ def theme(palette: TranscriptStyles) -> Theme:
 
 
 class Elements(Markdown):
-    """Parsed Markdown, which Rich renders."""
-
     def __init__(self, tokens: Sequence[Token], palette: TranscriptStyles) -> None:
         # Rich's own constructor makes a parser. That takes longer than rendering most texts.
         self.parsed = list(tokens)

@@ -75,7 +75,6 @@ class Page:
             self._arrange(len(self.blocks) - 1)
 
     def fold(self, thinking: bool, logs: bool) -> None:
-        """Fold or unfold all thinking, and all logs that have a title."""
         self.fold_thinking, self.fold_logs = thinking, logs
         for block in self.blocks:
             self._fold(block)
@@ -248,7 +247,6 @@ class Page:
         )
 
     def find(self, place: RowAnchor) -> int:
-        """Return the row that the text at `place` has now."""
         block, height = place.block, place.block.height
         if not 0 < place.row < place.height or block.folded or not height:
             return block.start + min(place.row, height)

@@ -24,7 +24,6 @@ class Link:
         self._stale = False
 
     def join(self, transcripts: Iterable[ScrolledText]) -> None:
-        """Link these transcripts, and unlink all others."""
         before, self.members = self.members, list(transcripts)
         for transcript in before:
             if transcript not in self.members:
@@ -157,7 +156,7 @@ class ScrolledText(Widget):
 
     @abstractmethod
     def _repaint(self) -> None:
-        """Repaint the rows that changed."""
+        pass
 
     @property
     def _end(self) -> int:
@@ -235,18 +234,15 @@ class ScrolledText(Widget):
             lane._show(top)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scroll up by the rows of a step of the wheel."""
         event.stop()
         self.scroll_rows(-_WHEEL)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Scroll down by the rows of a step of the wheel."""
         event.stop()
         self.scroll_rows(_WHEEL)
 
     @property
     def _linked(self) -> Sequence[ScrolledText]:
-        """This transcript, and the transcripts that scroll together with this transcript."""
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:
@@ -264,7 +260,6 @@ class ScrolledText(Widget):
 
     @property
     def _followers(self) -> Iterable[ScrolledText]:
-        """The other linked transcripts that follow their own ends."""
         return (lane for lane in self._linked if lane is not self and lane.following)
 
     def _shared_top(self, top: int) -> int:

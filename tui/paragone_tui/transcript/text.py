@@ -131,7 +131,6 @@ class Wrapped:
         self.append(text)
 
     def append(self, text: str) -> int:
-        """Append text and return the index of the first row that may have changed."""
         first = max(0, len(self.rows) - 1) if text else len(self.rows)
         for start in range(0, len(text), _SLICE):
             self._append(text[start : start + _SLICE])
@@ -225,8 +224,6 @@ def _end_of_spaces(line: str, start: int, most: int) -> int:
 
 
 class Mark(NamedTuple):
-    """A marked part of a text, from character `start` up to `end`, and its look."""
-
     start: int
     end: int
     look: str
@@ -265,7 +262,6 @@ def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) ->
 def restyled(
     segments: Iterable[Segment], marks: Sequence[Mark], palette: TranscriptStyles
 ) -> Iterator[Segment]:
-    """Yield segments with the looks of the marks, whose positions are characters of the segments' text."""
     edges = sorted({at for mark in marks for at in mark[:2]})
     begin = 0
     for text, style, _ in segments:
@@ -355,11 +351,9 @@ class BlockPart:
 
     @property
     def text(self) -> str:
-        """The whole text, wrapped or not."""
         return "".join((*self._wrapped.rows, str(self._rest)))
 
     def __bool__(self) -> bool:
-        """Whether there is any text."""
         return bool(self._wrapped.rows) or self.is_pending
 
     @property
@@ -379,7 +373,6 @@ class BlockPart:
         self._rest.append(text)
 
     def set_text(self, text: str) -> None:
-        """Replace the text with another short text."""
         self._restart(text)
         if self._width:
             self.wrap(SLICE)
@@ -437,7 +430,6 @@ class BlockPart:
 
     @property
     def height(self) -> int:
-        """Number of rows of the wrapped text."""
         rows = self._wrapped.rows
         return len(rows) - (not rows[-1]) if rows else 0
 

@@ -49,7 +49,6 @@ class Typesetter:
             self._widget.run_worker(self._run(rearrange), group="typeset")
 
     def stop(self) -> None:
-        """End the typesetting in the background."""
         self._page = None
 
     def typeset_at_once(self, page: Page, palette: TranscriptStyles) -> None:
@@ -91,7 +90,6 @@ class Typesetter:
         return hasattr(sys.modules.get(_MODULE), "typeset")  # a thread may be in the middle of the import
 
     def complete(self, block: Block) -> None:
-        """Typeset the end of an answer that has just become complete."""
         if block.growing is not None:
             self._typeset_more(block, ended=True)
         self._rests_until = 0.0

@@ -363,7 +363,6 @@ class Transcript(ScrolledText):
         self.refresh()
 
     def on_unmount(self) -> None:
-        """Stop painting and typesetting."""
         self._cadence.stop()
         self._wrapping.stop()
         self._typesetter.stop()

@@ -167,7 +167,7 @@ class Sheet(Modal[None]):
 
     @abstractmethod
     def parts(self) -> Iterable[RenderableType]:
-        """Yield the parts of the text, one below the other."""
+        pass
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="sheet", classes="framed") as box:
@@ -179,11 +179,9 @@ class Sheet(Modal[None]):
             yield Static(part if isinstance(part, (str, Text)) else _RenderedOnce(part), markup=False)
 
     def on_mount(self) -> None:
-        """Show the keys at the lower edge."""
         self.scroll.border_subtitle = hints(self.key_hints)
 
     def action_rows(self, rows: int) -> None:
-        """Scroll down by a number of rows, or up if the number is negative."""
         self.scroll.scroll_relative(y=rows, animate=False)
 
     def action_pages(self, pages: float) -> None:

@@ -47,8 +47,6 @@ _AROUND_KEYS = 4
 
 
 class _Field(LineField):
-    """An input field in which the keys for line up and down move the highlight of the list."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,ctrl+j", "screen.move(1)", "Down", show=False),
         Binding("up,ctrl+k", "screen.move(-1)", "Up", show=False),
@@ -118,7 +116,6 @@ class Picker(Modal[ScreenResultType]):
         return True
 
     def compose(self) -> ComposeResult:
-        """Create the input field, the list, and a line for remarks."""
         with Vertical(id="picker", classes="framed") as box:
             box.border_title = self.heading
             yield _Field(placeholder=self.placeholder, select_on_focus=False, max_length=LONGEST)

@@ -111,11 +111,9 @@ class Confirmation(Modal[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        """Create the question."""
         with Vertical(id="question", classes="framed") as box:
             box.border_subtitle = hints((("y", "yes"), ("n", "no")))
             yield Static(one_line(self._question), markup=False)
 
     def action_confirm(self) -> None:
-        """Close the dialog with a yes."""
         self.dismiss(True)

@@ -40,7 +40,6 @@ def size_of(text: str) -> str:
 
 
 def refuse_paste(field: Widget, event: events.Paste) -> None:
-    """Stop Textual from inserting a pasted text that is too long, and show a message."""
     event.stop()
     event.prevent_default()
     field.notify(
@@ -90,7 +89,6 @@ class TextField(TextArea):
         self.move_cursor(self.document.end)
 
     def edit(self, edit: Edit) -> EditResult:
-        """Perform an edit, and keep the text that the edit has removed."""
         result = super().edit(edit)
         self._edits += 1
         self._removed = result.replaced_text
@@ -121,7 +119,6 @@ class TextField(TextArea):
         self._kill(super().action_delete_word_right)
 
     def action_yank(self) -> None:
-        """Insert the text that was deleted last."""
         self.replace(self._killed, *self.selection, maintain_selection_offset=False)
 
     def action_cut(self) -> None:

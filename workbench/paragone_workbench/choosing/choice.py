@@ -63,7 +63,7 @@ class ChoiceObserver:
         """An engine is left out; `sentence` says why."""
 
     def known(self, answers: int, total: int) -> None:
-        """`answers` of the suite's `total` answers are known from other experiments."""
+        pass
 
     def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
         """The speed of `engines` is measured now, by `tests`."""
@@ -79,13 +79,13 @@ class ChoiceObserver:
         """The fidelity is measured now."""
 
     def fidelity_step(self, step: FidelityStep) -> None:
-        """A step of the measurement of fidelity begins."""
+        pass
 
     def answer_step(self, step: FreeRunningStep) -> None:
-        """A greedy answer begins."""
+        pass
 
     def deciding(self) -> None:
-        """All measurements have ended."""
+        pass
 
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
@@ -114,7 +114,6 @@ def deciding_suite(path: Path | None, catalog: AssertionCatalog, system: str) ->
 
 
 def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tuple[EngineDefinition, ...]:
-    """Return the engines with the options of `SAMPLING` that the engine's backend has and that the user did not set."""
     found = []
     for engine in engines:
         known = {info.name for info in describe(registry.get(engine.backend).sampling)}
@@ -281,7 +280,6 @@ class Choice:
         await self._limit.stop()
 
     async def close(self) -> None:
-        """Close the engines."""
         await self._limit.close()
 
     @property
@@ -348,7 +346,6 @@ class Choice:
         self._keep(kept)
 
     def _keep(self, engines: Iterable[EngineDefinition]) -> None:
-        """Continue with only these engines."""
         kept = tuple(engines)
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=kept)
@@ -420,7 +417,6 @@ class Choice:
         return tuple(name for name, known in self._memory.items() if known.misfit)
 
     def missing(self) -> tuple[str, ...]:
-        """Return what was not measured and why, in sentences."""
         if self._measurements is None:
             return ("Everything. Repeat the command to continue.",) if self._limit.stopped else ()
         memory = self._memory.values() if self.vram else ()

@@ -161,7 +161,6 @@ class Decision:
 
     @property
     def headline(self) -> str:
-        """The decision in a sentence."""
         if self.chosen is None:
             return "Nothing is decided."
         is_safe = self.chosen == self.reference and not self.is_settled
@@ -308,7 +307,6 @@ def _safe(
     *,
     fits: bool,
 ) -> Iterator[str]:
-    """Yield why no smaller engine is chosen, and how good the reference is."""
     name = reference.engine
     found = [
         "worse" if engine.collapse else against[engine.engine].verdict if engine.engine in against else "open"

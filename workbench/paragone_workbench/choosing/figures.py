@@ -139,7 +139,6 @@ class EngineFigures:
     prompts: int = 0
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON, with two numbers for `kld`, and whether the engine has collapsed."""
         fields = asdict(self)
         del fields["kld"], fields["collapse"], fields["ttft_prompt"]
         return {
@@ -294,7 +293,6 @@ def _mean_of(values: EngineValues, metric: Metric) -> float | None:
 
 
 def _mean(speeds: MeasurementJson, figure: str, field: str = "mean") -> float | None:
-    """Return the mean of a figure, or another field such as `stdev`, from the first test that has the field."""
     means = (number_at(test, figure, field) for test in objects_at(speeds, "tests"))
     return next((float(mean) for mean in means if mean is not None), None)
 

@@ -101,7 +101,6 @@ class TimeLimit:
             await self._work.stop()
 
     async def close(self) -> None:
-        """Close the engines of the measurement in progress."""
         if self._work is not None:
             await self._work.close()
 
@@ -151,13 +150,11 @@ class Comparison:
             await self.answers.measure(on_answer)
 
     async def stop(self) -> None:
-        """End the measurement early."""
         self.stopped = True
         await self.answers.stop()
         await self.fidelity.stop()
 
     async def close(self) -> None:
-        """Close the engines."""
         await self._pool.close()
 
     def errors(self) -> dict[str, ParagoneError]:
@@ -239,7 +236,6 @@ class Throughputs:
 
     @property
     def left(self) -> list[EngineDefinition]:
-        """The engines whose throughput is unknown."""
         return [
             engine
             for engine in self.engines
@@ -337,7 +333,6 @@ class EngineMeasurements:
 
     @property
     def to_bench(self) -> list[EngineDefinition]:
-        """The engines whose speed is unknown."""
         return [engine for engine in self.engines if engine.name not in self.speeds]
 
     def to_compare(self, reference: str) -> list[EngineDefinition]:

@@ -123,7 +123,6 @@ class Agreement:
         return self.lost >= FEWEST_LOST and 2 * self.lost > self.sound
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields, and the values that are computed from them."""
         quartiles = self.fork_quartiles
         fields = to_json(self, complete=True)
         del fields["forks"], fields["unit"]
@@ -254,7 +253,6 @@ class AnswerSummary:
     agreements: tuple[Agreement, ...]
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields, with a sentence for each candidate."""
         return {
             "engines": [to_json(found, complete=True) for found in self.conducts],
             "candidates": [

@@ -75,5 +75,4 @@ def answer_json(run: RunResult, *, with_tokens: bool = True) -> dict[str, Json]:
 
 
 def warnings_of(run: RunResult) -> tuple[Caution, ...]:
-    """Return the warnings about the model, then the warnings about the run."""
     return (*(run.loaded.cautions if run.loaded is not None else ()), *run.cautions)

@@ -39,8 +39,6 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, a punctuation mark, or another sign in a text."""
-
     text: str
     start: int
     """The index of the word's first character in the text."""
@@ -159,7 +157,6 @@ def _grow(found: list[Word], text: str) -> None:
 
 
 def common_length(first: Sequence[object], second: Sequence[object]) -> int:
-    """Return the length of the common beginning of two sequences."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((at for at, (one, other) in pairs if one != other), min(len(first), len(second)))
 

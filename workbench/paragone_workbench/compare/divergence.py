@@ -118,7 +118,6 @@ def divergence_json(runs: Sequence[RunResult], vocabularies: Sequence[str | None
 
 
 def divergence_sentence(reference: RunResult, candidate: RunResult) -> str:
-    """Return where the text of a run parts from that of the reference, as a sentence."""
     first, second = reference.definition.name, candidate.definition.name
     at = divergence(reference, candidate, same_vocabulary=False).char
     if at is None and reference.text == candidate.text:
@@ -190,13 +189,11 @@ def _word_start(text: str, char: int) -> int:
 
 
 def _beginning(text: str) -> str:
-    """Quote the first words of a text."""
     part = text[:_CONTEXT]
     return f"“{part.rsplit(' ', 1)[0]} …”" if part != text else f"“{text}”"
 
 
 def _ending(text: str) -> str:
-    """Quote the last words of a text."""
     part = text[-_CONTEXT:]
     return f"“… {part.split(' ', 1)[-1].rstrip()}”" if part != text else f"“{text.rstrip()}”"
 
@@ -227,7 +224,6 @@ class ForkSide:
 
     @property
     def choices(self) -> tuple[Alternative, ...]:
-        """The likeliest tokens at the fork and the token itself, the likeliest first."""
         return alternatives(self.token) if self.token is not None else ()
 
     @property

@@ -56,7 +56,6 @@ def compare_builds(sides: Sequence[Side], unknown: Mapping[str, list[str]]) -> l
 
 
 def compare_launches(sides: Sequence[Side]) -> list[Finding]:
-    """Return a finding if servers that report their launch arguments were started with different arguments."""
     reported = {side.name: text for side in sides if (text := side.fact(LAUNCH)) is not None}
     differences = _differences({name: re.split(r" (?=--?[a-z])", text) for name, text in reported.items()})
     if not differences:

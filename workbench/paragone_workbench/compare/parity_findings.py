@@ -21,8 +21,6 @@ _LONGEST_VALUE = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionChange:
-    """An option to set in one engine."""
-
     engine: str
     """Name of the engine's side."""
     option: str
@@ -32,7 +30,6 @@ class OptionChange:
 
     @property
     def assignment(self) -> str:
-        """The option and its value, in the form of `--set`."""
         return f"{self.option}={value_text(self.value)}"
 
 
@@ -144,7 +141,6 @@ class Parity:
 
     @property
     def verdict(self) -> str:
-        """The result in one sentence."""
         if self.alarms:
             return f"{counted(self.alarms, 'condition was', 'conditions were')} not the same:"
         if self.findings:
@@ -214,7 +210,6 @@ class Side:
         name: str = "",
         messages: tuple[Message, ...] | None = None,
     ) -> Side:
-        """Return the side of a run that has ended."""
         return cls(
             name=name or run.definition.name,
             definition=run.definition,
@@ -280,7 +275,6 @@ class Side:
         )
 
     def sampling_options(self) -> Mapping[str, OptionInfo]:
-        """Return the declared sampling options by their standard names."""
         if self.backend is None:
             return {}
         return {info.fact or info.name: info for info in describe(self.backend.sampling) if not info.secret}

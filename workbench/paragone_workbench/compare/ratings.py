@@ -147,16 +147,13 @@ class Tally:
 
     @property
     def contests(self) -> int:
-        """Number of contests."""
         return self.wins + self.losses + self.ties + self.bad
 
     @property
     def win_rate(self) -> float:
-        """The wins and half of all ties (`ties` and `bad`), as a share of the contests."""
         return (self.wins + (self.ties + self.bad) / 2) / self.contests
 
     def to_json(self) -> dict[str, Json]:
-        """Return the counts, and the win rate."""
         return {**asdict(self), "win_rate": self.win_rate}
 
 
@@ -208,7 +205,6 @@ class PositionBias:
 
     @property
     def share(self) -> float:
-        """The share of the votes that the first answer won."""
         return self.first / self.votes
 
     @property
@@ -224,7 +220,6 @@ class PositionBias:
         return f"{found}: the votes have a position bias."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
         return {**asdict(self), "share": self.share}
 
 
@@ -248,8 +243,6 @@ MEAN = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRating:
-    """The rating of an engine, and the results of its contests."""
-
     engine: str
     models: tuple[str, ...]
     """The models of the engine, as `BACKEND:MODEL`; several if its definition was changed between votes."""
@@ -260,7 +253,6 @@ class EngineRating:
     """The results of the engine's contests with other engines."""
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
         fields = asdict(self)
         del fields["tally"]
         return {**fields, "contests": self.tally.contests, **self.tally.to_json()}
@@ -299,7 +291,6 @@ class RatedPair:
         return f"{self.a} is rated above {self.b} by {self.shown_difference} points{chance} {interval}."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
         return {
             "a": self.a,
             "b": self.b,
@@ -317,8 +308,6 @@ class RatedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
-    """Ratings, and figures about the votes."""
-
     engines: tuple[EngineRating, ...]
     """Highest rating first."""
     pairs: tuple[RatedPair, ...]
@@ -455,7 +444,6 @@ def _pairings(found: Sequence[Sequence[Contest]], engines: Sequence[str]) -> lis
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of engines that contests connect, the largest group first."""
     group = {engine: {engine} for engine in engines}
     for contest in found:
         one, other = group[contest.first], group[contest.second]
@@ -533,6 +521,5 @@ def _margins(samples: Values, best: Values) -> Values:
 
 
 def _interval(samples: Values) -> Interval:
-    """Return the percentile interval of samples of ξ, in rating points."""
     low, high = (float(end) for end in np.quantile(samples, _ENDS))
     return Interval(low=MEAN + POINTS * low, high=MEAN + POINTS * high)

@@ -46,8 +46,6 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTable(Options):
-    """The keys of a table `[engines.NAME]` that are not options of the backend."""
-
     backend: str = option("", "The backend that runs the engine.")
     model: str = option("", "A path, or the model's name at an endpoint.")
     python: str | None = option(None, "Python interpreter for the engine's worker process.")
@@ -122,7 +120,6 @@ def init(path: Path | None = None) -> Path:
 
 
 def sample() -> str:
-    """Return the text of the documented sample config file."""
     return Path(__file__).with_name("config.toml").read_text(encoding="utf-8")
 
 
@@ -178,7 +175,6 @@ class _Reader:
         )
 
     def check_options(self, backend: Callable[[str], Backend]) -> None:
-        """Check each engine's options against its backend."""
         for name, definition in self._own.items():
             try:
                 found = backend(definition.backend)
@@ -332,7 +328,6 @@ def _is_json(value: object) -> bool:
 def _remembered(
     state: State, engines: Mapping[str, EngineDefinition]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the lanes of the last session that can still be opened, and warnings for the user."""
     warnings = [state.warning] if state.warning else []
     lanes: list[str] = []
     for text in state.saved.lanes:

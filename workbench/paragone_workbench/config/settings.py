@@ -85,7 +85,6 @@ class ThemeSettings(Options):
 
     @property
     def colours(self) -> Mapping[str, str]:
-        """The colours that the section sets, by name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if name != "base" and value is not None}
 
@@ -103,15 +102,11 @@ open at a time. `auto`: `parallel` if all engines fit in memory together, else `
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings(Options):
-    """The section `[models]`."""
-
     folders: tuple[str, ...] = option((), "Further folders to search for models, with their subfolders.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSettings(Options):
-    """The section `[lanes]`."""
-
     start: tuple[str, ...] = option((), "Engines to start with; by default the engines of the last session.")
     mode: Mode = option(  # noqa: RUF009 (frozen)
         "parallel",
@@ -122,8 +117,6 @@ class LaneSettings(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatSettings(Options):
-    """The section `[chat]`."""
-
     system: str = option("", "System prompt of new conversations.")
     resume: bool = option(
         True,
@@ -133,8 +126,6 @@ class ChatSettings(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings(Options):
-    """The section `[network]`."""
-
     offline: bool = option(False, "Whether no other machine is contacted, as with --offline.")
     local_servers: bool = option(
         False,
@@ -145,8 +136,6 @@ class NetworkSettings(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UiSettings(Options):
-    """The section `[ui]`."""
-
     theme: str | None = option(
         None,
         "Theme: dark, light, contrast, ansi (the terminal's own colours), or another; a theme chosen on the screen takes precedence.",
@@ -156,8 +145,6 @@ class UiSettings(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The settings in force."""
-
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The engines by name: the engines of config.toml, then engines added on the screen whose names config.toml lacks."""
     added: frozenset[str] = frozenset()
@@ -183,8 +170,6 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigProblem:
-    """A problem in a config file, with its position."""
-
     file: Path
     line: int
     key: str
@@ -230,7 +215,6 @@ def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
 
 
 def _secrets(document: TomlDocument, find: BackendLookup) -> set[str]:
-    """Return the names of the secret options that the file sets."""
     engines = document.data.get("engines")
     names: set[str] = set()
     for table in engines.values() if isinstance(engines, dict) else ():

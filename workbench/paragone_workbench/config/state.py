@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """The contents of the state file."""
-
     engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
     """The engines added on the screen, by name."""
     lanes: tuple[str, ...] = ()

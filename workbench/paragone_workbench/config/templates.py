@@ -38,7 +38,6 @@ def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
 
 
 def problems(config: Config) -> Iterator[ConfigProblem]:
-    """Yield the problems of the templates in a config file."""
     named = config.document.data.get("templates")
     for name, text in named.items() if isinstance(named, dict) else ():
         if not isinstance(text, str):

@@ -37,8 +37,6 @@ _TOKEN = re.compile(
 
 
 class TomlError(InputError):
-    """A file that is not valid TOML."""
-
     def __init__(self, path: Path, line: int, what: str, *, hint: str) -> None:
         super().__init__(f"{path}:{line}: {what}", hint=hint)
         self.path = path
@@ -50,8 +48,6 @@ class TomlError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class TomlDocument:
-    """The content of a TOML file."""
-
     path: Path
     data: Mapping[str, object] = field(default_factory=dict)
     lines: Mapping[Key, int] = field(default_factory=dict)
@@ -64,7 +60,6 @@ class TomlDocument:
         return self.lines.get(key, 1)
 
     def where(self, *key: str | int) -> str:
-        """Return `FILE:LINE` of a key."""
         return f"{self.path}:{self.line(*key)}"
 
 

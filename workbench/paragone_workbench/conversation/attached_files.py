@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathCandidate:
-    """A file or a folder that completes the typed text."""
-
     path: str
     """A path that begins with the typed text, apart from upper and lower case. The path of a folder ends with a slash."""
     size: int | None
@@ -101,7 +99,7 @@ _HEAD = 2**10
 
 
 class MissingFile(InputError):
-    """The file of a path does not exist."""
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,13 +30,11 @@ class AttachedFile:
 
     @classmethod
     def of(cls, name: str, size: int, text: str) -> AttachedFile:
-        """Return the attached file with this text, in a fence that is longer than any run of backticks in the text."""
         fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
         return cls(name=name, size=size, section=f"{name}:\n{fence}\n{text.rstrip(_ENDS)}\n{fence}")
 
     @property
     def label(self) -> str:
-        """The name and the size, for people."""
         return f"{self.name} ({size_text(self.size)})"
 
 
@@ -77,8 +75,6 @@ _AFTER = ",;:!?)."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mention:
-    """A path after an `@` in a text, from `start` to `end`."""
-
     start: int
     end: int
     path: str

@@ -39,7 +39,6 @@ class Prompt:
     """A UUID of version 7."""
 
     def with_ancestors(self) -> Iterator[Prompt]:
-        """Yield this prompt, then its parent, and so on up to the first prompt."""
         prompt: Prompt | None = self
         while prompt is not None:
             yield prompt
@@ -63,7 +62,6 @@ class Prompt:
 
     @property
     def sampling_in_force(self) -> Mapping[str, Json]:
-        """The sampling options that apply to this prompt."""
         return next((prompt.sampling for prompt in self.with_ancestors() if prompt.sampling is not None), {})
 
 
@@ -108,7 +106,6 @@ class SystemPrompt:
         self._first = self._default
 
     def reopen_after(self, prompt: Prompt | None) -> None:
-        """Continue an earlier conversation after `prompt`, with that conversation's system prompt until the next change."""
         self._changed = None
         self._first = self._default if prompt is None else prompt.system_in_force
 

@@ -84,7 +84,6 @@ class EngineDefinition:
         return (self.name, self.backend) == (other.name, other.backend)
 
     def has_model_of(self, other: EngineDefinition) -> bool:
-        """Return whether both definitions have the same backend and model, whatever the names and options."""
         return (self.backend, self.model) == (other.backend, other.model)
 
 

@@ -58,8 +58,6 @@ _TAIL = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallStep:
-    """The progress of a stage."""
-
     stage: Stage
     line: str
     """The program's last output line, unfiltered: it may contain control characters."""
@@ -176,7 +174,6 @@ def _reason(tail: Sequence[str]) -> str:
 
 
 def _environment(folder: Path, scratch: Path | None) -> Mapping[str, str]:
-    """Return the environment variables of a process in an activated virtual environment."""
     variables = dict(os.environ, NO_COLOR="1", PYTHONUNBUFFERED="1", VIRTUAL_ENV=str(folder))
     variables["PATH"] = os.pathsep.join((str(folder / "bin"), variables.get("PATH", os.defpath)))
     for name in ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__"):
@@ -192,8 +189,6 @@ MARKER = "paragone.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledEnvironment:
-    """An environment on this machine."""
-
     name: str
     """The backend's name."""
     folder: Path
@@ -208,7 +203,6 @@ class InstalledEnvironment:
 
     @property
     def python(self) -> Path:
-        """The environment's interpreter."""
         return python_in(self.folder)
 
 
@@ -219,7 +213,6 @@ def declared_environment(backend: Backend) -> Environment | None:
 
 
 def environment_folder(name: str) -> Path:
-    """Return the folder for the environment of a backend."""
     return data_folder() / "environments" / name
 
 
@@ -229,7 +222,6 @@ def sibling_path(folder: Path, suffix: str) -> Path:
 
 
 def python_in(folder: Path) -> Path:
-    """Return the path of an environment's interpreter."""
     return folder / "bin" / "python"
 
 

@@ -108,7 +108,6 @@ def described(error: BaseException) -> str:
 
 
 def _is_presentable(error: ParagoneError) -> bool:
-    """Return whether the sentence and the hint are texts that a person can read to the end."""
     texts: tuple[object, ...] = (error.sentence, error.hint)
     return all(isinstance(text, str) and len(text) <= _LONGEST for text in texts)
 

@@ -55,7 +55,6 @@ class Slot:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no engine is open, being opened, or being closed."""
         freed = self._freeing is None or self._freeing.done()
         return self.engine is None and not self.is_opening and freed
 
@@ -69,12 +68,10 @@ class Slot:
         self._opening = asyncio.create_task(self._open(opening, self._freeing))
 
     async def settled(self) -> None:
-        """Wait until no engine is being opened."""
         while self._opening is not None and not self._opening.done():
             await asyncio.wait([self._opening])
 
     def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        """Start to close the engine, or to cancel its opening, and return the task, which first awaits `first`."""
         opening, self._opening = self._opening, None
         engine, self.engine = self.engine, None
         self.left = None
@@ -145,7 +142,7 @@ EngineState: TypeAlias = Literal["closed", "opening", "open", "stopped", "failed
 
 
 class OpeningStopped(EngineError):
-    """The user stopped the opening of an engine."""
+    pass
 
 
 class EngineObserver:
@@ -155,7 +152,7 @@ class EngineObserver:
         """The engine's state or load progress changed."""
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
-        """The engine is open."""
+        pass
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         """The engine could not be opened, or has ended while no run used it."""
@@ -168,7 +165,7 @@ class EngineUse(Protocol):
         """Request the work to end."""
 
     async def ended(self) -> None:
-        """Wait until the work has ended."""
+        pass
 
 
 class EngineHandle:
@@ -211,7 +208,6 @@ class EngineHandle:
 
     @property
     def state(self) -> EngineState:
-        """The state of the engine."""
         if self.is_open:
             return "open"
         if self.is_opening:
@@ -234,7 +230,6 @@ class EngineHandle:
 
     @property
     def is_open(self) -> bool:
-        """Whether the engine can execute runs."""
         return self._slot.engine is not None
 
     @property
@@ -281,7 +276,6 @@ class EngineHandle:
 
     @property
     def is_local(self) -> bool:
-        """Whether the engine computes on this machine."""
         return self.placement.is_local
 
     @property
@@ -353,7 +347,6 @@ class EngineHandle:
         await self.replace(self.definition, opens=False)
 
     async def wait_until_unused(self) -> None:
-        """Wait until nothing uses the engine."""
         while self._use is not None:
             await self._use.ended()
 

@@ -65,7 +65,6 @@ class CheckedEngine(OpenEngine):
             raise
 
     def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Answer a prompt."""
         return self._events(self.engine.run(request))
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
@@ -106,11 +105,9 @@ class CheckedEngine(OpenEngine):
                 yield self._checked(check_alternatives, tokens)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Return a vector for each text."""
         return self._checked(check_embeddings, await self.engine.embed(request), len(request.inputs))
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary."""
         return self._checked(check_value, Vocabulary, await self.engine.vocabulary())
 
     async def ended(self) -> ParagoneError:
@@ -211,7 +208,6 @@ class ForeignEngine(OpenEngine):
         self._backend = backend
 
     def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Answer a prompt."""
         return self._iterate(lambda: self.engine.run(request))
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
@@ -236,11 +232,9 @@ class ForeignEngine(OpenEngine):
         return await self._call(lambda: self.engine.tokenize(request))
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Return a vector for each text."""
         return await self._call(lambda: self.engine.embed(request))
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary."""
         return await self._call(self.engine.vocabulary)
 
     async def ended(self) -> ParagoneError:

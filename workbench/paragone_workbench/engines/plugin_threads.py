@@ -166,7 +166,6 @@ class ForeignLoop:
 
     @property
     def home(self) -> asyncio.AbstractEventLoop:
-        """The application's event loop."""
         return self._blocked.get_loop()
 
     async def _run(self) -> None:
@@ -264,8 +263,6 @@ class ForeignLoop:
         return waiting.result()
 
     async def _watch(self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[_T]) -> None:
-        """Wait for an answer, or until the loop takes no more steps."""
-
         def step() -> None:
             self._steps += 1
 
@@ -279,7 +276,6 @@ class ForeignLoop:
                 self.give_up()
 
     async def _wait(self, waiting: asyncio.Future[_T], seconds: float | None = None) -> None:
-        """Wait for an answer, or until the loop is abandoned."""
         both: list[asyncio.Future[Any]] = [waiting, self._blocked]
         await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 

@@ -228,7 +228,6 @@ class Registry:
 
     @property
     def problems(self) -> tuple[PluginProblem, ...]:
-        """The plugins that could not be loaded."""
         self.all()
         return self._problems
 

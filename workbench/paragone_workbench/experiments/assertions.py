@@ -89,7 +89,6 @@ class ForeignAssertion(Assertion[Any]):
             ) from error
 
     def close(self) -> None:
-        """End the event loop, and make the assertion release its resources."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.end()
@@ -97,8 +96,6 @@ class ForeignAssertion(Assertion[Any]):
 
 
 class _JudgeElsewhere:
-    """Asks a judge, which belongs to the event loop of the application, from another event loop."""
-
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self._home = asyncio.get_running_loop()
@@ -141,7 +138,6 @@ class AssertionCatalog:
         return names
 
     def judges(self, prompts: Iterable[SuitePrompt]) -> tuple[str, ...]:
-        """Return the names of all engines that the assertions of these prompts ask, each once."""
         names = (name for prompt in prompts for spec in prompt.assertions for name in self.asks_engines(spec))
         return tuple(dict.fromkeys(names))
 
@@ -241,7 +237,6 @@ class _NoJudge:
 
 @contextmanager
 def _input_errors(name: str) -> Iterator[None]:
-    """Turn an unexpected error of the plugin with the assertion `name` into an InputError."""
     try:
         yield
     except ParagoneError:

@@ -48,8 +48,6 @@ _OF_ACCESS = {"sent", "file", "command"}
 
 
 class BatchEngine(NamedTuple):
-    """An engine of an experiment, as a batch can express it."""
-
     definition: EngineDefinition
     backend: Backend
     sampling: Mapping[str, Json]

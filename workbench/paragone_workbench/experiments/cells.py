@@ -30,8 +30,6 @@ _LARGEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A run to be executed."""
-
     key: RunKey
     prompt: SuitePrompt
 
@@ -117,8 +115,6 @@ SCHEDULE: Mode = "swap"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRequest:
-    """A suite to be run on engines."""
-
     suite: Suite
     engines: Sequence[EngineDefinition]
     """The definitions of the engines, with the options of the command line."""

@@ -53,7 +53,6 @@ def different_conditions(
 def _runs_of_one_prompt(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> Iterator[dict[str, RunResult]]:
-    """Yield for each experiment the first runs, by the engines' names, of a prompt that all experiments have."""
     numbers: dict[str, int] = {}
     indices = [
         {number: prompt.index for number, prompt in numbered_prompts(of_experiment, numbers)}
@@ -72,7 +71,6 @@ def _runs_of_one_prompt(
 def _of_experiments(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> Iterator[str]:
-    """Yield the differences between experiments as a whole."""
     by_id = {f"e{experiment.number}": experiment for experiment in experiments}
     systems = {ident: _systems(of_one) for ident, of_one in zip(by_id, prompts, strict=True)}
     if _differ(systems.values()):

@@ -158,7 +158,6 @@ class SameAnswers:
         return sentence
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
         return {
             "a": self.a,
             "b": self.b,
@@ -353,7 +352,6 @@ class EngineSummary:
     means: dict[Metric, tuple[float, int]]
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON."""
         return {
             "engine": self.engine,
             "runs": self.runs,

@@ -137,7 +137,6 @@ class PromptMeans:
         self._counts = array("I")
 
     def add(self, prompt: int, value: float) -> None:
-        """Add the value of a run."""
         missing = prompt + 1 - len(self._sums)
         if missing > 0:
             self._sums.extend([0.0] * missing)
@@ -194,7 +193,6 @@ class RunColumns:
         return ordered
 
     def common_starts(self, other: RunColumns) -> tuple[Values, Values]:
-        """Return the starts of the runs of both engines, for the prompts and repetitions of which both starts are known."""
         here, there = self._common(other)
         starts, others = np.array(self._starts)[here], np.array(other._starts)[there]
         known = ~(np.isnan(starts) | np.isnan(others))
@@ -217,7 +215,6 @@ class RunColumns:
         return own_runs[own], other_runs[others]
 
     def _last_runs(self) -> tuple[NDArray[np.uint64], Numbers]:
-        """Return the keys, each once, and the index of the last run with each key."""
         keys = np.array(self._keys)
         found, last = np.unique(keys[::-1], return_index=True)
         return found, len(keys) - 1 - last
@@ -280,7 +277,6 @@ class EngineValues:
         self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
 
     def add(self, row: SuiteRow) -> None:
-        """Add a run."""
         self.runs += 1
         if row.failed:
             self.failed += 1
@@ -312,7 +308,6 @@ class EngineValues:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of which the engine has values."""
         return tuple(self._means)
 
     def means(self, metric: Metric) -> tuple[Numbers, Values]:
@@ -324,7 +319,6 @@ class EngineValues:
         return prompts[kept], means[kept]
 
     def values(self, metric: Metric) -> dict[int, float]:
-        """Return the mean of each prompt that has a value and is not left out."""
         prompts, means = self.means(metric)
         return dict(zip(prompts.tolist(), means.tolist(), strict=True))
 

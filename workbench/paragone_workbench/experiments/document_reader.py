@@ -51,8 +51,6 @@ class _Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ListedPrompt:
-    """A prompt of an experiment."""
-
     index: int
     messages: tuple[Message, ...] = ()
 
@@ -68,8 +66,6 @@ class _ListedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TreePrompt:
-    """A prompt of a conversation."""
-
     text: str
     parent: int | None = None
     uuid: str = ""
@@ -130,7 +126,6 @@ _LIMIT = 2**63
 
 
 def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in a mapping, also in nested mappings, each with the name of the number."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _figures(value)
@@ -205,7 +200,6 @@ class _DocumentReader:
         )
 
     def _turns(self, tree: list[Prompt]) -> Iterator[tuple[_RunPlace, Run]]:
-        """Yield the runs of a conversation, each with its prompt and the run that it continues."""
         earlier: dict[str, Run] = {}
         for what, place, result in self._results():
             if place.continues is not None and place.continues not in earlier:
@@ -245,7 +239,6 @@ class _DocumentReader:
     def _result(
         self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
     ) -> RunResult:
-        """Return the result of a run, whose engine and manifest are in other parts of the document."""
         given = self._mapping(data, what)
         own = {
             "started": 0.0,

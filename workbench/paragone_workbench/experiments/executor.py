@@ -45,7 +45,6 @@ class SharedIterator(Generic[T]):
             return await anext(self._items, None)
 
     async def close(self) -> None:
-        """End the generator."""
         async with self._taking:
             await self._items.aclose()
 
@@ -102,12 +101,10 @@ class CellExecutor(Protocol):
         """Stop the runs in progress, including the runs of judges, and start no further runs."""
 
     async def close(self) -> None:
-        """Close the engines and the judges."""
+        pass
 
 
 class JudgeEngine(Protocol):
-    """The engine of a judge."""
-
     definition: EngineDefinition
 
     @property
@@ -126,8 +123,6 @@ class JudgeEngine(Protocol):
 
 
 class EngineActivity(Protocol):
-    """The activity of one engine, for a display of the progress."""
-
     @property
     def given_up(self) -> ParagoneError | None:
         """Why the engine was given up; None as long as the engine executes runs."""
@@ -178,7 +173,6 @@ class EngineProgress:
         return 0 if self.given_up is not None else self.total - self.done
 
     def count(self, run: RunResult, results: Sequence[AssertionResult]) -> None:
-        """Count a run that this command has finished."""
         self.done += 1
         self.now += 1
         self.failed += run.state == "failed"
@@ -249,8 +243,6 @@ CRASHES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """A run that has ended by itself."""
-
     result: RunResult
     total_s: float | None
     """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
@@ -303,7 +295,6 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
 
     @property
     def handle(self) -> EngineHandle:
-        """The handle of the engine, or of the first connection to a server."""
         return self._handles[0]
 
     @property
@@ -368,20 +359,16 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
     # Events of the engine and its runs
 
     def engine_changed(self, engine: EngineHandle) -> None:
-        """Report progress."""
         self._on_progress()
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
-        """Give up an engine that cannot be opened."""
         self.give_up(error)
 
     def run_started(self, run: Run) -> None:
-        """Note that the run is in progress."""
         self._waiting.pop(run, None)
         self._sent[run] = time.monotonic()
 
     def run_changed(self, run: Run) -> None:
-        """Report progress."""
         self._on_progress()
 
     def run_ended(self, run: Run) -> None:
@@ -481,11 +468,9 @@ class LocalExecutor:
         await asyncio.gather(self._pool.stop(), *stopping)
 
     async def close(self) -> None:
-        """Close the engines and the judges."""
         await self._pool.close()
 
     async def _drain(self, engines: Sequence[int]) -> None:
-        """Execute all runs of these engines."""
         cells = SharedIterator(self._work.unfinished(engines))
         async with asyncio.TaskGroup() as tasks:
             for _ in range(max(self._engines[index].width for index in engines)):

@@ -219,7 +219,6 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
 def _other_files(
     engine: EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
 ) -> Iterator[Json]:
-    """Yield the files that options name, such as the file of a LoRA adapter."""
     for name, (_, info) in declared_options(backend).items():
         value = engine.options.get(name)
         if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:

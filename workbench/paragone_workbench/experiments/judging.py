@@ -55,8 +55,6 @@ def judge_actions(
 
 
 class _OpenRun(NamedTuple):
-    """A run, the prompt of the run, and the indices of the assertions that are yet to be judged."""
-
     run: ExperimentRun
     prompt: SuitePrompt
     indices: tuple[int, ...]
@@ -81,7 +79,6 @@ class Judging:
     _stopped: bool = False
 
     async def run(self) -> None:
-        """Ask the judges."""
         prompts = self.work.request.suite.prompts
         asked = (self.work.catalog.asks_engines(spec) for prompt in prompts for spec in prompt.assertions)
         for names in dict.fromkeys(names for names in asked if names):
@@ -185,8 +182,6 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
-    """The judges of an assertion."""
-
     names: tuple[str, ...]
     engines: Mapping[str, JudgeEngine]
     """The engines of the judges, by name."""

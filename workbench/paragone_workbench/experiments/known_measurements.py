@@ -146,7 +146,6 @@ def _of_all(
 
 
 def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the present names of a measurement's engines, by the names that the engines had when measured."""
     found: dict[str, list[str]] = {}
     for engine, identity in zip(measurement.engines, measurement.identities, strict=False):
         if same := [name for name, own in identities.items() if own == identity]:
@@ -157,7 +156,6 @@ def names_now(measurement: Measurement, identities: Mapping[str, str]) -> dict[s
 def _items(
     measurement: Measurement, identities: Mapping[str, str], found: Json, name_field: str = "engine"
 ) -> Iterator[tuple[str, MeasurementJson]]:
-    """Yield the items of a list of engines in a measurement, each with a present name of the engine."""
     items = by_engine(found, name_field)
     for old, names in names_now(measurement, identities).items():
         if old in items:
@@ -165,5 +163,4 @@ def _items(
 
 
 def by_engine(items: Json, field: str) -> dict[str, MeasurementJson]:
-    """Return the objects in a list, by the name of an engine that each object has in the field `field`."""
     return {str(item[field]): item for item in objects_at(items) if field in item}

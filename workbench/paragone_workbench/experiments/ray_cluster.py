@@ -103,7 +103,6 @@ class NodeReport:
 
 
 def own_version() -> str:
-    """Return the version of paragone that is installed here."""
     return version("paragone")
 
 
@@ -162,8 +161,6 @@ _MOST_ON_A_GPU = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node of a cluster, with all cores, memory and GPUs of the node."""
-
     id: str
     name: str
     cpus: float
@@ -378,15 +375,12 @@ class RemoteActor:
         return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
 
     async def exchange(self, cells: Sequence[Cell]) -> Shard:
-        """See `CellActor.exchange`."""
         return await self._call(self._actor.exchange.remote(list(cells)))
 
     async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
-        """See `CellActor.ask`."""
         return await self._call(self._actor.ask.remote(spec))
 
     async def end(self) -> Shard:
-        """See `CellActor.end`."""
         return await self._call(self._actor.end.remote())
 
     def kill(self) -> None:
@@ -401,8 +395,6 @@ class RemoteActor:
 
 
 class Cluster:
-    """A cluster that this process has joined."""
-
     def __init__(self, ray: Any) -> None:
         self._ray = ray
 
@@ -422,7 +414,6 @@ class Cluster:
             ) from error
 
     def nodes(self) -> Sequence[Node]:
-        """Return the nodes that are alive."""
         found = [
             Node(
                 id=str(node["NodeID"]),
@@ -437,7 +428,6 @@ class Cluster:
         return sorted(found, key=lambda node: node.id)
 
     def has(self, node: Node) -> bool:
-        """Return whether a node is still alive."""
         return any(alive.id == node.id for alive in self.nodes())
 
     async def reports(

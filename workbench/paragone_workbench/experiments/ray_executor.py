@@ -83,7 +83,6 @@ class CellQueue:
         await self._changed.wait()
 
     async def close(self) -> None:
-        """Read no more runs."""
         await self._cells.close()
 
 
@@ -151,7 +150,6 @@ class ClusterEngine:
         self._failed[place_number] = ParagoneError(f"On the node {place.node.name}: {sentence}", hint=hint)
 
     def has_failed(self, place_number: int) -> bool:
-        """Return whether a place is no longer used."""
         return place_number in self._failed
 
     def leave(self, place_number: int, *, is_done: bool = False) -> None:
@@ -173,8 +171,6 @@ END_S = 20.0
 
 @dataclasses.dataclass(eq=False)
 class _JudgeProcess:
-    """A place of the judge, and the process there."""
-
     number: int
     place: Place
     actor: RemoteActor | None = None
@@ -249,7 +245,6 @@ class ClusterJudge:
         await self.close()
 
     async def close(self) -> None:
-        """End the processes."""
         await asyncio.gather(*(self._end(process) for process in self._processes))
 
     async def _end(self, process: _JudgeProcess) -> None:
@@ -290,8 +285,6 @@ _LEAST_AHEAD, _MOST_AHEAD = 2, 100
 
 @dataclass(eq=False)
 class _Process:
-    """A process at a place, and the unfinished runs of the process."""
-
     actor: RemoteActor
     number: int
     """The number of the place."""
@@ -366,7 +359,6 @@ class RayExecutor:
         await asyncio.gather(self._servers.stop(), *stopping)
 
     async def close(self) -> None:
-        """Close the judges and the connections to servers, and leave the cluster."""
         await self._close_judges()
         await self._servers.close()
         await self._cluster.leave()
@@ -386,7 +378,6 @@ class RayExecutor:
         await self.stop()
 
     async def _drain(self, indices: Sequence[int]) -> None:
-        """Execute all runs of engines, one engine after the other, each at all places of the engine."""
         for index in indices:
             queue = CellQueue(self._work.unfinished([index]))
             async with asyncio.TaskGroup() as tasks:
@@ -395,7 +386,6 @@ class RayExecutor:
             await queue.close()
 
     async def _run_process(self, index: int, number: int, place: Place, queue: CellQueue) -> None:
-        """Keep a process of an engine at a place, until no run is left."""
         engine = self._states[index]
         try:
             while not (self._stopped.is_set() or queue.is_done or engine.given_up):

@@ -74,12 +74,10 @@ class ClusterPlan:
     """The judges that are opened on nodes, by name."""
 
     def executor(self, work: SuiteWork) -> RayExecutor:
-        """Return the executor of the runs."""
         return RayExecutor(work, self.cluster, self.engines, self.judges)
 
     @property
     def sentence(self) -> str:
-        """A sentence about where the engines are opened."""
         counts = {
             placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
             for placed in (*self.engines.values(), *self.judges.values())

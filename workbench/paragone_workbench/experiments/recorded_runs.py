@@ -91,8 +91,6 @@ _LONGEST = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A property that differs between a recorded run and its repetition."""
-
     what: str
     before: str
     now: str
@@ -101,14 +99,11 @@ class Change:
 
     @property
     def may_change_answers(self) -> bool:
-        """Whether the change can lead to other answers."""
         return self.effect not in (_SPEED, _SEPARATE) and self.what not in _HARMLESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsVerdict:
-    """Whether the weights are the same as those of the recorded run."""
-
     same: bool | None = None
     """None if unknown."""
     by: Literal["sha256", "modified", "size"] | None = None

@@ -39,8 +39,6 @@ _QUOTED = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDifference:
-    """Where an answer first differs from the recorded one."""
-
     channel: str
     """`answer` or `thinking`."""
     char: int
@@ -54,8 +52,6 @@ class AnswerDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedRun:
-    """A run that was repeated."""
-
     id: str
     engine: str
     prompt: str
@@ -72,8 +68,6 @@ class ReplayedRun:
 
 @dataclass(slots=True, kw_only=True)
 class EngineReport:
-    """The findings about one engine."""
-
     engine: str
     model: str
     weights: WeightsVerdict = field(default_factory=WeightsVerdict)
@@ -88,7 +82,6 @@ class EngineReport:
     """Whether the recorded runs name the weights and the machine, which older versions of paragone did not record."""
 
     def add(self, changes: Iterable[Change]) -> None:
-        """Add the changes that the report does not have yet."""
         self.changes += [change for change in changes if change not in self.changes]
 
 
@@ -172,7 +165,6 @@ class Replay:
         await self._pool.stop()
 
     async def close(self) -> None:
-        """Close the engines."""
         await self._pool.close()
 
     async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunResult:
@@ -200,7 +192,6 @@ class Replay:
     async def _describe(
         self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunResult
     ) -> None:
-        """Compare the recorded manifests of an engine's repeated runs with the manifest of the last repetition."""
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
         verdicts: list[WeightsVerdict] = []
@@ -334,7 +325,6 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
 
 
 def weights_sentence(verdict: WeightsVerdict) -> str:
-    """Return whether the weights are the same, and how that is known."""
     match verdict.same, verdict.by:
         case True, "sha256":
             return "the same (by SHA-256)"
@@ -348,7 +338,6 @@ def weights_sentence(verdict: WeightsVerdict) -> str:
 
 
 def _stopped(total: int, left: int, *, same: int, different: int) -> str:
-    """Return how many runs were repeated until the replay was stopped."""
     repeated = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
     if not total:
         return repeated

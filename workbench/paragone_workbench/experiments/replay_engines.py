@@ -91,8 +91,6 @@ def _recorded(model: str, file: Path) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayChoices:
-    """The user's choices for a replay."""
-
     settings: Sequence[str] = ()
     """`KEY=VALUE` or `NAME.KEY=VALUE`: options that replace recorded options."""
     replacements: Sequence[str] = ()
@@ -226,7 +224,6 @@ def _replaced(
 
 
 def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Config) -> EngineDefinition:
-    """Return the engine with the keys of the configured engine of the same name, if the server is the same."""
     own = config.engines.get(definition.name)
     if (
         own is None

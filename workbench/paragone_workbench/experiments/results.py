@@ -83,7 +83,6 @@ class CellDigests:
         self._judges: list[Json] = [_identity(judge, registry) for judge in request.judges.values()]
 
     def of(self, cell: Cell) -> Digests:
-        """Return the digests of a run."""
         engine, backend, identity = self._engines[cell.key.engine_index]
         prompt = cell.prompt
         seed = seed_option(cell, engine, backend)
@@ -138,7 +137,6 @@ async def take_known_runs(
 
 
 async def _checked(run: KnownRun, cells: Mapping[RunKey, Cell], catalog: AssertionCatalog) -> KnownRun:
-    """Return a known run with the results of this experiment's assertions, except assertions that ask engines."""
     if run.result is None:
         return run
     results = await evaluate(cells[run.key].prompt, answer_of(run.result), catalog)
@@ -207,7 +205,6 @@ class EngineTotals:
     """Decode rates, in tokens per second."""
 
     def add(self, run: ExperimentRun) -> None:
-        """Count a run."""
         self.runs += 1
         self.failed += run.result.state == "failed"
         self.asserted += len(run.checks)
@@ -240,7 +237,6 @@ class EngineTotals:
         return self.runs == self.total and not self.failed and self.passed == self.asserted
 
     def to_json(self) -> dict[str, Json]:
-        """Return the figures as JSON."""
         return {
             "engine": self.engine,
             "total": self.total,

@@ -75,7 +75,6 @@ class SuiteRunner:
 
     @property
     def given_up(self) -> tuple[ParagoneError, ...]:
-        """Why some engines and judges were given up."""
         engines = filter(None, (progress.given_up for progress in self.progress))
         return (*engines, *self._judging.given_up)
 
@@ -104,7 +103,6 @@ class SuiteRunner:
         await self._executor.stop()
 
     async def close(self) -> None:
-        """Close the engines and the judges."""
         await self._executor.close()
 
     async def _count_finished(self) -> None:

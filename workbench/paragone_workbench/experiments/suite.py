@@ -53,7 +53,6 @@ class SuitePrompt:
 
     @property
     def text(self) -> str:
-        """The text of the user's last message, for tables."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
 
@@ -88,7 +87,6 @@ class Suite:
 
     @property
     def checked(self) -> int:
-        """Number of prompts whose answers are checked."""
         return sum(bool(prompt.assertions) for prompt in self.prompts)
 
 

@@ -52,8 +52,6 @@ def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDefaults:
-    """The system prompt and the assertions that apply to all prompts of a file."""
-
     system: str | None = None
     """The file's system prompt, for prompts without a system prompt; None if the file has no system prompt."""
     given_system: str = ""
@@ -320,8 +318,6 @@ TOML_KEYS = ("prompts", "system", "assertions")
 
 
 class TomlSuite:
-    """The content of a suite file in TOML."""
-
     def __init__(self, path: Path, text: str) -> None:
         """Parse the file. Raises InputError, with the line, for invalid TOML."""
         self._document: TomlDocument = parse_toml(path, text)
@@ -349,7 +345,6 @@ class TomlSuite:
         return FileDefaults(system=own, given_system=system, assertions=tuple(specs))
 
     def records(self) -> Iterator[Record | SuiteProblem]:
-        """Yield the records, and a problem for each malformed record."""
         for index, item in enumerate(self._list("prompts")):
             line = self._document.line("prompts", index)
             mistake = "A prompt must be a table: begin it with [[prompts]]."

@@ -46,7 +46,6 @@ def image(url: str, name: str = "") -> Image | None:
 
 
 def images(parts: Iterable[Json], *path: str) -> Iterator[Image]:
-    """Yield the images in the `data:` URLs that parts of a message have at a path, with the `name` of the part, if any."""
     for part in parts:
         if (found := image(text_at(part, *path), text_at(part, "name"))) is not None:
             yield found
@@ -107,8 +106,6 @@ class Chat:
 
 @dataclass(slots=True)
 class _BranchEnd:
-    """The prompt and the run that the messages after a message continue."""
-
     prompt: Prompt | None = None
     run: Run | None = None
     system: str | None = None
@@ -158,7 +155,6 @@ class _Lanes:
         return None
 
     def _key(self, lane: LaneRecord, run: Run) -> tuple[str, str]:
-        """Return the ids of a lane and of the prompt that a run answers."""
         assert run.prompt is not None  # all runs of a chat have a prompt
         return lane.id, run.prompt.id
 

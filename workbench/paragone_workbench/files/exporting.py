@@ -93,7 +93,6 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
 
 
 def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    """Return one document with all these conversations, in pieces."""
     from paragone_workbench.experiments.document import document_of_conversation, document_of_conversations
 
     if len(numbers) == 1:

@@ -252,7 +252,6 @@ def _ids(saved: SavedConversation) -> set[str]:
 
 
 def _completes(imported: Run | None, here: Run) -> bool:
-    """Return whether a run in the history is interrupted, and the same imported run has more text or has ended."""
     if imported is None or here.result.state != "interrupted":
         return False
     more = len(imported.text) - len(here.text), len(imported.result.thinking) - len(here.result.thinking)

@@ -49,7 +49,6 @@ def openai_chats(data: Json) -> Iterator[Chat]:
 
 
 def _content(given: Json) -> str:
-    """Return the text of a message's content, which is a text or a list of parts."""
     if isinstance(given, str):
         return given
     return "\n".join(found for part in list_at(given) if (found := text_at(part, "text")))
@@ -184,7 +183,6 @@ def _lm_studio_messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMe
 
 
 def _lm_studio_content(version: Json) -> tuple[str, str]:
-    """Return the text and the thinking of a version, from its own content and its steps."""
     parts: dict[bool, list[str]] = {False: [], True: []}
     for block in (version, *list_at(version, "steps")):
         thinking = text_at(block, "style", "type") == "thinking"

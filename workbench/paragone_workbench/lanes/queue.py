@@ -97,7 +97,6 @@ class PromptQueue:
     def edit(
         self, queued: QueuedPrompt, text: str, images: tuple[Image, ...], files: tuple[AttachedFile, ...]
     ) -> None:
-        """Replace the text, the images and the files of a prompt that no lane has begun."""
         assert queued.prompt is None
         queued.text, queued.images, queued.files = text, images, files
         self._on_change()

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 class Reopened(NamedTuple):
-    """The result of reopening a conversation."""
-
     closed_lanes: int
     """Number of lanes that the user closed earlier. These lanes are not shown; their answers stay in the history."""
     shown_again: Lane | None

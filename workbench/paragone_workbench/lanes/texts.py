@@ -103,7 +103,6 @@ def find_in_lanes(lanes: Sequence[Lane], text: str, limit: int = 200) -> list[Hi
 
 
 def _texts(lanes: Sequence[Lane]) -> Iterator[tuple[Run, str, bool]]:
-    """Yield each answer, and each prompt once, as a run, the text, and whether the text is the prompt's."""
     prompts: set[str] = set()
     for lane in lanes:
         for run in lane.record.all_runs:

@@ -40,15 +40,12 @@ _Length: TypeAlias = Callable[[_Words], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPrompt:
-    """The messages of one test."""
-
     text: str
     start: str
     """The part of the text that fills the cache up to the test's depth; empty for depth 0."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The measured request."""
         return (Message(role="user", text=self.text),)
 
     def numbered(self, number: int) -> tuple[Message, ...]:

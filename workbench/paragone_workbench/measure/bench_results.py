@@ -129,8 +129,6 @@ def _steps_of_single_runs(
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The mean and the standard deviation of some values."""
-
     mean: float
     stdev: float
     """The standard deviation of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""

@@ -99,7 +99,6 @@ class Windows:
 
     @property
     def positions(self) -> int:
-        """Number of scored positions in each window."""
         return self._size - 1 - self._size // 2
 
 
@@ -142,7 +141,6 @@ class DistributionReader:
         return vocabulary
 
     async def windows(self, text: str, size: int) -> Windows:
-        """Return the windows of a text in the engine's tokens."""
         with self._errors() as engine:
             bos = (await engine.tokenize(TokenizeRequest(text=""))).ids
             ids = (await engine.tokenize(TokenizeRequest(text=text))).ids
@@ -270,7 +268,6 @@ class Fidelity:
 
     @property
     def partial(self) -> bool:
-        """Whether results are missing."""
         return self.stopped or any(measured.error is not None for measured in self._readers)
 
     async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
@@ -375,8 +372,6 @@ class Fidelity:
         return self.stopped or self.reference.error is not None or all_failed
 
     async def _measure_reference(self, window: Window, kept: Rows) -> None:
-        """Measure a window of the reference, and keep the rows of the window."""
-
         def keep(block: LogitsBlock, part: slice) -> Values:
             kept[part] = log_probabilities(block)
             return losses(kept[part], window.targets[part])
@@ -385,12 +380,10 @@ class Fidelity:
             self.reference.add(np.concatenate(found))
 
     async def _measure_noise(self, window: Window, kept: Rows) -> None:
-        """Compare the kept rows of the reference with the reference's rows at the batch size `NOISE_BATCH`."""
         if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
             self.noise.add(joined(found))
 
     async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
-        """Measure a window of a candidate, and compare the rows with the reference's if both have the same tokens."""
         if candidate.top is not None:
             tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
             if tokens is not None:
@@ -432,6 +425,5 @@ def _comparing(window: Window, kept: Rows) -> Take[Scores]:
 
 
 def noise_windows(count: int) -> frozenset[int]:
-    """Return the numbers of the windows in which the noise is measured, spread over the text."""
     wanted = min(max(count // _NOISE_EVERY, 1), _NOISE_MOST)
     return frozenset(number * count // wanted for number in range(wanted))

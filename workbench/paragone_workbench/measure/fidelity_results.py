@@ -71,7 +71,6 @@ def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
-    """Join the scores of consecutive positions."""
     return Scores(*map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -88,7 +87,6 @@ _PER_DECADE = 6
 
 
 def stacked(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the values of windows as one array, with a row for each window."""
     return np.stack(windows) if windows else np.empty((0, 0))
 
 
@@ -157,7 +155,6 @@ Tops: TypeAlias = "NDArray[np.int64]"
 
 
 def top_of(rows: Rows) -> Tops:
-    """Return the likeliest tokens of each row."""
     count = min(TOP, rows.shape[1])
     found = np.argpartition(rows, -count, axis=1)[:, -count:]
     order = np.argsort(-np.take_along_axis(rows, found, axis=1), axis=1)
@@ -247,7 +244,6 @@ class Difference:
         self._scores: list[Scores] = []
 
     def add(self, scores: Scores) -> None:
-        """Add a window's scored positions."""
         self._scores.append(scores)
         self.windows += 1
 
@@ -268,8 +264,6 @@ class Difference:
 
 
 class Candidate(Measured):
-    """An engine that is compared with the reference."""
-
     def __init__(self, engine: EngineHandle) -> None:
         super().__init__(engine)
         self.difference = Difference()
@@ -292,7 +286,6 @@ def mean_error(values: NDArray[Any]) -> float:
 
 
 def perplexity_error(losses: Values) -> float:
-    """Return the error of a perplexity, PPL·σ, where σ is the error of the mean log-loss."""
     return math.exp(float(losses.mean())) * mean_error(losses)
 
 
@@ -368,7 +361,6 @@ class Depth:
 
     @property
     def grows(self) -> bool:
-        """Whether the divergence is shown to grow with the depth."""
         return (
             self.growth is not None
             and self.growth.value > 0
@@ -385,7 +377,6 @@ class Depth:
         return f"the KLD grows with the depth in the context, from {first} tokens to {last}."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the parts and the growth."""
         return {
             "parts": [
                 {

@@ -81,7 +81,6 @@ class KldPair:
 
     @property
     def sentence(self) -> str:
-        """The result in words."""
         interval = f"95% interval {self.interval.low:+.2g} to {self.interval.high:+.2g}".replace("-", "−")
         if self.shown:
             closer, other = (self.a, self.b) if self.difference > 0 else (self.b, self.a)
@@ -96,7 +95,6 @@ class KldPair:
         return f"{start} About {counted(more, 'more window')} would settle this."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields, and the values that are computed from the fields."""
         return {**to_json(self, complete=True), "shown": self.shown, "sentence": self.sentence}
 
 
@@ -168,7 +166,6 @@ def kld_text(kld: Estimate) -> str:
 
 
 def scale_text() -> str:
-    """Return the whole scale in one line."""
     *bands, last = SCALE
     return f"{', '.join(f'{name} below {SCALE[name]:g}' for name in bands)}, else {last}"
 
@@ -224,7 +221,6 @@ def unchanged(candidate: Candidate, fidelity: Fidelity) -> str:
 
 
 def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
-    """Return a sentence for each candidate whose mean KL divergence is above a limit, or unknown."""
     found: list[str] = []
     for candidate in fidelity.candidates:
         kld = mean(candidate.difference.kld)
@@ -236,7 +232,6 @@ def above_limit(fidelity: Fidelity, limit: float) -> tuple[str, ...]:
 
 
 def _load_options(engine: EngineHandle) -> dict[str, Json]:
-    """Return the load options that an engine was opened with."""
     assert engine.backend is not None
     return split_options(engine.definition, engine.backend)[0]
 
@@ -301,7 +296,6 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
 
 
 def depths_of(fidelity: Fidelity) -> tuple[Depth, ...]:
-    """Return the divergence of each candidate by the depth in the context."""
     return depths([candidate.difference.kld for candidate in fidelity.candidates], fidelity.window)
 
 

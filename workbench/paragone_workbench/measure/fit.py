@@ -72,8 +72,6 @@ KEPT_FREE = DRIVER + MARGIN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """Which parts of a model are on GPUs."""
-
     count: int
     """Number of parts on GPUs, counted from the last."""
     expert_layers: int = 0
@@ -253,8 +251,6 @@ def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) ->
 
 
 def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
-    """Return the estimate with the weights multiplied by a factor."""
-
     def times(size: int) -> int:
         return round(size * factor)
 
@@ -409,8 +405,6 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
-    """A quantization of a model, and the memory that the quantization would take."""
-
     name: str
     """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
     model: ModelInfo | None
@@ -483,7 +477,6 @@ def is_same_file(one: str, other: str) -> bool:
 
 
 def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
-    """Return whether two models differ only in the quantization, by architecture, context and names."""
     return (
         one.architecture == other.architecture
         and one.context == other.context

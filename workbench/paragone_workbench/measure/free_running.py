@@ -17,7 +17,6 @@ from paragone_workbench.scheduling import EnginePool
 
 
 def known_sampling(engine: EngineHandle) -> frozenset[str]:
-    """Return the names of the sampling options that an engine has."""
     return (
         frozenset(info.name for info in describe(engine.backend.sampling)) if engine.backend else frozenset()
     )
@@ -96,7 +95,6 @@ class FreeRunning:
 
     @property
     def partial(self) -> bool:
-        """Whether results are missing."""
         return self.stopped or bool(self.errors)
 
     @property

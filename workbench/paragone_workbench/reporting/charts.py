@@ -94,7 +94,6 @@ def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = 
 
 
 def metric_charts(engines: Sequence[EngineValues]) -> tuple[Table, ...]:
-    """Return a chart for each metric that an engine has values of."""
     charts = []
     for metric in in_order(metric for engine in engines for metric in engine.metrics):
         figures = [
@@ -111,7 +110,6 @@ def metric_charts(engines: Sequence[EngineValues]) -> tuple[Table, ...]:
 
 
 def _mean(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
-    """Return the mean of an engine's values, one of each prompt."""
     mean = math.fsum(values) / len(values)
     unit = "%" if metric == PASS_RATE else f" {metric.unit}".rstrip()
     text, sample = f"{metric.shown(mean)}{unit}", counted(len(values), "prompt")
@@ -254,7 +252,6 @@ def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> A
 
 
 def pass_rate_cell(rate: float, prompts: int) -> TableCell:
-    """Return a pass rate with its interval."""
     interval = share_interval(rate, prompts)
     detail = f"{PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}"
     return TableCell(f"{PASS_RATE.shown(rate)}%", detail)

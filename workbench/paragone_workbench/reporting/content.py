@@ -47,11 +47,9 @@ class BriefNames:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def of(self, name: str) -> str:
-        """Return the brief name of an engine."""
         return self._brief.get(name, name)
 
     def within(self, sentence: str) -> str:
-        """Return a sentence with brief names."""
         return self._pattern.sub(lambda found: self._brief[found[0]], sentence) if self._brief else sentence
 
 
@@ -71,7 +69,6 @@ def _words(shared: str) -> int:
 
 
 def _shared(names: Sequence[str]) -> str:
-    """Return the beginning that all names have in common."""
     first, last = min(names), max(names)
     pairs = enumerate(zip(first, last, strict=False))
     return first[: next((at for at, (one, other) in pairs if one != other), len(first))]
@@ -85,8 +82,6 @@ _TICKS = 4
 
 
 class Fact(NamedTuple):
-    """A property with its value."""
-
     name: str
     value: str
 
@@ -111,7 +106,6 @@ class Axis(NamedTuple):
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """The round numbers on the axis, each after its place."""
         widest = (self.end - self.start) / _TICKS
         power = 10 ** math.floor(math.log10(widest))
         step = next(step * power for step in _STEPS if step * power >= widest)
@@ -165,7 +159,6 @@ class Table:
 
     @property
     def is_chart(self) -> bool:
-        """Whether each row has a drawing."""
         return self.axes is None and any(line.mark is not None for line in self.lines)
 
 
@@ -182,7 +175,6 @@ class Section:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to show."""
         return not (self.tables or self.remarks or self.rest)
 
 
@@ -291,7 +283,6 @@ class PromptView:
 
     @property
     def beginning(self) -> str:
-        """The beginning of the last message, in one line."""
         return shortened(" ".join(self.messages[-1].text.split()), _BEGINNING) if self.messages else ""
 
 

@@ -276,7 +276,6 @@ class _Selection:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the chosen prompts, the worst first."""
         return [-minus_number for _, _, minus_number in sorted(self._worst, reverse=True)]
 
 

@@ -106,7 +106,6 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
 
 
 def _bench_charts(engines: _Named) -> Iterator[Table]:
-    """Yield a chart of each figure that an engine has."""
     tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
     for key, title, note, unit, factor in _BENCH_CHARTS:
@@ -142,7 +141,6 @@ def _about_bench(engines: _Named, measurement: Measurement) -> Iterator[str]:
 
 
 def _bench_notes(engines: _Named) -> Iterator[tuple[str, Json]]:
-    """Yield the texts about engines and tests, each with the name of the engine or the test."""
     for name, engine in engines:
         tests, users = objects_at(engine, "tests"), objects_at(engine, "users")
         skipped = (test.get("skipped") for test in (*tests, *users))
@@ -208,7 +206,6 @@ def common_throughput(
 
 
 def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[Table]:
-    """Yield a chart of each figure that a candidate has."""
     floor = [("noise floor", object_at(measurement.data, "noise"))]
     if klds := [
         figure._replace(text=f"{figure.text}, {band_of(figure.value)}")

@@ -173,7 +173,6 @@ def _kld(engine: EngineFigures, reference: str | None, mark: str) -> TableCell:
 
 
 def _cell(text: str, detail: str) -> TableCell:
-    """Return a cell whose detail is left out if the value is unknown."""
     return TableCell(text, detail if text else "")
 
 

@@ -124,7 +124,6 @@ def rows_of(store: Store, subject: Experiment | SavedConversation, find: Backend
 
 
 def _experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
-    """Yield all runs of an experiment as rows of a table."""
     runs = store.experiments.runs(experiment.number)
     for index, of_prompt in groupby(runs, lambda run: run.key.prompt_index):
         prompt = saved_prompt(store, experiment.number, index)

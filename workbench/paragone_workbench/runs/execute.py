@@ -114,7 +114,6 @@ class Execution:
         return True
 
     async def stop(self) -> None:
-        """Stop the run, or cancel it if it still waits."""
         if self.cancel_if_waiting():
             return
         assert self._asked is not None  # the run has begun, since it was not cancelled
@@ -310,7 +309,6 @@ class Execution:
             self.run.end_as("interrupted")
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        """Complete a run that the task could not complete, such as a run that was cancelled before its turn."""
         if task.cancelled() and self.run.phase != "ended":
             self._cancelled()
         self._finish()

@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 
 
 class Stoppable(Protocol):
-    """Work of engines that can be ended early."""
-
     async def stop(self) -> None:
         """End the work early. The results so far are kept."""
 
     async def close(self) -> None:
-        """Close the engines."""
+        pass
 
 
 @dataclass(slots=True, eq=False)
@@ -50,10 +48,10 @@ class Turns(Protocol):
     """Schedules runs: decides when each run may use its engine."""
 
     def join(self, engine: EngineHandle) -> None:
-        """Register a run of this engine that waits for its turn."""
+        pass
 
     def leave(self, engine: EngineHandle) -> None:
-        """Unregister a run of this engine that has ended."""
+        pass
 
     def turn(self, engine: EngineHandle) -> AbstractAsyncContextManager[Turn]:
         """Wait until a run may use the engine. During the turn, the engine is open, unless opening it failed."""

@@ -97,7 +97,6 @@ class Prefilled:
 
     @property
     def sentence(self) -> str:
-        """The sentence for the user that says which text the answer continues."""
         if self.chosen:
             token = self.chosen.replace("\n", "⏎")
             return f"Goes on from the chosen token “{token}”."
@@ -126,7 +125,6 @@ class Prefix:
 
     @classmethod
     def of_answer(cls, answer: RunResult, *, same_model: bool) -> Prefix:
-        """Return the whole answer of a run as a prefix, with its tokens if the model is the same."""
         known = same_model and answer.keeps_tokens
         return cls(
             text=answer.text,
@@ -137,7 +135,6 @@ class Prefix:
 
     @classmethod
     def up_to(cls, answer: RunResult, index: int, chosen: Token) -> Prefix:
-        """Return a prefix of the answer's tokens before `index`, followed by the token that the user chose."""
         tokens = (*answer.tokens[:index], chosen)
         texts = {"answer": "", "thinking": ""}
         for token in tokens:
@@ -152,7 +149,6 @@ class Prefix:
 
     @property
     def prefilled(self) -> Prefilled:
-        """The description of the prefix in the run's result."""
         return Prefilled(
             text=len(self.text),
             thinking=len(self.thinking),
@@ -163,7 +159,6 @@ class Prefix:
 
     @property
     def result_tokens(self) -> tuple[Token, ...]:
-        """The tokens with which the result of the run begins."""
         whole = (
             Token(text=self.thinking, channel="thinking", time=0.0),
             Token(text=self.text, time=0.0),

@@ -136,7 +136,6 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """Whether the run is in progress, or how it ended."""
         return self._result.state
 
     @property
@@ -158,11 +157,9 @@ class Run:
         self._has_grown = True
 
     def tokens_from(self, index: int) -> tuple[Token, ...]:
-        """Return the tokens that `keep` added, from this index on."""
         return tuple(self._tokens[index:])
 
     def add(self, channel: Channel, text: str) -> None:
-        """Append text to the answer or the thinking, and notify the observers."""
         self._texts[channel].append(text)
         self._has_grown = True
         self.notify(lambda observer: observer.text_came(self, channel, text))
@@ -182,7 +179,6 @@ class Run:
         self._observers.append(observer)
 
     def unsubscribe(self, observer: RunObserver[Run]) -> None:
-        """Remove an observer, if it was added."""
         if observer in self._observers:
             self._observers.remove(observer)
 
@@ -190,5 +186,4 @@ class Run:
         notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:
-        """Notify all observers that the phase, the settings or a figure changed."""
         self.notify(lambda observer: observer.run_changed(self))

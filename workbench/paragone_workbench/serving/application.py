@@ -92,7 +92,6 @@ class Figures:
         self._requests.labels(path, str(status)).inc()
 
     def answered(self, model: str, end: End) -> None:
-        """Count an answer that has ended."""
         self._prompt.labels(model).inc(end.prompt_tokens)
         self._completion.labels(model).inc(end.completion_tokens)
         if end.ttft_s is not None:
@@ -103,7 +102,6 @@ class Figures:
         self._prompt.labels(model).inc(found.prompt_tokens or 0)
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -114,7 +112,6 @@ class WholeUrls:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         scheme, separator, rest = scope["path"].partition("://")
         if separator and scheme.lower() in ("http", "https"):
             scope = {**scope, "path": "/" + rest.partition("/")[2]}
@@ -152,7 +149,6 @@ class CountedRequests:
         self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and count it when its response begins."""
         path = scope["path"] if scope["path"] in self._known else "other"
 
         async def counted(message: Message) -> None:
@@ -173,7 +169,6 @@ _SMALL = 1 << 16
 
 
 def application(engines: ServedEngines, key: str) -> Starlette:
-    """Return the application that serves these engines to those who send the key."""
     paths = _Paths(engines)
     routes = [
         Route("/health", paths.health),
@@ -202,8 +197,6 @@ def application(engines: ServedEngines, key: str) -> Starlette:
 
 
 class _Paths:
-    """The response of each path."""
-
     def __init__(self, engines: ServedEngines) -> None:
         self.figures = Figures(engines)
         self._engines = engines
@@ -245,7 +238,6 @@ class _Paths:
         return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
 
     async def _parsed(self, request: Request, read: ReadRequest[_Asked]) -> tuple[ServedEngine, _Asked]:
-        """Return the engine that a request names, and the request as a typed value."""
         data = await read_body(request.receive)
 
         def parsed() -> tuple[ServedEngine, _Asked]:

@@ -41,7 +41,6 @@ class Connection(H11Protocol):
     """Ends the wait for a client that reads nothing."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection, or refuse it if there are too many."""
         super().connection_made(transport)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, files // 2)
@@ -53,7 +52,6 @@ class Connection(H11Protocol):
             self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Process data from the client."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._end_waiting()
@@ -61,7 +59,6 @@ class Connection(H11Protocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timers."""
         self._end_waiting()
         super().connection_lost(exc)
 
@@ -76,7 +73,6 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse data that is not HTTP."""
         self._refuse(400, "The request is not valid HTTP/1.1.", "invalid_http")
 
     def _await_head(self) -> None:
@@ -128,8 +124,6 @@ class ClientLeft(Exception):
 
 
 class JsonResponse(Response):
-    """A response with JSON."""
-
     media_type = "application/json"
 
     def __init__(self, data: Json, status: int = 200) -> None:
@@ -262,12 +256,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_private(listener: socket.socket) -> bool:
-    """Whether only this machine can reach a socket."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return where a socket listens, as `HOST:PORT`."""
     host, port = listener.getsockname()[:2]
     return f"{bracketed(host)}:{port}"
 
@@ -298,5 +290,4 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the caller."""
         yield

@@ -31,8 +31,6 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The end of an answer."""
-
     index: int
     reason: Literal["stop", "length"]
     prompt_tokens: int
@@ -109,7 +107,6 @@ class Reply(ABC):
         self._ends: list[End] = []
 
     def event(self, part: Part) -> Json:
-        """Return the event of a stream for a part."""
         if isinstance(part, End):
             self._ends.append(part)
         event = {**self._head, "object": self._event, "choices": [self._event_choice(part)]}
@@ -121,7 +118,6 @@ class Reply(ABC):
             yield {**self._head, "object": self._event, "choices": [], "usage": self._usage()}
 
     def whole(self, parts: Iterable[Part]) -> Json:
-        """Return the whole reply, which is not a stream, from all parts."""
         pieces: defaultdict[int, list[Piece]] = defaultdict(list)
         for part in parts:
             if isinstance(part, End):
@@ -135,7 +131,7 @@ class Reply(ABC):
 
     @abstractmethod
     def _event_choice(self, part: Part) -> dict[str, Json]:
-        """Return the entry of a part in the `choices` of an event."""
+        pass
 
     @abstractmethod
     def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
@@ -196,8 +192,6 @@ class ChatReply(Reply):
 
 
 class CompletionReply(Reply):
-    """The reply to a request for completions."""
-
     _prefix = "cmpl"
     _whole = "text_completion"
     _event = "text_completion"
@@ -238,8 +232,6 @@ _MOST_INPUTS = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedEmbeddings:
-    """A request for embeddings."""
-
     inputs: Sequence[Given]
     encoding: Literal["float", "base64"]
 
@@ -264,7 +256,6 @@ def embeddings_request(body: Fields, options: type[Options]) -> AskedEmbeddings:
 
 
 def embeddings_reply(asked: AskedEmbeddings, found: Embeddings, model: str) -> Json:
-    """Return the reply with all vectors."""
     encode = _in_base64 if asked.encoding == "base64" else list
     tokens = found.prompt_tokens or 0
     return {

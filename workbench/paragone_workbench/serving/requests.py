@@ -47,7 +47,6 @@ class ApiError(Exception):
         self.code = code
 
     def to_json(self) -> dict[str, Json]:
-        """Return the body of the response."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
@@ -80,7 +79,6 @@ class Fields:
 
     @classmethod
     def of_body(cls, body: bytes) -> Fields:
-        """Return the fields of a request's body."""
         if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
             raise ApiError(400, f"The body has more than {_MOST_BRACKETS:,} opening brackets and braces.")
         try:
@@ -92,7 +90,6 @@ class Fields:
         return cls(values)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a field."""
         return self._values.get(name) is not None
 
     def value(self, name: str) -> Json:
@@ -167,7 +164,6 @@ class Fields:
         return Fields(value, self.path(name))
 
     def objects(self, name: str) -> Iterator[Fields]:
-        """Yield the objects of a list."""
         value = self._values.get(name)
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise self.wrong(name, "a list of objects")
@@ -307,8 +303,6 @@ _NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedAnswer:
-    """One of the answers that a request asks for."""
-
     run: RunSpec | None
     """The run that computes the answer; None if nothing is to be added to the given text."""
     given: Given = ""
@@ -319,8 +313,6 @@ class RequestedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest:
-    """A request for answers of one engine."""
-
     is_chat: bool
     """Whether the client sent messages; otherwise, texts to complete."""
     choices: tuple[RequestedAnswer, ...]
@@ -425,7 +417,6 @@ def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[s
 
 
 def _reaches_out(option: OptionInfo, value: Json) -> bool:
-    """Whether the value of an option names something outside of the request, such as a file on this machine."""
     if option.outside != "text or file":
         return bool(option.outside)
     texts = value if isinstance(value, list) else [value]

@@ -109,12 +109,10 @@ class ServedEngine:
 
     @property
     def first(self) -> EngineHandle:
-        """The engine, or the first of its connections to a server."""
         return self._handles[0]
 
     @property
     def options(self) -> type[Options]:
-        """The engine's sampling options."""
         backend = self.first.backend
         return Options if backend is None else backend.sampling
 
@@ -150,7 +148,6 @@ class ServedEngine:
         await asyncio.gather(*(handle.close() for handle in self._handles))
 
     def stop_opening(self) -> None:
-        """Stop opening the engine, if it is being opened."""
         for handle in self._handles:
             handle.stop_opening()
 
@@ -187,13 +184,11 @@ class ServedEngines:
         await asyncio.gather(*(engine.open() for engine in self.all))
 
     async def stop(self) -> None:
-        """Stop all answers, and the opening of engines."""
         for engine in self.all:
             engine.stop_opening()
         await self._pool.stop()
 
     async def close(self) -> None:
-        """Close the engines."""
         await self._pool.close()
 
 

@@ -38,7 +38,6 @@ class LaneRow:
 
     @classmethod
     def of(cls, lane: LaneRecord, head_id: str | None, fork_id: str | None = None) -> LaneRow:
-        """Return the row of a lane in its present state."""
         return cls(
             id=lane.id,
             definition=lane.definition,
@@ -132,8 +131,6 @@ class Changes:
 
 @dataclass(slots=True)
 class _Turn:
-    """A run of a lane, and how much of the run has been saved."""
-
     lane: LaneRecord
     is_started: bool = False
     is_changed: bool = False
@@ -192,7 +189,6 @@ class Unsaved:
 
     @property
     def has_sent(self) -> bool:
-        """Whether there are sent or queued prompts that are not saved yet and can be saved."""
         return bool(self) and not self.is_given_up and (bool(self._prompts) or self._queue is not None)
 
     @property

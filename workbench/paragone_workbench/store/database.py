@@ -322,7 +322,6 @@ def interrupt(database: Database, owner_id: int) -> None:
 
 
 def saved_text(database: Database, run_id: str) -> tuple[str, str]:
-    """Return the saved parts of the answer and of the thinking of an unfinished run."""
     rows = database.rows("SELECT text, thinking FROM run WHERE id = ?", run_id)
     rows += database.rows("SELECT text, thinking FROM piece WHERE run_id = ? ORDER BY position", run_id)
     return "".join(text for text, _ in rows), "".join(thinking for _, thinking in rows)

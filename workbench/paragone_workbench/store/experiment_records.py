@@ -48,7 +48,6 @@ class Experiment:
 
     @property
     def runs(self) -> int:
-        """Number of runs that the experiment consists of."""
         return self.prompts * len(self.engines) * self.repetitions
 
     @property
@@ -78,8 +77,6 @@ class Digests(NamedTuple):
 
 
 class EndedRun(NamedTuple):
-    """An ended run of an experiment, to be saved."""
-
     key: RunKey
     result: RunResult
     assertions: Sequence[Json] = ()
@@ -197,7 +194,6 @@ class ExperimentRun:
         return max(0.0, (self.result.ended or 0.0) - self.result.started)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the run as `paragone suite run --json` prints it."""
         result = self.result
         return {
             "prompt_index": self.key.prompt_index,
@@ -262,8 +258,6 @@ VoteChoice: TypeAlias = int | Literal["tie", "bad"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VotedAnswer:
-    """An answer that was voted on."""
-
     engine: str
     """Name of the engine. Ratings take engines with the same name for one engine."""
     backend: str
@@ -304,7 +298,6 @@ class Vote:
 
     @property
     def engines(self) -> frozenset[str]:
-        """The names of the candidates' engines."""
         return frozenset(answer.engine for answer in self.candidates)
 
     @property

@@ -110,7 +110,6 @@ def any_of(words: Iterable[str]) -> re.Pattern[str]:
 
 
 def snippet_of(text: str, words: re.Pattern[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Return the text around the first match on one line, and the start and the end of each match in that line."""
     found = words.search(text)
     start = max(0, found.start() - _BEFORE) if found else 0
     snippet = " ".join(text[start : start + _WIDTH].split())

@@ -119,7 +119,6 @@ class SaveQueue:
         """Time on the event loop's clock after which no attempt starts; set by `close`."""
 
     def open(self, history: History) -> None:
-        """Save the changes so far, and those from now on, in this history."""
         self.history, self._not_open = history, None
         self._begin()
         self._on_changed()
@@ -148,12 +147,10 @@ class SaveQueue:
 
     @property
     def has_sent(self) -> bool:
-        """Whether there are sent or queued prompts that are not saved yet and can be saved."""
         return any(unsaved.has_sent for unsaved in self._unsaved.values())
 
     @property
     def waits_for_history(self) -> bool:
-        """Whether prompts wait in memory for the history to be opened."""
         return self.history is None and any(unsaved.prompts for unsaved in self._unsaved.values())
 
     def of(self, conversation: Conversation) -> Unsaved | None:
@@ -165,7 +162,6 @@ class SaveQueue:
         return None if isinstance(unsaved.problem, ConversationDeleted) else unsaved
 
     def find(self, number: int) -> list[Unsaved]:
-        """Return the unsaved changes of the conversation with this number, if the conversation is recorded."""
         return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
 
     def left(self, conversation: Conversation) -> None:

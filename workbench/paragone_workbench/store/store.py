@@ -130,7 +130,6 @@ class Store:
         return int(rows[0][0]) if rows else None
 
     def has_any(self, ids: Iterable[str]) -> bool:
-        """Return whether a prompt, a lane or a run has one of these UUIDs."""
         rows = self._database.rows(
             "SELECT 1 FROM json_each(?) WHERE value IN (SELECT id FROM prompt) OR value IN (SELECT id FROM lane)"
             " OR value IN (SELECT id FROM run) LIMIT 1",

@@ -107,7 +107,6 @@ class PastedTexts:
         return mark
 
     def marked(self, text: str) -> Mapping[str, str]:
-        """Return the pasted texts whose marks are in a text, by their marks."""
         return {mark: whole for mark, whole in self._texts.items() if mark in text}
 
     def take_over(self, texts: Mapping[str, str]) -> None:
@@ -115,7 +114,6 @@ class PastedTexts:
         self._texts.update(texts)
 
     def unfold(self, text: str) -> str:
-        """Return a text with the pasted texts in place of their marks."""
         return self._marks().sub(lambda mark: self._texts[mark[0]], text) if self._texts else text
 
     def mark_around(self, line: str, column: int) -> tuple[int, int]:
@@ -157,7 +155,6 @@ class Completion(Static):
 
     @property
     def is_open(self) -> bool:
-        """Whether files are shown."""
         return bool(self._found)
 
     def complete(self, begun: str) -> None:
@@ -166,12 +163,10 @@ class Completion(Static):
         self._looking = asyncio.create_task(self._look_up(begun))
 
     def close(self) -> None:
-        """Hide the list."""
         self._stop_looking()
         self._show(())
 
     def on_unmount(self) -> None:
-        """Stop looking up files."""
         self._stop_looking()
 
     async def takes(self, event: events.Key) -> bool:
@@ -250,7 +245,6 @@ class Draft:
 
     @property
     def text(self) -> str:
-        """The typed text, with the pasted texts in place of their marks."""
         return self.pasted.unfold(self.typed)
 
 
@@ -294,7 +288,6 @@ class Attachments:
         self.on_change()
 
     def keep(self, text: str) -> None:
-        """Drop all attachments that this text does not mention."""
         self.files, self.images = (), ()
         self.remove_messages(text)
         kept = self.paths(text)
@@ -304,7 +297,6 @@ class Attachments:
         self._named = {path: self._named[path] for path in kept}
 
     def remove_messages(self, text: str) -> None:
-        """Remove the messages about files that this text does not mention."""
         paths = self.paths(text)
         for path, named in self._named.items():
             while named.messages and path not in paths:
@@ -343,7 +335,6 @@ class Attachments:
         return ", ".join(f"{name} ({size_text(size)})" for name, size in sizes)
 
     def name(self, path: str) -> None:
-        """Begin to read the files that a mention with this path attaches."""
         known = self._named.get(path)
         if known is None or not (known.reading or known.state):
             self._begin(path)
@@ -354,7 +345,6 @@ class Attachments:
         named.reading = asyncio.create_task(self._read(path, named))
 
     def is_settled(self, text: str) -> bool:
-        """Return whether `settle` has nothing to do for this text."""
         return not any(named.reading or named.error or named.state for named in self._mentioned(text))
 
     async def settle(self, text: str) -> bool:
@@ -399,7 +389,6 @@ class Attachments:
         named.messages.append(sentence)
 
     def paths(self, text: str) -> tuple[str, ...]:
-        """Return the paths of the mentions in a text that the user has typed or picked."""
         if not self._named:
             return ()
         found = (mention.path for mention in mentions(text))
@@ -434,14 +423,12 @@ class MentionField(TextField):
         """Show the attached files and images. `Composer` overrides this method, which does nothing."""
 
     def edit(self, edit: Edit) -> EditResult:
-        """Perform an edit, and complete the mention that the user is typing."""
         result = super().edit(edit)
         self._follow_mention(typed=len(edit.text) <= 1)
         return result
 
     @property
     def _before(self) -> str:
-        """The part of the cursor's line before the cursor."""
         row, column = self.cursor_location
         return self.document.get_line(row)[:column]
 
@@ -494,7 +481,6 @@ class MentionField(TextField):
 
     @property
     def is_settled(self) -> bool:
-        """Whether `settle` has nothing to do."""
         return not self._mentions and self.attachments.is_settled(self.text)
 
     async def settle(self) -> bool:

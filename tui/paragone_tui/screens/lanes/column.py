@@ -95,13 +95,11 @@ class LaneColumn(Column, LaneObserver):
         self.show_history()
 
     def compose(self) -> ComposeResult:
-        """Create the status line and the transcript."""
         yield self.status
         yield self.settings
         yield self.transcript
 
     def on_unmount(self) -> None:
-        """Stop observing the lane."""
         self._figures.stop()
         if self in self.lane.observers:
             self.lane.observers.remove(self)
@@ -112,7 +110,6 @@ class LaneColumn(Column, LaneObserver):
         self._show_status()
 
     def set_blank_row(self, airy: bool) -> None:
-        """Set whether there is a blank row between the header and the conversation."""
         margin = Spacing(top=int(airy))
         if self.transcript.styles.margin != margin:
             self.transcript.styles.margin = margin
@@ -163,7 +160,6 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.reveal(block, hit.snippet[first[0] :])
 
     def show_swap(self, engine: EngineDefinition) -> None:
-        """Add a note that another engine continues from here."""
         self.transcript.add("note", f"From here on: {engine.name} ({engine.backend}).")
 
     # Events of the lane
@@ -200,11 +196,9 @@ class LaneColumn(Column, LaneObserver):
         self._thinks = channel == "thinking"
 
     def cautioned(self, lane: Lane, caution: Caution) -> None:
-        """Add the warning to the transcript."""
         self.transcript.add("caution", caution.sentence)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Show how the run ended."""
         self._show_end(run)
         self._show_status()
 
@@ -215,7 +209,6 @@ class LaneColumn(Column, LaneObserver):
     # Transcript and status line
 
     def _show_changes(self, run: Run) -> None:
-        """Add a note if the options differ from those of the previous run of the same engine."""
         before = run.continues
         if before is None or not _is_same_engine(run, before):
             return
@@ -243,7 +236,6 @@ class LaneColumn(Column, LaneObserver):
         self.transcript.set_hint(block, f"{tokens} · {figures.thinking_s:.1f} s")
 
     def _show_text(self, run: Run) -> None:
-        """Show the text that a run has so far, such as the text that the run continues."""
         self.transcript.write(run.thinking, "thinking")
         self.transcript.write(run.text)
 
@@ -272,7 +264,6 @@ class LaneColumn(Column, LaneObserver):
             self._offer_to_continue()
 
     def _offer_to_continue(self) -> None:
-        """Below the note of an incomplete answer, name the key that continues the answer, if the engine can continue answers."""
         block = self.transcript.blocks[-1]
         if self.lane.engine.capabilities.continues and block.kind == "note":
             self._offered = block
@@ -309,7 +300,6 @@ class LaneColumn(Column, LaneObserver):
             self._advised = block, error.hint
 
     def _remove_advice(self) -> None:
-        """Remove the advice to start the engine again, once the engine is starting."""
         engine = self.lane.engine
         if self._advised is not None and (engine.is_open or engine.is_opening):
             self.transcript.set_hint(*self._advised)

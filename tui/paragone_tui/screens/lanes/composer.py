@@ -151,8 +151,6 @@ _USUAL_WIDTH = 80
 
 
 class _Content(NamedTuple):
-    """A text of the composer, and the attached files and images that the text does not name."""
-
     text: str = ""
     files: tuple[AttachedFile, ...] = ()
     images: tuple[Image, ...] = ()
@@ -227,7 +225,6 @@ class Composer(MentionField):
         """The composer's text that was sent last, if files were attached; else empty."""
 
     def set_lanes(self, lanes: Sequence[str]) -> None:
-        """Set the names of the lanes that the prompt goes to, and show them in the placeholder."""
         self._lanes = tuple(lanes)
         self._show_placeholder()
 

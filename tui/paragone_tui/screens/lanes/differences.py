@@ -45,7 +45,6 @@ class Differences(LaneObserver):
         self._cadence = Cadence(self._mark)
 
     def watch(self, columns: Sequence[LaneColumn]) -> None:
-        """Compare the lanes of these columns, and no others."""
         before = [column.lane for column in self._columns]
         self._columns = list(columns)
         lanes = [column.lane for column in columns]
@@ -62,7 +61,6 @@ class Differences(LaneObserver):
             self.mark_all()
 
     def compare_with(self, lane: Lane) -> None:
-        """Make a lane the reference."""
         self.reference = lane
         self.mark_all()
 
@@ -79,7 +77,6 @@ class Differences(LaneObserver):
         return lane in self._heated
 
     def mark_all(self) -> None:
-        """Mark all answers again."""
         runs = {run for column in self._columns for run in column.lane.path}
         self._compared = {run: compared for run, compared in self._compared.items() if run in runs}
         self._compare_soon(run.prompt for column in self._columns for run in column.lane.path)
@@ -109,7 +106,6 @@ class Differences(LaneObserver):
             self._compare_soon([run.prompt])
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Compare the complete answer, and ask the engine for its vocabulary."""
         self._compare_soon([run.prompt])
         if len(self._columns) > 1:
             self._do(lambda: self._ask_vocabulary(lane, run.prompt))

@@ -58,7 +58,6 @@ class ParityMarks(LaneObserver):
         self.show((), 0)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
-        """Check the parity of the answers once all answers have ended."""
         self.check()
 
 
@@ -242,13 +241,11 @@ class Lanes(Horizontal, can_focus=True):
         self.columns = [self._column(lane, is_first=not at) for at, lane in enumerate(session.lanes)]
 
     def compose(self) -> ComposeResult:
-        """Add the welcome text, the columns, and the guide."""
         yield self.welcome
         yield from self.columns
         yield self.guide
 
     def on_unmount(self) -> None:
-        """Stop observing the lanes."""
         self.differences.watch([])
 
     @property
@@ -263,7 +260,6 @@ class Lanes(Horizontal, can_focus=True):
         return self.columns[min(self.position, len(self.columns) - 1)] if self.columns else None
 
     def key_of(self, command: str) -> str:
-        """Return the first key that a command has in the present mode, in short notation."""
         keys = self._keys[command]
         return readable((keys.lane + keys.both)[:1]) if self.in_lane_mode else keys.first
 

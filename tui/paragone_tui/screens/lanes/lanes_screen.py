@@ -235,7 +235,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def action_command(self, command: str) -> None:
-        """Execute the command with this id."""
         self.commands[command]()
 
     def compose(self) -> ComposeResult:
@@ -253,7 +252,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._readiness.check()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Adapt the lanes and the key hints to the new width, and the prompt to the new height."""
         if event.size == self._fitted:
             return  # each layout tells the size
         self._fitted = event.size
@@ -262,7 +260,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._show_keys(event.size.width)
 
     def on_paste(self, event: events.Paste) -> None:
-        """In lane mode, move the focus to the prompt, and paste there."""
         if self.lanes.in_lane_mode:
             self.set_focus(self.composer)
             self.composer.post_message(events.Paste(event.text))

@@ -203,7 +203,6 @@ def _fitting(
 
 
 def _state_words(info: LaneStatusInfo, width: int) -> Iterator[str]:
-    """Yield the words for the state, the longest first."""
     usual = _WORDS.get(info.state, info.state)
     if info.silent_s:
         brief = f"no data for {info.silent_s} s"

@@ -204,7 +204,6 @@ class Labels:
                 self._database.run("INSERT OR IGNORE INTO tag VALUES (?, ?)", conversation_id, clean(name))
 
     def _update(self, number: int, assignment: str, *values: object) -> str:
-        """Change a conversation, and return the UUID of the conversation."""
         for (conversation_id,) in self._database.rows(_UPDATE.format(assignment), *values, number):
             return str(conversation_id)
         raise InputError(
@@ -387,7 +386,6 @@ def _prompts(database: Database, conversation_id: str) -> dict[str, Prompt]:
 
 
 def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, ...]]:
-    """Return the images by the id of the prompt."""
     images: dict[str, tuple[Image, ...]] = {}
     for prompt_id, name, media_type, content in database.stream(_IMAGES, conversation_id):
         image = Image(data=base64.b64encode(content).decode("ascii"), media_type=media_type, name=name)
@@ -396,7 +394,6 @@ def _images(database: Database, conversation_id: str) -> dict[str, tuple[Image, 
 
 
 def _files(database: Database, conversation_id: str) -> dict[str, list[tuple[str, int, int]]]:
-    """Return the name, the size and the section's length of each attached file, by the id of the prompt."""
     files: dict[str, list[tuple[str, int, int]]] = {}
     for prompt_id, name, size, length in database.rows(_FILES, conversation_id):
         files.setdefault(prompt_id, []).append((name, size, length))

@@ -89,7 +89,6 @@ class Votes:
         return is_first
 
     def engines_voted(self, experiment: int, prompt_index: int) -> set[frozenset[str]]:
-        """Return the names of the engines of each blind vote on a prompt of an experiment."""
         where = "blind AND experiment.number = ? AND prompt_index = ?"
         return {vote.engines for vote in self._read(where, experiment, prompt_index, skips_damaged=True)}
 
@@ -498,7 +497,6 @@ class Experiments:
     def save_judgement(
         self, cell: int, run_id: str, assertions: Sequence[Json], judges: Iterable[RunResult] = ()
     ) -> None:
-        """Replace the results of the assertions of a saved run, by its number, and save the runs of the judges."""
         with self._database.transaction():
             self._database.run(
                 "UPDATE cell SET assertions = ? WHERE number = ?", json.dumps(assertions), cell
@@ -507,7 +505,6 @@ class Experiments:
                 save_run(self._database, judge, purpose="judge", about_id=run_id)
 
     def states(self, number: int, first: int, last: int) -> Mapping[RunKey, str]:
-        """Return the states of the saved runs of the prompts from index `first` to `last`, inclusive."""
         rows = self._database.rows(
             f"SELECT {_KEY}, state FROM cell JOIN run ON run.id = run_id"  # noqa: S608 (the names of columns)
             f" WHERE experiment_id = {_ID} AND prompt_index BETWEEN ? AND ?",

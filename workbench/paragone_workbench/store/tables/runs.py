@@ -161,7 +161,6 @@ def save_run(
 
 
 def result_of(row: Row) -> RunResult:
-    """Return the result of a run from the values of `COLUMNS`."""
     run_id, state, started, text, thinking, own, manifest, tokens = row
     data = object_in(own)
     known = {} if manifest is None else _manifest_in(manifest)

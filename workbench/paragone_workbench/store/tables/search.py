@@ -28,8 +28,6 @@ _LONGEST = 1000  # characters of a word; SQLite refuses very long patterns
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition of SQL, and the values of its placeholders."""
-
     sql: str
     values: tuple[object, ...]
 
@@ -44,7 +42,6 @@ def fitting_conversation(query: Query) -> Condition:
 
 
 def fitting_tags_and_dates(query: Query) -> Condition:
-    """Return the condition of the conversations that fit the tags and dates of a query."""
     parts = [Condition(_TAGGED, (name,)) for name in query.tags]
     if query.since is not None:
         parts.append(Condition("conversation.used >= ?", (query.since,)))
@@ -175,7 +172,6 @@ def _looked_up(database: Database, query: Query) -> Condition:
 
 
 def _first_of_each(hits: Iterator[Hit]) -> Iterator[Hit]:
-    """Yield the first hit of each conversation, and all answers in experiments."""
     seen: set[int] = set()
     for hit in hits:
         if hit.conversation is None:

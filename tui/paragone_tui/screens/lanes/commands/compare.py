@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 def toggle_differences(context: LanesContext) -> None:
-    """Turn the marking of differences from the reference lane on or off."""
     shown = context.lanes.differences.toggle()
     context.lanes.lay_out()
     context.say(
@@ -36,7 +35,6 @@ def toggle_differences(context: LanesContext) -> None:
 
 @on_current_lane
 def reference_lane(context: LanesContext, column: LaneColumn) -> None:
-    """Make the current lane the reference, with which the other lanes are compared."""
     context.lanes.differences.compare_with(column.lane)
     context.lanes.lay_out()
 
@@ -163,7 +161,6 @@ def _go_on_from(context: LanesContext, fork: Fork, chosen: Chosen, answers: Sequ
 
 
 def _no_parting(answers: Sequence[_Answer]) -> str:
-    """Return a sentence on why the answers do not part."""
     incomplete = [answer.lane.name for answer in answers if answer.run.state != "done"]
     if not incomplete:
         return "The answers to the last prompt do not differ."
@@ -172,8 +169,6 @@ def _no_parting(answers: Sequence[_Answer]) -> str:
 
 
 class _Answer(NamedTuple):
-    """A lane's answer, for the comparison with the reference's answer."""
-
     lane: Lane
     run: Run
     parting: Divergence | None

@@ -56,7 +56,6 @@ class LanesContext:
     """The prompts of earlier conversations that can be recalled, oldest first."""
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
-        """Show a message."""
         self.program.say(sentence, warning=warning)
 
     def show(self, screen: Screen[Result | None], then: Callable[[Result], object] | None = None) -> None:
@@ -79,14 +78,12 @@ class LanesContext:
         return self.history.history
 
     def is_answering(self, lanes: Iterable[Lane]) -> bool:
-        """Return whether one of these lanes is busy, and show a message if a lane is busy."""
         busy = any(lane.is_busy for lane in lanes)
         if busy:
             self.say(f"An answer is still being generated; {self.key_of('stop')} stops it.")
         return busy
 
     def lane_is_answering(self, lane: Lane) -> bool:
-        """Return whether a lane is busy, and show a message if the lane is busy."""
         if lane.is_busy:
             self.say(f"This lane is still answering; {self.key_of('stop-lane')} stops it.")
         return lane.is_busy

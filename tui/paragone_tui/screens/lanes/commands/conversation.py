@@ -103,7 +103,6 @@ def fork_lane(context: LanesContext, column: LaneColumn) -> None:
 
 @on_current_lane
 def tree(context: LanesContext, column: LaneColumn) -> None:
-    """Show all turns of the current lane, and go to the turn that the user picks."""
     if not column.lane.path:
         context.say("There is no turn yet.")
         return

@@ -92,7 +92,6 @@ async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> N
 
 
 def _system(context: LanesContext, lane: Lane) -> str:
-    """Return the system prompt that applies to a lane's next prompt."""
     head = lane.record.head
     return context.session.system_prompt.after(head.prompt if head is not None else None)
 
@@ -113,7 +112,6 @@ def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
 
 
 def _missing(lane: Lane, edits: Mapping[str, str]) -> Sequence[str]:
-    """Return the names of edited options that a lane's backend does not have."""
     backend = lane.engine.backend
     return [name for name in edits if backend is not None and name not in declared_options(backend)]
 
@@ -171,7 +169,6 @@ async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, 
 
 
 def add_demo(context: LanesContext) -> None:
-    """Add lanes with the demo's two engines, up to the maximum number of lanes."""
     context.demo_is_coming = True
     context.lanes.welcome.update("Making the demo's second model, once …")
     context.begin(lambda: _add_demo(context))
@@ -195,14 +192,12 @@ async def _add_demo(context: LanesContext) -> None:
 
 
 async def show_added(context: LanesContext) -> None:
-    """Show newly added lanes, and open their engines."""
     await context.lanes.rebuild()
     context.session.open_engines()
 
 
 @on_current_lane
 def close_lane(context: LanesContext, column: LaneColumn) -> None:
-    """Close the current lane and its engine."""
     context.do(lambda: _close(context, column.lane))
 
 

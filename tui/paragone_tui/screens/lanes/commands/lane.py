@@ -56,7 +56,6 @@ def zoom(context: LanesContext) -> None:
 
 
 def toggle_link(context: LanesContext) -> None:
-    """Link the lanes, or let each lane scroll alone."""
     lanes = context.lanes
     lanes.linked = not lanes.linked
     lanes.lay_out()
@@ -105,7 +104,6 @@ def regenerate(context: LanesContext, column: LaneColumn) -> None:
 
 @on_current_lane
 def continue_answer(context: LanesContext, column: LaneColumn) -> None:
-    """Let the current lane continue its last answer, if the answer is not complete."""
     if context.lane_is_answering(column.lane):
         return
     try:
@@ -116,7 +114,6 @@ def continue_answer(context: LanesContext, column: LaneColumn) -> None:
 
 @on_current_lane
 def copy_answer(context: LanesContext, column: LaneColumn) -> None:
-    """Copy the selected or the last answer of the current lane to the clipboard."""
     selected = context.lanes.selected_run
     text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
     if text:
@@ -173,12 +170,9 @@ def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
     lanes = context.lanes
 
     def scroll(by: Callable[[Transcript], None]) -> Callable[[], None]:
-        """Scroll the current lane and the lanes that are linked with it."""
         return lambda: by(lanes.current.transcript) if lanes.current is not None else None
 
     def in_prompt(edit: Callable[[Composer], object]) -> Callable[[], None]:
-        """Move the focus to the prompt, and edit the prompt."""
-
         def run() -> None:
             write(context)
             edit(context.composer)

@@ -147,7 +147,6 @@ def queue(context: LanesContext) -> None:
 
 @on_current_lane
 def edit_prompt(context: LanesContext, column: LaneColumn) -> None:
-    """Edit the selected or the last prompt of the current lane or, during an edit, the prompt before the edited prompt."""
     prompts = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not prompts:
         context.say("There is no prompt yet.")
@@ -210,7 +209,6 @@ def write(context: LanesContext) -> None:
 
 
 def attach_file(context: LanesContext) -> None:
-    """Write `@` into the prompt, which begins the mention of a file."""
     write(context)
     composer = context.composer
     row, column = composer.cursor_location
@@ -265,14 +263,12 @@ def _recall(context: LanesContext, by: int) -> None:
 
 
 def replace_prompt(context: LanesContext, text: str) -> None:
-    """Replace the composer's text, attach the files of an earlier prompt with this text, and move the focus to the prompt."""
     write(context)
     context.composer.load(text)
     _attach_again(context)
 
 
 def _attach_again(context: LanesContext) -> None:
-    """Attach the files that the composer's text mentions, if an earlier prompt with attachments has the same text."""
     text = context.composer.prompt
     prompts = context.session.prompts
     if any(prompt.written == text and (prompt.files or prompt.images) for prompt in prompts):
