@@ -36,7 +36,7 @@ async def test_a_library_that_is_not_installed(name, missing, monkeypatch):
             raise importlib.metadata.PackageNotFoundError(missing)
         return real(package)
 
-    monkeypatch.setattr("paragone_remote.transport.version", version)
+    monkeypatch.setattr("paragone_remote.backend.version", version)
     monkeypatch.setitem(sys.modules, missing.replace("-", "_"), None)  # as if it were not there
     backend = discover(name).backends[name]
     probe = await backend.probe()
