@@ -219,6 +219,8 @@ class RemoteModel:
 class RemoteEngine(OpenEngine, Generic[S]):
     _sampling: type[S]
     """The options that each run can set."""
+    _now = staticmethod(time.monotonic)
+    _sleep = staticmethod(asyncio.sleep)
 
     def __init__(self, model: RemoteModel) -> None:
         self.loaded = model.loaded
@@ -313,7 +315,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         report = SettingsReport(lambda: self._settings(request, sampling), ask_prompt)
         begun = waited = False
         tries = 0
-        until = time.monotonic() + options.load_timeout
+        until = self._now() + options.load_timeout
         try:
             while True:
                 async with contextlib.aclosing(self._answer(request, sampling)) as events:
@@ -342,7 +344,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         fault = await self._fault(error, begun=begun)
                         loading = isinstance(fault.error, Loading)
                         tries += not loading
-                        again = time.monotonic() < until if loading else tries < _TRIES
+                        again = self._now() < until if loading else tries < _TRIES
                         if begun or fault.pause is None or not again:
                             for held in self._remaining_events(report, thinking):
                                 yield held
@@ -352,8 +354,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
                 if not (loading and waited):
                     yield Caution(code="retried", sentence=f"{fault.error.sentence} The request is repeated.")
                 waited = waited or loading
-                left = until - time.monotonic()
-                await wait.within(None, asyncio.sleep(min(fault.pause, left) if loading else fault.pause))
+                left = until - self._now()
+                await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
         except Stopped:
             for held in self._remaining_events(report, thinking):
                 yield held

@@ -267,6 +267,28 @@ async def serve():
         await server.stop()
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    """Shorten the pauses between requests that wait for a change at a server."""
+    monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr("paragone_remote.engine._POLL_S", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_api.loaders._POLL_S", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_api.opening._PAUSE", 0.01)
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Give the list of the pauses before repeated requests, which take no time."""
+    taken = []
+
+    async def sleep(seconds):
+        taken.append(seconds)
+
+    monkeypatch.setattr("paragone_remote.engine.RemoteEngine._sleep", staticmethod(sleep))
+    monkeypatch.setattr("paragone_remote.engine.RemoteEngine._now", staticmethod(lambda: sum(taken)))
+    return taken
+
+
 def backend_of(protocol):
     from paragone_remote.ollama_api.backend import OllamaBackend
     from paragone_remote.openai_api.backend import OpenAIBackend

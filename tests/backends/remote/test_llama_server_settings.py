@@ -77,15 +77,6 @@ async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2
         assert text(events)
 
 
-async def test_opening_does_not_wait_longer_than_was_said(run_llama_server, gate, open_smollm2):
-    with run_llama_server("-c", "256", *gate.options, status=503) as url:
-        with pytest.raises(EngineError) as caught:
-            await open_smollm2(url, load_timeout=0.2)
-        assert caught.value.sentence == f"The server at {url} is still loading its model (503)."
-        assert "load_timeout" in caught.value.hint
-        gate.open()
-
-
 async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2, text):
     with run_llama_server("-c", "256") as url:
         lane = await open_smollm2(url)

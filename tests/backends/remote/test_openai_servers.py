@@ -166,7 +166,8 @@ async def test_events_under_another_media_type(server, open_lane, text, media_ty
     assert text(events) == "é"
 
 
-async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text):
+async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text, monkeypatch):
+    monkeypatch.setattr("paragone_remote.openai_api.streams._END_PATIENCE", 0.01)
     closed = asyncio.Event()
 
     async def chat(exchange):
@@ -416,12 +417,19 @@ async def test_a_llama_server_is_not_asked_what_others_tell(server):
     assert sorted({request.path for request in server.requests}) == ["/props", "/v1/models"]
 
 
-async def test_a_server_that_is_silent_at_first_is_asked_the_rest(server):
+async def test_a_server_that_is_silent_at_first_is_asked_the_rest(server, monkeypatch):
+    monkeypatch.setattr("paragone_remote.openai_api.servers._ALONE_S", 0.01)
+    others = asyncio.Event()
+
+    async def version(exchange):
+        others.set()
+        await exchange.refuse(404)
+
     async def answer_after_the_others(exchange):
-        while "/version" not in {request.path for request in server.requests}:
-            await asyncio.sleep(0.01)
+        await others.wait()
         await exchange.refuse(200, LLAMA_SERVER)
 
+    server.replies["/version"] = version
     server.replies["/props"] = answer_after_the_others
     report = await OpenAIBackend().endpoint({"url": server.url})
     assert report.probe.facts["server"] == "llama-server b6000-abc"
