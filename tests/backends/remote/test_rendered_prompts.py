@@ -133,7 +133,9 @@ async def never(exchange):
 
 @pytest.mark.parametrize("reply", [refuse, garble, reset, nonsense, never])
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_a_prompt_that_is_not_told_costs_nothing_else(serve, open_lane, text, protocol, reply, monkeypatch):
+async def test_a_prompt_that_is_not_told_costs_nothing_else(
+    serve, open_lane, text, protocol, reply, monkeypatch
+):
     if reply is never:
         monkeypatch.setattr("paragone_remote.answers._PATIENCE", 0.01)
 
