@@ -32,8 +32,7 @@ from paragone_remote.options import without_surrogates
 from paragone_remote.transport import InvalidReply, Stopped, Wait
 
 MAY_NOT_CONTINUE = Caution(
-    code="may-not-continue",
-    sentence="This server may start a new answer instead of continuing the last one.",
+    code="may-not-continue", sentence="This server may start a new answer instead of continuing the last one."
 )
 
 

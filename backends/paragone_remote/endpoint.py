@@ -70,13 +70,7 @@ async def make_endpoint(options: EndpointOptions) -> Endpoint:
         headers["authorization"] = f"Bearer {key}"
     tls = _make_tls(options) if base.startswith("https:") else None
     return Endpoint(
-        url=base,
-        shown=shown,
-        origin=origin,
-        options=options,
-        headers=headers,
-        secrets=secrets,
-        tls=tls,
+        url=base, shown=shown, origin=origin, options=options, headers=headers, secrets=secrets, tls=tls
     )
 
 

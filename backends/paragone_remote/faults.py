@@ -205,8 +205,7 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
     if status == 404:
         return Fault(
             InputError(
-                f"{at} has no such path (404){reason}",
-                hint="Check the url and the kind of the server.",
+                f"{at} has no such path (404){reason}", hint="Check the url and the kind of the server."
             )
         )
     if status in (400, 413, 422) and _OVERFLOW.search(words):

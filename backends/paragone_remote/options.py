@@ -113,10 +113,7 @@ class EndpointOptions(Options):
         maximum=86400,
     )
     idle_timeout: float = option(
-        60.0,
-        "Seconds to wait for the next part of an answer.",
-        minimum=0.1,
-        maximum=86400,
+        60.0, "Seconds to wait for the next part of an answer.", minimum=0.1, maximum=86400
     )
     use_proxy: bool = option(
         False, "Whether to use the proxy of the environment variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."

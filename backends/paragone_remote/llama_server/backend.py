@@ -6,16 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from paragone import (
-    Backend,
-    Json,
-    ModelInfo,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    ParagoneError,
-    Probe,
-)
+from paragone import Backend, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, ParagoneError, Probe
 from paragone.hooks import hookimpl
 from paragone.options import build
 from paragone.threads import in_daemon_thread

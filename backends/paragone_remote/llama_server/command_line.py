@@ -90,12 +90,7 @@ def names_in(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def command_line(
-    options: LlamaServerLoadOptions,
-    program: LlamaServerProgram,
-    *,
-    model: Path,
-    alias: str,
-    threads: int,
+    options: LlamaServerLoadOptions, program: LlamaServerProgram, *, model: Path, alias: str, threads: int
 ) -> list[str]:
     """Return the arguments of a server for these options, except the server's address. Raises InputError."""
     check_load_options(options)

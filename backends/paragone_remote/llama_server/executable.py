@@ -62,8 +62,7 @@ async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
             status = await process.wait()
     except TimeoutError as error:
         raise EngineError(
-            f"{name} did not answer {argument} within {_PATIENCE:.0f} seconds.",
-            hint="Is it a llama-server?",
+            f"{name} did not answer {argument} within {_PATIENCE:.0f} seconds.", hint="Is it a llama-server?"
         ) from error
     finally:
         with contextlib.suppress(ProcessLookupError):  # also ends the processes that the program has started

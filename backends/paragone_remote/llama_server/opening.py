@@ -101,12 +101,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             GUARD.give_network("llama-server with rpc_servers")
         listening = listen_at(program, options.port)
         process = await ServerProcess.start(
-            program,
-            arguments,
-            listening,
-            threads=threads,
-            log=request.log,
-            network=bool(options.rpc_servers),
+            program, arguments, listening, threads=threads, log=request.log, network=bool(options.rpc_servers)
         )
         try:
             await process.loaded(on_progress, weights)

@@ -230,11 +230,7 @@ class ServerProcess:
         environment = {**child_environment(), "LLAMA_API_KEY": key}
         command = [*program.command, *arguments, *listening.arguments]
         process = await ProgramProcess.start(
-            command,
-            environment,
-            log=log,
-            causes=_CRASH_CAUSES,
-            network=network or listening.socket is None,
+            command, environment, log=log, causes=_CRASH_CAUSES, network=network or listening.socket is None
         )
         return cls(process, endpoint, listening, threads)
 

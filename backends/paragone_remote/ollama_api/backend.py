@@ -7,16 +7,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from paragone import (
-    Backend,
-    Capabilities,
-    Json,
-    ModelInfo,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    PullProgress,
-)
+from paragone import Backend, Capabilities, Json, ModelInfo, OnProgress, OpenEngine, OpenRequest, PullProgress
 from paragone.hooks import hookimpl
 from paragone_remote.backend import EndpointBackend, import_http_library
 from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, OllamaSampling

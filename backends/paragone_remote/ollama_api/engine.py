@@ -52,12 +52,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     _sampling = OllamaSampling
 
     def __init__(
-        self,
-        model: RemoteModel,
-        *,
-        base: Mapping[str, Json],
-        parameters: Mapping[str, Json],
-        renders: bool,
+        self, model: RemoteModel, *, base: Mapping[str, Json], parameters: Mapping[str, Json], renders: bool
     ) -> None:
         """Create an engine.
 

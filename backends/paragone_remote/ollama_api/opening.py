@@ -84,9 +84,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         hold = Hold(
-            OllamaLoader(client, base),
-            full_name(request.model),
-            keeps_loaded=options.keep_alive is not None,
+            OllamaLoader(client, base), full_name(request.model), keeps_loaded=options.keep_alive is not None
         )
         async with hold.taken(on_progress) as cautions:
             on_progress(LoadProgress(fraction=1.0))

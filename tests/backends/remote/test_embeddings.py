@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import (
-    Cancelled,
-    EmbedRequest,
-    EngineError,
-    InputError,
-    Json,
-    OpenRequest,
-    TokenizeRequest,
-)
+from paragone import Cancelled, EmbedRequest, EngineError, InputError, Json, OpenRequest, TokenizeRequest
 from paragone.options import build
 from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry

@@ -53,10 +53,7 @@ async def test_templates_are_among_the_facts(serve, open_lane):
 async def test_a_template_does_not_steer_the_terminal(serve, open_lane):
     hostile = "{{ a }}\n\t\x1b[2J\u202e\ud800{# ü #}"
     shown = {"template": hostile, "model_info": {}}
-    for protocol, replies in (
-        (OPENAI, llama_server(chat_template=hostile)),
-        (OLLAMA, {"/api/show": shown}),
-    ):
+    for protocol, replies in ((OPENAI, llama_server(chat_template=hostile)), (OLLAMA, {"/api/show": shown})):
         lane = await open_lane(await serve(protocol, replies))
         assert lane.engine.loaded.facts["chat template"] == "{{ a }}\n\t�[2J��{# ü #}"
 

@@ -23,10 +23,7 @@ PROPS = {
     "default_generation_settings": {"n_ctx": 4096, "params": DEFAULTS},
 }
 
-VLLM = {
-    "/version": {"version": "0.11.0"},
-    "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]},
-}
+VLLM = {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}}
 
 
 def settings_of(events):
