@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -91,11 +92,7 @@ class SettingsReport:
     """
 
     def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
-        """Create the report of a run.
-
-        `known` returns the settings without a request, after the server has accepted the run. `ask` requests the
-        rendered prompt.
-        """
+        """Create a report. `known` returns the settings of an accepted run without a request. `ask` requests the rendered prompt."""
         self._known = known
         self._ask = ask
         self._accepted: RunSettings | None = None
@@ -110,7 +107,9 @@ class SettingsReport:
         if self._ask is not None:
             if not last:
                 return None
-            prompt = await self._asked(self._ask, wait)
+            prompt = RenderedPrompt()  # the answer is complete without the prompt
+            with contextlib.suppress(*FAULTS, Stopped, ParagoneError):
+                prompt = await wait.within(_PATIENCE, self._ask())
             text = prompt.text if prompt.text is not None else self._accepted.prompt
             self._accepted = dataclasses.replace(self._accepted, prompt=text, prompt_ids=prompt.ids)
         return self.rest()
@@ -121,14 +120,6 @@ class SettingsReport:
             return None
         self._is_reported = self._accepted is not None
         return self._accepted
-
-    @staticmethod
-    async def _asked(ask: AskPrompt, wait: Wait) -> RenderedPrompt:
-        """Return the prompt, or an empty prompt if the request fails: the answer is complete without the prompt."""
-        try:
-            return await wait.within(_PATIENCE, ask())
-        except (*FAULTS, Stopped, ParagoneError):
-            return RenderedPrompt()
 
 
 _TAG = re.compile("|".join(re.escape(tag) for tags in THINKING_TAGS for tag in tags))

@@ -42,11 +42,6 @@ class Endpoint:
         """The base URL of the server's paths outside of OpenAI's protocol."""
         return self.url.removesuffix("/v1")
 
-    @property
-    def has_key(self) -> bool:
-        """Whether requests contain credentials."""
-        return "authorization" in self.headers
-
     def quote(self, text: str) -> str:
         """Return a server's text for use in a message, with the secrets of this endpoint removed."""
         for value in (*self.headers.values(), *self.secrets):

@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeAlias, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from paragone import (
     Caution,
@@ -85,8 +85,6 @@ UNLOAD_PATIENCE = 12.0
 _POLL_S = 0.1
 """Seconds between two requests for the loaded models: servers do not announce that they have unloaded a model."""
 
-_Key: TypeAlias = tuple[asyncio.AbstractEventLoop, str, str]
-
 
 @dataclass(eq=False)
 class _Use:
@@ -101,7 +99,8 @@ class _Use:
         return not self.holds
 
 
-_uses: dict[_Key, _Use] = {}
+_uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
+"""The uses of models, by event loop, URL of the server and model."""
 
 
 class Hold:
@@ -229,29 +228,27 @@ class RemoteEngine(OpenEngine, Generic[S]):
         self._model = model.model
         self._identity = model.identity
         self._hold = model.hold
-        self._alarm = self._new_alarm()
+        self._renew_alarm()
         self._wait: Wait | None = None
 
     @abstractmethod
     def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
         """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
+    @abstractmethod
     def _with_seed(self, sampling: S, drawn_seed: int | None) -> S:
         """Return the sampling options of a run, with a seed if the server would otherwise draw a seed without reporting it.
 
         `drawn_seed` is the seed to add; with None, a seed is drawn.
         """
-        del drawn_seed
-        return sampling
 
     @abstractmethod
     def _settings(self, request: RunRequest, sampling: S) -> RunSettings:
         """Return the settings of an accepted run, as far as known without another request."""
 
+    @abstractmethod
     def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
         """Return a function that requests the rendered prompt; None if the server renders no prompts on request."""
-        del request, sampling
-        return None
 
     async def _count(self, request: RunRequest, sampling: S) -> int | None:
         """Return the number of tokens of a prompt; None if the server does not count tokens on request.
@@ -305,8 +302,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         self._require_open()
         has_images = any(message.images for message in request.messages)
         if has_images and self.loaded.vision is None:
-            where = self._endpoint.origin
-            sentence = f"The server at {where} does not report whether {self.loaded.name} sees images."
+            sentence = f"The server at {self._endpoint.origin} does not report whether {self.loaded.name} sees images."
             yield Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
@@ -377,7 +373,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
         if changed is not None:
-            self._alarm = self._new_alarm()  # the counts of another tokenizer are not comparable
+            self._renew_alarm()  # the counts of another tokenizer are not comparable
             return [changed]
         self._alarm.context = await self._try(self._context())
         messages = request.messages
@@ -398,8 +394,8 @@ class RemoteEngine(OpenEngine, Generic[S]):
             return await self._wait.within(_CHECK_PATIENCE, request)
         return None
 
-    def _new_alarm(self) -> TruncationAlarm:
-        return TruncationAlarm(f"The server at {self._endpoint.origin}", context=self.loaded.context)
+    def _renew_alarm(self) -> None:
+        self._alarm = TruncationAlarm(f"The server at {self._endpoint.origin}", context=self.loaded.context)
 
     def _require_open(self) -> None:
         """Raise EngineError if the engine is closed."""

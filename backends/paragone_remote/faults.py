@@ -120,7 +120,12 @@ def explain(
         case ReplyTimeout():
             return Fault(_slow(error, endpoint, begun))
         case ReportedFailure() if begun and _OVERFLOW.search(str(error)):
-            return Fault(_full(endpoint))
+            sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
+            hint = (
+                f"{_PARTIAL_KEPT} Simultaneous answers may share the server's context: send one prompt after the other, or "
+                "give the server a longer context."
+            )
+            return Fault(EngineError(sentence, hint=hint))
         case ReportedFailure() if _OVERFLOW.search(str(error)):
             return Fault(_overflow(endpoint.quote_error(str(error)), endpoint, context))
         case ReportedFailure():
@@ -157,8 +162,15 @@ def explain(
             sentence = f"{_at(endpoint)} sent a reply that is not HTTP."
             hint = "Check the port of the server, and whether the url must begin with https://."
             return Fault(EngineError(sentence, hint=_PARTIAL_KEPT if begun else hint))
+        case _ if begun:
+            sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
+            return Fault(EngineError(sentence, hint=_PARTIAL_KEPT))
         case _:
-            return _explain_broken(endpoint, begun)
+            # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
+            unknown = endpoint.tls is not None and endpoint.options.client_cert is None
+            hint = "The server may require a client certificate: set client_cert." if unknown else ""
+            sentence = f"{_at(endpoint)} closed the connection before it answered."
+            return Fault(EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)
 
 
 _HUNG_UP = re.compile(r"disconnected|closed connection")
@@ -189,9 +201,14 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
     words = endpoint.quote_error(error_text(error.body))
     reason = f": {sentence_of(words)}" if words else "."
     if status < 400:
-        return Fault(_redirect(error, endpoint))
+        try:
+            target = without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
+        except InputError:
+            target = "another address"
+        sentence = f"{at} redirects to {target} ({status}). Nothing was sent there."
+        return Fault(InputError(sentence, hint="If you trust that address, use it as the url."))
     if status in (401, 403):
-        if endpoint.has_key:
+        if "authorization" in endpoint.headers:
             sentence = f"{at} refused the key ({status})."
             hint = "Check the key that key_env, key_keyring, key_command or headers names."
         else:
@@ -219,10 +236,11 @@ def _explain_refusal(error: Refusal, endpoint: Endpoint, model: str, context: in
 
 def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
     wait = error.retry_after
+    pause = 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
     if error.status == 503 and _LOADING.search(reason):
         sentence = f"{_at(endpoint)} is still loading its model (503)."
         hint = "load_timeout sets how long to wait."
-        return Fault(Loading(sentence, hint=hint), pause=_pause(wait))
+        return Fault(Loading(sentence, hint=hint), pause=pause)
     if error.status == 429:
         sentence = f"{_at(endpoint)} accepts no more requests for now (429){reason}"
     elif error.status == 503:
@@ -232,13 +250,7 @@ def _busy(error: Refusal, endpoint: Endpoint, reason: str) -> Fault:
             f"The proxy in front of {endpoint.origin} gets no answer from the server ({error.status}){reason}"
         )
     hint = "Try again in a while." if wait is None else f"The server asks to wait {wait:g} s."
-    pause = _pause(wait)
     return Fault(EngineError(sentence, hint=hint), pause=pause if pause <= _LONGEST_PAUSE else None)
-
-
-def _pause(wait: float | None) -> float:
-    """Return the seconds to wait for a busy server. `wait`: the seconds that the server asks for."""
-    return 1.0 if wait is None else max(wait, _SHORTEST_PAUSE)
 
 
 def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverflow:
@@ -255,26 +267,6 @@ def _overflow(words: str, endpoint: Endpoint, known: int | None) -> ContextOverf
         sentence = f"The prompt does not fit in the context at {endpoint.origin}: {sentence_of(words)}"
     hint = "Start a new conversation, or give the model a longer context."
     return ContextOverflow(sentence, hint=hint, tokens=tokens, context=context)
-
-
-def _full(endpoint: Endpoint) -> ParagoneError:
-    sentence = f"{_at(endpoint)} ran out of context in the middle of the answer."
-    hint = (
-        f"{_PARTIAL_KEPT} Simultaneous answers may share the server's context: send one prompt after the other, or give "
-        "the server a longer context."
-    )
-    return EngineError(sentence, hint=hint)
-
-
-def _redirect(error: Refusal, endpoint: Endpoint) -> ParagoneError:
-    try:
-        target = without_keys(endpoint.quote(check_url(error.headers.get("location", ""))[0]))
-    except InputError:
-        target = "another address"
-    return InputError(
-        f"{_at(endpoint)} redirects to {target} ({error.status}). Nothing was sent there.",
-        hint="If you trust that address, use it as the url.",
-    )
 
 
 def _slow(error: ReplyTimeout, endpoint: Endpoint, begun: bool) -> ParagoneError:
@@ -317,7 +309,12 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
                 hint = "If you trust the certificate, set ca_file to a file with it or with its authority."
                 return Fault(EngineError(sentence, hint=hint))
             case ssl.SSLError():
-                return Fault(_no_tls(cause, endpoint))
+                if cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+                    sentence = f"{_at(endpoint)} does not speak TLS."
+                    return Fault(EngineError(sentence, hint="Write the url with http://."))
+                reason = (cause.reason or "no agreement").replace("_", " ").lower()
+                sentence = f"{_at(endpoint)} and this program failed to agree on TLS: {reason}."
+                return Fault(EngineError(sentence))
             case ConnectionRefusedError():
                 sentence = f"Nothing answers at {endpoint.origin}: the connection was refused."
                 return Fault(
@@ -326,24 +323,6 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint) -> Fault:
                 )
     reason = sentence_of(str(error)) if str(error) else "no connection."
     return Fault(EngineError(f"{endpoint.origin} cannot be reached: {reason}"), pause=_SHORTEST_PAUSE)
-
-
-def _no_tls(error: ssl.SSLError, endpoint: Endpoint) -> ParagoneError:
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        return EngineError(f"{_at(endpoint)} does not speak TLS.", hint="Write the url with http://.")
-    reason = (error.reason or "no agreement").replace("_", " ").lower()
-    return EngineError(f"{_at(endpoint)} and this program failed to agree on TLS: {reason}.")
-
-
-def _explain_broken(endpoint: Endpoint, begun: bool) -> Fault:
-    if begun:
-        sentence = f"{_at(endpoint)} closed the connection in the middle of the answer."
-        return Fault(EngineError(sentence, hint=_PARTIAL_KEPT))
-    # in TLS 1.3 the server checks the client's certificate after the client has finished the handshake
-    unknown = endpoint.tls is not None and endpoint.options.client_cert is None
-    hint = "The server may require a client certificate: set client_cert." if unknown else ""
-    sentence = f"{_at(endpoint)} closed the connection before it answered."
-    return Fault(EngineError(sentence, hint=hint), pause=_SHORTEST_PAUSE)
 
 
 T = TypeVar("T")

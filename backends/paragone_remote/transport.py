@@ -33,18 +33,14 @@ class Wait:
     """The waits of one run. Ending a wait cancels the awaited task, which closes its request."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self.stopped = False
         self._present: asyncio.Timeout | None = None
-
-    @property
-    def stopped(self) -> bool:
-        return self._asked
 
     def stop(self) -> None:
         """End the current wait and all later waits."""
-        if self._asked:
+        if self.stopped:
             return  # the current wait is already ending
-        self._asked = True
+        self.stopped = True
         if self._present is not None:
             self._present.reschedule(asyncio.get_running_loop().time())
 
@@ -52,10 +48,10 @@ class Wait:
         """Return the result of `awaitable`. Raises ReplyTimeout after `seconds`, Stopped after `stop`."""
         try:
             # The block is entered even after `stop`, so that the awaitable is cancelled.
-            async with asyncio.timeout(0 if self._asked else seconds) as self._present:
+            async with asyncio.timeout(0 if self.stopped else seconds) as self._present:
                 return await awaitable
         except TimeoutError:
-            if self._asked:
+            if self.stopped:
                 raise Stopped from None
             if self._present is not None and self._present.expired() and seconds is not None:
                 raise ReplyTimeout(seconds) from None
@@ -150,17 +146,21 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
             raise InvalidReply("a request to another host")
         response = await self._send(request)
         try:
-            await self._check(response)
+            if response.status_code >= 300:
+                raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
+            if response.headers.get("content-type", "").lower().startswith("text/html"):
+                raise InvalidReply("a web page (HTML)")
+            if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
+                raise InvalidReply("compressed data that was not requested")
         except BaseException:
             await response.aclose()
             raise
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         limited = httpx.Response(
             response.status_code,
             headers=response.headers,
-            stream=_Limited(stream, media_type),
+            stream=_Limited(response.stream, media_type),
             extensions=response.extensions,
         )
         # Ollama's and OpenAI's protocols use UTF-8. A byte order mark would corrupt the first line.
@@ -192,14 +192,6 @@ class _EndpointTransport(httpx.AsyncBaseTransport):
             except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
                 if not reused:
                     raise
-
-    async def _check(self, response: httpx.Response) -> None:
-        if response.status_code >= 300:
-            raise Refusal(response.status_code, await _beginning(response), headers=response.headers)
-        if response.headers.get("content-type", "").lower().startswith("text/html"):
-            raise InvalidReply("a web page (HTML)")
-        if response.headers.get("content-encoding", "").lower() not in ("", "identity"):
-            raise InvalidReply("compressed data that was not requested")
 
 
 def _host_of(url: httpx.URL) -> tuple[str, bytes, int | None]:
@@ -259,8 +251,7 @@ def _proxy(endpoint: Endpoint) -> httpx.URL | None:
     """Return the proxy of the environment variables for this endpoint, if the options request one."""
     if not endpoint.options.use_proxy:
         return None
-    named = proxy_for(endpoint.origin)
-    if named is None:
+    if (named := proxy_for(endpoint.origin)) is None:
         return None
     try:
         url = httpx.URL(named)

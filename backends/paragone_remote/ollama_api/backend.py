@@ -54,7 +54,7 @@ class OllamaBackend(EndpointBackend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         await import_http_library()
-        from paragone_remote.ollama_api.opening import open_model
+        from paragone_remote.ollama_api.engine import open_model
 
         return await open_model(request, on_progress)
 

@@ -68,11 +68,6 @@ def trained_context(details: JsonObject) -> int | None:
     return count_at(details, "model_info", f"{architecture(details)}.context_length") or None
 
 
-def parameters(details: JsonObject) -> int | None:
-    """Return the number of the model's weights."""
-    return count_at(details, "model_info", "general.parameter_count") or None
-
-
 def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
     """Return one entry with the digest of the loaded model's list of layers, by which the server identifies the model.
 
@@ -94,20 +89,15 @@ class OllamaClient:
         self.http = http
         self.endpoint = http.endpoint
 
-    async def chat_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
-        async with contextlib.aclosing(self._parts("/api/chat", body)) as parts:
+    async def answer_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+        """Yield the parts of a streamed answer to a chat, or to a plain text `prompt`, in the form of a chat's parts."""
+        is_raw = "prompt" in body
+        async with contextlib.aclosing(self.parts("/api/generate" if is_raw else "/api/chat", body)) as parts:
             async for piece in parts:
-                if not isinstance(piece.get("message"), dict):
+                message = {"content": piece.get("response")} if is_raw else piece.get("message")
+                if not isinstance(message, dict) or (is_raw and not isinstance(message["content"], str)):
                     raise InvalidReply(_NOT_OLLAMA)
-                yield piece
-
-    async def raw_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
-        """Yield the parts of a streamed continuation of a plain text, in the form of a chat's parts."""
-        async with contextlib.aclosing(self._parts("/api/generate", body)) as parts:
-            async for piece in parts:
-                if not isinstance(piece.get("response"), str):
-                    raise InvalidReply(_NOT_OLLAMA)
-                yield {**piece, "message": {"content": piece["response"]}}
+                yield {**piece, "message": message}
 
     async def load(self, body: Mapping[str, Json]) -> None:
         """Send a chat request without messages, which loads or unloads the model."""
@@ -134,10 +124,6 @@ class OllamaClient:
         found = object_at(await self._post("/api/chat", body), "_debug_info").get("rendered_template")
         return without_surrogates(found) if isinstance(found, str) else None
 
-    def pull_parts(self, model: str) -> AsyncGenerator[JsonObject, None]:
-        """Yield the progress of a download to the server."""
-        return self._parts("/api/pull", {"model": model})
-
     async def listed(self) -> tuple[JsonObject, ...]:
         return await self._models("/api/tags")
 
@@ -162,7 +148,7 @@ class OllamaClient:
     async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
         return read_object((await self.http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
 
-    async def _parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+    async def parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the objects of a streamed reply, one in each line."""
         async with self.http.stream("POST", path, json={**body, "stream": True}) as reply:
             line: list[str] = []
@@ -338,7 +324,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
     begun = False
     async with (
         EndpointClient(endpoint) as http,
-        contextlib.aclosing(OllamaClient(http).pull_parts(model)) as parts,
+        contextlib.aclosing(OllamaClient(http).parts("/api/pull", {"model": model})) as parts,
     ):
         while True:
             try:

@@ -1,9 +1,12 @@
-"""An open model on an Ollama server."""
+"""A model on an Ollama server: chats (https://docs.ollama.com/api/chat), loading and unloading."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
+import difflib
+import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -13,34 +16,178 @@ from paragone import (
     EmbedRequest,
     EngineError,
     Event,
+    Finish,
+    FinishReason,
+    InputError,
     Json,
+    LoadedModel,
+    LoadProgress,
+    OnProgress,
+    OpenEngine,
+    OpenRequest,
+    ParagoneError,
     RunRequest,
     RunSettings,
+    Timings,
+    Token,
     TokenizedText,
     TokenizeRequest,
+    Usage,
 )
-from paragone.json_values import JsonObject, count_at, duration_at
+from paragone.json_values import (
+    JsonObject,
+    count_at,
+    duration_at,
+    list_at,
+    object_at,
+    objects_at,
+    read_schema,
+    text_at,
+    texts_at,
+)
+from paragone.options import build, describe
 from paragone.shared_options import draw_seed
+from paragone.texts import size_text
 from paragone_remote.answers import (
     MAY_NOT_CONTINUE,
     AskPrompt,
     RenderedPrompt,
     continues_answer,
     refuse_unfinished_thinking,
+    scored_tokens,
     set_options,
+    tokens_of,
+    unfinished_text,
 )
-from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
-from paragone_remote.ollama_api.chats import (
-    NANO,
-    leaves_open,
-    make_body,
-    raw_body,
-    raw_prompt,
-    read_finish,
-    read_tokens,
+from paragone_remote.endpoint import Endpoint, make_endpoint
+from paragone_remote.engine import Hold, Identity, ModelLoader, RemoteEngine, RemoteModel
+from paragone_remote.faults import await_reply
+from paragone_remote.ollama_api.client import (
+    RENDERS,
+    SUPPORTS_TRUNCATE,
+    OllamaClient,
+    architecture,
+    capabilities_of,
+    find_model,
+    full_name,
+    identity_of,
+    pull_command,
+    read_version,
+    trained_context,
+    weights_of,
 )
-from paragone_remote.ollama_api.client import OllamaClient, find_model, identity_of
-from paragone_remote.options import OllamaSampling
+from paragone_remote.options import DEFAULT_CONTEXT, OllamaLoadOptions, OllamaSampling, lines, plain
+from paragone_remote.transport import connected
+
+NANO = 1e-9
+"""The unit of Ollama's durations, in seconds."""
+
+
+def read_tokens(chunk: JsonObject, logprobs: int | None, now: float) -> Iterator[Token]:
+    message = object_at(chunk, "message")
+    return tokens_of(
+        text_at(message, "content"),
+        [] if logprobs is None else [*scored_tokens(objects_at(chunk, "logprobs"))],
+        thinking=text_at(message, "thinking"),
+        top=logprobs or 0,
+        time=now,
+    )
+
+
+def read_finish(chunk: JsonObject, now: float) -> Finish:
+    reason: FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
+    return Finish(
+        reason=reason,
+        usage=Usage(
+            prompt_tokens=count_at(chunk, "prompt_eval_count"),
+            completion_tokens=count_at(chunk, "eval_count"),
+        ),
+        timings=Timings(
+            prefill_s=duration_at(chunk, "prompt_eval_duration", unit=NANO),
+            decode_s=duration_at(chunk, "eval_duration", unit=NANO),
+        ),
+        time=now,
+    )
+
+
+def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
+    """Return the body of a chat request. `base` has the fields that all requests of an engine share. Raises InputError."""
+    messages: list[Json] = []
+    for message in request.messages:
+        turn: dict[str, Json] = {"role": message.role, "content": message.text}
+        if message.thinking:
+            turn["thinking"] = message.thinking
+        if message.images:
+            turn["images"] = [image.data for image in message.images]
+        messages.append(turn)
+    body: dict[str, Json] = {**base, "messages": messages}
+    sent = {_NAMES.get(name, name): value for name, value in set_options(sampling).items()}
+    body["options"] = {
+        **object_at(base, "options"),
+        **{name: value for name, value in sent.items() if name not in ("thinking", "json_schema")},
+    }
+    if sampling.thinking is not None:
+        body["think"] = sampling.thinking
+    if sampling.json_schema is not None:
+        body["format"] = read_schema(sampling.json_schema)
+    if request.logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = min(request.logprobs, 20)
+    return body
+
+
+_NAMES = {"max_tokens": "num_predict"}
+"""Ollama's names of the options that have another name in paragone."""
+
+_NUMBERS = {
+    _NAMES.get(info.name, info.name): info
+    for info in describe(OllamaSampling)
+    if info.kind in ("number", "whole number")
+}
+"""The sampling options that are numbers, by Ollama's names."""
+
+_LONGEST = 32
+"""Largest number of characters of a plausible number."""
+
+
+def modelfile_parameters(text: str) -> dict[str, Json]:
+    """Return the values of sampling options that a Modelfile sets, by paragone's option names.
+
+    Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
+    """
+    stops: list[Json] = []
+    found: dict[str, Json] = {"stop": stops}
+    for name, value in _lines(text):
+        if name == "stop":
+            stops.append(value)
+        elif name in _NUMBERS and isinstance(value, int | float):
+            option = _NUMBERS[name]
+            found[option.name] = int(value) if option.kind == "whole number" else float(value)
+    if isinstance(limit := found.get("max_tokens"), int) and limit < 1:
+        found["max_tokens"] = None  # -1 means no limit, -2 means to the end of the context
+    if isinstance(seed := found.get("seed"), int) and seed < 0:
+        del found["seed"]  # Ollama draws a new seed for each run
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[str, str | float]]:
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        value = value.strip()
+        if value.startswith('"'):
+            try:
+                found: object = ast.literal_eval(value)  # Python literals have the escapes of Go's strings
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                found = value
+            yield name, found if isinstance(found, str) else value
+        elif len(value) <= _LONGEST:
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            if abs(number) < 2**53:  # excludes infinity and NaN
+                yield name, number
+
 
 _SLOW_LOAD_S = 1.0
 """Seconds of loading within a run that cause a caution. The check of a loaded model takes 0.02 seconds."""
@@ -76,18 +223,18 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         self._raw_prompt = None if request.messages else request.text
         if continues_answer(request):
             answer = request.messages[-1]
-            is_open = self._renders and await leaves_open(self._client, body, answer)
+            whole = await self._client.rendered(body) if self._renders else None
+            is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self._renders and not any(message.images for message in request.messages):
-                self._raw_prompt = await raw_prompt(self._client, body, answer)
+                before = await self._client.rendered({**body, "messages": list_at(body, "messages")[:-1]})
+                self._raw_prompt = None if before is None else before + unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
                 yield MAY_NOT_CONTINUE
-        parts = (
-            self._client.chat_parts(body)
-            if self._raw_prompt is None
-            else self._client.raw_parts(raw_body(body, self._raw_prompt))
-        )
+        if self._raw_prompt is not None:
+            shared = {name: value for name, value in body.items() if name not in ("messages", "think")}
+            body = {**shared, "prompt": self._raw_prompt, "raw": True}
         scored = False
-        async with contextlib.aclosing(parts) as chunks:
+        async with contextlib.aclosing(self._client.answer_parts(body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
                 for token in read_tokens(chunk, request.logprobs, now):
@@ -98,8 +245,10 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                 if request.logprobs is not None and count_at(chunk, "eval_count") and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
                     yield Caution(code="no-logprobs", sentence=sentence)
-                for caution in self._cautions(chunk):
-                    yield caution
+                load = duration_at(chunk, "load_duration", unit=NANO)
+                if load is not None and load > _SLOW_LOAD_S:
+                    sentence = f"The server loaded the model first, which took {load:.1f} s of the time to the first token."
+                    yield Caution(code="reloaded", sentence=sentence)
                 yield read_finish(chunk, now)
                 return
 
@@ -138,10 +287,196 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         running = find_model(await self._client.running(), self._model)
         return identity_of(await self._client.version(), running)
 
-    def _cautions(self, chunk: JsonObject) -> Iterator[Caution]:
-        load = duration_at(chunk, "load_duration", unit=NANO)
-        if load is not None and load > _SLOW_LOAD_S:
-            sentence = (
-                f"The server loaded the model first, which took {load:.1f} s of the time to the first token."
+
+class OllamaLoader(ModelLoader):
+    """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
+
+    def __init__(self, client: OllamaClient, base: Mapping[str, Json]) -> None:
+        """Create a loader. `base` has the model and its load options."""
+        super().__init__(client.http)
+        self._client = client
+        self._base = base
+
+    async def loaded(self) -> frozenset[str]:
+        running = await await_reply(self.endpoint, self._client.running())
+        return frozenset(full_name(text_at(entry, "model")) for entry in running)
+
+    async def load(self, model: str, on_progress: OnProgress) -> None:
+        """Load the model with its options. Ollama reloads a model that is loaded with other options."""
+        del on_progress
+        seconds = self.endpoint.options.load_timeout
+        await await_reply(self.endpoint, self._client.load(self._base), model=model, seconds=seconds)
+
+    async def unload(self, model: str) -> None:
+        await await_reply(self.endpoint, self._client.load({"model": model, "keep_alive": 0}), model=model)
+
+
+_BARE_TEMPLATE = "{{ .Prompt }}"
+"""Ollama's template for a model without a chat template."""
+
+
+async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    """Load a model on a server. Cancelling closes the request, so that the server cancels the load too."""
+    options = build(OllamaLoadOptions, request.options, owner="Ollama")
+    endpoint = await make_endpoint(options)
+    async with connected(endpoint) as http:
+        client = OllamaClient(http)
+        version = await await_reply(endpoint, client.version())
+        details = await _details(client, request.model)
+        size = await _size(client, request.model)
+        context = options.num_ctx or _usual_context(details)
+        base = _base(request.model, options, context)
+        hold = Hold(
+            OllamaLoader(client, base), full_name(request.model), keeps_loaded=options.keep_alive is not None
+        )
+        async with hold.taken(on_progress) as cautions:
+            on_progress(LoadProgress(fraction=1.0))
+            running = find_model(await await_reply(endpoint, client.running()), request.model)
+            loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
+            model = RemoteModel(
+                http=http,
+                model=request.model,
+                loaded=dataclasses.replace(loaded, cautions=(*loaded.cautions, *cautions)),
+                identity=identity_of(version, running),
+                hold=hold,
             )
-            yield Caution(code="reloaded", sentence=sentence)
+            return OllamaEngine(
+                model,
+                base=base,
+                parameters=modelfile_parameters(text_at(details, "parameters")),
+                renders=read_version(version) >= RENDERS,
+            )
+
+
+async def _size(client: OllamaClient, model: str) -> int | None:
+    """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
+    try:
+        entry = find_model(await await_reply(client.endpoint, client.listed()), model)
+    except ParagoneError:  # some proxies pass on chats only
+        return None
+    return count_at(entry, "size") or None
+
+
+async def _details(client: OllamaClient, model: str) -> JsonObject:
+    try:
+        details = await await_reply(client.endpoint, client.details(model), model=model)
+    except InputError as error:
+        if "no model" not in error.sentence:
+            raise
+        names = [
+            plain(text_at(entry, "model")) for entry in await await_reply(client.endpoint, client.listed())
+        ]
+        near = difflib.get_close_matches(model, names, n=1)
+        if near:
+            hint = f"Did you mean {near[0]!r}?"
+        else:
+            hint = f"The server has: {', '.join(names[:20])}." if names else "The server has no models yet."
+        pull = pull_command(client.endpoint, model)
+        raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
+    able = texts_at(details, "capabilities")
+    if able and "completion" not in able:
+        raise InputError(
+            f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(able))}."
+        )
+    return details
+
+
+def _usual_context(details: JsonObject) -> int:
+    """Return the context size that the Modelfile sets, or else the model's own size up to a limit."""
+    for line in text_at(details, "parameters").splitlines():
+        name, _, value = line.strip().partition(" ")
+        if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
+            return int(wanted[1])
+    return min(trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, Json]:
+    load = {
+        "num_ctx": context,
+        "num_gpu": options.num_gpu,
+        "num_thread": options.num_thread,
+        "num_batch": options.num_batch,
+    }
+    base: dict[str, Json] = {
+        "model": model,
+        "options": {name: value for name, value in load.items() if value is not None},
+        # A prompt that does not fit is an error, and an answer ends at the end of the context.
+        # Servers that do not support these fields ignore them.
+        "truncate": False,
+        "shift": False,
+    }
+    if options.keep_alive is not None:
+        # the server reads a number as seconds, -1 as unlimited, and a string as a duration with a unit
+        number = options.keep_alive.lstrip("-").isdecimal()
+        base["keep_alive"] = int(options.keep_alive) if number else options.keep_alive
+    return base
+
+
+def _loaded(
+    model: str,
+    endpoint: Endpoint,
+    version: str,
+    details: JsonObject,
+    running: JsonObject | None,
+    size: int | None,
+    context: int,
+    options: OllamaLoadOptions,
+) -> LoadedModel:
+    facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
+    if able := texts_at(details, "capabilities"):
+        facts["capabilities"] = endpoint.quote(", ".join(able))
+    if template := text_at(details, "template"):
+        facts["chat template"] = lines(template)
+    if weights := count_at(details, "model_info", "general.parameter_count"):
+        facts["parameters"] = str(weights)
+    if options.num_thread is not None:
+        facts["threads"] = str(options.num_thread)
+    if options.num_batch is not None:
+        facts["batch size"] = str(options.num_batch)
+    in_memory, in_vram = count_at(running, "size"), count_at(running, "size_vram")
+    if in_memory and in_vram is not None:
+        facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
+    in_force = count_at(running, "context_length")
+    return LoadedModel(
+        name=plain(model),
+        context=in_force or context,
+        size=size,
+        quantization=plain(text_at(details, "details", "quantization_level")) or None,
+        architecture=architecture(details),
+        vision="vision" in able if able else None,
+        capabilities=capabilities_of(version),
+        cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
+        facts=facts,
+        weights=weights_of(running),
+    )
+
+
+def _cautions(
+    name: str,
+    version: str,
+    details: JsonObject,
+    in_force: int | None,
+    context: int,
+    options: OllamaLoadOptions,
+) -> Iterator[Caution]:
+    if text_at(details, "template").strip() == _BARE_TEMPLATE:
+        sentence = f"{name} has no chat template: the model continues the plain text of the messages."
+        yield Caution(code="no-chat-template", sentence=sentence)
+    trained = trained_context(details)
+    if in_force and in_force < context:
+        sentence = (
+            f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
+        )
+        yield Caution(code="context-reduced", sentence=sentence)
+    elif trained and context < trained and options.num_ctx is None:
+        sentence = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
+        yield Caution(code="context-reduced", sentence=sentence)
+    elif trained and context > trained:
+        sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
+        yield Caution(code="beyond-trained-context", sentence=sentence)
+    if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
+        sentence = (
+            f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
+            "paragone can infer this from the token count only."
+        )
+        yield Caution(code="may-truncate", sentence=sentence)

@@ -1,4 +1,4 @@
-"""Embeddings from OpenAI-compatible servers: https://platform.openai.com/docs/api-reference/embeddings."""
+"""An open model at an OpenAI-compatible server. Embeddings: https://platform.openai.com/docs/api-reference/embeddings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from paragone import (
     TopTokensRequest,
     Vocabulary,
 )
-from paragone.json_values import JsonObject, count_at, objects_at
+from paragone.json_values import count_at, objects_at
 from paragone.options import build
 from paragone_remote.answers import (
     MAY_NOT_CONTINUE,
@@ -60,7 +60,7 @@ from paragone_remote.openai_api.servers import (
     with_queue,
 )
 from paragone_remote.openai_api.streams import StreamedAnswer, progress_in, repeat_for_error, streamed
-from paragone_remote.openai_api.tokenization import Prompts, has_images, reports_top_tokens, top_tokens_after
+from paragone_remote.openai_api.tokenization import Prompts, has_images, tokenizes, top_tokens_after
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
@@ -93,22 +93,6 @@ async def computes_embeddings(http: httpx.AsyncClient, server: ServerProperties,
     return False
 
 
-async def embeddings_from(http: httpx.AsyncClient, model: str, request: EmbedRequest) -> Embeddings:
-    """Return the embeddings of texts or tokens. Raises the exceptions in `faults.FAULTS`."""
-    inputs: list[Json] = [*request.inputs]
-    body = {"model": model, "input": inputs, "encoding_format": "float"}
-    reply = await http.post(_PATH, json=body)
-    return await asyncio.to_thread(lambda: _read(data_of(reply), len(inputs)))
-
-
-def _read(reply: JsonObject, texts: int) -> Embeddings:
-    by_index = {count_at(entry, "index"): entry.get("embedding") for entry in objects_at(reply, "data")}
-    if set(by_index) != set(range(texts)):
-        raise InvalidReply("embeddings of other texts than requested")
-    tokens = count_at(reply, "usage", "prompt_tokens")
-    return embeddings_of((by_index[index] for index in range(texts)), tokens, texts=texts)
-
-
 _INTERRUPTS = (
     "The server cancels an answer when the next request arrives, unless it was started with "
     "--interrupt_requests false; then lanes at this server answer one after the other."
@@ -131,6 +115,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
+        self._tokenizes = tokenizes(server, raw=raw)
+        self._renders = not raw and server.kind == "llama-server"
         self._prompts = Prompts(http=self._http, model=self._model, server=server, raw=raw)
         self._slots = SlotsQuery(self._http, f"{self._endpoint.root}/slots", offered=server.has_slots)
         self._answered_as = ""
@@ -140,8 +126,13 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
         if self._server.kind != "llama-server":
             refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
-        for caution in self._cautions_before(request):
-            yield caution
+            if request.cold:
+                sentence = (
+                    "This server may reuse its KV cache: the prompt may not have been processed completely."
+                )
+                yield Caution(code="not-cold", sentence=sentence)
+        if continues_answer(request) and not continues(self._server.kind, raw=self._raw):
+            yield MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
         while True:
             body = self._refused_fields.without_refused(wanted)
@@ -182,8 +173,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return dataclasses.replace(settings, prompt=raw_prompt(request) or None) if raw else settings
 
     def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
-        ids = request.prompt_ids and self._prompts.tokenizes
-        if request.ids or not (self._prompts.renders or ids) or has_images(request.messages):
+        ids = request.prompt_ids and self._tokenizes
+        if request.ids or not (self._renders or ids) or has_images(request.messages):
             return None
 
         async def ask() -> RenderedPrompt:
@@ -192,7 +183,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return ask
 
     async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
-        if not self._prompts.tokenizes or has_images(request.messages):
+        if not self._tokenizes or has_images(request.messages):
             return None
         prompt = await self._prompts.of_request(self._accepted_body(request, sampling), ids=True)
         return len(prompt.ids or ()) or None
@@ -203,7 +194,21 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await super()._context()
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
-        return await embeddings_from(self._http, self._model, request)
+        count = len(request.inputs)
+        body = {"model": self._model, "input": [*request.inputs], "encoding_format": "float"}
+        reply = await self._http.post(_PATH, json=body)
+
+        def read() -> Embeddings:
+            data = data_of(reply)
+            by_index = {
+                count_at(entry, "index"): entry.get("embedding") for entry in objects_at(data, "data")
+            }
+            if set(by_index) != set(range(count)):
+                raise InvalidReply("embeddings of other texts than requested")
+            tokens = count_at(data, "usage", "prompt_tokens")
+            return embeddings_of((by_index[index] for index in range(count)), tokens, texts=count)
+
+        return await asyncio.to_thread(read)
 
     async def _identify(self) -> Identity:
         listed = await find_models(self._http)
@@ -220,10 +225,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
-        where = self._endpoint.origin
-        if not reports_top_tokens(self._server):
+        if self._server.kind != "llama-server":
             raise EngineError(
-                f"The server at {where} does not report the likeliest tokens after given tokens."
+                f"The server at {self._endpoint.origin} does not report the likeliest tokens after given tokens."
             )
         wait = self._wait = Wait()
         try:
@@ -273,21 +277,15 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             await repeat_for_error(self._http, path, body)
         if not state.reason:
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
-        for caution in self._cautions_after(request, state):
-            yield caution
+        scores_missing = request.logprobs is not None and state.began and not state.scored
+        if scores_missing and "logprobs" not in self._refused_fields:
+            sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
+            yield Caution(code="no-logprobs", sentence=sentence)
+        if state.reason == "content_filter":
+            yield Caution(code="filtered", sentence="The server's filter ended the answer.")
         self._answered_as, self._is_ollama = state.model, state.fingerprint == FINGERPRINT
         reason: FinishReason = "length" if state.reason == "length" else "stop"
         yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
-
-    def _cautions_before(self, request: RunRequest) -> Iterator[Caution]:
-        kind = self._server.kind
-        if request.cold and kind != "llama-server":
-            sentence = (
-                "This server may reuse its KV cache: the prompt may not have been processed completely."
-            )
-            yield Caution(code="not-cold", sentence=sentence)
-        if continues_answer(request) and not continues(kind, raw=self._raw):
-            yield MAY_NOT_CONTINUE
 
     def _cautions_of_refused(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
         for name in self._refused_fields.left_out(wanted):
@@ -301,15 +299,3 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                     f"The server at {self._endpoint.origin} does not support {name}, so it was left out."
                 )
                 yield Caution(code="option-refused", sentence=sentence)
-
-    def _cautions_after(self, request: RunRequest, state: StreamedAnswer) -> Iterator[Caution]:
-        if (
-            request.logprobs is not None
-            and state.began
-            and not state.scored
-            and "logprobs" not in self._refused_fields
-        ):
-            sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
-            yield Caution(code="no-logprobs", sentence=sentence)
-        if state.reason == "content_filter":
-            yield Caution(code="filtered", sentence="The server's filter ended the answer.")

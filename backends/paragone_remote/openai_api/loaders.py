@@ -1,4 +1,4 @@
-"""llama-swap, which starts a model's server at the first request for the model. Source: internal/server/api.go of llama-swap."""
+"""Servers that load models on demand: llama-swap (see its internal/server/api.go), LM Studio, and llama-server's router."""
 
 from __future__ import annotations
 
@@ -152,7 +152,10 @@ class RouterLoader(ModelLoader):
                     case "loaded" | "sleeping":
                         return
                     case "unloaded" if asked:
-                        raise self._failure(model, entry)
+                        code = count_at(entry, "status", "exit_code")
+                        why = f": its process ended with exit code {code}." if code else "."
+                        sentence = f"The server at {self.endpoint.origin} could not load {plain(model)}{why}"
+                        raise EngineError(sentence, hint="The server's log says why.")
                     case "unloaded":
                         asked = await self._ask(model, is_last=time.monotonic() >= until)
                     case _ if time.monotonic() >= until:
@@ -182,14 +185,6 @@ class RouterLoader(ModelLoader):
     async def _models(self) -> list[JsonObject]:
         found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/models"))
         return objects_at(found, "data")
-
-    def _failure(self, model: str, entry: JsonObject) -> EngineError:
-        code = count_at(entry, "status", "exit_code")
-        why = f": its process ended with exit code {code}." if code else "."
-        return EngineError(
-            f"The server at {self.endpoint.origin} could not load {plain(model)}{why}",
-            hint="The server's log says why.",
-        )
 
     @contextlib.asynccontextmanager
     async def _reported(self, model: str, on_progress: OnProgress) -> AsyncIterator[None]:

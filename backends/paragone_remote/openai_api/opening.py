@@ -1,4 +1,4 @@
-"""Choose the loader for the models of a server."""
+"""Open a model at an OpenAI-compatible server, and have LM Studio download one."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.openai_api.requests import HONOUR_SEEDS, TAKE_IDS, RefusedFields, continues
 from paragone_remote.openai_api.servers import (
+    CHATML,
     Launch,
     ServerProperties,
     find_launch,
@@ -40,7 +41,7 @@ from paragone_remote.openai_api.servers import (
     identity_of,
     of_model,
 )
-from paragone_remote.openai_api.tokenization import reports_top_tokens, tokenizes
+from paragone_remote.openai_api.tokenization import tokenizes
 from paragone_remote.options import OpenAILoadOptions, lines, plain
 from paragone_remote.transport import EndpointClient, connected
 
@@ -124,7 +125,6 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         launch = await find_launch(http, request.model) if starts_others else Launch()
         raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
-        embeds = await computes_embeddings(http, server, request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
         loaded = LoadedModel(
             name=name,
@@ -134,8 +134,17 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=(*_cautions(name, server, launch, raw=raw), *evictions),
-            capabilities=_capabilities(
-                server, refused_fields, raw=raw, loads=hold is not None, embeds=embeds
+            capabilities=Capabilities(
+                # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
+                logprobs="logprobs" not in refused_fields,
+                plain_text=True,
+                token_ids=server.kind in TAKE_IDS,
+                tokenize=tokenizes(server, raw=raw),
+                top_tokens=server.kind == "llama-server",
+                continues=continues(server.kind, raw=raw) and "continue_final_message" not in refused_fields,
+                seed=server.kind in HONOUR_SEEDS and "seed" not in refused_fields,
+                loads=hold is not None,
+                embeddings=await computes_embeddings(http, server, request.model),
             ),
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
@@ -150,28 +159,11 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 
-def _capabilities(
-    server: ServerProperties, refused_fields: RefusedFields, *, raw: bool, loads: bool, embeds: bool
-) -> Capabilities:
-    return Capabilities(
-        # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
-        logprobs="logprobs" not in refused_fields,
-        plain_text=True,
-        token_ids=server.kind in TAKE_IDS,
-        tokenize=tokenizes(server, raw=raw),
-        top_tokens=reports_top_tokens(server),
-        continues=continues(server.kind, raw=raw) and "continue_final_message" not in refused_fields,
-        seed=server.kind in HONOUR_SEEDS and "seed" not in refused_fields,
-        loads=loads,
-        embeddings=embeds,
-    )
-
-
 def _cautions(name: str, server: ServerProperties, launch: Launch, *, raw: bool) -> Iterator[Caution]:
     if raw:
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
         yield Caution(code="no-chat-template", sentence=sentence)
-    elif server.assumes_template:
+    elif "".join((server.template or "").split()) == CHATML:
         sentence = (
             f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
             "If the model has no chat template, set raw = true to continue the plain text of the messages."

@@ -53,23 +53,6 @@ _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new seed for each request."""
 
 
-def values_in_props(props: JsonObject) -> JsonObject:
-    """Return llama-server's values for options that a request does not set, from `/props`.
-
-    The token limit in `/props` is not the limit that the server's argument `-n` sets.
-    """
-    return object_at(props, "default_generation_settings", "params")
-
-
-def values_in_schema(described: JsonObject) -> JsonObject:
-    """Return llama-cpp-python's values for options that a request does not set, from `/openapi.json`.
-
-    Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
-    """
-    fields = object_at(described, "components", "schemas", "CreateChatCompletionRequest", "properties")
-    return {name: object_at(fields, name).get("default") for name in fields}
-
-
 def sampling_defaults(values: JsonObject) -> dict[str, Json]:
     """Return the sampling options among a server's values, without the token limit."""
     # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
@@ -92,17 +75,6 @@ def sampling_facts(values: JsonObject) -> dict[str, str]:
     return facts
 
 
-def seed_in(values: JsonObject) -> int | None:
-    """Return the seed that llama-server was started with; None if the server draws a seed for each request."""
-    seed = count_at(values, "seed")
-    return None if seed is None or seed >= _RANDOM else seed
-
-
-def build_in_props(props: JsonObject) -> dict[str, str]:
-    build = _BUILD.fullmatch(plain(text_at(props, "build_info")))
-    return {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
-
-
 ServerKind: TypeAlias = Literal[
     "llama-server", "llama-cpp-python", "llama-swap", "vLLM", "SGLang", "TabbyAPI", "LM Studio", "unknown"
 ]
@@ -110,7 +82,7 @@ ServerKind: TypeAlias = Literal[
 _ALONE_S = 1.0
 """Seconds in which a server can tell that it is a llama-server, before it is asked what only other servers tell."""
 
-_CHATML = (
+CHATML = (
     "{%-formessageinmessages-%}{{-'<|im_start|>'+message.role+''+message.content+'<|im_end|>'-}}{%-endfor-%}"
     "{%-ifadd_generation_prompt-%}{{-'<|im_start|>assistant'-}}{%-endif-%}"
 )
@@ -147,11 +119,6 @@ class ServerProperties:
         name = "OpenAI-compatible server" if self.kind == "unknown" else self.kind
         return f"{name} {self.version}".rstrip()
 
-    @property
-    def assumes_template(self) -> bool:
-        """Whether the chat template is the server's default for models without a chat template."""
-        return "".join((self.template or "").split()) == _CHATML
-
 
 async def identify(http: EndpointClient) -> ServerProperties:
     """Identify a server. Never raises: a server that does not respond is unknown."""
@@ -182,7 +149,9 @@ async def identify(http: EndpointClient) -> ServerProperties:
         )
     about = object_at(described, "info")
     if "llama.cpp Python API" in text_at(about, "title"):
-        values = values_in_schema(described)
+        # Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
+        fields = object_at(described, "components", "schemas", "CreateChatCompletionRequest", "properties")
+        values = {name: object_at(fields, name).get("default") for name in fields}
         return ServerProperties(
             kind="llama-cpp-python",
             version=plain(text_at(about, "version")),
@@ -241,15 +210,15 @@ async def of_model(http: EndpointClient, server: ServerProperties, model: str) -
 
 async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
     """List the server's models. Raises ParagoneError."""
-    listed = await await_reply(http.endpoint, _listed(http))
+
+    async def list_them() -> Sequence[Json]:
+        listed = data_or_nothing(await http.get(f"{http.endpoint.url}/models")).get("data")
+        if not isinstance(listed, list):
+            raise InvalidReply("a reply that is not a list of models")
+        return listed
+
+    listed = await await_reply(http.endpoint, list_them())
     return tuple(_info(entry) for item in listed if text_at(entry := object_at(item), "id").strip())
-
-
-async def _listed(http: EndpointClient) -> Sequence[Json]:
-    listed = data_or_nothing(await http.get(f"{http.endpoint.url}/models")).get("data")
-    if not isinstance(listed, list):
-        raise InvalidReply("a reply that is not a list of models")
-    return listed
 
 
 def _info(entry: JsonObject) -> ModelInfo:
@@ -304,19 +273,25 @@ def _is_llama_server(props: JsonObject) -> bool:
 
 def _llama_server(props: JsonObject) -> ServerProperties:
     settings = object_at(props, "default_generation_settings")
-    values = values_in_props(props)
+    values = object_at(
+        settings, "params"
+    )  # the token limit there is not the one that the server's argument -n sets
+    version = plain(text_at(props, "build_info"))
+    build = _BUILD.fullmatch(version)
+    facts = {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
+    seed = count_at(values, "seed")
     return ServerProperties(
         kind="llama-server",
-        version=plain(text_at(props, "build_info")),
+        version=version,
         context=count_at(settings, "n_ctx") or count_at(props, "n_ctx") or None,
         routes=text_at(props, "role") == "router",
         vision=flag_at(props, "modalities", "vision"),
         template=text_at(props, "chat_template") if "chat_template" in props else None,
         model_file=plain(text_at(props, "model_path")),
         has_slots=flag_at(props, "endpoint_slots") is not False,
-        seed=seed_in(values),
+        seed=None if seed is None or seed >= _RANDOM else seed,
         defaults=sampling_defaults(values),
-        facts={**build_in_props(props), **sampling_facts(values)},
+        facts={**facts, **sampling_facts(values)},
     )
 
 
@@ -368,7 +343,12 @@ async def find_launch(http: EndpointClient, model: str) -> Launch:
     if plain(text_at(entry, "owned_by")) == "llama-swap":
         running = await optional_data(http, f"{http.endpoint.root}/running")
         entry = next((item for item in objects_at(running, "running") if item.get("model") == model), {})
-        return Launch(arguments=_shown(_split(text_at(entry, "cmd"))), by_llama_swap=True)
+        command = text_at(entry, "cmd")
+        try:
+            words = shlex.split(command, comments=True)
+        except ValueError:
+            words = command.split()
+        return Launch(arguments=_shown(words), by_llama_swap=True)
     return Launch(arguments=_shown(texts_at(entry, "status", "args")))
 
 
@@ -389,28 +369,17 @@ def _groups(arguments: Sequence[str]) -> Iterator[list[str]]:
         yield group
 
 
-def _split(command: str) -> list[str]:
-    try:
-        return shlex.split(command, comments=True)
-    except ValueError:
-        return command.split()
-
-
 FINGERPRINT = "fp_ollama"
 """The `system_fingerprint` of Ollama's answers (openai/openai.go in its source)."""
 
 
 async def context_in_use(http: EndpointClient, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
-    reply = await http.get(f"{http.endpoint.root}/api/ps")
-    found = data_or_nothing(reply)
-    wanted = {model, f"{model}:latest"}
-    sizes = [
-        count_at(entry, "context_length")
-        for entry in objects_at(found, "models")
-        if text_at(entry, "name") in wanted
-    ]
-    return sizes[0] if sizes else None
+    found = data_or_nothing(await http.get(f"{http.endpoint.root}/api/ps"))
+    for entry in objects_at(found, "models"):
+        if text_at(entry, "name") in (model, f"{model}:latest"):
+            return count_at(entry, "context_length")
+    return None
 
 
 _POLL_S = 1.0

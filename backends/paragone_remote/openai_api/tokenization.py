@@ -47,42 +47,31 @@ class Prompts:
     raw: bool
     """Whether prompts are plain text for `/v1/completions`."""
 
-    @property
-    def tokenizes(self) -> bool:
-        """Whether the server reports the tokens of this engine's prompts."""
-        return tokenizes(self.server, raw=self.raw)
-
-    @property
-    def renders(self) -> bool:
-        """Whether the server reports the text of this engine's prompts."""
-        return not self.raw and self.server.kind == "llama-server"
-
     async def tokenized(self, request: TokenizeRequest, body: Mapping[str, Json]) -> TokenizedText:
-        if not self.tokenizes:
-            raise EngineError(self._unknown())
+        where = f"The server at {self.http.endpoint.origin}"
+        if not tokenizes(self.server, raw=self.raw):
+            if self.server.kind != "llama-cpp-python":
+                raise EngineError(f"{where} does not report the tokens of a prompt.")
+            raise EngineError(
+                f"{where} reports the tokens of a text, but not the text that its chat template renders."
+            )
         if not request.messages:
             return _answer(request, request.text, await self.ids_of_text(request.text))
         if has_images(request.messages):
-            raise EngineError(
-                f"The server at {self.http.endpoint.origin} does not report the tokens of images."
-            )
+            raise EngineError(f"{where} does not report the tokens of images.")
         prompt = await self.of_request(body, ids=True)
         assert prompt.ids is not None
         return _answer(request, prompt.text, prompt.ids)
 
-    def _unknown(self) -> str:
-        if self.server.kind == "llama-cpp-python":
-            return (
-                f"The server at {self.http.endpoint.origin} reports the tokens of a text, "
-                "but not the text that its chat template renders."
-            )
-        return f"The server at {self.http.endpoint.origin} does not report the tokens of a prompt."
-
     async def vocabulary(self) -> Vocabulary:
         if self.server.kind != "llama-server":
             raise EngineError(f"The server at {self.http.endpoint.origin} does not report its vocabulary.")
-        listed = data_of(await self.http.get(f"{self.http.endpoint.root}/v1/models"))
-        size = _size_in_models(listed, self.model, self.http.endpoint.origin)
+        listed = objects_at(data_of(await self.http.get(f"{self.http.endpoint.root}/v1/models")), "data")
+        sizes = (count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self.model)
+        if not (size := next(filter(None, sizes), None)):
+            raise EngineError(
+                f"The server at {self.http.endpoint.origin} does not report the size of its vocabulary."
+            )
         # The path also takes token ids.
         every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}
         reply = await self._post("/tokenize", {"model": self.model, **every})
@@ -152,14 +141,6 @@ def _ids(reply: JsonObject) -> tuple[int, ...]:
     return ids
 
 
-def _size_in_models(listed: JsonObject, model: str, where: str) -> int:
-    """Return the size of a model's vocabulary from `/v1/models`. Raises EngineError if the size is missing."""
-    for entry in objects_at(listed, "data"):
-        if text_at(entry, "id") == model and (size := count_at(entry, "meta", "n_vocab")):
-            return size
-    raise EngineError(f"The server at {where} does not report the size of its vocabulary.")
-
-
 def _vocabulary_of(reply: JsonObject, size: int) -> Vocabulary:
     found = list_at(reply, "tokens")
     if len(found) != size:
@@ -185,10 +166,6 @@ def _bytes(found: Sequence[Json]) -> bytes:
     if len(numbers) != len(found):
         raise InvalidReply("a token with invalid bytes")
     return bytes(numbers)
-
-
-def reports_top_tokens(server: ServerProperties) -> bool:
-    return server.kind == "llama-server"
 
 
 async def top_tokens_after(

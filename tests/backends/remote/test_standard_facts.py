@@ -3,10 +3,9 @@
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import Json
 from paragone_remote.llama_server.executable import build_in_version
 from paragone_remote.llama_server.process import facts_in_log
-from paragone_remote.openai_api.servers import build_in_props, sampling_facts, values_in_schema
+from paragone_remote.openai_api.servers import sampling_facts
 
 
 def test_samplers_that_no_option_sets():
@@ -22,13 +21,13 @@ def test_adapters():
     assert sampling_facts({"lora": [{"id": 0, "scale": 1.0}]}) == {"LoRA adapter": "1 of the server's"}
 
 
-def test_samplers_in_a_schema():
-    fields: dict[str, Json] = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
-    described: dict[str, Json] = {
-        "components": {"schemas": {"CreateChatCompletionRequest": {"properties": fields}}}
-    }
-    assert sampling_facts(values_in_schema(described)) == {"other samplers": "none"}
-    assert sampling_facts(values_in_schema({})) == {}
+async def test_samplers_in_a_schema(serve, open_lane):
+    fields = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
+    schemas = {"CreateChatCompletionRequest": {"properties": fields}}
+    about = {"title": "llama.cpp Python API", "version": "0.3"}
+    server = await serve(OPENAI, {"/openapi.json": {"info": about, "components": {"schemas": schemas}}})
+    facts = (await open_lane(server)).engine.loaded.facts
+    assert (facts["program"], facts["other samplers"]) == ("llama.cpp", "none")
 
 
 @pytest.mark.parametrize(
@@ -85,9 +84,14 @@ def test_the_build_that_a_llama_server_prints(printed, told):
     assert build_in_version(printed) == told
 
 
-def test_the_build_that_a_llama_server_tells():
-    assert build_in_props({"build_info": "b9123-1a2b3c4"}) == {"program": "llama.cpp", "commit": "1a2b3c4"}
-    assert build_in_props({"build_info": "b0-unknown"}) == {"program": "llama.cpp"}
+@pytest.mark.parametrize(("build", "commit"), [("b9123-1a2b3c4", "1a2b3c4"), ("b0-unknown", None)])
+async def test_the_build_that_a_llama_server_tells(serve, open_lane, build, commit):
+    server = await serve(OPENAI, {"/props": {"total_slots": 1, "build_info": build}})
+    facts = (await open_lane(server)).engine.loaded.facts
+    assert (facts["program"], facts.get("commit")) == ("llama.cpp", commit)
+
+
+def test_instructions_in_the_log():
     line = "0.00 I cmn: system_info: n_threads = 1 / 2 | CPU : AVX = 1 | AVX2 = 1 | FMA = 0 | ARCHS = 1200 |"
     assert facts_in_log(line) == {"instructions": "AVX, AVX2"}
     assert facts_in_log("something else") == {}
