@@ -88,6 +88,17 @@ class Exchange:
         await self.say(*texts)
         await self.send(self.protocol.end(**counts))
 
+    async def stream(self, *parts):
+        """Stream texts and bytes. A part may also be the method `gone` or `reset`."""
+        await self.begin()
+        for part in parts:
+            if isinstance(part, bytes):
+                await self.send(part)
+            elif not callable(part):
+                await self.say(part)
+            elif (waiting := part()) is not None:
+                await waiting
+
     async def refuse(self, status, body="", content_type="application/json", **headers):
         text = body if isinstance(body, str) else json.dumps(body)
         await self.begin(status, content_type, **headers)

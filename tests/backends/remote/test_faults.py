@@ -466,11 +466,7 @@ async def test_stop_closes_the_request(hostile, open_lane):
 
 
 async def test_a_second_stop_changes_nothing(hostile, open_lane):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.gone()
-
-    hostile.on_chat = chat
+    hostile.on_chat = lambda exchange: exchange.stream(exchange.gone)
     lane = await open_lane(hostile)
     run = asyncio.create_task(lane.ask())
     while not hostile.chats:

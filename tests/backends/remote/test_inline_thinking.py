@@ -87,13 +87,12 @@ async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
 async def test_what_a_server_keeps_apart_is_left_as_it_is(hostile, open_lane, text):
     field = {"ollama": "thinking", "openai": "reasoning_content"}[hostile.protocol.name]
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(exchange.protocol.piece("", **{field: "A tag </think>?"}))
-        await exchange.say("<think>", " begins it, </think> ends it.")
-        await exchange.send(exchange.protocol.end())
-
-    hostile.on_chat = chat
+    hostile.on_chat = lambda exchange: exchange.stream(
+        exchange.protocol.piece("", **{field: "A tag </think>?"}),
+        "<think>",
+        " begins it, </think> ends it.",
+        exchange.protocol.end(),
+    )
     events, error = await (await open_lane(hostile)).ask()
     assert error is None
     assert text(events, "thinking") == "A tag </think>?"
@@ -143,14 +142,12 @@ async def test_every_token_keeps_its_log_probability(hostile, open_lane):
 async def test_log_probabilities_that_do_not_line_up(hostile, open_lane, text):
     """Of a character that is spread over two tokens, and of a token with an end and a beginning in it."""
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(scored(exchange.protocol, "<think>", (1, "<th"), (2, "ink>")))
-        await exchange.send(scored(exchange.protocol, "é", (3, "\ufffd"), (4, "\ufffd")))
-        await exchange.send(scored(exchange.protocol, "</think>Yes", (5, "</think>Yes")))
-        await exchange.send(exchange.protocol.end())
-
-    hostile.on_chat = chat
+    hostile.on_chat = lambda exchange: exchange.stream(
+        scored(exchange.protocol, "<think>", (1, "<th"), (2, "ink>")),
+        scored(exchange.protocol, "é", (3, "\ufffd"), (4, "\ufffd")),
+        scored(exchange.protocol, "</think>Yes", (5, "</think>Yes")),
+        exchange.protocol.end(),
+    )
     events, error = await (await open_lane(hostile)).ask(logprobs=1)
     assert error is None
     assert (text(events, "thinking"), text(events)) == ("é", "Yes")
@@ -173,12 +170,7 @@ async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, op
 
 
 async def test_what_was_held_back_is_not_lost_when_the_server_falls_silent(hostile, open_lane, text):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("<thi")
-        await exchange.gone()
-
-    hostile.on_chat = chat
+    hostile.on_chat = lambda exchange: exchange.stream("<thi", exchange.gone)
     events, error = await (await open_lane(hostile, idle_timeout=0.3)).ask()
     assert text(events) == "<thi"
     assert "sent nothing for 0.3 seconds in the middle of the answer" in error.sentence

@@ -54,11 +54,9 @@ async def test_counts_and_times(hostile, protocol, open_lane, text):
 async def test_a_time_too_short_to_divide_by(hostile, protocol, open_lane):
     """Else there are infinite tokens a second."""
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(end(protocol, count=9, time="1e-300" if protocol is not OLLAMA else "0"))
-
-    hostile.on_chat = chat
+    hostile.on_chat = lambda exchange: exchange.stream(
+        end(protocol, count=9, time="1e-300" if protocol is not OLLAMA else "0")
+    )
     events, _ = await (await open_lane(hostile)).ask()
     assert events[-1].timings.decode_s == 0
 

@@ -116,14 +116,12 @@ async def test_a_model_for_embeddings(server):
 
 
 async def test_thinking_has_its_own_channel(server, open_lane, text):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(exchange.protocol.piece("", thinking="Let me"))
-        await exchange.send(exchange.protocol.piece("", thinking=" see."))
-        await exchange.say("Four.")
-        await exchange.send(exchange.protocol.end())
-
-    server.on_chat = chat
+    server.on_chat = lambda exchange: exchange.stream(
+        exchange.protocol.piece("", thinking="Let me"),
+        exchange.protocol.piece("", thinking=" see."),
+        "Four.",
+        exchange.protocol.end(),
+    )
     events, error = await (await open_lane(server)).ask(thinking="high")
     assert error is None
     assert text(events, "thinking") == "Let me see."

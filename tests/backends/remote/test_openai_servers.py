@@ -93,13 +93,9 @@ async def test_a_server_must_be_named():
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 async def test_reasoning_in_either_field(server, open_lane, text, name):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(exchange.protocol.piece(None, **{name: "Let me see."}))
-        await exchange.say("Four.")
-        await exchange.send(exchange.protocol.end())
-
-    server.on_chat = chat
+    server.on_chat = lambda exchange: exchange.stream(
+        exchange.protocol.piece(None, **{name: "Let me see."}), "Four.", exchange.protocol.end()
+    )
     events, error = await (await open_lane(server)).ask()
     assert error is None
     assert text(events, "thinking") == "Let me see."
@@ -187,12 +183,7 @@ async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text
 async def test_an_answer_that_no_reason_ends(server, open_lane, text):
     """So ends what llama-cpp-python's server drops for another request: nothing tells it from a whole one."""
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("Once", " upon")
-        await exchange.send(b"data: [DONE]\n\n")
-
-    server.on_chat = chat
+    server.on_chat = lambda exchange: exchange.stream("Once", " upon", b"data: [DONE]\n\n")
     events, error = await (await open_lane(server)).ask()
     assert text(events) == "Once upon"
     assert error.sentence == f"The server at {server.url} ended the answer before it was complete."

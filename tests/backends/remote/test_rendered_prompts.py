@@ -157,13 +157,8 @@ async def test_a_prompt_that_is_not_told_costs_nothing_else(
 async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
     """Its prompt never comes; what else is known does."""
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("Hello")
-        await exchange.gone()
-
     server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
-    server.on_chat = chat
+    server.on_chat = lambda exchange: exchange.stream("Hello", exchange.gone)
     lane = await open_lane(server)
     events = []
     async for event in lane.run(seed=5):
@@ -174,13 +169,8 @@ async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
 
 
 async def test_a_run_that_breaks_off_tells_what_was_in_force(serve, open_lane):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("Hello")
-        exchange.reset()
-
     server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
-    server.on_chat = chat
+    server.on_chat = lambda exchange: exchange.stream("Hello", exchange.reset)
     events, error = await (await open_lane(server)).ask(seed=5)
     assert error is not None
     assert kinds(events) == [Token, RunSettings]

@@ -33,13 +33,9 @@ def models(*names, **meta):
 def naming(server, model):
     """Have the server's answers name a model."""
 
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.send(exchange.protocol.line({"model": model, "choices": []}))
-        await exchange.say("Hello.")
-        await exchange.send(exchange.protocol.end())
-
-    server.on_chat = chat
+    server.on_chat = lambda exchange: exchange.stream(
+        exchange.protocol.line({"model": model, "choices": []}), "Hello.", exchange.protocol.end()
+    )
 
 
 async def test_a_server_that_stays_the_same_is_not_mentioned(serve, open_lane):
