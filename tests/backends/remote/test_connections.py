@@ -53,13 +53,6 @@ class HangsUp(LoopbackServer):
         return reply
 
 
-async def test_a_double_that_stops_closes_a_connection_that_its_client_keeps(hostile):
-    reader, writer = await asyncio.open_connection("127.0.0.1", hostile.port)
-    await hostile.stop()
-    assert await reader.read() == b""
-    writer.close()
-
-
 @pytest.mark.parametrize("serves", [1, 2, 3])
 async def test_a_connection_that_was_closed_in_the_meantime_is_not_a_failure(
     hostile, open_lane, text, serves

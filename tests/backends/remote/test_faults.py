@@ -267,6 +267,13 @@ STREAMS = [
         lambda protocol: protocol.line({"error": DIED}),
         f"{SAID}failed in the middle of the answer: {DIED}",
     ),
+    (
+        "Once",
+        lambda protocol: protocol.line(
+            {"error": {"code": 500, "message": "Context size has been exceeded."}}
+        ),
+        SAID + "ran out of context in the middle of the answer.",
+    ),
     ("Once", lambda protocol: b"", SAID + "ended the answer before it was complete."),
     ("Once", lambda protocol: protocol.piece(" upon")[:-15], SAID),
     ("Once", lambda protocol: protocol.piece("x" * 10_000_000), SAID + "sent a line of more than 8 MB."),

@@ -169,13 +169,6 @@ async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, op
     assert len(hostile.chats) == 1, "asked again after a token"
 
 
-async def test_what_was_held_back_is_not_lost_when_the_server_falls_silent(hostile, open_lane, text):
-    hostile.on_chat = lambda exchange: exchange.stream("<thi", exchange.gone)
-    events, error = await (await open_lane(hostile, idle_timeout=0.3)).ask()
-    assert text(events) == "<thi"
-    assert "sent nothing for 0.3 seconds in the middle of the answer" in error.sentence
-
-
 async def test_what_was_held_back_is_not_lost_when_the_user_stops(hostile, open_lane, text):
     lane = await open_lane(hostile)
 

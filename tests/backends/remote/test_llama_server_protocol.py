@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 from hostile_server import OPENAI, HostileServer
 
-from paragone import Caution, EngineError, Message, Token
+from paragone import Caution, EngineError, Token
 
 PROPS = {
     "total_slots": 1,
@@ -76,15 +76,6 @@ async def test_log_probabilities_may_come_before_their_text(server, open_lane):
     assert tokens == [("thinking", "\n"), ("thinking", "So"), ("answer", "")]
 
 
-async def test_an_answer_that_goes_on_is_asked_for_by_name(server, open_lane):
-    """Left to guess, it sends what it was given once more, before what is new."""
-    turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,")]
-    events, _ = await (await open_lane(server)).ask(turns)
-    body = server.chats[0].body
-    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
-    assert cautions(events) == []
-
-
 async def test_each_answer_has_a_connection_of_its_own(server, open_lane):
     """It closes the connection after a stream, and a request made just then would be lost."""
     await (await open_lane(server)).ask()
@@ -99,19 +90,6 @@ async def test_the_template_that_it_takes_where_the_model_has_none(server, open_
     assert [caution.code for caution in lane.engine.loaded.cautions] == ["assumed-chat-template"]
     await lane.ask()
     assert server.chats[0].path == "/v1/chat/completions"
-
-
-async def test_a_context_that_is_full_in_the_middle_of_an_answer(server, open_lane, text):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("Once")
-        failure = {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}
-        await exchange.send(exchange.protocol.line({"error": failure}))
-
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert text(events) == "Once"
-    assert error.sentence == f"The server at {server.url} ran out of context in the middle of the answer."
 
 
 async def test_a_model_that_is_loaded_again_is_waited_for(server, open_lane, text):

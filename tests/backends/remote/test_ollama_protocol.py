@@ -1,12 +1,10 @@
 """Ollama's protocol, with a double for servers and models that cannot run here."""
 
-from typing import Any
-
 import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, HostileServer
 
-from paragone import Caution, Image, InputError, Message, OpenRequest, Token
+from paragone import Caution, Image, InputError, Message, OpenRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
 
 
@@ -129,33 +127,6 @@ async def test_thinking_has_its_own_channel(server, open_lane, text):
     assert server.chats[0].body["think"] == "high"
 
 
-def entry(token, logprob=-1.0):
-    top = [{"token": "other", "logprob": -3.0}, {"token": token, "logprob": logprob}]
-    return {"token": token, "logprob": logprob, "top_logprobs": top}
-
-
-async def test_log_probabilities_that_do_not_line_up(server, open_lane, text):
-    async def chat(exchange):
-        await exchange.begin()
-        data: dict[str, Any] = {"message": {"role": "assistant", "content": "two words"}, "done": False}
-        await exchange.send(exchange.protocol.line({**data, "logprobs": [entry("two"), entry(" words")]}))
-        data["message"]["content"] = "é!"
-        await exchange.send(
-            exchange.protocol.line({**data, "logprobs": [entry("\ufffd"), entry("\ufffd"), entry("!")]})
-        )
-        data["message"]["content"] = ""
-        await exchange.send(exchange.protocol.line({**data, "logprobs": [entry("<end>")]}))
-        await exchange.send(exchange.protocol.end(written=6))
-
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(logprobs=1)
-    assert error is None
-    tokens = [event for event in events if isinstance(event, Token)]
-    assert [token.text for token in tokens] == ["two", " words", "", "", "é!", ""]
-    assert all(token.logprob == -1.0 for token in tokens)
-    assert [[other.text for other in token.top] for token in tokens][:2] == [["two"], [" words"]]
-
-
 async def test_a_server_without_log_probabilities(server, open_lane):
     events, _ = await (await open_lane(server)).ask(logprobs=0)
     assert cautions(events) == {
@@ -195,13 +166,6 @@ async def test_no_alarm_for_what_is_only_long(server, open_lane):
     assert cautions(events) == {}
 
 
-async def test_a_context_that_was_shifted(server, open_lane):
-    lane = await open_lane(server)
-    server.on_chat = lambda exchange: exchange.answer("Hi.", read=4000, written=500)
-    events, _ = await lane.ask("Hello?")
-    assert "dropped the beginning of the conversation" in cautions(events)["context-shifted"]
-
-
 async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):
     async def chat(exchange):
         await exchange.begin()
@@ -235,14 +199,6 @@ async def test_the_models_of_ollama_host_have_its_address(server, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     (model,) = await OllamaBackend().models(())
     assert (model.model, model.address) == ("m:latest", server.url)
-
-
-async def test_a_report_of_no_server(server):
-    await server.stop()
-    report = await OllamaBackend().endpoint({"url": server.url})
-    assert not report.probe.usable
-    assert report.probe.reason == f"Nothing answers at {server.url}: the connection was refused."
-    assert report.models == ()
 
 
 async def test_a_url_of_something_else(server):

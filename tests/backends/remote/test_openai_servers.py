@@ -10,7 +10,6 @@ from paragone import (
     Caution,
     Finish,
     Image,
-    InputError,
     Message,
     OpenRequest,
     PromptProgress,
@@ -85,35 +84,14 @@ async def test_urls_with_and_without_the_version(server, url):
     assert engine.loaded.facts["origin"] == f"{server.url}/v1"
 
 
-async def test_a_server_must_be_named():
-    with pytest.raises(InputError) as caught:
-        await OpenAIBackend().open(OpenRequest(model="m"), lambda progress: None)
-    assert caught.value.sentence == "The address of the server is not set."
-
-
-@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
-async def test_reasoning_in_either_field(server, open_lane, text, name):
-    server.on_chat = lambda exchange: exchange.stream(
-        exchange.protocol.piece(None, **{name: "Let me see."}), "Four.", exchange.protocol.end()
-    )
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
-    assert text(events, "thinking") == "Let me see."
-    assert text(events) == "Four."
-
-
-async def test_reasoning_in_both_fields_is_taken_once(server, open_lane, text):
-    """As vLLM sends it while it changes from one name to the other."""
-
-    async def chat(exchange):
-        await exchange.begin()
-        for thought in ("Let me", " see."):
-            both = {"reasoning_content": thought, "reasoning": thought}
-            await exchange.send(exchange.protocol.piece(None, **both))
-        await exchange.send(exchange.protocol.piece("Four.", reasoning_content=None, reasoning=None))
-        await exchange.send(exchange.protocol.end())
-
-    server.on_chat = chat
+@pytest.mark.parametrize(
+    "names", [["reasoning_content"], ["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join
+)
+async def test_reasoning_in_either_field_or_in_both(server, open_lane, text, names):
+    """vLLM sends both while it changes from one name to the other."""
+    thoughts = [OPENAI.piece(None, **dict.fromkeys(names, thought)) for thought in ("Let me", " see.")]
+    last = OPENAI.piece("Four.", **dict.fromkeys(names))
+    server.on_chat = lambda exchange: exchange.stream(*thoughts, last, OPENAI.end())
     events, error = await (await open_lane(server)).ask()
     assert error is None
     assert text(events, "thinking") == "Let me see."
@@ -246,11 +224,6 @@ async def test_log_probabilities_that_are_refused(server, open_lane, text):
     assert list(cautions(events)) == ["no-logprobs"]
 
 
-async def test_log_probabilities_that_do_not_come(server, open_lane):
-    events, _ = await (await open_lane(server)).ask(logprobs=1)
-    assert list(cautions(events)) == ["no-logprobs"]
-
-
 async def test_usage_that_is_refused(server, open_lane):
     async def chat(exchange):
         if "stream_options" in exchange.request.body:
@@ -262,12 +235,6 @@ async def test_usage_that_is_refused(server, open_lane):
     events, error = await (await open_lane(server)).ask()
     assert error is None
     assert cautions(events) == {}  # the figures are missing, and no option of the user's is
-
-
-async def test_a_prompt_that_was_cut(server, open_lane):
-    server.on_chat = lambda exchange: exchange.answer("Hi.", read=12)
-    events, _ = await (await open_lane(server)).ask("A word of it. " * 100)
-    assert "at least 400 tokens were sent, and the server read 12" in cautions(events)["truncated"]
 
 
 async def test_llama_servers_own_times_and_progress(server, open_lane):
@@ -346,17 +313,18 @@ async def test_a_context_overflow_in_mid_stream(server, open_lane):
 VLLM = {"data": [{"id": "m", "max_model_len": 2048}]}
 
 
-async def test_going_on_with_an_answer(server, open_lane):
-    server.replies["/version"] = {"version": "0.11.0"}
-    server.replies["/v1/models"] = VLLM
-    lane = await open_lane(server)
-    events, _ = await lane.ask(
-        [Message(role="user", text="Count."), Message(role="assistant", text="One,")], repeat_penalty=1.2
-    )
-    body = server.chats[0].body
-    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
-    assert body["repetition_penalty"] == 1.2
-    assert cautions(events) == {}
+async def test_going_on_with_an_answer(serve, open_lane):
+    for replies, penalty in (
+        ({"/version": {"version": "0.11.0"}, "/v1/models": VLLM}, "repetition_penalty"),
+        ({"/props": LLAMA_SERVER}, "repeat_penalty"),
+    ):
+        server = await serve(OPENAI, replies)
+        turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,")]
+        events, _ = await (await open_lane(server)).ask(turns, repeat_penalty=1.2)
+        body = server.chats[0].body
+        assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+        assert body[penalty] == 1.2
+        assert cautions(events) == {}
 
 
 async def test_tabby_takes_the_text_to_go_on_from_in_a_field_of_its_own(server, open_lane):

@@ -176,14 +176,6 @@ async def test_a_run_that_breaks_off_tells_what_was_in_force(serve, open_lane):
     assert kinds(events) == [Token, RunSettings]
 
 
-async def test_a_refused_prompt_has_no_settings(serve, open_lane):
-    server = await serve(OPENAI, llama_server())
-    server.on_chat = lambda exchange: exchange.refuse(400, {"error": "no"})
-    events, error = await (await open_lane(server)).ask()
-    assert error is not None
-    assert events == []
-
-
 async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
     async def chat(exchange):
         await exchange.begin()

@@ -8,7 +8,6 @@ from paragone import (
     Image,
     Json,
     Message,
-    ParagoneError,
     RunRequest,
     RunSettings,
     TokenizedText,
@@ -91,12 +90,6 @@ async def test_vllm_tells_the_ids_alone(serve, open_lane):
     assert await lane.engine.tokenize(TokenizeRequest(text="Hi")) == TokenizedText(text="Hi", ids=(5, 6))
     assert bodies(server, "/tokenize")[1] == {"model": "m", "prompt": "Hi", "add_special_tokens": True}
     assert prompt_ids(await run(lane)) == (5, 6)
-
-
-async def test_vllm_is_asked_for_ids_only_when_they_are_wanted(serve, open_lane):
-    server = await serve(OPENAI, VLLM)
-    await (await open_lane(server)).ask()
-    assert bodies(server, "/tokenize") == []
 
 
 async def test_vllm_does_not_take_the_effort_where_it_tokenizes(serve, open_lane):
@@ -197,13 +190,6 @@ async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane, reply):
     with pytest.raises(EngineError) as caught:
         await lane.engine.tokenize(TokenizeRequest(text="Hi"))
     assert caught.value.sentence == f"The server at {server.url} sent a reply that is not a list of tokens."
-
-
-async def test_a_server_without_the_path(serve, open_lane):
-    server = await serve(OPENAI, {"/props": PROPS})
-    with pytest.raises(ParagoneError) as caught:
-        await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=HELLO))
-    assert "(404)" in caught.value.sentence
 
 
 PIECES = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}, {"id": 2, "piece": [0xC3]}]
