@@ -17,10 +17,10 @@ from paragone.network import bracketed
 from paragone.texts import is_key, shortened
 
 
-def lines(text: str) -> str:
+def lines(text: str, *, kept: str = "\n\t") -> str:
     """Return `text` with its line breaks and tabs. Other unprintable characters become `�`."""
     return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else "\N{REPLACEMENT CHARACTER}" for sign in text
+        sign if sign.isprintable() or sign in kept else "\N{REPLACEMENT CHARACTER}" for sign in text
     )
 
 
@@ -48,9 +48,7 @@ def plain(text: str) -> str:
 
     Unprintable characters (control and format characters, lone surrogates) become `�`.
     """
-    line = " ".join(text[: _LONGEST * 4].split())
-    clean = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
-    return shortened(clean, _LONGEST)
+    return shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +165,8 @@ class OllamaLoadOptions(EndpointOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OllamaSampling(Options):
-    """Options that each run can set. The defaults are those of the model's Modelfile or of the server."""
+class RemoteSampling(Options):
+    """Options that each run can set. Options that are not set are not sent: the server or the model has defaults."""
 
     max_tokens: int | None = shared.MAX_TOKENS(None)
     temperature: float | None = shared.TEMPERATURE(None)
@@ -176,24 +174,28 @@ class OllamaSampling(Options):
     top_p: float | None = shared.TOP_P(None)
     min_p: float | None = shared.MIN_P(None)
     repeat_penalty: float | None = shared.REPEAT_PENALTY(None)
+    presence_penalty: float | None = shared.PRESENCE_PENALTY(None)
+    frequency_penalty: float | None = shared.FREQUENCY_PENALTY(None)
+    seed: int | None = shared.SEED(None)
+    stop: tuple[str, ...] = shared.STOP(())
+    json_schema: str | None = shared.JSON_SCHEMA(None)
+
+    def __post_init__(self) -> None:
+        """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
+        check_inline_schema(self.json_schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OllamaSampling(RemoteSampling):
     repeat_last_n: int | None = option(
         None,
         "Number of recent tokens that the penalties apply to; -1 for the whole context.",
         minimum=-1,
         fact="penalty_last_n",
     )
-    presence_penalty: float | None = shared.PRESENCE_PENALTY(None)
-    frequency_penalty: float | None = shared.FREQUENCY_PENALTY(None)
-    seed: int | None = shared.SEED(None)
-    stop: tuple[str, ...] = shared.STOP(())
     thinking: bool | Literal["low", "medium", "high", "max"] | None = shared.THINKING(
         None, "By default the server decides."
     )
-    json_schema: str | None = shared.JSON_SCHEMA(None)
-
-    def __post_init__(self) -> None:
-        """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
-        check_inline_schema(self.json_schema)
 
 
 _EXTRA = "Not every server supports this option."
@@ -210,28 +212,18 @@ class OpenAILoadOptions(EndpointOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAISampling(Options):
-    """Options that each run can set. Options that are not set are not sent; the server uses its defaults."""
-
-    max_tokens: int | None = shared.MAX_TOKENS(None)
-    temperature: float | None = shared.TEMPERATURE(None)
-    top_p: float | None = shared.TOP_P(None)
-    presence_penalty: float | None = replace(shared.PRESENCE_PENALTY, minimum=-2, maximum=2)(None)
-    frequency_penalty: float | None = replace(shared.FREQUENCY_PENALTY, minimum=-2, maximum=2)(None)
-    seed: int | None = shared.SEED(None, "Not every server uses the seed.")
-    stop: tuple[str, ...] = shared.STOP(())
+class OpenAISampling(RemoteSampling):
     top_k: int | None = shared.TOP_K(None, _EXTRA)
     min_p: float | None = shared.MIN_P(None, _EXTRA)
     repeat_penalty: float | None = shared.REPEAT_PENALTY(None, _EXTRA)
+    presence_penalty: float | None = replace(shared.PRESENCE_PENALTY, minimum=-2, maximum=2)(None)
+    frequency_penalty: float | None = replace(shared.FREQUENCY_PENALTY, minimum=-2, maximum=2)(None)
+    seed: int | None = shared.SEED(None, "Not every server uses the seed.")
+    json_schema: str | None = shared.JSON_SCHEMA(None, "A server without this feature rejects the prompt.")
     ignore_eos: bool | None = shared.IGNORE_EOS(None, _EXTRA)
     thinking: bool | Literal["minimal", "low", "medium", "high"] | int | None = shared.THINKING_BUDGET(
         None, _EXTRA
     )
-    json_schema: str | None = shared.JSON_SCHEMA(None, "A server without this feature rejects the prompt.")
-
-    def __post_init__(self) -> None:
-        """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
-        check_inline_schema(self.json_schema)
 
 
 CAPABILITIES = Capabilities(

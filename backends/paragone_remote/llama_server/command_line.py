@@ -107,13 +107,33 @@ def command_line(
     line.add("-t", str(threads), "-tb", str(threads))
     if options.n_batch is not None:
         line.add("-b", str(options.n_batch), "-ub", str(options.n_batch))
-    _add_device_options(line, options)
-    _add_cache_options(line, options)
+    if options.n_gpu_layers is not None:
+        line.option("n_gpu_layers", _layers(options.n_gpu_layers))
+    if options.tensor_split:
+        line.option("tensor_split", ",".join(f"{share:g}" for share in options.tensor_split))
+    if options.main_gpu is not None:
+        line.add("--split-mode", "none")
+        line.option("main_gpu", str(options.main_gpu))
+    if options.rpc_servers:
+        line.option("rpc_servers", ",".join(options.rpc_servers))
+    if options.flash_attn != "auto":
+        if line.takes("auto", "flash_attn"):
+            line.option("flash_attn", options.flash_attn)
+        elif options.flash_attn == "on":  # in older versions, the argument has no value
+            line.add("--flash-attn")
+    for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
+        if value != "f16":
+            line.option(name, value)
     _add_files(line, options)
     _add_draft_options(line, options)
     check_arguments(options.arguments)
-    line.add_arguments(options.arguments)
-    return line.arguments
+    for name in names_in(options.arguments):
+        if name not in program.flags:
+            raise InputError(
+                f"The llama-server {program.name} does not know {name}, which is in the option 'arguments'.",
+                hint="The program's --help lists the arguments that it knows.",
+            )
+    return [*line.arguments, *options.arguments]
 
 
 class _CommandLine:
@@ -152,43 +172,10 @@ class _CommandLine:
         """Add the argument for an option, under a name that the program knows, and its value."""
         self.add(self.name_of(option, *flags), value)
 
-    def add_arguments(self, arguments: Sequence[str]) -> None:
-        """Add the option `arguments`. Raises InputError if the program does not know an argument."""
-        for name in names_in(arguments):
-            if name not in self._program.flags:
-                raise InputError(
-                    f"The llama-server {self._program.name} does not know {name}, which is in the option 'arguments'.",
-                    hint="The program's --help lists the arguments that it knows.",
-                )
-        self.add(*arguments)
-
-
-def _add_device_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
-    if options.n_gpu_layers is not None:
-        line.option("n_gpu_layers", _layers(options.n_gpu_layers))
-    if options.tensor_split:
-        line.option("tensor_split", ",".join(f"{share:g}" for share in options.tensor_split))
-    if options.main_gpu is not None:
-        line.add("--split-mode", "none")
-        line.option("main_gpu", str(options.main_gpu))
-    if options.rpc_servers:
-        line.option("rpc_servers", ",".join(options.rpc_servers))
-
 
 def _layers(number: int) -> str:
     """Return the argument for a number of layers on the GPU. -1 means all: any large number, in every version."""
     return "9999" if number < 0 else str(number)
-
-
-def _add_cache_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
-    if options.flash_attn != "auto":
-        if line.takes("auto", "flash_attn"):
-            line.option("flash_attn", options.flash_attn)
-        elif options.flash_attn == "on":  # in older versions, the argument has no value
-            line.add("--flash-attn")
-    for name, value in (("type_k", options.type_k), ("type_v", options.type_v)):
-        if value != "f16":
-            line.option(name, value)
 
 
 def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:

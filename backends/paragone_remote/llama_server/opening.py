@@ -105,7 +105,10 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         )
         try:
             await process.loaded(on_progress, weights)
-            _check_draft(process, options)
+            # Only the server's log shows that the server has dropped the draft model.
+            if options.draft_model is not None and (problem := draft_problem(process.process.output())):
+                sentence = f"{Path(options.draft_model).name} cannot be the draft model: {problem}."
+                raise InputError(sentence, hint="Take a smaller model of the same family.")
         except BaseException:
             await process.close()
             raise
@@ -117,15 +120,6 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
     except BaseException:
         await share.release()
         raise
-
-
-def _check_draft(process: ServerProcess, options: LlamaServerLoadOptions) -> None:
-    """Raise InputError if the server has dropped the draft model, which only the server's log shows."""
-    if options.draft_model is not None and (problem := draft_problem(process.process.output())):
-        raise InputError(
-            f"{Path(options.draft_model).name} cannot be the draft model: {problem}.",
-            hint="Take a smaller model of the same family.",
-        )
 
 
 async def _engine(
@@ -140,12 +134,20 @@ async def _engine(
     async with connected(share.server.endpoint) as http:
         listed = await find_models(http)
         server = await identify(http)
-        raw = _is_raw(options, header)
+        # The model continues plain text if it has no chat template, or if the options set an empty one.
+        template = options.chat_template
+        raw = not (header.values.get("tokenizer.chat_template") if template is None else template)
         facts = {"server": server.title, "origin": program.name, **server.facts, **await build_of(program)}
         if (parameters := next((info.parameters for info in listed), None)) is not None:
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
-        facts |= _facts(options, server, raw=raw, threads=share.server.threads)
+        facts |= {"LoRA adapter": "none", "threads": str(share.server.threads)}
+        if options.lora is not None:
+            facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
+        if options.draft_model is not None:
+            facts["draft model"] = Path(options.draft_model).name
+        if server.template and not raw:
+            facts["chat template"] = lines(server.template)
         name = header.name or path.stem
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
         loaded = LoadedModel(
@@ -166,31 +168,9 @@ async def _engine(
         return LlamaServerEngine(model, share, server=server, raw=raw)
 
 
-def _is_raw(options: LlamaServerLoadOptions, header: Header) -> bool:
-    """Whether the model continues plain text: it has no chat template, or the options set an empty template."""
-    if options.chat_template is not None:
-        return not options.chat_template
-    return not header.values.get("tokenizer.chat_template")
-
-
-def _facts(
-    options: LlamaServerLoadOptions, server: ServerProperties, *, raw: bool, threads: int
-) -> dict[str, str]:
-    facts = {"LoRA adapter": "none", "threads": str(threads)}
-    if options.lora is not None:
-        facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
-    if options.draft_model is not None:
-        facts["draft model"] = Path(options.draft_model).name
-    if server.template and not raw:
-        facts["chat template"] = lines(server.template)
-    return facts
-
-
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
     """Return the files to load, the model's files first. Raises InputError if a file cannot be read."""
-    others = [
-        Path(named) for named in (options.lora, options.mmproj, options.draft_model) if named is not None
-    ]
+    others = map(Path, filter(None, (options.lora, options.mmproj, options.draft_model)))
     try:
         return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
     except OSError as error:

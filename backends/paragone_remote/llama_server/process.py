@@ -62,29 +62,25 @@ def listen_at(program: LlamaServerProgram, port: int | None) -> Listening:
                 return Listening("http://llama-server", ("--host", str(path)), str(path))
     if port is None:
         GUARD.give_network("a llama-server that cannot listen at a Unix socket")
-        port = _free_port()
     else:
         GUARD.give_network(f"llama-server with port = {port}")
-        _require_free(port)
+    port = _free_port(port or 0)
     origin = f"http://{_LOOPBACK}:{port}"
     GUARD.name([origin])
     return Listening(origin, ("--host", _LOOPBACK, "--port", str(port)))
 
 
-def _free_port() -> int:
-    """Return a port that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_port(port: int) -> int:
+    """Return a port that nothing uses now: `port`, or any port for 0.
 
-
-def _require_free(port: int) -> None:
-    """Raise EngineError if a program listens at a port: paragone would take that program for the new server."""
+    Raises EngineError if a program listens at `port`: paragone would take that program for the new server.
+    """
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # llama-server sets this option too
             probe.bind((_LOOPBACK, port))
+            found: int = probe.getsockname()[1]
+            return found
     except OSError as error:
         raise EngineError(
             f"llama-server could not listen: its port is in use ({port}: {error.strerror}).",

@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import keyring
@@ -42,7 +43,7 @@ HEADER = "may be a secret, which would be recorded"
 PATH = "part of the url's path looks like a key"
 NO_URL = "is not the URL of a server"
 UNREADABLE = "The url cannot be read."
-REFUSED = [
+REFUSED: list[tuple[Any, str]] = [
     ({"key_command": "false"}, "key_command (false) printed no key: it exited with status 1."),
     ({"key_command": "true"}, "key_command (true) printed no key: it exited with status 0."),
     (
