@@ -50,7 +50,7 @@ class LlamaServerBackend(Backend):
         return usual_folders()
 
     def check(self, model: str, options: Mapping[str, Json]) -> None:
-        from paragone_remote.llama_server.command_line import check_arguments
+        from paragone_remote.llama_server.executable import check_arguments
 
         check_arguments(build(LlamaServerLoadOptions, options).arguments)
 
@@ -62,7 +62,7 @@ class LlamaServerBackend(Backend):
 
     async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
         await import_http_library()
-        from paragone_remote.llama_server.opening import open_model
+        from paragone_remote.llama_server.process import open_model
 
         return await open_model(request, on_progress)
 

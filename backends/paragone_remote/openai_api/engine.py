@@ -42,11 +42,15 @@ from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
 from paragone_remote.openai_api.requests import (
     RefusedFields,
+    StreamedAnswer,
     chat_body,
     completion_body,
     continues,
+    progress_in,
     raw_prompt,
+    repeat_for_error,
     settings_of,
+    streamed,
     with_seed,
 )
 from paragone_remote.openai_api.servers import (
@@ -59,7 +63,6 @@ from paragone_remote.openai_api.servers import (
     identity_of,
     with_queue,
 )
-from paragone_remote.openai_api.streams import StreamedAnswer, progress_in, repeat_for_error, streamed
 from paragone_remote.openai_api.tokenization import Prompts, has_images, tokenizes, top_tokens_after
 from paragone_remote.options import OpenAISampling
 from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from paragone import InputError
-from paragone_remote.llama_server.command_line import command_line
-from paragone_remote.llama_server.executable import LlamaServerProgram, read_flags
+from paragone_remote.llama_server.executable import LlamaServerProgram, command_line, read_flags
 from paragone_remote.options import LlamaServerLoadOptions, with_defaults
 
 NEW = """

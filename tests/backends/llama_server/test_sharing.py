@@ -10,8 +10,7 @@ import pytest_asyncio
 
 from paragone import EngineCrashed, OpenRequest, Token
 from paragone_remote.llama_server.backend import LlamaServerBackend
-from paragone_remote.llama_server.opening import LlamaServerEngine
-from paragone_remote.llama_server.process import ServerProcess
+from paragone_remote.llama_server.process import LlamaServerEngine, ServerProcess
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.bench import Bench

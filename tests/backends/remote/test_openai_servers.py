@@ -141,7 +141,7 @@ async def test_events_under_another_media_type(server, open_lane, text, media_ty
 
 
 async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text, monkeypatch):
-    monkeypatch.setattr("paragone_remote.openai_api.streams._END_PATIENCE", 0.01)
+    monkeypatch.setattr("paragone_remote.openai_api.requests._END_PATIENCE", 0.01)
     closed = asyncio.Event()
 
     async def chat(exchange):
