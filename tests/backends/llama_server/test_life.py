@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -36,9 +35,8 @@ def runtime(tmp_path, monkeypatch):
 async def test_it_loads_answers_and_is_gone(
     program, open_lane, runtime, smollm2, text, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        server_process, "_POLL_S", 0.002
-    )  # on a busy machine, a small model is loaded before a second look
+    # on a busy machine, a small model is loaded before a second look
+    monkeypatch.setattr(server_process, "_POLL_S", 0.002)
     fractions = []
     lane = await open_lane(
         program,
@@ -123,6 +121,11 @@ async def test_killed_while_idle(program, open_lane):
     error = await ended
     assert isinstance(error, EngineCrashed)
     assert error.status == -signal.SIGKILL
+    await gone(lane.pid)
+    events, error = await lane.ask()
+    assert events == [], "a server that is gone needs no second try"
+    assert isinstance(error, EngineCrashed)
+    assert "SIGKILL" in error.sentence
 
 
 async def test_killed_in_an_answer(program, open_lane, text):
@@ -145,18 +148,9 @@ async def test_killed_in_an_answer(program, open_lane, text):
     assert isinstance(error, EngineCrashed)
 
 
-async def test_killed_while_nobody_asks(wheel, open_lane):
-    lane = await open_lane(wheel)
-    os.kill(lane.pid, signal.SIGSEGV)
-    await gone(lane.pid)
-    events, error = await lane.ask()
-    assert events == [], "a server that is gone needs no second try"
-    assert isinstance(error, EngineCrashed)
-    assert "SIGSEGV" in error.sentence
-
-
-async def test_stopped_with_sigstop_it_can_be_closed(wheel, open_lane):
+async def test_stopped_with_sigstop_it_can_be_closed(wheel, open_lane, monkeypatch):
     """A process that hangs obeys no SIGTERM."""
+    monkeypatch.setattr("paragone.worker.process.GRACE", 0.01)
     lane = await open_lane(wheel)
     os.kill(lane.pid, signal.SIGSTOP)
     await lane.engine.close()
@@ -221,9 +215,7 @@ async def test_closed_its_memory_is_free_and_it_cannot_be_used(wheel, open_lane)
     lane = await open_lane(wheel)
     held = psutil.Process(lane.pid).memory_info().rss
     assert held > 30e6, "the model takes 36 MB"
-    started = time.monotonic()
     await lane.engine.close()
-    assert time.monotonic() - started < 10
     assert not Path(f"/proc/{lane.pid}").exists()
     await lane.engine.close()
     _, error = await lane.ask()
