@@ -5,7 +5,6 @@ Doubles of llama-server are shell scripts: they print the help of the real one, 
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 
@@ -57,50 +56,35 @@ async def fails(open_lane, program, error=InputError, **options):
     return caught.value
 
 
-async def test_no_program(open_lane, tmp_path):
-    error = await fails(open_lane, str(tmp_path / "none"))
-    assert error.sentence == f"The llama-server {tmp_path / 'none'} was not found."
-    assert "option program" in error.hint
+LIBRARY = (
+    "llama-server: error while loading shared libraries: libcudart.so.12: cannot open shared object file: "
+    "No such file or directory"
+)
+
+PROGRAMS = {
+    None: (InputError, "The llama-server {} was not found."),
+    "text": (InputError, "The llama-server {} is not an executable file."),
+    "#!/bin/sh\nexec ls": (InputError, "{} is not a llama-server"),
+    "#!/bin/sh\nexec true": (InputError, "{} is not a llama-server"),
+    "#!/bin/sh\nexec cat /nowhere": (InputError, "{} is not a llama-server"),
+    "\x7fELF for another machine": (InputError, "{} cannot be started: Exec format error."),
+    f"#!/bin/sh\necho '{LIBRARY}' >&2\nexit 127\n": (
+        EngineError,
+        "{} cannot be started: it needs libcudart.so.12, which was not found.",
+    ),
+    "#!/bin/sh\nkill -ILL $$\n": (EngineError, "{} was ended by SIGILL"),
+}
 
 
-async def test_a_file_that_is_no_program(open_lane, smollm2):
-    error = await fails(open_lane, str(smollm2))
-    assert error.sentence.endswith("is not an executable file.")
-
-
-@pytest.mark.parametrize("name", ["ls", "true", "cat"])
-async def test_a_wrong_program(open_lane, name):
-    error = await fails(open_lane, shutil.which(name))
-    assert "is not a llama-server" in error.sentence
-
-
-async def test_a_program_for_another_machine(open_lane, tmp_path):
-    program = tmp_path / "llama-server"
-    program.write_bytes(b"\x7fELF for another machine")
-    program.chmod(0o755)
-    error = await fails(open_lane, str(program))
-    assert error.sentence == f"{program} cannot be started: Exec format error."
-
-
-async def test_a_missing_library(open_lane, tmp_path):
-    """As the loader says it when the CUDA runtime is not installed."""
-    program = tmp_path / "llama-server"
-    said = (
-        "llama-server: error while loading shared libraries: libcudart.so.12: cannot open shared object file"
-    )
-    program.write_text(f"#!/bin/sh\necho '{said}: No such file or directory' >&2\nexit 127\n")
-    program.chmod(0o755)
-    error = await fails(open_lane, str(program), EngineError)
-    assert error.sentence == f"{program} cannot be started: it needs libcudart.so.12, which was not found."
-    assert "LD_LIBRARY_PATH" in error.hint
-
-
-async def test_a_program_that_dies_of_a_signal(open_lane, tmp_path):
-    program = tmp_path / "llama-server"
-    program.write_text("#!/bin/sh\nkill -ILL $$\n")
-    program.chmod(0o755)
-    error = await fails(open_lane, str(program), EngineError)
-    assert "SIGILL" in error.sentence
+async def test_programs_that_are_no_llama_server(open_lane, tmp_path):
+    for number, (content, (kind, sentence)) in enumerate(PROGRAMS.items()):
+        program = tmp_path / f"llama-server-{number}"
+        if content is not None:
+            program.write_text(content)
+            program.chmod(0o644 if content == "text" else 0o755)
+        error = await fails(open_lane, str(program), kind)
+        assert error.sentence.startswith(sentence.format(program))
+        assert error.hint
 
 
 async def test_a_program_that_is_too_old(open_lane, double, printed_help):
