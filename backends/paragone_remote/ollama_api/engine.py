@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 from paragone import (
     Caution,
@@ -329,14 +329,16 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         hold = Hold(
             OllamaLoader(client, base), full_name(request.model), keeps_loaded=options.keep_alive is not None
         )
-        async with hold.taken(on_progress) as cautions:
+        async with hold.taken(on_progress) as evictions:
             on_progress(LoadProgress(fraction=1.0))
             running = find_model(await await_reply(endpoint, client.running()), request.model)
-            loaded = _loaded(request.model, endpoint, version, details, running, size, context, options)
+            loaded = _loaded(
+                request.model, endpoint, version, details, running, size, context, options, evictions
+            )
             model = RemoteModel(
                 http=http,
                 model=request.model,
-                loaded=dataclasses.replace(loaded, cautions=(*loaded.cautions, *cautions)),
+                loaded=loaded,
                 identity=identity_of(version, running),
                 hold=hold,
             )
@@ -421,6 +423,7 @@ def _loaded(
     size: int | None,
     context: int,
     options: OllamaLoadOptions,
+    evictions: Sequence[Caution],
 ) -> LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
     if able := texts_at(details, "capabilities"):
@@ -437,6 +440,28 @@ def _loaded(
     if in_memory and in_vram is not None:
         facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
     in_force = count_at(running, "context_length")
+    cautions: list[Caution] = []
+    if text_at(details, "template").strip() == _BARE_TEMPLATE:
+        sentence = f"{plain(model)} has no chat template: the model continues the plain text of the messages."
+        cautions.append(Caution(code="no-chat-template", sentence=sentence))
+    trained = trained_context(details)
+    if in_force and in_force < context:
+        sentence = (
+            f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
+        )
+        cautions.append(Caution(code="context-reduced", sentence=sentence))
+    elif trained and context < trained and options.num_ctx is None:
+        sentence = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
+        cautions.append(Caution(code="context-reduced", sentence=sentence))
+    elif trained and context > trained:
+        sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
+        cautions.append(Caution(code="beyond-trained-context", sentence=sentence))
+    if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
+        sentence = (
+            f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
+            "paragone can infer this from the token count only."
+        )
+        cautions.append(Caution(code="may-truncate", sentence=sentence))
     return LoadedModel(
         name=plain(model),
         context=in_force or context,
@@ -445,38 +470,7 @@ def _loaded(
         architecture=architecture(details),
         vision="vision" in able if able else None,
         capabilities=capabilities_of(version),
-        cautions=tuple(_cautions(plain(model), version, details, in_force, context, options)),
+        cautions=(*cautions, *evictions),
         facts=facts,
         weights=weights_of(running),
     )
-
-
-def _cautions(
-    name: str,
-    version: str,
-    details: JsonObject,
-    in_force: int | None,
-    context: int,
-    options: OllamaLoadOptions,
-) -> Iterator[Caution]:
-    if text_at(details, "template").strip() == _BARE_TEMPLATE:
-        sentence = f"{name} has no chat template: the model continues the plain text of the messages."
-        yield Caution(code="no-chat-template", sentence=sentence)
-    trained = trained_context(details)
-    if in_force and in_force < context:
-        sentence = (
-            f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
-        )
-        yield Caution(code="context-reduced", sentence=sentence)
-    elif trained and context < trained and options.num_ctx is None:
-        sentence = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
-        yield Caution(code="context-reduced", sentence=sentence)
-    elif trained and context > trained:
-        sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
-        yield Caution(code="beyond-trained-context", sentence=sentence)
-    if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
-        sentence = (
-            f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
-            "paragone can infer this from the token count only."
-        )
-        yield Caution(code="may-truncate", sentence=sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 
@@ -27,7 +28,7 @@ from paragone import (
     TopTokensRequest,
     Vocabulary,
 )
-from paragone.json_values import count_at, objects_at
+from paragone.json_values import count_at, flag_at, objects_at
 from paragone.options import build
 from paragone_remote.answers import (
     MAY_NOT_CONTINUE,
@@ -56,7 +57,6 @@ from paragone_remote.openai_api.requests import (
 from paragone_remote.openai_api.servers import (
     FINGERPRINT,
     ServerProperties,
-    SlotsQuery,
     context_in_use,
     find_models,
     identify_again,
@@ -121,7 +121,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._tokenizes = tokenizes(server, raw=raw)
         self._renders = not raw and server.kind == "llama-server"
         self._prompts = Prompts(http=self._http, model=self._model, server=server, raw=raw)
-        self._slots = SlotsQuery(self._http, f"{self._endpoint.root}/slots", offered=server.has_slots)
+        self._has_slots = server.has_slots
+        """Whether the server reports the state of its slots, and has not refused to report it."""
         self._answered_as = ""
         """The model that the last answer names."""
         self._is_ollama = False
@@ -140,7 +141,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         while True:
             body = self._refused_fields.without_refused(wanted)
             answer = self._events(body, request)
-            watched = answer if request.bare else with_queue(answer, self._slots.all_busy)
+            watched = answer if request.bare else with_queue(answer, self._all_busy)
             try:
                 async with contextlib.aclosing(answer), contextlib.aclosing(watched) as events:
                     async for event in events:
@@ -154,6 +155,19 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
                     raise
             else:
                 return
+
+    async def _all_busy(self) -> bool:
+        """Whether all slots process requests. False if unknown. Raises nothing but cancellation."""
+        if not self._has_slots:
+            return False
+        try:
+            slots = objects_at(json.loads((await self._http.get(f"{self._endpoint.root}/slots")).text))
+        except FAULTS as error:
+            self._has_slots = not isinstance(error, Refusal)
+            return False
+        except (ValueError, RecursionError):
+            return False
+        return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
     def _body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
         make = completion_body if self._is_raw(request) else chat_body

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -144,7 +143,8 @@ class RouterLoader(ModelLoader):
 
     async def load(self, model: str, on_progress: OnProgress) -> None:
         until = time.monotonic() + self.endpoint.options.load_timeout
-        async with self._reported(model, on_progress):
+        listening = asyncio.create_task(self._listen(model, on_progress))
+        try:
             asked = False
             while True:
                 entry = next((entry for entry in await self._models() if model in _names(entry)), {})
@@ -163,6 +163,9 @@ class RouterLoader(ModelLoader):
                         sentence = f"The server at {self.endpoint.origin} did not load {plain(model)} within {seconds:g} s."
                         raise EngineError(sentence, hint="load_timeout sets how long to wait.")
                 await asyncio.sleep(_POLL_S)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     async def unload(self, model: str) -> None:
         """Ask the router to end the process of a model."""
@@ -185,16 +188,6 @@ class RouterLoader(ModelLoader):
     async def _models(self) -> list[JsonObject]:
         found = await await_data(self.endpoint, self.http.get(f"{self.endpoint.root}/models"))
         return objects_at(found, "data")
-
-    @contextlib.asynccontextmanager
-    async def _reported(self, model: str, on_progress: OnProgress) -> AsyncIterator[None]:
-        """Report the progress of loading a model during the block."""
-        listening = asyncio.create_task(self._listen(model, on_progress))
-        try:
-            yield
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
     async def _listen(self, model: str, on_progress: OnProgress) -> None:
         """Report the progress that the router sends. Older routers send no progress, and proxies may delay progress."""

@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
-import json
 import re
 import shlex
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-
-import httpx
 
 from paragone import Event, Json, ModelInfo, Queued
 from paragone.json_values import (
@@ -28,10 +25,10 @@ from paragone.json_values import (
     texts_at,
 )
 from paragone.options import describe
-from paragone_remote.faults import FAULTS, await_reply, data_or_nothing, optional_data
+from paragone_remote.faults import await_reply, data_or_nothing, optional_data
 from paragone_remote.openai_api.loaders import context_of, upstream
 from paragone_remote.options import OpenAISampling, plain
-from paragone_remote.transport import EndpointClient, InvalidReply, Refusal
+from paragone_remote.transport import EndpointClient, InvalidReply
 
 _NUMBERS = tuple(info.name for info in describe(OpenAISampling) if info.kind == "number")
 
@@ -384,30 +381,6 @@ async def context_in_use(http: EndpointClient, model: str) -> int | None:
 
 _POLL_S = 1.0
 """Seconds to wait for an event before the slots are requested, and between two requests for the slots."""
-
-
-class SlotsQuery:
-    """Requests the state of a server's slots, until the server refuses such a request."""
-
-    def __init__(self, http: httpx.AsyncClient, url: str, *, offered: bool) -> None:
-        """Create a query. `url` is the URL of the slots; `offered` says whether the server offers this URL."""
-        self._http = http
-        self._url = url
-        self._offered = offered
-
-    async def all_busy(self) -> bool:
-        """Whether all slots process requests. False if unknown. Raises nothing but cancellation."""
-        if not self._offered:
-            return False
-        try:
-            found = json.loads((await self._http.get(self._url)).text)
-        except FAULTS as error:
-            self._offered = not isinstance(error, Refusal)
-            return False
-        except (ValueError, RecursionError):
-            return False
-        slots = objects_at(found)
-        return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
 
 async def with_queue(
