@@ -240,11 +240,7 @@ def tokens_of(
 
 
 def _tokens(text: str, scored: Sequence[Scored], channel: Channel, top: int, time: float) -> Iterator[Token]:
-    """Yield the tokens of a text of one channel.
-
-    If the texts of the entries do not add up to `text`, the last token has the whole text, so that the answer
-    is always shown exactly.
-    """
+    """Yield the tokens of one channel. The last one has the whole text if the entries' texts do not add up to it."""
     text = without_surrogates(text)
     if not scored:
         yield Token(text=text, channel=channel, time=time)
@@ -281,10 +277,7 @@ A token has 1 or 2 of these characters.
 
 
 def least_tokens(text: str) -> int:
-    """Return a lower bound for the number of tokens of a text with any tokenizer.
-
-    The bound counts words rather than characters: a token has 3 characters in code, but 9 in a contract.
-    """
+    """Return a lower bound for a text's tokens with any tokenizer: a token has 3 characters in code, 9 in a contract."""
     return sum(
         max(
             1 + len(piece) // _LONGEST_CHECKED, len(_WORDS.findall(piece)), len(_UNSPACED.findall(piece)) // 4

@@ -91,7 +91,4 @@ class EndpointBackend(Backend):
 
     @abstractmethod
     async def _described(self, http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...], bool]:
-        """Return facts about a server for the user, the server's models, and whether the server downloads models on request.
-
-        Raises ParagoneError.
-        """
+        """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""

@@ -70,10 +70,7 @@ async def make_endpoint(options: EndpointOptions) -> Endpoint:
 
 
 def check_options(options: EndpointOptions) -> tuple[str, str]:
-    """Check these options without reading the environment, files or the network. Returns the same as `check_url`.
-
-    Raises InputError.
-    """
+    """Check these options as they are written. Returns the same as `check_url`. Raises InputError."""
     check_headers(options.headers)
     check_key(options)
     if options.client_key is not None and options.client_cert is None:

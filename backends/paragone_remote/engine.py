@@ -130,10 +130,7 @@ class Hold:
             raise
 
     async def release(self) -> Caution | None:
-        """End this engine's use of the model. The last engine's `release` unloads the model if this program loaded it.
-
-        Returns a caution if the model stays in memory. Raises nothing but cancellation.
-        """
+        """End this use. The last one unloads what this program loaded. Returns a caution if the model stays in memory."""
         use = _uses[self._key]
         use.holds -= 1
         if not use.is_over():
@@ -251,10 +248,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """Return a function that requests the rendered prompt; None if the server renders no prompts on request."""
 
     async def _count(self, request: RunRequest, sampling: S) -> int | None:
-        """Return the number of tokens of a prompt; None if the server does not count tokens on request.
-
-        Raises ParagoneError or the exceptions in `FAULTS`.
-        """
+        """Return a prompt's number of tokens; None if unknown. Raises ParagoneError or the exceptions in `FAULTS`."""
         del request, sampling
         return None
 
@@ -272,10 +266,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
 
     @abstractmethod
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
-        """Return a vector for each text, from a server that computes embeddings.
-
-        Raises ParagoneError or the exceptions in `FAULTS`.
-        """
+        """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         self._require_open()
@@ -292,10 +283,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
             self._wait = None
 
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Answer a prompt. Before the first token, repeats the request if the server is busy or restarting.
-
-        Waits up to load_timeout for a server that is loading its model.
-        """
+        """Answer a prompt. Before the first token, repeats the request if the server is busy, restarting or loading."""
         sampling = self._with_seed(
             build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
         )

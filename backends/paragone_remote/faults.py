@@ -374,10 +374,7 @@ async def optional_data(http: EndpointClient, url: str) -> JsonObject:
 async def await_reply(
     endpoint: Endpoint, answer: Awaitable[T], *, model: str = "", seconds: float | None = None
 ) -> T:
-    """Await a reply and return it.
-
-    Raises ParagoneError if the request fails or takes longer than `seconds` (by default idle_timeout).
-    """
+    """Return a reply. Raises ParagoneError if it fails or takes longer than `seconds` (by default idle_timeout)."""
     patience = endpoint.options.idle_timeout if seconds is None else seconds
     try:
         return await Wait().within(patience, answer)

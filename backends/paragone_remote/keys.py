@@ -34,10 +34,7 @@ def check_entry(entry: str) -> tuple[str, str]:
 
 
 async def key_in_keyring(entry: str) -> str:
-    """Return the key in an entry of the keyring.
-
-    Raises InputError if the key cannot be read, and EngineError if the keyring does not answer in time.
-    """
+    """Return the key in an entry of the keyring. Raises InputError, or EngineError after `_PATIENCE`."""
     service, user = check_entry(entry)
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -97,10 +94,7 @@ _WITHOUT_SECRETS = {
 
 
 async def find_key(options: EndpointOptions) -> str | None:
-    """Return the key that the options name; None if the options name no key.
-
-    `check_key` must have accepted the options. Raises InputError, with a message that does not contain the key.
-    """
+    """Return the key that checked options name; None if they name none. Raises InputError, which has no key in it."""
     if options.key_env is not None:
         return _fit(_variable(options.key_env), f"The environment variable {options.key_env}")
     if options.key_keyring is not None:
@@ -157,10 +151,7 @@ def make_headers(lines: Iterable[str]) -> dict[str, str]:
 
 
 def fill_path(url: str) -> tuple[str, tuple[str, ...]]:
-    """Return a URL with the variables in its path replaced, and the values of these variables, plain and percent-encoded.
-
-    Raises InputError.
-    """
+    """Return a URL with the variables in its path replaced, and their values, plain and encoded. Raises InputError."""
     values: list[str] = []
 
     def value(found: re.Match[str]) -> str:

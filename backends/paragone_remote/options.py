@@ -44,10 +44,7 @@ _LONGEST = 300
 
 
 def plain(text: str) -> str:
-    """Return `text` as one line without control characters, truncated to `_LONGEST` characters.
-
-    Unprintable characters (control and format characters, lone surrogates) become `�`.
-    """
+    """Return `text` as one line of at most `_LONGEST` characters. Unprintable characters become `�`."""
     return shortened(lines(" ".join(text[: _LONGEST * 4].split()), kept=""), _LONGEST)
 
 
@@ -353,10 +350,7 @@ def url_of(options: EndpointOptions) -> str:
 
 
 def read_url(url: str, path: str = "") -> tuple[str, str]:
-    """Return the base URL without a trailing slash, and its origin. Raises InputError.
-
-    `path` is appended to a URL without a path. Variables in the path are not replaced.
-    """
+    """Return the base URL, with `path` if the URL has no path, and its origin. Raises InputError."""
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
@@ -398,10 +392,7 @@ def proxy_for(origin: str) -> str | None:
 
 
 def reached(options: EndpointOptions) -> tuple[str, ...]:
-    """Return the addresses of the server and of the proxy, if any, each as `SCHEME://HOST:PORT`.
-
-    Empty if the URL is missing or invalid, because such an engine contacts nothing.
-    """
+    """Return the addresses of the server and of the proxy as `SCHEME://HOST:PORT`; empty for an invalid URL."""
     try:
         _, origin = read_url(url_of(options))
     except InputError:

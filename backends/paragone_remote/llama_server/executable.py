@@ -38,10 +38,7 @@ _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 
 
 async def printed_by(command: tuple[str, ...], name: str, argument: str) -> str:
-    """Return the output of a program that is called with an argument.
-
-    Raises InputError if the program is no llama-server, and EngineError if the program fails or does not answer in time.
-    """
+    """Return a program's output. Raises InputError if it is no llama-server, EngineError if it fails or hangs."""
     try:
         process = await asyncio.create_subprocess_exec(
             *closed_offline([*command, argument]),
@@ -115,10 +112,7 @@ _ENTRY = re.compile(r"(--?[A-Za-z][\w.-]*(?:,\s*--?[A-Za-z][\w.-]*)*)(.*)")
 
 
 def read_flags(printed: str) -> Mapping[str, str]:
-    """Return the value and the description of each argument in the output of `--help`, by the argument's names.
-
-    Arguments that llama-server has removed are left out.
-    """
+    """Return the value and description of each argument in `--help`, by its names, without removed arguments."""
     entries: list[tuple[str, list[str]]] = []
     for line in printed.splitlines():
         if entry := _ENTRY.match(line):
@@ -159,10 +153,7 @@ _known: dict[tuple[object, ...], LlamaServerProgram] = {}
 
 
 def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
-    """Return the command that starts the llama-server of the option `program`, and its name for the user.
-
-    Raises InputError if there is no llama-server.
-    """
+    """Return the command of the llama-server of the option `program`, and its name for the user. Raises InputError."""
     if named is not None:
         path = shutil.which(os.path.expanduser(named))  # noqa: PTH111 (a name without a folder is looked up on PATH)
         if path is None:
@@ -195,10 +186,7 @@ def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
 
 
 async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
-    """Return the program with the arguments that it knows.
-
-    Raises InputError if the program lacks an argument that paragone needs, and the same errors as `printed_by`.
-    """
+    """Return the program with its arguments. Raises InputError if one that paragone needs is missing; see `printed_by`."""
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
     if key not in _known:

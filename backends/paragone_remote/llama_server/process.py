@@ -127,10 +127,7 @@ def _free_port(port: int) -> int:
 
 
 def _is_private(folder: Path) -> bool:
-    """Create a folder that only the user can enter, and remove sockets that killed programs left in it.
-
-    Returns False if the folder is not private: another user may have created a folder of that name.
-    """
+    """Create a folder for the user only, without sockets of killed programs. Returns False if another user owns it."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
@@ -170,10 +167,7 @@ _MOST_LINES = 12
 
 
 def telling_lines(log: str) -> tuple[str, ...]:
-    """Return the last lines of a log that can explain a crash: no entries of the level `info`.
-
-    The output of a library or the system at a crash has no level, and follows the last entry.
-    """
+    """Return a log's last lines that are no entries of the level `info`. What a library prints at a crash has no level."""
     kept: list[str] = []
     unmarked: list[str] = []
     for line in log.splitlines():
@@ -188,10 +182,7 @@ def telling_lines(log: str) -> tuple[str, ...]:
 
 
 def facts_in_log(log: str) -> dict[str, str]:
-    """Return the standard facts (`paragone.facts`) in the log of a server that has loaded its model.
-
-    The first line that matches concerns the model itself; lines about a draft model follow.
-    """
+    """Return standard facts (`paragone.facts`) in a server's log. Lines about a draft model follow the model's own."""
     facts = {}
     if (system := _SYSTEM.search(log)) and (used := _INSTRUCTION.findall(system[0].partition("|")[2])):
         facts["instructions"] = ", ".join(map(plain, used))
@@ -269,10 +260,7 @@ class ServerProcess:
         return cls(process, endpoint, listening, threads)
 
     async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile]) -> None:
-        """Wait until the server has loaded these files.
-
-        Raises EngineError or EngineCrashed if the server ends before the files are loaded.
-        """
+        """Wait until the server has loaded these files. Raises EngineError or EngineCrashed if the server ends before."""
         size = sum(file.size or 0 for file in weights)
         fraction = 0.0
         async with EndpointClient(self.endpoint) as http:

@@ -69,10 +69,7 @@ def trained_context(details: JsonObject) -> int | None:
 
 
 def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
-    """Return one entry with the digest of the loaded model's list of layers, by which the server identifies the model.
-
-    Empty if the server reports no digest.
-    """
+    """Return one entry with the digest of the loaded model's list of layers; empty if the server reports none."""
     digest = text_at(running, "digest").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         return ()
@@ -314,10 +311,7 @@ _AGAIN = "Pull the model again when the server is running."
 
 
 async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
-    """Yield the progress of the download.
-
-    Closing the generator closes the request, which stops the server's download.
-    """
+    """Yield the progress of the download. Closing the generator closes the request, which stops the download."""
     endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
     layers: dict[str, tuple[int, int]] = {}
     done = total = 0

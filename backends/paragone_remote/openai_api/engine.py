@@ -110,10 +110,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def __init__(
         self, model: RemoteModel, *, server: ServerProperties, raw: bool, refused_fields: RefusedFields
     ) -> None:
-        """Create an engine.
-
-        `raw` says whether chats use the completions endpoint too. `refused_fields` are the fields that the server has refused before.
-        """
+        """`raw` says whether chats use the completions endpoint too. `refused_fields` are the fields that the server has refused before."""
         super().__init__(model)
         self._server = server
         self._raw = raw

@@ -206,10 +206,7 @@ async def _models(http: EndpointClient) -> tuple[ModelInfo, ...]:
 
 
 def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> ModelInfo:
-    """Return the server's description of a model. Raises InputError if the server does not have the model.
-
-    Many servers would silently answer with a different model.
-    """
+    """Return a model's description. Raises InputError if it is missing: many servers would answer with another model."""
     for model in models:
         if model.model == wanted and not model.problem:
             return model

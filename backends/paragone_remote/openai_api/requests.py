@@ -90,10 +90,7 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: S
 
 
 def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
-    """Return the fields of a chat request that control the thinking.
-
-    Raises InputError if the server accepts no budget for thinking.
-    """
+    """Return a chat's fields for thinking. Raises InputError if the server accepts no budget for thinking."""
     chosen = thinking_choice(sampling.thinking)
     if chosen.effort is not None:
         return {"reasoning_effort": chosen.effort}
@@ -117,10 +114,7 @@ def continues(kind: ServerKind, *, raw: bool) -> bool:
 
 
 def _content(message: Message) -> Json:
-    """Return the content of a message: text, or a list of parts for a message with images.
-
-    https://platform.openai.com/docs/guides/images-vision
-    """
+    """Return a message's text, or its parts: https://platform.openai.com/docs/guides/images-vision."""
     if not message.images:
         return message.text
     images: list[Json] = [
@@ -160,10 +154,7 @@ def _format_of_chat(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json
 
 
 def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
-    """Return the field of a completion request that makes the answer follow a JSON schema.
-
-    OpenAI's protocol has no such field, but some servers do. Raises InputError if this server has no such field.
-    """
+    """Return a completion's field for a JSON schema, which OpenAI's protocol lacks. Raises InputError."""
     match kind:
         case "llama-server" | "TabbyAPI":
             return {"json_schema": schema}
@@ -185,10 +176,7 @@ def raw_prompt(request: RunRequest) -> str:
 
 
 def _alternatives(wanted: int, kind: ServerKind) -> int:
-    """Return how many alternatives to each token to request.
-
-    For 0, llama-server omits the token's own log-probability.
-    """
+    """Return how many alternatives to request. For 0, llama-server omits the token's own log-probability."""
     return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
 
 
@@ -272,10 +260,7 @@ def with_seed(
 def settings_of(
     sampling: OpenAISampling, server: ServerProperties, refused_fields: RefusedFields, *, raw: bool
 ) -> RunSettings:
-    """Return the settings in force in an accepted run.
-
-    `raw` says whether the run uses the completions endpoint.
-    """
+    """Return the settings of an accepted run. `raw` says whether the run uses the completions endpoint."""
     sent = set_options(sampling)
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
         sent.pop(name, None)
@@ -310,10 +295,7 @@ class StreamedAnswer:
     usage: Usage = field(default_factory=Usage)
 
     def take(self, chunk: JsonObject, *, raw: bool) -> StreamPart:
-        """Update the state from a chunk, and return the text of the chunk. `raw`: whether this is a completion of a text.
-
-        `timings` are llama-server's.
-        """
+        """Update the state from a chunk of a chat, or of a completion if `raw` is set, and return the chunk's text."""
         choice = next(iter(objects_at(chunk, "choices")), {})
         part = _completion_part(choice) if raw else _chat_part(choice)
         self.model = text_at(chunk, "model") or self.model

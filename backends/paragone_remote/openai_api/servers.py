@@ -247,10 +247,7 @@ _FILE_TYPES = {"Q2_K - Medium": "Q2_K", "MXFP4 MoE": "MXFP4", "IQ3_S mix - 3.66 
 
 
 def _file_type(named: str) -> str:
-    """Return the standard name of a quantization from llama-server's name, such as `Q4_K - Medium`; empty if unknown.
-
-    The names are those of llama_ftype_name in llama.cpp's llama-model-loader.cpp.
-    """
+    """Return the standard name for one of llama_ftype_name in llama.cpp's llama-model-loader.cpp; empty if unknown."""
     named = named.removeprefix("(guessed) ").removeprefix("all ")
     name, _, size = named.partition(" - ")
     if named in _FILE_TYPES:

@@ -36,10 +36,7 @@ _RENDERED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompts:
-    """The prompts of one model at one server.
-
-    The methods raise EngineError or the exceptions in `faults.FAULTS`.
-    """
+    """The prompts of one model at one server. The methods raise EngineError or the exceptions in `faults.FAULTS`."""
 
     http: EndpointClient
     model: str
@@ -171,10 +168,7 @@ def _bytes(found: Sequence[Json]) -> bytes:
 async def top_tokens_after(
     http: EndpointClient, model: str, ids: Sequence[int], top: int
 ) -> tuple[Alternative, ...]:
-    """Return the likeliest tokens after `ids`, the likeliest first.
-
-    Raises EngineError if the server reports no tokens, or the exceptions in `faults.FAULTS`.
-    """
+    """Return the likeliest tokens after `ids`, likeliest first. Raises EngineError or the exceptions in `faults.FAULTS`."""
     body: dict[str, Json] = {
         "model": model,
         "prompt": list(ids),
