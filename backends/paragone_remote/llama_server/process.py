@@ -156,7 +156,6 @@ _ATTENTION = re.compile(
 _BATCH = re.compile(r"n_ubatch\s+= (\d+)")
 _CACHE = re.compile(r"K \((\w+)\):.*?V \((\w+)\):")
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
-_LOADED = re.compile(r"load_tensors:")
 _SYSTEM = re.compile(r"system_info: .*")
 _INSTRUCTION = re.compile(r"(\w+) = 1\b")
 
@@ -194,17 +193,9 @@ def facts_in_log(log: str) -> dict[str, str]:
         facts["K cache"], facts["V cache"] = cache[1], cache[2]
     if offloaded := _OFFLOADED.search(log):
         facts["layers on a GPU"] = f"{offloaded[1]} of {offloaded[2]}" if offloaded[1] != "0" else "none"
-    elif _LOADED.search(log):
+    elif "load_tensors:" in log:
         facts["layers on a GPU"] = "none"
     return facts
-
-
-def draft_problem(log: str) -> str:
-    """Return why a server that has loaded its model does not use the draft model; empty if the server uses the draft model."""
-    if re.search(r"draft vocabs are not compatible|vocab.* must match", log):
-        return "its vocabulary differs"
-    failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
-    return plain(failed[0]) if failed else ""
 
 
 _CRASH_CAUSES = (
@@ -448,7 +439,11 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
         try:
             await process.loaded(on_progress, weights)
             # Only the server's log shows that the server has dropped the draft model.
-            if options.draft_model is not None and (problem := draft_problem(process.process.output())):
+            log = process.process.output()
+            differs = re.search(r"draft vocabs are not compatible|vocab.* must match", log)
+            failed = re.search(r"failed to (?:initialize speculative|create draft|load draft).*", log)
+            if options.draft_model is not None and (differs or failed):
+                problem = "its vocabulary differs" if differs or not failed else plain(failed[0])
                 sentence = f"{Path(options.draft_model).name} cannot be the draft model: {problem}."
                 raise InputError(sentence, hint="Take a smaller model of the same family.")
         except BaseException:

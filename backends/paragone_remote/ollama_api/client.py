@@ -201,14 +201,6 @@ async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[Model
     client = OllamaClient(http)
     version = await await_reply(client.endpoint, client.version())
     running = await await_reply(client.endpoint, client.running())
-    models = await _models(client, running)
-    facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
-    if running:
-        facts["loaded"] = ", ".join(_described(entry) for entry in running)
-    return facts, models
-
-
-async def _models(client: OllamaClient, running: Sequence[JsonObject]) -> tuple[ModelInfo, ...]:
     listed = await await_reply(client.endpoint, client.listed())
     turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -217,7 +209,11 @@ async def _models(client: OllamaClient, running: Sequence[JsonObject]) -> tuple[
             info = await _info(client, entry)
             return replace(info, is_loaded=find_model(running, text_at(entry, "model")) is not None)
 
-    return tuple(await asyncio.gather(*(one(entry) for entry in listed if text_at(entry, "model"))))
+    models = tuple(await asyncio.gather(*(one(entry) for entry in listed if text_at(entry, "model"))))
+    facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
+    if running:
+        facts["loaded"] = ", ".join(_described(entry) for entry in running)
+    return facts, models
 
 
 async def _info(client: OllamaClient, entry: JsonObject) -> ModelInfo:

@@ -30,6 +30,7 @@ from paragone import (
 )
 from paragone.json_values import count_at, flag_at, objects_at
 from paragone.options import build
+from paragone.shared_options import draw_seed
 from paragone_remote.answers import (
     MAY_NOT_CONTINUE,
     AskPrompt,
@@ -42,6 +43,7 @@ from paragone_remote.answers import (
 from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
 from paragone_remote.openai_api.requests import (
+    HONOUR_SEEDS,
     RefusedFields,
     StreamedAnswer,
     chat_body,
@@ -52,7 +54,6 @@ from paragone_remote.openai_api.requests import (
     repeat_for_error,
     settings_of,
     streamed,
-    with_seed,
 )
 from paragone_remote.openai_api.servers import (
     FINGERPRINT,
@@ -179,7 +180,11 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return self._refused_fields.without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
-        return with_seed(sampling, drawn_seed, self._server, self._refused_fields)
+        honours = self._server.kind in HONOUR_SEEDS and "seed" not in self._refused_fields
+        if sampling.seed is not None or not honours:
+            return sampling
+        drawn = draw_seed() if drawn_seed is None else drawn_seed
+        return dataclasses.replace(sampling, seed=drawn if self._server.seed is None else self._server.seed)
 
     def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
         raw = self._is_raw(request)

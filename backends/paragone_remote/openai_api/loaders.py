@@ -28,8 +28,10 @@ class LlamaSwapLoader(ModelLoader):
     async def load(self, model: str, on_progress: OnProgress) -> None:
         """Start the server of a model, by a request to that server, whose reply is ignored."""
         del on_progress
-        if any(text_at(entry, "model") == model and _is_ready(entry) for entry in await self._running()):
-            return
+        for entry in await self._running():
+            # older versions list only ready models, without a state
+            if text_at(entry, "model") == model and text_at(entry, "state") in ("ready", ""):
+                return
         await await_reply(
             self.endpoint, self._wake(model), model=model, seconds=self.endpoint.options.load_timeout
         )
@@ -60,10 +62,6 @@ class LlamaSwapLoader(ModelLoader):
 def upstream(root: str, model: str) -> str:
     """Return the base URL by which llama-swap passes requests on to a model's server."""
     return f"{root}/upstream/{quote(model)}"
-
-
-def _is_ready(entry: JsonObject) -> bool:
-    return text_at(entry, "state") in ("ready", "")  # older versions list only ready models, without a state
 
 
 _MODELS = "/api/v1/models"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -36,7 +35,7 @@ from paragone.json_values import (
     text_at,
 )
 from paragone.options import describe
-from paragone.shared_options import draw_seed, thinking_choice
+from paragone.shared_options import thinking_choice
 from paragone_remote.answers import Scored, continues_answer, scored_tokens, set_options, unfinished_text
 from paragone_remote.faults import FAULTS, read_object
 from paragone_remote.openai_api.servers import ServerKind, ServerProperties
@@ -245,16 +244,6 @@ class RefusedFields(set[str]):
 
 HONOUR_SEEDS: frozenset[ServerKind] = frozenset({"llama-server", "llama-cpp-python", "vLLM"})
 """Servers that are known to use the seed of a request."""
-
-
-def with_seed(
-    sampling: OpenAISampling, drawn: int | None, server: ServerProperties, refused_fields: RefusedFields
-) -> OpenAISampling:
-    """Return the options, with a seed if the server honours seeds: the given, the server's, `drawn` or a random seed."""
-    if sampling.seed is not None or server.kind not in HONOUR_SEEDS or "seed" in refused_fields:
-        return sampling
-    drawn = draw_seed() if drawn is None else drawn
-    return dataclasses.replace(sampling, seed=drawn if server.seed is None else server.seed)
 
 
 def settings_of(
