@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from hostile_server import OLLAMA, OPENAI, HostileServer
+from hostile_server import OLLAMA, OPENAI
 from loopback_server import LoopbackServer
 
 from paragone import Caution, EngineError, ParagoneError
@@ -129,11 +129,10 @@ async def test_a_list_without_an_end(hostile, backend, protocol, monkeypatch):
     assert report.probe.reason == f"The server at {hostile.url} sent a reply of more than 1 MB."
 
 
-async def test_an_event_of_endless_lines(open_lane, text, monkeypatch):
+async def test_an_event_of_endless_lines(serve, open_lane, text, monkeypatch):
     """httpx-sse would keep them all."""
     monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 2**20)
-    server = HostileServer(OPENAI)
-    await server.start()
+    server = await serve(OPENAI)
 
     async def chat(exchange):
         await exchange.begin()
@@ -142,20 +141,16 @@ async def test_an_event_of_endless_lines(open_lane, text, monkeypatch):
             await exchange.send(b"data: [1,\n" * 1000)
 
     server.on_chat = chat
-    try:
-        events, error = await (await open_lane(server)).ask()
-    finally:
-        await server.stop()
+    events, error = await (await open_lane(server)).ask()
     assert text(events) == "Once"
     assert "sent a line of more than 1 MB" in error.sentence
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
-async def test_a_long_answer_of_short_events(open_lane, text, monkeypatch, ending):
+async def test_a_long_answer_of_short_events(serve, open_lane, text, monkeypatch, ending):
     """Every end that the protocol allows is one, also when it comes in two packets."""
     monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 20_000)
-    server = HostileServer(OPENAI)
-    await server.start()
+    server = await serve(OPENAI)
     piece = OPENAI.piece("a" * 1000).replace(b"\n", ending.encode())
 
     async def chat(exchange):
@@ -167,18 +162,14 @@ async def test_a_long_answer_of_short_events(open_lane, text, monkeypatch, endin
         await exchange.send(exchange.protocol.end())
 
     server.on_chat = chat
-    try:
-        events, error = await (await open_lane(server)).ask()
-    finally:
-        await server.stop()
+    events, error = await (await open_lane(server)).ask()
     assert error is None
     assert text(events) == "a" * 30_000
 
 
-async def test_a_connection_that_breaks_after_the_answers_end(open_lane, text):
+async def test_a_connection_that_breaks_after_the_answers_end(serve, open_lane, text):
     """It has said why it ended, and only `[DONE]` was still to come."""
-    server = HostileServer(OPENAI)
-    await server.start()
+    server = await serve(OPENAI)
 
     async def chat(exchange):
         await exchange.begin()
@@ -188,10 +179,7 @@ async def test_a_connection_that_breaks_after_the_answers_end(open_lane, text):
         exchange.reset()
 
     server.on_chat = chat
-    try:
-        events, error = await (await open_lane(server)).ask()
-    finally:
-        await server.stop()
+    events, error = await (await open_lane(server)).ask()
     assert error is None
     assert text(events) == "Hello."
     assert events[-1].usage.prompt_tokens == 5

@@ -2,7 +2,7 @@
 
 import pytest
 import pytest_asyncio
-from hostile_server import OPENAI, HostileServer
+from hostile_server import OPENAI
 
 from paragone import Caution, EngineError, Token
 
@@ -25,13 +25,10 @@ CHATML = """\
 
 
 @pytest_asyncio.fixture
-async def server():
-    server = HostileServer(OPENAI)
+async def server(serve):
+    server = await serve(OPENAI)
     server.replies["/props"] = PROPS
-    server.on_chat = lambda exchange: exchange.answer("Hello.")
-    await server.start()
-    yield server
-    await server.stop()
+    return server
 
 
 def cautions(events):

@@ -2,7 +2,7 @@
 
 import pytest
 import pytest_asyncio
-from hostile_server import OLLAMA, HostileServer
+from hostile_server import OLLAMA
 
 from paragone import Caution, Image, InputError, Message, OpenRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
@@ -14,12 +14,8 @@ def protocol():
 
 
 @pytest_asyncio.fixture
-async def server(protocol):
-    server = HostileServer(protocol)
-    server.on_chat = lambda exchange: exchange.answer("Hello.")
-    await server.start()
-    yield server
-    await server.stop()
+async def server(serve, protocol):
+    return await serve(protocol)
 
 
 def cautions(events):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from hostile_server import OLLAMA, HostileServer
+from hostile_server import OLLAMA
 
 from paragone import EngineError, InputError, OpenRequest, ParagoneError
 from paragone.options import build
@@ -17,11 +17,8 @@ LAYER = {"status": "pulling aa", "digest": "aa", "total": 100}
 
 
 @pytest_asyncio.fixture
-async def server():
-    server = HostileServer(OLLAMA)
-    await server.start()
-    yield server
-    await server.stop()
+async def server(serve):
+    return await serve(OLLAMA)
 
 
 def telling(server, *lines, then=None):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from hostile_server import OPENAI, HostileServer
+from hostile_server import OPENAI
 
 from paragone import (
     Caution,
@@ -25,12 +25,8 @@ def protocol():
 
 
 @pytest_asyncio.fixture
-async def server(protocol):
-    server = HostileServer(protocol)
-    server.on_chat = lambda exchange: exchange.answer("Hello.")
-    await server.start()
-    yield server
-    await server.stop()
+async def server(serve, protocol):
+    return await serve(protocol)
 
 
 def cautions(events):
