@@ -15,7 +15,7 @@ from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
-from paragone_workbench.conversation import attachments as pdf_text
+from paragone_workbench.conversation import attached_files
 from paragone_workbench.conversation.attached_files import LARGEST, candidates, read_file
 from paragone_workbench.conversation.attachments import (
     AttachedFile,
@@ -169,7 +169,7 @@ def test_a_file_without_permission_is_said(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("paragone_workbench.conversation.attachments.open_regular_file", refuse)
+    monkeypatch.setattr("paragone_workbench.conversation.attached_files.open_regular_file", refuse)
     with pytest.raises(InputError, match=r"secret cannot be read: Permission denied\."):
         read_file("secret")
 
@@ -202,7 +202,7 @@ def many_words():
 
 @pytest.mark.thorough
 def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, many_words):
-    monkeypatch.setattr(pdf_text, "SECONDS", 1)
+    monkeypatch.setattr(attached_files, "SECONDS", 1)
     assert len(many_words) < 10**6
     (tmp_path / "long.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"long\.pdf takes more than 1 seconds of CPU time"):
@@ -212,7 +212,7 @@ def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, man
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
 def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch, many_words):
-    monkeypatch.setattr(pdf_text, "MEMORY", 150 * 10**6)
+    monkeypatch.setattr(attached_files, "MEMORY", 150 * 10**6)
     (tmp_path / "wide.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"Reading the PDF .*wide\.pdf takes more than 150 MB of memory"):
         read_file(str(tmp_path / "wide.pdf"))
@@ -223,7 +223,7 @@ def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
     path = str(tmp_path / "paper.pdf")
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_CPU, (5, 5));"
-        "from paragone_workbench.conversation.attachments import read_file;"
+        "from paragone_workbench.conversation.attached_files import read_file;"
         f"print(read_file({path!r}).section)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

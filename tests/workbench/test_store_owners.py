@@ -172,7 +172,7 @@ def opening():
 def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypatch):
     from paragone_workbench.store import database as owners
 
-    monkeypatch.setattr(owners, "OPENING_S", 0.3)
+    monkeypatch.setattr(owners, "OTHER_OPENING_S", 0.3)
     with pytest.raises(StoreError, match="another instance of paragone has been opening it") as caught:
         Store.open()
     assert caught.value.can_pass
