@@ -10,9 +10,8 @@ from tests.workbench.history_file import open_history, open_store
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
-from paragone_workbench.store.recorder import Recorder
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
-from paragone_workbench.store.saving import DraftSaving
+from paragone_workbench.store.saving import DraftSaving, Recorder
 
 DRAFT = DraftRecord(text="Why? [pasted text 1]", pasted={"[pasted text 1]": "long\n\ud800"}, named=("a.py",))
 

@@ -23,7 +23,7 @@ from paragone_workbench.paths import history_file
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import ConversationDeleted, History, LaneRecord, Store, StoreError
 from paragone_workbench.store import saving as queue
-from paragone_workbench.store.recorder import Recorder
+from paragone_workbench.store.saving import Recorder
 
 
 class RecordedConversation:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
@@ -199,8 +199,7 @@ class _Reader:
 
     def _engine(self, name: str, table: object) -> None:
         key = ("engines", name)
-        if not isinstance(table, dict):
-            self._note(key, f"The engine {name!r} is not a table.", f"Write it as a table: [engines.{name}].")
+        if not self._is_table(table, key, f"The engine {name!r}"):
             return
         own = {field.name for field in dataclasses.fields(EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
@@ -234,10 +233,7 @@ class _Reader:
         presets: dict[str, Preset] = {}
         for name, table in self._table("presets").items():
             key = ("presets", name)
-            if not isinstance(table, dict):
-                self._note(
-                    key, f"The preset {name!r} is not a table.", f"Write it as a table: [presets.{name}]."
-                )
+            if not self._is_table(table, key, f"The preset {name!r}"):
                 continue
             values = dict(table)
             system = values.pop("system", None)
@@ -269,8 +265,7 @@ class _Reader:
 
     def _theme(self, name: str, table: object) -> ThemeSettings:
         key = ("themes", name)
-        if not isinstance(table, dict):
-            self._note(key, f"The theme {name!r} is not a table.", f"Write it as a table: [themes.{name}].")
+        if not self._is_table(table, key, f"The theme {name!r}"):
             return ThemeSettings()
         values = self._valid(ThemeSettings, key, table, f"the theme {name!r}")
         for part, value in [*values.items()]:
@@ -289,10 +284,14 @@ class _Reader:
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.data.get(name, {})
+        return table if self._is_table(table, (name,), repr(name)) else {}
+
+    def _is_table(self, table: object, key: tuple[str, ...], what: str) -> TypeGuard[dict[str, Any]]:
+        """Return whether a value is a table, and record a problem if not."""
         if isinstance(table, dict):
-            return table
-        self._note((name,), f"{name!r} is not a table.", f"Write it as a table: [{name}].")
-        return {}
+            return True
+        self._note(key, f"{what} is not a table.", f"Write it as a table: [{'.'.join(key)}].")
+        return False
 
     def _valid(self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str) -> dict[str, Json]:
         """Return the valid values of options, and record a problem for each invalid value."""

@@ -37,7 +37,7 @@ class _TooOld(Exception):
 class Database:
     """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
 
-    Create a `Database` inside `owners.exclusive`: two instances of the program must not migrate the file at the
+    Create a `Database` inside `exclusive`: two instances of the program must not migrate the file at the
     same time. Once the file is open, several instances may use it.
     """
 
@@ -106,10 +106,6 @@ class Database:
         """Let all queries of the context see the same state of the file, even if another program writes to the file."""
         with self._translated_errors(), _transaction(self._connection, "BEGIN"):
             yield
-
-    def shorten_waiting(self) -> None:
-        """Wait for locks only `BUSY_S` from now on, instead of `OPENING_S`."""
-        self.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
     def close(self) -> None:
         """Close the connection. Ignores SQLite's errors."""
@@ -252,7 +248,7 @@ class Owner:
 def exclusive(path: Path) -> Iterator[None]:
     """Let only one instance of the program at a time open the history in `path`.
 
-    Raises OSError, and StoreError if another instance is still opening the history after `OPENING_S`.
+    Raises OSError, and StoreError if another instance is still opening the history after `OTHER_OPENING_S`.
     """
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)

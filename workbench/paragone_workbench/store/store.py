@@ -52,7 +52,7 @@ class Store:
         damaged or too old file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
         version of the program wrote the file, and ParagoneError if the file cannot be used.
         """
-        from paragone_workbench.store.database import Database, Owner, exclusive, interrupt_dead
+        from paragone_workbench.store.database import BUSY_S, Database, Owner, exclusive, interrupt_dead
 
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
@@ -69,7 +69,7 @@ class Store:
             with database.transaction():
                 interrupt_dead(database, owner.alive())
                 owner_id = database.run("INSERT INTO owner (lock) VALUES (?)", owner.lock)
-            database.shorten_waiting()
+            database.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
             failed.pop_all()
         return cls(database, owner, owner_id)
 
