@@ -1,7 +1,5 @@
 """A session's conversation in the history: saved during runs, and loaded again."""
 
-import contextlib
-import sqlite3
 from dataclasses import dataclass
 
 import pytest
@@ -44,27 +42,6 @@ def path_of(lane):
         runs.append(run)
         run = run.continues
     return runs[::-1]
-
-
-async def test_a_conversation_is_saved_as_it_was(session, rogue, history):
-    await opened(session, rogue(max_tokens=2), rogue("wide", name="other", max_tokens=1))
-    await answers(session, "First?\nMore")
-    await answers(session, "Second?")
-    found = await saved(session, history)
-    assert found.title == "First?"
-    first, second = found.conversation.prompts
-    assert [first.text, second.text] == ["First?\nMore", "Second?"]
-    assert (first.parent, second.parent) == (None, first)
-    assert (first.system, second.system, second.system_in_force) == ("Be brief.", None, "Be brief.")
-    for lane, kept in zip(session.lanes, found.lanes, strict=True):
-        assert kept.definition == lane.engine.definition
-        for run, again in zip(lane.path, path_of(kept), strict=True):
-            assert (again.text, again.state, again.result.finish) == (run.text, run.state, run.result.finish)
-            assert (again.result.metrics, again.result.manifest, again.settings) == (
-                run.result.metrics,
-                run.result.manifest,
-                run.settings,
-            )
 
 
 async def test_how_runs_end_is_saved(session, rogue, history, until):
@@ -166,17 +143,6 @@ async def test_a_prompt_for_one_lane_is_only_on_its_path(session, rogue, history
     ]
 
 
-async def test_a_lane_that_is_closed_during_an_answer(session, rogue, history, until):
-    lane, _ = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=1))
-    session.send("hello")
-    run = lane.answer(session.prompts[0])
-    await until(lambda: run.text)
-    await session.close_lane(lane)
-    closed, kept = (await saved(session, history)).lanes
-    assert (closed.closed, kept.closed) == (True, False)
-    assert (closed.head.state, closed.head.text) == ("stopped", run.text)
-
-
 async def test_lanes_keep_their_order(session, rogue, history):
     lanes = await opened(session, *(rogue(name=name, max_tokens=1) for name in "abc"))
     await answers(session, "hello")
@@ -199,62 +165,6 @@ async def test_closing_the_session_during_an_answer_is_saved_as_a_stop(session, 
     await until(lambda: run.text)
     await session.close()
     assert rows(RUNS) == [("steady", "stopped", run.text)]
-
-
-async def test_a_locked_history_loses_nothing_and_shows_in_the_lanes(
-    session, rogue, history, problems, until, record_events
-):
-    (lane,) = await opened(session, rogue(max_tokens=200, rate=200))
-    await answers(session, "first")
-    await session.saved()
-    events = record_events(lane)
-    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        session.send("locked")
-        await until(lambda: session.recorder.problem is not None)
-        assert events.states, "observers are called to show the lane again"
-        await session.answered()
-        other.execute("ROLLBACK")
-    assert await saved_in_the_end(session, until)
-    assert [problem.sentence.partition(": ")[2] for problem in problems] == [
-        "another program keeps it locked."
-    ]
-    assert rows(RUNS) == [("steady", "done", words(200))] * 2
-
-
-async def saved_in_the_end(session, until):
-    await until(lambda: session.recorder.problem is None)
-    await session.saved()
-    return True
-
-
-async def test_prompts_that_were_asked_before_the_history_was_open(check_nothing_left, rogue, until):
-    session = Session(Registry())
-    await opened(session, rogue(max_tokens=2))
-    await answers(session, "early")
-    history = await open_history()
-    session.recorder.open(history)
-    await answers(session, "late")
-    found = await saved(session, history)
-    assert [run.text for run in path_of(found.lanes[0])] == [words(2)] * 2
-    await session.close()
-    await history.close()
-
-
-async def test_a_new_conversation_is_another_one(session, rogue, history):
-    await opened(session, rogue(max_tokens=1))
-    await answers(session, "old")
-    await session.saved()
-    old = session.conversation.number
-    session.new_conversation()
-    assert session.conversation.number is None
-    await answers(session, "new")
-    found = await saved(session, history)
-    assert [prompt.parent for prompt in found.conversation.prompts] == [None]
-    titles = {
-        summary.number: summary.title for summary in await history.call(lambda store: store.conversations())
-    }
-    assert titles == {old: "old", session.conversation.number: "new"}
 
 
 async def test_reopening_restores_everything_and_keeps_equal_engines(
@@ -302,21 +212,6 @@ async def test_reopening_restores_everything_and_keeps_equal_engines(
     found = await saved(session, history)
     assert [prompt.text for prompt in found.conversation.prompts] == ["first", "second", "third"]
     assert [path_of(lane)[2].text for lane in found.lanes] == [words(2), "語0😀 "]
-
-
-async def test_reopening_in_another_program(session, rogue, history):
-    await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
-    await answers(session, "hello")
-    await session.close()
-    again = Session(Registry())
-    again.recorder.open(history)
-    await again.reopen(session.conversation.number)
-    assert [lane.engine.definition for lane in again.lanes] == [rogue(max_tokens=2)] * 2
-    assert [run.text for lane in again.lanes for run in lane.path] == [words(2)] * 2
-    again.open_engines()
-    await answers(again, "go on")
-    assert [lane.answer(again.prompts[-1]).result.metrics.prompt_tokens for lane in again.lanes] == [11, 11]
-    await again.close()
 
 
 async def test_a_run_that_another_program_is_executing(session, rogue, until):
