@@ -184,7 +184,7 @@ def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypa
 
 
 def test_another_instance_that_is_opening_the_history_is_waited_for(opening):
-    threading.Timer(0.3, opening.stdin.close).start()
+    threading.Timer(0.1, opening.stdin.close).start()
     Store.open().close()
     opening.wait()
 
