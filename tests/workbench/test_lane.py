@@ -211,17 +211,6 @@ async def test_stop_during_prefill(make_lane):
     assert run.result.metrics.prompt_tokens == 2
 
 
-async def test_stop_while_writing_keeps_the_text(make_lane):
-    lane = make_lane(**LONG)
-    lane.open()
-    run = ask(lane)
-    await stop_when(lane, "writing")
-    assert (run.state, run.result.finish, lane.state) == ("stopped", "cancelled", "stopped")
-    count = run.result.metrics.completion_tokens
-    assert count >= 1
-    assert run.text == words(count), "no word of the engine is lost"
-
-
 async def test_stopping_twice_and_without_a_run(make_lane, until):
     lane = make_lane(**LONG)
     await lane.stop()

@@ -33,19 +33,6 @@ async def test_close_at_any_moment_of_opening(make_lane, workers, steps):
     assert workers() == []
 
 
-async def test_close_during_an_answer_keeps_the_text(make_lane, record_events, until, workers):
-    lane = make_lane(**LONG)
-    events = record_events(lane)
-    lane.open()
-    run = ask(lane)
-    await until(lambda: run.text)
-    await lane.close()
-    assert (run.state, run.result.finish, run.error) == ("stopped", "cancelled", None)
-    assert run.text == words(run.result.metrics.completion_tokens)
-    assert events.others[-1] == "ended stopped"
-    assert workers() == []
-
-
 async def test_close_during_an_answer_of_an_engine_that_ignores_stops(
     make_lane, until, workers, be_impatient
 ):

@@ -81,18 +81,6 @@ def test_a_preset_that_does_not_fit_the_engine_is_refused(sampling, sentence, hi
     assert hint in refused.value.hint
 
 
-def test_an_engine_that_cannot_says_so_by_name():
-    exllama = Registry().get("exllamav3")
-    engine = EngineDefinition(name="big", backend="exllamav3", model="m")
-    with pytest.raises(
-        InputError, match="'json_schema', which is no sampling option of the backend exllamav3"
-    ):
-        with_preset(engine, exllama, Preset(name="p", sampling={"json_schema": "{}"}))
-    with pytest.raises(InputError, match="'thinking' of the preset 'p' cannot be 64") as refused:
-        with_preset(engine, exllama, Preset(name="p", sampling={"thinking": 64}))
-    assert "low or medium or high" in refused.value.hint
-
-
 def test_an_unknown_name_names_the_nearest(config):
     for find, known in ((find_preset, config.presets), (find_template, config.templates)):
         with pytest.raises(InputError, match=r"There is no .* 'brieff'") as refused:

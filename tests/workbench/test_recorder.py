@@ -297,17 +297,6 @@ def unsaved(recorded):
     return recorded.recorder._unsaved
 
 
-async def test_closing_does_not_wait_for_ever_for_a_conversation_that_was_left(
-    recorded, history, monkeypatch
-):
-    monkeypatch.setattr(queue, "CLOSE_S", 0.1)
-    with locked():
-        end(recorded.start(recorded.prompt("x"), recorded.lane()))
-        recorded.recorder.left(recorded.conversation)
-        await recorded.recorder.close()
-    assert "could not be saved" in recorded.problems[-1].sentence
-
-
 async def test_a_conversation_that_was_left_and_deleted_is_forgotten(recorded, history, until):
     recorded.start(recorded.prompt("x"), recorded.lane())
     assert await recorded.saved()
@@ -426,15 +415,6 @@ def test_failed_writes_lose_nothing():
     whole, problem, problems, saved_again = json.loads(said.stdout)
     assert (whole, problems, saved_again) == (True, 1, 1)
     assert "cannot be used: reading or writing failed. Check the disk" in problem or "disk is full" in problem
-
-
-async def test_a_conversation_that_begins_while_the_file_is_locked(recorded, history, until):
-    with locked():
-        first = end(recorded.start(recorded.prompt("first"), recorded.lane()))
-        await until(lambda: recorded.problems)
-        assert recorded.conversation.number is None
-    await until(lambda: recorded.saved_again)
-    assert facts((await history.load(recorded.conversation.number)).lanes[0].head) == facts(first)
 
 
 async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, history, monkeypatch):

@@ -334,21 +334,3 @@ async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(
     await session.reopen(session.conversation.number)
     assert len(loads) >= 2
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
-
-
-async def test_prompts_for_one_lane_go_with_their_conversation(session, rogue, history):
-    lane, _ = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
-    await answers(session, "both")
-    session.send("one", lanes=[lane])
-    await session.answered()
-    await session.saved()
-    conversation_id = session.conversation.number
-    session.new_conversation()
-    session.send("one again", lanes=[lane])
-    await session.answered()
-    await session.reopen(conversation_id)
-    assert [prompt.for_all for prompt in session.prompts] == [True, False]
-    other = session.lanes[1]
-    run = session.regenerate(other)
-    await session.answered()
-    assert run.prompt.text == "both", "the lane did not get the other prompt"
