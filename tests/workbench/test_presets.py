@@ -4,9 +4,15 @@ import pytest
 
 from paragone import InputError
 from paragone_workbench.config.read import load, load_with_problems
-from paragone_workbench.config.settings import Preset, find_preset, preset_of, with_preset
+from paragone_workbench.config.settings import (
+    Preset,
+    fill_template,
+    find_preset,
+    find_template,
+    preset_of,
+    with_preset,
+)
 from paragone_workbench.config.state import State, add_preset
-from paragone_workbench.config.templates import fill_template, find_template
 from paragone_workbench.conversation.variables import names_in
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry

@@ -56,6 +56,8 @@ _HINTS = {
     "model": "Set `model` to a path, or to the model's name at an endpoint.",
 }
 
+_TEMPLATE_HINT = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
+_KEYS_HINT = 'Keys are a string, for example "ctrl+x,f5".'
 SECTIONS: Mapping[str, type[Options]] = {
     "models": ModelSettings,
     "lanes": LaneSettings,
@@ -165,11 +167,11 @@ class _Reader:
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
             presets={**state.saved.presets, **self._presets()},
-            templates=self._templates(),
+            templates=self._texts("templates", "The template {!r} is not text.", _TEMPLATE_HINT),
             network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             themes={name: self._theme(name, table) for name, table in self._table("themes").items()},
-            keys=self._keys(),
+            keys=self._texts("keys", "The keys for {!r} cannot be {!r}.", _KEYS_HINT),
             document=self._document,
             warnings=warnings,
         )
@@ -243,25 +245,15 @@ class _Reader:
             presets[name] = Preset(name=name, system=system, sampling=self._options(key, values))
         return presets
 
-    def _templates(self) -> dict[str, str]:
-        templates: dict[str, str] = {}
-        for name, text in self._table("templates").items():
-            if isinstance(text, str):
-                templates[name] = text
-            else:
-                hint = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
-                self._note(("templates", name), f"The template {name!r} is not text.", hint)
-        return templates
-
-    def _keys(self) -> dict[str, str]:
-        keys: dict[str, str] = {}
-        for name, value in self._table("keys").items():
+    def _texts(self, section: str, sentence: str, hint: str) -> dict[str, str]:
+        """Return the texts of a section. `sentence` is the problem of another value, to be formatted with name and value."""
+        texts: dict[str, str] = {}
+        for name, value in self._table(section).items():
             if isinstance(value, str):
-                keys[name] = value
+                texts[name] = value
             else:
-                sentence = f"The keys for {name!r} cannot be {value!r}."
-                self._note(("keys", name), sentence, 'Keys are a string, for example "ctrl+x,f5".')
-        return keys
+                self._note((section, name), sentence.format(name, value), hint)
+        return texts
 
     def _theme(self, name: str, table: object) -> ThemeSettings:
         key = ("themes", name)

@@ -90,6 +90,12 @@ class Database:
                 with contextlib.suppress(sqlite3.ProgrammingError):
                     cursor.close()
 
+    def insert(self, table: str, *, conflict: str = "", **values: object) -> int:
+        """Insert a row with these values by column, and return its id. `conflict` is `OR IGNORE` or `OR REPLACE`."""
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        sql = f"INSERT {conflict} INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 (the names of columns)
+        return self.run(sql, *values.values())
+
     def run(self, sql: str, *values: object) -> int:
         """Execute a statement. Returns the id of the new row if the statement is an INSERT that adds a row."""
         with self._translated_errors():

@@ -68,7 +68,7 @@ class Store:
             failed.callback(database.close)
             with database.transaction():
                 interrupt_dead(database, owner.alive())
-                owner_id = database.run("INSERT INTO owner (lock) VALUES (?)", owner.lock)
+                owner_id = database.insert("owner", lock=owner.lock)
             database.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
             failed.pop_all()
         return cls(database, owner, owner_id)
@@ -111,15 +111,13 @@ class Store:
         from paragone_workbench.store.tables.runs import save_run
 
         with self._database.transaction():
-            known = self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id)
-            about_id = about_id if known else None
+            if not self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id):
+                about_id = None
             save_run(self._database, result, purpose=purpose, about_id=about_id)
 
     def _keep_owner(self) -> None:
         """Add this instance's row again, if another instance that cannot see this instance's lock has deleted the row."""
-        self._database.run(
-            "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
-        )
+        self._database.insert("owner", conflict="OR IGNORE", id=self._owner_id, lock=self._owner.lock)
 
     def delete_conversation(self, number: int) -> None:
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
