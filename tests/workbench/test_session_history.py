@@ -15,6 +15,7 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.texts import find_in_lanes, find_run
 from paragone_workbench.paths import history_file
+from paragone_workbench.runs.context import path_to
 
 
 @pytest.fixture
@@ -36,12 +37,7 @@ async def saved(session, history):
 
 def path_of(lane):
     """Return the runs that a loaded lane shows."""
-    runs = []
-    run = lane.head
-    while run is not None:
-        runs.append(run)
-        run = run.continues
-    return runs[::-1]
+    return path_to(lane.head)
 
 
 async def test_how_runs_end_is_saved(session, rogue, history, until):
@@ -65,35 +61,24 @@ async def test_how_runs_end_is_saved(session, rogue, history, until):
     assert str(runs[4].error).startswith("There is no model 'nonsense'.")
 
 
-async def test_a_second_answer_is_a_variant_of_the_first(session, rogue, history):
-    (lane,) = await opened(session, rogue(max_tokens=1))
-    await answers(session, "hello")
-    await session.swap(lane, rogue("wide", max_tokens=1))
-    session.regenerate(lane)
-    await session.answered()
-    assert [run.text for run in lane.path] == ["語0😀 "]
-    assert [run.text for run in lane.record.runs] == ["word0 ", "語0😀 "]
-    (kept,) = (await saved(session, history)).lanes
-    assert rows(RUNS) == [("steady", "done", "word0 "), ("wide", "done", "語0😀 ")]
-    assert [run.text for run in path_of(kept)] == ["語0😀 "], "the selected variant"
-    assert [run.text for run in kept.runs] == ["word0 ", "語0😀 "]
-    assert kept.definition == lane.engine.definition
-
-
-async def test_a_selected_path_is_restored(session, rogue, history):
+async def test_variants_and_the_selected_path_are_saved(session, rogue, history):
     (lane,) = await opened(session, rogue(max_tokens=1))
     await answers(session, "hello")
     first = lane.record.head
+    await session.swap(lane, rogue("wide", max_tokens=1))
     session.regenerate(lane)
     await session.answered()
+    (kept,) = (await saved(session, history)).lanes
+    assert rows(RUNS) == [("steady", "done", "word0 "), ("wide", "done", "語0😀 ")]
+    assert [run.text for run in path_of(kept)] == ["語0😀 "], "the selected variant"
+    assert [run.text for run in kept.runs] == [run.text for run in lane.record.runs] == ["word0 ", "語0😀 "]
+    assert kept.definition == lane.engine.definition
     session.select(lane, first)
-    assert lane.path == (first,)
     await answers(session, "go on")
     assert [run.continues for run in lane.path] == [None, first]
     (kept,) = (await saved(session, history)).lanes
     assert [run.prompt.text for run in path_of(kept)] == ["hello", "go on"]
-    assert path_of(kept)[0].id == first.id
-    assert len(kept.runs) == 3
+    assert (path_of(kept)[0].id, len(kept.runs)) == (first.id, 3)
 
 
 async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until):

@@ -28,7 +28,7 @@ from paragone_workbench.store.experiment_records import (
     VoteChoice,
     VotedAnswer,
 )
-from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
+from paragone_workbench.store.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
 from paragone_workbench.text import visible
 
 _VOTES = """

@@ -30,7 +30,7 @@ from paragone_workbench.store.records import (
     Summary,
     tag_name,
 )
-from paragone_workbench.store.tables.runs import (
+from paragone_workbench.store.runs import (
     COLUMNS,
     MANIFEST,
     list_in,
@@ -39,7 +39,7 @@ from paragone_workbench.store.tables.runs import (
     save_run,
     text_in,
 )
-from paragone_workbench.store.tables.search import GRAM, fitting_conversation, phrase
+from paragone_workbench.store.search import GRAM, fitting_conversation, phrase
 
 _TITLE = 80  # characters
 
