@@ -27,11 +27,7 @@ BUSY_S = 1.0
 
 
 class _TooOld(Exception):
-    """No script leads from the file's version to the newest one."""
-
-    def __init__(self, version: int) -> None:
-        super().__init__(version)
-        self.version = version
+    """No script leads from the file's version, which is the only argument, to the newest one."""
 
 
 class Database:
@@ -59,9 +55,10 @@ class Database:
         try:
             return _connect(self.path, schema)
         except _TooOld as error:
-            aside = _set_aside(self.path, f"v{error.version}.bak")
+            (version,) = error.args
+            aside = _set_aside(self.path, f"v{version}.bak")
             self.warning = (
-                f"An older version of paragone wrote the history (its schema is {error.version}), and this version cannot read "
+                f"An older version of paragone wrote the history (its schema is {version}), and this version cannot read "
                 f"it. The file was moved to {aside}, and a new one was created."
             )
         except sqlite3.DatabaseError as error:
@@ -161,7 +158,7 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(
             "SELECT 1 FROM sqlite_master"
-        ).fetchone()  # raises an error now if the schema is damaged
+        ).fetchone()  # raises an error if the schema is damaged
     except BaseException:
         connection.close()
         raise
