@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from rogue_backend.definitions import rogue
 
-from paragone_tui import unsaved_files as history_opening
+from paragone_tui import history_opening
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store
 from paragone_workbench.store import database as owners
@@ -30,7 +30,7 @@ def opening():
 @pytest.fixture
 def briefly(monkeypatch):
     """Have each try to open the history take a moment only."""
-    monkeypatch.setattr(owners, "OPENING_S", 0.3)
+    monkeypatch.setattr(owners, "OTHER_OPENING_S", 0.3)
     monkeypatch.setattr(history_opening, "RETRY_S", 0.1)
 
 
@@ -103,7 +103,7 @@ async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch, 
             if leaves_at_once:
                 session = screen.app.lanes.session
                 # Engines are closed first. Before the recorder is, the program would wait for the history again.
-                await screen.until(lambda: session.recorder.of(session.conversation) is None)
+                await screen.until(lambda: session.recorder._of(session.conversation) is None)
                 assert not screen.app.is_leaving
                 await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)

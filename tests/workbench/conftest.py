@@ -16,12 +16,13 @@ import pytest
 from tests.workbench.history_file import open_history
 
 from paragone import Backend, Json, Options, option
+from paragone.worker import client, process
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import Lane, LaneObserver
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.store import StoreError
+from paragone_workbench.store import StoreError, database, saving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,14 @@ def problems() -> list[StoreError]:
 
 
 @pytest.fixture
-async def history(check_nothing_left):
+def short_waits(monkeypatch):
+    """SQLite waits briefly for a lock, and a save that failed is soon tried again."""
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr(saving, "FIRST_S", 0.05)
+
+
+@pytest.fixture
+async def history(check_nothing_left, short_waits):
     history = await open_history()
     yield history
     await history.close()
@@ -177,6 +185,17 @@ async def check_nothing_left(workers):
     assert not left, left
     assert workers() == []
     assert errors == []
+
+
+@pytest.fixture
+def be_impatient(monkeypatch):
+    """A function after whose call engines that ignore a stop, or that are being opened, are killed soon."""
+
+    def be_impatient() -> None:
+        for module in (client, process):
+            monkeypatch.setattr(module, "GRACE", 0.1)
+
+    return be_impatient
 
 
 @pytest.fixture

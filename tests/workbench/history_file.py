@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
 import tempfile
+import threading
 from pathlib import Path
 
 from paragone_workbench.paths import history_file, private_folder
@@ -45,6 +47,25 @@ def rows(sql: str) -> list[tuple]:
     """Query the file with a separate connection."""
     with contextlib.closing(sqlite3.connect(history_file())) as connection:
         return connection.execute(sql).fetchall()
+
+
+@contextlib.asynccontextmanager
+async def slow(history: History):
+    """Delay all saving until the end of the block, as on a slow disk."""
+    begun, gate = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(_: Store) -> bool:
+        loop.call_soon_threadsafe(begun.set)
+        return gate.wait(60)
+
+    waiting = asyncio.ensure_future(history.call(wait))
+    await begun.wait()
+    try:
+        yield
+    finally:
+        gate.set()
+        assert await waiting
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
-from paragone_workbench.conversation import attachments as pdf_text
-from paragone_workbench.conversation.attached_files import LARGEST, candidates, read_file
+from paragone_workbench.conversation import attached_files
+from paragone_workbench.conversation.attached_files import candidates, read_file
 from paragone_workbench.conversation.attachments import (
     AttachedFile,
     files_in,
@@ -139,6 +139,7 @@ def encrypt(path, content: bytes) -> None:
 REFUSED = [
     ("folder", "is a folder.", lambda path: path.mkdir()),
     ("pipe", "is a device or a pipe.", os.mkfifo),
+    ("/dev/zero", "is a device or a pipe.", lambda path: None),
     ("missing", "There is no file", lambda path: None),
     ("binary", "is not UTF-8 text.", lambda path: path.write_bytes(bytes(range(256)))),
     ("nulls", "is not UTF-8 text.", lambda path: path.write_bytes(b"a\0b")),
@@ -169,19 +170,9 @@ def test_a_file_without_permission_is_said(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("paragone_workbench.conversation.attachments.open_regular_file", refuse)
+    monkeypatch.setattr("paragone_workbench.conversation.attached_files.open_regular_file", refuse)
     with pytest.raises(InputError, match=r"secret cannot be read: Permission denied\."):
         read_file("secret")
-
-
-def test_a_device_is_not_read():
-    with pytest.raises(InputError, match="is a device or a pipe"):
-        read_file("/dev/zero")
-
-
-def test_a_megabyte_is_attached(tmp_path):
-    (tmp_path / "large.txt").write_bytes(b"word " * (10**6 // 5))
-    assert text_file(tmp_path / "large.txt").size == 10**6 <= LARGEST
 
 
 def test_the_text_of_a_pdf(tmp_path, monkeypatch):
@@ -202,7 +193,7 @@ def many_words():
 
 @pytest.mark.thorough
 def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, many_words):
-    monkeypatch.setattr(pdf_text, "SECONDS", 1)
+    monkeypatch.setattr(attached_files, "SECONDS", 1)
     assert len(many_words) < 10**6
     (tmp_path / "long.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"long\.pdf takes more than 1 seconds of CPU time"):
@@ -212,7 +203,7 @@ def test_a_small_pdf_that_takes_very_long_is_given_up(tmp_path, monkeypatch, man
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
 def test_a_pdf_that_takes_more_memory_than_it_may(tmp_path, monkeypatch, many_words):
-    monkeypatch.setattr(pdf_text, "MEMORY", 150 * 10**6)
+    monkeypatch.setattr(attached_files, "MEMORY", 150 * 10**6)
     (tmp_path / "wide.pdf").write_bytes(pdf("", packed=many_words))
     with pytest.raises(InputError, match=r"Reading the PDF .*wide\.pdf takes more than 150 MB of memory"):
         read_file(str(tmp_path / "wide.pdf"))
@@ -223,7 +214,7 @@ def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
     path = str(tmp_path / "paper.pdf")
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_CPU, (5, 5));"
-        "from paragone_workbench.conversation.attachments import read_file;"
+        "from paragone_workbench.conversation.attached_files import read_file;"
         f"print(read_file({path!r}).section)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -16,7 +16,7 @@ from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, RunKey
 from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.experiment_records import VotedAnswer
-from paragone_workbench.store.tables.experiments import Votes
+from paragone_workbench.store.experiments import Votes
 
 ENGINES = tuple(
     EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")

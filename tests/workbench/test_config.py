@@ -7,20 +7,13 @@ import pytest
 from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config import settings
-from paragone_workbench.config.read import init, load, load_with_problems, sample
+from paragone_workbench.config.read import SECTIONS, init, load, load_with_problems, sample
 from paragone_workbench.config.settings import ConfigError
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import config_file, state_file
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = {
-    "models": settings.ModelSettings,
-    "lanes": settings.LaneSettings,
-    "chat": settings.ChatSettings,
-    "network": settings.NetworkSettings,
-    "ui": settings.UiSettings,
-}
 GOOD = """\
 [engines.smol]
 backend = "paper"
@@ -95,12 +88,6 @@ def test_a_whole_file(write, home):
     assert settings_.document.where("keys", "stop").endswith("my.toml:26")
     assert settings_.warnings == ()
     assert check(write(GOOD)) == []
-
-
-def test_the_default_file_is_read(write):
-    config_file().parent.mkdir(parents=True)
-    config_file().write_text(GOOD)
-    assert load().lanes.mode == "sequential"
 
 
 def test_a_default_file_that_cannot_be_accessed_is_not_taken_for_a_missing_one(monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ from paragone_workbench.ids import new_id
 from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import MOST_TOKENS, Costs, RunResult
-from paragone_workbench.store.tables import runs as table
+from paragone_workbench.store import runs as table
 
 COUNTED = RunMetrics(prompt_tokens=30, cached_tokens=10, completion_tokens=5)
 

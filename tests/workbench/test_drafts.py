@@ -10,9 +10,8 @@ from tests.workbench.history_file import open_history, open_store
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import StoreError
-from paragone_workbench.store.recorder import Recorder
 from paragone_workbench.store.records import NO_DRAFT, DraftRecord
-from paragone_workbench.store.saving import DraftSaving
+from paragone_workbench.store.saving import DraftSaving, Recorder
 
 DRAFT = DraftRecord(text="Why? [pasted text 1]", pasted={"[pasted text 1]": "long\n\ud800"}, named=("a.py",))
 
@@ -70,19 +69,6 @@ def test_a_damaged_draft_is_an_error_and_not_met_again(store):
     other = open_store()
     assert other.take_draft() is None
     other.close()
-
-
-def test_a_file_of_a_negative_version_is_left_alone(home):
-    open_store().close()
-    raw = sqlite3.connect(history_file())
-    raw.execute("PRAGMA user_version = -3")
-    raw.close()
-    with pytest.raises(Exception, match=r"has the version -3, which no version of paragone writes") as caught:
-        open_store()
-    assert "Move the file away" in str(caught.value)
-    raw = sqlite3.connect(history_file())
-    assert raw.execute("PRAGMA user_version").fetchone() == (-3,)
-    raw.close()
 
 
 async def test_what_is_written_is_saved_soon_and_what_is_sent_goes(home):
@@ -149,7 +135,7 @@ async def test_a_prompt_that_is_sent_is_no_draft_at_any_moment_and_never_lost(ho
 TABLES = ("draft", "prompt")
 
 
-async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
+async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home, short_waits):
     history = await open_history()
     written = draft("hello")
     recorder = Recorder()
@@ -175,7 +161,7 @@ async def test_while_a_sent_prompt_cannot_be_saved_its_draft_stays(home):
     await history.close()
 
 
-async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home):
+async def test_a_draft_that_cannot_be_saved_is_told_and_saved_once_it_can(home, short_waits):
     history = await open_history()
     saving = DraftSaving(lambda: DRAFT, Recorder())
     assert "not open" in str(await saving.save_now(None))

@@ -284,42 +284,24 @@ def test_chatgpt(store, tmp_path):
     assert lane.head.text == "Blue.", "the branch that was shown"
 
 
+REASONED = '<details type="reasoning" done="true"><summary>Thought</summary>\n> Hm.\n</details>\nHey.'
+WEBUI_MESSAGES = {
+    "m1": {
+        "parentId": None,
+        "role": "user",
+        "content": "Hello",
+        "timestamp": 1700000001,
+        "files": [{"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}],
+    },
+    "m2": {"parentId": "m1", "role": "assistant", "content": "Hi.", "model": "a:7b"},
+    "m3": {"parentId": "m1", "role": "assistant", "content": REASONED, "model": "b:7b"},
+}
 OPEN_WEBUI = [
     {
         "id": "w1",
         "title": "Two models",
         "created_at": 1700000000,
-        "chat": {
-            "system": "Be kind.",
-            "history": {
-                "currentId": "m3",
-                "messages": {
-                    "m1": {
-                        "id": "m1",
-                        "parentId": None,
-                        "role": "user",
-                        "content": "Hello",
-                        "timestamp": 1700000001,
-                        "files": [{"type": "image", "url": f"data:image/png;base64,{PNG}", "name": "dot"}],
-                    },
-                    "m2": {
-                        "id": "m2",
-                        "parentId": "m1",
-                        "role": "assistant",
-                        "content": "Hi.",
-                        "model": "a:7b",
-                    },
-                    "m3": {
-                        "id": "m3",
-                        "parentId": "m1",
-                        "role": "assistant",
-                        "model": "b:7b",
-                        "content": '<details type="reasoning" done="true"><summary>Thought</summary>\n> Hm.\n'
-                        "</details>\nHey.",
-                    },
-                },
-            },
-        },
+        "chat": {"system": "Be kind.", "history": {"currentId": "m3", "messages": WEBUI_MESSAGES}},
     }
 ]
 
@@ -340,44 +322,31 @@ def test_open_webui_with_two_models_side_by_side(store, tmp_path):
     assert saved.runs[1].thinking == "> Hm."
 
 
+def llama_message(number, role, content, seconds, **more):
+    parent = str(number - 1) if number else None
+    return {
+        "id": str(number),
+        "parent": parent,
+        "role": role,
+        "content": content,
+        "timestamp": seconds,
+        **more,
+    }
+
+
 LLAMA = {
     "conv": {"id": "l1", "name": "Llamas", "currNode": "3", "lastModified": 1700000000000},
     "messages": [
-        {
-            "id": "0",
-            "parent": None,
-            "type": "root",
-            "role": "system",
-            "content": "",
-            "timestamp": 1700000000000,
-        },
-        {
-            "id": "1",
-            "parent": "0",
-            "type": "text",
-            "role": "system",
-            "content": "Rhyme.",
-            "timestamp": 1700000000001,
-        },
-        {
-            "id": "2",
-            "parent": "1",
-            "type": "text",
-            "role": "user",
-            "content": "Hi",
-            "timestamp": 1700000001000,
-            "extra": [{"type": "textFile", "name": "a.txt", "content": "some text"}],
-        },
-        {
-            "id": "3",
-            "parent": "2",
-            "type": "text",
-            "role": "assistant",
-            "content": "Bye",
-            "thinking": "Hm",
-            "timestamp": 1700000002000,
-            "model": "llama.gguf",
-        },
+        llama_message(0, "system", "", 1700000000000, type="root"),
+        llama_message(1, "system", "Rhyme.", 1700000000001, type="text"),
+        llama_message(
+            2,
+            "user",
+            "Hi",
+            1700000001000,
+            extra=[{"type": "textFile", "name": "a.txt", "content": "some text"}],
+        ),
+        llama_message(3, "assistant", "Bye", 1700000002000, thinking="Hm", model="llama.gguf"),
     ],
 }
 
@@ -391,33 +360,23 @@ def test_the_web_interface_of_llama_server(store, tmp_path, data):
     assert (run.text, run.thinking, run.result.definition.name) == ("Bye", "Hm", "llama.gguf")
 
 
+def studio_step(role, text):
+    return {"type": "singleStep", "role": role, "content": [{"type": "text", "text": text}]}
+
+
+def studio_steps(text):
+    steps = [{"type": "contentBlock", "content": [{"type": "text", "text": text}]}]
+    return {"type": "multiStep", "role": "assistant", "senderInfo": {"senderName": "qwen"}, "steps": steps}
+
+
 LM_STUDIO = {
     "name": "Studio",
     "createdAt": 1700000000000,
     "systemPrompt": "Short.",
     "messages": [
-        {
-            "versions": [{"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "Hi"}]}],
-            "currentlySelected": 0,
-        },
-        {
-            "versions": [
-                {
-                    "type": "multiStep",
-                    "role": "assistant",
-                    "senderInfo": {"senderName": "qwen"},
-                    "steps": [{"type": "contentBlock", "content": [{"type": "text", "text": text}]}],
-                }
-                for text in ("Hello", "Hey")
-            ],
-            "currentlySelected": 1,
-        },
-        {
-            "versions": [
-                {"type": "singleStep", "role": "user", "content": [{"type": "text", "text": "More"}]}
-            ],
-            "currentlySelected": 0,
-        },
+        {"versions": [studio_step("user", "Hi")], "currentlySelected": 0},
+        {"versions": [studio_steps("Hello"), studio_steps("Hey")], "currentlySelected": 1},
+        {"versions": [studio_step("user", "More")], "currentlySelected": 0},
     ],
 }
 

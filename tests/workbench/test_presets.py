@@ -4,9 +4,15 @@ import pytest
 
 from paragone import InputError
 from paragone_workbench.config.read import load, load_with_problems
-from paragone_workbench.config.settings import Preset, find_preset, preset_of, with_preset
+from paragone_workbench.config.settings import (
+    Preset,
+    fill_template,
+    find_preset,
+    find_template,
+    preset_of,
+    with_preset,
+)
 from paragone_workbench.config.state import State, add_preset
-from paragone_workbench.config.templates import fill_template, find_template
 from paragone_workbench.conversation.variables import names_in
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -79,18 +85,6 @@ def test_a_preset_that_does_not_fit_the_engine_is_refused(sampling, sentence, hi
         with_preset(SMALL, LLAMA_CPP, Preset(name="p", sampling=sampling))
     assert sentence in refused.value.sentence
     assert hint in refused.value.hint
-
-
-def test_an_engine_that_cannot_says_so_by_name():
-    exllama = Registry().get("exllamav3")
-    engine = EngineDefinition(name="big", backend="exllamav3", model="m")
-    with pytest.raises(
-        InputError, match="'json_schema', which is no sampling option of the backend exllamav3"
-    ):
-        with_preset(engine, exllama, Preset(name="p", sampling={"json_schema": "{}"}))
-    with pytest.raises(InputError, match="'thinking' of the preset 'p' cannot be 64") as refused:
-        with_preset(engine, exllama, Preset(name="p", sampling={"thinking": 64}))
-    assert "low or medium or high" in refused.value.hint
 
 
 def test_an_unknown_name_names_the_nearest(config):

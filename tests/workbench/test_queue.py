@@ -134,7 +134,7 @@ async def test_a_prompt_that_was_begun_goes_before_one_that_is_sent_again(sessio
 
 
 async def test_a_lane_that_is_stopped_holds_up_no_other(session, rogue, until):
-    stopped, other = await opened(session, rogue(name="a", **LONG), rogue(name="b", rate=20, max_tokens=10))
+    stopped, other = await opened(session, rogue(name="a", **LONG), rogue(name="b", rate=100, max_tokens=10))
     session.send("one")
     session.send("two")
     await until(lambda: stopped.path[0].text)

@@ -108,7 +108,7 @@ async def test_swap_during_a_conversation_keeps_the_messages(session, rogue):
 
 
 async def test_swap_during_an_answer_does_not_affect_others(session, rogue, until):
-    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=200))
     session.send("hello")
     (prompt,) = session.prompts
     await until(lambda: lane.answer(prompt).text)
@@ -125,7 +125,7 @@ async def test_swap_during_an_answer_does_not_affect_others(session, rogue, unti
 
 
 async def test_close_lane_during_an_answer(session, rogue, until, workers):
-    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=50))
+    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=200))
     session.send("hello")
     (prompt,) = session.prompts
     await until(lambda: lane.answer(prompt).text)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL, result_of
-from tests.workbench.history_file import open_history, open_store
+from tests.workbench.history_file import open_store
 
 from paragone import InputError, LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
@@ -244,13 +244,6 @@ def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
     assert store.measurements.weights_digest(file) == "abc"
     assert store.measurements.weights_digest(dataclasses.replace(file, size=11)) is None
     assert store.measurements.weights_digest(dataclasses.replace(file, modified_ns=98)) is None
-
-
-async def test_the_history_executes_calls_in_its_thread():
-    history = await open_history()
-    new = await history.call(create)
-    assert (await history.call(lambda store: store.experiments.get(new))).name == "colours.jsonl"
-    await history.close()
 
 
 def test_a_password_in_a_url_is_not_saved_with_an_experiment(store):

@@ -5,9 +5,9 @@ import contextlib
 import fcntl
 import sqlite3
 import threading
-import time
 
 import pytest
+from tests.workbench.history_file import slow
 
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
@@ -19,7 +19,7 @@ NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, pr
 
 
 @pytest.fixture
-async def opened(check_nothing_left):
+async def opened(check_nothing_left, short_waits):
     opened = await History.open()
     yield opened
     await opened.close()
@@ -47,18 +47,13 @@ async def test_a_damaged_file_is_reported(check_nothing_left):
 
 
 async def test_waiting_for_another_instance_does_not_block(check_nothing_left, monkeypatch):
-    monkeypatch.setattr(owners, "OPENING_S", 1.0)
     history_file().parent.mkdir(parents=True)
+    monkeypatch.setattr(owners, "OTHER_OPENING_S", 0.1)
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         opening = asyncio.create_task(History.open())
-        ticks = 0
-        while not opening.done():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        assert ticks > 20
         with pytest.raises(StoreError, match="another instance of paragone has been opening it"):
-            opening.result()
+            await opening
     opened = await History.open()
     await opened.close()
 
@@ -68,7 +63,7 @@ async def test_a_history_is_closed_if_opening_is_cancelled(check_nothing_left, u
     with history_file().with_name("history.db.opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         opening = asyncio.create_task(History.open())
-        await asyncio.sleep(0.1)
+        await until(lambda: "history" in [thread.name for thread in threading.enumerate()])
         opening.cancel()
         await asyncio.wait([opening])
     owners = history_file().with_name("history.db.owners")
@@ -77,27 +72,20 @@ async def test_a_history_is_closed_if_opening_is_cancelled(check_nothing_left, u
 
 
 async def test_a_cancelled_call_is_not_executed(opened):
-    made = []
-    async with asyncio.timeout(5):
-        blocking = asyncio.ensure_future(opened.call(lambda _: time.sleep(0.3)))
+    made: list[int] = []
+    async with slow(opened):
         waiting = asyncio.ensure_future(opened.call(lambda _: made.append(1)))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         waiting.cancel()
-        await blocking
-        await opened.call(lambda store: store.conversations())
+        await asyncio.wait([waiting])
+    await opened.call(lambda store: store.conversations())
     assert made == []
 
 
 async def test_a_hanging_disk_does_not_prevent_closing(opened, monkeypatch):
-    monkeypatch.setattr(history, "CLOSE_S", 0.2)
-    hang = threading.Event()
-    call = asyncio.ensure_future(opened.call(lambda _: hang.wait(20)))
-    await asyncio.sleep(0.05)
-    async with asyncio.timeout(5):
+    monkeypatch.setattr(history, "CLOSE_S", 0.1)
+    async with slow(opened):
         await opened.close()
-    assert not hang.is_set()
-    hang.set()
-    assert await call
 
 
 async def test_waiting_for_a_lock_has_a_timeout(opened):
@@ -107,7 +95,7 @@ async def test_waiting_for_a_lock_has_a_timeout(opened):
             await opened.call(lambda store: store.save(NEW))
         assert told.value.can_pass
         assert await opened.call(lambda store: store.conversations()) == (), "reading still works"
-        assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(1000,)]
+        assert await opened.call(lambda store: store._database.rows("PRAGMA busy_timeout")) == [(50,)]
 
 
 def test_importing_the_store_loads_nothing_heavy():

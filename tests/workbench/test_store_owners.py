@@ -1,6 +1,7 @@
 """Runs of killed programs are marked as interrupted; those of living programs are not."""
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tests.workbench.conversation_writer import ConversationWriter
 
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import Store, StoreError
+from paragone_workbench.store import database as owners
 from paragone_workbench.store.database import Owner
 
 ROOT = Path(__file__).parents[2]
@@ -35,18 +37,17 @@ if sys.stdin.readline() == "end\\n":
 """
 
 
+def begin(code, *arguments):
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
 @pytest.fixture
 def start():
     programs = []
 
     def start():
-        program = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        program = begin(PROGRAM)
         programs.append(program)
         return program, int(program.stdout.readline())
 
@@ -112,17 +113,8 @@ def test_two_stores_of_one_program_are_two_owners():
 
 
 @pytest.mark.thorough
-def test_many_programs_that_start_at_once(start):
-    programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for _ in range(4)
-    ]
+def test_many_programs_that_start_at_once():
+    programs = [begin(PROGRAM) for _ in range(4)]
     said = [program.communicate("end\n")[0] for program in programs]
     assert [program.returncode for program in programs] == [0] * 4
     assert len({int(line) for line in said}) == 4
@@ -132,9 +124,7 @@ def test_a_child_of_the_program_does_not_keep_it_alive():
     code = PROGRAM.replace(
         "print(", "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid); print("
     )
-    program = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    program = begin(code)
     child, conversation = int(program.stdout.readline()), int(program.stdout.readline())
     try:
         program.kill()
@@ -143,8 +133,6 @@ def test_a_child_of_the_program_does_not_keep_it_alive():
         assert states(store, conversation) == ["interrupted", "interrupted"]
         store.close()
     finally:
-        import os
-
         os.kill(child, signal.SIGKILL)
         program.communicate()
 
@@ -158,9 +146,7 @@ def opening():
         "print(flush=True); sys.stdin.read()"
     )
     lock = history_file().with_name("history.db.opening")
-    program = subprocess.Popen(
-        [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    program = begin(code, lock)
     program.stdout.readline()
     yield program
     program.kill()
@@ -170,9 +156,7 @@ def opening():
 
 
 def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypatch):
-    from paragone_workbench.store import database as owners
-
-    monkeypatch.setattr(owners, "OPENING_S", 0.3)
+    monkeypatch.setattr(owners, "OTHER_OPENING_S", 0.3)
     with pytest.raises(StoreError, match="another instance of paragone has been opening it") as caught:
         Store.open()
     assert caught.value.can_pass
@@ -184,7 +168,7 @@ def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypa
 
 
 def test_another_instance_that_is_opening_the_history_is_waited_for(opening):
-    threading.Timer(0.3, opening.stdin.close).start()
+    threading.Timer(0.1, opening.stdin.close).start()
     Store.open().close()
     opening.wait()
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.history_file import open_store
 
-from paragone_workbench.store.tables import search
+from paragone_workbench.store import search
 
 TEXTS = [
     "What does the borrow checker do in Rust?",

@@ -41,9 +41,8 @@ from paragone_cli.command_line.output import (
 )
 from paragone_cli.command_line.progress import StatusLine
 from paragone_tui import keys as screen_settings
-from paragone_workbench.config import templates
 from paragone_workbench.config.read import init, load_with_problems
-from paragone_workbench.config.settings import permission_warning
+from paragone_workbench.config.settings import permission_warning, template_problems
 from paragone_workbench.config.state import State
 from paragone_workbench.doctor import Diagnosis, Machine, diagnose
 from paragone_workbench.doctor import probe as probe_backend
@@ -117,7 +116,7 @@ def _check(args: ConfigArguments) -> int:
         warn(state.warning)
     registry = Registry(note)
     settings, found = load_with_problems(args.config, state, registry.get)
-    all_found = (*found, *screen_settings.problems(settings), *templates.problems(settings))
+    all_found = (*found, *screen_settings.problems(settings), *template_problems(settings))
     problems = sorted(all_found, key=lambda problem: problem.line)
     exposed = permission_warning(settings.document, registry.find)
     if exposed:

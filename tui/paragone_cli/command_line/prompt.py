@@ -81,8 +81,7 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
 
 def _filled_template(args: PromptArguments, context: CommandContext) -> str:
     """Return the filled template. The prompt is the value of the template's variable `prompt`, if it has this variable."""
-    from paragone_workbench.config.templates import PROMPT as PROMPT_VARIABLE
-    from paragone_workbench.config.templates import fill_template, find_template
+    from paragone_workbench.config.settings import TEMPLATE_PROMPT, fill_template, find_template
     from paragone_workbench.conversation.variables import names_in
 
     assert args.template is not None
@@ -93,8 +92,8 @@ def _filled_template(args: PromptArguments, context: CommandContext) -> str:
         if not equals or not name.strip():
             raise InputError(f"{quoted(given)} is no variable.", hint="Write --var NAME=VALUE.")
         values[name.strip()] = value
-    if PROMPT_VARIABLE in names_in(template) and PROMPT_VARIABLE not in values:
-        values[PROMPT_VARIABLE] = _read_prompt(args.prompt)
+    if TEMPLATE_PROMPT in names_in(template) and TEMPLATE_PROMPT not in values:
+        values[TEMPLATE_PROMPT] = _read_prompt(args.prompt)
     elif args.prompt is not None:
         raise InputError(
             f"The template {args.template!r} has no place for the prompt.",

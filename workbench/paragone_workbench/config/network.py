@@ -48,8 +48,8 @@ def network_table(path: Path | None) -> Mapping[str, object]:
 def restrict_network(*, offline: bool, config: Path | None) -> str:
     """Go offline if the command line or the config file says so.
 
-    In the file, a value of the wrong type means offline. `config` is the file that the user named, or None for the default file. Returns a warning if the system cannot
-    enforce the restriction, otherwise an empty text.
+    In the file, a value of the wrong type means offline. `config` is the file that the user named, or None for the default
+    file. Returns a warning if the system cannot enforce the restriction, otherwise an empty text.
     """
     table = network_table(config)
     if not (offline or table.get("offline", False) is not False):

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
@@ -56,6 +56,8 @@ _HINTS = {
     "model": "Set `model` to a path, or to the model's name at an endpoint.",
 }
 
+_TEMPLATE_HINT = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
+_KEYS_HINT = 'Keys are a string, for example "ctrl+x,f5".'
 SECTIONS: Mapping[str, type[Options]] = {
     "models": ModelSettings,
     "lanes": LaneSettings,
@@ -165,11 +167,11 @@ class _Reader:
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
             chat=self._section("chat", ChatSettings),
             presets={**state.saved.presets, **self._presets()},
-            templates=self._templates(),
+            templates=self._texts("templates", "The template {!r} is not text.", _TEMPLATE_HINT),
             network=self._section("network", NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             themes={name: self._theme(name, table) for name, table in self._table("themes").items()},
-            keys=self._keys(),
+            keys=self._texts("keys", "The keys for {!r} cannot be {!r}.", _KEYS_HINT),
             document=self._document,
             warnings=warnings,
         )
@@ -199,8 +201,7 @@ class _Reader:
 
     def _engine(self, name: str, table: object) -> None:
         key = ("engines", name)
-        if not isinstance(table, dict):
-            self._note(key, f"The engine {name!r} is not a table.", f"Write it as a table: [engines.{name}].")
+        if not self._is_table(table, key, f"The engine {name!r}"):
             return
         own = {field.name for field in dataclasses.fields(EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
@@ -234,10 +235,7 @@ class _Reader:
         presets: dict[str, Preset] = {}
         for name, table in self._table("presets").items():
             key = ("presets", name)
-            if not isinstance(table, dict):
-                self._note(
-                    key, f"The preset {name!r} is not a table.", f"Write it as a table: [presets.{name}]."
-                )
+            if not self._is_table(table, key, f"The preset {name!r}"):
                 continue
             values = dict(table)
             system = values.pop("system", None)
@@ -247,30 +245,19 @@ class _Reader:
             presets[name] = Preset(name=name, system=system, sampling=self._options(key, values))
         return presets
 
-    def _templates(self) -> dict[str, str]:
-        templates: dict[str, str] = {}
-        for name, text in self._table("templates").items():
-            if isinstance(text, str):
-                templates[name] = text
-            else:
-                hint = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
-                self._note(("templates", name), f"The template {name!r} is not text.", hint)
-        return templates
-
-    def _keys(self) -> dict[str, str]:
-        keys: dict[str, str] = {}
-        for name, value in self._table("keys").items():
+    def _texts(self, section: str, sentence: str, hint: str) -> dict[str, str]:
+        """Return the texts of a section. `sentence` is the problem of another value, to be formatted with name and value."""
+        texts: dict[str, str] = {}
+        for name, value in self._table(section).items():
             if isinstance(value, str):
-                keys[name] = value
+                texts[name] = value
             else:
-                sentence = f"The keys for {name!r} cannot be {value!r}."
-                self._note(("keys", name), sentence, 'Keys are a string, for example "ctrl+x,f5".')
-        return keys
+                self._note((section, name), sentence.format(name, value), hint)
+        return texts
 
     def _theme(self, name: str, table: object) -> ThemeSettings:
         key = ("themes", name)
-        if not isinstance(table, dict):
-            self._note(key, f"The theme {name!r} is not a table.", f"Write it as a table: [themes.{name}].")
+        if not self._is_table(table, key, f"The theme {name!r}"):
             return ThemeSettings()
         values = self._valid(ThemeSettings, key, table, f"the theme {name!r}")
         for part, value in [*values.items()]:
@@ -289,10 +276,14 @@ class _Reader:
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.data.get(name, {})
+        return table if self._is_table(table, (name,), repr(name)) else {}
+
+    def _is_table(self, table: object, key: tuple[str, ...], what: str) -> TypeGuard[dict[str, Any]]:
+        """Return whether a value is a table, and record a problem if not."""
         if isinstance(table, dict):
-            return table
-        self._note((name,), f"{name!r} is not a table.", f"Write it as a table: [{name}].")
-        return {}
+            return True
+        self._note(key, f"{what} is not a table.", f"Write it as a table: [{'.'.join(key)}].")
+        return False
 
     def _valid(self, kind: type[Options], key: Key, values: Mapping[str, Any], owner: str) -> dict[str, Json]:
         """Return the valid values of options, and record a problem for each invalid value."""

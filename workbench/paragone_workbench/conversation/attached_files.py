@@ -1,4 +1,4 @@
-"""Read image files for prompts, and check their format."""
+"""Read the files that the user attaches to prompts: texts, PDFs and images; and complete their paths."""
 
 from __future__ import annotations
 
@@ -23,19 +23,8 @@ from paragone_workbench.text import visible
 
 if TYPE_CHECKING:
     from paragone import LoadedModel, Message
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from paragone import LoadedModel, Message
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from paragone import LoadedModel, Message
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from paragone import LoadedModel, Message
+_UNREADABLE = (OSError, RuntimeError, ValueError)  # RuntimeError: an unknown home; ValueError: a null
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +58,13 @@ def candidates(begun: str) -> tuple[PathCandidate, ...]:
                     found.append(PathCandidate(path=f"{folder}{entry.name}/", size=None))
                 else:
                     found.append(PathCandidate(path=folder + entry.name, size=_size(entry)))
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown home; ValueError: a null
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise InputError(f"{visible(folder) or 'This folder'} cannot be listed: {reason}.") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{visible(folder) or 'This folder'} cannot be listed: {_reason(error)}.") from error
     return tuple(sorted(found, key=lambda one: (one.size is None, one.path.casefold())))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).rstrip(".")
 
 
 def _size(entry: os.DirEntry[str]) -> int:
@@ -84,16 +76,10 @@ def _size(entry: os.DirEntry[str]) -> int:
 
 FileState: TypeAlias = tuple[tuple[str, int, int], ...]
 """The path, the size and the time of the last change in nanoseconds of each file."""
-
-
 LARGEST = 8 * 10**6
 """Largest size in bytes of the text of a file: about two million tokens, as many as the largest contexts hold."""
-
-
 LARGEST_PDF = 64 * 10**6
 """Largest size in bytes of a PDF, most of which are fonts and pictures."""
-
-
 _HEAD = 2**10
 """Number of bytes at the start of a file that show its kind."""
 
@@ -129,10 +115,9 @@ def state_of(path: str) -> FileState:
 def read_files(path: str) -> FilesRead:
     """Read the file at a path, or the files that match a pattern. Blocking. Raises InputError if no file can be read."""
     state = state_of(path)
-    paths = files_of(path)
     found: list[AttachedFile | Image] = []
     left_out: list[InputError] = []
-    for one in paths:
+    for one in files_of(path):
         try:
             found.append(read_file(one))
         except InputError as error:
@@ -173,9 +158,8 @@ def read_file(path: str) -> AttachedFile | Image:
         raise InputError(
             f"{shown} is a device or a pipe.", hint="Texts, PDFs and images can be attached."
         ) from error
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown home; ValueError: a null
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise InputError(f"{shown} cannot be read: {reason}.") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{shown} cannot be read: {_reason(error)}.") from error
     if max(size, len(content)) > largest:
         raise InputError(
             f"{shown} is too large: {size_text(max(size, len(content)))}. The limit is {size_text(largest)}.",
@@ -209,19 +193,11 @@ def _text(content: bytes, shown: str) -> str:
 
 SECONDS = 10
 """Seconds of CPU time that reading a PDF may take."""
-
-
 MEMORY = 2**30
 """Bytes of memory that reading a PDF may take, on Linux."""
-
-
 WALL_S = 120.0
 """Seconds that reading a PDF may take on a busy machine."""
-
-
 _PROGRAM = Path(__file__).with_name("pdf_process.py")
-
-
 _REASON = 300
 """Largest number of characters of pypdf's reason that an error message shows."""
 
@@ -295,9 +271,8 @@ def read_image(path: Path) -> Image:
             content = file.read(MAX_BYTES + 1)
     except NotRegularFileError:
         content = b""  # a pipe or a device is no image
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: an unknown home; ValueError: a null
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise InputError(f"The image {path} cannot be read: {reason}.") from error
+    except _UNREADABLE as error:
+        raise InputError(f"The image {path} cannot be read: {_reason(error)}.") from error
     media_type = image_type(content)
     if media_type is None:
         raise InputError(

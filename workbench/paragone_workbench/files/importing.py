@@ -168,6 +168,7 @@ def _is_digest(name: str, value: Json) -> bool:
     return name in _DIGESTS and isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
+# Each yields nothing if the JSON has another program's form.
 _READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
     chatgpt_chats,
     open_webui_chats,

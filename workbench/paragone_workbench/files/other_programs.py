@@ -18,7 +18,6 @@ from paragone_workbench.ids import derived_id
 
 
 def openai_chats(data: Json) -> Iterator[Chat]:
-    """Yield the chat; nothing if the JSON has another form."""
     listed = list_at(data, "messages") or list_at(data)
     if not listed or not all(text_at(message, "role") for message in listed):
         return
@@ -55,7 +54,6 @@ def _content(given: Json) -> str:
 
 
 def chatgpt_chats(data: Json) -> Iterator[Chat]:
-    """Yield the conversations; nothing if the JSON has another form."""
     for listed in list_at(data) or [data]:
         nodes = value_at(listed, "mapping")
         if isinstance(nodes, dict):
@@ -94,7 +92,6 @@ def _chatgpt_messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
 
 
 def llama_web_ui_chats(data: Json) -> Iterator[Chat]:
-    """Yield the conversations; nothing if the JSON has another form."""
     for listed in list_at(data) or [data]:
         conversation = value_at(listed, "conv")
         nodes = {text_at(node, "id"): node for node in list_at(listed, "messages")}
@@ -133,7 +130,6 @@ def _llama_web_ui_messages(nodes: dict[str, Json]) -> Iterator[ChatMessage]:
 
 
 def lm_studio_chats(data: Json) -> Iterator[Chat]:
-    """Yield the conversation; nothing if the JSON has another form."""
     listed = list_at(data, "messages")
     if not listed or not all(list_at(message, "versions") for message in listed):
         return
@@ -196,7 +192,6 @@ _REASONING = re.compile(
 
 
 def open_webui_chats(data: Json) -> Iterator[Chat]:
-    """Yield the chats; nothing if the JSON has another form."""
     for listed in list_at(data) or [data]:
         nodes = value_at(listed, "chat", "history", "messages")
         if isinstance(nodes, dict):

@@ -1,4 +1,4 @@
-"""Make unique names for lanes from the names of their engines, the same on the screen, in reports and in exports."""
+"""A lane: an engine that answers the prompts of a conversation, and the unique names of lanes."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ class Lane(EngineObserver, RunObserver["Run"]):
         self.notify(lambda observer: observer.text_came(self, run, channel, text))
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        self._caution(caution)
+        self._cautioned(caution)
 
     def run_ended(self, run: Run) -> None:
         """Notify the observers, then let the session begin the next prompt."""
@@ -337,12 +337,12 @@ class Lane(EngineObserver, RunObserver["Run"]):
 
     def engine_opened(self, engine: EngineHandle, loaded: LoadedModel) -> None:
         for caution in loaded.cautions:
-            self._caution(caution)
+            self._cautioned(caution)
 
     def engine_failed(self, engine: EngineHandle, error: ParagoneError) -> None:
         self.notify(lambda observer: observer.engine_failed(self, error))
 
-    def _caution(self, caution: Caution) -> None:
+    def _cautioned(self, caution: Caution) -> None:
         self.notify(lambda observer: observer.cautioned(self, caution))
 
     def changed(self) -> None:

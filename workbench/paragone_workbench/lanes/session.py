@@ -1,4 +1,4 @@
-"""Continue answers that were cut, stopped or interrupted."""
+"""A session: lanes side by side, and the conversation that they share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from paragone_workbench.lanes.queue import PromptQueue
 from paragone_workbench.lanes.variants import neighbour, prompt_to_answer_again
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.recorder import Recorder
 from paragone_workbench.store.records import LaneRecord, QueuedPrompt
+from paragone_workbench.store.saving import Recorder
 
 if TYPE_CHECKING:
     from paragone import Image

@@ -285,7 +285,7 @@ class Costs:
 
     @classmethod
     def of(cls, result: RunResult) -> Costs:
-        """Return the costs of a run, as `store.tables.costs` computes them; all are 0 before its end or if it was not sent."""
+        """Return the costs of a run, as `store.runs.costs` computes them; all are 0 before its end or if it was not sent."""
         metrics = result.metrics
         if result.state == "running" or (result.waited_s is None and metrics is None):
             return Costs()

@@ -93,25 +93,18 @@ class Changes:
     def of(cls, saved: SavedConversation, known: Collection[str] = ()) -> Changes:
         """Return the changes that save a whole conversation, without the prompts, lanes and runs whose ids are `known`."""
         lane_of = {run.id: lane.id for lane in saved.lanes for run in lane.runs}
+        lanes = [lane for lane in saved.lanes if lane.id not in known]
         return cls(
             conversation_id=saved.conversation.id,
             created=saved.conversation.created,
             is_saved=False,
             prompts=tuple(prompt for prompt in saved.conversation.prompts if prompt.id not in known),
-            lanes=tuple(
-                LaneRow.of(
-                    lane,
-                    None if lane.head is None else lane.head.id,
-                    None if lane.fork is None else lane.fork.id,
-                )
-                for lane in saved.lanes
-                if lane.id not in known
-            ),
+            lanes=tuple(LaneRow.of(lane, _id(lane.head), _id(lane.fork)) for lane in lanes),
             turns=tuple(
                 TurnRow(
                     lane_id=lane_of[run.id],
                     prompt_id=run.prompt.id,
-                    continues_id=None if run.continues is None else run.continues.id,
+                    continues_id=_id(run.continues),
                     result=run.result,
                 )
                 for run in saved.runs
@@ -157,9 +150,10 @@ class Unsaved:
         self.waiting: list[asyncio.Future[None]] = []
         """One future for each caller that waits for a save."""
         self.is_being_saved = False
-        self._prompts: dict[Prompt, None] = {}
+        self.prompts: dict[Prompt, None] = {}
+        """The prompts that are not saved, in their order."""
         self._lanes: dict[LaneRecord, None] = {}
-        self._queue: tuple[QueuedPrompt, ...] | None = None
+        self.queue: tuple[QueuedPrompt, ...] | None = None
         """The prompts that wait; None if the history has the present queue."""
         self._opened: float | None = None
         """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""
@@ -170,15 +164,13 @@ class Unsaved:
         """All lanes of the conversation."""
         self._known: set[str] = set()
         """The ids of the lanes and runs that the history has."""
-        self._taken: tuple[LaneRecord, ...] = ()
-        """The lanes of the changes that are being saved."""
 
     def __bool__(self) -> bool:
         """Whether there are changes to save. A conversation without prompts is not saved."""
-        if self.conversation.number is None and not self._prompts:
+        if self.conversation.number is None and not self.prompts:
             return False
-        noted = self._queue is not None or self._opened is not None
-        return bool(self._prompts or self._lanes or noted) or any(
+        noted = self.queue is not None or self._opened is not None
+        return bool(self.prompts or self._lanes or noted) or any(
             turn.is_changed or _new_text(run, turn) for run, turn in self._turns.items()
         )
 
@@ -189,15 +181,11 @@ class Unsaved:
 
     @property
     def has_sent(self) -> bool:
-        return bool(self) and not self.is_given_up and (bool(self._prompts) or self._queue is not None)
+        return bool(self) and not self.is_given_up and (bool(self.prompts) or self.queue is not None)
 
     @property
     def runs(self) -> Collection[Run]:
         return self._turns.keys()
-
-    @property
-    def prompts(self) -> int:
-        return len(self._prompts)
 
     def note_saved(self, lanes: Iterable[LaneRecord]) -> None:
         """Note that the conversation was opened again, and that the history has these lanes and their numbered runs."""
@@ -206,12 +194,6 @@ class Unsaved:
             self._records[lane] = None
             self._known.add(lane.id)
             self._known.update(run.id for run in lane.runs if run.number is not None)
-
-    def add_prompt(self, prompt: Prompt) -> None:
-        self._prompts[prompt] = None
-
-    def change_queue(self, queue: tuple[QueuedPrompt, ...]) -> None:
-        self._queue = queue
 
     def add_lane(self, lane: LaneRecord) -> None:
         """Add a lane that is new or has changed. A head that has not started is ignored."""
@@ -252,8 +234,8 @@ class Unsaved:
                 turn.is_changed = True
 
     def clear(self) -> None:
-        self._prompts.clear()
-        self._queue = self._opened = None
+        self.prompts.clear()
+        self.queue = self._opened = None
         self._lanes.clear()
         self._turns.clear()
 
@@ -280,15 +262,14 @@ class Unsaved:
         # a new lane that is already closed and has no run to save is not saved
         lanes = new_lanes | {lane: None for lane in self._lanes if lane.id in self._known or not lane.closed}
         self._lanes.clear()
-        self._taken = tuple(sorted(lanes, key=lambda lane: lane.position))
         return Changes(
             conversation_id=self.conversation.id,
             created=self.conversation.created,
             is_saved=self.conversation.number is not None,
-            prompts=tuple(self._prompts),
+            prompts=tuple(self.prompts),
             lanes=tuple(
                 LaneRow.of(lane, self._heads.get(lane.id), self._nearest_saved(lane.fork, turns))
-                for lane in self._taken
+                for lane in sorted(lanes, key=lambda lane: lane.position)
             ),
             turns=tuple(turns.values()),
             texts=tuple(
@@ -301,7 +282,7 @@ class Unsaved:
                 for run, turn in self._turns.items()
                 if run.state == "running" and _new_text(run, turn)
             ),
-            queue=self._queue,
+            queue=self.queue,
             opened=self._opened,
         )
 
@@ -311,9 +292,9 @@ class Unsaved:
         self._known.update(lane.id for lane in changes.lanes)
         self._known.update(turn.result.id for turn in changes.turns)
         for prompt in changes.prompts:
-            self._prompts.pop(prompt, None)
-        if self._queue is changes.queue:
-            self._queue = None
+            self.prompts.pop(prompt, None)
+        if self.queue is changes.queue:
+            self.queue = None
         if self._opened == changes.opened:
             self._opened = None
         runs = {run.id: run for run in self._turns}
@@ -333,7 +314,8 @@ class Unsaved:
         failed = {turn.result.id for turn in changes.turns}
         for run, turn in self._turns.items():
             turn.is_changed = turn.is_changed or run.id in failed
-        self._lanes.update(dict.fromkeys(self._taken))
+        taken = {lane.id for lane in changes.lanes}
+        self._lanes.update({lane: None for lane in self._records if lane.id in taken})
 
     def wake(self, count: int) -> None:
         """Wake the first `count` waiting callers after a save that has succeeded or failed."""
@@ -354,10 +336,10 @@ class Unsaved:
             for run, turn in self._turns.items()
             if turn.is_changed or _new_text(run, turn)
         ]
-        parts = [counted(len(self._prompts), "prompt")] if self._prompts else []
+        parts = [counted(len(self.prompts), "prompt")] if self.prompts else []
         if counts:
             parts.append(f"{counted(sum(counts), 'character')} of {counted(len(counts), 'answer')}")
-        if not parts and (self._lanes or self._queue is not None):
+        if not parts and (self._lanes or self.queue is not None):
             return "The last changes of lanes"
         return " and ".join(parts)
 
@@ -382,9 +364,13 @@ class Unsaved:
         """Return the id of the first run that is saved or among `turns`, from `run` back along the path; else None."""
         while run is not None and run.id not in self._known and run.id not in turns:
             run = run.continues
-        return None if run is None else run.id
+        return _id(run)
 
 
 def _new_text(run: Run, turn: _Turn) -> int:
     """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
     return len(run.text) + len(run.thinking) - turn.text - turn.thinking if turn.is_started else 0
+
+
+def _id(run: Run | None) -> str | None:
+    return None if run is None else run.id

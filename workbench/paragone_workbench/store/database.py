@@ -27,17 +27,13 @@ BUSY_S = 1.0
 
 
 class _TooOld(Exception):
-    """No script leads from the file's version to the newest one."""
-
-    def __init__(self, version: int) -> None:
-        super().__init__(version)
-        self.version = version
+    """No script leads from the file's version, which is the only argument, to the newest one."""
 
 
 class Database:
     """A connection to the file. Errors of SQLite and of the system are raised as StoreError.
 
-    Create a `Database` inside `owners.exclusive`: two instances of the program must not migrate the file at the
+    Create a `Database` inside `exclusive`: two instances of the program must not migrate the file at the
     same time. Once the file is open, several instances may use it.
     """
 
@@ -59,9 +55,10 @@ class Database:
         try:
             return _connect(self.path, schema)
         except _TooOld as error:
-            aside = _set_aside(self.path, f"v{error.version}.bak")
+            (version,) = error.args
+            aside = _set_aside(self.path, f"v{version}.bak")
             self.warning = (
-                f"An older version of paragone wrote the history (its schema is {error.version}), and this version cannot read "
+                f"An older version of paragone wrote the history (its schema is {version}), and this version cannot read "
                 f"it. The file was moved to {aside}, and a new one was created."
             )
         except sqlite3.DatabaseError as error:
@@ -90,6 +87,12 @@ class Database:
                 with contextlib.suppress(sqlite3.ProgrammingError):
                     cursor.close()
 
+    def insert(self, table: str, *, conflict: str = "", **values: object) -> int:
+        """Insert a row with these values by column, and return its id. `conflict` is `OR IGNORE` or `OR REPLACE`."""
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        sql = f"INSERT {conflict} INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 (the names of columns)
+        return self.run(sql, *values.values())
+
     def run(self, sql: str, *values: object) -> int:
         """Execute a statement. Returns the id of the new row if the statement is an INSERT that adds a row."""
         with self._translated_errors():
@@ -106,10 +109,6 @@ class Database:
         """Let all queries of the context see the same state of the file, even if another program writes to the file."""
         with self._translated_errors(), _transaction(self._connection, "BEGIN"):
             yield
-
-    def shorten_waiting(self) -> None:
-        """Wait for locks only `BUSY_S` from now on, instead of `OPENING_S`."""
-        self.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
     def close(self) -> None:
         """Close the connection. Ignores SQLite's errors."""
@@ -159,7 +158,7 @@ def _connect(path: Path, schema: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(
             "SELECT 1 FROM sqlite_master"
-        ).fetchone()  # raises an error now if the schema is damaged
+        ).fetchone()  # raises an error if the schema is damaged
     except BaseException:
         connection.close()
         raise
@@ -252,7 +251,7 @@ class Owner:
 def exclusive(path: Path) -> Iterator[None]:
     """Let only one instance of the program at a time open the history in `path`.
 
-    Raises OSError, and StoreError if another instance is still opening the history after `OPENING_S`.
+    Raises OSError, and StoreError if another instance is still opening the history after `OTHER_OPENING_S`.
     """
     lock = path.with_name(f"{path.name}.opening")
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)

@@ -1,4 +1,4 @@
-"""The queue of changes to save, drafts of prompts, whole conversations, and when saving is tried again."""
+"""Saves the growing conversations of a session, drafts of prompts, and whole conversations; retries what failed."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
+from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.changes import PART, Changes, Unsaved
 from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
 from paragone_workbench.store.records import NO_DRAFT
-from paragone_workbench.store.store import Store
 
 if TYPE_CHECKING:
-    from paragone import ParagoneError
-    from paragone_workbench.conversation.tree import Conversation
+    from paragone import Caution, Channel, ParagoneError
+    from paragone_workbench.conversation.tree import Conversation, Prompt
+    from paragone_workbench.runs.run import Run
     from paragone_workbench.store.history import History
-    from paragone_workbench.store.records import DraftRecord, SavedConversation
+    from paragone_workbench.store.records import DraftRecord, LaneRecord, QueuedPrompt, SavedConversation
+    from paragone_workbench.store.store import Store
 
 
 T = TypeVar("T")
@@ -87,18 +89,23 @@ LAST_TRY_S = 1.5
 """Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
 
 
-class SaveQueue:
-    """Saves conversations, one after the other, until nothing is left to save. All methods must be called on the event loop.
+class Recorder(RunObserver["Run"]):
+    """Saves the conversations of a session, one after the other, until nothing is left to save.
 
-    Changes stay in memory until a history is open, and while the history's file is locked or the disk is full.
+    Call all methods on the event loop, which none of them blocks. Changes stay in memory until a history is open, and
+    while the history's file is locked or the disk is full. If no history can be opened, changes are never saved.
     """
 
     def __init__(
         self,
-        on_problem: Callable[[StoreError], None],
-        on_saved_again: Callable[[], None],
-        on_changed: Callable[[], None],
+        *,
+        on_problem: Callable[[StoreError], None] = lambda _: None,
+        on_saved_again: Callable[[], None] = lambda: None,
+        on_changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_problem` is called once for each problem, `on_saved_again` when all problems are over, and `on_changed` when
+        `problem` may have changed.
+        """
         self.history: History | None = None
         self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
         """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
@@ -112,6 +119,8 @@ class SaveQueue:
         """Why the history could not be opened; None if the history is open or still being opened."""
         self._unsaved: dict[str, Unsaved] = {}
         """The conversations of the session by id. The conversation that is saved next comes first."""
+        self._followed: dict[Run, Unsaved] = {}
+        """The runs that have not ended, each with the unsaved changes of the run's conversation."""
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
@@ -153,16 +162,13 @@ class SaveQueue:
     def waits_for_history(self) -> bool:
         return self.history is None and any(unsaved.prompts for unsaved in self._unsaved.values())
 
-    def of(self, conversation: Conversation) -> Unsaved | None:
+    def _of(self, conversation: Conversation) -> Unsaved | None:
         """Return the unsaved changes of a conversation; None if the conversation is no longer recorded."""
         if self._closing.is_set():
             return None
         unsaved = self._unsaved.setdefault(conversation.id, Unsaved(conversation))
         unsaved.is_left = False
         return None if isinstance(unsaved.problem, ConversationDeleted) else unsaved
-
-    def find(self, number: int) -> list[Unsaved]:
-        return [unsaved for unsaved in self._unsaved.values() if unsaved.conversation.number == number]
 
     def left(self, conversation: Conversation) -> None:
         """Note that the session has left a conversation. Only runs in progress still change the conversation."""
@@ -171,7 +177,7 @@ class SaveQueue:
             unsaved.is_left = True
             self._drop_if_done(unsaved)
 
-    def changed(self, unsaved: Unsaved, *, urgent: bool = False) -> None:
+    def _changed(self, unsaved: Unsaved, *, urgent: bool = False) -> None:
         """Save the changes at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
         self.changes[unsaved.conversation.number] += 1
         if urgent:
@@ -195,9 +201,14 @@ class SaveQueue:
         return unsaved.problem
 
     async def close(self) -> None:
-        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancellation."""
+        """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancellation.
+
+        Of runs in progress, only the text so far is saved.
+        """
         if self._closing.is_set():
             return
+        for run in self._followed:
+            run.unsubscribe(self)
         self._closing.set()
         self._urgent.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
@@ -212,19 +223,16 @@ class SaveQueue:
 
     def _report_losses(self) -> None:
         if self.history is None:
-            self._report_unopened()
+            count = sum(len(unsaved.prompts) for unsaved in self._unsaved.values())
+            if self._not_open is not None and count:
+                prompts = counted(count, "prompt and its", "prompts and their")
+                sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
+                self._report(StoreError(sentence, hint=self._not_open.hint))
             return
         for unsaved in self._unsaved.values():
             if loss := unsaved.loss():
                 why = unsaved.problem or StoreError("The history did not answer in time.")
                 self._report(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
-
-    def _report_unopened(self) -> None:
-        count = sum(unsaved.prompts for unsaved in self._unsaved.values())
-        if self._not_open is not None and count:
-            prompts = counted(count, "prompt and its", "prompts and their")
-            sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
-            self._report(StoreError(sentence, hint=self._not_open.hint))
 
     def _begin(self) -> None:
         is_saving = self._saving is not None and not self._saving.done()
@@ -337,6 +345,114 @@ class SaveQueue:
     def _report(self, error: StoreError) -> None:
         _call(lambda: self._on_problem(error))
 
+    # Changes
+
+    def prompt_added(self, conversation: Conversation, prompt: Prompt) -> None:
+        """Save a new prompt. The first prompt also creates the conversation in the history."""
+        if (unsaved := self._of(conversation)) is not None:
+            unsaved.prompts[prompt] = None
+            self._changed(unsaved, urgent=True)
+
+    def queue_changed(self, conversation: Conversation, queue: tuple[QueuedPrompt, ...]) -> None:
+        if (unsaved := self._of(conversation)) is not None:
+            unsaved.queue = queue
+            self._changed(unsaved, urgent=True)
+
+    def lane_changed(self, conversation: Conversation, lane: LaneRecord) -> None:
+        """Save a lane that is new, was closed, or has another engine or head, once the conversation has a prompt."""
+        if (unsaved := self._of(conversation)) is not None:
+            unsaved.add_lane(lane)
+            self._changed(unsaved)
+
+    def follow(self, conversation: Conversation, run: Run, lane: LaneRecord) -> None:
+        """Save a run of a lane from start to end, and the lane. A run without a prompt is not saved."""
+        unsaved = self._of(conversation)
+        if unsaved is None or run.prompt is None:
+            return
+        self._followed[run] = unsaved
+        unsaved.follow(run, lane)
+        self.lane_changed(conversation, lane)
+        run.subscribe(self)
+        if run.phase == "ended":
+            self.run_ended(run)
+        elif run.phase != "waiting":
+            self.run_started(run)
+
+    def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
+        """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
+        if (unsaved := self._of(conversation)) is not None:
+            unsaved.note_saved(lanes)
+            self._changed(unsaved)
+
+    # Reading conversations whose changes may wait in the queue
+
+    async def load(self, number: int) -> SavedConversation | None:
+        """Return a conversation from the history, after this session's changes of the conversation are saved.
+
+        Returns None if the conversation changed during the load, since the result may be outdated: call again then.
+        Raises InputError if the conversation was deleted, and StoreError if the conversation cannot be read or the last
+        changes cannot be saved.
+        """
+        assert self.history is not None  # without a history there is nothing to load
+        changes = self.changes[number]
+        await self._all_saved(number, "reopened", "Reopen")
+        saved = await self.history.load(number)
+        return saved if self.changes[number] == changes else None
+
+    async def delete(self, number: int) -> None:
+        """Delete a conversation from the history, after this session's changes of the conversation are saved.
+
+        Raises StoreError if the deletion fails, or if the last changes cannot be saved at present.
+        """
+        assert self.history is not None  # without a history there is nothing to delete
+        await self._all_saved(number, "deleted", "Delete")
+        await self.history.call(lambda store: store.delete_conversation(number))
+
+    async def _all_saved(self, number: int, done: str, do: str) -> None:
+        for unsaved in [it for it in self._unsaved.values() if it.conversation.number == number]:
+            problem = await self.saved(unsaved.conversation)
+            if problem is not None and not isinstance(problem, ConversationDeleted):
+                raise StoreError(
+                    f"This conversation cannot be {done}: its last changes are not saved yet. {problem.sentence}",
+                    hint=f"{do} the conversation once the history works again.",
+                    can_pass=True,
+                )
+
+    # Events of the runs
+
+    def run_started(self, run: Run) -> None:
+        self._run_changed(run)
+
+    def run_changed(self, run: Run) -> None:
+        """Save the settings in force once the engine has reported these settings."""
+        if self._followed[run].has_new_settings(run):
+            self._run_changed(run)
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        """Schedule a save of the new text, within half a second."""
+        self._changed(self._followed[run])
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        if self._followed[run].is_started(run):
+            self._run_changed(run)
+
+    def run_ended(self, run: Run) -> None:
+        """Save the result of the run.
+
+        Of the runs that never started, only failed runs are saved.
+        """
+        run.unsubscribe(self)
+        unsaved = self._followed.pop(run)
+        if run.state == "failed" or run.result.manifest or unsaved.is_started(run):
+            unsaved.run_changed(run)
+        else:
+            unsaved.forget(run)
+        self._changed(unsaved, urgent=True)
+
+    def _run_changed(self, run: Run) -> None:
+        self._followed[run].run_changed(run)
+        self._changed(self._followed[run])
+
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
@@ -355,14 +471,14 @@ def _call(callback: Callable[[], None]) -> None:
 class DraftSaving:
     """Keeps the draft of this instance of the program in the history. All methods must be called on the event loop.
 
-    When a prompt is sent, the queue saves the prompt together with the remaining draft.
+    When a prompt is sent, the recorder saves the prompt together with the remaining draft.
     """
 
-    def __init__(self, read: Callable[[], DraftRecord], queue: SaveQueue) -> None:
+    def __init__(self, read: Callable[[], DraftRecord], recorder: Recorder) -> None:
         """`read` returns the present draft."""
         self._read = read
-        self._queue = queue
-        queue.read_draft = read
+        self._recorder = recorder
+        recorder.read_draft = read
         self._history: History | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -375,7 +491,7 @@ class DraftSaving:
         finally:
             self._history = history
         if left is not None:
-            self._queue.saved_draft = left
+            self._recorder.saved_draft = left
         elif self._read().text:
             self.changed()
         return left
@@ -393,14 +509,14 @@ class DraftSaving:
         if history is None:
             return StoreError("The history is not open.") if has_draft else None
         # also a saved draft, since another instance may have replaced it
-        return await self._write(history) if has_draft or self._queue.saved_draft.text else None
+        return await self._write(history) if has_draft or self._recorder.saved_draft.text else None
 
     async def _save(self, history: History) -> None:
         waits = pauses()
-        while (draft := self._read()) != self._queue.saved_draft:
-            if draft.text or self._queue.has_sent:
+        while (draft := self._read()) != self._recorder.saved_draft:
+            if draft.text or self._recorder.has_sent:
                 await asyncio.sleep(EVERY_S)
-            if self._queue.has_sent:
+            if self._recorder.has_sent:
                 continue
             problem = await self._write(history)
             if problem is None:
@@ -416,7 +532,7 @@ class DraftSaving:
             await history.call(lambda store: store.keep_draft(draft))
         except StoreError as error:
             return error
-        self._queue.saved_draft = draft
+        self._recorder.saved_draft = draft
         return None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paragone_workbench.runs.result import Costs, RunResult
     from paragone_workbench.store.database import Database, Owner
     from paragone_workbench.store.records import Query
-    from paragone_workbench.store.tables.runs import Purpose
+    from paragone_workbench.store.runs import Purpose
 
 
 class Store:
@@ -30,8 +30,8 @@ class Store:
 
     def __init__(self, database: Database, owner: Owner, owner_id: int) -> None:
         # All tables are imported here or in methods, so that modules that only name this class are imported faster.
-        from paragone_workbench.store.tables.conversations import Labels
-        from paragone_workbench.store.tables.experiments import Experiments, Measurements, Votes
+        from paragone_workbench.store.conversations import Labels
+        from paragone_workbench.store.experiments import Experiments, Measurements, Votes
 
         self._database = database
         self._owner = owner
@@ -52,7 +52,7 @@ class Store:
         damaged or too old file is renamed and replaced by a new one: see `warning`. Raises InputError if a newer
         version of the program wrote the file, and ParagoneError if the file cannot be used.
         """
-        from paragone_workbench.store.database import Database, Owner, exclusive, interrupt_dead
+        from paragone_workbench.store.database import BUSY_S, Database, Owner, exclusive, interrupt_dead
 
         path = history_file() if path is None else path
         with contextlib.ExitStack() as undo:
@@ -68,8 +68,8 @@ class Store:
             failed.callback(database.close)
             with database.transaction():
                 interrupt_dead(database, owner.alive())
-                owner_id = database.run("INSERT INTO owner (lock) VALUES (?)", owner.lock)
-            database.shorten_waiting()
+                owner_id = database.insert("owner", lock=owner.lock)
+            database.run(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
             failed.pop_all()
         return cls(database, owner, owner_id)
 
@@ -95,7 +95,7 @@ class Store:
         The same changes may be written again. Raises ConversationDeleted if the conversation was saved earlier, but
         another instance of the program has deleted it.
         """
-        from paragone_workbench.store.tables.conversations import keep_draft, write
+        from paragone_workbench.store.conversations import keep_draft, write
 
         with self._database.transaction():
             self._keep_owner()
@@ -108,18 +108,16 @@ class Store:
 
         `about_id` is the id of the run that is judged or repeated. The judged or repeated run need not be in the history.
         """
-        from paragone_workbench.store.tables.runs import save_run
+        from paragone_workbench.store.runs import save_run
 
         with self._database.transaction():
-            known = self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id)
-            about_id = about_id if known else None
+            if not self._database.rows("SELECT 1 FROM run WHERE id = ?", about_id):
+                about_id = None
             save_run(self._database, result, purpose=purpose, about_id=about_id)
 
     def _keep_owner(self) -> None:
         """Add this instance's row again, if another instance that cannot see this instance's lock has deleted the row."""
-        self._database.run(
-            "INSERT OR IGNORE INTO owner (id, lock) VALUES (?, ?)", self._owner_id, self._owner.lock
-        )
+        self._database.insert("owner", conflict="OR IGNORE", id=self._owner_id, lock=self._owner.lock)
 
     def delete_conversation(self, number: int) -> None:
         self._database.run("DELETE FROM conversation WHERE number = ?", number)
@@ -139,13 +137,13 @@ class Store:
 
     def prompts(self, words: str, limit: int) -> tuple[str, ...]:
         """Return the texts of earlier prompts that contain all words, each once, newest first."""
-        from paragone_workbench.store.tables.conversations import prompts
+        from paragone_workbench.store.conversations import prompts
 
         return prompts(self._database, words, limit)
 
     def keep_draft(self, draft: DraftRecord) -> None:
         """Save this instance's draft in place of any other. An empty draft only removes this instance's draft."""
-        from paragone_workbench.store.tables.conversations import keep_draft
+        from paragone_workbench.store.conversations import keep_draft
 
         with self._database.transaction():
             self._keep_owner()
@@ -153,7 +151,7 @@ class Store:
 
     def take_draft(self) -> DraftRecord | None:
         """Assign the draft of an ended instance of the program to this instance, and return the draft, or None."""
-        from paragone_workbench.store.tables.conversations import draft_of, take_draft
+        from paragone_workbench.store.conversations import draft_of, take_draft
 
         with self._database.transaction():
             self._keep_owner()
@@ -167,20 +165,20 @@ class Store:
 
         With `before`, the list starts after this entry; with `query`, the list has only conversations that fit the filters.
         """
+        from paragone_workbench.store.conversations import conversations
         from paragone_workbench.store.records import Query
-        from paragone_workbench.store.tables.conversations import conversations
 
         return conversations(self._database, limit, before, query or Query())
 
     def summaries(self, numbers: Iterable[int]) -> Mapping[int, Summary]:
         """Return the list's entries for these conversations, by the numbers of the conversations."""
-        from paragone_workbench.store.tables.conversations import summaries
+        from paragone_workbench.store.conversations import summaries
 
         return summaries(self._database, numbers)
 
     def last_open(self) -> Summary | None:
         """Return the conversation that was used or opened last; None without conversations."""
-        from paragone_workbench.store.tables.conversations import last_open
+        from paragone_workbench.store.conversations import last_open
 
         return last_open(self._database)
 
@@ -192,7 +190,7 @@ class Store:
 
     def load(self, number: int) -> SavedConversation:
         """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
-        from paragone_workbench.store.tables.conversations import load
+        from paragone_workbench.store.conversations import load
 
         with self._database.snapshot():
             return load(self._database, number)
@@ -209,7 +207,7 @@ class Store:
 
     def costs(self, since: float = 0.0) -> Mapping[str, Costs]:
         """Return the costs of runs that started at `since` (seconds since 1970) or later, by the engines' names."""
-        from paragone_workbench.store.tables.runs import costs
+        from paragone_workbench.store.runs import costs
 
         return costs(self._database, since)
 
@@ -221,7 +219,7 @@ class Store:
         Raises InputError if a date in the text is invalid.
         """
         from paragone_workbench.store.records import Query, read_query
-        from paragone_workbench.store.tables.search import search
+        from paragone_workbench.store.search import search
 
         query = read_query(text)
         return search(self._database, query, limit, one_each=one_each) if query != Query() else ()

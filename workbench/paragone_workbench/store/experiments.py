@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from paragone import InputError, Json, WeightsFile
 from paragone.wire import from_json, to_json
@@ -27,7 +28,7 @@ from paragone_workbench.store.experiment_records import (
     VoteChoice,
     VotedAnswer,
 )
-from paragone_workbench.store.tables.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
+from paragone_workbench.store.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
 from paragone_workbench.text import visible
 
 _VOTES = """
@@ -155,14 +156,14 @@ class Measurements:
         self._database = database
 
     def add(self, measurement: Measurement) -> None:
-        self._database.run(
-            "INSERT INTO measurement (id, kind, engines, data, created, identities) VALUES (?, ?, ?, ?, ?, ?)",
-            measurement.id,
-            measurement.kind,
-            json.dumps([to_json(without_literal_keys(engine)) for engine in measurement.engines]),
-            json.dumps(measurement.data),
-            measurement.created,
-            json.dumps(measurement.identities) if measurement.identities else None,
+        self._database.insert(
+            "measurement",
+            id=measurement.id,
+            kind=measurement.kind,
+            engines=json.dumps([to_json(without_literal_keys(engine)) for engine in measurement.engines]),
+            data=json.dumps(measurement.data),
+            created=measurement.created,
+            identities=json.dumps(measurement.identities) if measurement.identities else None,
         )
 
     def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
@@ -197,12 +198,13 @@ class Measurements:
 
     def save_weights_digest(self, file: WeightsFile) -> None:
         """Save the SHA-256 of a file. All fields of `file` must be set."""
-        self._database.run(
-            "INSERT OR REPLACE INTO weights (path, size, modified_ns, sha256) VALUES (?, ?, ?, ?)",
-            file.path,
-            file.size,
-            file.modified_ns,
-            file.sha256,
+        self._database.insert(
+            "weights",
+            conflict="OR REPLACE",
+            path=file.path,
+            size=file.size,
+            modified_ns=file.modified_ns,
+            sha256=file.sha256,
         )
 
 
@@ -284,27 +286,22 @@ class Experiments:
         with self._database.transaction():
             if not fresh and (found := self.find(experiment.fingerprint)) is not None:
                 return found.number
-            number = self._database.run(
-                "INSERT INTO experiment (id, name, fingerprint, schedule, repetitions, engines, machine, prompts,"
-                " created, owner_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                experiment.id,
-                clean(experiment.name),
-                experiment.fingerprint,
-                experiment.schedule,
-                experiment.repetitions,
-                json.dumps([to_json(without_literal_keys(engine)) for engine in experiment.engines]),
-                json.dumps(experiment.machine),
-                experiment.prompts,
-                experiment.created,
-                self._owner_id,
+            number = self._database.insert(
+                "experiment",
+                id=experiment.id,
+                name=clean(experiment.name),
+                fingerprint=experiment.fingerprint,
+                schedule=experiment.schedule,
+                repetitions=experiment.repetitions,
+                engines=json.dumps([to_json(without_literal_keys(engine)) for engine in experiment.engines]),
+                machine=json.dumps(experiment.machine),
+                prompts=experiment.prompts,
+                created=experiment.created,
+                owner_id=self._owner_id,
             )
+            insert = partial(self._database.insert, "experiment_prompt", experiment_id=experiment.id)
             for position, content in prompts:
-                self._database.run(
-                    "INSERT INTO experiment_prompt (experiment_id, position, content) VALUES (?, ?, ?)",
-                    experiment.id,
-                    position,
-                    json.dumps(content),
-                )
+                insert(position=position, content=json.dumps(content))
         return number
 
     def claim(self, number: int) -> None:
@@ -392,8 +389,8 @@ class Experiments:
         return tuple(judges for (judges,) in rows)
 
     def choice(self, number: int) -> SavedChoice | None:
-        rows = self._database.rows(f"SELECT asked FROM choice WHERE experiment_id = {_ID}", number)  # noqa: S608 (the names of columns)
-        for (asked,) in rows:
+        sql = f"SELECT asked FROM choice WHERE experiment_id = {_ID}"  # noqa: S608 (the names of columns)
+        for (asked,) in self._database.rows(sql, number):
             with contextlib.suppress(*DAMAGED):
                 return from_json(SavedChoice, object_in(asked))
         return None

@@ -38,9 +38,8 @@ def list_in(text: str) -> list[Json]:
     return value
 
 
-_LINE = (
-    200  # tokens; a call of the JSON encoder or decoder blocks all other threads, so each call must be short
-)
+_LINE = 200
+"""Number of tokens of a line: a call of the JSON encoder or decoder blocks all other threads, so each must be short."""
 
 
 def pack(tokens: Sequence[Token]) -> bytes:

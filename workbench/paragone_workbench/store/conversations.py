@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 
 from paragone import Image, InputError
@@ -29,7 +30,7 @@ from paragone_workbench.store.records import (
     Summary,
     tag_name,
 )
-from paragone_workbench.store.tables.runs import (
+from paragone_workbench.store.runs import (
     COLUMNS,
     MANIFEST,
     list_in,
@@ -38,7 +39,7 @@ from paragone_workbench.store.tables.runs import (
     save_run,
     text_in,
 )
-from paragone_workbench.store.tables.search import GRAM, fitting_conversation, phrase
+from paragone_workbench.store.search import GRAM, fitting_conversation, phrase
 
 _TITLE = 80  # characters
 
@@ -88,11 +89,9 @@ def write(database: Database, changes: Changes, owner_id: int) -> dict[str, int]
 
 def _conversation(database: Database, changes: Changes) -> int:
     if not changes.is_saved:
-        database.run(
-            "INSERT OR IGNORE INTO conversation (id, created, updated) VALUES (?, ?, ?)",
-            changes.conversation_id,
-            changes.created,
-            changes.created,
+        created = changes.created
+        database.insert(
+            "conversation", conflict="OR IGNORE", id=changes.conversation_id, created=created, updated=created
         )
     for (number,) in database.rows("SELECT number FROM conversation WHERE id = ?", changes.conversation_id):
         return int(number)
@@ -101,35 +100,27 @@ def _conversation(database: Database, changes: Changes) -> int:
 
 def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
     text = clean(prompt.text)
-    database.run(
-        "INSERT OR IGNORE INTO prompt (id, conversation_id, parent_id, text, system, sampling, for_all, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        prompt.id,
-        conversation_id,
-        None if prompt.parent is None else prompt.parent.id,
-        text,
-        None if prompt.system is None else clean(prompt.system),
-        None if prompt.sampling is None else json.dumps(prompt.sampling),
-        int(prompt.for_all),
-        prompt.created,
+    insert = partial(database.insert, conflict="OR IGNORE")
+    insert(
+        "prompt",
+        id=prompt.id,
+        conversation_id=conversation_id,
+        parent_id=None if prompt.parent is None else prompt.parent.id,
+        text=text,
+        system=None if prompt.system is None else clean(prompt.system),
+        sampling=None if prompt.sampling is None else json.dumps(prompt.sampling),
+        for_all=int(prompt.for_all),
+        created=prompt.created,
     )
     for position, image in enumerate(prompt.images):
-        database.run(
-            "INSERT OR IGNORE INTO image (prompt_id, position, name, media_type, data) VALUES (?, ?, ?, ?, ?)",
-            prompt.id,
-            position,
-            clean(image.name),
-            image.media_type,
-            base64.b64decode(image.data),
+        data, name = base64.b64decode(image.data), clean(image.name)
+        insert(
+            "image", prompt_id=prompt.id, position=position, name=name, media_type=image.media_type, data=data
         )
     for position, file in enumerate(prompt.files):
-        database.run(
-            "INSERT OR IGNORE INTO attached_file (prompt_id, position, name, size, length) VALUES (?, ?, ?, ?, ?)",
-            prompt.id,
-            position,
-            clean(file.name),
-            file.size,
-            len(file.section),
+        name, length = clean(file.name), len(file.section)
+        insert(
+            "attached_file", prompt_id=prompt.id, position=position, name=name, size=file.size, length=length
         )
     database.run(
         "UPDATE conversation SET title = ? WHERE id = ? AND title = ''", title_of(text), conversation_id
@@ -139,17 +130,16 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
 def _queue(database: Database, queue: tuple[QueuedPrompt, ...], conversation_id: str) -> None:
     database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
     for position, queued in enumerate(queue):
-        database.run(
-            "INSERT INTO queued (conversation_id, position, text, files, images, lanes, for_all, prompt_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            conversation_id,
-            position,
-            clean(queued.text),
-            json.dumps([to_json(file) for file in queued.files]),
-            json.dumps([to_json(image) for image in queued.images]),
-            json.dumps([lane.id for lane in queued.lanes]),
-            int(queued.for_all),
-            None if queued.prompt is None else queued.prompt.id,
+        database.insert(
+            "queued",
+            conversation_id=conversation_id,
+            position=position,
+            text=clean(queued.text),
+            files=json.dumps([to_json(file) for file in queued.files]),
+            images=json.dumps([to_json(image) for image in queued.images]),
+            lanes=json.dumps([lane.id for lane in queued.lanes]),
+            for_all=int(queued.for_all),
+            prompt_id=None if queued.prompt is None else queued.prompt.id,
         )
 
 
@@ -157,14 +147,12 @@ def _used(database: Database, changes: Changes) -> None:
     """Save the time of the last use of the conversation, by a new prompt or the end of a run, and the time of opening."""
     times = [prompt.created for prompt in changes.prompts]
     times += [turn.result.ended for turn in changes.turns if turn.result.ended is not None]
+    conversation_id = changes.conversation_id
     if changes.opened is not None:
-        opened = changes.opened, changes.conversation_id
-        database.run("UPDATE conversation SET opened = ? WHERE id = ?", *opened)
+        database.run("UPDATE conversation SET opened = ? WHERE id = ?", changes.opened, conversation_id)
     if times:
         database.run(
-            "UPDATE conversation SET updated = max(used, ?) WHERE id = ?",
-            max(times),
-            changes.conversation_id,
+            "UPDATE conversation SET updated = max(used, ?) WHERE id = ?", max(times), conversation_id
         )
 
 
@@ -484,13 +472,13 @@ def keep_draft(database: Database, draft: DraftRecord, owner_id: int) -> None:
         database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
         return
     database.run("DELETE FROM draft")
-    database.run(
-        "INSERT INTO draft (owner_id, text, pasted, named, edits) VALUES (?, ?, ?, ?, ?)",
-        owner_id,
-        clean(draft.text),
-        json.dumps(dict(draft.pasted)),
-        json.dumps(draft.named),
-        draft.edits,
+    database.insert(
+        "draft",
+        owner_id=owner_id,
+        text=clean(draft.text),
+        pasted=json.dumps(dict(draft.pasted)),
+        named=json.dumps(draft.named),
+        edits=draft.edits,
     )
 
 

@@ -1,1 +1,0 @@
-"""Reads and writes the tables of the file."""
