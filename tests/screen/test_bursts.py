@@ -80,7 +80,11 @@ CASES = {
     "lanes": Case(("escape",), "jklhz=b[]X?i\r\t\x1bpeTL", prompts=("one", "two"), sequences=("XX",)),
     "help": Case(("f1",), "jkdugGq?\r\x1b/i", sequences=("qi?",)),
     "queue": Case(
-        (), "\r\x1b↓↑sto⌫", prepare=queued, options={"rate": 1, "max_tokens": 1000}, sequences=("second\r!",)
+        (),
+        "\r\x1b↓↑sto⌫",
+        prepare=queued,
+        options={"rate": 20, "max_tokens": 10**6},
+        sequences=("second\r!",),
     ),
 }
 TURNS = 200

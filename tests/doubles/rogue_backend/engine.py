@@ -72,6 +72,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         for step in range(10):
             report(step / 10)
             time.sleep(options.load_s / 10)
+        while options.load_gate and not os.path.exists(options.load_gate):
+            time.sleep(0.01)
         report(1.0)
         self.model = request.model
         self.context = options.context
@@ -114,6 +116,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         for number in range(begun, begun + sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
+                while sampling.gate and not os.path.exists(sampling.gate) and not cancelled:
+                    time.sleep(0.01)
             if cancelled and self.model != "deaf":
                 reason = "cancelled"
                 break
