@@ -274,7 +274,9 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
 
 async def test_the_rule_of_an_edit_says_what_the_key_to_stop_does_now(start):
     async with start(
-        rogue("steady", "quick", max_tokens=1), rogue("steady", "slow", max_tokens=10**6), size=(80, 24)
+        rogue("steady", "quick", max_tokens=1),
+        rogue("steady", "slow", max_tokens=10**6, rate=20),
+        size=(80, 24),
     ) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].path and not screen.lanes[0].is_busy)

@@ -79,6 +79,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
 async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
     monkeypatch.setattr(history_opening, "LEAVING_S", 0.5)
     async with start(rogue("steady"), with_history=False) as screen:
+        await screen.until(lambda: "another instance of paragone" in screen.told, "the problem is told")
         await screen.ask("lost")
         await screen.answered()
     (words,) = screen.app.exit_messages

@@ -42,6 +42,7 @@ async def test_editing_keys_stay_in_order_with_characters(start):
             (("escape", "escape", "f3"), in_picker, "hiyhello!"),
         ):
             await screen.press(*opening)
+            await screen.settled()
             field = screen.app.screen.focused
             name = "value" if isinstance(field, Input) else "text"
             assert not getattr(field, name), opening

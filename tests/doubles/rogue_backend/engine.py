@@ -51,6 +51,8 @@ MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
     "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead", "thinking",
 )  # fmt: skip
+FAULTY = {"killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan"}
+"""The models that fail before a word."""
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
 
@@ -116,7 +118,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         for number in range(begun, begun + sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
-                while sampling.gate and not os.path.exists(sampling.gate) and not cancelled:
+                gate = self.options.gate
+                while gate and not os.path.exists(gate) and not cancelled:
                     time.sleep(0.01)
             if cancelled and self.model != "deaf":
                 reason = "cancelled"
@@ -163,7 +166,10 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         last_words = self.options.last_words
         if last_words and self.model != "raises":
             print(last_words, file=sys.stderr)
-        time.sleep(0.3)  # until the text so far is sent: a worker gathers what comes within some milliseconds
+        if self.model in FAULTY:
+            time.sleep(
+                0.3
+            )  # until the text so far is sent: a worker gathers what comes within some milliseconds
         match self.model:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)

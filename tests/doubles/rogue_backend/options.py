@@ -20,6 +20,7 @@ class RogueLoad(Options):
     build: str | None = option(None, "Line that it prints when it loads, as a library describes its build.")
     peers: tuple[str, ...] = option((), "Addresses that it contacts.")
     last_words: str | None = option(None, "Text that it prints, or raises, when it fails.")
+    gate: str | None = option(None, "File that it waits for before word `at`, unless it is cancelled.")
     load_gate: str | None = option(None, "File that loading waits for.")
 
 
@@ -29,4 +30,3 @@ class RogueSampling(Options):
     rate: float = option(1000.0, "Words per second.", minimum=0.001)
     prefill_s: float = option(0.0, "Seconds that reading the prompt takes.", minimum=0)
     at: int = option(5, "Word before which it fails.", minimum=0)
-    gate: str | None = option(None, "File that it waits for before word `at`, unless it is cancelled.")
