@@ -33,8 +33,8 @@ def test_nothing_is_written_when_nothing_happens(start):
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("hello\r")
     program.until(lambda text: text.count("done") == 2, "both lanes answer")
-    program.terminal.read_until_quiet(1.0)
-    assert program.terminal.read(5) == 0
+    program.terminal.read_until_quiet(0.5)
+    assert program.terminal.read(1) == 0
     assert program.leave() == 0
 
 
@@ -79,7 +79,7 @@ def test_text_from_before_a_kill_is_restored(start):
     program = start("rogue:steady", "rogue:steady", *SLOW)
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("count please\r")
-    program.sees("word120")
+    program.sees("word60")
     seen = max(numbers(program.terminal.text))
     workers = program.workers()
     assert len(workers) == 2
@@ -156,7 +156,7 @@ def test_control_codes_of_a_model_are_shown_as_text(start):
     before = len(program.terminal.output)
     program.type("go\r")
     program.sees("done")
-    program.terminal.read_until_quiet(1.0)
+    program.terminal.read_until_quiet(0.5)
     written = bytes(program.terminal.output[before:])
     assert b"\x1b]0;" not in written
     assert b"\x1b[2J" not in written
@@ -179,13 +179,13 @@ def test_a_crash_is_reported_and_a_key_restarts_the_engine(start):
 
 
 def test_the_terminal_can_be_resized_during_an_answer(start):
-    program = start("rogue:wide", "rogue:steady", "--set", "rate=40", "--set", "max_tokens=200")
+    program = start("rogue:wide", "rogue:steady", "--set", "rate=100", "--set", "max_tokens=200")
     program.until(lambda text: text.count("ready") == 2, "both engines load")
     program.type("go\r")
     program.sees("word20")
     for columns, rows in ((60, 15), (300, 100), (80, 24), (61, 15), (120, 30)):
         program.terminal.resize(columns, rows)
-        program.terminal.read(0.3)
+        program.terminal.read(0.05)
     program.until(lambda text: text.count("done") == 2, "both lanes finish")
     program.sees("word199", "語199😀")
     assert program.leave() == 0

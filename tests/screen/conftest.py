@@ -70,7 +70,11 @@ class Screen:
         await self.until(lambda: self.app.key_order.is_idle, "keys take effect")
 
     async def answered(self) -> None:
+        """Wait until all answers have ended and are painted."""
         await self.until(lambda: not self.app.lanes.session.is_busy, "answers end")
+        await self.until(
+            lambda: not any(it.transcript._cadence.waiting for it in self.columns), "they are painted"
+        )
 
     @property
     def lanes(self):

@@ -10,6 +10,7 @@ from paragone import Image
 from paragone_tui.screens.lanes.status import LaneStatusInfo
 from paragone_workbench.lanes.lane import LaneObserver
 from paragone_workbench.paths import history_file
+from paragone_workbench.store import database
 
 
 async def test_one_prompt_goes_to_both_lanes(start):
@@ -57,17 +58,20 @@ async def test_a_prompt_may_have_several_lines_and_a_blank_one_is_not_sent(start
         assert prompt.text == "one\ntwo"
 
 
-async def test_a_prompt_sent_while_engines_load_is_answered(start):
-    async with start(rogue("steady", load_s=3.0)) as screen:
+async def test_a_prompt_sent_while_engines_load_is_answered(start, tmp_path):
+    gate = tmp_path / "gate"
+    async with start(rogue("steady", load_gate=str(gate))) as screen:
         await screen.type("hello")
         await screen.press("enter")
         assert screen.lanes[0].state == "loading"
+        gate.touch()
         await screen.answered()
         assert "word19" in screen.text
 
 
-async def test_a_prompt_waits_for_the_answer_before_it(start):
-    async with start(rogue("steady", rate=20, max_tokens=80)) as screen:
+async def test_a_prompt_waits_for_the_answer_before_it(start, tmp_path):
+    gate = tmp_path / "gate"
+    async with start(rogue("steady", gate=str(gate))) as screen:
         await screen.ask("first")
         await screen.until(lambda: screen.lanes[0].state == "writing")
         await screen.type("second")
@@ -76,6 +80,7 @@ async def test_a_prompt_waits_for_the_answer_before_it(start):
         await screen.until(lambda: "writing +1" in screen.text, "the status line tells of it")
         assert "waits  second" in screen.text
         assert "second" not in screen.columns[0].transcript.text
+        gate.touch()
         await screen.answered()
         kinds = [block.kind for block in screen.columns[0].transcript.blocks]
         assert kinds == ["prompt", "answer", "note", "prompt", "answer", "note"]
@@ -224,8 +229,9 @@ async def test_cautions_of_a_model_are_shown(start):
         await screen.until(lambda: "fails on cue" in screen.text)
 
 
-async def test_lanes_say_that_nothing_is_saved_at_present(start):
-    async with start(rogue("steady", max_tokens=400, rate=100)) as screen:
+async def test_lanes_say_that_nothing_is_saved_at_present(start, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    async with start(rogue("steady", max_tokens=10**6, rate=100)) as screen:
         await screen.ask("first")
         session = screen.app.lanes.session
         await screen.until(lambda: session.conversation.number is not None, "the conversation is saved")
@@ -235,6 +241,7 @@ async def test_lanes_say_that_nothing_is_saved_at_present(start):
             other.execute("ROLLBACK")
         await screen.until(lambda: "not saved" not in screen.text, "it works again")
         await screen.until(lambda: "everything is saved" in screen.told)
+        await screen.press("ctrl+c")
         await screen.answered()
 
 
@@ -267,7 +274,9 @@ async def test_an_earlier_prompt_is_edited_and_both_branches_stay(start):
 
 async def test_the_rule_of_an_edit_says_what_the_key_to_stop_does_now(start):
     async with start(
-        rogue("steady", "quick", max_tokens=1), rogue("steady", "slow", max_tokens=10**6), size=(80, 24)
+        rogue("steady", "quick", max_tokens=1),
+        rogue("steady", "slow", max_tokens=10**6, rate=20),
+        size=(80, 24),
     ) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].path and not screen.lanes[0].is_busy)

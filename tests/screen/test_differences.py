@@ -49,6 +49,8 @@ async def test_an_answer_that_was_cut_does_not_mark_what_goes_on_beyond_it(start
 
 async def test_equal_answers_have_no_marks(start):
     async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
+        await screen.press("alt+v")
+        await screen.until(lambda: "not answered the same prompt" in screen.told)
         await screen.ask("go")
         await screen.answered()
         assert [marked(screen, 0), marked(screen, 1)] == [[], []]
@@ -75,22 +77,15 @@ async def test_another_lane_is_the_reference(start):
         await screen.until(lambda: marked(screen, 0) == ["word0 word1 word2 word3 word4"])
         assert marked(screen, 1) == []
         assert "▸ ◆ b" in screen.text
+        await screen.press("alt+D")
+        await screen.until(lambda: not marked(screen, 0))
+        assert "◆" not in screen.text
+        await screen.press("alt+D")
+        await screen.until(lambda: marked(screen, 0))
         await screen.press("f9")
         await screen.until(lambda: len(screen.columns) == 1)
         assert screen.app.lanes.lanes.differences.reference is screen.lanes[0]
         await screen.until(lambda: marked(screen, 0) == [])
-
-
-async def test_marks_are_switched_off_and_on(start):
-    async with start(rogue("steady", "a"), rogue("wide", "b", max_tokens=2)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.until(lambda: marked(screen, 1))
-        await screen.press("alt+D")
-        await screen.until(lambda: not marked(screen, 1))
-        assert "◆" not in screen.text
-        await screen.press("alt+D")
-        await screen.until(lambda: marked(screen, 1))
 
 
 async def test_a_variant_is_compared_anew(start):
@@ -114,12 +109,6 @@ async def test_one_lane_has_nothing_to_compare_with(start):
         await screen.until(lambda: "nothing to compare with" in screen.told)
         await screen.press("alt+p")
         await screen.until(lambda: "does not report the probabilities" in screen.told)
-
-
-async def test_lanes_that_have_not_answered_yet(start):
-    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        await screen.press("alt+v")
-        await screen.until(lambda: "not answered the same prompt" in screen.told)
 
 
 async def test_without_tokens_the_first_character_is_shown(start):

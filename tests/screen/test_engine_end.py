@@ -8,7 +8,9 @@ HANGS = {"load_s": 3600}
 
 
 @pytest.mark.parametrize("key", ["ctrl+c", "f8"])
-async def test_a_load_that_hangs_is_stopped_by_a_key_and_restarted_by_another(start, key):
+async def test_a_load_that_hangs_is_stopped_by_a_key_and_restarted_by_another(start, monkeypatch, key):
+    for module in ("client", "process"):
+        monkeypatch.setattr(f"paragone.worker.{module}.GRACE", 0.1)
     async with start(rogue("steady", "hanging", **HANGS)) as screen:
         (lane,) = screen.lanes
         await screen.until(lambda: lane.engine.load_fraction is not None, "it loads")

@@ -10,8 +10,7 @@ from rogue_backend.definitions import rogue
 
 from paragone_tui import history_opening
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import Store
-from paragone_workbench.store import database as owners
+from paragone_workbench.store import Store, database
 from paragone_workbench.store import saving as queue
 
 WORDS = "".join(f"word{number} " for number in range(20))
@@ -30,7 +29,7 @@ def opening():
 @pytest.fixture
 def briefly(monkeypatch):
     """Have each try to open the history take a moment only."""
-    monkeypatch.setattr(owners, "OTHER_OPENING_S", 0.3)
+    monkeypatch.setattr(database, "OTHER_OPENING_S", 0.3)
     monkeypatch.setattr(history_opening, "RETRY_S", 0.1)
 
 
@@ -72,7 +71,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
         assert "still being opened" in screen.told
         await screen.ask("remember me")
         await screen.answered()
-        asyncio.get_running_loop().call_later(1.0, opening.close)
+        asyncio.get_running_loop().call_soon(opening.close)
     assert in_history() == {"remember me": [WORDS]}
     assert screen.app.exit_messages == []
 
@@ -80,6 +79,7 @@ async def test_leaving_waits_for_the_lock(start, opening):
 async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, monkeypatch):
     monkeypatch.setattr(history_opening, "LEAVING_S", 0.5)
     async with start(rogue("steady"), with_history=False) as screen:
+        await screen.until(lambda: "another instance of paragone" in screen.told, "the problem is told")
         await screen.ask("lost")
         await screen.answered()
     (words,) = screen.app.exit_messages
@@ -91,6 +91,7 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
 
 @pytest.mark.parametrize("leaves_at_once", [False, True])
 async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch, leaves_at_once):
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
     monkeypatch.setattr(queue, "CLOSE_S", 3600 if leaves_at_once else 0.1)
     with contextlib.ExitStack() as until_the_end:
         async with start(rogue("steady")) as screen:

@@ -42,6 +42,7 @@ async def test_editing_keys_stay_in_order_with_characters(start):
             (("escape", "escape", "f3"), in_picker, "hiyhello!"),
         ):
             await screen.press(*opening)
+            await screen.settled()
             field = screen.app.screen.focused
             name = "value" if isinstance(field, Input) else "text"
             assert not getattr(field, name), opening
@@ -54,29 +55,6 @@ def burst(screen, *keys):
     """Send keys at once, as a terminal does that sends them in one write."""
     for key in keys:
         screen.app.post_message(events.Key(key, key if len(key) == 1 else None))
-
-
-async def test_keys_that_move_the_focus_take_effect_before_the_next_ones(start):
-    async with start(rogue("steady")) as screen:
-        await screen.press("alt+o")
-        fields = list(screen.app.screen.query("SettingField Input").results(Input))
-        assert fields[0].has_focus
-        burst(screen, *["down"] * 3, "5", *["down"] * 2, "7", "up", "6")
-        await screen.until(lambda: fields[4].value == "6")
-        edited = [number for number, field in enumerate(fields) if field.value in ("5", "6", "7")]
-        assert edited == [3, 4, 5]
-
-
-async def test_keys_after_one_that_opens_a_dialog_go_into_the_dialog(start):
-    async with start(rogue("steady")) as screen:
-        burst(screen, "a", "f3", *"care")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
-        await screen.until(lambda: screen.app.screen.query_one(Input).value == "care")
-        assert screen.app.lanes.composer.text == "a"
-        burst(screen, "escape", "b", "ctrl+p", "h", "e", "l", "p")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Palette")
-        await screen.until(lambda: screen.app.screen.query_one(Input).value == "help")
-        assert screen.app.lanes.composer.text == "ab"
 
 
 async def test_keys_wait_until_a_form_that_takes_long_is_there(start, monkeypatch):

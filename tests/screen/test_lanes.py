@@ -11,25 +11,6 @@ from paragone_workbench.config.state import State
 from paragone_workbench.paths import copied_file, state_file
 
 
-async def test_without_lanes_the_picker_opens(start):
-    async with start() as screen:
-        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
-        await screen.press("escape")
-        assert "f3 lists what can answer here" in screen.text
-
-
-async def test_a_lane_is_added_by_writing_an_engine(start):
-    async with start(rogue("steady", "first")) as screen:
-        await screen.press("f3")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
-        await screen.type("rogue:wide")
-        await screen.press("enter")
-        await screen.until(lambda: len(screen.columns) == 2)
-        await screen.ask("go")
-        await screen.answered()
-        assert [lane.state for lane in screen.lanes] == ["done", "done"]
-
-
 async def test_the_picker_lists_engines_and_says_why_not(start):
     settings = """
 [engines.mine]
@@ -172,19 +153,6 @@ async def test_in_a_terminal_of_few_rows_an_answer_and_the_row_of_the_cursor_are
         await screen.until(lambda: "max_tokens=2" in screen.text.splitlines()[1])
 
 
-async def test_a_new_conversation_begins_empty(start):
-    async with start(rogue("steady")) as screen:
-        await screen.ask("secret words")
-        await screen.answered()
-        await screen.press("ctrl+n")
-        assert "secret words" not in screen.text
-        assert screen.app.lanes.session.prompts == []
-        await screen.ask("again")
-        await screen.answered()
-        await screen.app.lanes.session.saved()
-        assert len(await screen.app.history.call(lambda store: store.conversations())) == 2
-
-
 async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
     async with start(rogue("steady", "a", max_tokens=3), rogue("steady", "b", max_tokens=3)) as screen:
         await screen.ask("about whales")
@@ -270,18 +238,6 @@ async def test_copying_takes_the_raw_answer(start):
         assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
 
 
-async def test_scrolling_reaches_both_ends(start):
-    async with start(rogue("steady", max_tokens=2000, rate=100000), size=(60, 15)) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        await screen.press("ctrl+home")
-        await screen.until(lambda: "word0" in screen.text)
-        await screen.press("ctrl+end")
-        await screen.until(lambda: "word1999" in screen.text)
-        await screen.press("pageup")
-        await screen.until(lambda: "word1999" not in screen.text)
-
-
 async def test_help_lists_the_keys_in_force(start):
     async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 140)) as screen:
         await screen.press("f1")
@@ -327,17 +283,6 @@ async def test_two_quick_enters_in_a_picker_are_one(start):
             await screen.press("down", "enter", "enter", "escape", "escape", "escape")
             await screen.until(lambda: screen.app.screen is screen.app.lanes)
         assert screen.app.is_running
-
-
-async def test_a_picker_may_be_closed_while_it_looks(start):
-    async with start(
-        rogue("steady"), settings='[engines.mine]\nbackend = "rogue"\nmodel = "steady"\n'
-    ) as screen:
-        for _ in range(3):
-            await screen.press("f3")
-            await screen.press("escape")
-        await screen.ask("go")
-        await screen.answered()
 
 
 async def test_ctrl_c_stops_the_answers(start):

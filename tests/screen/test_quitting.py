@@ -25,8 +25,9 @@ DIALOGS = [
 ]
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2])
-@pytest.mark.parametrize("action", DIALOGS)
+@pytest.mark.parametrize(
+    ("action", "steps"), [*((DIALOGS[0], steps) for steps in range(3)), *((it, 1) for it in DIALOGS[1:])]
+)
 async def test_quitting_while_a_dialog_opens(start, action, steps):
     async with start(rogue("steady")) as screen:
         await screen.until(lambda: screen.lanes[0].engine.is_open)
@@ -78,8 +79,8 @@ async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(s
 @pytest.mark.parametrize("model", ["open", "decode", "stop", "close"])
 async def test_quitting_beside_an_engine_that_blocks(start, monkeypatch, model):
     """Nothing but the end of the program gives the engine up here, and what it said is saved."""
-    for name in ("event_loop.BEAT_S", "event_loop.ENDING_S", "engine.CLOSING_S"):
-        monkeypatch.setattr(f"paragone_workbench.engines.foreign.{name}", 10_000.0)
+    for name in ("plugin_threads.BEAT_S", "plugin_threads.ENDING_S", "plugin_engine.CLOSING_S"):
+        monkeypatch.setattr(f"paragone_workbench.engines.{name}", 10_000.0)
     end = threading.Event()
     backend = BlockingBackend(end)
     monkeypatch.setattr(Registry, "find", lambda self, name: backend)

@@ -97,26 +97,23 @@ async def test_after_the_last_blind_prompt_answers_come_in_their_lanes(start):
         assert screen.app.screen is screen.app.lanes
 
 
-async def test_no_answer_shows_more_than_the_slowest_one_has_written(start):
-    slow = rogue("steady", "slow-1", rate=8, max_tokens=20)
+async def test_no_answer_shows_more_than_the_slowest_one_has_written(start, tmp_path):
+    gate = tmp_path / "gate"
+    slow = rogue("steady", "slow-1", gate=str(gate))
     async with start(slow, rogue("steady", "quick-2", max_tokens=60)) as screen:
         await ask_blind(screen)
         quick, late = screen.app.screen.columns
         run = screen.lanes[0].path[0]
-        shown = []
 
-        def ended():
-            if run.phase != "ended":
-                counts = [sum(len(it.text) for it in column.transcript.blocks) for column in (quick, late)]
-                shown.append(counts)
-                assert max(counts) <= len(run.text)
-            return run.phase == "ended"
+        def shown(column):
+            return sum(len(it.text) for it in column.transcript.blocks)
 
         await screen.until(lambda: "Read on" in screen.text)
+        await screen.until(lambda: screen.lanes[1].path[0].phase == "ended" and shown(quick) > 20)
+        assert max(shown(quick), shown(late)) <= len(run.text)
         await screen.press("a")
         assert "You can vote once all answers are complete." in screen.text
-        await screen.until(ended)
-        assert max(counts[0] for counts in shown) > 30
+        gate.touch()
         await complete(screen)
         assert "word59" in quick.transcript.text
 
@@ -207,7 +204,9 @@ async def test_a_vote_that_is_taken_back_is_not_blind_the_next_time(start):
         assert [(vote.choice, vote.blind) for vote in await votes(screen)] == [(1, False)]
 
 
-async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start):
+async def test_a_vote_that_cannot_be_saved_at_present_can_be_repeated(start, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr("paragone_workbench.store.saving.GIVE_UP_S", 0.0)
     async with start(*PAIR) as screen:
         await ask_blind(screen)
         await complete(screen)

@@ -217,22 +217,6 @@ async def test_a_resize_and_folding_keep_the_turns_aligned(pair):
         assert pair.starts(pair.lanes[0]) == pair.starts(pair.lanes[1])
 
 
-async def test_unlinked_there_is_no_filler(pair):
-    left, right = pair.lanes
-    pair.turn(1, 1, 5)
-    pair.turn(2, 9, 9)
-    await pair.settle()
-    filled = pair.starts(left)
-    pair.link.join([])
-    await pair.settle()
-    assert pair.starts(left)[1] < filled[1]
-    left.to_start()
-    assert right.following
-    pair.link.join(pair.lanes)
-    await pair.settle()
-    assert pair.starts(left) == filled
-
-
 async def test_a_conversation_that_is_left_leaves_no_filler(pair):
     left, right = pair.lanes
     pair.turn(1, 1, 5)

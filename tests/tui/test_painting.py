@@ -191,8 +191,9 @@ async def test_a_widget_that_repaints_itself_completely_writes_little():
         assert 0 < len(written(app)) < 400
 
 
-@pytest.mark.parametrize("colors", COLORS)
-@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "ansi-dark"])
+@pytest.mark.parametrize(
+    ("colors", "theme"), zip(COLORS, ["textual-dark", "textual-light", "ansi-dark", "ansi-dark"], strict=True)
+)
 async def test_terminals_with_few_colours(colors, theme):
     lane, status = Transcript(), LaneStatus()
     app = Watched(Vertical(status, lane), colors=colors)
@@ -362,7 +363,7 @@ steps = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(steps, st.booleans()), max_size=12))
 async def test_random_changes_look_like_those_painted_by_textual(steps):
     lanes = [Transcript(), Transcript()]

@@ -205,14 +205,6 @@ async def test_clear(pilot):
     assert shown(pilot.app) == "  new"
 
 
-async def test_ending_twice_and_without_a_block(pilot):
-    lane = await transcript(pilot)
-    lane.write("")
-    lane.end()
-    lane.end()
-    assert not lane.blocks
-
-
 async def test_a_line_break_split_between_two_tokens(pilot):
     lane = await transcript(pilot, markdown=False)
     for piece in ("a\r", "\nb", "\r", "c\r"):
@@ -222,13 +214,6 @@ async def test_a_line_break_split_between_two_tokens(pilot):
     lane.end()
     await settle(pilot)
     assert shown(pilot.app) == "  a\n  b␍c␍"
-
-
-async def test_an_answer_too_long_to_typeset_stays_plain(pilot):
-    lane = await transcript(pilot)
-    lane.add("answer", "**x** " * 40_000)
-    await settle(pilot)
-    assert "**x**" in shown(pilot.app)
 
 
 async def test_removed_while_it_is_written(pilot):

@@ -143,15 +143,6 @@ async def test_scrolling_up_stops_following_the_end(lane):
     assert "↓ more" not in lane.shown
 
 
-async def test_scrolling_down_to_the_end_resumes_following(lane):
-    lane.widget.write(paragraphs(20))
-    await lane.settle()
-    await lane.scroll("up")
-    assert not lane.widget.following
-    await lane.scroll("pagedown")
-    assert lane.widget.following
-
-
 async def test_movements(lane):
     lane.widget.add("answer", paragraphs(30))
     await lane.settle()
@@ -174,17 +165,6 @@ async def test_movements(lane):
     assert lane.numbers[0] == 0
     await lane.scroll("up", "pageup")
     assert lane.widget._top == 0
-
-
-async def test_every_row_can_be_reached_by_pages(lane):
-    lane.widget.add("answer", paragraphs(30))
-    await lane.settle()
-    await lane.scroll("home")
-    seen = set(lane.numbers)
-    while not lane.widget.following:
-        await lane.scroll("pagedown")
-        seen.update(lane.numbers)
-    assert seen == set(range(30))
 
 
 async def test_the_wheel(lane):
@@ -333,20 +313,6 @@ async def test_resized_while_text_streams_in(lane):
         lane.widget._flush()
         await lane.settle()
         assert f"Number {2 * number + 1}:" in lane.shown
-
-
-async def test_typesetting_above_keeps_the_position(lane):
-    typeset_or_not(lane.widget, False)
-    lane.widget.add("answer", "- *item*\n" * 40 + "\n" * 5 + "> quote\n" * 10)
-    lane.widget.add("prompt", "here")
-    lane.widget.add("answer", paragraphs(20))
-    await lane.settle()
-    lane.widget.scroll_rows(-10)
-    await lane.settle()
-    place = lane.numbers[0]
-    typeset_or_not(lane.widget, True)
-    await lane.settle()
-    assert abs(lane.numbers[0] - place) <= 1
 
 
 async def test_folding_above_keeps_the_position(lane):

@@ -1,4 +1,4 @@
-"""The application of `paragone vote`: blind votes on the answers of an experiment, without lanes."""
+"""The application of the lanes: opens the history and the engines, and saves what is unsaved at the end."""
 
 from __future__ import annotations
 

@@ -59,7 +59,6 @@ class EngineList:
         return carried(options, sources, definition, backend)
 
     def remember_lanes(self) -> None:
-        """Save the engines of the lanes for the next start."""
         if self.remembers and all(map(self.session.registry.knows, self.session.backends)):
             with contextlib.suppress(ParagoneError):  # losing the list of lanes is not worth a message
                 self.state.remember_lanes(self._spec(lane.engine) for lane in self.session.lanes)

@@ -123,7 +123,6 @@ class KeyOrder:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all keys that have arrived have taken effect."""
         return self._task is None or self._task.done()
 
     async def _handle_next(self) -> None:

@@ -131,7 +131,6 @@ class JobControlDriver(LinuxDriver):
                 self.resume_application_mode()
 
     def write(self, data: str) -> None:
-        """Write to the terminal; while the terminal is lent, drop the data."""
         if not self._is_lent:
             super().write(data)
 

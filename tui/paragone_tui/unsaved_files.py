@@ -1,4 +1,4 @@
-"""Opens the history in the background, and offers files for conversations that could not be saved."""
+"""Offers files for conversations that could not be saved."""
 
 from __future__ import annotations
 

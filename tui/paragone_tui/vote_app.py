@@ -27,7 +27,6 @@ class VoteApp(ProgramApp):
         return ChangedRowsScreen()
 
     def begin_work(self) -> None:
-        """Open the history, and show the first ballot."""
         self.run_worker(self._open(), group="work")
 
     async def _open(self) -> None:

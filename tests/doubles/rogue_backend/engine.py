@@ -51,6 +51,8 @@ MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
     "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead", "thinking",
 )  # fmt: skip
+FAULTY = {"killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan"}
+"""The models that fail before a word."""
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
 
@@ -72,6 +74,8 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         for step in range(10):
             report(step / 10)
             time.sleep(options.load_s / 10)
+        while options.load_gate and not os.path.exists(options.load_gate):
+            time.sleep(0.01)
         report(1.0)
         self.model = request.model
         self.context = options.context
@@ -114,6 +118,9 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         for number in range(begun, begun + sampling.max_tokens):
             if number == sampling.at:
                 self.misbehave(cancelled)
+                gate = self.options.gate
+                while gate and not os.path.exists(gate) and not cancelled:
+                    time.sleep(0.01)
             if cancelled and self.model != "deaf":
                 reason = "cancelled"
                 break
@@ -159,7 +166,10 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
         last_words = self.options.last_words
         if last_words and self.model != "raises":
             print(last_words, file=sys.stderr)
-        time.sleep(0.3)  # until the text so far is sent: a worker gathers what comes within some milliseconds
+        if self.model in FAULTY:
+            time.sleep(
+                0.3
+            )  # until the text so far is sent: a worker gathers what comes within some milliseconds
         match self.model:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)

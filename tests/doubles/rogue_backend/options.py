@@ -20,6 +20,8 @@ class RogueLoad(Options):
     build: str | None = option(None, "Line that it prints when it loads, as a library describes its build.")
     peers: tuple[str, ...] = option((), "Addresses that it contacts.")
     last_words: str | None = option(None, "Text that it prints, or raises, when it fails.")
+    gate: str | None = option(None, "File that it waits for before word `at`, unless it is cancelled.")
+    load_gate: str | None = option(None, "File that loading waits for.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,7 +136,6 @@ class BlindTurn(VoteScreen[bool | None]):
         self.dismiss(False)
 
     def action_go_on(self) -> None:
-        """After the vote, return to the lanes for the next prompt."""
         if self.revealed:
             self.dismiss(True)
 
@@ -159,7 +158,6 @@ class BlindTurn(VoteScreen[bool | None]):
             self.say("The vote is taken back. Another vote counts as not blind.")
 
     def action_stop(self) -> None:
-        """Stop the answers. If all answers are complete, quit voting."""
         if self._are_complete or self.ballot is None:
             self.action_leave()
         else:

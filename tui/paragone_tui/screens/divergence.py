@@ -1,4 +1,4 @@
-"""The columns of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
+"""The sheet of a fork: for each engine, the tokens that it could have chosen, and the rest of its answer."""
 
 from __future__ import annotations
 
@@ -146,7 +146,6 @@ def _style(look: str, palette: Mapping[str, Style]) -> Style:
 
 
 def heat_legend(palette: Mapping[str, Style]) -> Text:
-    """Return a line that explains the sign ◂ and the colours of the tokens."""
     bands = ("90% or more", ""), ("50%", "heat-likely"), ("10%", "heat-unsure"), ("less", "heat-unlikely")
     shown = [Text(text, style=_style(look, palette)) for text, look in bands]
     sign = Text.assemble(("◂", palette["accent"]), " its choice   probability of each token: ")
@@ -246,11 +245,9 @@ class DivergenceSheet(Sheet):
         yield Text()
 
     def on_resize(self, event: Resize) -> None:
-        """Lay out the columns for the new width."""
         self.call_after_refresh(self._show)  # later, once Textual has computed the application's new height
 
     def notify_style_update(self) -> None:
-        """Apply the colours of the theme."""
         super().notify_style_update()
         self.call_after_refresh(self._show)
 

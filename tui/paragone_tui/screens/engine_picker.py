@@ -103,7 +103,6 @@ class EnginePicker(Picker[Sequence[Picked] | None]):
         self.show()
 
     def _begin_to_look(self) -> None:
-        """Search for engines and models. Cancel a search in progress."""
         self.is_looking = True
         self.run_worker(self._look(), group=LIST, exclusive=True)
 

@@ -51,7 +51,6 @@ class ConsentSheet(Sheet):
         """Whether the user allows the listed actions."""
 
     def parts(self) -> Iterator[RenderableType]:
-        """Yield the actions that the file would cause, and the question."""
         yield f"{one_line(str(self._document))} may come from somebody else. The file asks for actions outside of its folder:\n"
         for action in self._actions:
             yield f"· {one_line(action)}"
@@ -79,7 +78,6 @@ class HistoryEntry:
 
     @property
     def title(self) -> str:
-        """The title of the conversation, or the name of the suite."""
         if self.summary is not None:
             return self.summary.title
         return "" if self.hit is None else self.hit.title

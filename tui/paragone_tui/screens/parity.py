@@ -1,4 +1,4 @@
-"""Counts the conditions that differed between the lanes, each time that all answers have ended."""
+"""The sheet of the conditions that differed between the lanes."""
 
 from __future__ import annotations
 

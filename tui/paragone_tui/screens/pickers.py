@@ -52,7 +52,6 @@ class FindScreen(Picker[Hit | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the screen with the picked prompt or answer."""
         self.dismiss(self._hits[option_id])
 
 
@@ -103,7 +102,6 @@ class PromptPicker(Picker[str | None]):
         self.show()
 
     def describe(self) -> None:
-        """Show that no prompt was found, or why the history could not be searched."""
         nothing = "No earlier prompt has these words." if self._searched else "There is no earlier prompt."
         self.say(self._problem or ("" if self._found or self.is_looking else nothing))
 
@@ -144,7 +142,6 @@ class CopyPicker(Picker[tuple[Copy, bool] | None]):
         ]
 
     def pick(self, option_id: str) -> None:
-        """Close the picker, and copy the picked text to the clipboard."""
         self.dismiss((self._copies[int(option_id)], False))
 
     def action_to_file(self) -> None:
@@ -247,7 +244,6 @@ class TurnTree(Picker[Run | None]):
         self.dismiss(self._turns[option_id].run)
 
     def on_mount(self) -> None:
-        """List the turns, and highlight the last turn of the lane's path."""
         super().on_mount()
         shown = [at for at, turn in enumerate(self._turns.values()) if turn.is_shown]
         self.options.highlighted = shown[-1] if shown else 0

@@ -1,4 +1,4 @@
-"""The fields of the settings form: for options, for the system prompt, and for names of presets and engines."""
+"""The form for the settings of one lane or of all lanes."""
 
 from __future__ import annotations
 
@@ -354,7 +354,6 @@ class SettingsForm(Modal[SettingsChange | None]):
             yield Static(id="hints", markup=False)
 
     def on_mount(self) -> None:
-        """Show which lanes the changes are for, and the key hints."""
         self._show_target()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -52,7 +52,6 @@ class AnswerColumn(Column):
         self._label.update(Content.assemble((self._letter, "bold"), name, vote))
 
     def show_text(self, text: str) -> None:
-        """Replace the shown text with a complete answer, and scroll to its beginning."""
         transcript = self.transcript
         transcript.clear()
         transcript.write(text)
@@ -132,7 +131,6 @@ class VoteScreen(Modal[ScreenResultType]):
         self._hinted: Sequence[tuple[str, str]] = ()
 
     def compose(self) -> ComposeResult:
-        """Create the prompt, the area for the answers, and the lines above and below."""
         yield Static(id="about", markup=False)
         with VerticalScroll(id="asked", can_focus=False):
             yield Static(id="prompt", markup=False)
@@ -146,7 +144,6 @@ class VoteScreen(Modal[ScreenResultType]):
         self._lay_out(self.size.width)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show as many answers and key hints as fit into the new width."""
         self._lay_out(event.size.width)
         self._fit_hints(event.size.width)
 
@@ -157,7 +154,6 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @property
     def is_gone(self) -> bool:
-        """Whether the screen or the whole program is being closed."""
         return self.leaving or self._program.is_leaving
 
     # Contents
@@ -185,20 +181,16 @@ class VoteScreen(Modal[ScreenResultType]):
                 column.show_text(run.text)
 
     def name_of(self, run: Run) -> str:
-        """Return the name of an answer's engine."""
         return run.result.definition.name
 
     def say(self, sentence: str) -> None:
-        """Show a sentence below the answers."""
         self.remark.update(one_line(sentence))
 
     def show_hints(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Show as many key hints as fit. Pass the most important keys first."""
         self._hinted = pairs
         self._fit_hints(self.size.width)
 
     def network_changed(self) -> None:
-        """Show whether the program is offline."""
         self._fit_hints(self.size.width)
 
     def _fit_hints(self, width: int) -> None:
@@ -207,7 +199,6 @@ class VoteScreen(Modal[ScreenResultType]):
 
     @property
     def letters(self) -> str:
-        """The keys that vote for an answer, separated by spaces."""
         return " ".join(LETTERS[: len(self.columns)].lower())
 
     # Voting
@@ -260,12 +251,10 @@ class VoteScreen(Modal[ScreenResultType]):
             transcript.scroll_pages(pages)
 
     def action_to_start(self) -> None:
-        """Scroll the answers to their beginning."""
         for transcript in self._shown:
             transcript.to_start()
 
     def action_to_end(self) -> None:
-        """Scroll the answers to their end, and follow new text."""
         for transcript in self._shown:
             transcript.to_end()
 
@@ -406,7 +395,6 @@ class ExperimentVote(VoteScreen[None]):
             self.say("Skipped.")
 
     def action_undo(self) -> None:
-        """Take the last vote back, and show its ballot again."""
         if self._ballots is not None:
             self.do(self._undo)
 
@@ -453,7 +441,6 @@ class ExperimentVote(VoteScreen[None]):
             self._show(self._waiting)
 
     def action_leave(self) -> None:
-        """Quit voting. All votes are saved."""
         self.dismiss(None)
 
 

@@ -1,4 +1,4 @@
-"""Synchronizes repaints, so that changes in several lanes are painted as one frame."""
+"""Screens that write only changed cells, all lanes in one frame."""
 
 from __future__ import annotations
 

@@ -25,7 +25,6 @@ _SCREEN_PIECE = 256
 
 
 def fits(text: str) -> bool:
-    """Return whether a text is short enough to be copied through the terminal."""
     return len(text) <= MOST and len(_encoded(text)) <= MOST
 
 

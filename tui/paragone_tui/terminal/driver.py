@@ -1,4 +1,4 @@
-"""Turns any bytes that a terminal sends into Textual's messages."""
+"""The driver: turns any bytes that a terminal sends into messages, and follows the terminal's signals."""
 
 from __future__ import annotations
 
@@ -203,7 +203,6 @@ class TerminalDriver(JobControlDriver):
                 super().write("".join(parts))
 
     def write(self, data: str) -> None:
-        """Write text to the terminal; during a frame, at the end of the frame."""
         if self._parts is None:
             super().write(data)
         else:
@@ -239,7 +238,6 @@ def end_by_signals() -> None:
 
 
 def _waiting(fileno: int) -> int:
-    """Return how many bytes of input wait to be read."""
     return int(struct.unpack("i", fcntl.ioctl(fileno, termios.FIONREAD, b"\0" * 4))[0])
 
 

@@ -66,7 +66,6 @@ def _parts(name: str, others: Iterable[str]) -> tuple[str, str, str]:
 
 
 def _shared(one: str, other: str) -> int:
-    """Return the length in characters of the common beginning of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 

@@ -131,11 +131,9 @@ class Block:
             self._hint.set_text(visible(hint))
 
     def select(self, selected: bool) -> None:
-        """Show whether the turn that begins with this prompt is selected."""
         self._body.set_tone("turn" if selected else self.kind)
 
     def finish(self) -> None:
-        """Mark the text as complete."""
         self.finished = True
         held, self._held = self._held, ""
         self._take(visible(held))
@@ -206,7 +204,6 @@ class Block:
         return room
 
     def repaint(self) -> None:
-        """Discard the styled rows and the typeset rows."""
         self._head = None
         self._typeset = None
         for part in self._all_parts:
@@ -240,7 +237,6 @@ class Block:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the block is never typeset."""
         return self.kind != "answer" or self._untypesettable or self.length // CHARACTERS > LONGEST
 
     def set_typeset(self, typeset: TypesetText | None, why: str = "") -> None:

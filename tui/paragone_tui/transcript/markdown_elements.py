@@ -1,4 +1,4 @@
-"""The styles of a transcript, in the colours of Textual's theme."""
+"""The Markdown elements of a transcript, in the styles of Textual's theme."""
 
 from __future__ import annotations
 

@@ -165,7 +165,6 @@ class Page:
         self.arrange()
 
     def blocks_of(self, turn: object) -> Sequence[Block]:
-        """Return the blocks of a turn, from its prompt to the next prompt."""
         start = next((at for at, block in enumerate(self.blocks) if block.turn is turn), len(self.blocks))
         following = (at for at in range(start + 1, len(self.blocks)) if self.blocks[at].turn is not None)
         return self.blocks[start : next(following, len(self.blocks))]

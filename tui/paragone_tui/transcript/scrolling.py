@@ -1,4 +1,4 @@
-"""Links transcripts side by side: aligns their turns, and makes the transcripts scroll together."""
+"""The scroll position of a transcript, and links that align transcripts and make them scroll together."""
 
 from __future__ import annotations
 
@@ -177,7 +177,6 @@ class ScrolledText(Widget):
         self.scroll_rows(-self._page.height)
 
     def scroll_pages(self, pages: float) -> None:
-        """Scroll down by a number of screenfuls, or up if the number is negative."""
         self.scroll_rows(round(pages * max(1, self.size.height - 2)))
 
     def reveal(self, block: Block, text: str) -> None:

@@ -421,7 +421,6 @@ class BlockPart:
         self._strips.clear()
 
     def repaint(self) -> None:
-        """Discard the styled rows."""
         self._strips.clear()
 
     @property
@@ -456,7 +455,6 @@ class BlockPart:
 def styled_row(
     sign: str | None, text: str, tone: Tone, palette: TranscriptStyles, marks: Sequence[Mark] = ()
 ) -> Strip:
-    """Return a styled row: the margin with the sign, and the text with the marks."""
     if marks:
         margin = Segment(sign or " " * GUTTER, palette[f"{tone}-mark" if sign else tone])
         return Strip([margin, *restyled([Segment(text, palette[tone])], marks, palette)])

@@ -64,7 +64,6 @@ class Transcript(ScrolledText):
 
     @property
     def blocks(self) -> Sequence[Block]:
-        """The blocks, oldest first."""
         return self._page.blocks
 
     def add(
@@ -156,7 +155,6 @@ class Transcript(ScrolledText):
 
     @property
     def text(self) -> str:
-        """The visible text, one line per row."""
         return "\n".join(strip.text.rstrip() for strip in self._painted)
 
     # Options
@@ -190,7 +188,6 @@ class Transcript(ScrolledText):
 
     @property
     def is_settled(self) -> bool:
-        """Whether no text streams in, and no answer is about to be typeset."""
         pending = self._typesetter.wanted and any(block.wants_typesetting for block in self.blocks)
         return self._open is None and not pending
 
@@ -203,7 +200,6 @@ class Transcript(ScrolledText):
             self._cadence.ask()
 
     def _flush_soon(self) -> None:
-        """Flush after the other work of this frame, such as marking differences."""
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -232,7 +228,6 @@ class Transcript(ScrolledText):
             self._mark_link_stale()
 
     def _wrap_rest(self) -> None:
-        """Wrap the rest of a long text, a slice at a time."""
         if self.is_mounted and self._page.is_pending:
             self._wrapping.ask()
 

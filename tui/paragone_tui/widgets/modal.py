@@ -185,7 +185,6 @@ class Sheet(Modal[None]):
         self.scroll.scroll_relative(y=rows, animate=False)
 
     def action_pages(self, pages: float) -> None:
-        """Scroll down by a number of screenfuls, or up if the number is negative."""
         self.action_rows(round(pages * max(1, self.scroll.size.height - 2)))
 
     def action_to_start(self) -> None:

@@ -111,11 +111,9 @@ class Palette(Picker[Callable[[], object] | None]):
         return Option(row, id=str(number))
 
     def describe(self) -> None:
-        """Show the whole help of the highlighted entry, or that no entry matches."""
         self.say(self._entries[int(self.highlighted)].about if self.highlighted else "Nothing found.")
 
     def pick(self, option_id: str) -> None:
-        """Close the palette, and run the command of the entry."""
         self.dismiss(self._entries[int(option_id)].run)
 
     def pick_nothing(self) -> None:

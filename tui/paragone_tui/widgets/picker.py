@@ -1,4 +1,4 @@
-"""Marks in texts the words that the user searched for."""
+"""The base class of dialogs to pick an option, with the words that the user searched for marked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ class _Field(LineField):
     ]
 
     def restricted(self) -> None:
-        """Show why the field refuses the typed or pasted text."""
         self.notify(f"This field takes at most {LONGEST:,} characters.", severity="warning")
 
 
@@ -87,7 +86,6 @@ class Picker(Modal[ScreenResultType]):
 
     @property
     def early_keys(self) -> tuple[str, ...]:
-        """The keys whose effect does not change while more options are listed."""
         return (*_CLOSING, *_EDITING) if self.words.has_focus else _CLOSING
 
     @property
@@ -128,7 +126,6 @@ class Picker(Modal[ScreenResultType]):
         self.show()
 
     def on_resize(self) -> None:
-        """Show as many keys as fit into the new width."""
         self.call_after_refresh(lambda: self.offer(self._offered))
 
     def offer(self, keys: Sequence[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""The base class of fields for one line. This module is not imported at start, since the first screen has no such field."""
+"""The field for one line, and dialogs that ask for a line or a confirmation. Not imported at start."""
 
 from __future__ import annotations
 

@@ -35,7 +35,6 @@ def is_editable(text: str) -> bool:
 
 
 def size_of(text: str) -> str:
-    """Return the size of a text in readable units of bytes."""
     return size_text(len(text.encode(errors="replace")))
 
 
@@ -81,7 +80,6 @@ class TextField(TextArea):
         stop_watching(self)
 
     def put(self, text: str) -> None:
-        """Replace the text. Undo restores the old text."""
         if text != self.text:
             self.history.checkpoint()
             self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)

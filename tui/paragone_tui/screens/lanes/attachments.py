@@ -110,7 +110,6 @@ class PastedTexts:
         return {mark: whole for mark, whole in self._texts.items() if mark in text}
 
     def take_over(self, texts: Mapping[str, str]) -> None:
-        """Add texts by their marks, such as those of a restored prompt."""
         self._texts.update(texts)
 
     def unfold(self, text: str) -> str:
@@ -446,7 +445,6 @@ class MentionField(TextField):
         self._mentions = False
 
     def _finish_mention(self) -> None:
-        """Attach the file that the user has just mentioned, if there is one."""
         if self._mentions:
             self._mentions = False
             before = self._before
@@ -455,7 +453,6 @@ class MentionField(TextField):
                     self.attachments.name(mention.path)
 
     def on_blur(self) -> None:
-        """Close the list of completions when another widget gets the focus."""
         self.completion.close()
 
     def _complete(self, path: str) -> None:

@@ -203,7 +203,6 @@ class LaneColumn(Column, LaneObserver):
         self._show_status()
 
     def engine_failed(self, lane: Lane, error: ParagoneError) -> None:
-        """Show why the engine could not be opened, or why the engine ended."""
         self._show_error(error)
 
     # Transcript and status line

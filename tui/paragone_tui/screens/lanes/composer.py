@@ -1,4 +1,4 @@
-"""The gauge above the prompt: how much of the lanes' contexts the prompt would fill, and which messages would not fit."""
+"""The composer, in which the user writes prompts, and the gauge of the contexts that the prompt would fill."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ class ContextGauge:
         return ". ".join(refusing[lane.name] for lane in lanes) + "."
 
     def stop(self) -> None:
-        """Stop asking for forecasts, and ignore forecasts that arrive later."""
         self._asked = None
         if self._asking is not None:
             self._asking.cancel()
@@ -229,7 +228,6 @@ class Composer(MentionField):
         self._show_placeholder()
 
     def on_resize(self) -> None:
-        """Fit the name of the lane and the message to the new width."""
         self._show_placeholder()
         self._show_title()
 
@@ -298,7 +296,6 @@ class Composer(MentionField):
 
     @property
     def prompt(self) -> str:
-        """The text of the prompt, with the pasted texts in place of their marks."""
         return self.draft.text
 
     def load(self, text: str) -> None:
@@ -312,7 +309,6 @@ class Composer(MentionField):
 
     @property
     def draft(self) -> Draft:
-        """The prompt as it would be sent at present."""
         files, images = self.attachments.of(self.text)
         return Draft(typed=self.text, pasted=self._pasted, files=files, images=images)
 
@@ -351,7 +347,6 @@ class Composer(MentionField):
         return Content(" · ").join(filter(None, parts))
 
     def on_unmount(self) -> None:
-        """Stop the gauge, which asks the engines for numbers of tokens."""
         self.gauge.stop()
 
     def refuse(self, why: str) -> None:

@@ -97,11 +97,9 @@ class Differences(LaneObserver):
     # Events of the lanes
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Compare the answers to the prompt again, with the new answer."""
         self._compare_soon([run.prompt])
 
     def text_came(self, lane: Lane, run: Run, channel: Channel, text: str) -> None:
-        """Compare the answers to the prompt again, as this answer has grown."""
         if (self.shown and len(self._columns) > 1) or lane in self._heated:
             self._compare_soon([run.prompt])
 

@@ -1,4 +1,4 @@
-"""Determines which commands have an effect at present, and which lanes accept no prompt."""
+"""The columns of the lanes, their guide, and which commands have an effect at present."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from paragone_workbench.lanes.settings import summary
 
 if TYPE_CHECKING:
     from paragone import ParagoneError
-    from paragone_tui.commands import Do
     from paragone_workbench.conversation.tree import Prompt
     from paragone_workbench.runs.run import Run
 
@@ -54,7 +53,6 @@ class ParityMarks(LaneObserver):
         self.show({side.name for side in sides}, check_parity(sides).alarms)
 
     def prompted(self, lane: Lane, run: Run) -> None:
-        """Remove the marks, which belong to earlier answers."""
         self.show((), 0)
 
     def run_ended(self, lane: Lane, run: Run) -> None:
@@ -80,7 +78,7 @@ class Readiness(LaneObserver):
         self._session = session
         self._show = show
         self.idle: frozenset[str] = _STOPPING
-        """The commands that would do nothing at present, by their names in `foot.py`."""
+        """The commands that would do nothing at present, by their names in the hints of `foot_line`."""
         self.silent: tuple[str, ...] = ()
         """The names of the lanes that accept no prompt, because their engines have failed or ended."""
 
@@ -317,7 +315,6 @@ class Lanes(Horizontal, can_focus=True):
             self.lay_out()
 
     def toggle_thinking(self) -> None:
-        """Switch between showing thinking in full and as one line."""
         self._fold_thinking = not self._fold_thinking
         self._fold()
 

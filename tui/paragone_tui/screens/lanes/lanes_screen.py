@@ -1,4 +1,4 @@
-"""The rows above the composer that show the prompts of the queue."""
+"""The screen of the lanes: columns, queue, composer and key hints."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ from paragone_tui.commands import COMMANDS
 from paragone_tui.key_order import ACT
 from paragone_tui.keys import Keys
 from paragone_tui.screens.lanes.commands import compare, conversation, engines, lane, prompts
-from paragone_tui.screens.lanes.commands import compare as votes
-from paragone_tui.screens.lanes.commands import conversation as turns
-from paragone_tui.screens.lanes.commands import engines as settings
-from paragone_tui.screens.lanes.commands import lane as layout
 from paragone_tui.screens.lanes.commands.context import LanesContext
 from paragone_tui.screens.lanes.commands.lane import simple_commands
 from paragone_tui.screens.lanes.composer import Composer
@@ -145,7 +141,7 @@ def foot_line(
 
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
 """Colours of messages by their severity."""
-_COMMANDS = (compare, conversation, engines, lane, layout, prompts, settings, turns, votes)
+_COMMANDS = (compare, conversation, engines, lane, prompts)
 """The modules whose functions execute the commands."""
 
 
@@ -238,7 +234,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         self.commands[command]()
 
     def compose(self) -> ComposeResult:
-        """Add the lanes, the composer and the line of key hints."""
         yield self.lanes
         yield self._queue_rows
         yield self.composer.completion

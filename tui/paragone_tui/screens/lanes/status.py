@@ -105,7 +105,6 @@ class LaneStatus(Widget):
         self._styles: dict[str, Style] = {}
 
     def show(self, info: LaneStatusInfo) -> None:
-        """Set the content, and paint the line if the content is new."""
         before, self._info = self._info, info
         if info != before:
             paint(self)
@@ -148,7 +147,6 @@ class LaneStatus(Widget):
         return Strip([*left, Segment(" " * blank, style), *right, Segment(" ", style)]).crop(0, width)
 
     def notify_style_update(self) -> None:
-        """Apply the colours of the theme."""
         super().notify_style_update()
         self._styles = {}
 

@@ -59,7 +59,6 @@ def toggle_heat(context: LanesContext, column: LaneColumn) -> None:
 
 
 def parity(context: LanesContext) -> None:
-    """Show whether the lanes answered under the same conditions."""
     from paragone_tui.screens.parity import ParitySheet
 
     context.show(ParitySheet(context.session, context.do))
@@ -200,7 +199,6 @@ def _answers(context: LanesContext, current: Lane) -> list[_Answer] | None:
 
 
 def blind_vote(context: LanesContext) -> None:
-    """Hide the engines' names for the next answers, or show the names again."""
     _be_blind(context, not context.is_blind)
     context.say(
         "The next answers are shuffled and without names until you have voted."
@@ -289,7 +287,6 @@ async def _prefer(
 
 
 def undo_vote(context: LanesContext) -> None:
-    """Take back the last vote in this conversation."""
     if (history := context.history_or_say()) is not None:
         program = context.program
         program.save(program.reported(lambda: _undo(context, history)))

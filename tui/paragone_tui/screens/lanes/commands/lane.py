@@ -50,7 +50,6 @@ def stop(context: LanesContext) -> None:
 
 
 def zoom(context: LanesContext) -> None:
-    """Show only the current lane, or all lanes again."""
     context.lanes.zoomed = not context.lanes.zoomed
     context.lanes.lay_out()
 
@@ -144,7 +143,6 @@ def copy(context: LanesContext, column: LaneColumn) -> None:
 
 @on_current_lane
 def about_lane(context: LanesContext, column: LaneColumn) -> None:
-    """Show the details of the current lane's engine."""
     from paragone_tui.screens.about import AboutLane
 
     context.show(AboutLane(column.lane))
