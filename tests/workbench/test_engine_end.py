@@ -12,7 +12,7 @@ from paragone_workbench.runs import execute
 
 
 def process_of(lane) -> psutil.Process:
-    return psutil.Process(lane.engine.engine.engine.worker.pid)
+    return psutil.Process(lane.engine.engine.worker.pid)
 
 
 @pytest.mark.parametrize("after_answer", [False, True])

@@ -49,7 +49,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead", "thinking",
+    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "thinking",
 )  # fmt: skip
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b5m[bold]mark[/bold] \x1b[?1049l\u202eevil"
 
@@ -130,8 +130,6 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             timings=Timings(prefill_s=first - start, decode_s=now - first),
             time=now,
         )
-        if self.model == "undead":
-            yield Token(text="from beyond", time=now)
 
     def token(self, number: int, *, is_wrong: bool) -> Token:
         fault = self.model if is_wrong else ""
