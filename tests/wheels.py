@@ -1,7 +1,33 @@
 """Wheels with one module, for tests that create real environments."""
 
+import sys
+import sysconfig
 import zipfile
 from pathlib import Path
+
+# `python -m venv` spends seconds on installing pip. This interpreter lets the environment import pip from another folder.
+QUICK_PYTHON = """\
+#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+{python} -m venv --without-pip "$3"
+echo {pip} > "$3"/lib/python{version}/site-packages/pip.pth
+"""
+
+
+def quick_python(folder: Path) -> str:
+    """Write an interpreter that creates environments quickly, and return its path; this interpreter if there is no pip."""
+    import ensurepip
+
+    packages = Path(sysconfig.get_path("purelib", vars={"base": sys.base_prefix}))
+    wheels = Path(ensurepip.__file__).with_name("_bundled").glob("pip-*.whl")
+    pip = packages if (packages / "pip").is_dir() else next(wheels, None)
+    if pip is None:
+        return sys.executable
+    script = folder / "quick-python"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    script.write_text(QUICK_PYTHON.format(python=sys.executable, version=version, pip=pip))
+    script.chmod(0o755)
+    return str(script)
 
 
 def write_wheel(folder: Path, name: str, version: str, source: str) -> Path:

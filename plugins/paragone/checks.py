@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 from paragone.errors import InterfaceViolation
 from paragone.events import Alternative, Channel, Event, Token
-from paragone.requests import LogitsBlock
 from paragone.texts import quoted
 from paragone.wire import Value, from_json, to_json
 
@@ -55,22 +54,6 @@ def check_event(event: object) -> Event:
     if kind not in _EVENTS:
         raise InterfaceViolation.expected("an event", event)
     return check_value(cast("type[Event]", kind), event)
-
-
-def check_alternatives(tokens: object) -> tuple[Alternative, ...]:
-    """Return the likeliest tokens at a position. Raises InterfaceViolation as `check_value` does."""
-    if not isinstance(tokens, tuple):
-        raise InterfaceViolation.expected("a tuple of alternatives", tokens)
-    return tuple(token if _is_alternative(token) else check_value(Alternative, token) for token in tokens)
-
-
-def check_logits(block: object) -> LogitsBlock:
-    """Return a block of logits. Raises InterfaceViolation unless the block's data has as many numbers as its shape says."""
-    if not isinstance(block, LogitsBlock):
-        raise InterfaceViolation.expected("a LogitsBlock", block)
-    if not isinstance(block.data, memoryview) or block.data.nbytes != 4 * block.rows * block.vocab_size:
-        raise InterfaceViolation("the data of a LogitsBlock has another size than its rows and columns")
-    return block
 
 
 def check_embeddings(embeddings: object, texts: int) -> Embeddings:

@@ -6,14 +6,10 @@ other plugins.
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
 import functools
-import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
@@ -28,23 +24,15 @@ from paragone.hooks import ASSERTION_ENTRY_POINTS, ENTRY_POINTS, HookSpecs
 from paragone.models import Capabilities
 from paragone.options import Options
 from paragone.texts import shortened
-from paragone.threads import in_daemon_thread
 
 __all__ = [
     "AssertionDiscovery",
     "Discovery",
     "PluginProblem",
-    "Watch",
     "checked_backend",
     "discover",
     "discover_assertions",
 ]
-
-NOTICE_S = 2.0
-"""Seconds that a third-party plugin may take to be imported and to return its backends, if the caller wants all backends."""
-
-LOADING_S = 20.0
-"""Seconds that a plugin may take if the caller wants one backend or the assertions, or if the plugin is paragone's own."""
 
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""
@@ -76,8 +64,6 @@ class Discovery:
 
     backends: Mapping[str, Backend]
     problems: tuple[PluginProblem, ...]
-    own: frozenset[str] = frozenset()
-    """The names of those backends that are paragone's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +72,6 @@ class AssertionDiscovery:
 
     assertions: Mapping[str, AnyAssertion]
     problems: tuple[PluginProblem, ...]
-    own: frozenset[str] = frozenset()
-    """The names of those assertions that are paragone's own."""
 
 
 class _Named(Protocol):
@@ -98,39 +82,16 @@ class _Named(Protocol):
 T = TypeVar("T", bound=_Named)
 
 
-def _unwatched(plugin: str, package: str) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Callbacks to the application during the import of plugins."""
-
-    importing: Callable[[str, str], contextlib.AbstractContextManager[None]] = _unwatched
-    """Called with the names of a third-party plugin and its package. Returns a context that surrounds the import. The
-    context can raise InterfaceViolation to refuse the plugin."""
-    waiting: Callable[[str], None] = lambda plugin: None
-    """Called with the name of a plugin whose import takes longer than `NOTICE_S` and continues."""
-
-
-WATCH = Watch()
-"""Callbacks that do nothing."""
-
-
-def discover(only: str | None = None, *, watch: Watch = WATCH) -> Discovery:
+def discover(only: str | None = None) -> Discovery:
     """Import plugins and return their backends: all, or those whose entry point is named `only`."""
-    backends, problems, own = _discover(
-        ENTRY_POINTS, "backend", checked_backend, only, watch, NOTICE_S if only is None else LOADING_S
-    )
-    return Discovery(backends=backends, problems=problems, own=own)
+    backends, problems = _discover(ENTRY_POINTS, "backend", checked_backend, only)
+    return Discovery(backends=backends, problems=problems)
 
 
-def discover_assertions(*, watch: Watch = WATCH) -> AssertionDiscovery:
+def discover_assertions() -> AssertionDiscovery:
     """Import plugins and return their assertions."""
-    assertions, problems, own = _discover(
-        ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion, None, watch, LOADING_S
-    )
-    return AssertionDiscovery(assertions=assertions, problems=problems, own=own)
+    assertions, problems = _discover(ASSERTION_ENTRY_POINTS, "assertion", _checked_assertion)
+    return AssertionDiscovery(assertions=assertions, problems=problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +107,12 @@ class _Plugin:
 
 
 def _discover(
-    group: str,
-    noun: str,
-    check: Callable[[object], T],
-    only: str | None,
-    watch: Watch,
-    seconds: float,
-) -> tuple[dict[str, T], tuple[PluginProblem, ...], frozenset[str]]:
-    """Load the plugins of a group of entry points.
-
-    Return the plugins' backends or assertions by name, the problems, and the names that are paragone's own.
+    group: str, noun: str, check: Callable[[object], T], only: str | None = None
+) -> tuple[dict[str, T], tuple[PluginProblem, ...]]:
+    """Load the plugins of a group of entry points. Return their backends or assertions by name, and the problems.
 
     paragone's own plugins come first, so that no other plugin takes their names. `check` returns its argument, or raises
-    InterfaceViolation if the argument violates the interface. Plugins of other authors have `seconds` to load.
+    InterfaceViolation if the argument violates the interface.
     """
     name_of = functools.cache(_name_of)  # of the plugins of a package, one has its description parsed
     plugins = [
@@ -168,31 +122,25 @@ def _discover(
     ]
     plugins.sort(key=lambda plugin: (not plugin.is_ours, plugin.point.name))
     found: dict[str, T] = {}
+    own: frozenset[str] = frozenset()
     problems: list[PluginProblem] = []
-    ours: frozenset[str] = frozenset()
-    for is_ours, some in itertools.groupby(plugins, key=lambda plugin: plugin.is_ours):
-        if only is not None and only in found:
+    for plugin in plugins:
+        if not plugin.is_ours and only in own:
             break  # the name is taken
-        own = set(found)  # the names from paragone's own plugins; empty until these are loaded
-        limit = LOADING_S if is_ours else seconds
-        for plugin, loading in _load_all(list(some), noun, check, watch, limit):
-            try:
-                if not loading.done():
-                    raise InterfaceViolation(f"it was not imported within {limit:g} seconds")
-                for item in loading.result():
-                    if item.name in own:
-                        raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
-                    if item.name in found:
-                        raise InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
-                    found[item.name] = item
-            except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
-                reason = _reason(error)
-                problems.append(
-                    PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=reason)
-                )
-        if is_ours:
-            ours = frozenset(found)
-    return found, tuple(problems), ours
+        try:
+            for item in _load(plugin, noun, check):
+                if item.name in own and not plugin.is_ours:
+                    raise InterfaceViolation(f"paragone has the {noun} {item.name!r} itself")
+                if item.name in found:
+                    raise InterfaceViolation(f"another plugin has the {noun} name {item.name!r}")
+                found[item.name] = item
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (third-party code)
+            problems.append(
+                PluginProblem(plugin=plugin.point.name, package=plugin.package, reason=_reason(error))
+            )
+        if plugin.is_ours:
+            own = frozenset(found)
+    return found, tuple(problems)
 
 
 @functools.lru_cache(maxsize=1)
@@ -219,33 +167,17 @@ def _state(folder: str) -> tuple[str, int, int]:
     return folder, found.st_ino, found.st_mtime_ns
 
 
-def _load_all(
-    plugins: Sequence[_Plugin], noun: str, check: Callable[[object], T], watch: Watch, seconds: float
-) -> Iterable[tuple[_Plugin, Future[list[T]]]]:
-    """Load plugins side by side for at most `seconds`. Return each plugin with the future of its backends or assertions."""
-    # In threads, because a plugin may hang, and so that Ctrl+C does not look like an error of the plugin.
-    loading = [in_daemon_thread(functools.partial(_load, plugin, noun, check, watch)) for plugin in plugins]
-    late = concurrent.futures.wait(loading, NOTICE_S).not_done
-    if late and seconds > NOTICE_S:
-        for plugin, future in zip(plugins, loading, strict=True):
-            if future in late:
-                watch.waiting(plugin.point.name)
-        concurrent.futures.wait(loading, seconds - NOTICE_S)
-    return zip(plugins, loading, strict=True)
-
-
-def _load(plugin: _Plugin, noun: str, check: Callable[[object], T], watch: Watch) -> list[T]:
+def _load(plugin: _Plugin, noun: str, check: Callable[[object], T]) -> list[T]:
     name = plugin.point.name
     manager = pluggy.PluginManager("paragone")
     manager.add_hookspecs(HookSpecs)
-    with contextlib.nullcontext() if plugin.is_ours else watch.importing(name, plugin.package):
-        manager.register(plugin.point.load(), name=name)
-        try:
-            manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise InterfaceViolation(f"it implements a hook that does not exist ({error})") from error
-        hook = getattr(manager.hook, f"paragone_{noun}s")
-        found = [check(item) for answer in hook() for item in answer]
+    manager.register(plugin.point.load(), name=name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise InterfaceViolation(f"it implements a hook that does not exist ({error})") from error
+    hook = getattr(manager.hook, f"paragone_{noun}s")
+    found = [check(item) for answer in hook() for item in answer]
     if not found:
         raise InterfaceViolation(f"it has no {noun}; is its hook marked with paragone.hooks.hookimpl?")
     return found

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, TypeVar
 
-__all__ = ["OPENMP", "in_daemon_thread", "physical_cores"]
+__all__ = ["OPENMP", "in_daemon_thread", "physical_cores", "run_in_thread"]
 
 
 T = TypeVar("T")
@@ -34,6 +34,13 @@ def in_daemon_thread(call: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, name="blocking call", daemon=True).start()
     return future
+
+
+async def run_in_thread(call: Callable[[], T]) -> T:
+    """Run a blocking call in a daemon thread, and return its result or raise its exception. Cancelling abandons the call."""
+    import asyncio  # imported here because workers start faster without it
+
+    return await asyncio.wrap_future(in_daemon_thread(call))
 
 
 OPENMP: Final = {"GOMP_SPINCOUNT": "10000"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,6 @@ from typing import Any
 from paragone import Options, option
 from paragone.assertions import Answer, AnyAssertion, Assertion, Judge, Verdict
 from paragone.hooks import hookimpl
-
-UNBLOCKED = threading.Event()
-"""Ends checks that block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +46,12 @@ class Rogue(Assertion[RogueOptions]):
         match options.check:
             case "raises":
                 raise ZeroDivisionError("on cue")
-            case "interrupts":
-                raise KeyboardInterrupt
             case "exits":
                 raise SystemExit(3)
-            case "cancels":
-                raise asyncio.CancelledError
             case "times out":
                 raise TimeoutError
             case "hangs":
                 await asyncio.sleep(3600)
-            case "blocks":
-                UNBLOCKED.wait()
             case "asks":
                 return Verdict(passed=True, reason=await judge.ask("critic", answer.messages))
             case "chatters":

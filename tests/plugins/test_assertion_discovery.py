@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from paragone import discovery
 from paragone.assertions import Assertion
 from paragone.discovery import PluginProblem, discover, discover_assertions
 
@@ -98,26 +97,3 @@ def test_a_plugin_that_is_broken(install, before, after, reason):
     problem = problem_of("standards_last")
     assert problem.package == "standards_last_package"
     assert reason in problem.reason
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("step", ["time.sleep(0.01)", "pass"], ids=["sleeps", "computes"])
-@pytest.mark.parametrize(
-    ("group", "find"), [("paragone.assertions", discover_assertions), ("paragone", discover)]
-)
-def test_a_plugin_that_hangs_while_it_is_imported(install, monkeypatch, tmp_path, step, group, find):
-    """Its thread is left alone. Here it ends with the test, so that it does not disturb others."""
-    find()  # imports the others, which takes its time
-    end = tmp_path / "end"
-    install("hanging", f"import os, time\nwhile not os.path.exists({str(end)!r}):\n    {step}\n", group=group)
-    monkeypatch.setattr(discovery, "NOTICE_S", 0.5)
-    monkeypatch.setattr(discovery, "LOADING_S", 1)
-    try:
-        found = find()
-    finally:
-        end.touch()
-    (problem,) = (problem for problem in found.problems if problem.plugin == "hanging")
-    # The others of its group are listed without it; a suite may need any assertion.
-    seconds = 0.5 if group == "paragone" else 1
-    assert problem.reason == f"it was not imported within {seconds} seconds"
-    assert found.backends if group == "paragone" else found.assertions

@@ -12,7 +12,6 @@ from paragone import (
     Finish,
     LoadedModel,
     LoadProgress,
-    LogitsBlock,
     MemoryEstimate,
     ModelInfo,
     Probe,
@@ -24,7 +23,7 @@ from paragone import (
     TokenizedText,
     Usage,
 )
-from paragone.checks import MAX_TEXT, check_alternatives, check_event, check_logits, check_value
+from paragone.checks import MAX_TEXT, check_event, check_value
 from paragone.errors import InterfaceViolation
 
 ALTERNATIVE = Alternative(text="a", id=1, logprob=-0.5)
@@ -120,18 +119,3 @@ def test_a_value_that_contains_itself():
     facts["facts"] = facts
     with pytest.raises(InterfaceViolation, match="a Probe is wrong"):
         check_value(Probe, Probe(usable=True, facts=facts))
-
-
-def test_the_likeliest_tokens():
-    assert check_alternatives((ALTERNATIVE,)) == (ALTERNATIVE,)
-    with pytest.raises(InterfaceViolation, match="a tuple of alternatives was expected"):
-        check_alternatives([ALTERNATIVE])
-    with pytest.raises(InterfaceViolation, match=r"Alternative\.logprob is nan"):
-        check_alternatives((Alternative(text="a", logprob=math.nan),))
-
-
-def test_logits():
-    block = LogitsBlock(start=0, rows=2, vocab_size=2, data=memoryview(bytes(16)).cast("f"))
-    assert check_logits(block) is block
-    with pytest.raises(InterfaceViolation, match="another size than its rows and columns"):
-        check_logits(LogitsBlock(start=0, rows=2, vocab_size=2, data=memoryview(bytes(12)).cast("f")))

@@ -1,6 +1,5 @@
 """Discovery of broken plugins of every kind, each installed like a third-party package."""
 
-import contextlib
 import shutil
 import sys
 from importlib.metadata import entry_points
@@ -9,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from paragone import Backend, discovery
-from paragone.discovery import PluginProblem, Watch, discover
-from paragone.errors import InterfaceViolation
+from paragone.discovery import PluginProblem, discover
 
 GOOD = """
 from collections.abc import Iterable
@@ -231,58 +229,6 @@ def test_looking_for_one_of_ours_imports_no_plugin_of_the_same_name(site):
     site.install("llama_cpp", GOOD.format(name="llama_cpp"), package="thief")
     found = discover("llama_cpp")
     assert type(found.backends["llama_cpp"]).__module__ == "paragone_llama_cpp.backend"
-    assert not site.imported()
-
-
-def test_a_plugin_that_is_wanted_is_waited_for_and_the_user_is_told(site, monkeypatch, tmp_path):
-    """In a list of all, it is left out at once."""
-    go = tmp_path / "go"
-    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n"
-    site.install("slow", waits + GOOD.format(name="slow"))
-    discover("rogue")
-    monkeypatch.setattr(discovery, "NOTICE_S", 0.01)
-    told: list[str] = []
-
-    def waiting(plugin):
-        told.append(plugin)
-        go.touch()
-
-    watch = Watch(waiting=waiting)
-    assert discover("slow", watch=watch).backends.keys() == {"slow"}
-    assert told == ["slow"]
-
-
-def test_third_party_plugins_are_imported_side_by_side(site):
-    """Each of these waits for the other: one after the other, neither would ever be imported."""
-    for own, other in (("left", "right"), ("right", "left")):
-        meet = f"""
-import os, time
-from pathlib import Path
-open(Path(__file__).with_name("{own}"), "w").close()
-while not os.path.exists(Path(__file__).with_name("{other}")):
-    time.sleep(0.001)
-"""
-        site.install(own, meet + GOOD.format(name=own))
-    assert {"left", "right"} <= discover().backends.keys()
-
-
-def test_a_watch_surrounds_the_imports_of_third_party_plugins_and_can_refuse_them(site):
-    site.install("found", GOOD.format(name="found"))
-    seen: list[tuple[str, str]] = []
-
-    @contextlib.contextmanager
-    def importing(plugin, package):
-        seen.append((plugin, package))
-        if plugin == "found":
-            raise InterfaceViolation("it is Friday")
-        yield
-
-    found = discover(watch=Watch(importing=importing))
-    assert ("found", "found") in seen
-    assert ("rogue", "rogue-backend") in seen
-    assert "llama_cpp" not in [plugin for plugin, _ in seen]
-    (problem,) = (problem for problem in found.problems if problem.plugin == "found")
-    assert problem.reason == "it is Friday"
     assert not site.imported()
 
 

@@ -8,7 +8,6 @@ import threading
 from rogue_backend.definitions import rogue
 from textual.content import Content
 
-from paragone_workbench.engines import plugin_threads as leaving
 from paragone_workbench.files.importing import import_file
 from paragone_workbench.paths import history_file
 
@@ -340,7 +339,9 @@ async def test_the_last_conversation_is_resumed_and_an_interrupted_one_offered(s
 async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_those_of_the_config(
     start, monkeypatch
 ):
-    monkeypatch.setattr(leaving, "ENGINES_S", 10_000.0)  # the next start is in the same process
+    monkeypatch.setattr(
+        "paragone_workbench.engines.handle.ENGINES_S", 10_000.0
+    )  # the next start is in the same process
     async with start(settings=ENGINE, remembered=True) as screen:
         await screen.press("ctrl+n")
         session = screen.app.lanes.session

@@ -2,18 +2,12 @@
 
 import asyncio
 import contextlib
-import signal
-import threading
 
 import psutil
 import pytest
-from blocking_backend import BlockingBackend
 from rogue_backend.definitions import rogue
 from tests.workbench.history_file import rows
 
-from paragone_workbench.engines import plugin_threads as leaving
-from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.store.store import Store
 
 DIALOGS = [
@@ -76,33 +70,8 @@ async def test_beside_another_instance_nothing_is_resumed_and_both_ends_say_so(s
             )
 
 
-@pytest.mark.parametrize("model", ["open", "decode", "stop", "close"])
-async def test_quitting_beside_an_engine_that_blocks(start, monkeypatch, model):
-    """Nothing but the end of the program gives the engine up here, and what it said is saved."""
-    for name in ("plugin_threads.BEAT_S", "plugin_threads.ENDING_S", "plugin_engine.CLOSING_S"):
-        monkeypatch.setattr(f"paragone_workbench.engines.{name}", 10_000.0)
-    end = threading.Event()
-    backend = BlockingBackend(end)
-    monkeypatch.setattr(Registry, "find", lambda self, name: backend)
-    try:
-        async with start(EngineDefinition(name="hangs", backend="blocking", model=model)) as screen:
-            lane = screen.lanes[0]
-            if model == "open":
-                await screen.until(lambda: lane.engine.load_fraction)
-            else:
-                await screen.ask("hello")
-                await screen.until(lambda: lane.record.head and lane.record.head.text)
-            screen.app.exit()
-        assert screen.app.return_code == 0
-        assert lane.engine.state == "closed"
-    finally:
-        end.set()
-    texts = rows("SELECT text FROM run")
-    assert texts == ([] if model == "open" else [("one ",)])
-
-
 async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_the_history(start, monkeypatch):
-    monkeypatch.setattr(leaving, "ENGINES_S", 0.0)
+    monkeypatch.setattr("paragone_workbench.engines.handle.ENGINES_S", 0.0)
     async with start(rogue("steady", rate=20, max_tokens=10_000)) as screen:
         lane = screen.lanes[0]
         await screen.ask("hello")
@@ -117,21 +86,6 @@ async def test_an_answer_is_stopped_and_does_not_fail_while_leaving_waits_for_th
         monkeypatch.setattr(screen.app.lanes.drafts, "save_now", slow)
         screen.app.exit()
     assert rows("SELECT state FROM run") == [("stopped",)]
-
-
-async def test_quitting_ends_what_an_engine_has_started_that_blocks(start, monkeypatch):
-    end = threading.Event()
-    backend = BlockingBackend(end)
-    monkeypatch.setattr(Registry, "find", lambda self, name: backend)
-    try:
-        async with start(EngineDefinition(name="hangs", backend="blocking", model="server")) as screen:
-            await screen.until(lambda: screen.lanes[0].engine.is_open)
-            server = backend.engine.server
-            assert server.poll() is None
-            screen.app.exit()
-        assert server.wait(60) == -signal.SIGKILL
-    finally:
-        end.set()
 
 
 @pytest.fixture

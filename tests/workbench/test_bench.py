@@ -255,8 +255,6 @@ async def test_engines_that_share_a_model_get_a_slot_for_each_user():
         bench("steady", users=[PAIR], **options).engines[0].engine for options in ({"slots": 7}, {})
     )
     one = bench("steady").engines[0].engine
-    for engine in (given, own, one):
-        await engine.place()
     assert [engine.placement.most_at_once for engine in (given, own, one)] == [7, 2, 1]
 
 

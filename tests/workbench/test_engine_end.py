@@ -12,7 +12,7 @@ from paragone_workbench.runs import execute
 
 
 def process_of(lane) -> psutil.Process:
-    return psutil.Process(lane.engine.engine.engine.worker.pid)
+    return psutil.Process(lane.engine.engine.worker.pid)
 
 
 @pytest.mark.parametrize("after_answer", [False, True])
@@ -64,6 +64,7 @@ async def test_closing_an_engine_is_no_end_of_it(make_lane, record_events):
 
 async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, until, monkeypatch):
     monkeypatch.setattr(execute, "NOTICE_LOCAL_S", 1)
+    monkeypatch.setattr("paragone.worker.client.GRACE", 0.1)
     lane = make_lane()
     lane.open()
     assert await lane.engine.opened()

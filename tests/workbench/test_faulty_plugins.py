@@ -1,11 +1,14 @@
-"""Plugins that break their promises: each is a sentence where backends are listed, and stops nothing."""
+"""Plugins that break their promises: each is a sentence that names the backend, and stops nothing else."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from polite_backend import PoliteBackend, PoliteEngine, PoliteLoad
+from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Backends, Paper, wrong
 
 from paragone import EndpointReport, EngineError, ModelInfo, Probe
@@ -15,9 +18,13 @@ from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.consent_actions import engine_actions
 from paragone_workbench.doctor import probe
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.handle import EngineHandle
+from paragone_workbench.engines.registry import Placement
 from paragone_workbench.models import find_models, has_server_here, query_endpoints
+from paragone_workbench.workbench import Workbench
+
+ENGINE = EngineDefinition(name="engine", backend="stranger", model="m")
 
 
 class Stranger(Paper):
@@ -29,19 +36,19 @@ class Stranger(Paper):
     def __init__(self, answer: object) -> None:
         self.answer = answer
 
-    async def give(self):
+    def give(self):
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
     async def probe(self, python=None):
-        return await self.give()
+        return self.give()
 
     async def models(self, folders):
-        return await self.give()
+        return self.give()
 
     async def endpoint(self, options):
-        return await self.give()
+        return self.give()
 
 
 class Listing(Stranger):
@@ -51,50 +58,56 @@ class Listing(Stranger):
         return Probe(usable=True)
 
 
+class Reaching(Listing):
+    """Stands in for a backend that fails when it is asked for the addresses that it contacts, or to check options."""
+
+    async def models(self, folders):
+        return []
+
+    def reaches(self, model, options):
+        return self.give()
+
+    def check(self, model, options):
+        self.give()
+
+
+class Unspeakable(Exception):
+    """An exception that fails when it is shown."""
+
+    def __str__(self):
+        raise ZeroDivisionError
+
+
 RAISED = [
     (ZeroDivisionError("by zero"), "raised an unexpected error (ZeroDivisionError: by zero)"),
-    (KeyboardInterrupt(), "KeyboardInterrupt)."),
+    (TimeoutError("the server sleeps"), "raised an unexpected error (TimeoutError: the server sleeps)"),
     (SystemExit(3), "raised an unexpected error (SystemExit: 3)"),
 ]
-NO_MODELS = [
-    *RAISED,
-    (None, "a list of models was expected, not None"),
-    (7, "a list of models was expected, not a value of the type int"),
-    ("words", "a list of models was expected, not a value of the type str"),
-    ({"model": "m"}, "a list of models was expected, not a value of the type dict"),
-    (["words"], "a ModelInfo was expected, not a value of the type str"),
-    ([None], "a ModelInfo was expected, not None"),
-    ([ModelInfo(model=wrong(7), name="m")], "is wrong: model: expected str, not int"),
-    ([ModelInfo(model="m", name=wrong(None))], "is wrong: name: expected str, not NoneType"),
-    ([ModelInfo(model="m", name="m", size=wrong("big"))], "is wrong: size: expected int, not str"),
-    (
-        [ModelInfo(model="m", name="m", problem=wrong(object()))],
-        "is wrong: object cannot be converted to JSON",
-    ),
-]
-NO_VALUE = [
-    *RAISED,
-    (None, "a Probe was expected, not None"),
-    (True, "a Probe was expected, not a value of the type bool"),
-    (Probe(usable=True, reason=wrong(7)), "is wrong: reason: expected str, not int"),
-]
 
 
-@pytest.mark.parametrize(("answer", "reason"), NO_MODELS)
-async def test_models_that_are_none(answer, reason):
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        *RAISED,
+        (None, "a list of models was expected, not None"),
+        ("words", "a list of models was expected, not a value of the type str"),
+        (["words"], "a ModelInfo was expected, not a value of the type str"),
+        ([ModelInfo(model=wrong(7), name="m")], "is wrong: model: expected str, not int"),
+        (
+            [ModelInfo(model="m", name="m", problem=wrong(object()))],
+            "is wrong: object cannot be converted to JSON",
+        ),
+        (
+            [ModelInfo(model="m", name="m")] * 300_000,
+            "it lists 300,000 models, and at most 10,000 are allowed.",
+        ),
+    ],
+)
+async def test_a_wrong_list_of_models_is_an_error_and_an_entry_of_the_picker(answer, reason):
     with pytest.raises(EngineError) as caught:
         await find_models(Listing(answer), ())
-    assert reason in caught.value.sentence
     assert caught.value.sentence.startswith("The backend stranger ")
-
-
-async def test_models_that_are_models():
-    models = (ModelInfo(model="m", name="M", size=3, capabilities=("completion",)),)
-    assert await find_models(Listing(models), ()) == list(models)
-
-
-@pytest.mark.parametrize(("answer", "reason"), NO_MODELS)
-async def test_the_picker_lists_them_as_a_sentence(answer, reason):
+    assert reason in caught.value.sentence
     config = Config(engines={}, document=TomlDocument(Path("config.toml")))
     *_, entries = [found async for found in catalog_entries(config, Backends(Listing(answer)))]
     (only,) = entries
@@ -102,63 +115,14 @@ async def test_the_picker_lists_them_as_a_sentence(answer, reason):
     assert reason in only.problem
 
 
-class Reaching(Stranger):
-    """Stands in for a backend that declares anything as the addresses that it contacts."""
-
-    async def models(self, folders):
-        return [ModelInfo(model="m", name="m")]
-
-    def reaches(self, model, options):
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
-
-
-NO_ADDRESSES = [
-    *RAISED,
-    (5, "a tuple of addresses was expected, not a value of the type int"),
-    ("http://x", "a tuple of addresses was expected, not a value of the type str"),
-    (["x", 5, None], "an address was expected, not a value of the type int"),
-]
-
-
-@pytest.mark.parametrize(("answer", "reason"), NO_ADDRESSES)
-async def test_addresses_that_are_none(answer, reason, tmp_path):
-    backend = Reaching(answer)
-    definition = EngineDefinition(name="engine", backend="stranger", model="m")
-    with pytest.raises(EngineError, match=r"^The backend stranger ") as caught:
-        engine_actions(definition, backend, tmp_path / "config.toml")
-    assert reason in caught.value.sentence
-    with pytest.raises(EngineError) as caught:
-        await questions.estimate(backend, definition)
-    assert reason in caught.value.sentence
-    assert not has_server_here(backend)
-    (endpoint,) = await query_endpoints([definition], lambda name: backend)
-    assert endpoint.report is not None
-    assert reason in endpoint.report.probe.reason
-
-    engine = EngineHandle(definition, Backends(backend))
-    assert engine.addresses == ()
-    engine.open()
-    while engine.is_opening:
-        await asyncio.sleep(0)
-    assert engine.error is not None
-    assert reason in str(engine.error)
-
-
-async def test_models_that_never_come(monkeypatch):
-    class Hanging(Listing):
-        async def give(self):
-            await asyncio.sleep(3600)
-
-    monkeypatch.setattr(questions, "DEADLINE_S", 0.05)
-    with pytest.raises(
-        EngineError, match=r"The backend stranger did not report its models within 0.05 seconds"
-    ):
-        await find_models(Hanging(()), ())
-
-
-@pytest.mark.parametrize(("answer", "reason"), NO_VALUE)
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        *RAISED,
+        (None, "a Probe was expected, not None"),
+        (Probe(usable=True, reason=wrong(7)), "is wrong: reason: expected str, not int"),
+    ],
+)
 async def test_a_probe_that_is_none(answer, reason):
     found = await probe(Stranger(answer))
     assert not found.usable
@@ -167,15 +131,136 @@ async def test_a_probe_that_is_none(answer, reason):
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [
-        *RAISED,
-        (7, "an EndpointReport was expected, not a value of the type int"),
-        (EndpointReport(address="a", probe=wrong(None)), "not NoneType"),
-        (EndpointReport(address="a", probe=Probe(usable=True), models=(wrong("m"),)), "not str"),
-    ],
+    [*RAISED, (EndpointReport(address="a", probe=wrong(None)), "not NoneType")],
 )
 async def test_a_report_that_is_none(answer, reason):
-    engine = EngineDefinition(name="mine", backend="stranger", model="m")
-    (endpoint,) = await query_endpoints([engine], lambda name: Stranger(answer))
+    (endpoint,) = await query_endpoints([ENGINE], lambda name: Stranger(answer))
     assert not endpoint.report.probe.usable
     assert reason in endpoint.report.probe.reason
+
+
+@pytest.mark.parametrize(("answer", "reason"), RAISED)
+async def test_addresses_that_are_none(answer, reason, tmp_path):
+    backend = Reaching(answer)
+    for ask in (
+        lambda: engine_actions(ENGINE, backend, tmp_path / "config.toml"),
+        lambda: check_engine(ENGINE, backend),
+    ):
+        with pytest.raises(EngineError, match=r"^The backend stranger ") as caught:
+            ask()
+        assert reason in caught.value.sentence
+    with pytest.raises(EngineError) as caught:
+        await questions.estimate(backend, ENGINE)
+    assert reason in caught.value.sentence
+    assert not has_server_here(backend)
+
+    engine = EngineHandle(ENGINE, Backends(backend))
+    assert engine.addresses == ()
+    engine.open()
+    assert not await engine.opened()
+    assert reason in str(engine.error)
+
+
+def test_the_placement_of_an_engine_whose_options_raise_has_its_defaults():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Strict(PoliteLoad):
+        def __post_init__(self) -> None:
+            raise ZeroDivisionError("by zero")
+
+    class StrictBackend(PoliteBackend):
+        load_options = Strict
+
+    engine = EngineDefinition(name="e", backend="polite", model="m", options={"context": 9})
+    assert EngineHandle(engine, Backends(StrictBackend())).placement == Placement(
+        is_local=PoliteBackend.capabilities.local
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (Unspeakable(), "(Unspeakable)"),
+        (ValueError("x" * 10**6), "(ValueError: xxx"),
+        (EngineError("x" * 10**6), "(EngineError: xxx"),
+    ],
+)
+async def test_errors_that_cannot_be_read(error, shown):
+    with pytest.raises(EngineError) as caught:
+        await questions.probe(Stranger(error), None)
+    assert shown in caught.value.sentence
+    assert len(caught.value.sentence) < 1000
+
+
+async def test_an_engine_in_this_process_that_fails_is_named_and_answers_again():
+    class Failing(PoliteEngine):
+        fails = True
+
+        async def run(self, request):
+            async for event in super().run(request):
+                yield event
+                if self.fails:
+                    raise ZeroDivisionError("on cue")
+
+    class FailingBackend(PoliteBackend):
+        engine = Failing
+
+    async with Workbench(Backends(FailingBackend())) as workbench:
+        engine = workbench.add(EngineDefinition(name="m", backend="polite", model="words"))
+        engine.open()
+        execution = workbench.ask(engine, "hello")
+        await execution.ended()
+        assert execution.run.result.error.startswith(
+            "The backend polite raised an unexpected error (ZeroDivisionError: on cue)."
+        )
+        Failing.fails = False
+        assert (await workbench.ask(engine, "hello").result()).state == "done"
+
+
+async def test_an_engine_that_cannot_be_opened_is_named():
+    class Refusing(Listing):
+        async def open(self, request, on_progress):
+            raise SystemExit(3)
+
+    engine = EngineHandle(ENGINE, Backends(Refusing(None)))
+    engine.open()
+    assert not await engine.opened()
+    assert "The backend stranger raised an unexpected error (SystemExit: 3)" in str(engine.error)
+
+
+@pytest.mark.parametrize(
+    ("model", "mistake"),
+    [
+        ("nan", "RogueEngine breaks the plugin interface: Token.time is nan."),
+        ("bulky", "Token.text has 300,000,000 characters, and at most 1,048,576 are allowed."),
+    ],
+)
+async def test_a_worker_s_wrong_event(check_nothing_left, model, mistake):
+    async with Workbench() as workbench:
+        engine = workbench.add(rogue(model))
+        engine.open()
+        execution = workbench.ask(engine, "hello")
+        await execution.ended()
+        result = execution.run.result
+        assert mistake in result.error
+        assert "rogue" in result.error
+        assert result.text == "word0 word1 word2 word3 word4 "
+        assert (await workbench.ask(engine, "again", max_tokens=2).result()).text == "word0 word1 "
+
+
+async def test_a_question_that_is_cancelled_is_cancelled_at_the_backend():
+    """A probe ends its process then."""
+    ended = asyncio.Event()
+
+    class Waiting(Listing):
+        async def probe(self, python=None):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    asked = asyncio.create_task(probe(Waiting(None)))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait([asked])
+    assert asked.cancelled()
+    assert ended.is_set()

@@ -19,7 +19,6 @@ from paragone import EngineCrashed, EngineError, InputError, TokenizeRequest
 from paragone.worker.native import WorkerEngine
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.engines.plugin_engine import CheckedEngine, ForeignEngine
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure.fidelity import WINDOW, Fidelity, sample_text
 from paragone_workbench.measure.fidelity_results import Scores, mean
@@ -82,10 +81,7 @@ async def test_another_backend_with_the_same_vocabulary_is_measured():
 async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
     fidelity = Fidelity(handle("beginning"), [handle("beginning", "twin")], TEXT, window=16)
     await fidelity.measure()
-    checked = fidelity.reference.engine.engine
-    assert isinstance(checked, CheckedEngine)
-    assert isinstance(checked.engine, ForeignEngine)
-    engine = checked.engine.engine
+    engine = fidelity.reference.engine.engine
     assert isinstance(engine, GradedEngine)
     requests = engine.requests
     await close(fidelity)
@@ -370,11 +366,10 @@ async def test_a_real_engine_that_is_killed_in_the_middle(smollm2):
     fidelity = Fidelity(real(smollm2), [real(smollm2)], text, window=64)
 
     def on_step(step):
-        checked = fidelity.candidates[0].engine.engine
         if step.done == 5:  # the reference's third window, after one for the noise
-            assert isinstance(checked, CheckedEngine)
-            assert isinstance(checked.engine, WorkerEngine)
-            os.kill(checked.engine.worker.pid, signal.SIGKILL)
+            engine = fidelity.candidates[0].engine.engine
+            assert isinstance(engine, WorkerEngine)
+            os.kill(engine.worker.pid, signal.SIGKILL)
 
     try:
         await fidelity.measure(on_step)

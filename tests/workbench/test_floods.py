@@ -9,6 +9,7 @@ from bench.instant_engine import InstantRegistry
 
 from paragone import Caution, Finish, Token
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.runs import execute
 from paragone_workbench.runs.execute import MOST_CAUTIONS
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
@@ -33,7 +34,8 @@ async def flood(events, meanwhile=None):
         return await execution.result()
 
 
-async def test_other_tasks_get_their_turns_while_events_come_without_a_pause():
+async def test_other_tasks_get_their_turns_while_events_come_without_a_pause(monkeypatch):
+    monkeypatch.setattr(execute, "PAUSE_AFTER_S", 0.0)
     lengths = set()
 
     async def watch(run):

@@ -4,9 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from polite_backend import PoliteBackend
 from rogue_backend.definitions import rogue
-from tests.workbench.conftest import Backends
 
 from paragone_workbench import scheduling as swapping
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -67,21 +65,6 @@ async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left, worke
     assert most == 1
 
 
-class Hesitant(PoliteBackend):
-    """A test double of a backend that tells where its engines compute once an event is set."""
-
-    name = "hesitant"
-
-    def __init__(self, answers) -> None:
-        self.answers = answers
-        self.asked = 0
-
-    def reaches(self, model, options):
-        self.asked += 1
-        self.answers.wait()
-        return ()
-
-
 def words(backend, **options):
     return EngineDefinition(name=backend, backend=backend, model="words", options=options)
 
@@ -90,48 +73,6 @@ async def steps(count=200):
     """Let all tasks go on that wait for nothing else."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-async def test_with_swap_turns_go_in_the_order_of_sending_whichever_backend_answers_first(
-    check_nothing_left, end
-):
-    async with Workbench(Backends(Hesitant(end), PoliteBackend()), mode="swap") as workbench:
-        engines = [workbench.add(words(name)) for name in ("hesitant", "polite")]
-        await engines[1].place()
-        executions = [workbench.run(engine, HELLO) for engine in engines]
-        await steps()
-        assert [execution.run.phase for execution in executions] == ["waiting"] * 2
-        end.set()
-        for execution in executions:
-            await execution.result()
-        first, second = [execution.run for execution in executions]
-        assert times(first)[-1] <= times(second)[0]
-
-
-@pytest.mark.parametrize("mode", ["parallel", "sequential"])
-async def test_a_backend_that_hesitates_delays_no_other_engine(check_nothing_left, end, mode):
-    async with Workbench(Backends(Hesitant(end), PoliteBackend()), mode=mode) as workbench:
-        late, other = [workbench.add(words(name)) for name in ("hesitant", "polite")]
-        waiting = workbench.run(late, HELLO)
-        await workbench.run(other, HELLO).result()
-        assert waiting.run.phase == "waiting"
-        end.set()
-        await waiting.result()
-
-
-async def test_after_new_sampling_options_an_engine_keeps_its_place_in_the_order(check_nothing_left, end):
-    """Its backend is not asked again where it computes: that takes time in which others would go first."""
-    end.set()
-    backend = Hesitant(end)
-    async with Workbench(Backends(backend, PoliteBackend()), mode="sequential") as workbench:
-        engines = [workbench.add(words(name)) for name in ("hesitant", "polite")]
-        await workbench.open_all()
-        assert [await engine.opened() for engine in engines] == [True] * 2
-        asked = backend.asked
-        assert engines[0].configure(words("hesitant", max_tokens=3))
-        first, second = await answered(workbench, *engines)
-        assert times(first)[-1] <= times(second)[0]
-        assert backend.asked == asked
 
 
 async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeypatch):

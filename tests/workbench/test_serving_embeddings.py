@@ -43,22 +43,10 @@ class Textual(PoliteBackend):
             return await super().embed(request)
 
 
-class Wrong(PoliteBackend):
-    """A test double that returns too few vectors."""
-
-    name = "wrong"
-
-    class engine(PoliteEngine):
-        async def embed(self, request):
-            return await super().embed(type(request)(texts=request.texts[:1]))
-
-
 @pytest.fixture
 async def engines(check_nothing_left, rogue):
-    named = [
-        EngineDefinition(name=name, backend=name, model="words") for name in ("polite", "textual", "wrong")
-    ]
-    backends = Backends(PoliteBackend(), Textual(), Wrong(), RogueBackend())
+    named = [EngineDefinition(name=name, backend=name, model="words") for name in ("polite", "textual")]
+    backends = Backends(PoliteBackend(), Textual(), RogueBackend())
     made = ServedEngines(EnginePool(backends), (*named, rogue()))
     yield made
     await made.close()
@@ -159,9 +147,6 @@ async def test_what_an_engine_cannot_do_is_refused(client):
     assert (unknown.status_code, unknown.json()["error"]["type"]) == (400, "invalid_request_error")
     long = await embed(client, "red " * 5000)
     assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
-    wrong = await embed(client, TEXTS, "wrong")
-    assert (wrong.status_code, wrong.json()["error"]["type"]) == (500, "server_error")
-    assert "there are 1 embeddings of 2 texts" in wrong.json()["error"]["message"]
     unnamed = await embed(client, "red", "gpt-4o")
     assert (unnamed.status_code, unnamed.json()["error"]["code"]) == (404, "model_not_found")
     assert (await embed(client, "red")).status_code == 200

@@ -249,7 +249,6 @@ def bench(args: BenchArguments) -> int:
     context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
     pool = bench_pool(context.registry, definitions, args.users)
-    run(context.registry.place(engine.definition for engine in pool.engines))
     for engine in pool.engines:
         if reason := refusal(engine, max(args.users, default=1)):
             raise InputError(

@@ -41,7 +41,7 @@ from paragone_workbench.engines.definitions import (
     split_options,
 )
 from paragone_workbench.engines.failures import as_paragone_error
-from paragone_workbench.engines.plugin_answers import NOTICE_S
+from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry, name_reached
 from paragone_workbench.models import (
     USUAL_FOLDER,
@@ -64,7 +64,7 @@ class OptionsArguments(PrintArguments):
 
 @command(OptionsArguments)
 def options(args: OptionsArguments) -> int:
-    backend = Registry(note).get(args.backend)
+    backend = Registry().get(args.backend)
     if args.json:
         found = {
             "load": _option_json(backend.load_options),
@@ -205,7 +205,7 @@ def models(args: ModelsArguments) -> int:
             note(not_asked_text(not_asked))
         elif not listed and args.backend is not None and not errors:
             name_reached(backends[args.backend], args.backend, "", {})
-            report = run(questions.endpoint(backends[args.backend], {}, tell=note))
+            report = run(questions.endpoint(backends[args.backend], {}))
             if report is not None and not report.probe.usable:  # the backend's default server lists no models
                 note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
@@ -215,10 +215,7 @@ def models(args: ModelsArguments) -> int:
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.backend is None else ():
-        if (
-            problem.sentence not in context.fatal_imports
-        ):  # the context has printed the warnings in `fatal_imports`
-            warn(problem.sentence)
+        warn(problem.sentence)
     for _, error in errors:
         print_error(error)
     return 1 if errors else 0
@@ -236,7 +233,7 @@ async def _found(
 
     With `prints`, print the models. The models of backends and servers that answer quickly are printed first.
     """
-    querying = asyncio.create_task(query_endpoints(engines, backends.get, tell=note))
+    querying = asyncio.create_task(query_endpoints(engines, backends.get))
     asked = [
         asyncio.create_task(_models(backend, folders, asks_servers=asks_servers))
         for backend in backends.values()
@@ -274,11 +271,11 @@ async def _served(querying: asyncio.Task[tuple[ConfiguredEndpoint, ...]]) -> _An
 
 async def _models(backend: Backend, folders: Sequence[str], *, asks_servers: bool) -> _Answer:
     try:
-        found = await find_models(backend, folders, asks_servers=asks_servers, tell=note) or ()
+        found = await find_models(backend, folders, asks_servers=asks_servers) or ()
     except ParagoneError as error:
         return [], [(backend.name, error)]
     with contextlib.suppress(ParagoneError):  # the demo is not installed
-        found = [*found, *await existing_demo_models(backend, tell=note)]
+        found = [*found, *await existing_demo_models(backend)]
     return [_Listed(backend.name, model, model.address) for model in found], []
 
 
@@ -325,7 +322,7 @@ def pull(args: PullArguments) -> int:
     (definition,) = context.checked([args.engine], [])
     backend = context.registry.get(definition.backend)
     load, _ = split_options(definition, backend)
-    name_reached(backend, definition.name, definition.model, load, tell=note)
+    name_reached(backend, definition.name, definition.model, load)
     run(_follow(backend, definition.model, load))
     put_line(f"{definition.model}: the server has the model")
     return 0

@@ -248,7 +248,7 @@ def choose(args: ChooseArguments) -> int:
             f"The reference {reference!r} is none of the engines.",
             hint=f"The engines are: {', '.join(names.values())}.",
         )
-    with closing(load_assertions(note)) as catalog:
+    with closing(load_assertions()) as catalog:
         suite = deciding_suite(args.suite, catalog, context.system(args))
         prompts = counted(len(suite.prompts), "prompt")
         source = (

@@ -335,7 +335,7 @@ def _json(args: FidelityArguments, comparison: Comparison) -> dict[str, Json]:
 def read_prompts(path: Path | None) -> list[tuple[Message, ...]]:
     """Return the messages of each prompt of a suite file, by default of the suite of paragone itself. Raises InputError."""
     file = path or QUESTIONS
-    with closing(load_assertions(note)) as catalog:
+    with closing(load_assertions()) as catalog:
         suite = read_suite(file, catalog)
     if suite.problems:
         raise InputError(

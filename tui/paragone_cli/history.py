@@ -191,7 +191,7 @@ def history_export(args: HistoryArguments) -> int:
         raise InputError("Name the conversations to export, such as c7, or write --all.")
     numbers = None if args.all else [conversation_id(operand) for operand in args.operands]
     with opened_store() as store:
-        exported = export_conversations(store, args.to, numbers, Registry(note).find, replaces=args.force)
+        exported = export_conversations(store, args.to, numbers, Registry().find, replaces=args.force)
     for sentence in exported.left_out:
         warn(sentence)
     data: dict[str, Json] = {

@@ -114,7 +114,7 @@ def _check(args: ConfigArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    registry = Registry(note)
+    registry = Registry()
     settings, found = load_with_problems(args.config, state, registry.get)
     all_found = (*found, *screen_settings.problems(settings), *template_problems(settings))
     problems = sorted(all_found, key=lambda problem: problem.line)
@@ -153,7 +153,7 @@ def doctor(args: DoctorArguments) -> int:
     state = State(state_file())
     if state.warning:
         warn(state.warning)
-    registry = Registry(note)
+    registry = Registry()
     if args.config is not None:
         require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
     diagnosis = run(_diagnosed(args, state, registry))
@@ -181,8 +181,8 @@ def _check_backend(name: str, *, as_json: bool) -> int:
     """Print in one line that a backend works, or why it does not work and what to do. Returns the exit code."""
     if as_json:
         raise InputError("`paragone doctor --json` describes all backends.", hint=f"Leave out {name}.")
-    backend = Registry(note).get(name)
-    found = run(probe_backend(backend, tell=note))
+    backend = Registry().get(name)
+    found = run(probe_backend(backend))
     if found.usable:
         put_line(f"✓ {name}: {backend.title or name} works")
         return 0
@@ -342,7 +342,7 @@ class EnvArguments(PrintArguments):
 @command(EnvArguments)
 def env(args: EnvArguments) -> int:
     """List, create, check or remove environments. The user is asked before an environment is created."""
-    registry = Registry(note)
+    registry = Registry()
     refuse_untaken(args, "env", args.action, json=("list",))
     if args.action == "list":
         return _list(registry, as_json=args.json)

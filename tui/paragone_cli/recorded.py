@@ -216,7 +216,7 @@ def report(args: ReportArguments) -> int:
     format_of(args.to, replaces=args.force)  # a wrong file name is reported before the history is opened
     gc.enable()  # `main` turned it off for the imports
     with opened_store() as store:
-        size = write_report(store, args.subject, args.to, Registry(note).find, replaces=args.force)
+        size = write_report(store, args.subject, args.to, Registry().find, replaces=args.force)
     note(f"{args.to} is written ({size_text(size)}).")
     return 0
 

@@ -64,7 +64,6 @@ def serve(args: ServeArguments) -> int:
                 f"Whoever can reach this machine at {address_of(listener)} and knows the key can use these engines. "
                 "Requests and answers are not encrypted."
             )
-        run(context.registry.place(definitions))
         engines = ServedEngines(EnginePool(context.registry), definitions)
         return run(_serve(engines, listener, key, is_new=is_new))
 

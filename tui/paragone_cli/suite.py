@@ -98,7 +98,7 @@ def suite_export(args: SuiteArguments) -> int:
     """Write the file. Returns the exit code."""
     suite_path(args)
     context = CommandContext(args)
-    with closing(load_assertions(note)) as catalog:
+    with closing(load_assertions()) as catalog:
         return run(_export(args, context.registry, suite_request(args, context, catalog), catalog))
 
 
@@ -174,7 +174,7 @@ def suite_import(args: SuiteArguments) -> int:
         )
     number, paths = experiment_id(args.names[0]), [Path(name) for name in args.names[1:]]
     registry = CommandContext(args).registry
-    with closing(load_assertions(note)) as catalog:
+    with closing(load_assertions()) as catalog:
         return run(_import(number, paths, registry, catalog, as_json=args.json))
 
 
@@ -236,7 +236,7 @@ def suite_run(args: SuiteArguments) -> int:
     if args.junit is not None:
         check_target(args.junit, path, *([] if args.config is None else [args.config]), replaces=True)
     context = CommandContext(args)
-    with closing(load_assertions(note)) as catalog:
+    with closing(load_assertions()) as catalog:
         return run(_run(suite_request(args, context, catalog), context.registry, catalog, args))
 
 

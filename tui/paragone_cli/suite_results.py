@@ -291,7 +291,7 @@ def suite_compare(args: SuiteArguments) -> int:
         experiments = [store.experiments.get(number) for number in numbers]
         found = comparable(store, experiments)
         comparison = compare_suite(collect(found.rows, found.engines), groups=found.groups, margin=margin)
-        conditions = different_conditions(store, experiments, Registry(note).find)
+        conditions = different_conditions(store, experiments, Registry().find)
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. To continue, run the command that began it again."
         for experiment in experiments

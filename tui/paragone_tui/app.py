@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from paragone import ParagoneError
+from paragone.threads import run_in_thread
 from paragone_tui.engine_list import EngineList
 from paragone_tui.history_opening import HistoryOpening
 from paragone_tui.keys import problems
@@ -21,8 +22,6 @@ from paragone_tui.screens.lanes.lanes_screen import LanesScreen
 from paragone_workbench.config.settings import Config, Mode, permission_warning
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition, resolve_all
-from paragone_workbench.engines.failures import fatal_imports
-from paragone_workbench.engines.plugin_answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.store.errors import StoreError
@@ -121,7 +120,6 @@ class ParagoneApp(ProgramApp):
 
     def begin_work(self) -> None:
         """Open the history and the engines."""
-        self.registry.tell = self.say_from_thread
         self._history.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
             add_demo(self.lanes.context)
@@ -130,7 +128,7 @@ class ParagoneApp(ProgramApp):
         else:
             add_lane(self.lanes.context)
         # Messages come last: the keys that the user presses after a message then go to the dialog.
-        for problem in filter(None, (*self._problems, self.state.warning, *fatal_imports())):
+        for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
         self.lanes.begin(self._use_backends)
 
@@ -153,7 +151,7 @@ class ParagoneApp(ProgramApp):
         self.lanes.lanes.lay_out()  # now the headers can show the options that are set
         self.engines.remember_lanes()
         warning = partial(permission_warning, self.engines.config.document, self.registry.find)
-        exposed = await answer_apart(warning)  # in a thread: looking for secrets may import plugins
+        exposed = await run_in_thread(warning)  # in a thread: looking for secrets may import plugins
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()
@@ -215,15 +213,14 @@ class ParagoneApp(ProgramApp):
     async def close_all(self) -> None:
         """Close the engines and the history. Received text is saved, even if an engine hangs."""
         # not imported at the top, because the start does not need these modules
-        from paragone_workbench.engines.plugin_threads import ending_engines_soon, kill_left_processes
+        from paragone_workbench.engines.handle import killing_processes_late
 
         self.engines.remember_lanes()
         await self._history.end()
         if (problem := await self.lanes.drafts.save_now(self.history)) is not None and not self._has_warned:
             self.complain(StoreError(f"The unsent prompt could not be saved. {problem}"))
-        with ending_engines_soon():
+        with killing_processes_late():
             await self._session.close()
-        kill_left_processes()
         if self.history is not None:
             with contextlib.suppress(StoreError):
                 self._is_shared = await self.history.call(lambda store: store.is_shared)

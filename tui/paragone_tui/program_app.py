@@ -10,7 +10,6 @@ import sys
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
@@ -300,11 +299,6 @@ class ProgramApp(OwnErrorsApp):
             timeout=10 if warning else 4,
             markup=False,
         )
-
-    def say_from_thread(self, sentence: str, *, warning: bool = False) -> None:
-        """Show a message. May be called in any thread."""
-        with contextlib.suppress(RuntimeError):  # the program has ended, and with it the event loop
-            self._main_loop.call_soon_threadsafe(partial(self.say, sentence, warning=warning))
 
     def complain(self, error: ParagoneError) -> None:
         """Show an error that belongs to no lane. While the program ends, add the error to `exit_messages`."""

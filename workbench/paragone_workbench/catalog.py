@@ -28,7 +28,7 @@ from paragone_workbench.engines.definitions import (
     shorten_home,
     to_spec,
 )
-from paragone_workbench.engines.plugin_answers import NOTICE_S
+from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import (
     ConfiguredEndpoint,

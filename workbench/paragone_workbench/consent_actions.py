@@ -11,7 +11,7 @@ from paragone import Backend, InputError, Json, Options
 from paragone.options import address_option, describe
 from paragone_workbench.config.settings import Config
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
-from paragone_workbench.engines.plugin_answers import backend_answer
+from paragone_workbench.engines.failures import naming
 from paragone_workbench.engines.registry import Registry, reached
 from paragone_workbench.models import USUAL_FOLDER
 from paragone_workbench.paths import accessible, cache_folder
@@ -37,8 +37,8 @@ def engine_actions(
     actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
     # A model that is not a file is a name, which the backend looks up.
     if backend.capabilities.local and accessible(expand_home(definition.model)):
-        what = "its folders of models"
-        theirs = backend_answer(backend, lambda: [*map(str, backend.model_folders())], what)
+        with naming(backend.name):
+            theirs = [*map(str, backend.model_folders())]
         own = (*folders, USUAL_FOLDER, *theirs)
         if not _is_in_cache(definition.model) and not any(
             _is_in(definition.model, Path(expand_home(folder))) for folder in own

@@ -9,7 +9,6 @@ import platform
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -22,12 +21,11 @@ from paragone_workbench.config.settings import ConfigProblem, permission_warning
 from paragone_workbench.config.state import State
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
-from paragone_workbench.engines.plugin_answers import NOTICE_S, answer_apart
+from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine import Gpu, find_gpus, main_memory
 from paragone_workbench.models import ConfiguredEndpoint, query_endpoints, servers_not_asked
 from paragone_workbench.paths import accessible, config_file
-from paragone_workbench.text import Tell, tell_nobody
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
@@ -89,12 +87,10 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
     settings, problems = load_with_problems(config, state, registry.get)
     backends = registry.all()
     probes = {
-        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values(), registry.tell))
+        name: asyncio.create_task(_probe_anywhere(backend, settings.engines.values()))
         for name, backend in backends.items()
     }
-    endpoints = asyncio.create_task(
-        query_endpoints(settings.engines.values(), registry.find, tell=registry.tell)
-    )
+    endpoints = asyncio.create_task(query_endpoints(settings.engines.values(), registry.find))
     machine = await _machine()
 
     def so_far() -> Diagnosis:
@@ -124,14 +120,12 @@ async def diagnose(config: Path | None, state: State, registry: Registry) -> Asy
     yield so_far()
 
 
-async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition], tell: Tell) -> Probe:
+async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition]) -> Probe:
     """Probe a backend with its default interpreter and its engines' interpreters. Return the first usable probe, else the first probe."""
     named = {
         engine.python for engine in engines if engine.backend == backend.name and engine.python is not None
     }
-    own, *others = await asyncio.gather(
-        *(probe(backend, python, tell=tell) for python in (None, *sorted(named)))
-    )
+    own, *others = await asyncio.gather(*(probe(backend, python) for python in (None, *sorted(named))))
     if own.usable:
         return own
     for python, found in zip(sorted(named), others, strict=True):
@@ -140,13 +134,13 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition],
     return own
 
 
-async def probe(backend: Backend, python: str | None = None, *, tell: Tell = tell_nobody) -> Probe:
+async def probe(backend: Backend, python: str | None = None) -> Probe:
     """Return whether a backend is usable on this machine. Errors of the backend's plugin are part of the result.
 
     `python` is the interpreter to use; by default, the interpreter of the backend's own environment, if any.
     """
     try:
-        return await questions.probe(backend, python, tell=tell)
+        return await questions.probe(backend, python)
     except ParagoneError as error:
         return Probe(usable=False, reason=error.sentence, remedy=error.hint)
 
@@ -157,20 +151,20 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
     Each backend is probed once for each interpreter, and each server is asked for its models, all concurrently.
     """
     engines = list(definitions)
-    servers = asyncio.create_task(query_endpoints(engines, registry.find, tell=registry.tell))
+    servers = asyncio.create_task(query_endpoints(engines, registry.find))
     probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}
     invalid: dict[str, Probe] = {}
     for definition in engines:
         try:
             backend = registry.get(definition.backend)
-            await answer_apart(partial(check_engine, definition, backend, tell=registry.tell))
+            check_engine(definition, backend)
             _check_model(definition, backend)
         except ParagoneError as error:
             invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)
             continue
         key = (definition.backend, definition.python)
         if key not in probes:
-            probes[key] = asyncio.create_task(probe(backend, definition.python, tell=registry.tell))
+            probes[key] = asyncio.create_task(probe(backend, definition.python))
     await asyncio.gather(*probes.values())
     for endpoint in await servers:
         invalid = {**endpoint.problems, **invalid}

@@ -15,10 +15,8 @@ from paragone.network import GUARD
 from paragone.options import address_option
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition, split_options
-from paragone_workbench.engines.plugin_answers import answer_apart
-from paragone_workbench.engines.registry import Registry, name_reached_apart, reached
+from paragone_workbench.engines.registry import Registry, name_reached, reached
 from paragone_workbench.paths import cache_folder, private_folder
-from paragone_workbench.text import Tell, tell_nobody
 
 _NAMED = 20
 """Largest number of a server's models that a message lists."""
@@ -38,7 +36,7 @@ class ConfiguredEndpoint:
 
 
 async def query_endpoints(
-    definitions: Iterable[EngineDefinition], backend: BackendLookup, *, tell: Tell = tell_nobody
+    definitions: Iterable[EngineDefinition], backend: BackendLookup
 ) -> tuple[ConfiguredEndpoint, ...]:
     """Query the servers of these engines, all concurrently. Never raises.
 
@@ -56,9 +54,7 @@ async def query_endpoints(
             continue
         key = (definition.backend, json.dumps(options, sort_keys=True))
         asked.setdefault(key, (found, options, []))[2].append(definition)
-    reports = await asyncio.gather(
-        *(_ask(found, load, engines, tell) for found, load, engines in asked.values())
-    )
+    reports = await asyncio.gather(*(_ask(found, load, engines) for found, load, engines in asked.values()))
     merged: dict[object, ConfiguredEndpoint] = {}
     for (key, (found, load, engines)), report in zip(asked.items(), reports, strict=True):
         if report is None:
@@ -130,13 +126,13 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
 
 
 async def _ask(
-    backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition], tell: Tell
+    backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition]
 ) -> EndpointReport | None:
     try:
         if not backend.capabilities.local:
             for engine in engines:
-                await name_reached_apart(backend, engine.name, engine.model, options, tell=tell)
-        return await questions.endpoint(backend, options, tell=tell)
+                name_reached(backend, engine.name, engine.model, options)
+        return await questions.endpoint(backend, options)
     except ParagoneError as error:
         probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
     return EndpointReport(address="", probe=probe)
@@ -147,7 +143,7 @@ USUAL_FOLDER = "~/models"
 
 
 async def find_models(
-    backend: Backend, folders: Sequence[str], *, asks_servers: bool = False, tell: Tell = tell_nobody
+    backend: Backend, folders: Sequence[str], *, asks_servers: bool = False
 ) -> Sequence[ModelInfo] | None:
     """Return the models that a backend finds in these folders and in its usual folders; None if the backend is not asked.
 
@@ -155,13 +151,13 @@ async def find_models(
     backend fails in any way.
     """
     asks_servers = asks_servers and not GUARD.is_offline
-    if not asks_servers and await answer_apart(lambda: has_server_here(backend, tell=tell)):
+    if not asks_servers and has_server_here(backend):
         return None
-    return await questions.models(backend, [*folders, USUAL_FOLDER], tell=tell)
+    return await questions.models(backend, [*folders, USUAL_FOLDER])
 
 
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
-    """Return the backends whose servers on this machine were not asked, because no engine names them. Blocks.
+    """Return the backends whose servers on this machine were not asked, because no engine names them.
 
     `endpoints` has the servers of engines, which were asked.
     """
@@ -169,12 +165,12 @@ def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[Configure
     return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
 
 
-def has_server_here(backend: Backend, *, tell: Tell = tell_nobody) -> bool:
-    """Return whether a backend looks for a server on this machine that no engine names. Blocks until the backend answers."""
+def has_server_here(backend: Backend) -> bool:
+    """Return whether a backend looks for a server on this machine that no engine names."""
     if backend.capabilities.local:
         return False
     try:
-        return bool(reached(backend, "", {}, tell=tell))
+        return bool(reached(backend, "", {}))
     except ParagoneError:
         return False
 
@@ -188,9 +184,7 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
     failure: ParagoneError | None = None
     for backend in registry.all().values():
         try:
-            models = await questions.demo(
-                backend, str(private_folder(cache_folder())), create=True, tell=registry.tell
-            )
+            models = await questions.demo(backend, str(private_folder(cache_folder())), create=True)
         except ParagoneError as error:
             failure = error
             continue
@@ -204,9 +198,9 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
     )
 
 
-async def existing_demo_models(backend: Backend, *, tell: Tell = tell_nobody) -> Sequence[ModelInfo]:
+async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
     """Return the existing demo models of a backend; an empty list if there are none.
 
     Raises InputError if the demo must be installed, and ParagoneError if the backend fails.
     """
-    return await questions.demo(backend, str(cache_folder()), create=False, tell=tell)
+    return await questions.demo(backend, str(cache_folder()), create=False)

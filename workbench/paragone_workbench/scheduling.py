@@ -104,7 +104,6 @@ class Scheduler(Turns):
             # With other modes, engines stay open, and a run need not wait for the backend of another engine.
             may_swap = self.mode in ("swap", "auto")
             async with self._placing if may_swap else contextlib.nullcontext():
-                await engine.place()
                 await self.decide_order()
             order = self.order
             if order != "swap":
@@ -205,11 +204,9 @@ class EnginePool:
     async def open_all(self) -> None:
         """Start to open all closed engines.
 
-        Before that, the backends are imported in a thread, the backends say where the engines compute, and the schedule `auto`
-        decides whether the engines are open together or one at a time.
+        Before that, the backends are imported in a thread, and the schedule `auto` decides whether the engines are open together or one at a time.
         """
         await self.registry.load([engine.definition.backend for engine in self.engines])
-        await self.registry.place([engine.definition for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 

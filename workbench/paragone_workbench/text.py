@@ -4,16 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from typing import TypeAlias
-
-Tell: TypeAlias = Callable[[str], None]
-"""Shows a sentence. The function may be called in any thread."""
-
-
-def tell_nobody(sentence: str) -> None:
-    pass
-
 
 # Invisible characters that can reorder, hide or split visible text: soft hyphen, zero width
 # space, bidirectional marks, embeddings, overrides and isolates, word joiner and the like,

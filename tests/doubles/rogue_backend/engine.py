@@ -49,7 +49,7 @@ from rogue_backend.options import RogueLoad, RogueSampling
 
 MODELS = (
     "steady", "escapes", "killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan", "cautious",
-    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "undead", "thinking",
+    "wide", "lines", "threads", "seeing", "prying", "nan", "bulky", "thinking",
 )  # fmt: skip
 FAULTY = {"killed", "null", "illegal", "abort", "exit", "raises", "deaf", "loud", "torn", "garbage", "orphan"}
 """The models that fail before a word."""
@@ -137,8 +137,6 @@ class RogueEngine(Engine[RogueLoad, RogueSampling]):
             timings=Timings(prefill_s=first - start, decode_s=now - first),
             time=now,
         )
-        if self.model == "undead":
-            yield Token(text="from beyond", time=now)
 
     def token(self, number: int, *, is_wrong: bool) -> Token:
         fault = self.model if is_wrong else ""

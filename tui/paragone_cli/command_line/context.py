@@ -24,7 +24,6 @@ from paragone_workbench.engines.definitions import (
     resolve_all,
     settings_of,
 )
-from paragone_workbench.engines.failures import fatal_imports
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import config_file, state_file
 
@@ -59,8 +58,7 @@ class CommandContext:
     A config file outside of the user's folder for settings may come from somebody else: the user must allow the programs and
     addresses in such a file.
 
-    Warnings about the state file, about a config file that other users can read, and about plugins that ended the program
-    are printed if `warns` is true; a screen shows the warnings itself. A broken state file is renamed, so that the next
+    Warnings about the state file and about a config file that other users can read are printed if `warns` is true; a screen shows the warnings itself. A broken state file is renamed, so that the next
     command does not find the file.
     """
 
@@ -69,16 +67,14 @@ class CommandContext:
         self.config = load(args.config, self.state)
         if warning := apply_network_settings(self.config.network):
             self.config = replace(self.config, warnings=(*self.config.warnings, warning))
-        self.registry = Registry(note)
-        self.fatal_imports = fatal_imports()
-        """A sentence for each plugin whose import ended the program."""
+        self.registry = Registry()
         self._trusted = args.trust
         if args.config is not None:
             require_consent_to_config(args, self.config, self.state, self.registry)
         if not warns:
             return
         exposed = permission_warning(self.config.document, self.registry.find)
-        for sentence in filter(None, (self.state.warning, exposed, *self.fatal_imports)):
+        for sentence in filter(None, (self.state.warning, exposed)):
             warn(sentence)
 
     def consent(self, document: Path) -> Consent:
@@ -137,7 +133,7 @@ class CommandContext:
         definitions = self.engines(names, settings, preset)
         for definition in definitions:
             backend = self.registry.get(definition.backend)
-            check_engine(definition, backend, tell=self.registry.tell)
+            check_engine(definition, backend)
         return definitions
 
     def open_screen(

@@ -18,13 +18,13 @@ from textual.widgets.option_list import Option
 
 from paragone import InputError, ParagoneError
 from paragone.texts import counted, quoted
+from paragone.threads import run_in_thread
 from paragone_tui.key_order import ACT, LIST
 from paragone_tui.terminal.text import one_line
 from paragone_tui.widgets.modal import Sheet
 from paragone_tui.widgets.picker import Picker, marked
 from paragone_tui.widgets.question import Act, Confirmation, Question
 from paragone_workbench.config.state import State
-from paragone_workbench.engines.plugin_answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.output_file import FileExists
@@ -356,7 +356,7 @@ class HistoryScreen(Picker[Found | None]):
 
     async def _added(self, path: Path, allowed: Sequence[str] = ()) -> str:
         """Add a file's conversations, in a thread for which the end of the program does not wait."""
-        return await answer_apart(partial(self._files.add, path, allowed))
+        return await run_in_thread(partial(self._files.add, path, allowed))
 
     def _conversation(self) -> Summary | None:
         """Return the highlighted conversation. If an answer of a suite is highlighted, show a message and return None."""

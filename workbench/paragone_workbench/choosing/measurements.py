@@ -228,7 +228,6 @@ class Throughputs:
     ) -> Throughputs:
         """Select the engines that answer several prompts at once. All throughputs are still unknown."""
         handles = bench_pool(registry, engines, USERS).engines
-        await registry.place(handle.definition for handle in handles)
         able = [
             engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, MOST_USERS)
         ]

@@ -18,7 +18,7 @@ from paragone import InputError, Json, Options, option
 from paragone.files import repository_of
 from paragone.options import OptionInfo, address_option, build, describe, parse
 from paragone.texts import HIDDEN, is_key, without_keys
-from paragone_workbench.text import Tell, is_utf8, tell_nobody, visible
+from paragone_workbench.text import is_utf8, visible
 
 if TYPE_CHECKING:
     from paragone import Backend
@@ -313,17 +313,16 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
     return load, sampling
 
 
-def check_engine(definition: EngineDefinition, backend: Backend, *, tell: Tell = tell_nobody) -> None:
-    """Check each of an engine's options, and whether they fit together. Blocks until the backend has answered.
+def check_engine(definition: EngineDefinition, backend: Backend) -> None:
+    """Check each of an engine's options, and whether they fit together.
 
-    Raises InputError if an option is invalid, and EngineError if the backend itself fails or takes too long.
+    Raises InputError if an option is invalid, and EngineError if the backend itself fails.
     """
-    # asyncio is not needed to read definitions
-    from paragone_workbench.engines.plugin_answers import backend_answer
+    from paragone_workbench.engines.failures import naming  # loads asyncio, which definitions do not need
 
     load, _ = split_options(definition, backend)
-    what = "whether options fit together"
-    backend_answer(backend, lambda: backend.check(definition.model, load), what, tell=tell)
+    with naming(backend.name):
+        backend.check(definition.model, load)
 
 
 def expand_home(path: str) -> str:

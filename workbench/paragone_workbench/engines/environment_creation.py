@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import json
@@ -10,13 +9,16 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from paragone import Backend, EngineError, InputError, ParagoneError
 from paragone.texts import size_text
+from paragone.threads import run_in_thread
 from paragone.worker import Build, Environment
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import suggest
@@ -27,6 +29,7 @@ from paragone_workbench.engines.environments import (
     Stage,
     chosen_home,
     declared_environment,
+    end_group,
     environment_folder,
     is_complete,
     list_installed,
@@ -43,6 +46,8 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 _MAX_OUTPUT = 1 << 14
 """Maximum number of bytes to read of a program's version output."""
+_OUTPUT_S = 30.0
+"""Seconds that a program may take to print its version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,31 +233,30 @@ async def _version(python: str) -> str | None:
 
 
 async def _output_of(*command: str) -> str:
-    """Return the beginning of a program's output; empty if the program cannot be run or takes half a minute."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
-        return ""
-    assert process.stdout is not None
-    output = b""
-    try:
-        async with asyncio.timeout(30):
-            while len(output) < _MAX_OUTPUT and (chunk := await process.stdout.read(_MAX_OUTPUT)):
-                output += chunk
-    except TimeoutError:
-        return ""
-    finally:
-        # the user may have named any program, even one that does not end
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    return output.decode(errors="replace")
+    """Return the beginning of a program's output; empty if the program cannot be run. It is ended after half a minute."""
+
+    def read() -> str:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        late = threading.Timer(_OUTPUT_S, end_group, (process, signal.SIGKILL))
+        late.start()
+        assert process.stdout is not None
+        with process.stdout as output:
+            text = output.read(_MAX_OUTPUT).decode(errors="replace")
+        late.cancel()
+        end_group(process, signal.SIGKILL)  # the user may have named any program, even one that does not end
+        process.wait()
+        return text
+
+    return await run_in_thread(read)
 
 
 async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
@@ -392,9 +396,9 @@ def remove(name: str) -> int:
             if folder.is_symlink():  # the target may belong to somebody else: delete only the link
                 folder.unlink()
                 return size
-            with contextlib.suppress(FileNotFoundError):
-                # delete the marker first, so that a partly deleted environment is not used
-                (folder / MARKER).unlink()
+            (folder / MARKER).unlink(
+                missing_ok=True
+            )  # first, so that a partly deleted environment is not used
             shutil.rmtree(folder)
             # a program that was killed while it created the environment has left these folders behind
             for suffix in ("old", "tmp"):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from paragone import Backend
-from paragone.json_values import texts_at
+from paragone import Backend, Json
+from paragone.json_values import text_at, texts_at
+from paragone.threads import in_daemon_thread, run_in_thread
 from paragone.worker import Environment
 from paragone_workbench.paths import accessible, data_folder
 
@@ -52,6 +54,9 @@ _HEARTBEAT = 1.0
 _CLEANUP_TIMEOUT = 5.0
 """Seconds that an interrupted program has to delete its temporary files."""
 
+_LONGEST_LINE = 1 << 20
+"""Number of bytes from which an output line is ignored."""
+
 _TAIL = 8
 """Number of last output lines of a failed program to search for the reason."""
 
@@ -86,81 +91,72 @@ async def run_command(
     started = time.monotonic()
     line = line or " ".join(command)
     yield InstallStep(stage=stage, line=line, seconds=0.0)
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+    process = _started(command, folder, scratch, lock)
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    in_daemon_thread(
+        lambda: _read_lines(process, lambda text: loop.call_soon_threadsafe(lines.put_nowait, text))
+    )
+    tail: deque[str] = deque(maxlen=_TAIL)
+    try:
+        while True:
+            try:
+                text = await asyncio.wait_for(lines.get(), _HEARTBEAT)
+            except TimeoutError:
+                text = ""
+            if text is None:
+                break
+            if text:
+                line = text
+                tail.append(text)
+            yield InstallStep(stage=stage, line=line, seconds=time.monotonic() - started)
+        if await run_in_thread(process.wait):
+            raise CommandFailed(
+                _reason([*tail]) or f"{command[0]} ended with exit code {process.returncode}."
+            )
+    finally:
+        if process.poll() is None:
+            await run_in_thread(lambda: _end(process))
+
+
+def _started(
+    command: Sequence[str], folder: Path, scratch: Path | None, lock: int | None
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=_environment(folder, scratch),
             cwd=folder.parent,  # not the current folder, from which Python would import modules
             pass_fds=() if lock is None else (lock,),
             start_new_session=True,
-            limit=1 << 20,
         )
-    )
-    try:
-        # If this task were cancelled, asyncio would kill only the program, and wait for the processes that the program started.
-        process = await asyncio.shield(starting)
     except OSError as error:
         raise CommandFailed(f"{command[0]} cannot be started: {error.strerror or error}.") from error
-    except asyncio.CancelledError:
-        with contextlib.suppress(OSError):
-            process = await starting
-            await _end(process)
-            await _drain(process)
-        raise
+
+
+def _read_lines(process: subprocess.Popen[bytes], pass_on: Callable[[str | None], object]) -> None:
+    """Pass on each line of a program's output, and None at its end."""
     assert process.stdout is not None
-    tail: list[str] = []
-    reading = asyncio.ensure_future(process.stdout.readline())
-    try:
-        while True:
-            done, _ = await asyncio.wait({reading}, timeout=_HEARTBEAT)
-            if done:
-                try:
-                    raw = reading.result()
-                except ValueError:
-                    raw = b"\n"  # the line is longer than the limit: ignore it
-                if not raw:
-                    break
-                reading = asyncio.ensure_future(process.stdout.readline())
-                if text := raw.decode(errors="replace").strip():
-                    line = text
-                    tail = [*tail[1 - _TAIL :], text]
-            yield InstallStep(stage=stage, line=line, seconds=time.monotonic() - started)
-        if await process.wait():
-            raise CommandFailed(_reason(tail) or f"{command[0]} ended with exit code {process.returncode}.")
-    finally:
-        reading.cancel()
-        if process.returncode is None:
-            await _end(process)
-        await asyncio.wait({reading})  # only one task may read at a time
-        await _drain(process)
+    with process.stdout as output:
+        while raw := output.readline(_LONGEST_LINE):
+            pass_on("" if len(raw) == _LONGEST_LINE else raw.decode(errors="replace").strip())
+    pass_on(None)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program and its child processes, after giving the program time to clean up."""
-    _signal(process, signal.SIGINT)
-    deadline = time.monotonic() + _CLEANUP_TIMEOUT
-    # `process.wait()` would also wait for the pipe, which a child process may keep open.
-    while process.returncode is None and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    _signal(process, signal.SIGKILL)
-    await process.wait()
+    end_group(process, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_CLEANUP_TIMEOUT)
+    end_group(process, signal.SIGKILL)
+    process.wait()
 
 
-async def _drain(process: asyncio.subprocess.Process) -> None:
-    """Read a program's output to its end, since the event loop keeps the process object until then.
-
-    If a child process keeps the pipe open, the function returns after `_HEARTBEAT` seconds.
-    """
-    assert process.stdout is not None
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_HEARTBEAT):
-            await process.stdout.read()
-
-
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def end_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a program that leads a session, and to its child processes."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
@@ -252,19 +248,18 @@ def list_installed(backends: Mapping[str, Backend]) -> tuple[InstalledEnvironmen
 
 
 def _found(folder: Path, backend: Backend | None) -> InstalledEnvironment:
-    marker: object = None
+    marker: Json = None
     with contextlib.suppress(OSError, ValueError):
         marker = json.loads((folder / MARKER).read_text())
-    found = InstalledEnvironment(name=folder.name, folder=folder, complete=False, size=size_of(folder))
-    if not isinstance(marker, dict):
-        return found
     environment = None if backend is None else declared_environment(backend)
     current = [set(build.requirements) for build in environment.builds] if environment else []
-    return dataclasses.replace(
-        found,
-        complete=is_complete(folder),
-        cuda=str(marker.get("cuda", "")),
-        outdated=bool(current) and set(texts_at(marker, "requirements")) not in current,
+    return InstalledEnvironment(
+        name=folder.name,
+        folder=folder,
+        complete=isinstance(marker, dict) and is_complete(folder),
+        cuda=text_at(marker, "cuda"),
+        outdated=bool(marker and current) and {*texts_at(marker, "requirements")} not in current,
+        size=size_of(folder),
     )
 
 

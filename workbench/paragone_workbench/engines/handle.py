@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from paragone import EngineCrashed, EngineError, ParagoneError
@@ -17,7 +18,7 @@ from paragone_workbench.engines.failures import (
     notify_observers,
     report,
 )
-from paragone_workbench.engines.registry import Placement, name_reached_apart
+from paragone_workbench.engines.registry import Placement, name_reached, placement_of
 
 if TYPE_CHECKING:
     from paragone import (
@@ -257,17 +258,10 @@ class EngineHandle:
 
     @property
     def placement(self) -> Placement:
-        """Where the engine computes, as far as it is known. `place` asks the backend."""
-        if self._placed is not None and self._placed[0] is self.definition:
-            return self._placed[1]
-        return self._registry.placement(self.definition)
-
-    async def place(self) -> None:
-        """Ask the backend where the engine computes, unless `placement` is known."""
-        definition = self.definition
-        if self._placed is None or self._placed[0] is not definition:
-            await self._registry.place([definition])
-            self._placed = definition, self._registry.placement(definition)
+        """Where the engine computes."""
+        if self._placed is None or self._placed[0] is not self.definition:
+            self._placed = self.definition, placement_of(self.definition, self.backend)
+        return self._placed[1]
 
     @property
     def left(self) -> Caution | None:
@@ -319,8 +313,6 @@ class EngineHandle:
         is_same = definition.has_model_of(present) and definition.python == present.python
         if not is_same or load != split_options(present, backend)[0]:
             return False
-        # the placement depends on neither the name nor the sampling options
-        self._placed = self._placed and (definition, self.placement)
         self.definition = definition
         self.context_options, self.sampling = split_context_options(sampling)
         self._changed()
@@ -397,14 +389,12 @@ class EngineHandle:
         self._began = time.monotonic()
         from paragone import OpenRequest  # these modules are not needed at start
         from paragone_workbench.engines.environments import interpreter
-        from paragone_workbench.engines.plugin_engine import CheckedEngine, computes_in_a_worker, open_apart
 
         definition = self.definition
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
         self.context_options, self.sampling = split_context_options(sampling)
-        await name_reached_apart(backend, definition.name, definition.model, load, tell=self._registry.tell)
-        await self.place()
+        name_reached(backend, definition.name, definition.model, load)
         request = OpenRequest(
             model=definition.model,
             options=load,
@@ -412,11 +402,7 @@ class EngineHandle:
             threads=threads,
             log=self._log(),
         )
-        if self._registry.is_own(backend.name) or computes_in_a_worker(backend):
-            opened: object = await backend.open(request, self._on_progress)
-        else:
-            opened = await open_apart(backend, request, self._on_progress)
-        return await CheckedEngine.of(opened, backend.name)
+        return await backend.open(request, self._on_progress)
 
     def _log(self) -> str | None:
         """Return the path of a new log file; None if no file can be created: the engine is opened without a log."""
@@ -431,10 +417,7 @@ class EngineHandle:
             return None
 
     def _on_progress(self, progress: LoadProgress) -> None:
-        from paragone import LoadProgress
-        from paragone.checks import check_value
-
-        self.load_fraction = check_value(LoadProgress, progress).fraction
+        self.load_fraction = progress.fraction
         self._changed()
 
     def _opened(self, engine: OpenEngine) -> None:
@@ -494,3 +477,19 @@ class EngineHandle:
 
     def _notify(self, call: Callable[[EngineObserver], None]) -> None:
         notify_observers(self.observers, call, "an engine")
+
+
+ENGINES_S = 0.5
+"""Seconds that engines have to end when the program ends."""
+
+
+@contextlib.contextmanager
+def killing_processes_late() -> Iterator[None]:
+    """If the block takes longer than `ENGINES_S` seconds, kill the processes of engines."""
+    from paragone.worker.process import kill_processes  # not needed at start
+
+    killing = asyncio.get_running_loop().call_later(ENGINES_S, kill_processes)
+    try:
+        yield
+    finally:
+        killing.cancel()

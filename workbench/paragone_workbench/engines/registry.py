@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
-from paragone.errors import InterfaceViolation
-from paragone.threads import in_daemon_thread
+from paragone.threads import in_daemon_thread, run_in_thread
 from paragone_workbench.engines.definitions import (
     IMPORTED,
     EngineDefinition,
@@ -19,23 +17,11 @@ from paragone_workbench.engines.definitions import (
     suggest,
     without_secrets,
 )
-from paragone_workbench.engines.failures import CALL_ERRORS, marked_import
-from paragone_workbench.engines.plugin_answers import answer_apart, backend_answer
-from paragone_workbench.text import Tell, tell_nobody
+from paragone_workbench.engines.failures import PLUGIN_ERRORS, naming
 
 if TYPE_CHECKING:
     from paragone import Backend
-    from paragone.discovery import Discovery, PluginProblem, Watch
-
-
-def import_watch(tell: Tell) -> Watch:
-    """Return a watch over the imports of plugins, which leaves marks on disk and shows an import that takes long."""
-    from paragone.discovery import LOADING_S, Watch
-
-    def waiting(plugin: str) -> None:
-        tell(f"Waiting for the plugin {plugin} to be imported, at most {LOADING_S:g} seconds …")
-
-    return Watch(importing=marked_import, waiting=waiting)
+    from paragone.discovery import Discovery, PluginProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +41,8 @@ class Placement:
         return None if self.addresses and not self.is_local else self.sharing
 
 
-def placement_of(
-    definition: EngineDefinition, backend: Backend | None, *, tell: Tell = tell_nobody
-) -> Placement:
-    """Return where an engine computes. If the definition is invalid or the backend fails, unknown fields have their default.
-
-    Blocks until the backend has answered.
-    """
+def placement_of(definition: EngineDefinition, backend: Backend | None) -> Placement:
+    """Return where an engine computes. If the definition is invalid or the backend fails, unknown fields have their default."""
     if backend is None:
         return Placement()
     model, is_local = definition.model, backend.capabilities.local
@@ -69,78 +50,42 @@ def placement_of(
     sharing = 1
     try:
         load, _ = split_options(definition, backend)
-    except CALL_ERRORS:  # opening the engine reports the error
+    except PLUGIN_ERRORS:  # opening the engine reports the error
         return Placement(is_local=is_local)
     with contextlib.suppress(ParagoneError):
-        addresses = reached(backend, model, load, tell=tell)
-    with contextlib.suppress(ParagoneError):
-        what = "how many engines share a model"
-        sharing = backend_answer(backend, lambda: max(1, backend.sharing(model, load)), what, tell=tell)
+        addresses = reached(backend, model, load)
+    with contextlib.suppress(ParagoneError), naming(backend.name):
+        sharing = max(1, backend.sharing(model, load))
     return Placement(is_local=is_local, addresses=addresses, sharing=sharing)
 
 
-def reached(
-    backend: Backend, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
-) -> tuple[str, ...]:
-    """Return the addresses that an engine with this model and these load options contacts. Blocks until the backend has answered.
+def reached(backend: Backend, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
+    """Return the addresses that an engine with this model and these load options contacts.
 
-    Raises ParagoneError that names the backend if the backend fails or returns a wrong value.
+    Raises ParagoneError that names the backend if the backend fails.
     """
-    what = "the addresses that it contacts"
-    return backend_answer(backend, lambda: _checked(backend.reaches(model, options)), what, tell=tell)
+    with naming(backend.name):
+        return tuple(backend.reaches(model, options))
 
 
-def name_reached(
-    backend: Backend, engine: str, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
-) -> None:
-    """Let an engine with this name contact the addresses that `reached` returns. Blocks until the backend has answered.
+def name_reached(backend: Backend, engine: str, model: str, options: Mapping[str, Json]) -> None:
+    """Let an engine with this name contact the addresses that `reached` returns.
 
     Raises ParagoneError as `reached` does, and InputError if this process is offline and may not contact an address.
     """
     from paragone.network import GUARD  # not needed at start
 
-    GUARD.name(reached(backend, model, options, tell=tell), engine, is_local=backend.capabilities.local)
-
-
-async def name_reached_apart(
-    backend: Backend, engine: str, model: str, options: Mapping[str, Json], *, tell: Tell = tell_nobody
-) -> None:
-    """Do the same as `name_reached` without blocking the event loop."""
-    from paragone.network import GUARD  # not needed at start
-
-    addresses = await answer_apart(lambda: reached(backend, model, options, tell=tell))
-    # in this task, so that the guard attributes the caller's next contacts to this engine
-    GUARD.name(addresses, engine, is_local=backend.capabilities.local)
-
-
-def _checked(addresses: object) -> tuple[str, ...]:
-    if not isinstance(addresses, tuple | list):
-        raise InterfaceViolation.expected("a tuple of addresses", addresses)
-    for address in addresses:
-        if not isinstance(address, str):
-            raise InterfaceViolation.expected("an address", address)
-    return tuple(addresses)
-
-
-_MOST_PLACED = 64
-"""Number of engines whose placement is kept."""
+    GUARD.name(reached(backend, model, options), engine, is_local=backend.capabilities.local)
 
 
 class Registry:
-    """Finds backends by name and caches them. Finding a backend imports no other plugin.
+    """Finds backends by name and caches them. Finding a backend imports no other plugin."""
 
-    `tell` shows which plugin the program waits for, and may be called in any thread.
-    """
-
-    def __init__(self, tell: Tell = tell_nobody) -> None:
-        self.tell = tell
+    def __init__(self) -> None:
         self._found: dict[str, Backend] = {}
-        self._own: frozenset[str] = frozenset()
         self._problems: tuple[PluginProblem, ...] = ()
         self._complete = False
         self._loading = asyncio.Lock()
-        self._placed: list[tuple[tuple[EngineDefinition, Backend | None], Placement]] = []
-        """The last placements, by definition and backend: each run needs them several times."""
 
     def get(self, name: str) -> Backend:
         """Return the backend of this name. Raises InputError if there is no such backend, or its plugin is broken."""
@@ -164,45 +109,14 @@ class Registry:
         """Return the backend of this name, or None."""
         if name not in self._found and not self._complete:
             # by convention, a backend's plugin has the same name as the backend
-            discovery = self._discover(name)
-            self._found |= discovery.backends
-            self._own |= discovery.own
+            self._found |= self._discover(name).backends
         if name not in self._found:
             self.all()
         return self._found.get(name)
 
-    def is_own(self, name: str) -> bool:
-        """Whether the backend of this name comes with paragone."""
-        return self.find(name) is not None and name in self._own
-
     def public(self, definition: EngineDefinition) -> EngineDefinition:
         """Return a definition without the options that its backend declares as secret."""
         return without_secrets(definition, self.find(definition.backend))
-
-    def placement(self, definition: EngineDefinition) -> Placement:
-        """Return where an engine computes. For a backend of another author, the placement is known only after `place`."""
-        backend = self.find(definition.backend)
-        asked = definition, backend
-        known = next((found for key, found in self._placed if key == asked), None)
-        if known is None and backend is not None and not self.is_own(backend.name):
-            return Placement(is_local=backend.capabilities.local)
-        if known is None:
-            known = placement_of(definition, backend)
-            self._keep(definition, backend, known)
-        return known
-
-    async def place(self, definitions: Iterable[EngineDefinition]) -> None:
-        """Ask where engines compute, without blocking the event loop, and keep the answers for `placement`."""
-        for definition in definitions:
-            backend = self.find(definition.backend)
-            if any(key == (definition, backend) for key, _ in self._placed):
-                continue
-            ask = partial(placement_of, definition, backend, tell=self.tell)
-            foreign = backend is not None and not self.is_own(backend.name)
-            self._keep(definition, backend, await answer_apart(ask) if foreign else ask())
-
-    def _keep(self, definition: EngineDefinition, backend: Backend | None, placed: Placement) -> None:
-        self._placed = [*self._placed[1 - _MOST_PLACED :], ((definition, backend), placed)]
 
     def knows(self, name: str) -> bool:
         """Whether `find` returns at once, because it has looked for this backend before."""
@@ -213,15 +127,13 @@ class Registry:
         async with self._loading:
             unknown = [name for name in names if not self.knows(name)]
             if unknown:
-                found = in_daemon_thread(lambda: [self.find(name) for name in unknown])
-                await asyncio.wrap_future(found)
+                await run_in_thread(lambda: [self.find(name) for name in unknown])
 
     def all(self) -> Mapping[str, Backend]:
         """Return all usable backends by name, sorted."""
         if not self._complete:
             discovery = self._discover()
             self._found = {**discovery.backends, **self._found}
-            self._own = discovery.own
             self._problems = discovery.problems
             self._complete = True
         return dict(sorted(self._found.items()))
@@ -235,5 +147,4 @@ class Registry:
         """Import plugins in a thread, so that Ctrl+C interrupts the caller and not the import."""
         from paragone.discovery import discover  # not at start: loads pluggy and package metadata
 
-        watch = import_watch(self.tell)
-        return in_daemon_thread(lambda: discover(only, watch=watch)).result()
+        return in_daemon_thread(lambda: discover(only)).result()

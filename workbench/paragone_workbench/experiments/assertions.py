@@ -1,4 +1,4 @@
-"""An assertion of another author, which can block neither the program nor the suite."""
+"""The installed assertions, and the check of an answer by them. A faulty assertion gives no verdict."""
 
 from __future__ import annotations
 
@@ -8,101 +8,22 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from paragone import InputError, Message, Options, ParagoneError
-from paragone.assertions import Answer, AnyAssertion, Assertion, Judge, NoVerdict, Verdict
+from paragone.assertions import Answer, AnyAssertion, Judge, NoVerdict, Verdict
 from paragone.checks import check_value
 from paragone.errors import InterfaceViolation
 from paragone.options import build
 from paragone.texts import shortened
 from paragone.threads import in_daemon_thread
 from paragone_workbench.engines.definitions import suggest
-from paragone_workbench.engines.failures import CALL_ERRORS, PLUGIN_ERRORS, described
-from paragone_workbench.engines.plugin_answers import answer as answer_of_plugin
-from paragone_workbench.engines.plugin_threads import BLOCKED_S, Blocked, ForeignLoop
-from paragone_workbench.engines.registry import import_watch
+from paragone_workbench.engines.failures import PLUGIN_ERRORS, described
 from paragone_workbench.experiments.suite import AssertionSpec, SuitePrompt
 from paragone_workbench.store.experiment_records import AssertionResult
-from paragone_workbench.text import Tell, tell_nobody
 
 if TYPE_CHECKING:
     from paragone.discovery import PluginProblem
-
-
-MOST_BLOCKED = 3
-"""Number of checks of an assertion that may block the event loop before the assertion is no longer used."""
-
-
-class ForeignAssertion(Assertion[Any]):
-    """Calls an assertion of another author: its checks on an event loop of their own, its other methods with a deadline."""
-
-    def __init__(self, assertion: AnyAssertion, tell: Tell) -> None:
-        """`tell` shows that the program waits for the assertion."""
-        self.options = assertion.options
-        self._assertion = assertion
-        self._plugin = f"the assertion {assertion.name}"
-        self._tell = tell
-        self._loop: ForeignLoop | None = None
-        self._blocked = 0
-        """Number of checks that have blocked their event loop."""
-        self._engines: dict[str, tuple[str, ...]] = {}
-        """The engines that the assertion asks. The keys are the options of the assertion."""
-
-    def engines(self, options: Options) -> tuple[str, ...]:
-        """Return which engines the assertion asks with these options. The first call blocks."""
-        asked = repr(options)
-        if asked not in self._engines:
-            self._engines[asked] = answer_of_plugin(
-                lambda: self._assertion.engines(options),
-                self._plugin,
-                "which engines it asks",
-                tell=self._tell,
-            )
-        return self._engines[asked]
-
-    def check_expected(self, expected: str | None, options: Options) -> None:
-        """Let the assertion check an expected answer. Blocks."""
-        answer_of_plugin(
-            lambda: self._assertion.check_expected(expected, options),
-            self._plugin,
-            "whether the expected answer suits it",
-            tell=self._tell,
-        )
-
-    async def check(self, answer: Answer, options: Options, judge: Judge) -> Verdict:
-        """Check an answer. Raises NoVerdict also if the assertion blocks."""
-        if self._blocked >= MOST_BLOCKED:
-            raise NoVerdict(
-                f"The assertion blocked its event loop {MOST_BLOCKED} times, and is not used any more."
-            )
-        loop = self._loop = self._loop or ForeignLoop()
-        there = _JudgeElsewhere(judge)
-        try:
-            return await loop.call(lambda: self._assertion.check(answer, options, there), watched=True)
-        except Blocked as error:
-            if self._loop is loop:
-                self._loop = None
-                self._blocked += 1
-            raise NoVerdict(
-                f"The assertion blocked its event loop for {BLOCKED_S:g} seconds. Report the error to the author of the assertion."
-            ) from error
-
-    def close(self) -> None:
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.end()
-        self._assertion.close()
-
-
-class _JudgeElsewhere:
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-        self._home = asyncio.get_running_loop()
-
-    async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        asked = asyncio.run_coroutine_threadsafe(self._judge.ask(engine, messages), self._home)
-        return await asyncio.wrap_future(asked)
 
 
 CHECK_S = 60.0
@@ -158,16 +79,12 @@ class AssertionCatalog:
         concurrent.futures.wait(closings, CLOSING_S)
 
 
-def load_assertions(tell: Tell = tell_nobody) -> AssertionCatalog:
-    """Import the plugins with assertions. `tell` shows for which plugin the program waits."""
+def load_assertions() -> AssertionCatalog:
+    """Import the plugins with assertions."""
     from paragone.discovery import discover_assertions  # not at start: loads pluggy and package metadata
 
-    found = discover_assertions(watch=import_watch(tell))
-    assertions = {
-        name: assertion if name in found.own else ForeignAssertion(assertion, tell)
-        for name, assertion in found.assertions.items()
-    }
-    return AssertionCatalog(assertions=assertions, problems=found.problems)
+    found = discover_assertions()
+    return AssertionCatalog(assertions=found.assertions, problems=found.problems)
 
 
 async def evaluate(
@@ -241,7 +158,7 @@ def _input_errors(name: str) -> Iterator[None]:
         yield
     except ParagoneError:
         raise
-    except CALL_ERRORS as error:
+    except PLUGIN_ERRORS as error:
         raise InputError(_unexpected(f"The assertion {name!r}", error)) from error
 
 

@@ -425,7 +425,6 @@ class LocalExecutor:
 
     async def execute(self, engines: Sequence[int]) -> None:
         """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
-        await self._work.registry.place([self._work.request.engines[index] for index in engines])
         for index in engines:
             engine = SuiteEngine(
                 self._pool, self._work.request.engines[index], self._work.observer.progressed
@@ -454,7 +453,6 @@ class LocalExecutor:
         await self._pool.close()
         self._pool = self._new_pool()
         judges = {name: self._work.request.judges[name] for name in names}
-        await self._work.registry.place(list(judges.values()))
         self._judges = {
             name: SuiteEngine(self._pool, judge, self._work.observer.progressed)
             for name, judge in judges.items()

@@ -266,7 +266,6 @@ class CellActor:
         registry = Registry()
         self._pool = EnginePool(registry, cores=cores)
         self._catalog = load_assertions()
-        await registry.place([definition])
         self._engine = SuiteEngine(self._pool, definition, lambda: None)
         await self._pool.open_all()
         await self._engine.handle.opened()

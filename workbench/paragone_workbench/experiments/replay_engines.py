@@ -11,6 +11,7 @@ from pathlib import Path
 from paragone import Backend, InputError, Json, WeightsFile
 from paragone.json_values import object_at
 from paragone.options import describe
+from paragone.threads import run_in_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent import Consent
 from paragone_workbench.consent_actions import engine_actions, option_actions
@@ -28,7 +29,6 @@ from paragone_workbench.engines.definitions import (
     suggest,
     without_secrets,
 )
-from paragone_workbench.engines.plugin_answers import answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import digest_weights, known_weights, weights_in
 from paragone_workbench.experiments.recorded_runs import RecordedRun
@@ -167,7 +167,7 @@ async def engines_to_replay(
             definition = dataclasses.replace(definition, model=model)
         settings = settings_of(recorded.name, choices.settings, names)
         definition = apply_settings(definition, backend, settings)
-        await answer_apart(partial(check_engine, definition, backend, tell=registry.tell))
+        check_engine(definition, backend)
         engine = ReplayEngine(
             recorded=recorded,
             definition=definition,
@@ -178,11 +178,11 @@ async def engines_to_replay(
         engines.append(engine)
         if choices.consent is not None:
             naming = partial(_actions, engine, replacement, settings, choices.consent.document, folders)
-            actions += await answer_apart(naming)
+            actions += await run_in_thread(naming)
     if choices.consent is not None:
         hint = "Name engines of yours instead, --engine NAME=BACKEND:MODEL, or write --trust to consent."
         asking = partial(choices.consent.require, actions, hint=hint)  # waits for the user
-        await answer_apart(asking)
+        await run_in_thread(asking)
     return tuple(engines)
 
 
