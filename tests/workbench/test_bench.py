@@ -24,7 +24,7 @@ from paragone_workbench.measure.bench_results import (
 )
 from paragone_workbench.measure.users import bench_pool
 from paragone_workbench.runs import execute
-from paragone_workbench.swapping import ScheduleDecision
+from paragone_workbench.scheduling import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 

@@ -8,8 +8,7 @@ from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
-from paragone_workbench.consent import Consent
-from paragone_workbench.consent_actions import config_actions, engine_actions
+from paragone_workbench.consent import Consent, config_actions, engine_actions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import cache_folder

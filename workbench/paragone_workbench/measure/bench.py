@@ -25,8 +25,7 @@ from paragone_workbench.measure.users import Users, refusal
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.metrics import RunMetrics, figures_json
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.swapping import decide
+from paragone_workbench.scheduling import EnginePool, decide
 
 _FILLERS = ("a", "the", ".", "x", "1")
 """Words that are one token in most vocabularies."""
