@@ -71,14 +71,6 @@ async def test_the_same_model_differs_by_nothing():
     assert not fidelity.partial
 
 
-async def test_another_backend_with_the_same_vocabulary_is_measured():
-    fidelity = await measured("exact", handle("rough", "twin"), handle("jittery"))
-    rough, jittery = fidelity.candidates
-    assert mean(rough.difference.kld).value > 10 * mean(jittery.difference.kld).value > 0
-    assert rough.difference.kld.shape == (6, 7)
-    assert rough.reason == ""
-
-
 async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
     fidelity = Fidelity(handle("beginning"), [handle("beginning", "twin")], TEXT, window=16)
     await fidelity.measure()

@@ -126,11 +126,6 @@ def test_the_same_conditions_are_fair():
     assert parity.remark == ""
 
 
-def test_one_engine_is_compared_with_nothing():
-    assert check_parity([side()]).findings == ()
-    assert check_parity([]).verdict.startswith("The comparison was fair")
-
-
 # ── Sampling ───────────────────────────────────────────────────────────────────────────────
 
 

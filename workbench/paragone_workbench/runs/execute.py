@@ -25,7 +25,7 @@ from paragone_workbench.conversation.attached_files import drop_unsupported_imag
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.handle import wait_for_end
-from paragone_workbench.runs.fitting import Fitted, fitted_to, without_oldest
+from paragone_workbench.runs.context import Fitted, fitted_to, without_oldest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import manifest
