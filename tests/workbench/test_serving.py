@@ -22,7 +22,7 @@ from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
-from .serving_client import KEY, client_of
+from .serving_client import KEY, Leaving, client_of
 
 HI = [{"role": "user", "content": "Say hello."}]
 TEXT = "red green blue "
@@ -323,35 +323,6 @@ async def test_an_engine_that_crashes_is_opened_again(client):
     *parts, last = events(await chat(client, "killed", stream=True))
     assert parts[0]["choices"][0]["delta"]["content"] == "word0 "
     assert (last["error"]["type"], last["error"]["code"]) == ("server_error", "engine_crashed")
-
-
-class Leaving:
-    """A client that leaves once the function `leave` says so."""
-
-    def __init__(self, app, body: dict) -> None:
-        self._app = app
-        self._body = json.dumps(body).encode()
-        self._sent = False
-        self._gone = asyncio.Event()
-        self.received: list[dict] = []
-
-    async def ask(self) -> None:
-        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
-                 "headers": [(b"authorization", b"Bearer sesame")]}  # fmt: skip
-        await self._app(scope, self._receive, self._send)
-
-    def leave(self) -> None:
-        self._gone.set()
-
-    async def _receive(self) -> dict:
-        if not self._sent:
-            self._sent = True
-            return {"type": "http.request", "body": self._body, "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: dict) -> None:
-        self.received.append(message)
 
 
 async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, client, until):

@@ -25,7 +25,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, check_engin
 from paragone_workbench.engines.plugin_answers import NOTICE_S, answer_apart
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine import Gpu, find_gpus, main_memory
-from paragone_workbench.models import ConfiguredEndpoint, query_endpoints, servers_not_asked
+from paragone_workbench.models import ConfiguredEndpoint, failed_probe, query_endpoints, servers_not_asked
 from paragone_workbench.paths import accessible, config_file
 from paragone_workbench.text import Tell, tell_nobody
 
@@ -148,7 +148,7 @@ async def probe(backend: Backend, python: str | None = None, *, tell: Tell = tel
     try:
         return await questions.probe(backend, python, tell=tell)
     except ParagoneError as error:
-        return Probe(usable=False, reason=error.sentence, remedy=error.hint)
+        return failed_probe(error)
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
@@ -166,7 +166,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
             await answer_apart(partial(check_engine, definition, backend, tell=registry.tell))
             _check_model(definition, backend)
         except ParagoneError as error:
-            invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+            invalid[definition.name] = failed_probe(error)
             continue
         key = (definition.backend, definition.python)
         if key not in probes:

@@ -129,6 +129,10 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     return url
 
 
+def failed_probe(error: ParagoneError) -> Probe:
+    return Probe(usable=False, reason=error.sentence, remedy=error.hint)
+
+
 async def _ask(
     backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition], tell: Tell
 ) -> EndpointReport | None:
@@ -138,8 +142,7 @@ async def _ask(
                 await name_reached_apart(backend, engine.name, engine.model, options, tell=tell)
         return await questions.endpoint(backend, options, tell=tell)
     except ParagoneError as error:
-        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
-    return EndpointReport(address="", probe=probe)
+        return EndpointReport(address="", probe=failed_probe(error))
 
 
 USUAL_FOLDER = "~/models"

@@ -6,15 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp
-from typing import TYPE_CHECKING
 
 from paragone import Alternative, Channel, Json, Token
 from paragone_workbench.compare.diff import Span, common_length
-from paragone_workbench.runs.result import RunResult
-
-if TYPE_CHECKING:
-    from paragone_workbench.runs.result import Prefix
-
+from paragone_workbench.runs.result import Prefix, RunResult
 
 _SURE, _PREFERRED = 0.9, 0.5
 
@@ -313,8 +308,6 @@ def can_begin_with(choice: Alternative) -> bool:
 
 def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | None:
     """Return the text before the fork with the chosen token, as a prefix for the lane; None if the lane parted earlier."""
-    from paragone_workbench.runs.result import Prefix
-
     if side.parted_earlier:
         return None
     answer = side.answer

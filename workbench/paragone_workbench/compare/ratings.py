@@ -12,7 +12,7 @@ from typing import NamedTuple
 from paragone import Json
 from paragone.texts import counted
 from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
-from paragone_workbench.store.experiment_records import Vote, VoteChoice
+from paragone_workbench.store.experiment_records import Vote
 
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
@@ -165,7 +165,7 @@ def contests(vote: Vote) -> Iterator[Contest]:
     """
     numbered = enumerate(vote.candidates)
     for (place, first), (other_place, second) in combinations(numbered, 2):
-        outcome = _outcome(vote.choice, place, other_place)
+        outcome = 0.5 if isinstance(vote.choice, str) else {place: 1.0, other_place: 0.0}.get(vote.choice)
         if outcome is not None and first.engine != second.engine:
             yield Contest(first=first.engine, second=second.engine, outcome=outcome, bad=vote.choice == "bad")
 
@@ -182,12 +182,6 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
         ties += own == 0.5 and not contest.bad
         bad += contest.bad
     return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
-
-
-def _outcome(choice: VoteChoice, first: int, second: int) -> float | None:
-    if isinstance(choice, str):
-        return 0.5
-    return {first: 1.0, second: 0.0}.get(choice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone import (
@@ -200,14 +200,6 @@ def _given(value: Json) -> Given:
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
-def messages_of(body: Fields) -> tuple[Message, ...]:
-    """Return the messages of a request. Raises ApiError if a message is wrong or there is no message."""
-    messages = tuple(map(_message, body.objects("messages")))
-    if not messages:
-        raise body.wrong("messages", "a list with at least one message")
-    return messages
-
-
 def _message(fields: Fields) -> Message:
     role = _role(fields)
     if role != "assistant" and not fields.has("content"):
@@ -325,7 +317,9 @@ class AnswerRequest:
 
 def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
     """Read a client's request for a chat. `options` are the engine's sampling options."""
-    messages = messages_of(body)
+    messages = tuple(map(_message, body.objects("messages")))
+    if not messages:
+        raise body.wrong("messages", "a list with at least one message")
     limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
     sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
     logprobs = (body.whole("top_logprobs", 0, _MOST_TOP) or 0) if body.flag("logprobs") else None
@@ -352,7 +346,15 @@ def completion_request(body: Fields, options: type[Options]) -> AnswerRequest:
     logprobs = body.whole("logprobs", 0, _MOST_TOP)
     choices = [
         RequestedAnswer(
-            run=None if limit == 0 else _continuation(prompt, own, logprobs),
+            run=None
+            if limit == 0
+            else RunSpec(
+                messages=(),
+                text=prompt if isinstance(prompt, str) else "",
+                ids=() if isinstance(prompt, str) else prompt,
+                sampling=own,
+                logprobs=logprobs,
+            ),
             given=prompt if echo else "",
             logprobs=logprobs,
         )
@@ -374,11 +376,6 @@ def _request(body: Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool)
         stream=body.flag("stream"),
         stream_usage=stream_options is not None and stream_options.flag("include_usage"),
     )
-
-
-def _continuation(prompt: Given, sampling: Mapping[str, Json], logprobs: int | None) -> RunSpec:
-    spec = RunSpec(messages=(), sampling=sampling, logprobs=logprobs)
-    return replace(spec, text=prompt) if isinstance(prompt, str) else replace(spec, ids=prompt)
 
 
 def _count(body: Fields) -> int:
