@@ -11,6 +11,7 @@ from polite_backend import DEVICE, PoliteBackend, PoliteEngine
 from rogue_backend.definitions import rogue
 from tests.workbench.conftest import Backends
 
+from paragone.worker import client, process
 from paragone_workbench import machine, scheduling
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
@@ -283,7 +284,9 @@ async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, mon
         assert [run.state for run in await ended(executions)] == ["done"] * 4
 
 
-async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until):
+async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until, monkeypatch):
+    monkeypatch.setattr(process, "GRACE", 0.1)  # the model does not stop loading: its process is killed
+    monkeypatch.setattr(client, "GRACE", 0.1)
     async with Workbench(mode="swap") as workbench:
         slow = workbench.add(rogue("steady", "slow", load_s=300))
         quick = workbench.add(rogue("steady", "quick", max_tokens=1))

@@ -276,7 +276,10 @@ class _Catalog:
                 self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
             elif not models and not has_engines:
                 sentence = "No model found besides those of the demo." if has_demo else "No model found."
-                self._add(_unusable_backend(backend, sentence, _usage_hint(backend)))
+                place = (
+                    "PATH, or set models.folders" if backend.capabilities.local else "MODEL@http://HOST:PORT"
+                )
+                self._add(_unusable_backend(backend, sentence, f"Write {backend.name}:{place}."))
 
     async def _look_for_demo(self, backend: Backend) -> bool:
         """Add the demo and its models. Return whether there are any."""
@@ -347,13 +350,17 @@ class _Catalog:
             (definition.backend, definition.python)
         )
         added = definition.name in self._config.added
+        facts = (
+            definition.backend,
+            shorten_home(definition.model),
+            server_of(definition, backend),
+            self._memory.get(definition.name),
+        )
         entry = CatalogEntry(
             key=f"engine {definition.name}",
             group=Group.ADDED if added else Group.CONFIGURED,
             name=definition.name,
-            detail=" · ".join(
-                filter(None, (_detail(definition, backend), self._memory.get(definition.name)))
-            ),
+            detail=" · ".join(filter(None, facts)),
             definition=definition,
             is_added=added,
             can_estimate=backend is not None and backend.capabilities.estimate,
@@ -414,14 +421,3 @@ def _memory(model: ModelInfo) -> str:
     if model.is_loaded is None:
         return ""
     return "loaded" if model.is_loaded else "would be loaded"
-
-
-def _usage_hint(backend: Backend) -> str:
-    if backend.capabilities.local:
-        return f"Write {backend.name}:PATH, or set models.folders."
-    return f"Write {backend.name}:MODEL@http://HOST:PORT."
-
-
-def _detail(definition: EngineDefinition, backend: Backend | None) -> str:
-    server = server_of(definition, backend)
-    return " · ".join(filter(None, (definition.backend, shorten_home(definition.model), server)))

@@ -180,14 +180,14 @@ class Scheduler(Turns):
         """
         from paragone_workbench.machine import free_memory  # most schedules need no figures of memory
 
-        places = memory_of(engine)
+        places = _memory_of(engine)
         others = [
             other
             for other in self._known
             if other is not engine
             and not other.is_empty
-            and memory_of(other) & places
-            and not share_model(engine, other)
+            and _memory_of(other) & places
+            and not _share_model(engine, other)
         ]
         cautions: tuple[Caution, ...] = ()
         if others:
@@ -276,13 +276,13 @@ def resources_of(engine: EngineHandle) -> frozenset[str]:
     return servers_of(engine) | here
 
 
-def memory_of(engine: EngineHandle) -> frozenset[str]:
+def _memory_of(engine: EngineHandle) -> frozenset[str]:
     """Return where closing an engine frees memory: this machine, or the engine's servers; empty if closing frees no memory."""
     frees = engine.is_local or engine.capabilities.loads
     return resources_of(engine) if frees else frozenset()
 
 
-def share_model(engine: EngineHandle, other: EngineHandle) -> bool:
+def _share_model(engine: EngineHandle, other: EngineHandle) -> bool:
     return (
         not engine.is_local
         and engine.definition.has_model_of(other.definition)
