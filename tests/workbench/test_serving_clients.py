@@ -153,15 +153,12 @@ async def test_one_connection_too_many(server, client, monkeypatch, until):
         "too_many_connections",
         "The server has 3 connections. Try again later.",
     )
+    unlimited = resource.RLIM_INFINITY  # of open files
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (unlimited, unlimited))
+    assert (await sent(server))[0] == 503
     for _, writer in idle:
         writer.close()
     await until(lambda: not server.server_state.connections)
-    assert await goes_on(client)
-
-
-async def test_a_system_without_a_limit_of_files(server, client, monkeypatch):
-    unlimited = resource.RLIM_INFINITY
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (unlimited, unlimited))
     assert await goes_on(client)
 
 
@@ -176,11 +173,19 @@ NONSENSE = [
 """TLS, a null, a large head, a negative length, a wrong chunk, and empty lines."""
 
 
-async def test_what_is_no_http(server, client):
+async def test_what_is_no_http(server, client, check_nothing_left):
     for nonsense in NONSENSE:
         status, error = await sent(server, nonsense)
         assert (status, error["message"]) == (400, "The request is not valid HTTP/1.1.")
         assert await goes_on(client)
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(HEAD.replace(b"/v1/chat/completions", b"/nowhere") + b"transfer-encoding: chunked\r\n\r\n")
+    assert b" 404 " in await reader.readline()
+    writer.write(b"nonsense\r\n" * 10)  # after the refusal has begun
+    await reader.read()
+    writer.close()
+    assert await goes_on(client)
+    assert check_nothing_left == []
 
 
 async def test_a_request_target_may_be_a_whole_url(server):
@@ -197,18 +202,6 @@ async def test_a_request_target_may_be_a_whole_url(server):
     assert (status, error["message"]) == (404, "GET / is not part of this server.")
 
 
-async def test_nonsense_after_a_refusal_has_begun(server, client, check_nothing_left):
-    head = b"POST /nowhere HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sesame\r\ntransfer-encoding: chunked\r\n\r\n"
-    reader, writer = await asyncio.open_connection(*server.address)
-    writer.write(head)
-    assert b" 404 " in await reader.readline()
-    writer.write(b"nonsense\r\n" * 10)
-    await reader.read()
-    writer.close()
-    assert await goes_on(client)
-    assert check_nothing_left == []
-
-
 BODIES = [
     (b'{"a":[' + b"[]," * 200_000 + b"[]]}", "more than 200,000 opening brackets"),
     (b"[" * 100_000, "nested too deeply"),
@@ -222,16 +215,13 @@ BODIES = [
 ]
 
 
-async def test_bodies_of_nonsense(client):
+async def test_bodies_that_are_no_requests(client):
     for body, said in BODIES:
         response = await client.post("/v1/chat/completions", content=body)
         assert response.status_code == 400
         assert said in response.json()["error"]["message"]
         assert await goes_on(client)
-
-
-async def test_more_answers_than_a_server_computes_are_refused_before_they_are_counted_out(client):
-    """A request of a megabyte asked for two hundred million answers."""
+    # a request of a megabyte that asks for two hundred million answers
     fields = {"model": "polite", "prompt": ["a"] * 200_000, "n": 1024}
     response = await client.post("/v1/completions", json=fields)
     assert (response.status_code, response.json()["error"]["message"]) == (
@@ -242,9 +232,7 @@ async def test_more_answers_than_a_server_computes_are_refused_before_they_are_c
         "/v1/completions", json={"model": "polite", "prompt": "a", "stop": ["b"] * 65}
     )
     assert response.json()["error"]["message"] == "stop must be at most 64 texts."
-
-
-async def test_texts_that_are_no_unicode_are_answered(client):
+    # texts that are no Unicode are answered
     content = b'{"model":"polite","max_tokens":2,"messages":[{"role":"user","content":"\\ud800 \\u0000 hi"}]}'
     for encoded in (content, content.decode().encode("utf-16")):
         response = await client.post("/v1/chat/completions", content=encoded)
