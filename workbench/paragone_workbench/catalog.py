@@ -128,7 +128,6 @@ def _listed(found: Sequence[tuple[Backend, ModelInfo]]) -> str:
 
 
 DEMO_KEY = "demo"
-"""The key of the demo's entry."""
 
 
 class Group(Enum):
@@ -153,7 +152,6 @@ class CatalogEntry:
     problem: str = ""
     """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
     remedy: str = ""
-    """What to do about the problem, as a sentence."""
     definition: EngineDefinition | None = None
     """The engine to open. None for the demo, which has two engines, and for a backend."""
     model: str = ""
@@ -165,7 +163,6 @@ class CatalogEntry:
     is_unasked: bool = False
     """Whether the entry is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
-    """Whether the entry is a backend that has a demo."""
 
     @property
     def search_text(self) -> str:
@@ -215,8 +212,6 @@ async def catalog_entries(
 
 
 class _Catalog:
-    """The entries that are known so far."""
-
     def __init__(self, config: Config, *, asks_servers: bool) -> None:
         self.backends: Mapping[str, Backend] | None = None
         """The backends by name; None until the plugins are imported."""
@@ -282,7 +277,6 @@ class _Catalog:
                 self._add(_unusable_backend(backend, sentence, f"Write {backend.name}:{place}."))
 
     async def _look_for_demo(self, backend: Backend) -> bool:
-        """Add the demo and its models. Return whether there are any."""
         demo = CatalogEntry(
             key=DEMO_KEY, group=Group.DEMO, name="demo", detail="two small models side by side, to try it"
         )

@@ -22,8 +22,6 @@ from paragone_workbench.paths import accessible, cache_folder
 
 
 class ConsentNeeded(InputError):
-    """A document's actions need the user's consent, and nobody could be asked."""
-
     def __init__(self, document: Path, actions: Sequence[str], *, hint: str) -> None:
         super().__init__(
             f"{document} may come from somebody else, and names actions outside of its folder: "
@@ -31,7 +29,6 @@ class ConsentNeeded(InputError):
             hint=hint,
         )
         self.actions = tuple(actions)
-        """The actions that need consent, without keys."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The hardware and software of this machine that engines can use."""
-
     python: str
     executable: str
     platform: str
@@ -50,7 +48,6 @@ class Machine:
     """Bytes of `memory` that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
-    """Why no GPUs could be listed, as a sentence."""
     confinement: Confinement
     """The restriction that keeps the processes of local engines from the network."""
     offline: Confinement | None
@@ -60,19 +57,16 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     version: str
-    """The version of paragone."""
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
     """For each backend's name, its display name, and whether it is usable with its default interpreter or with an
     interpreter that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
-    """The servers that the configured engines use."""
     not_asked: tuple[str, ...] = ()
     """The backends whose servers on this machine were not asked, because no engine names them."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
     problems: tuple[ConfigProblem, ...] = ()
-    """The problems in the config file."""
     permission_warning: str = ""
     """A warning if other users can read a config file that holds secrets, else empty."""
 

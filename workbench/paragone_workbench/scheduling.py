@@ -110,7 +110,6 @@ class Scheduler(Turns):
         self._known.add(engine)
 
     def leave(self, engine: EngineHandle) -> None:
-        """Unregister a run of this engine that has ended."""
         self._wanting.remove(engine)
 
     @contextlib.asynccontextmanager
@@ -347,7 +346,6 @@ class EnginePool:
         self._is_stopped = False
 
     def add(self, definition: EngineDefinition) -> EngineHandle:
-        """Add an engine without opening it, and return the engine's handle."""
         engine = EngineHandle(definition, self.registry)
         self.engines.append(engine)
         self.scheduler.add(engine)
@@ -422,7 +420,6 @@ class EnginePool:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def close(self) -> None:
-        """Close all engines. Runs in progress are stopped."""
         for execution in self._executions:
             execution.cancel_if_waiting()
         await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))

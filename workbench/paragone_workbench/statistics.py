@@ -152,11 +152,8 @@ class PairedDifference:
     """How the values of two engines, A and B, differ over the prompts for which both engines have a value."""
 
     prompts: int
-    """Number of prompts."""
     mean_a: float
-    """Mean value of A."""
     mean_b: float
-    """Mean value of B."""
     more_a: int
     """Number of prompts at which A's value is larger."""
     more_b: int
@@ -169,7 +166,6 @@ class PairedDifference:
     p: float
     """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
-    """The test that gave `p`."""
 
     @property
     def difference(self) -> float:

@@ -202,7 +202,6 @@ class ForkSide:
     """A lane's answer at the fork."""
 
     name: str
-    """The lane's name."""
     answer: RunResult
     index: int | None
     """The index of the token at the fork, which is the number of tokens if the answer ends there; None if the tokens were
@@ -245,7 +244,6 @@ class Fork:
     place: Divergence
     channel: Channel = "answer"
     before: str = ""
-    """The text before the fork, in the channel."""
 
     @property
     def is_exact(self) -> bool:

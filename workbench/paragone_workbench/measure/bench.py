@@ -152,7 +152,6 @@ class Bench:
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
         self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
-        """The engines in the given order."""
         self.tests = tuple(tests)
         """The tests with one run at a time, in order."""
         self.users = tuple(users)
@@ -162,7 +161,6 @@ class Bench:
         self.reason = ""
         """Why only one engine is in memory at a time; empty if all engines are open."""
         self.stopped = False
-        """Whether `stop` was called."""
         self._pool = pool
         self._prompts = {engine: PromptFitter() for engine in self.engines}
         self._execution: Execution | None = None

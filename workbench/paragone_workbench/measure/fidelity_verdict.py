@@ -76,7 +76,6 @@ class KldPair:
 
     @property
     def shown(self) -> bool:
-        """Whether the data show a difference."""
         return self.adjusted_p < LEVEL
 
     @property
@@ -389,7 +388,6 @@ class SavedFidelity:
     same_top: float | None
     """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
-    """The name of the reference."""
     created: float
     """When the fidelity was measured, in seconds since 1970."""
 

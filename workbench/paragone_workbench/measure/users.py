@@ -125,11 +125,8 @@ class Users:
 
 
 class _Crowd:
-    """The answers so far of several users at once."""
-
     def __init__(self, *, users: int, wanted: int) -> None:
         self.answers: list[RunMetrics] = []
-        """The counted answers."""
         self.gaps_ms = array("d")
         """Milliseconds between the tokens of the counted answers."""
         self.error: ParagoneError | None = None

@@ -161,7 +161,6 @@ class Execution:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
-        """Execute the run on the engine, until the run's result is complete."""
         run, handle = self.run, self._handle
         # The engine may have been configured again while the run waited.
         definition = without_secrets(handle.definition, handle.backend)

@@ -63,8 +63,6 @@ _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
 
 
 class Figures:
-    """Counts requests and tokens from the start of the server on."""
-
     def __init__(self, engines: ServedEngines) -> None:
         # Export no times at which each combination of labels first occurred.
         disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -71,7 +71,10 @@ _MOST_BRACKETS = 200_000
 
 
 class Fields:
-    """The fields of an object in a request. A field that is null is missing, as in the OpenAI API."""
+    """The fields of an object in a request. A field that is null is missing, as in the OpenAI API.
+
+    The methods return None for a missing field, and raise ApiError for a value of another type.
+    """
 
     def __init__(self, values: Mapping[str, Json], path: str = "") -> None:
         self._values = values
@@ -93,7 +96,6 @@ class Fields:
         return self._values.get(name) is not None
 
     def value(self, name: str) -> Json:
-        """Return the value of a field; None if it is missing."""
         return self._values.get(name)
 
     def path(self, name: str) -> str:
@@ -105,21 +107,18 @@ class Fields:
         return ApiError(400, f"{self.path(name)} must be {expected}.", param=self.path(name))
 
     def text(self, name: str) -> str | None:
-        """Return a text; None if it is missing."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, str):
             raise self.wrong(name, "a text")
         return value
 
     def required(self, name: str) -> str:
-        """Return a text. Raises ApiError if the field is missing."""
         value = self.text(name)
         if value is None:
             raise self.wrong(name, "given, as a text")
         return value
 
     def flag(self, name: str) -> bool:
-        """Return true or false; False if the field is missing."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, bool):
             raise self.wrong(name, "true or false")
@@ -135,14 +134,12 @@ class Fields:
         return value
 
     def number(self, name: str) -> float | None:
-        """Return a number; None if it is missing."""
         value = self._values.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise self.wrong(name, "a number")
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return a list of texts, or one text as a list; None if it is missing."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -155,7 +152,6 @@ class Fields:
         raise self.wrong(name, "a text or a list of texts")
 
     def object(self, name: str) -> Fields | None:
-        """Return an object; None if it is missing."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -312,7 +308,6 @@ class AnswerRequest:
     """Number of choices for each prompt. The choices of a prompt follow each other."""
     stream: bool
     stream_usage: bool
-    """Whether the last event of the stream has the token counts."""
 
 
 def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
