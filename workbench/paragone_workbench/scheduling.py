@@ -340,7 +340,7 @@ class EnginePool:
         self.requests_per_server = requests_per_server
         self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
         self.engines: list[EngineHandle] = []
-        self._leaving: set[EngineHandle] = set()
+        self._closing: set[EngineHandle] = set()
         """The removed engines that are still being closed."""
         self._executions: list[Execution] = []
         self._is_stopped = False
@@ -355,9 +355,9 @@ class EnginePool:
         """Close an engine, whatever its state, and remove it from the pool. A run in progress is stopped."""
         if engine in self.engines:
             self.engines.remove(engine)
-        self._leaving.add(engine)
+        self._closing.add(engine)
         await engine.close()
-        self._leaving.discard(engine)
+        self._closing.discard(engine)
 
     def start(self, engine: EngineHandle) -> None:
         """Start to open an engine, unless it is open or being opened, or the schedule opens engines for each run."""
@@ -422,4 +422,4 @@ class EnginePool:
     async def close(self) -> None:
         for execution in self._executions:
             execution.cancel_if_waiting()
-        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))
+        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._closing}))
