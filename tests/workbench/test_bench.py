@@ -11,8 +11,7 @@ from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench as measure
-from paragone_workbench.measure import users as users_module
-from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json
+from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json, bench_pool
 from paragone_workbench.measure.bench_results import (
     BenchTest,
     Spread,
@@ -21,7 +20,6 @@ from paragone_workbench.measure.bench_results import (
     steps_of,
     users_tests,
 )
-from paragone_workbench.measure.users import bench_pool
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import ScheduleDecision
 
@@ -204,7 +202,7 @@ PAIR = UsersTest(prompt_tokens=12, depth=0, tokens=5, users=2)
 def ticks(monkeypatch):
     """A clock that is a second later whenever an answer ends."""
     fixed = types.SimpleNamespace(monotonic=itertools.count(1000).__next__)
-    monkeypatch.setattr(users_module, "time", fixed)
+    monkeypatch.setattr(measure, "time", fixed)
 
 
 async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(ticks):
