@@ -232,20 +232,22 @@ async def test_a_server_that_stops_telling_keeps_what_was_measured():
     )
 
 
-async def test_stop_ends_it_between_windows():
+async def test_stop_ends_it_between_windows(until):
     steps = []
+    stopping: list[asyncio.Task[None]] = []
     fidelity = Fidelity(handle("exact"), [handle("endless")], TEXT, window=16)
+
+    async def stop():
+        await until(lambda: fidelity._readers[fidelity.candidates[0]]._reads)
+        await fidelity.stop()
 
     def on_step(step):
         steps.append(step)
         if len(steps) == 7:  # the candidate's third window
-            asyncio.get_running_loop().call_later(
-                0.1, lambda: tasks.append(asyncio.ensure_future(fidelity.stop()))
-            )
+            stopping.append(asyncio.create_task(stop()))
 
-    tasks: list = []
     await fidelity.measure(on_step)
-    await tasks[0]
+    await stopping[0]
     await close(fidelity)
     assert (fidelity.reference.windows, fidelity.candidates[0].windows) == (3, 2)
     assert fidelity.partial

@@ -14,6 +14,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone import LoadedModel, ScoreRequest, Token
 from paragone.worker import client as worker_client
+from paragone.worker import process
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import EnginePool
@@ -345,11 +346,14 @@ async def test_a_client_that_leaves_frees_the_engine_for_the_next(engines, clien
     assert (await chat(client, "slow", max_tokens=1)).status_code == 200
 
 
-@pytest.mark.parametrize(("slow", "state"), [("load_s", "opening"), ("prefill_s", "open")])
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("slow", "state", "stream"), [("load_s", "opening", True), ("prefill_s", "open", False)]
+)
 async def test_a_client_that_leaves_before_the_first_token_frees_the_engine(
-    check_nothing_left, rogue, until, slow, state, stream
+    check_nothing_left, monkeypatch, rogue, until, slow, state, stream
 ):
+    monkeypatch.setattr(process, "GRACE", 0.1)  # a model that does not stop loading is killed
+    monkeypatch.setattr(worker_client, "GRACE", 0.1)
     pool = EnginePool(Backends(RogueBackend()))
     engines = ServedEngines(pool, [rogue("steady", "slow", **{slow: 5})])
     engine = engines.find("slow")
