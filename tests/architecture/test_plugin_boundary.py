@@ -30,9 +30,7 @@ def calls_of(module: Path) -> set[str]:
 def test_only_one_module_asks_backends():
     modules = [module for folder in ("workbench", "tui") for module in (ROOT / folder).rglob("*.py")]
     asking = {module.name: calls for module in modules if (calls := calls_of(module))}
-    assert asking == {"questions.py": QUESTIONS, "consent_actions.py": {"model_folders"}}, (
-        "a question before consent"
-    )
+    assert asking == {"questions.py": QUESTIONS, "consent.py": {"model_folders"}}, "a question before consent"
 
 
 def test_only_one_module_opens_engines():

@@ -1,6 +1,9 @@
-"""A client of `paragone serve` without a socket."""
+"""Clients of `paragone serve` without a socket."""
 
 from __future__ import annotations
+
+import asyncio
+import json
 
 import httpx
 
@@ -16,3 +19,33 @@ def client_of(engines: ServedEngines) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         transport=transport, base_url="http://serve.test", headers=KEY, verify=False
     )  # no TLS: reads no certificates
+
+
+class Leaving:
+    """A client that leaves once the function `leave` says so."""
+
+    def __init__(self, app, body: dict, path: str = "/v1/chat/completions") -> None:
+        self._app = app
+        self._path = path
+        self._body = json.dumps(body).encode()
+        self._sent = False
+        self._gone = asyncio.Event()
+        self.received: list[dict] = []
+
+    async def ask(self) -> None:
+        scope = {"type": "http", "method": "POST", "path": self._path, "query_string": b"",
+                 "headers": [(b"authorization", KEY["authorization"].encode())]}  # fmt: skip
+        await self._app(scope, self._receive, self._send)
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    async def _receive(self) -> dict:
+        if not self._sent:
+            self._sent = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: dict) -> None:
+        self.received.append(message)

@@ -7,7 +7,17 @@ from paragone_workbench.compare.parity import parity_of_runs
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.workbench import Workbench
 
-NO_DRAFTS = {"drafted_tokens": None, "accepted_tokens": None}
+
+def usage(prompt, cached, completion, thinking, pieces):
+    return {
+        "prompt_tokens": prompt,
+        "cached_tokens": cached,
+        "completion_tokens": completion,
+        "thinking_tokens": thinking,
+        "pieces": pieces,
+        "drafted_tokens": None,
+        "accepted_tokens": None,
+    }
 
 
 async def compared(*definitions):
@@ -47,14 +57,7 @@ async def test_the_keys_are_exactly_these(rogue):
         "warnings": [{"code": "test", "sentence": "This engine fails on cue."}],
         "seed": None,
         "sampling": {"max_tokens": 20, "rate": 200.0, "prefill_s": 0.0, "at": 5},
-        "usage": {
-            "prompt_tokens": 4,
-            "cached_tokens": 0,
-            "completion_tokens": 20,
-            "thinking_tokens": 0,
-            "pieces": 20,
-            **NO_DRAFTS,
-        },
+        "usage": usage(4, 0, 20, 0, 20),
     }
     itl = timings.pop("itl_ms")
     assert timings.pop("shared") is False
@@ -74,23 +77,9 @@ async def test_failed_lanes_have_an_error(rogue):
     assert killed["finish"] is None
     assert killed["error"].startswith("The engine's process was ended by SIGKILL: ")
     assert "The engine's output is in /" in killed["error"]
-    assert killed["usage"] == {
-        "prompt_tokens": 4,
-        "cached_tokens": 0,
-        "completion_tokens": 5,
-        "thinking_tokens": 0,
-        "pieces": 5,
-        **NO_DRAFTS,
-    }
+    assert killed["usage"] == usage(4, 0, 5, 0, 5)
     assert positive(killed["timings"]["ttft_s"])
-    nothing = {
-        "prompt_tokens": None,
-        "cached_tokens": None,
-        "completion_tokens": None,
-        "thinking_tokens": None,
-        "pieces": None,
-        **NO_DRAFTS,
-    }
+    nothing = usage(None, None, None, None, None)
     nowhere = {"p50": None, "p95": None, "p99": None}
     assert (nonsense["text"], nonsense["finish"], nonsense["usage"]) == ("", None, nothing)
     assert nonsense["error"].startswith("There is no model 'nonsense'. There are: steady, ")
@@ -106,14 +95,7 @@ async def test_failed_lanes_have_an_error(rogue):
         "shared": None,
     }
     assert raises["error"] == "The engine failed: RuntimeError: the kernel image is unhappy."
-    assert raises["usage"] == {
-        "prompt_tokens": 4,
-        "cached_tokens": 0,
-        "completion_tokens": 0,
-        "thinking_tokens": 0,
-        "pieces": 0,
-        **NO_DRAFTS,
-    }
+    assert raises["usage"] == usage(4, 0, 0, 0, 0)
     assert (silent["text"], silent["finish"], silent["error"]) == ("", "length", None)
     assert silent["usage"]["completion_tokens"] == 0
     assert (silent["timings"]["ttft_s"], silent["timings"]["itl_ms"]) == (None, nowhere)

@@ -11,20 +11,17 @@ from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench as measure
-from paragone_workbench.measure import users as users_module
-from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json
+from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json, bench_pool
 from paragone_workbench.measure.bench_results import (
     BenchTest,
     Spread,
     UsersTest,
     bench_tests,
-    rotated,
     steps_of,
     users_tests,
 )
-from paragone_workbench.measure.users import bench_pool
 from paragone_workbench.runs import execute
-from paragone_workbench.swapping import ScheduleDecision
+from paragone_workbench.scheduling import ScheduleDecision
 
 TEST = BenchTest(prompt_tokens=12, depth=0, tokens=5)
 
@@ -58,10 +55,6 @@ async def measured(made):
 # ── The plan ──
 
 
-def test_every_engine_has_every_place_equally_often():
-    assert [rotated(3, by) for by in range(3)] == [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
-
-
 def test_two_engines_alternate_as_a_b_b_a_after_one_warm_up_each():
     steps = list(steps_of(2, [TEST], 4, swap=False))
     assert [step.test for step in steps[:2]] == [None, None]
@@ -77,15 +70,16 @@ def test_with_swap_each_opening_has_a_warm_up_and_all_tests():
     ]  # fmt: skip
 
 
-def test_tests_are_all_lengths_at_all_depths():
+def test_tests_are_all_lengths_at_all_depths_but_no_more_than_anybody_needs():
     found = bench_tests([8, 16, 8], [0, 32], 4, 1)
     assert [(it.prompt_tokens, it.depth) for it in found] == [(8, 0), (16, 0), (8, 32), (16, 32)]
-
-
-def test_more_runs_than_anybody_needs():
+    found = users_tests([8, 9], [1, 4, 1], 4, 2)
+    assert [(it.users, it.prompt_tokens) for it in found] == [(1, 8), (4, 8), (1, 9), (4, 9)]
+    assert len(bench_tests(range(1, 101), [0], 1, 100)) == 100
     with pytest.raises(InputError, match=r"^The bench would have 40,000,000 runs of each engine\."):
         bench_tests(range(1, 201), range(200), 1, 1000)
-    assert len(bench_tests(range(1, 101), [0], 1, 100)) == 100
+    with pytest.raises(InputError, match=r"^The users would send 15,360 requests to each engine\."):
+        users_tests([8], [256], 4, 59)
 
 
 # ── Figures ──
@@ -118,18 +112,6 @@ async def test_prompts_have_the_length_and_the_depth_that_was_asked_for():
             assert usage["prompt_tokens"] == test["depth"] + test["prompt_tokens"]
     cold = {length for _, length, cold in ScriptedEngine.log if cold}
     assert cold == {10, 33}
-
-
-async def test_engines_are_measured_in_turn():
-    await measured(bench("steady", "brief"))
-    assert [model for model, *_ in ScriptedEngine.log] == [
-        "steady",
-        "brief",
-        "steady",
-        "brief",
-        "brief",
-        "steady",
-    ]
 
 
 async def test_engines_that_do_not_fit_together_are_opened_in_turn(monkeypatch):
@@ -220,7 +202,7 @@ PAIR = UsersTest(prompt_tokens=12, depth=0, tokens=5, users=2)
 def ticks(monkeypatch):
     """A clock that is a second later whenever an answer ends."""
     fixed = types.SimpleNamespace(monotonic=itertools.count(1000).__next__)
-    monkeypatch.setattr(users_module, "time", fixed)
+    monkeypatch.setattr(measure, "time", fixed)
 
 
 async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(ticks):
@@ -313,14 +295,3 @@ async def test_a_stop_ends_all_users():
     await stopping
     assert (found["engines"][0]["users"][0]["answers"], found["engines"][0]["error"]) == (0, None)
     assert found["partial"] is True
-
-
-def test_more_requests_of_users_than_anybody_needs():
-    with pytest.raises(InputError, match=r"^The users would send 15,360 requests to each engine\."):
-        users_tests([8], [256], 4, 59)
-    assert [(it.users, it.prompt_tokens) for it in users_tests([8, 9], [1, 4, 1], 4, 2)] == [
-        (1, 8),
-        (4, 8),
-        (1, 9),
-        (4, 9),
-    ]

@@ -232,11 +232,11 @@ async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
             "Write shelf:PATH, or set models.folders.",
         ),
     ]
-
-
-async def test_models_of_the_demo_are_not_denied():
     found = await listed(config(), Shelf(empty=True))
     assert [it.problem for it in found if it.name == "Shelf"] == ["No model found besides those of the demo."]
+    engine = EngineDefinition(name="mine", backend="shelf", model="/elsewhere/mine.gguf")
+    found = await listed(config(engine), Shelf(empty=True, has_demo=False))
+    assert [it.name for it in found] == ["mine", "demo"], "a backend with engines needs no model"
 
 
 async def test_a_file_of_the_demo_in_a_folder_of_models_is_listed_as_found():
@@ -249,12 +249,6 @@ async def test_a_file_of_the_demo_in_a_folder_of_models_is_listed_as_found():
         ("model shelf:/cache/demo.gguf", Group.FOUND),
         (DEMO_KEY, Group.DEMO),
     ]
-
-
-async def test_a_backend_with_defined_engines_needs_no_model_that_is_found():
-    engine = EngineDefinition(name="mine", backend="shelf", model="/elsewhere/mine.gguf")
-    found = await listed(config(engine), Shelf(empty=True, has_demo=False))
-    assert [it.name for it in found] == ["mine", "demo"]
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:7"])
@@ -290,25 +284,19 @@ class Here(Served):
         return await super().endpoint({"url": "http://box:1"})
 
 
-@pytest.mark.parametrize("asks", [False, True])
-async def test_a_server_here_is_asked_only_if_that_is_allowed(asks):
+@pytest.mark.parametrize(("asks", "offline"), [(False, False), (True, False), (True, True)])
+async def test_a_server_here_is_asked_only_if_that_is_allowed(monkeypatch, asks, offline):
+    monkeypatch.setattr(GUARD, "is_offline", offline)
     here = Here()
     *_, found = [it async for it in catalog_entries(config(), Backends(here), asks_servers=asks)]
-    assert here.asked == asks
+    is_asked = asks and not offline
+    assert here.asked == is_asked
     (entry,) = found
-    assert (entry.name, entry.is_unasked) == (("small", False) if asks else ("Here", True))
+    assert (entry.name, entry.is_unasked) == (("small", False) if is_asked else ("Here", True))
 
 
 async def test_a_server_here_that_an_engine_names_lists_its_models_without_being_asked_twice():
     here = Here()
     found = await listed(config(EngineDefinition(name="mine", backend="here", model="small")), here)
     assert [it.name for it in found] == ["mine", "large:70b"]
-    assert not here.asked
-
-
-async def test_offline_no_server_here_is_asked(monkeypatch):
-    monkeypatch.setattr(GUARD, "is_offline", True)
-    here = Here()
-    *_, (entry,) = [it async for it in catalog_entries(config(), Backends(here), asks_servers=True)]
-    assert entry.is_unasked
     assert not here.asked

@@ -8,8 +8,7 @@ from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
-from paragone_workbench.consent import Consent
-from paragone_workbench.consent_actions import config_actions, engine_actions
+from paragone_workbench.consent import Consent, config_actions, engine_actions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import cache_folder
@@ -59,10 +58,6 @@ def test_what_an_option_names_outside_is_said(document, backend, options, expect
     assert expected in actions(document, backend, **options)
 
 
-def test_an_interpreter_is_said(document):
-    assert actions(document, "exllamav3", python="/tmp/evil") == ("starts the interpreter /tmp/evil",)
-
-
 def test_every_option_of_a_backend_that_takes_a_path_or_a_command_declares_what_it_names():
     for backend in ("llama_cpp", "llama_server", "exllamav2", "exllamav3", "openai", "ollama"):
         found = REGISTRY.get(backend)
@@ -78,6 +73,7 @@ def test_files_in_the_folder_of_the_document_need_no_consent(document, monkeypat
     (document.parent / "link").symlink_to("/etc")
     assert actions(document, "llama_cpp", chat_template="@link/passwd") == ("reads link/passwd",)
     assert actions(document, "llama_cpp", chat_template="@../other") == ("reads ../other",)
+    assert actions(document, "llama_cpp", chat_template="{{ a }}/@x", grammar='root ::= "@"') == ()
 
 
 def test_the_home_folder_is_no_folder_of_a_document(home):
@@ -107,10 +103,6 @@ def test_a_link_in_the_cache_is_paragones_own_and_no_other_link(document, home):
     outside = f"{cache}/../../environment/m.gguf"
     assert Path(outside).exists()
     assert actions(document, "llama_cpp", outside) == (f"reads {outside}",)
-
-
-def test_a_text_is_no_file(document):
-    assert actions(document, "llama_cpp", chat_template="{{ a }}/@x", grammar='root ::= "@"') == ()
 
 
 # ── Config files ─────────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,7 @@ from paragone_workbench.experiments.replay_engines import ReplayChoices, engines
 from paragone_workbench.lanes.forecast import forecasts
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.settings import lane_settings
-from paragone_workbench.runs.fitting import fit, without_oldest
+from paragone_workbench.runs.context import fit, without_oldest
 
 SYSTEM = Message(role="system", text="s")
 TALK = [Message(role=role, text=f"{role} {number}") for number in range(5) for role in ("user", "assistant")]

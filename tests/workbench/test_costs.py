@@ -7,14 +7,13 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 
 import pytest
 from tests.workbench.history_file import open_store, rows
 
 from paragone import InputError
 from paragone_cli.history import since_time
-from paragone_workbench.costs import REFERENCES, Price, cost_notes, price_list, usd_text
+from paragone_workbench.costs import cost_notes, price_list, usd_text
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.ids import new_id
 from paragone_workbench.paths import history_file
@@ -88,12 +87,6 @@ def test_a_damaged_name_spoils_no_sum(store):
     assert {name: costs.runs for name, costs in store.costs().items()} == {"?": 1, "small": 1}
 
 
-def test_runs_since_a_time(store):
-    save(store, run(started=50.0), run(started=100.0))
-    assert [store.costs(since)["small"].runs for since in (0, 50, 50.5, 100)] == [2, 2, 1, 1]
-    assert store.costs(100.5) == {}
-
-
 def test_a_result_that_is_no_json_for_sqlite_is_saved_and_counts_nothing(store):
     save(store, run(metrics=replace(COUNTED, decode_tps=float("nan"))), run())
     assert store.costs()["small"].runs <= 2
@@ -138,13 +131,6 @@ def test_money_as_text(dollars, text):
     assert usd_text(dollars) == text
 
 
-def test_the_list_has_the_reference_models():
-    found = price_list()
-    assert tuple(price.name for price in found) == REFERENCES
-    small, large = (price.of(Costs(prompt_tokens=10**6, completion_tokens=10**6)) for price in found)
-    assert 0 < small < large
-
-
 def test_the_price_of_many_runs_is_not_that_of_a_long_prompt():
     """The list has a higher price for prompts of this model that are long; many short ones are none."""
     (price,) = price_list(["anthropic:claude-haiku-5-5"])
@@ -153,13 +139,6 @@ def test_the_price_of_many_runs_is_not_that_of_a_long_prompt():
 
     long = calc_price(Usage(input_tokens=10**6, output_tokens=0), price.model, provider_id=price.provider)
     assert price.of(Costs(prompt_tokens=10**6)) < float(long.total_price)
-
-
-def test_a_price_is_exact():
-    price = Price(
-        provider="p", model="m", prompt_token=Decimal("0.0000001"), completion_token=Decimal("0.000003")
-    )
-    assert price.of(Costs(prompt_tokens=3, completion_tokens=1)) == 0.0000033
 
 
 @pytest.mark.parametrize(

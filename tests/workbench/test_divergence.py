@@ -1,11 +1,14 @@
-"""Where two answers part."""
+"""Where two answers part, and how sure an engine was of a token."""
+
+from math import log
 
 import pytest
 from tests.workbench.conversation_writer import result_of
 
-from paragone import Token
+from paragone import Alternative, Token
 from paragone_workbench.compare.divergence import (
     Divergence,
+    confidence,
     divergence,
     divergence_json,
     divergence_sentence,
@@ -142,3 +145,20 @@ def test_the_sentence(first, second, sentence):
 def test_the_sentence_for_an_answer_that_was_cut():
     sentence = divergence_sentence(run("The sea"), run("The", name="b", finish="length"))
     assert sentence == "b gives the same text as a for 3 characters; b has no more."
+
+
+@pytest.mark.parametrize(
+    ("chosen", "other", "sentence"),
+    [
+        (0.267, 0.662, "Sampling picked “ appears” (26.7%) over the likelier “ is” (66.2%)."),
+        (0.95, 0.02, "It was sure: it chose “ appears” with 95.0%, and “ is” had 2.0%."),
+        (0.6, 0.3, "It was fairly sure: it chose “ appears” with 60.0%, and “ is” had 30.0%."),
+    ],
+)
+def test_how_sure_an_engine_was(chosen, other, sentence):
+    top = (Alternative(text=" is", id=2, logprob=log(other)),)
+    assert confidence(Token(text=" appears", id=1, logprob=log(chosen), top=top, time=0.0)) == sentence
+
+
+def test_a_token_without_alternatives():
+    assert confidence(Token(text="a", time=0.0)) == "The engine did not report how likely its tokens were."

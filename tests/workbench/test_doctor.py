@@ -156,22 +156,12 @@ async def test_gpus(nvidia_smi):
     ]
 
 
-async def test_no_driver_is_running(nvidia_smi):
-    nvidia_smi(
-        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nMake sure …", 9
-    )
-    assert await find_gpus() == (
-        [],
-        "nvidia-smi failed: NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
-    )
-
-
-async def test_nvidia_smi_is_not_there(nvidia_smi):
+async def test_gpus_that_cannot_be_listed(nvidia_smi):
     assert await find_gpus() == ([], "nvidia-smi was not found, so no NVIDIA driver is installed.")
-
-
-async def test_nvidia_smi_cannot_be_started(nvidia_smi):
-    nvidia_smi("").write_bytes(b"\x7fELF")
+    failure = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+    path = nvidia_smi(f"{failure}\nMake sure …", 9)
+    assert await find_gpus() == ([], f"nvidia-smi failed: {failure}")
+    path.write_bytes(b"\x7fELF")
     gpus, problem = await find_gpus()
     assert gpus == []
     assert problem.startswith("nvidia-smi cannot be started: ")

@@ -58,35 +58,23 @@ async def test_engines_share_a_server(serve):
     assert [request.path for request in one.requests].count("/api/version") == 2
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://localhost:11434",
-        "http://127.0.0.1:11434/",
-        " http://LOCALHOST:11434// ",
+SERVERS = [
+    ["http://localhost:11434", "http://127.0.0.1:11434/", " http://LOCALHOST:11434// "],
+    ["http://box", "http://box:80/"],
+    ["https://Box/v1/", "https://box:443/v1"],
+    *[
+        [url]
+        for url in ("https://box", "http://box:8000", "http://box/v1", "http://127.0.0.2", "http://[::1]")
     ],
-)
-def test_spellings_of_the_same_server(url):
-    assert normalize_url(url) == normalize_url("http://127.0.0.1:11434")
+    *[[url] for url in ("http://localhost", "http://box:port", "box", "")],
+]
+"""The spellings of the addresses of different servers."""
 
 
-def test_the_default_port_of_a_scheme_can_be_omitted():
-    assert normalize_url("http://box") == normalize_url("http://box:80/")
-    assert normalize_url("https://Box/v1/") == normalize_url("https://box:443/v1")
-
-
-def test_addresses_of_different_servers():
-    urls = [
-        "http://box",
-        "https://box",
-        "http://box:8000",
-        "http://box/v1",
-        "http://127.0.0.2",
-        "http://[::1]",
-    ]
-    assert (
-        len({normalize_url(url) for url in [*urls, "http://localhost", "http://box:port", "box", ""]}) == 10
-    )
+def test_spellings_of_the_same_server():
+    found = [{normalize_url(url) for url in spellings} for spellings in SERVERS]
+    assert [len(it) for it in found] == [1] * len(SERVERS)
+    assert len(set.union(*found)) == len(SERVERS)
 
 
 async def test_an_address_in_two_spellings_is_one_endpoint(serve):

@@ -7,6 +7,7 @@ import pytest
 from tests.workbench.lane_helpers import LONG, ask, words
 
 from paragone import EngineCrashed
+from paragone.worker import client as worker_client
 from paragone_workbench.engines.handle import OpeningStopped
 from paragone_workbench.runs import execute
 
@@ -64,7 +65,7 @@ async def test_closing_an_engine_is_no_end_of_it(make_lane, record_events):
 
 async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, until, monkeypatch):
     monkeypatch.setattr(execute, "NOTICE_LOCAL_S", 1)
-    monkeypatch.setattr("paragone.worker.client.GRACE", 0.1)
+    monkeypatch.setattr(worker_client, "GRACE", 0.1)
     lane = make_lane()
     lane.open()
     assert await lane.engine.opened()

@@ -67,10 +67,10 @@ async def test_a_run_is_executed_without_a_lane(workbench):
 
 
 async def test_the_text_streams(workbench):
-    engine = await workbench.open("rogue:steady", max_tokens=50, rate=200)
+    engine = await workbench.open("rogue:steady", max_tokens=5, rate=1000)
     pieces = [text async for text in workbench.ask(engine, "hello").text()]
     assert len(pieces) > 1
-    assert "".join(pieces) == "".join(f"word{number} " for number in range(50))
+    assert "".join(pieces) == "".join(f"word{number} " for number in range(5))
 
 
 async def test_settings_in_force_are_in_the_record(workbench):
@@ -92,7 +92,7 @@ async def test_the_next_run_has_other_sampling_options_without_a_reload(workbenc
 
 
 async def test_an_engine_has_one_run_at_a_time(workbench):
-    engine = await workbench.open("rogue:steady", max_tokens=20, rate=200)
+    engine = await workbench.open("rogue:steady", max_tokens=20, rate=5000)
     first, second = workbench.ask(engine, "one"), workbench.ask(engine, "two")
     await asyncio.gather(first.ended(), second.ended())
     one, two = first.run, second.run

@@ -15,7 +15,7 @@ from paragone import EndpointReport, EngineError, ModelInfo, Probe
 from paragone_workbench.catalog import catalog_entries
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import TomlDocument
-from paragone_workbench.consent_actions import engine_actions
+from paragone_workbench.consent import engine_actions
 from paragone_workbench.doctor import probe
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine

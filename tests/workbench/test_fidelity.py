@@ -20,7 +20,7 @@ from paragone.worker.native import WorkerEngine
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.fidelity import WINDOW, Fidelity, sample_text
+from paragone_workbench.measure.fidelity import WINDOW, Fidelity, Windows, sample_text
 from paragone_workbench.measure.fidelity_results import Scores, mean
 from paragone_workbench.measure.fidelity_verdict import fidelity_json, unchanged, verdict
 from paragone_workbench.statistics import Estimate, number
@@ -68,14 +68,6 @@ async def test_the_same_model_differs_by_nothing():
     assert fidelity.noise.kld.sum() == 0
     assert "exact-graded does not differ from itself" in verdict(candidate, fidelity)
     assert not fidelity.partial
-
-
-async def test_another_backend_with_the_same_vocabulary_is_measured():
-    fidelity = await measured("exact", handle("rough", "twin"), handle("jittery"))
-    rough, jittery = fidelity.candidates
-    assert mean(rough.difference.kld).value > 10 * mean(jittery.difference.kld).value > 0
-    assert rough.difference.kld.shape == (6, 7)
-    assert rough.reason == ""
 
 
 async def test_every_window_is_computed_from_an_empty_cache_and_asks_for_its_second_half():
@@ -180,6 +172,28 @@ async def test_engines_with_top_tokens_only_agree_over_these():
     assert 0.79 < top["common"] <= 1  # its eight words, and two of its rare tokens, which are equally likely
 
 
+# The windows of a text
+
+
+def test_the_second_half_of_each_window_is_scored():
+    windows = Windows(range(100, 1200), 512, bos=None, owner="m")
+    assert (len(windows), windows.positions, windows.tokens) == (2, 255, 1100)
+    second = windows[1]
+    # tokens 512 … 1023 of the text; the last one is a target only, and the rest of the text is dropped
+    assert second.ids == tuple(range(612, 1123))
+    assert second.start == 256
+    assert second.targets.tolist() == list(range(100 + 512 + 257, 100 + 1024))
+    assert [second.ids[second.start] + 1, second.ids[-1] + 1] == [second.targets[0], second.targets[-1]]
+
+
+def test_bos_replaces_the_first_token_of_each_window():
+    windows = Windows((7, *range(20, 60)), 16, bos=7, owner="m")
+    assert windows[0].ids[:3] == (7, 20, 21)
+    assert windows[1].ids[:3] == (7, 36, 37)  # instead of 35
+    assert windows[1].targets.tolist() == list(range(44, 51))
+    assert windows.tokens == 40
+
+
 # What ends early
 
 
@@ -214,20 +228,22 @@ async def test_a_server_that_stops_telling_keeps_what_was_measured():
     )
 
 
-async def test_stop_ends_it_between_windows():
+async def test_stop_ends_it_between_windows(until):
     steps = []
+    stopping: list[asyncio.Task[None]] = []
     fidelity = Fidelity(handle("exact"), [handle("endless")], TEXT, window=16)
+
+    async def stop():
+        await until(lambda: fidelity._readers[fidelity.candidates[0]]._reads)
+        await fidelity.stop()
 
     def on_step(step):
         steps.append(step)
         if len(steps) == 7:  # the candidate's third window
-            asyncio.get_running_loop().call_later(
-                0.1, lambda: tasks.append(asyncio.ensure_future(fidelity.stop()))
-            )
+            stopping.append(asyncio.create_task(stop()))
 
-    tasks: list = []
     await fidelity.measure(on_step)
-    await tasks[0]
+    await stopping[0]
     await close(fidelity)
     assert (fidelity.reference.windows, fidelity.candidates[0].windows) == (3, 2)
     assert fidelity.partial
@@ -244,9 +260,16 @@ async def test_a_reference_needs_whole_distributions():
         await measured("mute", handle("exact"))
 
 
-async def test_a_text_that_is_too_short():
-    with pytest.raises(InputError, match="The text is too short: it has 3 tokens for exact-graded"):
-        await measured("exact", handle("rough"), text="one two three")
+@pytest.mark.parametrize(
+    ("tokens", "window", "sentence"),
+    [
+        (31, 16, "The text is too short: it has 31 tokens for exact-graded, and two windows of 16 need 32."),
+        (100, 7, "A window of 7 tokens is too small."),
+    ],
+)
+async def test_a_text_or_a_window_that_is_too_small(tokens, window, sentence):
+    with pytest.raises(InputError, match=sentence):
+        await measured("exact", handle("rough"), text=" ".join(TEXT.split()[:tokens]), window=window)
 
 
 async def test_a_candidate_that_cannot_be_opened_leaves_the_others_alone():

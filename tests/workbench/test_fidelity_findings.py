@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.simulate import __main__ as simulate
 from bench.simulate.fidelity import depth_claims, pair_claims, pair_coverage
 
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -46,12 +42,6 @@ def candidate(name, windows):
 )
 def test_every_divergence_has_one_band(kld, band):
     assert band_of(kld) == band
-
-
-def test_the_scale_rises():
-    limits = list(SCALE.values())
-    assert limits == sorted(set(limits))
-    assert limits[-1] == math.inf
 
 
 def test_the_page_has_the_scale():
@@ -170,20 +160,6 @@ def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not(count):
     assert by_t > 0.92
     assert by_bootstrap < by_t
     assert count > 5 or by_bootstrap < 0.88
-
-
-def share(count, *, place):
-    return pair_coverage(count, 20)[place]
-
-
-def test_both_rows_of_a_table_come_from_one_computation(capsys):
-    pair_coverage.cache_clear()
-    rows: dict[str, Callable[[int], float]] = {
-        name: partial(share, place=place) for place, name in enumerate("tb")
-    }
-    simulate._table("Table", (4, 5), rows)
-    assert capsys.readouterr().out.count("%") == 4
-    assert pair_coverage.cache_info().misses == 2
 
 
 @pytest.mark.thorough

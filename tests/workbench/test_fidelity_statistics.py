@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
-from paragone_workbench.measure import fidelity_results as independent
 from paragone_workbench.measure import fidelity_results as ours
 from paragone_workbench.measure.fidelity_results import (
     DECADES,
@@ -65,14 +64,6 @@ def test_the_uncertainty_of_few_windows_is_unknown():
     assert ours.mean(ours.stacked([])) is None
 
 
-def test_repeated_positions_make_nothing_more_certain():
-    """That is what goes wrong with positions as units: copies of each position would look like further evidence."""
-    values = np.random.default_rng(3).gamma(1, 1, (10, 7))
-    copied = np.repeat(values, 9, axis=1)
-    assert ours.mean(copied).error == pytest.approx(ours.mean(values).error)
-    assert independent.mean_error(copied) < independent.mean_error(values) / 2.9
-
-
 def test_perplexity_by_hand():
     # mean losses of the windows ln 2 and ln 8, equally often: the mean is ln 4
     found = ours.perplexity(np.log(np.array([[2.0, 2.0], [8.0, 8.0]] * 8)))
@@ -87,11 +78,6 @@ def test_a_root_mean_square_by_hand():
     spread = statistics.stdev([0.09, 0.16] * 10) / math.sqrt(20)
     assert found.error == pytest.approx(spread / (2 * math.sqrt(0.125)))
     assert ours.root_mean_square(np.zeros((20, 2))) == Estimate(0.0, 0.0)
-
-
-def test_a_share_is_the_mean_of_the_windows_shares():
-    held = np.array([[True] * 9 + [False], [True] * 10] * 3)
-    assert ours.mean(held) == pytest.approx(Estimate(0.95, statistics.stdev([0.9, 1.0] * 3) / math.sqrt(6)))
 
 
 def test_the_error_of_a_ratio_is_that_of_students_two_sample_test():
@@ -128,39 +114,25 @@ def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
 @given(numbers)
 def test_positions_as_units(values):
     # √((E[x²] − E[x]²)/(n − 1)) is the standard deviation of a sample by √n
-    found = independent.mean_error(np.array(values))
+    found = ours.mean_error(np.array(values))
     assert found == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), abs=1e-6)
 
 
 def test_few_positions_have_an_uncertainty_of_zero():
-    assert independent.mean_error(np.arange(10.0)) == 0
-    assert independent.mean_error(np.arange(11.0)) == pytest.approx(math.sqrt(10 / 10))
+    assert ours.mean_error(np.arange(10.0)) == 0
+    assert ours.mean_error(np.arange(11.0)) == pytest.approx(math.sqrt(10 / 10))
 
 
 def test_a_perplexity_of_independent_positions_by_hand():
-    found = independent.perplexity_error(np.log(np.array([2.0, 8.0] * 8)))
+    found = ours.perplexity_error(np.log(np.array([2.0, 8.0] * 8)))
     assert found == pytest.approx(4 * math.log(2) / math.sqrt(15))
-
-
-def test_a_ratio_of_independent_positions_uses_the_covariance():
-    chooser = np.random.default_rng(1)
-    reference = chooser.gamma(2, 1, 500)
-    candidate = reference + chooser.normal(0.1, 0.2, 500)
-    covariance = np.cov(candidate, reference)
-    expected = (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) / 500
-    assert independent.mean_error(candidate - reference) == pytest.approx(math.sqrt(expected))
 
 
 def test_a_root_mean_square_of_independent_positions_by_hand():
     spread = statistics.stdev([0.09, 0.16] * 10) / math.sqrt(20)
-    found = independent.root_mean_square_error(np.array([0.3, -0.4] * 10))
+    found = ours.root_mean_square_error(np.array([0.3, -0.4] * 10))
     assert found == pytest.approx(spread / (2 * math.sqrt(0.125)))
-    assert independent.root_mean_square_error(np.zeros(20)) == 0
-
-
-def test_a_share_of_independent_positions_by_hand():
-    found = independent.mean_error(np.array([True] * 90 + [False] * 10))
-    assert found == pytest.approx(math.sqrt(0.09 / 99))
+    assert ours.root_mean_square_error(np.zeros(20)) == 0
 
 
 # Percentiles

@@ -22,41 +22,21 @@ def test_no_tokens():
     assert meter([]).metrics() == RunMetrics(load_s=2.5, thinking_tokens=0, pieces=0)
 
 
-def test_one_token():
-    metrics = meter([3.0], sent=1.0).metrics()
-    assert metrics.ttft_s == 2.0
-    assert metrics.decode_tps is None
-    assert metrics.itl_ms == Percentiles()
-    assert metrics.completion_tokens == 1
+@pytest.mark.parametrize(
+    ("times", "decode_tps", "itl_ms"),
+    [([3.0], None, None), ([3.0, 3.5], 2.0, 500), ([3 + n / 8 for n in range(101)], 8.0, 125)],
+)
+def test_steady_tokens(times, decode_tps, itl_ms):
+    metrics = meter(times, sent=1.0).metrics()
+    assert (metrics.ttft_s, metrics.decode_tps, metrics.completion_tokens) == (2.0, decode_tps, len(times))
+    assert metrics.itl_ms == Percentiles(p50=itl_ms, p95=itl_ms, p99=itl_ms)
 
 
-def test_two_tokens():
-    metrics = meter([3.0, 3.5]).metrics()
-    assert metrics.decode_tps == 2.0
-    assert metrics.itl_ms == Percentiles(p50=500, p95=500, p99=500)
-
-
-def test_steady_tokens():
-    metrics = meter([1 + n / 8 for n in range(101)]).metrics()
-    assert metrics.decode_tps == 8.0
-    assert metrics.itl_ms == Percentiles(p50=125, p95=125, p99=125)
-    assert metrics.completion_tokens == 101
-
-
-def test_ttft_is_the_time_of_the_first_text_in_any_channel():
+def test_times_to_the_first_text_and_to_the_first_text_of_the_answer():
     meter = Meter(sent=1.0)
     meter.feed(Caution(code="x", sentence="y"))
     meter.feed(Token(text="", time=2.0))
     assert meter.ttft_s is None
-    meter.feed(Token(text="hm", channel="thinking", time=3.0))
-    meter.feed(Token(text="yes", time=4.0))
-    assert meter.ttft_s == 2.0
-    assert meter.tokens == 3
-    assert meter.metrics().decode_tps == 1.0
-
-
-def test_ttfo_is_the_time_of_the_first_text_of_the_answer():
-    meter = Meter(sent=1.0)
     meter.feed(Token(text="hm", channel="thinking", time=3.0))
     assert (meter.metrics().ttft_s, meter.metrics().ttfo_s) == (2.0, None)
     meter.feed(Token(text="", time=3.5))

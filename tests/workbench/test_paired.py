@@ -62,7 +62,7 @@ def test_many_values_are_tested_alike_by_both_tests():
     assert permuted.interval.low == pytest.approx(t.interval.low, abs=0.01)
 
 
-@pytest.mark.parametrize("n", [FEWEST, 60, 1500])
+@pytest.mark.parametrize("n", [FEWEST, 1500])
 def test_swapping_the_engines_mirrors_the_result(n):
     rng = np.random.default_rng(n)
     a, b = rng.exponential(1, n), rng.exponential(1.3, n)

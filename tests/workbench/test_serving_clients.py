@@ -15,8 +15,7 @@ from rogue_backend.plugin import RogueBackend
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.serving import listening as clients
-from paragone_workbench.serving import listening as connection
+from paragone_workbench.serving import listening
 from paragone_workbench.serving.application import application
 from paragone_workbench.serving.listening import Server, listen
 from paragone_workbench.serving.served_engine import ServedEngines
@@ -24,7 +23,8 @@ from paragone_workbench.serving.served_engine import ServedEngines
 from .conftest import Backends
 
 KEY = {"authorization": "Bearer sesame"}
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sesame\r\n"
+KEY_LINE = b"authorization: Bearer sesame\r\n"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\n" + KEY_LINE
 
 
 @pytest.fixture
@@ -82,21 +82,24 @@ async def goes_on(client) -> bool:
     return answer.status_code == 200
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /hea", b"GET /health HTTP/1.1\r\nhost: h\r\nx: "])
-async def test_a_head_that_does_not_come(server, client, monkeypatch, begun):
-    monkeypatch.setattr(connection, "HEAD_S", 0.1)
-    status, error = await sent(server, begun)
-    assert (status, error["code"], error["message"]) == (
-        408,
-        "request_timeout",
-        "No request came within 0.1 seconds.",
-    )
-    monkeypatch.undo()
+async def test_a_request_that_does_not_come_whole(server, client, monkeypatch):
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n"
+    monkeypatch.setattr(server.config, "timeout_keep_alive", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(listening, "HEAD_S", 0.1)
+        for begun in (b"", b"GET /hea", b"GET /health HTTP/1.1\r\nhost: h\r\nx: "):
+            status, error = await sent(server, begun)
+            assert (status, error["code"]) == (408, "request_timeout")
+            assert error["message"] == "No request came within 0.1 seconds."
+        patch.setattr(listening, "BODY_S", 0.1)
+        for key, refused in ((KEY_LINE, (408, "request_timeout")), (b"", (401, "invalid_api_key"))):
+            status, error = await sent(server, head + key + b"\r\n{")
+            assert (status, error["code"]) == refused
     assert await goes_on(client)
 
 
 async def test_a_head_that_does_not_come_after_another_request(server, monkeypatch):
-    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    monkeypatch.setattr(listening, "HEAD_S", 0.1)
     reader, writer = await asyncio.open_connection(*server.address)
     writer.write(b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n")
     assert b"503" in await reader.readuntil(b"}")
@@ -105,20 +108,10 @@ async def test_a_head_that_does_not_come_after_another_request(server, monkeypat
     writer.close()
 
 
-@pytest.mark.parametrize("key", [b"authorization: Bearer sesame\r\n", b""])
-async def test_a_body_that_does_not_come(server, client, monkeypatch, key):
-    monkeypatch.setattr(clients, "BODY_S", 0.1)
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n" + key
-    status, error = await sent(server, head + b"\r\n{")
-    assert (status, error["code"]) == ((408, "request_timeout") if key else (401, "invalid_api_key"))
-    monkeypatch.undo()
-    assert await goes_on(client)
-
-
 async def test_a_client_that_does_not_read_its_answer_frees_the_engine(
     server, engines, client, until, monkeypatch
 ):
-    monkeypatch.setattr(connection, "STALLED_S", 0.2)
+    monkeypatch.setattr(listening, "STALLED_S", 0.2)
     flood = engines.find("flood")
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -147,11 +140,11 @@ async def test_a_client_that_leaves_ends_a_stream_whose_events_wait_already():
     async def send(message):
         pass
 
-    await clients.EventStream(events())({}, receive, send)
+    await listening.EventStream(events())({}, receive, send)
 
 
 async def test_one_connection_too_many(server, client, monkeypatch, until):
-    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(listening, "MOST_CONNECTIONS", 3)
     idle = [await asyncio.open_connection(*server.address) for _ in range(3)]
     await until(lambda: len(server.server_state.connections) == 3)
     status, error = await sent(server)
@@ -160,34 +153,39 @@ async def test_one_connection_too_many(server, client, monkeypatch, until):
         "too_many_connections",
         "The server has 3 connections. Try again later.",
     )
+    unlimited = resource.RLIM_INFINITY  # of open files
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (unlimited, unlimited))
+    assert (await sent(server))[0] == 503
     for _, writer in idle:
         writer.close()
     await until(lambda: not server.server_state.connections)
     assert await goes_on(client)
 
 
-async def test_a_system_without_a_limit_of_files(server, client, monkeypatch):
-    unlimited = resource.RLIM_INFINITY
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (unlimited, unlimited))
-    assert await goes_on(client)
+NONSENSE = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+    b"GET\0/ HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nhost: h\r\nx: " + b"a" * 20_000,
+    b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: -1\r\n\r\n",
+    HEAD + b"transfer-encoding: chunked\r\n\r\nnonsense\r\n",
+    b"\r\n" * 60_000,
+]
+"""TLS, a null, a large head, a negative length, a wrong chunk, and empty lines."""
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
-        b"GET\0/ HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: h\r\nx: " + b"a" * 20_000,
-        b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: -1\r\n\r\n",
-        HEAD + b"transfer-encoding: chunked\r\n\r\nnonsense\r\n",
-        b"\r\n" * 60_000,
-    ],
-    ids=["TLS", "null", "large head", "length", "chunk", "empty lines"],
-)
-async def test_what_is_no_http(server, client, nonsense):
-    status, error = await sent(server, nonsense)
-    assert (status, error["message"]) == (400, "The request is not valid HTTP/1.1.")
+async def test_what_is_no_http(server, client, check_nothing_left):
+    for nonsense in NONSENSE:
+        status, error = await sent(server, nonsense)
+        assert (status, error["message"]) == (400, "The request is not valid HTTP/1.1.")
+        assert await goes_on(client)
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(HEAD.replace(b"/v1/chat/completions", b"/nowhere") + b"transfer-encoding: chunked\r\n\r\n")
+    assert b" 404 " in await reader.readline()
+    writer.write(b"nonsense\r\n" * 10)  # after the refusal has begun
+    await reader.read()
+    writer.close()
     assert await goes_on(client)
+    assert check_nothing_left == []
 
 
 async def test_a_request_target_may_be_a_whole_url(server):
@@ -204,41 +202,26 @@ async def test_a_request_target_may_be_a_whole_url(server):
     assert (status, error["message"]) == (404, "GET / is not part of this server.")
 
 
-async def test_nonsense_after_a_refusal_has_begun(server, client, check_nothing_left):
-    head = b"POST /nowhere HTTP/1.1\r\nhost: h\r\nauthorization: Bearer sesame\r\ntransfer-encoding: chunked\r\n\r\n"
-    reader, writer = await asyncio.open_connection(*server.address)
-    writer.write(head)
-    assert b" 404 " in await reader.readline()
-    writer.write(b"nonsense\r\n" * 10)
-    await reader.read()
-    writer.close()
-    assert await goes_on(client)
-    assert check_nothing_left == []
+BODIES = [
+    (b'{"a":[' + b"[]," * 200_000 + b"[]]}", "more than 200,000 opening brackets"),
+    (b"[" * 100_000, "nested too deeply"),
+    (b'{"a":' * 20_000, "nested too deeply"),
+    (b'{"model":"\xff"}', "not text in UTF-8"),
+    (gzip.compress(b'{"model":"polite"}'), "not text in UTF-8"),
+    (b'{"n":' + b"9" * 100_000 + b"}", "a number of 100,000 digits"),
+    (b'{"temperature":NaN}', "NaN is not a JSON number"),
+    (b"", "not valid JSON"),
+    (b"[]", "must be a JSON object"),
+]
 
 
-BODIES = {
-    "lists": (b'{"a":[' + b"[]," * 200_000 + b"[]]}", "more than 200,000 opening brackets"),
-    "deep": (b"[" * 100_000, "nested too deeply"),
-    "deep objects": (b'{"a":' * 20_000, "nested too deeply"),
-    "not UTF-8": (b'{"model":"\xff"}', "not text in UTF-8"),
-    "packed": (gzip.compress(b'{"model":"polite"}'), "not text in UTF-8"),
-    "digits": (b'{"n":' + b"9" * 100_000 + b"}", "a number of 100,000 digits"),
-    "NaN": (b'{"temperature":NaN}', "NaN is not a JSON number"),
-    "empty": (b"", "not valid JSON"),
-    "list": (b"[]", "must be a JSON object"),
-}
-
-
-@pytest.mark.parametrize(("body", "said"), BODIES.values(), ids=BODIES)
-async def test_bodies_of_nonsense(client, body, said):
-    response = await client.post("/v1/chat/completions", content=body)
-    assert response.status_code == 400
-    assert said in response.json()["error"]["message"]
-    assert await goes_on(client)
-
-
-async def test_more_answers_than_a_server_computes_are_refused_before_they_are_counted_out(client):
-    """A request of a megabyte asked for two hundred million answers."""
+async def test_bodies_that_are_no_requests(client):
+    for body, said in BODIES:
+        response = await client.post("/v1/chat/completions", content=body)
+        assert response.status_code == 400
+        assert said in response.json()["error"]["message"]
+        assert await goes_on(client)
+    # a request of a megabyte that asks for two hundred million answers
     fields = {"model": "polite", "prompt": ["a"] * 200_000, "n": 1024}
     response = await client.post("/v1/completions", json=fields)
     assert (response.status_code, response.json()["error"]["message"]) == (
@@ -249,9 +232,7 @@ async def test_more_answers_than_a_server_computes_are_refused_before_they_are_c
         "/v1/completions", json={"model": "polite", "prompt": "a", "stop": ["b"] * 65}
     )
     assert response.json()["error"]["message"] == "stop must be at most 64 texts."
-
-
-async def test_texts_that_are_no_unicode_are_answered(client):
+    # texts that are no Unicode are answered
     content = b'{"model":"polite","max_tokens":2,"messages":[{"role":"user","content":"\\ud800 \\u0000 hi"}]}'
     for encoded in (content, content.decode().encode("utf-16")):
         response = await client.post("/v1/chat/completions", content=encoded)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from array import array
 
 import httpx
@@ -19,7 +18,7 @@ from paragone_workbench.serving.application import application
 from paragone_workbench.serving.served_engine import ServedEngines
 
 from .conftest import Backends
-from .serving_client import client_of
+from .serving_client import Leaving, client_of
 
 TEXTS = ["red green blue ", "white black "]
 
@@ -157,28 +156,14 @@ SIZE_AND_MORE = [10**6]
 
 
 async def test_a_client_that_leaves_stops_the_computation(engines, client, until):
-    gone = asyncio.Event()
-    received: list[dict] = []
-    body = json.dumps({"model": "textual", "input": "forever"}).encode()
-    requests = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def receive():
-        if (request := next(requests, None)) is not None:
-            return request
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        received.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/v1/embeddings", "query_string": b"",
-             "headers": [(b"authorization", b"Bearer sesame")]}  # fmt: skip
-    asking = asyncio.create_task(application(engines, "sesame")(scope, receive, send))
+    body = {"model": "textual", "input": "forever"}
+    leaving = Leaving(application(engines, "sesame"), body, "/v1/embeddings")
+    asking = asyncio.create_task(leaving.ask())
     textual = engines.find("textual")
     await until(lambda: textual.first.state == "open" and textual.computing == 1)
-    gone.set()
+    leaving.leave()
     await asking
-    assert (received[0]["status"], textual.computing) == (499, 0)
+    assert (leaving.received[0]["status"], textual.computing) == (499, 0)
     assert (await embed(client, "red", "textual")).status_code == 200
 
 

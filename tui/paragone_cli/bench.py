@@ -29,7 +29,7 @@ from paragone_cli.command_line.output import (
 )
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import BenchProgress
-from paragone_workbench.measure.bench import Bench, bench_json, figures_of
+from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, figures_of, refusal
 from paragone_workbench.measure.bench_results import (
     BenchedEngine,
     BenchTest,
@@ -37,7 +37,6 @@ from paragone_workbench.measure.bench_results import (
     bench_tests,
     users_tests,
 )
-from paragone_workbench.measure.users import bench_pool, refusal
 
 Row = tuple[str, BenchTest, Mapping[str, Spread | None]]
 """An engine's name, a test, and its figures."""

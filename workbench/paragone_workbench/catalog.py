@@ -128,7 +128,6 @@ def _listed(found: Sequence[tuple[Backend, ModelInfo]]) -> str:
 
 
 DEMO_KEY = "demo"
-"""The key of the demo's entry."""
 
 
 class Group(Enum):
@@ -153,7 +152,6 @@ class CatalogEntry:
     problem: str = ""
     """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
     remedy: str = ""
-    """What to do about the problem, as a sentence."""
     definition: EngineDefinition | None = None
     """The engine to open. None for the demo, which has two engines, and for a backend."""
     model: str = ""
@@ -165,7 +163,6 @@ class CatalogEntry:
     is_unasked: bool = False
     """Whether the entry is a backend with a server on this machine that was not asked for its models."""
     has_demo: bool = False
-    """Whether the entry is a backend that has a demo."""
 
     @property
     def search_text(self) -> str:
@@ -215,8 +212,6 @@ async def catalog_entries(
 
 
 class _Catalog:
-    """The entries that are known so far."""
-
     def __init__(self, config: Config, *, asks_servers: bool) -> None:
         self.backends: Mapping[str, Backend] | None = None
         """The backends by name; None until the plugins are imported."""
@@ -276,10 +271,12 @@ class _Catalog:
                 self._add(dataclasses.replace(_unusable_backend(backend, sentence, ""), is_unasked=True))
             elif not models and not has_engines:
                 sentence = "No model found besides those of the demo." if has_demo else "No model found."
-                self._add(_unusable_backend(backend, sentence, _usage_hint(backend)))
+                place = (
+                    "PATH, or set models.folders" if backend.capabilities.local else "MODEL@http://HOST:PORT"
+                )
+                self._add(_unusable_backend(backend, sentence, f"Write {backend.name}:{place}."))
 
     async def _look_for_demo(self, backend: Backend) -> bool:
-        """Add the demo and its models. Return whether there are any."""
         demo = CatalogEntry(
             key=DEMO_KEY, group=Group.DEMO, name="demo", detail="two small models side by side, to try it"
         )
@@ -347,13 +344,17 @@ class _Catalog:
             (definition.backend, definition.python)
         )
         added = definition.name in self._config.added
+        facts = (
+            definition.backend,
+            shorten_home(definition.model),
+            server_of(definition, backend),
+            self._memory.get(definition.name),
+        )
         entry = CatalogEntry(
             key=f"engine {definition.name}",
             group=Group.ADDED if added else Group.CONFIGURED,
             name=definition.name,
-            detail=" · ".join(
-                filter(None, (_detail(definition, backend), self._memory.get(definition.name)))
-            ),
+            detail=" · ".join(filter(None, facts)),
             definition=definition,
             is_added=added,
             can_estimate=backend is not None and backend.capabilities.estimate,
@@ -414,14 +415,3 @@ def _memory(model: ModelInfo) -> str:
     if model.is_loaded is None:
         return ""
     return "loaded" if model.is_loaded else "would be loaded"
-
-
-def _usage_hint(backend: Backend) -> str:
-    if backend.capabilities.local:
-        return f"Write {backend.name}:PATH, or set models.folders."
-    return f"Write {backend.name}:MODEL@http://HOST:PORT."
-
-
-def _detail(definition: EngineDefinition, backend: Backend | None) -> str:
-    server = server_of(definition, backend)
-    return " · ".join(filter(None, (definition.backend, shorten_home(definition.model), server)))

@@ -1,21 +1,27 @@
-"""The user's consent to what a document's engines do outside of the document's folder."""
+"""The user's consent to what a document's engines do outside of its folder, in words such as `contacts http://gpu-box:8000`."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragone import InputError, ParagoneError
+from paragone import Backend, InputError, Json, Options, ParagoneError
+from paragone.options import address_option, describe
 from paragone.texts import without_key_words
+from paragone_workbench.config.settings import Config
 from paragone_workbench.config.state import State
+from paragone_workbench.engines.definitions import EngineDefinition, expand_home, resolve, split_options
+from paragone_workbench.engines.failures import naming
+from paragone_workbench.engines.registry import Registry, reached
+from paragone_workbench.models import USUAL_FOLDER
+from paragone_workbench.paths import accessible, cache_folder
 
 
 class ConsentNeeded(InputError):
-    """A document's actions need the user's consent, and nobody could be asked."""
-
     def __init__(self, document: Path, actions: Sequence[str], *, hint: str) -> None:
         super().__init__(
             f"{document} may come from somebody else, and names actions outside of its folder: "
@@ -23,7 +29,6 @@ class ConsentNeeded(InputError):
             hint=hint,
         )
         self.actions = tuple(actions)
-        """The actions that need consent, without keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +70,131 @@ class Consent:
 
         named = json.dumps([str(self.document.absolute()), *actions])
         return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_WORDS = {
+    "program": "starts the program {value}",
+    "command": "runs the command {value}",
+    "arguments": "starts its program with the argument {value}",
+    "sent": "sends to its server: {name} = {value}",
+}
+"""The actions by `OptionInfo.outside`, which says what an option names. `_reading` gives the action for files."""
+
+
+def engine_actions(
+    definition: EngineDefinition, backend: Backend, document: Path, folders: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the actions of an engine that a document names, outside of the document's folder.
+
+    `folders` are the user's folders of models. Reading a model in these folders, or in the backend's folders of models, is
+    left out. Raises InputError if an option is invalid, and EngineError if the backend fails.
+    """
+    load, sampling = split_options(definition, backend)
+    actions = [f"contacts {address}" for address in reached(backend, definition.model, load)]
+    # A model that is not a file is a name, which the backend looks up.
+    if backend.capabilities.local and accessible(expand_home(definition.model)):
+        with naming(backend.name):
+            theirs = [*map(str, backend.model_folders())]
+        own = (*folders, USUAL_FOLDER, *theirs)
+        if not _is_in_cache(definition.model) and not any(
+            _is_in(definition.model, Path(expand_home(folder))) for folder in own
+        ):
+            actions += _reading(definition.model, document)
+    if definition.python is not None:
+        actions.append(f"starts the interpreter {definition.python}")
+    actions += option_actions(backend.load_options, load, document)
+    actions += option_actions(backend.sampling, sampling, document)
+    return tuple(dict.fromkeys(actions))
+
+
+def option_actions(options: type[Options], values: Mapping[str, Json], document: Path) -> Iterator[str]:
+    """Yield the actions that these values of options cause outside of a document's folder."""
+    for info in describe(options):
+        given = values.get(info.name)
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if not isinstance(value, str) or not info.outside:
+                continue
+            if info.address and "$" not in value:
+                continue  # `engine_actions` lists the address; only an address with the user's variables is listed here, too
+            if info.outside == "file":
+                yield from _reading(value, document)
+            elif info.outside != "text or file":
+                yield _WORDS[info.outside].format(name=info.name, value=value)
+            elif value.startswith("@"):
+                yield from _reading(value[1:], document)
+
+
+def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
+    """Return the actions of a config file outside of its folder: by its engines, lanes, presets and folders of models.
+
+    Raises EngineError if a backend fails.
+    """
+    document = config.document.path
+    engines = [engine for name, engine in config.engines.items() if name not in config.added]
+    if "lanes" in config.document.data:
+        for text in config.lanes.start:
+            with contextlib.suppress(InputError):  # no lane is opened for an invalid text
+                engines.append(resolve(text, config.engines))
+    actions = [
+        f"searches for models in {folder}"
+        for folder in config.models.folders
+        if not _is_beside(folder, document)
+    ]
+    actions += named_actions(engines, registry, document)
+    named = config.document.data.get("presets")
+    for preset in (config.presets[name] for name in named) if isinstance(named, dict) else ():
+        for value in preset.sampling.values():  # for all backends, @ can only precede the path of a file
+            if isinstance(value, str) and value.startswith("@"):
+                actions += (f"the preset {preset.name} {action}" for action in _reading(value[1:], document))
+    return tuple(dict.fromkeys(actions))
+
+
+def named_actions(
+    engines: Iterable[EngineDefinition], registry: Registry, document: Path, folders: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield the actions of a document's engines outside of the document's folder, each with the engine's name.
+
+    Leaves out engines whose backend is missing, because they cannot be opened. `folders` are the user's folders of models.
+    Raises EngineError if a backend fails.
+    """
+    for engine in engines:
+        backend = registry.find(engine.backend)
+        if backend is not None:
+            valid = _with_valid_options(engine, backend)
+            for action in engine_actions(valid, backend, document, folders):
+                yield f"the engine {engine.name} {action}"
+
+
+def _with_valid_options(engine: EngineDefinition, backend: Backend) -> EngineDefinition:
+    """Return the engine without invalid options, and without an address that the backend does not use."""
+    valid: dict[str, Json] = {}
+    for name, value in engine.options.items():
+        with contextlib.suppress(InputError):
+            split_options(dataclasses.replace(engine, address=None, options={name: value}), backend)
+            valid[name] = value
+    address = engine.address if address_option(backend.load_options) is not None else None
+    return dataclasses.replace(engine, address=address, options=valid)
+
+
+def _reading(path: str, document: Path) -> list[str]:
+    return [] if _is_beside(path, document) else [f"reads {path}"]
+
+
+def _is_beside(path: str, document: Path) -> bool:
+    """Return whether a file is in the folder of a document or below; False if this folder contains the user's home folder."""
+    folder = document.resolve().parent
+    return not Path.home().resolve().is_relative_to(folder) and _is_in(path, folder)
+
+
+def _is_in_cache(path: str) -> bool:
+    """Return whether a path is in paragone's cache by its name. Links there are paragone's own, so they are not followed."""
+    named = Path(expand_home(path))
+    return ".." not in named.parts and named.is_relative_to(cache_folder())
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    """Return whether a file is in a folder or below. Links are followed."""
+    try:
+        return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, an unknown home folder, a null character
+        return False

@@ -24,7 +24,7 @@ from paragone_workbench.engines.definitions import EngineDefinition, check_engin
 from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine import Gpu, find_gpus, main_memory
-from paragone_workbench.models import ConfiguredEndpoint, query_endpoints, servers_not_asked
+from paragone_workbench.models import ConfiguredEndpoint, failed_probe, query_endpoints, servers_not_asked
 from paragone_workbench.paths import accessible, config_file
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The hardware and software of this machine that engines can use."""
-
     python: str
     executable: str
     platform: str
@@ -48,7 +46,6 @@ class Machine:
     """Bytes of `memory` that are available."""
     gpus: tuple[Gpu, ...] = ()
     gpu_problem: str = ""
-    """Why no GPUs could be listed, as a sentence."""
     confinement: Confinement
     """The restriction that keeps the processes of local engines from the network."""
     offline: Confinement | None
@@ -58,19 +55,16 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     version: str
-    """The version of paragone."""
     machine: Machine
     backends: Mapping[str, tuple[str, Probe]] = field(default_factory=dict)
     """For each backend's name, its display name, and whether it is usable with its default interpreter or with an
     interpreter that an engine of the config names."""
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
-    """The servers that the configured engines use."""
     not_asked: tuple[str, ...] = ()
     """The backends whose servers on this machine were not asked, because no engine names them."""
     broken_plugins: tuple[PluginProblem, ...] = ()
     config: Path
     problems: tuple[ConfigProblem, ...] = ()
-    """The problems in the config file."""
     permission_warning: str = ""
     """A warning if other users can read a config file that holds secrets, else empty."""
 
@@ -142,7 +136,7 @@ async def probe(backend: Backend, python: str | None = None) -> Probe:
     try:
         return await questions.probe(backend, python)
     except ParagoneError as error:
-        return Probe(usable=False, reason=error.sentence, remedy=error.hint)
+        return failed_probe(error)
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
@@ -160,7 +154,7 @@ async def probe_engines(definitions: Iterable[EngineDefinition], registry: Regis
             check_engine(definition, backend)
             _check_model(definition, backend)
         except ParagoneError as error:
-            invalid[definition.name] = Probe(usable=False, reason=error.sentence, remedy=error.hint)
+            invalid[definition.name] = failed_probe(error)
             continue
         key = (definition.backend, definition.python)
         if key not in probes:

@@ -125,6 +125,10 @@ def _address(backend: Backend, options: Mapping[str, Json]) -> str | None:
     return url
 
 
+def failed_probe(error: ParagoneError) -> Probe:
+    return Probe(usable=False, reason=error.sentence, remedy=error.hint)
+
+
 async def _ask(
     backend: Backend, options: Mapping[str, Json], engines: Sequence[EngineDefinition]
 ) -> EndpointReport | None:
@@ -134,8 +138,7 @@ async def _ask(
                 name_reached(backend, engine.name, engine.model, options)
         return await questions.endpoint(backend, options)
     except ParagoneError as error:
-        probe = Probe(usable=False, reason=error.sentence, remedy=error.hint)
-    return EndpointReport(address="", probe=probe)
+        return EndpointReport(address="", probe=failed_probe(error))
 
 
 USUAL_FOLDER = "~/models"

@@ -1,33 +1,53 @@
-"""The owner of engines, which decides when each run may use its engine, and which engines are in memory together."""
+"""The pool of engines, and the scheduler: when each run may use its engine, and which engines are in memory together."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakSet
 
-from paragone import Caution
+from paragone import Caution, EngineError, ParagoneError
+from paragone.network import host_and_port, is_loopback
+from paragone.texts import size_text
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.runs.observer import Turn, Turns
-from paragone_workbench.sharing import Sharing, resources_of, servers_here, servers_of
 
 if TYPE_CHECKING:
+    from paragone import MemoryEstimate
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
     from paragone_workbench.runs.observer import RunObserver
     from paragone_workbench.runs.run import Run, RunSpec
-    from paragone_workbench.swapping import ScheduleDecision, Swapping
-
 
 REQUESTS_PER_SERVER = 4
 """Largest number of simultaneous runs on one server. Further runs wait in paragone, which can show and cancel them."""
+
+
+THIS_MACHINE = "this machine"
+"""The resource that runs use if their engines compute on this machine."""
+FREE_TIMEOUT = 5.0
+"""Seconds within which the memory of a closed engine must be free again."""
+TOLERANCE = 512 << 20
+"""Bytes that may still be in use after closing, because other programs also allocate memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleDecision:
+    """The schedule for a set of engines, and the reason as a sentence."""
+
+    mode: Literal["parallel", "swap"]
+    reason: str
 
 
 class Scheduler(Turns):
@@ -51,12 +71,14 @@ class Scheduler(Turns):
         self._servers: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(requests_per_server)
         )
-        self._sharing = Sharing()
+        self._present: list[tuple[Turn, frozenset[str]]] = []
+        """The turns in progress and the resources that they use."""
         self._wanting: list[EngineHandle] = []
         self._known: WeakSet[EngineHandle] = WeakSet()
         self._deciding = asyncio.Lock()
         self._decided_for: frozenset[EngineHandle] = frozenset()
-        self._swapping: Swapping | None = None
+        self._free_before: dict[str, int] = {}
+        """The free memory before the last engine was opened, with `swap`."""
 
     @property
     def order(self) -> Literal["parallel", "sequential", "swap"]:
@@ -79,8 +101,6 @@ class Scheduler(Turns):
         async with self._deciding:
             engines = frozenset(self._known)
             if self.decision is None or engines != self._decided_for:
-                from paragone_workbench.swapping import decide  # only `auto` needs this import
-
                 self.decision = await decide(engines)
                 self._decided_for = engines
 
@@ -90,7 +110,6 @@ class Scheduler(Turns):
         self._known.add(engine)
 
     def leave(self, engine: EngineHandle) -> None:
-        """Unregister a run of this engine that has ended."""
         self._wanting.remove(engine)
 
     @contextlib.asynccontextmanager
@@ -112,12 +131,12 @@ class Scheduler(Turns):
                 await engine.opened()  # before the turn, so that loading a model delays no other run
             if order != "parallel":
                 await held.enter_async_context(self._one)
-            cautions = await self._bring_in(engine) if order == "swap" else ()
+            cautions = await self._swap_in(engine) if order == "swap" else ()
             for address in sorted(servers_of(engine)):
                 await held.enter_async_context(self._servers[address])
             wanting = self._wanting if order == "parallel" else [engine]
             turn = Turn(threads=self.cores_for_each(wanting), schedule=order, cautions=cautions)
-            with self._sharing.during(turn, resources_of(engine)):
+            with self.sharing(turn, resources_of(engine)):
                 yield turn
 
     def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:
@@ -138,13 +157,163 @@ class Scheduler(Turns):
         cores = physical_cores() if self._cores is None else self._cores
         return max(1, cores // max(1, len(here) + len(shared)))
 
-    async def _bring_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
-        """Close the other local engines and open this engine. Return warnings for the user."""
-        if self._swapping is None:
-            from paragone_workbench.swapping import Swapping
+    @contextlib.contextmanager
+    def sharing(self, turn: Turn, resources: frozenset[str]) -> Iterator[None]:
+        """Mark the turns that use the same server or this machine at the same time: the speeds of their runs are not comparable."""
+        others = [other for other, used in self._present if used & resources]
+        turn.shared = bool(others)
+        for other in others:
+            other.shared = True
+        entry = turn, resources
+        self._present.append(entry)
+        try:
+            yield
+        finally:
+            self._present.remove(entry)
 
-            self._swapping = Swapping()
-        return await self._swapping.swap_in(engine, self._known)
+    async def _swap_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
+        """Close the other engines that use the same memory, and open this engine. Return warnings for the user.
+
+        At most one model is then in the memory of this machine, and of each server with the capability `loads`.
+        """
+        from paragone_workbench.machine import free_memory  # most schedules need no figures of memory
+
+        places = _memory_of(engine)
+        others = [
+            other
+            for other in self._known
+            if other is not engine
+            and not other.is_empty
+            and _memory_of(other) & places
+            and not _share_model(engine, other)
+        ]
+        cautions: tuple[Caution, ...] = ()
+        if others:
+            await asyncio.gather(*map(_close, others))
+            cautions = tuple({other.left: None for other in others if other.left is not None})
+            if not cautions and THIS_MACHINE in places:
+                cautions = await self._check(" and ".join(other.definition.name for other in others))
+        if not engine.is_open and THIS_MACHINE in places:
+            self._free_before = await free_memory()
+        engine.open(physical_cores() if engine.is_local else None)
+        await engine.opened()
+        return cautions
+
+    async def _check(self, closed: str) -> tuple[Caution, ...]:
+        """Wait until the memory of the closed engines is free again. Return a warning if the memory is not free in time."""
+        from paragone_workbench.machine import free_memory
+
+        deadline = time.monotonic() + FREE_TIMEOUT
+        while True:
+            free = await free_memory()
+            missing = {name: size - free[name] for name, size in self._free_before.items() if name in free}
+            leaked = {name: size for name, size in missing.items() if size > TOLERANCE}
+            if not leaked:
+                return ()
+            if time.monotonic() > deadline:
+                listed = " and ".join(f"{size_text(size)} of {name}" for name, size in leaked.items())
+                sentence = f"{listed} was not freed within {FREE_TIMEOUT:.0f} seconds of closing {closed}."
+                return (Caution(code="memory-not-freed", sentence=sentence),)
+            await asyncio.sleep(0.1)
+
+
+async def _close(engine: EngineHandle) -> None:
+    """Close an engine, once runs that got their turn under another schedule have ended."""
+    await engine.wait_until_unused()
+    await engine.close()
+
+
+async def decide(engines: Iterable[EngineHandle]) -> ScheduleDecision:
+    """Decide whether to keep engines open together or one at a time. Never raises.
+
+    Open engines already have their memory; the closed engines must fit in the free memory.
+    """
+    from paragone_workbench.machine import MARGIN
+
+    local = [engine for engine in engines if engine.is_local]
+    if len(local) < 2:
+        return ScheduleDecision(
+            mode="parallel", reason="At most one of the engines computes on this machine."
+        )
+    closed = [engine for engine in local if not engine.is_open]
+    estimates = await asyncio.gather(*map(_estimate, closed))
+    needed: defaultdict[str, int] = defaultdict(int)
+    free: dict[str, int] = {}
+    for engine, estimate in zip(closed, estimates, strict=True):
+        if isinstance(estimate, ParagoneError):
+            reason = f"The memory that {engine.definition.name} needs is unknown: {estimate.sentence}"
+            return ScheduleDecision(mode="parallel", reason=reason)
+        for device in estimate.devices:
+            needed[device.device] += device.needed
+            if device.free is not None:
+                free[device.device] = max(device.free, free.get(device.device, 0))
+    for name, size in needed.items():
+        if name in free and size + MARGIN > free[name]:
+            reason = f"Together the engines need {size_text(size)} on {name}, but {size_text(free[name])} are free."
+            return ScheduleDecision(mode="swap", reason=reason)
+    listed = ", ".join(f"{size_text(size)} on {name}" for name, size in needed.items())
+    return ScheduleDecision(
+        mode="parallel", reason=f"The engines fit in memory together: {listed or 'all are open'}."
+    )
+
+
+async def _estimate(engine: EngineHandle) -> MemoryEstimate | ParagoneError:
+    from paragone_workbench.engines import questions
+
+    if engine.backend is None:
+        return EngineError(f"There is no backend {engine.definition.backend!r}.")
+    try:
+        return await questions.estimate(engine.backend, engine.definition)
+    except ParagoneError as error:
+        return error
+
+
+def resources_of(engine: EngineHandle) -> frozenset[str]:
+    """Return the resources that a run of an engine uses: its servers, and this machine if the engine computes here."""
+    here = {THIS_MACHINE} if engine.is_local or servers_here(engine) else set()
+    return servers_of(engine) | here
+
+
+def _memory_of(engine: EngineHandle) -> frozenset[str]:
+    """Return where closing an engine frees memory: this machine, or the engine's servers; empty if closing frees no memory."""
+    frees = engine.is_local or engine.capabilities.loads
+    return resources_of(engine) if frees else frozenset()
+
+
+def _share_model(engine: EngineHandle, other: EngineHandle) -> bool:
+    return (
+        not engine.is_local
+        and engine.definition.has_model_of(other.definition)
+        and servers_of(engine) == servers_of(other)
+    )
+
+
+def servers_here(engine: EngineHandle) -> frozenset[str]:
+    """Return the servers on loopback that an engine contacts, and tunnels to other machines, which look like servers."""
+    return frozenset(_canonical(address) for address in engine.addresses if _is_loopback(address))
+
+
+def servers_of(engine: EngineHandle) -> frozenset[str]:
+    """Return the addresses that an engine contacts, with `localhost` for all spellings of loopback."""
+    return frozenset(_canonical(address) for address in engine.addresses)
+
+
+@functools.lru_cache(maxsize=1024)  # each run calls this for each waiting engine
+def _canonical(address: str) -> str:
+    if not _is_loopback(address):
+        return address
+    parts = urlsplit(address)
+    port = parts.netloc.rpartition(":")[2]
+    return urlunsplit((parts.scheme, f"localhost:{port}", "", "", ""))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
+    try:
+        host, _ = host_and_port(address)
+    except ValueError:
+        return False
+    return is_loopback(host)
 
 
 class EnginePool:
@@ -170,13 +339,12 @@ class EnginePool:
         self.requests_per_server = requests_per_server
         self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
         self.engines: list[EngineHandle] = []
-        self._leaving: set[EngineHandle] = set()
+        self._closing: set[EngineHandle] = set()
         """The removed engines that are still being closed."""
         self._executions: list[Execution] = []
         self._is_stopped = False
 
     def add(self, definition: EngineDefinition) -> EngineHandle:
-        """Add an engine without opening it, and return the engine's handle."""
         engine = EngineHandle(definition, self.registry)
         self.engines.append(engine)
         self.scheduler.add(engine)
@@ -186,9 +354,9 @@ class EnginePool:
         """Close an engine, whatever its state, and remove it from the pool. A run in progress is stopped."""
         if engine in self.engines:
             self.engines.remove(engine)
-        self._leaving.add(engine)
+        self._closing.add(engine)
         await engine.close()
-        self._leaving.discard(engine)
+        self._closing.discard(engine)
 
     def start(self, engine: EngineHandle) -> None:
         """Start to open an engine, unless it is open or being opened, or the schedule opens engines for each run."""
@@ -249,7 +417,6 @@ class EnginePool:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def close(self) -> None:
-        """Close all engines. Runs in progress are stopped."""
         for execution in self._executions:
             execution.cancel_if_waiting()
-        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._leaving}))
+        await asyncio.gather(*(engine.close() for engine in {*self.engines, *self._closing}))

@@ -13,31 +13,21 @@ from paragone.texts import install_command
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "Estimate",
-    "FEWEST",
-    "Interval",
-    "LEVEL",
-    "POWER_Z",
-    "PairedDifference",
-    "PairedKind",
-    "Values",
-    "Z",
-    "decimal",
-    "holm",
-    "mean_interval",
-    "np",
-    "number",
-    "paired_difference",
-    "paired_share_interval",
-    "rounded_up",
-    "scipy",
-    "share_interval",
-    "smallest_shown",
-    "t_interval",
-    "t_test",
-    "values_needed",
-]
+__all__ = ["np", "scipy"]  # other modules import them from here, with the sentence for a missing package
+
+try:
+    import numpy as np
+    import scipy
+except ModuleNotFoundError as error:
+    if error.name not in ("numpy", "scipy"):
+        raise
+    raise InputError(
+        f"Intervals and tests need the package {error.name}, which is not installed.",
+        hint=f"Install it with: {install_command('fidelity' if error.name == 'numpy' else 'experiments')}",
+    ) from error
+
+Values: TypeAlias = "NDArray[np.float64]"
+"""An array of numbers in double precision."""
 
 
 class Estimate(NamedTuple):
@@ -62,33 +52,6 @@ def number(estimate: Estimate) -> str:
 def decimal(value: float, digits: int) -> str:
     """Return a number with `digits` decimals as text, with a minus sign instead of a hyphen, and 0 instead of −0."""
     return f"{value:z.{digits}f}".replace("-", "−")
-
-
-try:
-    import numpy as np
-except ModuleNotFoundError as error:
-    if error.name != "numpy":
-        raise
-    raise InputError(
-        "Measuring fidelity needs the package numpy, which is not installed.",
-        hint=f"Install it with: {install_command('fidelity')}",
-    ) from error
-
-
-Values: TypeAlias = "NDArray[np.float64]"
-"""An array of numbers in double precision."""
-
-
-try:
-    import numpy as np
-    import scipy
-except ModuleNotFoundError as error:
-    if error.name not in ("numpy", "scipy"):
-        raise
-    raise InputError(
-        f"Intervals and tests need the package {error.name}, which is not installed.",
-        hint=f"Install it with: {install_command('experiments')}",
-    ) from error
 
 
 FEWEST = 10
@@ -189,11 +152,8 @@ class PairedDifference:
     """How the values of two engines, A and B, differ over the prompts for which both engines have a value."""
 
     prompts: int
-    """Number of prompts."""
     mean_a: float
-    """Mean value of A."""
     mean_b: float
-    """Mean value of B."""
     more_a: int
     """Number of prompts at which A's value is larger."""
     more_b: int
@@ -206,7 +166,6 @@ class PairedDifference:
     p: float
     """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
-    """The test that gave `p`."""
 
     @property
     def difference(self) -> float:

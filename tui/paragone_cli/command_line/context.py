@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone_cli.command_line.arguments import Arguments, RunArguments
@@ -15,7 +16,6 @@ from paragone_workbench.config.network import apply_network_settings
 from paragone_workbench.config.read import load
 from paragone_workbench.config.settings import Config, find_preset, permission_warning, with_preset
 from paragone_workbench.config.state import State
-from paragone_workbench.consent import Consent
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
     UnknownEngine,
@@ -27,9 +27,13 @@ from paragone_workbench.engines.definitions import (
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import config_file, state_file
 
+if TYPE_CHECKING:
+    from paragone_workbench.consent import Consent
+
 
 def terminal_consent(document: Path, state: State, *, trusted: bool) -> Consent:
     """Return the consent to the actions of a document. The user is asked if standard input is a terminal."""
+    from paragone_workbench.consent import Consent
 
     def ask(actions: Sequence[str]) -> bool:
         note(f"{document} may come from somebody else. It would do the following beyond its folder:")
@@ -47,7 +51,7 @@ def require_consent_to_config(args: Arguments, config: Config, state: State, reg
     if named.is_relative_to(config_file().parent):
         return
     # not needed for the user's own config.toml
-    from paragone_workbench.consent_actions import config_actions
+    from paragone_workbench.consent import config_actions
 
     terminal_consent(document, state, trusted=args.trust).require(config_actions(config, registry))
 

@@ -25,12 +25,11 @@ from paragone_workbench.experiments.known_measurements import (
     known_speeds,
     known_throughputs,
 )
-from paragone_workbench.measure.bench import Bench, OnStep, bench_json
+from paragone_workbench.measure.bench import Bench, OnStep, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchTest, users_tests
 from paragone_workbench.measure.fidelity import Fidelity, sample_text
 from paragone_workbench.measure.fidelity_verdict import fidelity_json
 from paragone_workbench.measure.free_running import FreeRunning
-from paragone_workbench.measure.users import bench_pool, refusal
 from paragone_workbench.runs.observer import Stoppable
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import History

@@ -18,10 +18,9 @@ from paragone_workbench.experiments.cells import SuiteRequest, find_or_create
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.scheduling import EnginePool
+from paragone_workbench.scheduling import EnginePool, decide
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.saving import retrying
-from paragone_workbench.swapping import decide
 
 OnRound = Callable[[SuiteRunner], SuiteObserver]
 """Called before each round with the round's runner. Returns the observer of the round."""

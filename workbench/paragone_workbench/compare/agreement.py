@@ -42,7 +42,6 @@ def is_empty(answer: RunResult) -> bool:
 
 
 def is_degenerate(answer: RunResult) -> bool:
-    """Return whether an answer is a loop or empty."""
     return is_empty(answer) or is_loop(answer)
 
 
@@ -55,7 +54,6 @@ def _repeats(items: Sequence[object], unit: int) -> bool:
 
 
 FEWEST_LOST = 3
-"""Fewest lost answers of an engine that has collapsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,13 +41,10 @@ class Span(NamedTuple):
 class Word:
     text: str
     start: int
-    """The index of the word's first character in the text."""
     is_sign: bool
-    """Whether the word has neither letters nor digits."""
 
     @property
     def end(self) -> int:
-        """The index after the word's last character."""
         return self.start + len(self.text)
 
 

@@ -6,15 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import exp
-from typing import TYPE_CHECKING
 
 from paragone import Alternative, Channel, Json, Token
 from paragone_workbench.compare.diff import Span, common_length
-from paragone_workbench.runs.result import RunResult
-
-if TYPE_CHECKING:
-    from paragone_workbench.runs.result import Prefix
-
+from paragone_workbench.runs.result import Prefix, RunResult
 
 _SURE, _PREFERRED = 0.9, 0.5
 
@@ -207,7 +202,6 @@ class ForkSide:
     """A lane's answer at the fork."""
 
     name: str
-    """The lane's name."""
     answer: RunResult
     index: int | None
     """The index of the token at the fork, which is the number of tokens if the answer ends there; None if the tokens were
@@ -250,7 +244,6 @@ class Fork:
     place: Divergence
     channel: Channel = "answer"
     before: str = ""
-    """The text before the fork, in the channel."""
 
     @property
     def is_exact(self) -> bool:
@@ -313,8 +306,6 @@ def can_begin_with(choice: Alternative) -> bool:
 
 def prefix_with(fork: Fork, side: ForkSide, choice: Alternative) -> Prefix | None:
     """Return the text before the fork with the chosen token, as a prefix for the lane; None if the lane parted earlier."""
-    from paragone_workbench.runs.result import Prefix
-
     if side.parted_earlier:
         return None
     answer = side.answer

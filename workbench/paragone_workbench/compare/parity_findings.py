@@ -22,7 +22,6 @@ _LONGEST_VALUE = 60
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionChange:
     engine: str
-    """Name of the engine's side."""
     option: str
     value: Json
     reloads: bool
@@ -51,7 +50,6 @@ class Levelling:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The arguments of the command line that set the options."""
         if self.everywhere:
             texts = dict.fromkeys(change.assignment for change in self.changes)
         else:
@@ -61,8 +59,6 @@ class Levelling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A condition that differs between the engines."""
-
     what: str
     """The name of the option that sets the condition; without such an option, the name of the condition."""
     values: Mapping[str, Json]
@@ -118,12 +114,10 @@ class Parity:
     """Whether the engines answered under the same conditions, as far as they report the conditions."""
 
     findings: tuple[Finding, ...] = ()
-    """The differences, the expected ones last."""
     unknown: tuple[Unknown, ...] = ()
 
     @property
     def alarms(self) -> int:
-        """Number of unexpected differences."""
         return sum(not finding.is_expected for finding in self.findings)
 
     @property
@@ -221,12 +215,10 @@ class Side:
 
     @property
     def settings(self) -> RunSettings:
-        """The settings in force in the run; without a run, all are unknown."""
         return (self.run.settings if self.run is not None else None) or RunSettings()
 
     @property
     def metrics(self) -> RunMetrics:
-        """The metrics of the run; without a run, all are unknown."""
         return (self.run.metrics if self.run is not None else None) or RunMetrics()
 
     @property

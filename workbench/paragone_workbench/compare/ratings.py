@@ -12,7 +12,7 @@ from typing import NamedTuple
 from paragone import Json
 from paragone.texts import counted
 from paragone_workbench.statistics import Interval, Values, decimal, np, share_interval
-from paragone_workbench.store.experiment_records import Vote, VoteChoice
+from paragone_workbench.store.experiment_records import Vote
 
 POINTS = 400
 """Rating points for a step of 1 in ξ, which multiplies the odds of winning by 10, as in Elo's scale."""
@@ -46,7 +46,6 @@ class Fit:
     """The parameters: ξ of each engine."""
 
     best: Values
-    """The most probable parameters."""
     samples: Values
     """A row of parameters for each resample."""
 
@@ -86,7 +85,6 @@ class _Model:
         self._design *= math.log(10)
         self._outcomes = np.array([pairing.outcome for pairing in comparisons])
         self.size = engines
-        """Number of parameters."""
         products = self._design[:, :, None] * self._design[:, None, :]
         self._products = products.reshape(len(comparisons), -1)
 
@@ -137,8 +135,6 @@ class Contest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How the contests of one engine ended."""
-
     wins: int = 0
     losses: int = 0
     ties: int = 0
@@ -165,7 +161,7 @@ def contests(vote: Vote) -> Iterator[Contest]:
     """
     numbered = enumerate(vote.candidates)
     for (place, first), (other_place, second) in combinations(numbered, 2):
-        outcome = _outcome(vote.choice, place, other_place)
+        outcome = 0.5 if isinstance(vote.choice, str) else {place: 1.0, other_place: 0.0}.get(vote.choice)
         if outcome is not None and first.engine != second.engine:
             yield Contest(first=first.engine, second=second.engine, outcome=outcome, bad=vote.choice == "bad")
 
@@ -184,18 +180,11 @@ def tally(engine: str, found: Iterable[Contest]) -> Tally:
     return Tally(wins=wins, losses=losses, ties=ties, bad=bad)
 
 
-def _outcome(choice: VoteChoice, first: int, second: int) -> float | None:
-    if isinstance(choice, str):
-        return 0.5
-    return {first: 1.0, second: 0.0}.get(choice)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionBias:
     """How often the first of the shown answers won, among the blind votes with a best answer."""
 
     votes: int
-    """Number of the blind votes with a best answer."""
     first: int
     """Number of the votes that the first answer won."""
     interval: Interval
@@ -209,7 +198,6 @@ class PositionBias:
 
     @property
     def sentence(self) -> str:
-        """The result in plain words."""
         low, high = self.interval.low, self.interval.high
         found = (
             f"The answer shown first won {self.share:.1%} of {counted(self.votes, 'blind vote')} with a best answer "
@@ -263,7 +251,6 @@ class RatedPair:
     """Two engines of one group."""
 
     a: str
-    """The engine with the higher rating."""
     b: str
     difference: float
     """The rating of A minus the rating of B, in points."""
@@ -283,7 +270,6 @@ class RatedPair:
 
     @property
     def sentence(self) -> str:
-        """The result in plain words."""
         low, high = (decimal(value, 0) for value in (self.interval.low, self.interval.high))
         corrected = f" after correction for {self.pairs:,} pairs" if self.pairs > 1 else ""
         interval = f"(95% interval {low} to {high}{corrected})"
@@ -315,11 +301,8 @@ class Ratings:
     groups: tuple[tuple[str, ...], ...]
     """Engines that votes connect, directly or through other engines. Ratings of different groups cannot be compared."""
     votes: int
-    """Number of votes that the ratings use."""
     ties: int
-    """Number of used votes with the choice `tie`."""
     bad: int
-    """Number of used votes with the choice `bad`."""
     unblind: int
     """Number of votes that were not blind, used or not."""
     named: int
@@ -328,7 +311,6 @@ class Ratings:
     one_engine: int
     """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
-    """Whether the ratings use votes that were not blind."""
     includes_named: bool
     """Whether the ratings use votes in which an answer names its engine or model."""
     position: PositionBias | None

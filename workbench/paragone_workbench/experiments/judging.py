@@ -12,7 +12,7 @@ from typing import NamedTuple
 from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
 from paragone.wire import to_json
-from paragone_workbench.consent_actions import engine_actions
+from paragone_workbench.consent import engine_actions
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import evaluate

@@ -13,8 +13,7 @@ from paragone.json_values import object_at
 from paragone.options import describe
 from paragone.threads import run_in_thread
 from paragone_workbench.config.settings import Config
-from paragone_workbench.consent import Consent
-from paragone_workbench.consent_actions import engine_actions, option_actions
+from paragone_workbench.consent import Consent, engine_actions, option_actions
 from paragone_workbench.engines.definitions import (
     ContextOptions,
     EngineDefinition,

@@ -16,7 +16,7 @@ from paragone.json_values import list_at, object_at
 from paragone.options import OptionInfo, describe
 from paragone.texts import counted, quoted, without_key_words
 from paragone.wire import from_json, to_json
-from paragone_workbench.consent_actions import named_actions, option_actions
+from paragone_workbench.consent import named_actions, option_actions
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document_reader import read_conversation, read_json

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from paragone.texts import counted
 from paragone_workbench.conversation.attachments import with_sections
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.runs.context import messages_for
-from paragone_workbench.runs.fitting import fitted_to, oldest
+from paragone_workbench.runs.context import fitted_to, messages_for, oldest
 
 if TYPE_CHECKING:
     from paragone import Image

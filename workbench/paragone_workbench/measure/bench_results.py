@@ -194,11 +194,9 @@ class Throughput:
     """Figures of the answers that ended while all users had requests in progress, as docs/bench.md defines them."""
 
     answers: int
-    """Number of answers."""
     seconds: float
     """Duration of the measurement in seconds."""
     tokens_per_s: float
-    """Generated tokens of all answers per second."""
     user_tps: Spread | None
     """Tokens per second after the first token, in each answer."""
     ttft_s: Distribution | None
@@ -206,7 +204,6 @@ class Throughput:
     itl_ms: Distribution | None
     """Milliseconds from a token to the next, over all answers; from a piece to the next, if `is_in_pieces`."""
     is_in_pieces: bool
-    """Whether the engine sent several tokens in a piece."""
     notes: tuple[str, ...]
     """Remarks that a reader of the figures must know, as sentences."""
 
@@ -231,13 +228,10 @@ class Throughput:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BenchedEngine:
-    """An engine and the engine's measurements so far."""
-
     engine: EngineHandle
     samples: dict[BenchTest, list[RunMetrics]] = field(default_factory=dict)
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
-    """The throughput of each test with several users at once."""
     skipped: dict[BenchTest, str] = field(default_factory=dict)
     """Why tests that exceed the context were not measured."""
     refused: dict[UsersTest, str] = field(default_factory=dict)
@@ -245,7 +239,6 @@ class BenchedEngine:
     warnings: list[str] = field(default_factory=list)
     """The engine's warnings, each sentence once."""
     error: ParagoneError | None = None
-    """Why the engine's measurement ended early."""
 
     @property
     def is_empty(self) -> bool:

@@ -49,7 +49,6 @@ def sample_text() -> str:
 
 
 SMALLEST = 8
-"""Smallest window in tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +248,6 @@ class Fidelity:
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
     ) -> None:
         self.reference = Measured(reference)
-        """The engine with which the candidates are compared."""
         self.noise = Difference()
         """How the reference differs from itself with another batch size."""
         self.candidates = tuple(Candidate(engine) for engine in candidates)
@@ -261,7 +259,6 @@ class Fidelity:
         self.text_bytes = len(text.encode())
         """Bytes of the text in UTF-8."""
         self.stopped = False
-        """Whether `stop` was called."""
         self._text = text
         engines = (self.reference, *self.candidates)
         self._readers = {measured: DistributionReader(measured.engine) for measured in engines}

@@ -166,12 +166,10 @@ class TopAgreement:
 
     def __init__(self) -> None:
         self.windows = 0
-        """Number of windows that were compared."""
         self._same: list[NDArray[np.bool_]] = []
         self._common: list[NDArray[np.float64]] = []
 
     def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
-        """Add a window's scored positions."""
         pairs = [
             (expected, [token.id for token in found])
             for expected, found in zip(reference.tolist(), candidate, strict=True)
@@ -194,8 +192,6 @@ class TopAgreement:
 
 
 class Measured:
-    """An engine and the engine's log-losses on the text."""
-
     def __init__(self, engine: EngineHandle) -> None:
         self.engine = engine
         self.name = engine.definition.name
@@ -205,13 +201,10 @@ class Measured:
         self.tokens = 0
         """Number of tokens of the whole text in this engine's vocabulary."""
         self.windows = 0
-        """Number of windows that were measured."""
         self.error: ParagoneError | None = None
-        """Why the measurement of this engine ended early."""
         self._losses: list[Values] = []
 
     def add(self, losses: Values) -> None:
-        """Add the log-losses of a window's scored positions, in nats."""
         self._losses.append(losses)
         self.windows += 1
 
@@ -240,7 +233,6 @@ class Difference:
 
     def __init__(self) -> None:
         self.windows = 0
-        """Number of windows that were compared."""
         self._scores: list[Scores] = []
 
     def add(self, scores: Scores) -> None:
@@ -328,7 +320,6 @@ class DepthPart:
 
     @property
     def _tokens(self) -> str:
-        """The range of depths in tokens, for a sentence."""
         return f"{self.first:,} to {self.last:,}" if self.last > self.first else f"{self.first:,}"
 
     @property

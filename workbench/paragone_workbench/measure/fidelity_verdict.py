@@ -76,17 +76,15 @@ class KldPair:
 
     @property
     def shown(self) -> bool:
-        """Whether the data show a difference."""
         return self.adjusted_p < LEVEL
 
     @property
     def sentence(self) -> str:
-        interval = f"95% interval {self.interval.low:+.2g} to {self.interval.high:+.2g}".replace("-", "−")
+        low, high, closer, other = self.interval.low, self.interval.high, self.a, self.b
+        if self.shown and self.difference < 0:
+            low, high, closer, other = -high, -low, other, closer
+        interval = f"95% interval {low:+.2g} to {high:+.2g}".replace("-", "−")
         if self.shown:
-            closer, other = (self.a, self.b) if self.difference > 0 else (self.b, self.a)
-            if self.difference < 0:
-                low, high = -self.interval.high, -self.interval.low
-                interval = f"95% interval {low:+.2g} to {high:+.2g}".replace("-", "−")
             return f"{closer} is closer than {other}: by {abs(self.difference):.2g} nats ({interval})."
         start = f"Whether {self.a} or {self.b} is closer is open ({interval}; {self.smallest_shown:.2g} nats would be shown)."
         if self.windows_needed is None:
@@ -102,9 +100,8 @@ def kld_pairs(candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
     """Compare each pair of candidates that have enough windows in common and differ in at least one common window."""
     found = [pair for a, b in itertools.combinations(candidates, 2) if (pair := _pair(a, b)) is not None]
     adjusted = holm([pair.adjusted_p for pair in found])
-    return tuple(
-        _with_need(dataclasses.replace(pair, adjusted_p=p)) for pair, p in zip(found, adjusted, strict=True)
-    )
+    pairs = (dataclasses.replace(pair, adjusted_p=p) for pair, p in zip(found, adjusted, strict=True))
+    return tuple(dataclasses.replace(pair, windows_needed=None) if pair.shown else pair for pair in pairs)
 
 
 def _pair(a: Candidate, b: Candidate) -> KldPair | None:
@@ -129,10 +126,6 @@ def _pair(a: Candidate, b: Candidate) -> KldPair | None:
         windows_needed=values_needed(deviation**2, abs(difference)),
         smallest_shown=smallest_shown(deviation**2, count),
     )
-
-
-def _with_need(pair: KldPair) -> KldPair:
-    return dataclasses.replace(pair, windows_needed=None) if pair.shown else pair
 
 
 def neighbours(pairs: Sequence[KldPair], candidates: Sequence[Candidate]) -> tuple[KldPair, ...]:
@@ -395,7 +388,6 @@ class SavedFidelity:
     same_top: float | None
     """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
-    """The name of the reference."""
     created: float
     """When the fidelity was measured, in seconds since 1970."""
 

@@ -412,7 +412,6 @@ class Quantization:
     size: int
     """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
     plan: MemoryPlan
-    """The memory that the quantization would take."""
 
 
 async def find_siblings(

@@ -88,7 +88,6 @@ class FreeRunning:
         self.errors: dict[EngineHandle, ParagoneError] = {}
         """The first error of each engine that has failed at a prompt."""
         self.stopped = False
-        """Whether `stop` was called."""
         self._pool = pool
         self._answers: dict[EngineHandle, dict[int, RunResult]] = {engine: {} for engine in self.engines}
         self._execution: Execution | None = None

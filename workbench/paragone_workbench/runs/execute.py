@@ -25,7 +25,7 @@ from paragone_workbench.conversation.attached_files import drop_unsupported_imag
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
 from paragone_workbench.engines.handle import wait_for_end
-from paragone_workbench.runs.fitting import Fitted, fitted_to, without_oldest
+from paragone_workbench.runs.context import Fitted, fitted_to, without_oldest
 from paragone_workbench.runs.metrics import Meter
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import manifest
@@ -161,7 +161,6 @@ class Execution:
             self._failed(as_paragone_error(error, self._handle.definition.backend))
 
     async def _use(self, turn: Turn) -> None:
-        """Execute the run on the engine, until the run's result is complete."""
         run, handle = self.run, self._handle
         # The engine may have been configured again while the run waited.
         definition = without_secrets(handle.definition, handle.backend)

@@ -118,7 +118,6 @@ class Meter:
         self._pieces = 0
         self._first: float | None = None
         self._recent = array("d")
-        """The times of the last tokens."""
         self.gaps_ms = array("d")
         """Milliseconds from each token to the next so far; in a long run, a random sample of these latencies."""
         self._chance = random.Random(0)  # noqa: S311 (the numbers select a sample)
@@ -127,7 +126,6 @@ class Meter:
         self.thinking_tokens = 0
         """Number of token events with text of the thinking so far."""
         self._thought: tuple[float, float] | None = None
-        """The times of the first and the last token of the thinking."""
         self._ended: float | None = None
         self._progress: PromptProgress | None = None
         self._queued = False

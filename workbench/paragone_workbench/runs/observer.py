@@ -9,17 +9,6 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from paragone import Caution, Channel
     from paragone_workbench.engines.handle import EngineHandle
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from paragone import Caution, Channel
-    from paragone_workbench.engines.handle import EngineHandle
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from paragone import Caution, Channel
-    from paragone_workbench.engines.handle import EngineHandle
 
 
 class Stoppable(Protocol):

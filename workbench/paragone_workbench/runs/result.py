@@ -202,9 +202,7 @@ class RunResult:
     """The length of the part of the answer that the run was given; None if the engine generated the whole answer. The
     metrics are those of the generated part."""
     cautions: tuple[Caution, ...] = ()
-    """Warnings for the user."""
     settings: RunSettings | None = None
-    """The settings in force, as far as the engine reports them."""
     metrics: RunMetrics | None = None
     """The durations, rates and token counts of the run; None before its end."""
     manifest: Mapping[str, Json] = field(default_factory=dict)
@@ -242,7 +240,6 @@ class RunResult:
 
     @property
     def common_manifest(self) -> dict[str, Json]:
-        """The manifest without the request: the part that runs have in common."""
         return {name: value for name, value in self.manifest.items() if name != "request"}
 
     @property

@@ -45,7 +45,6 @@ class RunSpec(RunRequest):
         sampling: Mapping[str, Json] | None = None,
         logprobs: int | None = None,
     ) -> RunSpec:
-        """Return the spec of a single prompt without a previous conversation."""
         messages = [Message(role="system", text=system)] if system else []
         messages.append(Message(role="user", text=text, images=tuple(images)))
         return cls(messages=tuple(messages), sampling=sampling or {}, logprobs=logprobs)
@@ -80,7 +79,6 @@ class Run:
         """Computes the metrics so far; None before the request is sent, and for runs read from the history."""
         self._result = result
         self.error = ParagoneError(result.error, hint=result.hint) if result.error else None
-        """Why the run failed."""
         self._texts: dict[Channel, GrowingText] = {
             "answer": GrowingText(result.text),
             "thinking": GrowingText(result.thinking),

@@ -1,4 +1,4 @@
-"""The figures of a server, as Prometheus reads them."""
+"""The application of the server: its paths, its key, and its figures, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -63,8 +63,6 @@ _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
 
 
 class Figures:
-    """Counts requests and tokens from the start of the server on."""
-
     def __init__(self, engines: ServedEngines) -> None:
         # Export no times at which each combination of labels first occurred.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -119,7 +117,7 @@ class WholeUrls:
 
 
 class RequiredKey:
-    """Refuses requests without the key, except for some paths. The key is in the header `Authorization: Bearer KEY`."""
+    """Refuses requests without the header `Authorization: Bearer KEY`, except for some paths."""
 
     def __init__(self, app: ASGIApp, key: str, open_paths: Collection[str]) -> None:
         self._app = app
@@ -127,7 +125,6 @@ class RequiredKey:
         self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
         given = Headers(scope=scope).get("authorization", "")
         if scope["path"] in self._open or hmac.compare_digest(given.encode("latin-1"), self._expected):
             await self._app(scope, receive, send)

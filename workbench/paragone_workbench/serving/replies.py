@@ -22,7 +22,6 @@ class Piece:
     """A piece of an answer, or of the prompt that the client wants repeated before the answer."""
 
     index: int
-    """The index of the answer among the answers to the request."""
     text: str
     channel: Channel = "answer"
     tokens: tuple[Token, ...] = ()
@@ -222,7 +221,6 @@ class CompletionReply(Reply):
 
 
 def reply_to(request: AnswerRequest, model: str) -> Reply:
-    """Return an empty reply to a request to this model."""
     return (ChatReply if request.is_chat else CompletionReply)(request, model)
 
 

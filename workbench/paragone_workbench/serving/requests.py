@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from paragone import (
@@ -71,7 +71,10 @@ _MOST_BRACKETS = 200_000
 
 
 class Fields:
-    """The fields of an object in a request. A field that is null is missing, as in the OpenAI API."""
+    """The fields of an object in a request. A field that is null is missing, as in the OpenAI API.
+
+    The methods return None for a missing field, and raise ApiError for a value of another type.
+    """
 
     def __init__(self, values: Mapping[str, Json], path: str = "") -> None:
         self._values = values
@@ -93,7 +96,6 @@ class Fields:
         return self._values.get(name) is not None
 
     def value(self, name: str) -> Json:
-        """Return the value of a field; None if it is missing."""
         return self._values.get(name)
 
     def path(self, name: str) -> str:
@@ -105,21 +107,18 @@ class Fields:
         return ApiError(400, f"{self.path(name)} must be {expected}.", param=self.path(name))
 
     def text(self, name: str) -> str | None:
-        """Return a text; None if it is missing."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, str):
             raise self.wrong(name, "a text")
         return value
 
     def required(self, name: str) -> str:
-        """Return a text. Raises ApiError if the field is missing."""
         value = self.text(name)
         if value is None:
             raise self.wrong(name, "given, as a text")
         return value
 
     def flag(self, name: str) -> bool:
-        """Return true or false; False if the field is missing."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, bool):
             raise self.wrong(name, "true or false")
@@ -135,14 +134,12 @@ class Fields:
         return value
 
     def number(self, name: str) -> float | None:
-        """Return a number; None if it is missing."""
         value = self._values.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise self.wrong(name, "a number")
         return value
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return a list of texts, or one text as a list; None if it is missing."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -155,7 +152,6 @@ class Fields:
         raise self.wrong(name, "a text or a list of texts")
 
     def object(self, name: str) -> Fields | None:
-        """Return an object; None if it is missing."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -198,14 +194,6 @@ def _given(value: Json) -> Given:
 
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-
-
-def messages_of(body: Fields) -> tuple[Message, ...]:
-    """Return the messages of a request. Raises ApiError if a message is wrong or there is no message."""
-    messages = tuple(map(_message, body.objects("messages")))
-    if not messages:
-        raise body.wrong("messages", "a list with at least one message")
-    return messages
 
 
 def _message(fields: Fields) -> Message:
@@ -320,12 +308,13 @@ class AnswerRequest:
     """Number of choices for each prompt. The choices of a prompt follow each other."""
     stream: bool
     stream_usage: bool
-    """Whether the last event of the stream has the token counts."""
 
 
 def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
     """Read a client's request for a chat. `options` are the engine's sampling options."""
-    messages = messages_of(body)
+    messages = tuple(map(_message, body.objects("messages")))
+    if not messages:
+        raise body.wrong("messages", "a list with at least one message")
     limit = "max_completion_tokens" if body.has("max_completion_tokens") else "max_tokens"
     sampling = _sampling(body, options, body.whole(limit, 1, _MOST_TOKENS))
     logprobs = (body.whole("top_logprobs", 0, _MOST_TOP) or 0) if body.flag("logprobs") else None
@@ -352,7 +341,15 @@ def completion_request(body: Fields, options: type[Options]) -> AnswerRequest:
     logprobs = body.whole("logprobs", 0, _MOST_TOP)
     choices = [
         RequestedAnswer(
-            run=None if limit == 0 else _continuation(prompt, own, logprobs),
+            run=None
+            if limit == 0
+            else RunSpec(
+                messages=(),
+                text=prompt if isinstance(prompt, str) else "",
+                ids=() if isinstance(prompt, str) else prompt,
+                sampling=own,
+                logprobs=logprobs,
+            ),
             given=prompt if echo else "",
             logprobs=logprobs,
         )
@@ -374,11 +371,6 @@ def _request(body: Fields, choices: Sequence[RequestedAnswer], *, is_chat: bool)
         stream=body.flag("stream"),
         stream_usage=stream_options is not None and stream_options.flag("include_usage"),
     )
-
-
-def _continuation(prompt: Given, sampling: Mapping[str, Json], logprobs: int | None) -> RunSpec:
-    spec = RunSpec(messages=(), sampling=sampling, logprobs=logprobs)
-    return replace(spec, text=prompt) if isinstance(prompt, str) else replace(spec, ids=prompt)
 
 
 def _count(body: Fields) -> int:

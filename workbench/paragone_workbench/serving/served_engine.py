@@ -88,13 +88,10 @@ class ServedEngine:
         self._free = list(self._handles)
         self._available = asyncio.Semaphore(many)
         self.waiting = 0
-        """Number of answers that wait."""
         self.runs: set[Run] = set()
-        """The runs that compute answers."""
 
     @property
     def computing(self) -> int:
-        """Number of answers that are computed now."""
         return len(self._handles) - len(self._free)
 
     @property
@@ -117,7 +114,6 @@ class ServedEngine:
         return Options if backend is None else backend.sampling
 
     async def open(self) -> None:
-        """Open the engine. Raises ParagoneError."""
         await self._opened(self.first)
 
     @contextlib.asynccontextmanager
@@ -166,7 +162,6 @@ class ServedEngines:
 
     @property
     def all(self) -> Sequence[ServedEngine]:
-        """All engines, in their order."""
         return tuple(self._engines.values())
 
     def find(self, name: str) -> ServedEngine:
@@ -179,7 +174,6 @@ class ServedEngines:
         return found
 
     async def open(self) -> None:
-        """Open all engines. Raises the first error if engines cannot be opened."""
         await self._pool.registry.load([engine.definition.backend for engine in self.all])
         await asyncio.gather(*(engine.open() for engine in self.all))
 
@@ -373,7 +367,6 @@ class _Pieces(RunObserver["Run"]):
         self.index = index
         self._put = put
         self._passed = 0
-        """Number of tokens that were passed on."""
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         tokens = run.tokens_from(self._passed)
