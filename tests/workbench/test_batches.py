@@ -10,7 +10,6 @@ from tests.workbench.suites import Suites, engine, suite
 
 from paragone import InputError, Message
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
 from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt
@@ -233,11 +232,6 @@ async def test_the_body_of_a_request(suites, files):
         "A batch has no field for top_k, so it was left out.",
         "A batch has no field for thinking, so it was left out.",
     ]
-
-
-def test_a_model_of_this_machine_is_refused():
-    with pytest.raises(InputError, match="The engine a loads its model on this machine"):
-        batch_engine(engine("a"), Registry())
 
 
 @pytest.mark.parametrize(

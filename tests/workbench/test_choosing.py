@@ -7,8 +7,8 @@ import pytest
 from bench.simulate.choices import RULES, false_claims
 
 from paragone_workbench.choosing.choice import for_questions
-from paragone_workbench.choosing.decision import Evidence, decide, evidence_of, worst_loss
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures, speed_text, ttft_note
+from paragone_workbench.choosing.decision import Evidence, decide, evidence_of
+from paragone_workbench.choosing.figures import EngineFigures, engine_figures, ttft_note
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison
@@ -67,13 +67,6 @@ def test_of_equally_small_engines_the_fastest_is_chosen():
     assert decide([BIG, SMALL, faster], "big", verdicts, {}).chosen == "middle"
 
 
-def test_an_engine_that_has_collapsed_is_not_chosen():
-    lost = dataclasses.replace(SMALL, collapse="small has collapsed.")
-    verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *NOT_WORSE))
-    decision = decide([BIG, MIDDLE, lost], "big", verdicts, {})
-    assert (decision.chosen, decision.others) == ("middle", ("small has collapsed.",))
-
-
 def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *OPEN))
     values = collect(rows(big="ABCDEFGHIJ", middle="abCDEfGHIJ"), ["big", "middle"])
@@ -90,14 +83,6 @@ def test_the_reasons_name_the_price_and_how_sure_the_decision_is():
     (other,) = decision.others
     assert "Whether small is worse than big by more than 3.0 points is open." in other
     assert "more prompts would settle this" in other
-
-
-def test_without_common_prompts_nothing_is_decided():
-    decision = decide([BIG, SMALL], "big", evidence(), {})
-    assert (decision.chosen, decision.others) == (None, ())
-    assert decision.reasons == (
-        "There is no prompt with checked assertions that both big and another engine answered.",
-    )
 
 
 @pytest.mark.parametrize(
@@ -143,12 +128,6 @@ def test_a_decision_is_preliminary_while_a_smaller_engine_is_open_and_prompts_ar
     assert decide([BIG, MIDDLE, SMALL], "big", shown, {}).headline == headline
 
 
-def test_an_engine_that_has_not_answered_yet_keeps_the_decision_preliminary():
-    shown = evidence(verdict("middle", *WORSE, prompts=40), prompts=40, planned=58)
-    decision = decide([BIG, MIDDLE, SMALL], "big", shown, {})
-    assert decision.headline == "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."
-
-
 @pytest.mark.parametrize(
     ("planned", "step"),
     [
@@ -188,21 +167,6 @@ def test_an_engine_that_hardly_answered_leaves_the_prompts_to_the_others():
     collected = collect(rows(big="ABCD", small="abcd", lost="A"), ["big", "small", "lost"])
     shown = evidence_of(collected, "big", 0.03, checked=4, is_complete=False)
     assert shown.rates == {"big": (1.0, 4), "small": (0.0, 4)}
-
-
-def test_a_tag_of_few_prompts_says_nothing():
-    tags = {ord(letter): ["json"] for letter in "abcdef"}
-    few = collect(rows(big="ABCD", small="abcd"), ["big", "small"])
-    assert list(worst_loss(few, "big", "small", tags)) == []
-
-
-def test_losses_are_over_the_prompts_of_a_tag_that_both_answered():
-    tags = {ord(letter): ["json"] for letter in "abcdefg"}
-    values = collect(rows(big="ABCDEF", small="abCDEG"), ["big", "small"])
-    assert list(worst_loss(values, "big", "small", tags)) == [
-        "small loses most on `json`: 40.0 points over 5 prompts, which may be chance."
-    ]
-    assert list(worst_loss(values, "small", "big", tags)) == [], "big loses nothing"
 
 
 def test_figures_come_from_what_was_measured():
@@ -251,12 +215,6 @@ def test_the_prompt_of_the_ttft_is_named():
     assert ttft_note([SMALL]) == ""
 
 
-def test_a_speed_is_shown_with_its_spread():
-    assert speed_text(dataclasses.replace(SMALL, decode_tps_stdev=4.0)) == "80.0 ± 4.0"
-    assert speed_text(SMALL) == "80.0"
-    assert speed_text(EngineFigures(engine="small")) == ""
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize("candidates", [1, 5])
 def test_who_looks_again_and_again_is_not_misled(candidates):
@@ -266,14 +224,6 @@ def test_who_looks_again_and_again_is_not_misled(candidates):
     }
     naive, used = claims.values()
     assert used <= 0.05 < naive
-
-
-@pytest.mark.parametrize(
-    ("small", "headline"),
-    [(OPEN, "Deploy big, the safe choice."), (WORSE, "Deploy big."), (NOT_WORSE, "Deploy small.")],
-)
-def test_the_headline_says_that_the_reference_is_only_the_safe_choice(small, headline):
-    assert decide([BIG, SMALL], "big", evidence(verdict("small", *small)), {}).headline == headline
 
 
 def test_the_prompts_that_come_with_paragone_are_answered_greedily_unless_the_user_says_otherwise():

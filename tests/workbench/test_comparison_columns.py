@@ -1,7 +1,6 @@
 """Columns of numbers give the same as objects for each run."""
 
 import functools
-import math
 import operator
 
 from hypothesis import given
@@ -64,23 +63,3 @@ def test_starts_are_those_of_the_runs_that_both_have(ours, others):
     mine, its = columns(ours).common_starts(columns(others))
     assert mine.tolist() == [starts[0][key] for key in common]
     assert its.tolist() == [starts[1][key] for key in common]
-
-
-@given(RUNS)
-def test_rates_are_in_the_order_of_the_starts(runs):
-    known = sorted((run[3], run[4]) for run in runs if run[3] is not None and run[4] is not None)
-    assert columns(runs).rates().tolist() == [rate for _, rate in known]
-
-
-def test_an_engine_without_runs_has_nothing_in_common():
-    empty = columns([])
-    assert not empty.has_starts
-    assert empty.same_shares(columns([(0, 0, "yes", 1.0, 2.0)])).tolist() == []
-
-
-def test_a_repetition_is_noticed_and_a_text_that_is_not_utf_8_is_a_text():
-    made = columns([(0, 0, "\ud800", None, None), (0, 1, "\ud800", None, None)])
-    assert made.repeated
-    assert made.same_shares(made).tolist() == [1.0]
-    assert not made.has_starts
-    assert math.isclose(columns([(3, 0, "", 2.0, 5.0)]).rates()[0], 5.0)

@@ -51,10 +51,6 @@ async def test_the_same_settings_and_those_of_one_experiment_are_not_named(diffe
     assert await different([{"max_tokens": 6}, {}]) == ()
 
 
-async def test_what_differs_in_each_experiment_alike_is_not_named(different):
-    assert await different([{"max_tokens": 6}, {}], [{"max_tokens": 6}, {}]) == ()
-
-
 async def test_another_machine_is_named(different):
     """The machines stand in for two that did the same runs."""
     one = {"cpu": "Xeon", "cores": 2, "gpus": [], "memory": 1, "os": "Linux 6"}

@@ -4,7 +4,6 @@ import asyncio
 import copy
 import json
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -114,13 +113,6 @@ async def test_an_experiment_without_runs_and_a_conversation_without_answers(his
     assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")) == ()
 
 
-async def test_half_a_surrogate_pair_can_be_written(history, tmp_path):
-    broken = [(0, {"messages": [to_json(Message(role="user", text="\ud83d"))]})]
-    new = await history.call(lambda store: store.experiments.create(replace(EXPERIMENT, prompts=1), broken))
-    path = await write_document(history, f"e{new}", tmp_path / "d.json")
-    assert json.loads(path.read_bytes())["prompts"][0]["messages"][0]["text"] == "\ud83d"
-
-
 async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history, tmp_path):
     store = open_store()
     writer = ConversationWriter(store, "first", system="Be brief.")
@@ -219,22 +211,6 @@ def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
     assert reason in str(caught.value)
 
 
-def test_a_document_that_is_nested_deeply(valid, tmp_path):
-    deep = json.loads("[" * 100 + "]" * 100)
-    path = tmp_path / "altered.json"
-    path.write_text(json.dumps(altered(valid, ["engines", 0, "options"], {"x": deep})))
-    with pytest.raises(InputError, match="it is nested too deeply"):
-        read_document(path)
-
-
-def test_two_runs_with_one_id(valid, tmp_path):
-    valid["runs"][1]["id"] = valid["runs"][0]["id"]
-    path = tmp_path / "altered.json"
-    path.write_text(json.dumps(valid))
-    with pytest.raises(InputError, match=r"has the id .* of another run"):
-        read_document(path)
-
-
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 6000, b"1e999", b"null", b"[]", b'"paragone_document"'],
@@ -274,7 +250,7 @@ def places(data):
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100)
 @given(data=st.data())
 def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):
     changed = valid

@@ -109,15 +109,6 @@ def test_a_report_keeps_the_bench_of_the_files_that_answered(store, models, tmp_
     assert reported(store, experiment) == (["30.5/s", "30.5/s"], ["Bench"])
 
 
-def test_a_report_compares_speeds_of_the_same_test_only(store):
-    experiment = add_experiment(store, {0: ("a", "b")})
-    short = {"prompt_tokens": 32, "decode_tps": {"mean": 99, "stdev": 0}}
-    store.measurements.add(bench(SMOL, created=2.0, tests=(short,)))
-    store.measurements.add(bench(LARGE, created=3.0))
-    found = experiment_report(store, experiment, lambda name: Paper())
-    assert "are means over the answers" in found.overview.note
-
-
 def level(users, prompt, rate):
     return {"users": users, "prompt_tokens": prompt, "tokens": 64, "tokens_per_s": rate}
 
@@ -175,18 +166,6 @@ def test_speeds_of_different_moments_are_marked_with_their_dates(store):
         assert "Read with care" in written
         assert caution.partition(":")[0] in written
         assert details[0] in written
-
-
-def test_throughputs_of_different_moments_are_marked(store):
-    users = [level(4, 64, 9.0)]
-    for engine, created in ((SMOL, 1.0), (LARGE, 86_400.0 * 365)):
-        measurement = bench(engine, created=created, tests=())
-        data = {**measurement.data, "engines": [{"engine": engine.name, "users": users}]}
-        store.measurements.add(dataclasses.replace(measurement, data=data))
-    found, cells = first_page(store)
-    (caution,) = found.verdict.cautions
-    assert caution.startswith("The speeds with users at once were measured at different times")
-    assert cells["large"]["4 users"].detail.startswith(local_date(86_400.0 * 365, "%Y"))
 
 
 def test_a_fidelity_over_fewer_windows_is_marked(store):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
-from tests.workbench.history_file import open_history, open_store
+from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone_workbench.experiments.suite import AssertionSpec
@@ -42,12 +40,6 @@ async def test_only_what_is_new_is_asked(suites):
     assert [progress.done for progress in suites.runner.progress] == [4, 4]
 
 
-async def test_when_all_is_known_no_engine_is_opened(suites):
-    await suites.run(suite("x", "y", "z"), A)
-    assert await suites.run(suite("z", "x"), A) == []
-    assert [run.result.text for run in await suites.saved()] == ["Z", "X"]
-
-
 @pytest.mark.parametrize(
     "other",
     [engine("a", "renamed"), engine("a", delay_s=0.001), engine("b", "a")],
@@ -56,14 +48,6 @@ async def test_when_all_is_known_no_engine_is_opened(suites):
 async def test_another_engine_is_asked(suites, other):
     await suites.run(suite("x"), A)
     assert len(asked(await suites.run(suite("x", "y"), other))) == 2
-
-
-async def test_a_model_file_that_was_replaced_is_asked(suites, tmp_path):
-    path = tmp_path / "model.gguf"
-    path.write_bytes(b"old")
-    await suites.run(suite("x"), engine(str(path)))
-    path.write_bytes(b"newer")
-    assert len(asked(await suites.run(suite("x", "y"), engine(str(path))))) == 2
 
 
 async def test_a_failed_run_is_asked_again(suites):
@@ -78,11 +62,6 @@ async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites)
     await suites.run(suite("x"), sampled, repetitions=2)
     assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
     assert len({run.result.id for run in await suites.saved()}) == 3
-
-
-async def test_a_prompt_that_a_suite_has_twice_is_asked_twice(suites):
-    assert len(asked(await suites.run(suite("x", "x"), A))) == 2
-    assert len({run.result.id for run in await suites.saved()}) == 2
 
 
 async def test_other_assertions_check_the_known_answer(suites):
@@ -104,15 +83,6 @@ async def test_verdicts_of_the_same_judge_are_taken_over_and_another_is_asked(su
     assert [check.judges for run in await suites.saved() for check in run.checks] == [
         "other = scripted:judge"
     ]
-
-
-async def test_a_judge_asked_in_one_experiment_changes_no_other(suites):
-    await suites.run(suite("x", assertions=[contains("X")]), A)
-    first = suites.experiment.number
-    await suites.run(suite("x", assertions=[contains("X"), judged()]), A, judges=[engine("judge")])
-    assert [len(run.checks) for run in await suites.saved()] == [2]
-    runs = await suites.history.call(lambda store: list(store.experiments.runs(first)))
-    assert [len(run.checks) for run in runs] == [1]
 
 
 async def test_fresh_asks_everything_and_goes_on_without_older_answers(suites):
@@ -154,25 +124,3 @@ async def test_a_damaged_run_is_asked_again(suites):
     await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))
     made = suite("x", assertions=[contains("X")])
     assert asked(await suites.run(made, A)) == ["a: x"]
-
-
-async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, monkeypatch):
-    await suites.run(suite("x"), A)
-    first = suites.experiment.number
-    runner = await suites.begin(suite("x", "y"), A)
-    call = suites.history.call
-
-    def deleting(wanted):
-        def answer(store: Store):
-            found = wanted(store)
-            with contextlib.closing(open_store()) as other:
-                other.experiments.delete(first)
-            return found
-
-        return call(answer if "known" in wanted.__code__.co_names else wanted)
-
-    monkeypatch.setattr(suites.history, "call", deleting)
-    await runner.run()
-    await runner.close()
-    assert [run.result.text for run in await suites.saved()] == ["X", "Y"]
-    assert runner.progress[0].done == 2

@@ -302,14 +302,6 @@ async def test_a_lost_node_is_not_used_again(history):
     assert len(cluster.actors) == 2
 
 
-async def test_without_any_node_the_engine_is_given_up(history):
-    cluster = ClusterHere(1, 1)
-    cluster.alive = []
-    runner, _ = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.01))
-    (error,) = runner.given_up
-    assert error.sentence == "All nodes of the cluster that one had places on are gone."
-
-
 async def test_an_engine_whose_processes_are_always_lost_is_given_up(history):
     runner, _ = await run_on(ClusterHere(*[0] * 20), history, suite(*PROMPTS), engine("one"))
     (error,) = runner.given_up
@@ -322,12 +314,6 @@ async def test_an_engine_that_cannot_be_opened_is_given_up(history):
     assert error.sentence.startswith("On the node node")
     assert "The model gone is gone." in error.sentence
     assert error.hint == "Put it back."
-
-
-async def test_results_name_the_engine_as_the_user_did(history):
-    runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("one", password="hunter2"))
-    saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
-    assert [run.result.definition for run in saved] == [engine("one")]
 
 
 class SlowCluster(ClusterHere):
@@ -433,13 +419,3 @@ async def test_a_judge_whose_processes_are_always_lost_is_given_up(history):
     (error,) = runner.given_up
     assert "Processes of judge were lost 3 times in a row" in error.sentence
     assert await verdicts(history, runner) == []
-
-
-async def test_a_judge_that_cannot_be_opened_is_given_up(history):
-    made = suite(
-        "one", assertions=[AssertionSpec(type="judge", options={"engine": "gone", "criterion": "good"})]
-    )
-    runner, _ = await run_on(ClusterHere(), history, made, engine("one"), judges={"gone": engine("gone")})
-    (error,) = runner.given_up
-    assert error.sentence.startswith("On the node node")
-    assert "The model gone is gone." in error.sentence

@@ -13,12 +13,12 @@ from tests.workbench.conftest import Backends, wrong
 
 from paragone import EngineError, InputError, Options
 from paragone.assertions import Verdict
-from paragone_workbench.engines import plugin_engine as answers
+from paragone_workbench.engines import plugin_answers as answers
 from paragone_workbench.engines.definitions import EngineDefinition, check_engine
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.plugin_answers import answer
 from paragone_workbench.engines.registry import Placement, placement_of, reached
-from paragone_workbench.experiments.assertions import AssertionCatalog, ForeignAssertion, load_assertions
+from paragone_workbench.experiments.assertions import AssertionCatalog, ForeignAssertion
 from paragone_workbench.experiments.suite import AssertionSpec
 from paragone_workbench.models import find_models
 
@@ -145,15 +145,6 @@ def test_ctrl_c_while_a_plugin_is_waited_for_is_the_user_s(monkeypatch):
         reached(Slow(lambda: None), "m", {})
 
 
-def test_ctrl_c_while_an_assertion_is_checked_is_the_user_s(monkeypatch):
-    def interrupted(*_, **more):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("paragone_workbench.experiments.assertions.build", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        load_assertions().check_spec(AssertionSpec(type="contains", options={"value": "X"}))
-
-
 @pytest.mark.parametrize("block", BLOCKING)
 @pytest.mark.parametrize("used", ["opened", "scheduled", "looked for"])
 async def test_the_event_loop_goes_on_while_a_backend_blocks(used, block, end):
@@ -251,11 +242,3 @@ def test_an_assertion_that_raises_is_named():
         found.check_spec(AssertionSpec(type="slow"))
     with pytest.raises(InputError, match="The assertion 'slow' raised an unexpected error"):
         found.asks_engines(AssertionSpec(type="slow"))
-
-
-def test_an_assertion_is_asked_once_which_engines_it_asks():
-    """A suite needs it for each answer, on the event loop."""
-    assertion, found = catalog(lambda: None)
-    for _ in range(3):
-        assert found.asks_engines(AssertionSpec(type="slow")) == ("judge",)
-    assert assertion.times == 1

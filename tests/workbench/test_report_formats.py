@@ -5,7 +5,6 @@ import errno
 import io
 import os
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -96,12 +95,6 @@ def test_spreadsheets_take_no_text_for_a_formula(text):
     assert (cells["text"], cells["prompt"]) == (f"'{text}", f"'{text}")
 
 
-def test_lines_end_as_rfc_4180_says():
-    written = "".join(csv_pieces(conversation_rows(conversation("x", 'He said "a\nb", c'), Registry().find)))
-    assert written.count("\r\n") == 2
-    assert '"He said ""a\nb"", c"' in written
-
-
 # The file
 
 
@@ -114,24 +107,6 @@ def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
     link.symlink_to(pipe)
     with pytest.raises(InputError, match=r"link\.html is not a regular file"):
         format_of(link)
-
-
-def test_a_link_to_itself_is_replaced(tmp_path):
-    link = tmp_path / "link.html"
-    link.symlink_to(link)
-    format_of(link)
-    assert write(link, ["x"]) == 1
-    assert link.read_text() == "x"
-
-
-def test_a_name_that_is_too_long_for_the_file_beside_it(tmp_path):
-    path = tmp_path / f"{'l' * 250}.html"
-    with pytest.raises(ParagoneError, match="cannot be written: File name too long"):
-        write(path, "x" * (format_of(path) == "html"))
-
-
-def test_the_suffix_may_be_in_capitals():
-    assert format_of(Path("REPORT.HTML")) == "html"
 
 
 def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
@@ -163,9 +138,3 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, pieces):
         write(path, pieces())
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["old.md"]
-
-
-def test_a_new_file_has_the_usual_permissions(tmp_path):
-    write(tmp_path / "a.md", ["x"])
-    (tmp_path / "b.md").touch()
-    assert (tmp_path / "a.md").stat().st_mode == (tmp_path / "b.md").stat().st_mode

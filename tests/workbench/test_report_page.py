@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import change_result
-from tests.workbench.report_subjects import conversation, ended
+from tests.workbench.report_subjects import conversation
 
 from paragone import Caution, ParagoneError
 from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.runs.run import Run
 from paragone_workbench.text import visible
 
 VOID = {"meta", "col", "line", "rect", "circle", "br"}
@@ -144,25 +143,3 @@ def test_a_very_long_answer_is_cut_and_says_so():
     assert (
         "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
     )
-
-
-def test_right_to_left_text_stays_in_its_element():
-    found = page(conversation("למה?", "כי.", "כי כן."))
-    assert found.count('<div class="text" dir="auto">') == 3
-
-
-def test_thinking_is_folded():
-    saved = conversation("Why?", "Because.")
-    saved.runs[0].add("thinking", "Hm.")
-    assert re.search(r'<details class="thinking">.*?Hm\..*?</details>', page(saved), re.DOTALL)
-
-
-def test_a_run_without_figures_has_none():
-    saved = conversation("Why?", "")
-    result = ended("", state="stopped", metrics=None, settings=None)
-    run = Run(result, prompt=saved.conversation.prompts[0])
-    saved.lanes[0].runs[:] = [run]
-    saved.lanes[0].head = run
-    found = page(saved)
-    assert "The answer was stopped." in found
-    assert "tokens/s" not in found

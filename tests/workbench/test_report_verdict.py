@@ -128,15 +128,6 @@ def test_what_is_open_says_how_many_prompts_would_settle_it(store):
     )
 
 
-def test_one_engine_is_not_chosen_but_rated(store):
-    experiment = both_checked(store, 5)
-    store._database.run("DELETE FROM cell WHERE engine_index = 1")
-    alone = dataclasses.replace(experiment, engines=(SMOL,))
-    verdict = report(store, alone).verdict
-    assert verdict.headline == "smol passes 25.0% of 20 prompts."
-    assert verdict.reasons[0] == "The 95% interval is 11.2 to 46.9%."
-
-
 def test_without_assertions_nothing_is_decided(store):
     found = report(store, add_experiment(store, {0: ("a", "b")}))
     assert found.verdict.headline == "Nothing is decided."
@@ -258,14 +249,6 @@ def test_speeds_of_one_row_come_from_one_source(store):
     assert "are means over the answers" in found.overview.note
 
 
-def test_a_fidelity_to_another_reference_is_not_shown_as_one_to_this(store):
-    experiment = both_checked(store, 3)
-    other = dataclasses.replace(LARGE, model="/m/other")
-    store.measurements.add(fidelity(other, SMOL, LARGE, created=2.0, kld=0.25))
-    store.measurements.add(fidelity(created=3.0, kld=0.25))  # a damaged record can name no engine
-    assert "KLD" not in report(store, experiment).overview.columns
-
-
 def test_assertions_have_pass_rates(store):
     experiment = both_checked(store, 3)
     assert section(report(store, experiment), "Pass rates") is None  # there is one type of assertions
@@ -326,29 +309,6 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
     assert written.index("## Answers") < written.index("## Results") < written.index("## How it was run")
 
 
-def test_prompts_without_failures_are_folded_after_the_first(store):
-    found = report(store, both_checked(store, 20))
-    assert found.sound == 19
-    assert "19 other prompts at which nothing failed" in "".join(html_pieces(found, 0.0))
-
-
-def test_differences_that_do_not_decide_are_folded(store):
-    experiment = both_checked(store, 0)
-    for run in list(store.experiments.runs(experiment.number)):
-        slow = 40.0 if run.key.engine_index else 20.0 + run.key.prompt_index / 10
-        metrics = dataclasses.replace(run.result.metrics, decode_tps=slow)
-        store._database.run("DELETE FROM cell WHERE number = ?", run.number)
-        store.experiments.save(
-            experiment.number,
-            run.key,
-            dataclasses.replace(run.result, metrics=metrics),
-            [PASSED if run.key.engine_index else FAILED],
-        )
-    differences = section(report(store, experiment), "Differences between engines")
-    assert [("passes" in it.text, it.stands_out) for it in differences.remarks] == [(True, True)]
-    assert any("decodes" in it.text and it.stands_out for it in differences.rest)
-
-
 # Plots
 
 
@@ -377,13 +337,6 @@ def test_a_plot_marks_the_front_and_the_chosen_engine():
     above = [engine("big", 4e9, 0.6), engine("small", 2e9, 0.7)]
     assert "big is chosen although it is not on the front" in plots_of(above, "big")[0].note
     assert plots_of(figures[:1], None) == ()
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_equal_engines_have_a_plot(rate):
-    plot, _ = plots_of([engine("a", 1e6, rate), engine("b", 1e6, rate)], None)
-    assert {it.note for it in plot.lines} == {"Pareto front"}
-    assert all(0 <= place <= 100 for it in plot.lines for place in (it.mark.x, it.mark.y))
 
 
 # What strangers write

@@ -155,12 +155,6 @@ def test_lines_and_indices_of_jsonl(read):
     assert [problem.line for problem in suite.problems] == [4]
 
 
-def test_characters_that_end_no_line_of_jsonl(read):
-    text = "a\u2028b\x85c\x0bd"
-    suite = read("s.jsonl", json.dumps({"prompt": text}, ensure_ascii=False))
-    assert suite.prompts[0].text == text
-
-
 def test_lines_and_indices_of_csv(read):
     """The line of a row is the one where it begins, also after a row of several lines."""
     suite = read("s.csv", 'prompt,expected\n"a\nb\nc",x\n\nd,e,f\n"g",\n"h""i",x\n')
@@ -232,11 +226,6 @@ def test_variables_are_filled_in_everywhere(read):
     (prompt,) = read("s.jsonl", json.dumps(record)).prompts
     assert [message.text for message in prompt.messages] == ["Speak French.", "2 + 2", "2"]
     assert prompt.expected == "4 FRENCH"
-
-
-def test_braces_without_variables_are_text(read):
-    (prompt,) = read("s.jsonl", json.dumps({"prompt": "{{ name }} {% if %}", "expected": "{{"})).prompts
-    assert (prompt.text, prompt.expected) == ("{{ name }} {% if %}", "{{")
 
 
 def test_what_is_no_expression_is_text(read):
@@ -326,11 +315,6 @@ def test_a_record_that_is_nested_too_deeply(read):
     assert suite.prompts[-1].text == "good"
 
 
-def test_toml_that_is_nested_too_deeply(refused):
-    dotted = f"[[prompts]]\nprompt='a'\n{'.'.join(999 * 'a')} = 1"
-    assert "s.toml:3: A value is nested in more than 100 levels." in refused("s.toml", dotted)
-
-
 def test_an_expected_answer_alone_is_compared(read):
     suite = read(
         "s.jsonl",
@@ -371,16 +355,6 @@ prompt = "nothing expected"
             "'expected'.",
         ),
     )
-
-
-def test_a_wrong_assertion_of_the_file_is_one_problem(read):
-    text = (
-        "[[prompts]]\nprompt = 'a'\n" * 3
-        + "[[assertions]]\ntype = 'lenght'\n[[assertions]]\ntype = 'length'\n"
-    )
-    suite = read("s.toml", text)
-    assert len(suite.prompts) == 3
-    assert [problem.line for problem in suite.problems] == [7, 9]
 
 
 # ── Problems ─────────────────────────────────────────────────────────────────────────────────
@@ -461,11 +435,6 @@ def test_a_faulty_line_is_named_and_left_out(read, line, sentence):
     assert any(sentence in problem.sentence for problem in suite.problems)
 
 
-def test_all_problems_of_a_line_are_collected(read):
-    suite = read("s.jsonl", GOOD + '{"promt": "a", "tags": 1, "assertions": [{"type": "x"}, {"type": "y"}]}')
-    assert len(suite.problems) == 5
-
-
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
@@ -483,12 +452,6 @@ def test_a_faulty_row(read, row, sentence):
     assert [problem.line for problem in suite.problems] == ([3] if sentence else [])
     assert sentence is None or sentence in suite.problems[0].sentence
     assert suite.prompts[-1].line == 4
-
-
-def test_a_quotation_mark_that_is_never_closed(read):
-    suite = read("s.csv", 'prompt\ngood\n"open\nlost\n')
-    assert [problem.line for problem in suite.problems] == [3]
-    assert len(suite.prompts) == 1
 
 
 @pytest.mark.parametrize(
@@ -558,12 +521,6 @@ def test_a_file_that_cannot_be_read(tmp_path):
         read_suite(tmp_path / "pipe.csv", CATALOG)
 
 
-def test_a_file_without_a_good_prompt_names_its_problems(refused):
-    said = refused("s.jsonl", "{\n" * 100)
-    assert len(re.findall(r"s\.jsonl:\d+: The text is not valid JSON", said)) == 20
-    assert "and 80 more" in said
-
-
 def test_the_text_of_problems():
     problems = [SuiteProblem(line=line, sentence="Bad.") for line in range(1, 23)]
     assert problem_text("s.csv", problems[:2]) == "s.csv:1: Bad.\ns.csv:2: Bad."
@@ -613,17 +570,6 @@ def test_what_is_written_is_read_csv(tmp_path_factory, records):
     for prompt, (text, _) in zip(suite.prompts, records, strict=True):
         start = re.split("\r\n|\r|\n", lines)[prompt.line - 1]
         assert start.startswith('"' + re.split("\r\n|\r|\n", text.replace('"', '""'))[0])
-
-
-@given(st.sampled_from([".jsonl", ".csv", ".toml"]), st.binary() | TEXT.map(str.encode))
-def test_any_content_is_read_or_refused(tmp_path_factory, ending, content):
-    path = tmp_path_factory.getbasetemp() / f"any{ending}"
-    path.write_bytes(content)
-    try:
-        suite = read_suite(path, CATALOG)
-    except InputError:
-        return
-    assert suite.prompts
 
 
 JSON = st.recursive(
