@@ -16,11 +16,10 @@ from paragone_workbench.choosing.figures import memory_of
 from paragone_workbench.choosing.measurements import Comparison
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import SuiteRequest
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import AssertionSpec
+from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
 from paragone_workbench.measure.bench_results import BenchTest, UsersTest
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement

@@ -15,8 +15,7 @@ from tests.workbench.test_store_experiments import EXPERIMENT, ended, key
 
 from paragone import InputError, Message, ParagoneError, RunSettings, Token
 from paragone.wire import to_json
-from paragone_workbench.experiments.document import document_of_experiment
-from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.document import document_of_experiment, read_document
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Vote

@@ -22,10 +22,9 @@ from paragone_workbench.experiments.known_measurements import (
     known_throughputs,
 )
 from paragone_workbench.reporting.experiment import experiment_report
-from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.file import html_pieces, markdown_pieces
 from paragone_workbench.reporting.measurements import common_throughput
-from paragone_workbench.reporting.overview import cautions_of
+from paragone_workbench.reporting.verdict import cautions_of
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import Measurement, SavedChoice

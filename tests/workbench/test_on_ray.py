@@ -14,7 +14,6 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import DeviceMemory, InputError, MemoryEstimate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import Cell, SuiteRequest, find_or_create
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.ray_cluster import (
     CellActor,
@@ -31,7 +30,7 @@ from paragone_workbench.experiments.ray_cluster import (
 from paragone_workbench.experiments.ray_executor import CellQueue, RayExecutor
 from paragone_workbench.experiments.ray_plan import check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import AssertionSpec
+from paragone_workbench.experiments.suite import AssertionSpec, Cell, SuiteRequest, find_or_create
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.errors import StoreError
 

@@ -23,7 +23,7 @@ from paragone_workbench.config.state import State
 from paragone_workbench.consent import Consent
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.identity import digest_weights, weights_in
 from paragone_workbench.experiments.recorded_runs import Change, recorded_runs
 from paragone_workbench.experiments.replay import (

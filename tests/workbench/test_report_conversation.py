@@ -8,7 +8,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting.conversation import conversation_report
-from paragone_workbench.reporting.runs_table import conversation_rows
+from paragone_workbench.reporting.file import conversation_rows
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord

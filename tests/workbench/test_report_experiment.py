@@ -12,8 +12,7 @@ from paragone import Json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.reporting import experiment as experiments
-from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.reporting.runs_table import rows_of
+from paragone_workbench.reporting.file import html_pieces, rows_of
 from paragone_workbench.store import Measurement, RunKey, Vote
 from paragone_workbench.store.experiment_records import VotedAnswer
 

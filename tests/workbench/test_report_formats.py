@@ -16,9 +16,16 @@ from tests.workbench.report_subjects import add_experiment, conversation
 from paragone import InputError, Json, ParagoneError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.reporting.conversation import conversation_report
-from paragone_workbench.reporting.file import find_subject, format_of, write
-from paragone_workbench.reporting.markdown import markdown_pieces
-from paragone_workbench.reporting.runs_table import COLUMNS, conversation_rows, csv_pieces, rows_of
+from paragone_workbench.reporting.file import (
+    COLUMNS,
+    conversation_rows,
+    csv_pieces,
+    find_subject,
+    format_of,
+    markdown_pieces,
+    rows_of,
+    write,
+)
 from paragone_workbench.text import visible
 
 # Markdown

@@ -22,8 +22,7 @@ from tests.workbench.test_report_page import HOSTILE, Parsed
 from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.reporting.charts import plots_of
-from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.file import html_pieces, markdown_pieces
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 

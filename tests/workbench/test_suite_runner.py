@@ -16,7 +16,7 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import InputError, Json
 from paragone_workbench.engines import handle as slot
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments import cells as running_request
+from paragone_workbench.experiments import suite as running_request
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.executor import SuiteEngine, SuiteObserver
 from paragone_workbench.experiments.suite import AssertionSpec, filter_prompts

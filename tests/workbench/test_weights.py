@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from paragone import LoadedModel, RunRequest, WeightsFile
+from paragone.files import open_regular_file
 from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import identity as module
@@ -33,11 +34,11 @@ async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path, monk
     with (tmp_path / "large").open("wb") as large:
         large.truncate(2**36)  # has no blocks on the disk
     files, stopped = (WeightsFile.of(tmp_path / "large"),), asyncio.Event()
-    loop, opened = asyncio.get_running_loop(), module.open_regular_file
+    loop = asyncio.get_running_loop()
 
     def open_and_stop(path):
         loop.call_soon_threadsafe(stopped.set)
-        return opened(path)
+        return open_regular_file(path)
 
     monkeypatch.setattr(module, "open_regular_file", open_and_stop)
     assert await asyncio.wait_for(digest_until(stopped, history, files), 60) == files

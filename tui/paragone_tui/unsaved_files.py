@@ -78,7 +78,7 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
 
 def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.markdown import markdown_pieces
+    from paragone_workbench.reporting.file import markdown_pieces
 
     return markdown_pieces(conversation_report(conversation, find), time.time())
 

@@ -35,13 +35,12 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.cells import SuiteRequest
 from paragone_workbench.experiments.comparison import MARGIN, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect, comparable
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import KnownFidelity
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import Suite
+from paragone_workbench.experiments.suite import Suite, SuiteRequest
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.store import Experiment, History, Store
@@ -276,7 +275,6 @@ class Choice:
         return None if self.seconds is None else share * self.seconds
 
     async def stop(self) -> None:
-        """End the measurement in progress, and begin no other."""
         await self._limit.stop()
 
     async def close(self) -> None:
@@ -284,17 +282,14 @@ class Choice:
 
     @property
     def experiment(self) -> Experiment | None:
-        """The experiment with the runs of the suite; None before the suite begins."""
         return None if self._suite is None else self._suite.experiment
 
     @property
     def taken(self) -> int:
-        """Number of answers that were known from other experiments."""
         return 0 if self._suite is None else self._suite.taken
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Why engines were left out, in sentences."""
         return tuple(self._left_out.values())
 
     # The engines
@@ -373,7 +368,6 @@ class Choice:
         return await self._decided()
 
     async def _is_settled(self) -> bool:
-        """Return whether more answers cannot change the decision."""
         decision, _, _ = await self._decided()
         return decision.is_settled
 

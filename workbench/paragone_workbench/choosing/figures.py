@@ -252,7 +252,6 @@ def pass_rate_text(engine: EngineFigures, planned: int) -> str:
 
 
 def speed_text(engine: EngineFigures) -> str:
-    """Return the decode rate with the standard deviation; empty if unknown."""
     if engine.decode_tps is None:
         return ""
     spread = f" ± {engine.decode_tps_stdev:.1f}" if engine.decode_tps_stdev else ""

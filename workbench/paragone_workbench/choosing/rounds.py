@@ -14,10 +14,10 @@ from paragone_workbench.choosing.measurements import TimeLimit
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.cells import SuiteRequest, find_or_create
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite import SuiteRequest, find_or_create
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.saving import retrying

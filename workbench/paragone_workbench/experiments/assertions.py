@@ -45,9 +45,7 @@ class ForeignAssertion(Assertion[Any]):
         self._tell = tell
         self._loop: ForeignLoop | None = None
         self._blocked = 0
-        """Number of checks that have blocked their event loop."""
         self._engines: dict[str, tuple[str, ...]] = {}
-        """The engines that the assertion asks. The keys are the options of the assertion."""
 
     def engines(self, options: Options) -> tuple[str, ...]:
         """Return which engines the assertion asks with these options. The first call blocks."""

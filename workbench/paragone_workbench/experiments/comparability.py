@@ -100,7 +100,6 @@ def _differ(values: Iterable[Iterable[Json]]) -> bool:
 
 
 def _systems(prompts: Sequence[SuitePrompt]) -> set[str]:
-    """Return the system prompts of these prompts; an empty text for a prompt without a system prompt."""
     return {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in prompts}
 
 

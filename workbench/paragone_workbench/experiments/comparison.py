@@ -33,9 +33,6 @@ class MetricComparison:
     """A comparison of two engines by one metric.
 
     Attributes:
-        a: The first engine.
-        b: The second engine.
-        metric: The metric.
         paired: The difference B − A.
         adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
             comparison over fewer prompts, which can show no difference and is left out of the correction.
@@ -69,7 +66,6 @@ class MetricComparison:
 
     @property
     def sentence(self) -> str:
-        """The result in plain words."""
         metric, paired = self.metric, self.paired
         details = "; ".join(filter(None, (self._interval(), self._counts(), self._p())))
         if self.shown:
@@ -133,8 +129,6 @@ class SameAnswers:
     """How often two engines gave the same text.
 
     Attributes:
-        a: The first engine.
-        b: The second engine.
         prompts: Number of prompts that both engines answered.
         share: Mean over the prompts of the share of repetitions with equal texts.
         sampled: Whether an answer was sampled: the temperature was above 0.
@@ -148,7 +142,6 @@ class SameAnswers:
 
     @property
     def sentence(self) -> str:
-        """The result in plain words."""
         sentence = f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {counted(self.prompts, 'prompt')}."
         if self.sampled and self.share < 1:
             sentence += (
@@ -256,7 +249,6 @@ class NonInferiority:
 
     @property
     def sentence(self) -> str:
-        """The verdict in plain words."""
         claim = f"worse than {self.a} by more than {PASS_RATE.shown(self.margin)} points"
         match self.verdict:
             case "not worse":
@@ -329,8 +321,6 @@ class EngineSummary:
     """The figures of one engine.
 
     Attributes:
-        engine: The engine's name.
-        runs: Number of runs.
         failed: Number of runs that failed. All other figures leave failed runs out, because a failure says something
             about a server or a machine, not about answers.
         shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
@@ -372,7 +362,6 @@ class SuiteComparison:
     """A comparison of engines over a suite.
 
     Attributes:
-        engines: The figures of each engine.
         comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
         not_worse: For both orders of each pair of engines, whether the pass rate of the second engine is lower than that of
             the first by more than a margin.
@@ -394,7 +383,6 @@ class SuiteComparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about the values that the figures leave out."""
         return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:

@@ -49,7 +49,6 @@ class Metric:
     where: str = ""
 
     def shown(self, value: float) -> str:
-        """Return the shown number for a value, without a unit."""
         return decimal(self.factor * value, self.digits)
 
 
@@ -156,7 +155,6 @@ class RunColumns:
 
     def __init__(self) -> None:
         self.repeated = False
-        """Whether a prompt was answered more than once."""
         self._keys = array("Q")
         self._digests = array("Q")
         self._starts = array("d")
@@ -181,7 +179,6 @@ class RunColumns:
 
     @property
     def has_starts(self) -> bool:
-        """Whether the start of at least one run is known."""
         return not bool(np.isnan(np.array(self._starts)).all())
 
     def rates(self) -> Values:
@@ -227,13 +224,10 @@ class SuiteRow:
     Attributes:
         prompt_index: The prompt's index in the suite.
         repetition: The index of the run among the runs of this prompt and engine.
-        engine: The engine's name.
         passed: Whether all assertions hold; None if the prompt has no assertions, or if an assertion gave no verdict.
         undecided: Whether an assertion gave no verdict.
         unjudged: Whether an assertion was not checked yet, since the judge has not been asked.
         scores: Scores by name, such as a judge's.
-        metrics: The metrics of the run; None if unknown.
-        text: The answer.
         sampled: Whether the answer was sampled: the temperature was above 0.
         failed: Whether the run failed, so that there is no complete answer.
         started: When the run began, in seconds since 1970; None if unknown.
@@ -259,7 +253,6 @@ class EngineValues:
     def __init__(self, engine: str) -> None:
         self.engine = engine
         self.runs = 0
-        """Number of runs, including failed runs."""
         self.failed = 0
         """Number of runs that failed, whose values are not used."""
         self.shared = 0
@@ -449,7 +442,6 @@ def numbered_prompts(
 
 
 def _is_sampled(record: RunResult) -> bool:
-    """Return whether the settings in force have a temperature above 0."""
     sampling = record.settings.sampling if record.settings is not None else None
     temperature = sampling.get("temperature") if sampling is not None else None
     return isinstance(temperature, int | float) and temperature > 0

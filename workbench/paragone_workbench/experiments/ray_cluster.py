@@ -29,8 +29,8 @@ from paragone_workbench.engines.definitions import (
 )
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.cells import Cell
 from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine, execute_cell
+from paragone_workbench.experiments.suite import Cell
 from paragone_workbench.paths import accessible
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
@@ -181,7 +181,6 @@ class Place:
 
     @property
     def cores(self) -> int:
-        """The number of CPU cores that the engine may use."""
         return max(1, math.floor(self.cpus))
 
 
@@ -384,7 +383,6 @@ class RemoteActor:
         return await self._call(self._actor.end.remote())
 
     def kill(self) -> None:
-        """End the process, unless it has ended."""
         self._ray.kill(self._actor, no_restart=True)
 
     async def _call(self, result: Awaitable[T]) -> T:

@@ -72,7 +72,6 @@ class RecordReader:
     """Whether the prompt uses `FileDefaults.given_system`, because the file has no system prompt."""
 
     def prompt(self, index: int) -> SuitePrompt | None:
-        """Return the prompt; None if there are problems."""
         for key in self.record.values:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
@@ -319,7 +318,6 @@ TOML_KEYS = ("prompts", "system", "assertions")
 
 class TomlSuite:
     def __init__(self, path: Path, text: str) -> None:
-        """Parse the file. Raises InputError, with the line, for invalid TOML."""
         self._document: TomlDocument = parse_toml(path, text)
         self.problems: list[SuiteProblem] = []
         """The problems outside of `[[prompts]]`."""

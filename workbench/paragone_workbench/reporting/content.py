@@ -244,7 +244,6 @@ class AnswerView:
 
     @property
     def text(self) -> str:
-        """The answer without marks."""
         return "".join(segment.text for segment in self.segments)
 
     @property
