@@ -101,7 +101,7 @@ async def test_a_third_engine_is_measured_alone(choose):
     await measured(choose(words(12), a, b))
     choice = choose(words(12), a, b, c)
     assert {it.partition(":")[0] for it in await measured(choice)} == {"a", "c"}, "a is the reference"
-    _, figures, _ = await choice.decision()
+    figures = (await choice.decision()).figures
     assert all(figure.ttft_s for figure in figures)
     assert [figure.greedy_answers for figure in figures] == [0, 12, 12]
 
@@ -124,7 +124,7 @@ async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose,
     file.write_bytes(b"x" * 64)
     choice = choose(words(20), engine(str(file), "a"), engine("b"))
     await measured(choice)
-    _, figures, _ = await choice.decision()
+    figures = (await choice.decision()).figures
     assert [figure.size for figure in figures] == [1000 - ord("/"), 1000 - ord("b")]
 
 
@@ -154,7 +154,7 @@ async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(cho
     limits = {"seconds": 3600, "margin": margin}
     choice = choose(words(200), a, b, **limits)
     await measured(choice)
-    decision, _, _ = await choice.decision()
+    decision = (await choice.decision()).decision
     assert (choose.heard.rounds, decision.chosen, decision.headline) == (expected, "b", "Deploy b.")
     left = 400 - 2 * sum(expected)
     assert (
@@ -172,7 +172,7 @@ async def test_an_engine_that_does_not_open_leaves_the_others(choose):
     assert choice.reference == "gone"
     await measured(choice)
     assert choice.reference == "a"
-    decision, _, _ = await choice.decision()
+    decision = (await choice.decision()).decision
     assert decision.chosen in ("a", "b")
     assert choice.left_out == ("gone is left out: The model gone is gone.",)
 
@@ -183,7 +183,7 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     assert await measured(choice) == []
     (said,) = choose.heard.said
     assert said.startswith("big does not fit: it takes ")
-    decision, _, _ = await choice.decision()
+    decision = (await choice.decision()).decision
     assert (decision.chosen, choice.left_out) == ("a", (said,))
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
 
@@ -204,7 +204,7 @@ async def test_a_stop_keeps_what_was_measured(choose):
     choice = choose(words(40), engine("a", delay_s=0.01), engine("b", delay_s=0.01))
     choice.observer.suite = lambda runner: StopAtThird(runner, choice)
     await measured(choice)
-    decision, _, _ = await choice.decision()
+    decision = (await choice.decision()).decision
     assert 0 < choice.experiment.done < 80
     assert decision.reference == "a"
 
@@ -263,14 +263,14 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     before = await measured(stopped)
     assert observer.stopping is not None, "the phase comes"
     await observer.stopping
-    early, figures, _ = await stopped.decision()
+    early, figures, *_ = await stopped.decision()
     assert len(figures) == 2
     has_verdicts = phase == "deciding"
     assert (early.prompts == early.planned) == has_verdicts
 
     again = judged()
     after = await measured(again)
-    decision, figures, _ = await again.decision()
+    decision, figures, *_ = await again.decision()
     assert (decision.prompts, decision.planned, decision.chosen) == (20, 20, "a")
     assert figures[1].greedy_answers >= 10
     assert again.missing() == ("The fidelity: a does not report distributions over its whole vocabulary.",)
@@ -299,7 +299,7 @@ async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them
 
     again = choose(words(20), *servers)
     await measured(again)
-    _, figures, _ = await again.decision()
+    figures = (await again.decision()).figures
     assert all(figure.users_tps for figure in figures)
     assert not any("users at once" in sentence for sentence in again.missing())
 
@@ -313,7 +313,7 @@ async def test_a_stop_while_the_memory_of_the_first_engine_is_estimated(choose, 
 
     monkeypatch.setattr("paragone_workbench.choosing.choice.memory_of", stop_and_estimate)
     await measured(choice)
-    decision, figures, _ = await choice.decision()
+    decision, figures, *_ = await choice.decision()
     assert decision.chosen is None
     assert [item.engine for item in figures] == ["a", "b"]
 
@@ -381,7 +381,7 @@ async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkey
     monkeypatch.setattr(Comparison, "candidates_json", lambda _: found)
     choice = choose(words(20), engine("a"), engine("b"))
     await measured(choice)
-    _, (_, b), _ = await choice.decision()
+    _, b = (await choice.decision()).figures
     assert (b.kld is None) == (windows < 4)
     (saved,) = await choose.history.call(lambda store: store.measurements.all("fidelity"))
     assert saved.data["candidates"] == [found["b"]]

@@ -182,12 +182,14 @@ def test_figures_come_from_what_was_measured():
         pass_rates={"small": (0.5, 10)},
         sizes={"big": 200},
         memory=[EstimatedMemory(engine="small", size=150, context=4096)],
+        users={"small": 300.0},
     )
     assert big == EngineFigures(engine="big", size=200)
     assert small == EngineFigures(
         engine="small",
         size=100,
         memory=150,
+        users_tps=300.0,
         context=4096,
         decode_tps=80.0,
         decode_tps_stdev=4.0,
@@ -208,6 +210,7 @@ def test_the_prompt_of_the_ttft_is_named():
         pass_rates={},
         sizes={},
         memory=[],
+        users={},
     )
     assert ttft_note(figures) == "TTFT is measured with a prompt of 256 tokens."
     of_answers = [dataclasses.replace(SMALL, ttft_s=0.5)]

@@ -294,7 +294,7 @@ async def _measure(args: ChooseArguments, choice: Choice) -> tuple[int, int | No
     with ChooseProgress() as choice.observer:
         async with interruptible(choice) as interrupts:
             await choice.measure()
-    decision, figures, comparison = await choice.decision()
+    decision, figures, comparison, _ = await choice.decision()
     missing = choice.missing()
     number = None if choice.experiment is None else choice.experiment.number
     if args.json:

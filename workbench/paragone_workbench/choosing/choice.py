@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing.decision import Decision, decide, evidence_of, only_one
+from paragone_workbench.choosing.decision import Decided, decide_for
 from paragone_workbench.choosing.figures import (
-    EngineFigures,
     EngineMemory,
-    engine_figures,
     largest_file,
     loaded_sizes,
     memory_of,
-    with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import (
     GREEDY_PROMPTS,
@@ -35,7 +32,7 @@ from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.comparison import MARGIN, SuiteComparison
+from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect, comparable
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import KnownFidelity
@@ -44,7 +41,7 @@ from paragone_workbench.experiments.suite import Suite, SuiteRequest
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.store import Experiment, History, Store
-from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
+from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
@@ -349,66 +346,47 @@ class Choice:
 
     # The decision
 
-    async def decision(self) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
+    async def decision(self) -> Decided:
         """Return the decision, the figures of the engines, and the comparison of the answers. Raises StoreError.
 
         The parameters of the choice are saved, so that a report makes the same decision.
         """
         if self.experiment is not None:
-            number = self.experiment.number
-            asked = SavedChoice(
-                reference=self.reference,
-                margin=self.margin,
-                memory=self._estimates(),
-                left_out=self.left_out,
-                unfit=self._unfit(),
-                checked=self.request.suite.checked,
-            )
+            number, asked = self.experiment.number, self._parameters()
             await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
         return await self._decided()
 
     async def _is_settled(self) -> bool:
-        decision, _, _ = await self._decided()
-        return decision.is_settled
+        return (await self._decided()).decision.is_settled
 
-    async def _decided(self) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
+    async def _decided(self) -> Decided:
         suite, measured = self._suite, self._measurements
-        collected: tuple[EngineValues, ...] = ()
+        values: tuple[EngineValues, ...] = ()
         sizes: Mapping[str, int] = {}
         if suite is not None:
-            collected, sizes = await retrying(self.history, partial(_answers, experiment=suite.experiment))
-        evidence = evidence_of(
-            collected,
-            self.reference,
-            self.margin,
-            checked=self.request.suite.checked,
+            values, sizes = await retrying(self.history, partial(_answers, experiment=suite.experiment))
+        return decide_for(
+            self._parameters(),
+            [engine.name for engine in self.request.engines],
+            values,
+            {prompt.index: prompt.tags for prompt in self.request.suite.prompts},
             is_complete=suite is not None and not (suite.experiment.left or suite.to_judge),
+            speeds={} if measured is None else measured.speeds,
+            fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
+            sizes=sizes,
+            users=None if self._throughputs is None else self._throughputs.rates,
         )
-        names = [engine.name for engine in self.request.engines]
-        users = {} if self._throughputs is None else self._throughputs.rates
-        figures = tuple(
-            dataclasses.replace(engine, users_tps=users.get(engine.engine))
-            for engine in engine_figures(
-                names,
-                speeds={} if measured is None else measured.speeds,
-                fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
-                pass_rates=evidence.rates,
-                sizes=sizes,
-                memory=self._estimates(),
-            )
+
+    def _parameters(self) -> SavedChoice:
+        memory = self._memory.values()
+        return SavedChoice(
+            reference=self.reference,
+            margin=self.margin,
+            memory=tuple(known.estimate for known in memory if known.estimate is not None),
+            left_out=self.left_out,
+            unfit=tuple(known.engine for known in memory if known.misfit),
+            checked=self.request.suite.checked,
         )
-        if collected and any(engine.decode_tps is None for engine in figures):
-            figures = with_speeds_of_answers(figures, collected)
-        if len(names) < 2:
-            return only_one(next(iter(names), None)), figures, evidence.comparison
-        tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
-        return decide(figures, self.reference, evidence, tags, self._unfit()), figures, evidence.comparison
-
-    def _estimates(self) -> tuple[EstimatedMemory, ...]:
-        return tuple(known.estimate for known in self._memory.values() if known.estimate is not None)
-
-    def _unfit(self) -> tuple[str, ...]:
-        return tuple(name for name, known in self._memory.items() if known.misfit)
 
     def missing(self) -> tuple[str, ...]:
         if self._measurements is None:

@@ -8,10 +8,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from paragone import Json
 from paragone.texts import counted
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.figures import EngineFigures, engine_figures, with_speeds_of_answers
 from paragone_workbench.experiments.comparison import (
     NonInferiority,
     SuiteComparison,
@@ -19,8 +20,10 @@ from paragone_workbench.experiments.comparison import (
     prompts_for,
 )
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
+from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.statistics import rounded_up
+from paragone_workbench.store.experiment_records import SavedChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +183,52 @@ def only_one(name: str | None) -> Decision:
     """Return the decision if only the engine `name` fits, or if `name` is None because no engine fits."""
     reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
     return Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
+
+
+class Decided(NamedTuple):
+    decision: Decision
+    figures: tuple[EngineFigures, ...]
+    comparison: SuiteComparison
+    benched: bool
+    """Whether the speeds are those of `bench`, not of the suite's answers."""
+
+
+def decide_for(
+    choice: SavedChoice,
+    engines: Sequence[str],
+    values: Sequence[EngineValues],
+    tags: Mapping[int, Sequence[str]],
+    *,
+    is_complete: bool,
+    speeds: Mapping[str, MeasurementJson],
+    fidelity: KnownFidelity,
+    sizes: Mapping[str, int],
+    users: Mapping[str, float] | None = None,
+) -> Decided:
+    """Return the decision of a choice among engines, by the values of their answers and by measurements.
+
+    `values` may be empty. For `is_complete`, see `evidence_of`; for the measurements, see `engine_figures`.
+    """
+    evidence = evidence_of(
+        values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
+    )
+    figures = engine_figures(
+        engines,
+        speeds=speeds,
+        fidelity=fidelity,
+        pass_rates=evidence.rates,
+        sizes=sizes,
+        memory=choice.memory,
+        users=users or {},
+    )
+    benched = all(engine.decode_tps is not None for engine in figures)
+    if values and not benched:
+        figures = with_speeds_of_answers(figures, values)
+    if len(engines) < 2:
+        decision = only_one(next(iter(engines), None))
+    else:
+        decision = decide(figures, choice.reference, evidence, tags, choice.unfit)
+    return Decided(decision, figures, evidence.comparison, benched)
 
 
 def decide(

@@ -187,6 +187,7 @@ def engine_figures(
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
+    users: Mapping[str, float],
 ) -> tuple[EngineFigures, ...]:
     """Return the figures of each engine.
 
@@ -195,6 +196,7 @@ def engine_figures(
         pass_rates: The pass rate and the number of prompts, by the engine's name.
         sizes: The bytes of the loaded weights by the engine's name.
         memory: The estimates of the memory.
+        users: The tokens per second of several users at once, in total, by the engine's name.
     """
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
@@ -207,6 +209,7 @@ def engine_figures(
             decode_tps_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
+            users_tps=users.get(engine),
             kld=_kld(fidelity.candidates.get(engine, {})),
             same_answers=count_at(fidelity.answers, engine, "identical"),
             greedy_answers=count_at(fidelity.answers, engine, "prompts") or 0,

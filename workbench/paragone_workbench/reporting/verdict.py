@@ -14,13 +14,11 @@ from typing import NamedTuple
 from paragone import LoadedModel
 from paragone.json_values import count_at, number_at
 from paragone.texts import counted, size_text
-from paragone_workbench.choosing.decision import decide, evidence_of
+from paragone_workbench.choosing.decision import decide_for
 from paragone_workbench.choosing.figures import (
     EngineFigures,
-    engine_figures,
     largest,
     loaded_sizes,
-    with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
@@ -53,7 +51,7 @@ _DIFFERENCES = 3
 """Largest number of differences that the verdict names if no engine is chosen."""
 
 
-class Decided(NamedTuple):
+class FirstPage(NamedTuple):
     """The first page of a report, and the comparison behind its verdict.
 
     Attributes:
@@ -77,7 +75,7 @@ class Decided(NamedTuple):
         return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
 
 
-def decided_of(
+def first_page(
     store: Store,
     experiment: Experiment,
     values: Sequence[EngineValues],
@@ -85,7 +83,7 @@ def decided_of(
     examples: Mapping[int, RunResult],
     identities: Mapping[str, str],
     saved: SavedMeasurements,
-) -> Decided:
+) -> FirstPage:
     """Decide which engine to deploy, by the runs and the earlier measurements.
 
     `tags` has the tags of each prompt, `examples` a begun run of each engine by the engine's index, and
@@ -96,29 +94,20 @@ def decided_of(
     sizes = loaded_sizes(store, experiment)
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     reference = choice.reference if choice.reference in names else largest(names, sizes)
-    evidence = evidence_of(
-        values,
-        reference,
-        choice.margin,
-        checked=choice.checked or experiment.prompts,
-        is_complete=not experiment.left,
-    )
-    comparison = evidence.comparison
     benches, fidelities = saved["bench"], saved["fidelity"]
     speeds = known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
     fidelity = known_fidelity(fidelities, identities, reference, WINDOW, fewest)
-    figures = engine_figures(
+    decision, figures, comparison, benched = decide_for(
+        replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
         names,
+        values,
+        tags,
+        is_complete=not experiment.left,
         speeds=speeds,
         fidelity=fidelity,
-        pass_rates=evidence.rates,
         sizes=sizes,
-        memory=choice.memory,
     )
-    benched = all(engine.decode_tps is not None for engine in figures)
-    if not benched:
-        figures = with_speeds_of_answers(figures, values)
     throughput = common_throughput(known_throughputs(benches, identities), names)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
     cautions = cautions_of(speeds if benched else {}, throughput[1], fidelity.candidates, loaded)
@@ -135,7 +124,6 @@ def decided_of(
     if len(figures) == 1:
         headline, reasons = _of_one(figures[0])
     else:
-        decision = decide(figures, reference, evidence, tags, choice.unfit)
         chosen, headline, reasons = decision.chosen, decision.headline, [*decision.reasons]
         others = (*decision.others, *choice.left_out)
         if chosen is None:
@@ -154,7 +142,7 @@ def decided_of(
     def shortened(sentences: Sequence[str]) -> tuple[str, ...]:
         return tuple(brief.within(public(sentence)) for sentence in sentences)
 
-    return Decided(
+    return FirstPage(
         ReportVerdict(
             headline=brief.within(public(headline)),
             reasons=shortened(reasons),
