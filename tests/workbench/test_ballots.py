@@ -168,17 +168,6 @@ def test_two_voters_at_once_count_a_ballot_once(store):
         other_store.close()
 
 
-def test_a_ballot_that_another_program_voted_on_is_not_shown(store):
-    number = experiment(store, [("red", "blue"), ("one", "two")])
-    here, there = ExperimentBallots(store, number), ExperimentBallots(store, number)
-    first = here.take()
-    here.vote(first, "tie")
-    left = there.take()
-    assert left.prompt_index != first.prompt_index
-    assert there.take() is None
-    assert (there.voted, there.total) == (1, 2)
-
-
 def test_names_in_the_prompt_do_not_mark_a_vote():
     runs = Run(ended(BOX, "SmolLM2 is small.")), Run(ended(ENGINES[1], "No."))
     assert not Ballot(prompt="Is smollm good?", answers=runs).vote(0, blind=True).is_named

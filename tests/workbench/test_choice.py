@@ -119,15 +119,6 @@ def sizes(monkeypatch) -> None:
     monkeypatch.setattr(scripted_backend.ScriptedBackend, "open", with_size)
 
 
-async def test_the_sizes_are_those_of_the_loaded_weights_for_each_engine(choose, sizes, tmp_path):
-    file = tmp_path / "a.gguf"
-    file.write_bytes(b"x" * 64)
-    choice = choose(words(20), engine(str(file), "a"), engine("b"))
-    await measured(choice)
-    figures = (await choice.decision()).figures
-    assert [figure.size for figure in figures] == [1000 - ord("/"), 1000 - ord("b")]
-
-
 class AnswersClock:
     """A clock that goes on by a second with each answer."""
 
@@ -186,27 +177,6 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     decision = (await choice.decision()).decision
     assert (decision.chosen, choice.left_out) == ("a", (said,))
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
-
-
-class StopAtThird(SuiteObserver):
-    """Stops a choice at the third answer."""
-
-    def __init__(self, runner: SuiteRunner, choice: Choice) -> None:
-        self._runner, self._choice = runner, choice
-        self.stopping: asyncio.Task | None = None
-
-    def progressed(self) -> None:
-        if self.stopping is None and sum(progress.done for progress in self._runner.progress) >= 3:
-            self.stopping = asyncio.create_task(self._choice.stop())
-
-
-async def test_a_stop_keeps_what_was_measured(choose):
-    choice = choose(words(40), engine("a", delay_s=0.01), engine("b", delay_s=0.01))
-    choice.observer.suite = lambda runner: StopAtThird(runner, choice)
-    await measured(choice)
-    decision = (await choice.decision()).decision
-    assert 0 < choice.experiment.done < 80
-    assert decision.reference == "a"
 
 
 PHASES = ("bench_step", "answer_step", "answered", "judging", "deciding")
@@ -365,12 +335,6 @@ def test_speeds_are_taken_from_the_newest_measurement_of_the_same_test():
         "x": [figures(256, 7)],
         "y": [figures(256, 6)],
     }
-
-
-def test_another_test_counts_if_all_engines_have_it():
-    saved = [bench(1, ("A", "B"), a=[figures(512, 9)], b=[figures(512, 8)])]
-    assert known_speeds(saved, {"a": "A", "b": "B"}, TEST).keys() == {"a", "b"}
-    assert known_speeds(saved, {"a": "A", "b": "B", "c": "C"}, TEST) == {}
 
 
 @pytest.mark.thorough

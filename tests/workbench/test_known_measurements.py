@@ -14,10 +14,9 @@ from tests.workbench.report_subjects import ENGINES, add_experiment, ended
 from tests.workbench.test_report_experiment import bench, fidelity
 
 from paragone import Capabilities, LoadedModel, RunRequest, WeightsFile
-from paragone_workbench.choosing.measurements import TEST, WINDOW
+from paragone_workbench.choosing.measurements import TEST
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.experiments.known_measurements import (
-    known_fidelity,
     known_speeds,
     known_throughputs,
 )
@@ -126,15 +125,6 @@ def test_throughputs_are_compared_for_the_same_prompts_only():
         4,
         {"smol": 9.0, "large": 7.0},
     )
-
-
-def test_a_text_of_the_user_counts_if_all_candidates_have_it():
-    other = dataclasses.replace(SMOL, name="other", model="/m/other")
-    mine = fidelity(LARGE, SMOL, other, created=1.0, kld=0.3)
-    identities = dict(zip(("large", "smol", "other"), mine.identities, strict=True))
-    assert known_fidelity([mine], identities, "large", WINDOW, 10).candidates.keys() == {"smol", "other"}
-    half = fidelity(LARGE, SMOL, created=2.0, kld=0.3)
-    assert known_fidelity([half], identities, "large", WINDOW, 10).candidates == {}
 
 
 # What is marked on the first page

@@ -57,13 +57,6 @@ async def test_a_failed_run_is_asked_again(suites):
     assert len(again) == 1 + failed
 
 
-async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
-    sampled = engine("a", seed=3)
-    await suites.run(suite("x"), sampled, repetitions=2)
-    assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
-    assert len({run.result.id for run in await suites.saved()}) == 3
-
-
 async def test_other_assertions_check_the_known_answer(suites):
     await suites.run(suite("x", assertions=[contains("X")]), A)
     assert asked(await suites.run(suite("x", assertions=[contains("Z")]), A)) == []
@@ -92,13 +85,6 @@ async def test_fresh_asks_everything_and_goes_on_without_older_answers(suites):
     assert suites.resumed
 
 
-async def test_an_unfinished_experiment_takes_what_another_has_answered_since(suites):
-    await suites.run(suite("x", "y", "z"), A, chosen=frozenset({0}))
-    await suites.run(suite("y"), A)
-    assert asked(await suites.run(suite("x", "y", "z"), A)) == ["a: z"]
-    assert (suites.resumed, suites.runner.taken) == (True, 1)
-
-
 async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_the_second(suites):
     await suites.run(suite("zebra"), A)
     first = suites.experiment.number
@@ -124,3 +110,10 @@ async def test_a_damaged_run_is_asked_again(suites):
     await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))
     made = suite("x", assertions=[contains("X")])
     assert asked(await suites.run(made, A)) == ["a: x"]
+
+
+async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
+    sampled = engine("a", seed=3)
+    await suites.run(suite("x"), sampled, repetitions=2)
+    assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
+    assert len({run.result.id for run in await suites.saved()}) == 3

@@ -81,15 +81,6 @@ def test_an_engine_that_is_worse_by_the_margin_is_rarely_called_not_worse():
     assert wrong / 1500 < 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1500)
 
 
-@pytest.mark.thorough
-def test_the_prompts_that_are_needed_give_a_verdict_in_four_of_five_cases():
-    rng = random.Random(8)
-    needed = [simulated(rng, 300, 0.8, 0.8, 0.8).prompts_needed for _ in range(200)]
-    typical = sorted(count for count in needed if count is not None)[len(needed) // 2]
-    settled = sum(simulated(rng, typical, 0.8, 0.8, 0.8).verdict != "open" for _ in range(200)) / 200
-    assert 0.6 < settled < 0.97
-
-
 def test_with_several_comparisons_and_before_all_prompts_are_answered_the_interval_is_wider():
     (alone, _) = verdicts(-0.02, 0.0, prompts=100)
     several = alone.as_one_of(5, 100)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import threading
-from dataclasses import dataclass
 
 import pytest
-from polite_backend import PoliteBackend, PoliteLoad
+from polite_backend import PoliteBackend
 from tests.workbench.conftest import Backends, wrong
 
 from paragone import EngineError, InputError, Options
@@ -121,19 +119,6 @@ def test_a_backend_that_raises_is_named(error):
     assert placement_of(ENGINE, Slow(fail)).sharing == 1
 
 
-def test_the_placement_of_an_engine_whose_options_raise_has_its_defaults():
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Strict(PoliteLoad):
-        def __post_init__(self) -> None:
-            raise ZeroDivisionError("by zero")
-
-    class StrictBackend(PoliteBackend):
-        load_options = Strict
-
-    engine = dataclasses.replace(ENGINE, options={"context": 9})
-    assert placement_of(engine, StrictBackend()) == Placement(is_local=PoliteBackend.capabilities.local)
-
-
 def test_ctrl_c_while_a_plugin_is_waited_for_is_the_user_s(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -173,18 +158,6 @@ async def test_the_event_loop_goes_on_while_a_backend_blocks(used, block, end):
     await task
     if used != "looked for":
         assert engine.placement.sharing == 3
-    await engine.close()
-
-
-async def test_an_opening_that_waits_for_a_backend_can_be_stopped(end):
-    backend = Slow(end.wait)
-    engine = EngineHandle(ENGINE, Backends(backend))
-    engine.open()
-    while not backend.asked.is_set():
-        await asyncio.sleep(0)
-    engine.stop_opening()
-    assert not await engine.opened()
-    assert engine.state == "stopped"
     await engine.close()
 
 

@@ -209,21 +209,6 @@ async def test_weights_that_are_gone_are_found_elsewhere(history, record, smol, 
 
 
 @pytest.mark.model
-async def test_a_relative_path_is_replayed_from_another_folder(history, smol, model, tmp_path, monkeypatch):
-    monkeypatch.chdir(model.parent)
-    engine = dataclasses.replace(smol(temperature=0), model=model.name)
-    number = await run_experiment(history, [engine], ["Name a colour."])
-    runs = await recorded_runs(history, f"e{number}")
-    _, (report,) = await replayed(history, runs)
-    assert changed(report) == {}
-    monkeypatch.chdir(tmp_path)
-    (result,), (report,) = await replayed(history, runs)
-    assert result.same
-    assert report.model == str(model)
-    assert report.weights.same
-
-
-@pytest.mark.model
 async def test_a_document_is_replayed_on_another_machine(
     history, record, smol, smollm2, model, tmp_path, monkeypatch
 ):
@@ -371,12 +356,6 @@ async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, 
         replayable([second])
     with pytest.raises(InputError, match="There are no runs"):
         replayable([])
-
-
-@pytest.mark.parametrize("number", ["r99", "c99", "e99", "e99/1"])
-async def test_an_id_that_does_not_exist(number, history):
-    with pytest.raises(InputError, match=r"no experiment|no run|no longer exists"):
-        await recorded_runs(history, number)
 
 
 async def test_a_missing_backend_and_wrong_choices(history, record, rogue):

@@ -59,17 +59,6 @@ PASSED: Json = {
 }
 
 
-def test_the_judges_are_named_with_what_identifies_them(store):
-    judges = "careful = ollama:m, Ollama, 0.13.5, m ab12…"
-    judged: Json = {"index": 0, "type": "judge", "passed": True, "reason": "It is.", "judges": judges}
-    found = report(
-        store, add_experiment(store, {0: ("a", "b"), 1: ("a", "b")}, assertions={0: judged, 1: judged})
-    )
-    assert [it.value for it in found.facts if it.name == "Judges"] == [judges]
-    none = report(store, add_experiment(store, {0: ("a", "b")}, assertions={0: PASSED}, name="none"))
-    assert not [it for it in none.facts if it.name == "Judges"]
-
-
 def test_prompts_come_with_their_answers_side_by_side(store):
     found = report(store, add_experiment(store, {0: ("It is red.", "It is blue."), 3: ("Yes.", "Yes.")}))
     first, second = found.prompts()
@@ -131,13 +120,6 @@ def test_assertions_make_a_pass_rate(store):
     )
     assert first.rounds[0][0].checks == ()
     assert second.rounds[0][1].checks[0].verdict == "passed"
-
-
-def test_repetitions_are_rounds_of_which_the_first_are_shown(store):
-    found = report(store, add_experiment(store, {0: ("a", "b")}, repetitions=7))
-    (prompt,) = found.prompts()
-    assert len(prompt.rounds) == 5
-    assert prompt.left_out == "2 more repetitions are not shown. The CSV and JSON files have all."
 
 
 def test_of_many_prompts_the_worst_are_shown_first(store, monkeypatch):
@@ -211,15 +193,6 @@ def test_the_machine_is_described(store):
         ("System", "Linux 6"),
     ]
     assert len(report(store, dataclasses.replace(experiment, machine={"gpus": None})).facts) == 3
-
-
-def test_conditions_and_differences_are_sentences(store):
-    found = report(store, add_experiment(store, dict.fromkeys(range(12), ("same", "same"))))
-    assert found.conditions is not None
-    assert found.conditions.verdict.startswith("The comparison was fair")
-    assert "smol and large gave the same answer to 100.0% of 12 prompts." in [
-        it.text for it in section(found, "Differences between engines").rest
-    ]
 
 
 # Secrets

@@ -108,6 +108,22 @@ def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, sec
     assert found.texts == [visible(it) for it in (prompt, first, second)]
 
 
+def test_the_page_needs_nothing_else():
+    found = page(conversation("Why?", "Because.", "It is."))
+    assert "default-src 'none'" in found
+    assert not re.search(r"""\b(src|href|url|@import)\s*[=(]|<(script|link|iframe|object)""", found)
+
+
+@pytest.mark.thorough
+def test_a_very_long_answer_is_cut_and_says_so():
+    long = "word " * 2_000_000
+    found = page(conversation("Why?", "Because.", long))
+    assert len(found) < 150_000
+    assert (
+        "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
+    )
+
+
 @pytest.mark.parametrize("text", HOSTILE[:-1])
 def test_other_fields_are_escaped_too(text):
     saved = conversation(text, text, system=text, sampling={text: text})
@@ -122,24 +138,3 @@ def test_other_fields_are_escaped_too(text):
     assert not any(name.startswith("on") for _, attrs in page_text.elements for name, _ in attrs)
     assert found.count("<style>") == 1
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", found)
-
-
-def test_the_page_needs_nothing_else():
-    found = page(conversation("Why?", "Because.", "It is."))
-    assert "default-src 'none'" in found
-    assert not re.search(r"""\b(src|href|url|@import)\s*[=(]|<(script|link|iframe|object)""", found)
-
-
-def test_differences_are_marked_in_all_answers_but_the_first():
-    found = parsed(conversation("Why?", "It is blue today.", "It is quite red today.", "It is blue today."))
-    assert found.marked[1:] == ["quite red"]  # the first mark explains the others
-
-
-@pytest.mark.thorough
-def test_a_very_long_answer_is_cut_and_says_so():
-    long = "word " * 2_000_000
-    found = page(conversation("Why?", "Because.", long))
-    assert len(found) < 150_000
-    assert (
-        "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
-    )

@@ -15,7 +15,6 @@ from tests.workbench.test_report_experiment import (
     fidelity,
     measurements,
     report,
-    section,
 )
 from tests.workbench.test_report_page import HOSTILE, Parsed
 
@@ -72,17 +71,6 @@ def test_the_report_begins_with_the_decision(store):
         places = [written.index(text) for text in (beginning, table, *found.verdict.not_measured)]
         assert places == sorted(places), "the table is on the first page, before what is unknown"
         assert "100.0%" in written
-
-
-def test_an_engine_that_does_not_fit_is_not_chosen(store):
-    experiment = both_checked(store, 3)
-    asked = SavedChoice(
-        reference="large", margin=0.03, unfit=("large",), left_out=("large does not fit: it takes 9 GB.",)
-    )
-    store.experiments.save_choice(experiment.number, asked)
-    verdict = report(store, experiment).verdict
-    assert verdict.headline == "Nothing is decided."
-    assert "large does not fit: it takes 9 GB." in verdict.not_chosen
 
 
 def test_an_engine_that_has_collapsed_is_not_chosen(store):
@@ -237,33 +225,6 @@ def test_what_a_fidelity_found_is_said(store):
         ("smol loops.", True),
     ]
     assert "tiny below 0.01" in found.tables[0].note
-
-
-def test_speeds_of_one_row_come_from_one_source(store):
-    """With a bench of one engine alone, both have the speeds of their answers."""
-    experiment = both_checked(store, 3)
-    store.measurements.add(bench(SMOL, created=1.0))
-    found = report(store, experiment)
-    assert [row["speed"].text for row in lines(found).values()] == ["40.0/s", "40.0/s"]
-    assert "are means over the answers" in found.overview.note
-
-
-def test_assertions_have_pass_rates(store):
-    experiment = both_checked(store, 3)
-    assert section(report(store, experiment), "Pass rates") is None  # there is one type of assertions
-    number: Json = {"index": 1, "type": "number", "passed": True, "reason": "It is 4."}
-    unknown: Json = {"index": 1, "type": "judge", "passed": None, "reason": "The judge failed."}
-    for run in list(store.experiments.runs(experiment.number)):
-        more = [number] if run.key.prompt_index < 4 else [unknown, {"broken": 1}, 7]
-        checks: list[Json] = [PASSED if run.key.engine_index else FAILED, *more]
-        store.experiments.save_judgement(run.number, run.result.id, checks)
-    rates = store.experiments.assertion_rates(experiment.number)
-    assert rates == (
-        (0, "contains", 0.0, 20),
-        (1, "contains", 1.0, 20),
-        (0, "number", 1.0, 4),
-        (1, "number", 1.0, 4),
-    )
 
 
 # What follows the first page

@@ -72,14 +72,6 @@ async def test_every_prompt_is_asked_of_every_engine_as_often_as_repetitions(sui
     assert [(it.done, it.total) for it in suites.runner.progress] == [(6, 6), (6, 6)]
 
 
-async def test_between_answers_the_speed_is_that_of_the_last_answer(suites):
-    steady = EngineDefinition(name="steady", backend="rogue", model="steady")
-    await suites.run(suite("one"), steady)
-    (run,) = await suites.saved()
-    assert suites.runner.progress[0].tokens_per_second(time.monotonic()) == run.result.metrics.decode_tps
-    assert run.result.metrics.decode_tps is not None
-
-
 async def test_swap_runs_one_engine_after_the_other_and_opens_each_once(suites):
     events = await suites.run(THREE, A, B, schedule="swap")
     assert [it.partition(":")[0] for it in events if not it.startswith("end")] == [
@@ -130,21 +122,6 @@ async def test_a_finished_suite_opens_no_engine(suites):
     assert await suites.run(THREE, A, B) == []
     assert (suites.resumed, suites.experiment.number) == (True, first)
     assert [it.done for it in suites.runner.progress] == [3, 3]
-
-
-async def test_another_schedule_is_the_same_experiment_and_other_options_are_another(suites):
-    await suites.run(THREE, A)
-    assert await suites.run(THREE, A, schedule="swap") == []
-    for other in (
-        (suite("x", "y", "w"), A, {}),
-        (suite("x", "y", "z", assertions=[contains("X")]), A, {}),
-        (THREE, engine("a", seed=3), {}),
-        (THREE, A, {"repetitions": 2}),
-        (THREE, A, {"fresh": True}),
-    ):
-        made, one, more = other
-        await suites.run(made, one, **more)
-        assert not suites.resumed
 
 
 async def test_a_model_file_that_was_replaced_begins_a_new_experiment(suites, tmp_path):
@@ -212,15 +189,6 @@ async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suite
     assert suites.runner.progress[0].failed == 1
     assert asked(await suites.run(made, A, retry_failed=True)) == ["a: fail y"]
     assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
-
-
-async def test_a_backend_that_wants_to_end_the_program(suites):
-    await suites.run(suite("exit x", "y"), A, engine("exits"))
-    failed, done = await suites.saved()
-    assert "raised an unexpected error (SystemExit: 3)" in failed.result.error
-    assert done.result.text == "Y"
-    (error,) = suites.runner.given_up
-    assert "raised an unexpected error (SystemExit: 3)" in error.sentence
 
 
 async def test_an_engine_that_does_not_hear_the_stop_is_cancelled(suites, until, monkeypatch):
@@ -413,25 +381,6 @@ async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(s
     assert suites.runner.progress[0].undecided == 1
 
 
-async def test_a_judge_with_another_model_begins_a_new_experiment(suites):
-    made = suite("x", assertions=[judged()])
-    await suites.run(made, A, judges=[engine("gone", "judge")])
-    assert suites.runner.given_up[0].sentence == "The model gone is gone."
-    assert [run.checks for run in await suites.saved()] == [()]
-    first = suites.experiment.number
-    events = await suites.run(made, A, judges=[engine("judge")])
-    assert (suites.resumed, suites.experiment.number) == (False, first + 1)
-    assert asked(events) == ["judge: x X"]
-
-
-async def test_the_identity_of_the_judge_stands_in_its_results(suites, monkeypatch):
-    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
-    made = suite("x", "y", assertions=[judged(), contains("X")])
-    await suites.run(made, A, judges=[engine("judge")])
-    for run in await suites.saved():
-        assert [it.judges for it in run.checks] == ["judge = scripted:judge, Scripts 1.0", ""]
-
-
 async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):
     made = suite("x", "nonsense z", assertions=[judged()])
     monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
@@ -554,3 +503,18 @@ async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
     await suites.run(THREE, engine("a", password="hunter2"))
     assert await suites.run(THREE, engine("a", password="other")) == []
     assert b"hunter2" not in history_file().read_bytes()
+
+
+async def test_another_schedule_is_the_same_experiment_and_other_options_are_another(suites):
+    await suites.run(THREE, A)
+    assert await suites.run(THREE, A, schedule="swap") == []
+    for other in (
+        (suite("x", "y", "w"), A, {}),
+        (suite("x", "y", "z", assertions=[contains("X")]), A, {}),
+        (THREE, engine("a", seed=3), {}),
+        (THREE, A, {"repetitions": 2}),
+        (THREE, A, {"fresh": True}),
+    ):
+        made, one, more = other
+        await suites.run(made, one, **more)
+        assert not suites.resumed

@@ -185,8 +185,6 @@ class Choice:
     """The measurements for a decision. Use a `Choice` once, on one event loop. `stop` keeps the results so far.
 
     Attributes:
-        history: The history, which has earlier measurements and runs, and gets the new results.
-        request: The engines to choose from, and the suite.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         wanted: The name of the reference, whose quality should be reached; None for the engine with the largest file.
         seconds: Seconds for all measurements; None for no limit.

@@ -31,7 +31,6 @@ class Evidence:
     """The evidence of the answers for a decision.
 
     Attributes:
-        values: The values of the engines. All pass rates and scores are over the same prompts.
         comparison: The comparison of the engines. Each verdict in `not_worse` compares an engine with the reference. The
             intervals of all verdicts hold together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
@@ -55,7 +54,6 @@ def evidence_of(
     """Compare the pass rates of the engines, and return the evidence for a decision.
 
     Args:
-        reference: The name of the reference, with which the other engines are compared.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         checked: Number of prompts whose answers are checked.
         is_complete: Whether no answer and no verdict of a judge is missing.
@@ -147,8 +145,6 @@ class Decision:
     Attributes:
         chosen: The engine's name; None if no engine was compared with the reference.
         reference: The name of the reference, whose quality should be reached.
-        reasons: Sentences that say why this engine is chosen, and at what price.
-        others: Sentences that say why no smaller engine is chosen.
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
         is_settled: Whether more answers cannot change the decision, because no smaller engine has an open verdict.
@@ -242,8 +238,6 @@ def decide(
 
     Args:
         reference: The name of the reference, whose quality should be reached.
-        tags: The tags of each prompt, by the prompt's index.
-        unfit: The names of engines that cannot be chosen, because they do not fit in memory.
     """
     by_name = {engine.engine: engine for engine in figures}
     against = {verdict.b: verdict for verdict in evidence.comparison.not_worse}

@@ -28,10 +28,8 @@ class EngineMemory:
     """The memory that an engine takes.
 
     Attributes:
-        estimate: The bytes on all devices; None if unknown.
         misfit: A sentence that says why the engine does not fit; empty if the engine fits, or if the memory is unknown.
         unknown: A sentence that says why the memory is unknown; empty if it is known.
-        error: Why the engine cannot be opened, such as a missing file; None if no obstacle is known.
     """
 
     engine: str
@@ -118,8 +116,6 @@ class EngineFigures:
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
         greedy_answers: Number of prompts that both engines answered greedily; 0 if unknown.
         collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
-        pass_rate: Share of the prompts whose assertions passed.
-        prompts: Number of prompts over which the pass rate is computed.
     """
 
     engine: str
@@ -194,8 +190,6 @@ def engine_figures(
     Args:
         speeds: The speeds by the engine's name, in the JSON of `bench`.
         pass_rates: The pass rate and the number of prompts, by the engine's name.
-        sizes: The bytes of the loaded weights by the engine's name.
-        memory: The estimates of the memory.
         users: The tokens per second of several users at once, in total, by the engine's name.
     """
     estimates = {estimate.engine: estimate for estimate in memory}

@@ -206,8 +206,6 @@ class Throughputs:
 
     Attributes:
         engines: The engines that can answer `MOST_USERS` prompts at once, if enough slots are configured.
-        rates: The known tokens per second, by the engine's name.
-        errors: Sentences that say why engines could not be measured, by the engine's name.
     """
 
     history: History

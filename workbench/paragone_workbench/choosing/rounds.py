@@ -35,8 +35,6 @@ class SuiteRounds:
         taken: Number of runs that other experiments had finished.
         left: The indices of the prompts that at least one engine has not answered.
         begun: Those of `left` that at least one engine has answered.
-        given_up: Why engines and judges were given up.
-        lost: The names of the engines that no longer answer.
         to_judge: Whether some answers may still lack the verdicts of judges.
         settled: Whether no further round was needed, because more answers cannot change the decision.
     """

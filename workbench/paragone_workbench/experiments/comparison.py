@@ -36,8 +36,6 @@ class MetricComparison:
         paired: The difference B − A.
         adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
             comparison over fewer prompts, which can show no difference and is left out of the correction.
-        comparisons: Number of comparisons in Holm's correction.
-        repeated: Whether an engine answered a prompt more than once.
     """
 
     a: str
@@ -169,14 +167,11 @@ class NonInferiority:
     """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
 
     Attributes:
-        a: The reference, with which `b` is compared.
-        b: The engine that may be worse.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         difference: The pass rate of `b` minus that of `a`.
         interval: The interval of the difference. With a probability of 95%, the intervals of all `comparisons` contain
             the true differences at every interim look.
         prompts: Number of prompts that both engines answered.
-        comparisons: Number of comparisons that are made together.
         planned: Number of prompts that both engines will have answered in the end; 0 if no further answers will come.
     """
 
@@ -365,12 +360,10 @@ class SuiteComparison:
         comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
         not_worse: For both orders of each pair of engines, whether the pass rate of the second engine is lower than that of
             the first by more than a margin.
-        same: How often the texts of a pair are equal, for each pair that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
         unjudged: Number of prompts that are left out of pass rates and scores for all engines, since a judge has not been
             asked yet.
-        apart: Pairs of engines whose times are not compared, because the runs did not alternate.
     """
 
     engines: tuple[EngineSummary, ...]

@@ -27,14 +27,10 @@ class Metric:
     """A metric of runs.
 
     Attributes:
-        name: The name in JSON.
-        title: The name for people.
         timed: Whether a value depends on the speed of the machine at the time of the run.
         unit: The unit of a shown value; empty for a number without a unit.
         factor: The factor from a value to the shown number.
-        digits: Decimals of a shown value.
         more: A sentence without its full stop, for an engine `b` whose value is larger than the value of `a` by `amount`.
-        less: The sentence for a smaller value.
         where: Words that follow a number of prompts, and say which prompts have a value; empty if almost all prompts have one.
     """
 
@@ -222,14 +218,8 @@ class SuiteRow:
     """A run of a suite.
 
     Attributes:
-        prompt_index: The prompt's index in the suite.
-        repetition: The index of the run among the runs of this prompt and engine.
         passed: Whether all assertions hold; None if the prompt has no assertions, or if an assertion gave no verdict.
-        undecided: Whether an assertion gave no verdict.
         unjudged: Whether an assertion was not checked yet, since the judge has not been asked.
-        scores: Scores by name, such as a judge's.
-        sampled: Whether the answer was sampled: the temperature was above 0.
-        failed: Whether the run failed, so that there is no complete answer.
         started: When the run began, in seconds since 1970; None if unknown.
     """
 
@@ -360,7 +350,6 @@ class Comparable:
     """The runs of experiments, for a comparison.
 
     Attributes:
-        engines: The names of all engines.
         rows: All runs. Iterating over the runs can raise StoreError.
         groups: The names of the engines of each experiment, if there are several experiments. Engines of one
             experiment are then not compared with each other.

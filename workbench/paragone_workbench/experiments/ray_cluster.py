@@ -90,7 +90,6 @@ class NodeReport:
     """What a suite needs to know about a node.
 
     Attributes:
-        paragone: The version of paragone.
         files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
         estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate memory.
         problems: Why engines cannot be opened on the node, by the engines' names.
@@ -234,9 +233,7 @@ class Shard:
 
     Attributes:
         ended: The runs, by their keys, with the results of their assertions.
-        left: The keys of the runs that are not executed, since the engine was given up.
         rate: Tokens per second now; None if the engine generates no tokens.
-        doing: What the engine does besides answering, such as loading.
         given_up: Two sentences: why the engine was given up, and what to do; None as long as the engine executes runs.
     """
 

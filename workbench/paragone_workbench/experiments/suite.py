@@ -28,7 +28,6 @@ class AssertionSpec:
     """An assertion of a prompt.
 
     Attributes:
-        type: The name of the assertion, such as `contains`.
         options: The values of the assertion's options, by name. Missing options have the default.
         negated: Whether the assertion passes if the check fails: `"not": true` in the file.
     """
@@ -48,7 +47,6 @@ class SuitePrompt:
         line: The line of the file where the prompt begins, from 1.
         messages: The messages for the engines, oldest first, with the system message and with variables filled in.
         expected: The expected answer, with variables filled in; None if no answer is expected.
-        tags: Names by which prompts are chosen.
         variables: The values that were filled in, by the names of the variables.
         assertions: The checks of an answer: those of the prompt, then those of the file.
     """
@@ -72,7 +70,6 @@ class SuiteProblem:
 
     Attributes:
         line: The line, from 1.
-        sentence: A sentence that says what is wrong, and what to do.
     """
 
     line: int
@@ -85,7 +82,6 @@ class Suite:
 
     Attributes:
         name: The name of the file, without the ending.
-        prompts: The prompts without a problem, in the order of the file.
         problems: The problems of the other prompts, in the order of the file.
         given_system: Indices of the prompts with the user's own system prompt, because the file has no system prompt.
     """

@@ -55,8 +55,6 @@ class FirstPage(NamedTuple):
     """The first page of a report, and the comparison behind its verdict.
 
     Attributes:
-        overview: A row for each engine.
-        plots: The quality of the engines over their memory and speed.
         about: The names of the reference, and of the engine to deploy if there is one.
     """
 
@@ -221,9 +219,7 @@ class Cautions(NamedTuple):
     """The cautions on the first page of a report.
 
     Attributes:
-        sentences: Which figures to read with care, and how to get better ones.
         speeds: The marks of the speeds, by engine: when the speeds were measured.
-        users: The marks of the speeds with several users at once, by engine: when the speeds were measured.
         fidelities: The marks of the fidelities, by engine: over how many windows the fidelities were measured.
     """
 
