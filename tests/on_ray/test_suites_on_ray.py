@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -179,16 +178,6 @@ def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
     until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
 
 
-def test_a_server_is_asked_from_here(cluster, tmp_path, asked):
-    suite = suite_of(tmp_path, *PROMPTS[:5])
-    done = paragone(
-        "suite", "run", str(suite), "--engines", "scripted_server:far", "--on", cluster.address, "--json",
-        "--set", f"log={asked.path}",
-    )  # fmt: skip
-    check_complete(done, PROMPTS[:5])
-    assert "servers, which are asked from here" in done.stderr
-
-
 def judged_suite(folder, count):
     path = folder / "judged.jsonl"
     judged = {"type": "judge", "engine": "judge", "criterion": "It is good."}
@@ -198,34 +187,6 @@ def judged_suite(folder, count):
         )
     )
     return path
-
-
-def test_a_server_that_judges_gets_many_answers_at_once(cluster, tmp_path, asked):
-    suite, config = judged_suite(tmp_path, 60), tmp_path / "config.toml"
-    config.write_text(
-        '[engines.judge]\nbackend = "scripted_server"\nmodel = "judge"\n'
-        f'delay_s = 0.2\nlog = "{asked.path}"\n'
-    )
-    done = paragone(
-        "suite",
-        "run",
-        str(suite),
-        "--engines",
-        "scripted:one",
-        "--on",
-        cluster.address,
-        "--json",
-        "--trust",
-        "--config",
-        str(config),
-    )
-    assert done.returncode == 0, done.stderr
-    runs = json.loads(done.stdout)["runs"]
-    assert [run["assertions"][0]["passed"] for run in runs] == [True] * 60
-    log = asked.path.read_text().splitlines()
-    present = accumulate(line.startswith("ask judge") - line.startswith("end judge") for line in log)
-    assert max(present) >= 4
-    assert asked().total() == 60
 
 
 def verdicts(done):

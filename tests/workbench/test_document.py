@@ -103,15 +103,6 @@ async def test_a_document_is_written_run_by_run(history):
     assert len(json.loads("".join(pieces))["runs"]) == 450
 
 
-async def test_an_experiment_without_runs_and_a_conversation_without_answers(history, tmp_path):
-    new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
-    assert read_document(await write_document(history, f"e{new}", tmp_path / "d.json")) == ()
-    store = open_store()
-    writer = ConversationWriter(store, "hello")
-    store.close()
-    assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")) == ()
-
-
 async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history, tmp_path):
     store = open_store()
     writer = ConversationWriter(store, "first", system="Be brief.")

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from tests.workbench.experiment_writer import (
@@ -25,7 +26,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.identity import digest_weights, weights_in
-from paragone_workbench.experiments.recorded_runs import Change, recorded_runs
+from paragone_workbench.experiments.recorded_runs import Change, changes_of_run, recorded_runs
 from paragone_workbench.experiments.replay import (
     AnswerDifference,
     EngineReport,
@@ -37,6 +38,8 @@ from paragone_workbench.experiments.replay import (
     weights_sentence,
 )
 from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.run import Run
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
@@ -500,3 +503,17 @@ async def test_no_secret_is_in_a_document(history, tmp_path, monkeypatch):
     text = (await write_document(history, f"e{store_id}", tmp_path / "document.json")).read_text()
     assert "s3cret" not in text
     assert json.loads(text)["engines"] == [to_json(kept)]
+
+
+ENGINE = EngineDefinition(name="e", backend="rogue", model="steady")
+
+
+def with_digest(digest: str) -> RunResult:
+    return replace(Run.of(ENGINE).result, manifest={"request": {"messages_sha256": digest}})
+
+
+def test_changed_messages_are_shown_by_their_own_digests():
+    before, now = with_digest("29d6" * 16), with_digest("24dd" * 16)
+    (change,) = changes_of_run(before, now)
+    assert (change.before, change.now) == ("SHA-256 29d629d6…", "SHA-256 24dd24dd…")
+    assert not list(changes_of_run(before, before))

@@ -337,20 +337,6 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
     )
 
 
-def test_what_a_bench_could_not_measure_is_said(store):
-    experiment = add_experiment(store, {0: ("a", "b")})
-    ended = {"notes": ["Answers ended early."]}
-    skipped = {"depth": 9, "prefill_tps": None, "skipped": "Too long."}
-    store.measurements.add(bench(SMOL, created=1.0, tests=(ended, skipped), partial=True))
-    (found,) = measurements(store, experiment)
-    assert [it.text for it in found.remarks[1:]] == [
-        "The measurement is incomplete.",
-        "smol: Too long.",
-        "smol, prompt 512: Answers ended early.",
-    ]
-    assert found.remarks[1].stands_out
-
-
 def test_options_of_a_backend_that_is_not_installed_may_be_secret(store):
     engine = dataclasses.replace(SMOL, backend="gone", options={"token": "s3cret"})
     experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(engine, LARGE))

@@ -116,17 +116,6 @@ def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
         format_of(link)
 
 
-def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
-    target = tmp_path / "old.md"
-    target.write_text("old")
-    link = tmp_path / "link.md"
-    link.symlink_to(target)
-    assert write(link, ["né", "w"]) == 4
-    assert link.is_symlink()
-    assert target.read_bytes() == "néw".encode()
-    assert sorted(os.listdir(tmp_path)) == ["link.md", "old.md"]
-
-
 def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     yield
@@ -145,3 +134,14 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, pieces):
         write(path, pieces())
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["old.md"]
+
+
+def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
+    target = tmp_path / "old.md"
+    target.write_text("old")
+    link = tmp_path / "link.md"
+    link.symlink_to(target)
+    assert write(link, ["né", "w"]) == 4
+    assert link.is_symlink()
+    assert target.read_bytes() == "néw".encode()
+    assert sorted(os.listdir(tmp_path)) == ["link.md", "old.md"]

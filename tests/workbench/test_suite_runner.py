@@ -14,11 +14,11 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone import InputError, Json
-from paragone_workbench.engines import handle as slot
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import suite as running_request
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.executor import SuiteEngine, SuiteObserver
+from paragone_workbench.experiments.results import SpeedTotals
 from paragone_workbench.experiments.suite import AssertionSpec, filter_prompts
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.machine import describe_machine
@@ -93,15 +93,6 @@ async def test_engines_that_share_a_model_are_opened_together(mode, handles):
     async with Workbench(mode=mode) as workbench:
         SuiteEngine(workbench, definition, lambda: None)
         assert len(workbench.engines) == handles
-
-
-async def test_auto_decides_by_memory(suites):
-    small = [engine(model, free=2 << 30) for model in "ab"]
-    events = await suites.run(THREE, *small, schedule="auto")
-    assert events.index("close a") < events.index("open b")
-    large = [engine(model, free=30 << 30) for model in "ab"]
-    events = await suites.run(THREE, *large, schedule="auto")
-    assert events.index("open b") < events.index("close a")
 
 
 async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(suites):
@@ -189,17 +180,6 @@ async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suite
     assert suites.runner.progress[0].failed == 1
     assert asked(await suites.run(made, A, retry_failed=True)) == ["a: fail y"]
     assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
-
-
-async def test_an_engine_that_does_not_hear_the_stop_is_cancelled(suites, until, monkeypatch):
-    monkeypatch.setattr(slot, "CANCEL_TIMEOUT", 0.05)
-    runner = await suites.begin(suite("deaf x"), A)
-    running = asyncio.create_task(runner.run())
-    await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: deaf x"])
-    await runner.stop()
-    await asyncio.wait_for(running, 30)
-    assert await suites.saved() == []
-    await runner.close()
 
 
 async def test_a_filtered_suite_is_completed_later(suites):
@@ -518,3 +498,14 @@ async def test_another_schedule_is_the_same_experiment_and_other_options_are_ano
         made, one, more = other
         await suites.run(made, one, **more)
         assert not suites.resumed
+
+
+def test_shared_values_count_only_if_there_are_no_others():
+    values = SpeedTotals()
+    assert (values.median, values.are_shared) == (None, False)
+    values.add(None, shared=True)
+    values.add(10.0, shared=True)
+    assert (values.median, values.are_shared) == (10.0, True)
+    values.add(30.0, shared=False)
+    values.add(50.0, shared=False)
+    assert (values.median, values.are_shared) == (40.0, False)
