@@ -127,7 +127,7 @@ class AnswersClock:
 
 
 async def test_in_a_short_time_all_engines_answer_the_same_prompts_from_all_parts(choose, sizes, monkeypatch):
-    for module in ("rounds", "measurements"):
+    for module in ("choice", "measurements"):
         monkeypatch.setattr(f"paragone_workbench.choosing.{module}.time", AnswersClock())
     choice = choose(words(400), engine("a"), engine("b"), seconds=250, margin=0.001)
     await measured(choice)

@@ -7,7 +7,7 @@ from tests.workbench.experiment_writer import run_experiment
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparability import different_conditions
+from paragone_workbench.experiments.comparison_rows import different_conditions
 
 pytestmark = pytest.mark.model
 

@@ -12,8 +12,14 @@ from typing import Literal
 from paragone import Json
 from paragone.texts import counted
 from paragone.wire import to_json
-from paragone_workbench.experiments.comparability import alternate, drift
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues, Metric, in_order
+from paragone_workbench.experiments.comparison_rows import (
+    PASS_RATE,
+    EngineValues,
+    Metric,
+    alternate,
+    drift,
+    in_order,
+)
 from paragone_workbench.statistics import (
     FEWEST,
     LEVEL,
