@@ -84,9 +84,9 @@ def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[
 
 
 async def _document(conversation: SavedConversation, find: BackendLookup) -> list[str]:
-    from paragone_workbench.experiments.document import document_of_unsaved
+    from paragone_workbench.experiments.document import conversation_document
 
-    return [piece async for piece in document_of_unsaved(conversation, find)]
+    return [piece async for piece in conversation_document(conversation, find)]
 
 
 def _described(conversation: SavedConversation) -> str:

@@ -248,9 +248,17 @@ class Choice:
         )
         if not self.request.fresh:
             await users.look_up(measurements.identities)
-        suite = self._suite = await SuiteRounds.begin(
-            self.history, self.registry, self.catalog, self.request, self._limit
+        experiment, _ = await find_or_create(self.history, self.request, self.registry)
+        suite = SuiteRounds(
+            history=self.history,
+            registry=self.registry,
+            catalog=self.catalog,
+            request=self.request,
+            limit=self._limit,
+            experiment=experiment,
         )
+        await suite.begin()
+        self._suite = suite
         try:
             if suite.taken:
                 self.observer.known(suite.taken, suite.experiment.runs)
@@ -434,33 +442,12 @@ class SuiteRounds:
     to_judge: bool = False
     settled: bool = False
 
-    @classmethod
-    async def begin(
-        cls,
-        history: History,
-        registry: Registry,
-        catalog: AssertionCatalog,
-        request: SuiteRequest,
-        limit: TimeLimit,
-    ) -> SuiteRounds:
-        """Return the suite with all known runs, from an earlier command and from other experiments.
-
-        Raises StoreError, and InputError if another instance of the program runs the suite.
-        """
-        experiment, _ = await find_or_create(history, request, registry)
-        rounds = cls(
-            history=history,
-            registry=registry,
-            catalog=catalog,
-            request=request,
-            limit=limit,
-            experiment=experiment,
-        )
-        digests = CellDigests(request, registry)
-        rounds.taken = await take_known_runs(history, experiment, request, digests, catalog)
-        rounds.to_judge = bool(request.judges)
-        await rounds._count()
-        return rounds
+    async def begin(self) -> None:
+        """Take over all known runs of other experiments, and read which runs are left. Raises StoreError."""
+        digests = CellDigests(self.request, self.registry)
+        self.taken = await take_known_runs(self.history, self.experiment, self.request, digests, self.catalog)
+        self.to_judge = bool(self.request.judges)
+        await self._count()
 
     async def run(self, is_settled: Callable[[], Awaitable[bool]], on_round: OnRound) -> None:
         """Execute the remaining runs. With a limited time, in rounds until the time is up or `is_settled` returns true.

@@ -85,18 +85,14 @@ async def document_of_conversation(
     """
     saved = await history.load(conversation_id)
     votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
-    async for piece in _conversation(history, saved, votes, find):
+    async for piece in conversation_document(saved, find, history, votes):
         yield piece
 
 
-def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
-    """Yield the document of a conversation that is in no history, without votes and without digests of weights."""
-    return _conversation(None, conversation, (), find)
-
-
-async def _conversation(
-    history: History | None, saved: SavedConversation, votes: Iterable[Vote], find: BackendLookup
+async def conversation_document(
+    saved: SavedConversation, find: BackendLookup, history: History | None = None, votes: Iterable[Vote] = ()
 ) -> AsyncIterator[str]:
+    """Yield the document of a loaded conversation in pieces. Without a history, weights have no digests."""
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
     names = {
@@ -152,7 +148,7 @@ async def document_of_conversations(
     separator = "\n"
     for number in numbers:
         yield separator
-        async for piece in _conversation(history, await history.load(number), votes, find):
+        async for piece in conversation_document(await history.load(number), find, history, votes):
             yield piece
         separator = ",\n"
     yield "]}\n"
