@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
-from tests.workbench.history_file import open_history
+from tests.workbench.history_file import open_history, open_store
 from tests.workbench.suites import Suites, asked, engine, suite
 
 from paragone_workbench.experiments.suite import AssertionSpec
@@ -117,3 +119,25 @@ async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites)
     await suites.run(suite("x"), sampled, repetitions=2)
     assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
     assert len({run.result.id for run in await suites.saved()}) == 3
+
+
+async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, monkeypatch):
+    await suites.run(suite("x"), A)
+    first = suites.experiment.number
+    runner = await suites.begin(suite("x", "y"), A)
+    call = suites.history.call
+
+    def deleting(wanted):
+        def answer(store: Store):
+            found = wanted(store)
+            with contextlib.closing(open_store()) as other:
+                other.experiments.delete(first)
+            return found
+
+        return call(answer if "known" in wanted.__code__.co_names else wanted)
+
+    monkeypatch.setattr(suites.history, "call", deleting)
+    await runner.run()
+    await runner.close()
+    assert [run.result.text for run in await suites.saved()] == ["X", "Y"]
+    assert runner.progress[0].done == 2

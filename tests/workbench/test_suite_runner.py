@@ -509,3 +509,18 @@ def test_shared_values_count_only_if_there_are_no_others():
     values.add(30.0, shared=False)
     values.add(50.0, shared=False)
     assert (values.median, values.are_shared) == (40.0, False)
+
+
+async def test_auto_decides_by_memory(suites):
+    small = [engine(model, free=2 << 30) for model in "ab"]
+    events = await suites.run(THREE, *small, schedule="auto")
+    assert events.index("close a") < events.index("open b")
+    large = [engine(model, free=30 << 30) for model in "ab"]
+    events = await suites.run(THREE, *large, schedule="auto")
+    assert events.index("open b") < events.index("close a")
+
+
+async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
+    await suites.run(suite("x", "crash", "y"), engine("frail"))
+    assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
+    assert suites.runner.given_up[0].sentence == "The model frail is gone."
