@@ -27,9 +27,14 @@ from paragone import Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import SuiteRequest, find_or_create
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt
+from paragone_workbench.experiments.suite import (
+    AssertionSpec,
+    Suite,
+    SuitePrompt,
+    SuiteRequest,
+    find_or_create,
+)
 from paragone_workbench.ids import new_id
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult

@@ -15,9 +15,14 @@ from bench.row import Row
 from paragone import Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import SuiteRequest, find_or_create
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt
+from paragone_workbench.experiments.suite import (
+    AssertionSpec,
+    Suite,
+    SuitePrompt,
+    SuiteRequest,
+    find_or_create,
+)
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import History
 from paragone_workbench.workbench import Workbench

@@ -18,7 +18,7 @@ from hostile_server import OLLAMA, HostileServer
 from loopback_server import running_in_thread
 from tests.end_to_end.program import PROGRAM, until
 
-from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.document import read_document
 from paragone_workbench.paths import history_file
 
 SLOW = ("--set", "rate=40", "--set", "max_tokens=4000")

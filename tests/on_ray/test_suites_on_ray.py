@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections import Counter
-from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -180,25 +178,6 @@ def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
     until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
 
 
-def test_an_engine_that_cannot_be_opened_is_given_up(cluster, tmp_path):
-    suite = suite_of(tmp_path, "one")
-    done = paragone("suite", "run", str(suite), "--engines", "scripted:gone", "--on", cluster.address)
-    assert done.returncode == 1
-    assert "The model gone is gone." in done.stderr
-    assert "Put it back." in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_server_is_asked_from_here(cluster, tmp_path, asked):
-    suite = suite_of(tmp_path, *PROMPTS[:5])
-    done = paragone(
-        "suite", "run", str(suite), "--engines", "scripted_server:far", "--on", cluster.address, "--json",
-        "--set", f"log={asked.path}",
-    )  # fmt: skip
-    check_complete(done, PROMPTS[:5])
-    assert "servers, which are asked from here" in done.stderr
-
-
 def judged_suite(folder, count):
     path = folder / "judged.jsonl"
     judged = {"type": "judge", "engine": "judge", "criterion": "It is good."}
@@ -208,34 +187,6 @@ def judged_suite(folder, count):
         )
     )
     return path
-
-
-def test_a_server_that_judges_gets_many_answers_at_once(cluster, tmp_path, asked):
-    suite, config = judged_suite(tmp_path, 60), tmp_path / "config.toml"
-    config.write_text(
-        '[engines.judge]\nbackend = "scripted_server"\nmodel = "judge"\n'
-        f'delay_s = 0.2\nlog = "{asked.path}"\n'
-    )
-    done = paragone(
-        "suite",
-        "run",
-        str(suite),
-        "--engines",
-        "scripted:one",
-        "--on",
-        cluster.address,
-        "--json",
-        "--trust",
-        "--config",
-        str(config),
-    )
-    assert done.returncode == 0, done.stderr
-    runs = json.loads(done.stdout)["runs"]
-    assert [run["assertions"][0]["passed"] for run in runs] == [True] * 60
-    log = asked.path.read_text().splitlines()
-    present = accumulate(line.startswith("ask judge") - line.startswith("end judge") for line in log)
-    assert max(present) >= 4
-    assert asked().total() == 60
 
 
 def verdicts(done):
@@ -276,18 +227,6 @@ def test_a_judge_on_the_nodes_judges_as_alone_also_if_a_process_is_killed(cluste
     assert len(asked()) == 60
     assert asked().total() <= 62
     assert there == verdicts(paragone(*command))
-
-
-def test_a_file_that_is_missing_on_a_node_is_named_before_anything_runs(cluster, tmp_path, smollm2):
-    # Both nodes of this cluster see the same files, so the other node's copy is one that this machine has too.
-    suite = suite_of(tmp_path, "one")
-    model = tmp_path / "model.gguf"
-    os.symlink(smollm2, model)
-    engine = ("--engines", f"llama_cpp:{model}", "--set", f"lora={tmp_path / 'absent.gguf'}")
-    done = paragone("suite", "run", str(suite), *engine, "--on", cluster.address)
-    assert done.returncode == 2
-    assert f"lacks the file {tmp_path / 'absent.gguf'}" in done.stderr or "absent.gguf" in done.stderr
-    assert "Beginning" not in done.stderr
 
 
 def test_an_address_without_a_cluster_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from paragone_tui.unsaved_files import offer_files
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.document import read_document
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store.records import LaneRecord, SavedConversation
 

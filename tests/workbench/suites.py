@@ -11,11 +11,16 @@ from paragone import Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import SuiteRequest, find_or_create
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.results import saved_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt
+from paragone_workbench.experiments.suite import (
+    AssertionSpec,
+    Suite,
+    SuitePrompt,
+    SuiteRequest,
+    find_or_create,
+)
 from paragone_workbench.store import Experiment, ExperimentRun, History
 
 

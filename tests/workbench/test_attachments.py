@@ -28,8 +28,7 @@ from paragone_workbench.conversation.attachments import (
     written,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document import document_of_conversation
-from paragone_workbench.experiments.document_reader import read_conversation
+from paragone_workbench.experiments.document import document_of_conversation, read_conversation
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.reporting.conversation import conversation_report
 

@@ -7,16 +7,14 @@ import pytest
 from tests.workbench.conversation_writer import result_of
 from tests.workbench.history_file import open_store
 
-from paragone import InputError, LoadedModel, Message
+from paragone import LoadedModel, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments.suite import SuitePrompt
-from paragone_workbench.experiments.voting import Ballot, ExperimentBallots, shuffled
+from paragone_workbench.experiments.voting import Ballot, ExperimentBallots
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import Experiment, RunKey
-from paragone_workbench.store.errors import StoreError
 from paragone_workbench.store.experiment_records import VotedAnswer
-from paragone_workbench.store.experiments import Votes
 
 ENGINES = tuple(
     EngineDefinition(name=name, backend="b", model=f"{name}.gguf") for name in ("ruby", "opal", "jade")
@@ -62,14 +60,6 @@ def experiment(store, texts, *, engines=2, failed=()):
     return new
 
 
-def test_every_order_is_about_equally_likely():
-    chance = random.Random(7)
-    runs = [Run(ended(engine, "x")) for engine in ENGINES]
-    orders = Counter(tuple(run.result.definition.name for run in shuffled(runs, chance)) for _ in range(6000))
-    assert len(orders) == 6
-    assert all(900 < count < 1100 for count in orders.values())
-
-
 def test_a_vote_keeps_the_candidates_in_the_order_in_which_they_were_shown():
     runs = [ended(ENGINES[1], "Blue."), ended(ENGINES[0], "", "failed"), ended(ENGINES[2], "Red.")]
     vote = Ballot(prompt="Why?", answers=tuple(map(Run, runs))).vote(2, blind=True)
@@ -100,11 +90,6 @@ def test_a_vote_is_marked_if_an_answer_names_its_engine_or_model(engine, answer,
     loaded = to_json(LoadedModel(name="Okapi 3B", context=64))
     runs = Run(ended(engine, answer, manifest={"loaded": loaded})), Run(ended(ENGINES[1], "It is BOX-7."))
     assert Ballot(prompt="Is it a zebra?", answers=runs).vote("tie", blind=True).is_named == is_marked
-
-
-def test_names_in_the_prompt_do_not_mark_a_vote():
-    runs = Run(ended(BOX, "SmolLM2 is small.")), Run(ended(ENGINES[1], "No."))
-    assert not Ballot(prompt="Is smollm good?", answers=runs).vote(0, blind=True).is_named
 
 
 def test_all_prompts_of_an_experiment_come_once_in_random_order(store):
@@ -164,27 +149,6 @@ def test_the_last_vote_can_be_taken_back(store):
     assert ballots.take().prompt_index == second.prompt_index, "the other one comes again"
 
 
-def test_an_experiment_that_is_deleted_meanwhile_is_an_input_error(store):
-    new = experiment(store, [("a", "b")])
-    ballots = ExperimentBallots(store, new)
-    store.experiments.delete(new)
-    with pytest.raises(InputError, match="no experiment"):
-        ballots.take()
-
-
-def test_a_ballot_that_could_not_be_read_comes_again(store, monkeypatch):
-    ballots = ExperimentBallots(store, experiment(store, [("red", "blue")]))
-
-    def fail(*_):
-        raise StoreError("The history cannot be used: another program keeps it locked.", can_pass=True)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Votes, "engines_voted", fail)
-        with pytest.raises(StoreError):
-            ballots.take()
-    assert ballots.take() is not None
-
-
 # ── Two programs that vote on one experiment ───────────────────────────────────────────────────
 
 
@@ -204,20 +168,6 @@ def test_two_voters_at_once_count_a_ballot_once(store):
         other_store.close()
 
 
-def test_a_ballot_that_another_program_voted_on_is_not_shown(store):
-    number = experiment(store, [("red", "blue"), ("one", "two")])
-    here, there = ExperimentBallots(store, number), ExperimentBallots(store, number)
-    first = here.take()
-    here.vote(first, "tie")
-    left = there.take()
-    assert left.prompt_index != first.prompt_index
-    assert there.take() is None
-    assert (there.voted, there.total) == (1, 2)
-
-
-def test_ballots_of_other_engines_are_others(store):
-    number = experiment(store, [("red", "blue", "green")], engines=3)
-    ballots = ExperimentBallots(store, number)
-    taken = [ballots.take() for _ in range(3)]
-    assert all(ballots.vote(ballot, 0) for ballot in taken)
-    assert len(store.votes.all(number)) == 3
+def test_names_in_the_prompt_do_not_mark_a_vote():
+    runs = Run(ended(BOX, "SmolLM2 is small.")), Run(ended(ENGINES[1], "No."))
+    assert not Ballot(prompt="Is smollm good?", answers=runs).vote(0, blind=True).is_named

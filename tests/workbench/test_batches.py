@@ -10,7 +10,6 @@ from tests.workbench.suites import Suites, engine, suite
 
 from paragone import InputError, Message
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
 from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuitePrompt
@@ -235,11 +234,6 @@ async def test_the_body_of_a_request(suites, files):
     ]
 
 
-def test_a_model_of_this_machine_is_refused():
-    with pytest.raises(InputError, match="The engine a loads its model on this machine"):
-        batch_engine(engine("a"), Registry())
-
-
 @pytest.mark.parametrize(
     ("message", "text", "thinking"),
     [
@@ -265,10 +259,6 @@ async def test_the_parts_of_an_answer(suites, files, message, text, thinking):
         (failure("i", "too\nlong."), "The request failed in the batch (HTTP 400): too long."),
         ({"custom_id": "i", "response": None, "error": {"code": "batch_expired", "message": "Late."}},
          "The request failed in the batch: Late."),
-        ({"custom_id": "i", "response": {"status_code": 429, "body": {"error": {"message": "Slow down."}}}},
-         "The request failed in the batch (HTTP 429): Slow down."),
-        ({"custom_id": "i", "response": {"status_code": 400, "body": None}, "error": "boom"},
-         "The request failed in the batch (HTTP 400): boom."),
         ({"custom_id": "i", "response": {"status_code": 500}},
          "The request failed in the batch (HTTP 500): the result does not say why."),
         ({"custom_id": "i", "error": {"message": "Incorrect API key provided: sk-verysecret12 at https://u:p@h/?k=v."}},

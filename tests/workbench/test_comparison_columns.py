@@ -1,13 +1,9 @@
 """Columns of numbers give the same as objects for each run."""
 
-import functools
-import math
-import operator
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paragone_workbench.experiments.comparison_rows import PromptMeans, RunColumns
+from paragone_workbench.experiments.comparison_rows import RunColumns
 
 PROMPTS = st.integers(0, 5)
 RUNS = st.lists(
@@ -29,20 +25,6 @@ def columns(runs):
     return made
 
 
-@given(st.lists(st.tuples(PROMPTS, st.floats(-1e6, 1e6)), max_size=8))
-def test_means_are_those_of_the_prompts_that_have_a_value(values):
-    made = PromptMeans()
-    by_prompt: dict[int, list] = {}
-    for prompt, value in values:
-        made.add(prompt, value)
-        by_prompt.setdefault(prompt, []).append(value)
-    prompts, means = made.means()
-    assert prompts.tolist() == sorted(by_prompt)
-    # `sum` adds floats more exactly from Python 3.12 on.
-    added = {prompt: functools.reduce(operator.add, found) for prompt, found in by_prompt.items()}
-    assert means.tolist() == [added[prompt] / len(by_prompt[prompt]) for prompt in sorted(added)]
-
-
 @given(RUNS, RUNS)
 def test_answers_are_equal_where_the_last_texts_of_both_are(ours, others):
     texts = [{run[:2]: run[2] for run in runs} for runs in (ours, others)]
@@ -51,36 +33,3 @@ def test_answers_are_equal_where_the_last_texts_of_both_are(ours, others):
         by_prompt.setdefault(key[0], []).append(texts[0][key] == texts[1][key])
     expected = [sum(by_prompt[prompt]) / len(by_prompt[prompt]) for prompt in sorted(by_prompt)]
     assert columns(ours).same_shares(columns(others)).tolist() == expected
-
-
-@given(RUNS, RUNS)
-def test_starts_are_those_of_the_runs_that_both_have(ours, others):
-    starts = [{run[:2]: run[3] for run in runs} for runs in (ours, others)]
-    common = [
-        key
-        for key in sorted(starts[0].keys() & starts[1].keys())
-        if None not in (starts[0][key], starts[1][key])
-    ]
-    mine, its = columns(ours).common_starts(columns(others))
-    assert mine.tolist() == [starts[0][key] for key in common]
-    assert its.tolist() == [starts[1][key] for key in common]
-
-
-@given(RUNS)
-def test_rates_are_in_the_order_of_the_starts(runs):
-    known = sorted((run[3], run[4]) for run in runs if run[3] is not None and run[4] is not None)
-    assert columns(runs).rates().tolist() == [rate for _, rate in known]
-
-
-def test_an_engine_without_runs_has_nothing_in_common():
-    empty = columns([])
-    assert not empty.has_starts
-    assert empty.same_shares(columns([(0, 0, "yes", 1.0, 2.0)])).tolist() == []
-
-
-def test_a_repetition_is_noticed_and_a_text_that_is_not_utf_8_is_a_text():
-    made = columns([(0, 0, "\ud800", None, None), (0, 1, "\ud800", None, None)])
-    assert made.repeated
-    assert made.same_shares(made).tolist() == [1.0]
-    assert not made.has_starts
-    assert math.isclose(columns([(3, 0, "", 2.0, 5.0)]).rates()[0], 5.0)

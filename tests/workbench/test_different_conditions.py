@@ -7,7 +7,7 @@ from tests.workbench.experiment_writer import run_experiment
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparability import different_conditions
+from paragone_workbench.experiments.comparison_rows import different_conditions
 
 pytestmark = pytest.mark.model
 
@@ -49,10 +49,6 @@ async def test_settings_that_differ_are_named_with_the_engines(different):
 async def test_the_same_settings_and_those_of_one_experiment_are_not_named(different):
     assert await different([{}], [{}]) == ()
     assert await different([{"max_tokens": 6}, {}]) == ()
-
-
-async def test_what_differs_in_each_experiment_alike_is_not_named(different):
-    assert await different([{"max_tokens": 6}, {}], [{"max_tokens": 6}, {}]) == ()
 
 
 async def test_another_machine_is_named(different):

@@ -4,7 +4,6 @@ import asyncio
 import copy
 import json
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +15,7 @@ from tests.workbench.test_store_experiments import EXPERIMENT, ended, key
 
 from paragone import InputError, Message, ParagoneError, RunSettings, Token
 from paragone.wire import to_json
-from paragone_workbench.experiments.document import document_of_experiment
-from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.document import document_of_experiment, read_document
 from paragone_workbench.experiments.recorded_runs import recorded_runs
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.store import Vote
@@ -105,22 +103,6 @@ async def test_a_document_is_written_run_by_run(history):
     assert len(json.loads("".join(pieces))["runs"]) == 450
 
 
-async def test_an_experiment_without_runs_and_a_conversation_without_answers(history, tmp_path):
-    new = await history.call(lambda store: store.experiments.create(EXPERIMENT, PROMPTS))
-    assert read_document(await write_document(history, f"e{new}", tmp_path / "d.json")) == ()
-    store = open_store()
-    writer = ConversationWriter(store, "hello")
-    store.close()
-    assert read_document(await write_document(history, f"c{writer.number}", tmp_path / "d.json")) == ()
-
-
-async def test_half_a_surrogate_pair_can_be_written(history, tmp_path):
-    broken = [(0, {"messages": [to_json(Message(role="user", text="\ud83d"))]})]
-    new = await history.call(lambda store: store.experiments.create(replace(EXPERIMENT, prompts=1), broken))
-    path = await write_document(history, f"e{new}", tmp_path / "d.json")
-    assert json.loads(path.read_bytes())["prompts"][0]["messages"][0]["text"] == "\ud83d"
-
-
 async def test_a_conversation_with_branches_failed_runs_and_no_manifests(history, tmp_path):
     store = open_store()
     writer = ConversationWriter(store, "first", system="Be brief.")
@@ -187,25 +169,16 @@ def altered(data, where, value):
     [
         (["paragone_document"], DELETE, "is not a document of paragone"),
         (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
-        (["paragone_document"], "1", "Write the document again"),
-        (["paragone_document"], True, "has version True"),
         (["kind"], "novel", "The document cannot be read: kind: 'novel' is not one of"),
         (["name"], DELETE, "The document cannot be read: 'name' is missing"),
         (["prompts"], DELETE, "It has no list 'prompts'"),
-        (["prompts", 1], 3, "Prompt 1 is not an object"),
         (["prompts", 1, "index"], DELETE, "Prompt 1 cannot be read: 'index' is missing"),
-        (["prompts", 1, "index"], "x", "Prompt 1 cannot be read: index: expected int, not str"),
         (["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
-        (["prompts", 1, "messages", 0, "role"], "king", "Prompt 1 cannot be read"),
         (["prompts", 0], DELETE, "Run 0 names prompt 0, which is missing"),
-        (["runs"], {}, "It has no list 'runs'"),
         (["runs", 2, "state"], DELETE, "Run 2 cannot be read: 'state' is missing"),
         (["runs", 2, "state"], "running", "Run 2 cannot be read: state: 'running' is not one of"),
         (["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
-        (["runs", 2, "engine"], -1, "Run 2 names engine -1, which is missing"),
         (["runs", 2, "manifest"], 9, "Run 2 names manifest 9, which is missing"),
-        (["runs", 2, "text"], 9, "Run 2 cannot be read: text: expected str, not int"),
-        (["runs", 2, "tokens"], "abc", "Run 2 cannot be read: tokens: expected a list, not str"),
         (["manifests", 0], None, "Manifest 0 is not an object"),
         (["engines", 0, "backend"], DELETE, "Engine 0 cannot be read: 'backend' is missing"),
     ],
@@ -217,22 +190,6 @@ def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
         read_document(path)
     assert str(path) in caught.value.sentence
     assert reason in str(caught.value)
-
-
-def test_a_document_that_is_nested_deeply(valid, tmp_path):
-    deep = json.loads("[" * 100 + "]" * 100)
-    path = tmp_path / "altered.json"
-    path.write_text(json.dumps(altered(valid, ["engines", 0, "options"], {"x": deep})))
-    with pytest.raises(InputError, match="it is nested too deeply"):
-        read_document(path)
-
-
-def test_two_runs_with_one_id(valid, tmp_path):
-    valid["runs"][1]["id"] = valid["runs"][0]["id"]
-    path = tmp_path / "altered.json"
-    path.write_text(json.dumps(valid))
-    with pytest.raises(InputError, match=r"has the id .* of another run"):
-        read_document(path)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +231,7 @@ def places(data):
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100)
 @given(data=st.data())
 def test_any_change_of_a_document_is_read_or_refused_with_a_sentence(valid, tmp_path, data):
     changed = valid

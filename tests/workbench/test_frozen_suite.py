@@ -31,7 +31,7 @@ async def test_a_frozen_engine_is_ended_and_opened_again(check_nothing_left, rog
     backend = Opened()
     history = await open_history()
     suites = Suites(history, Backends(backend))
-    engine = rogue(rate=50, max_tokens=50)
+    engine = rogue(rate=500, max_tokens=50)
     running = asyncio.create_task(suites.run(suite("x", "y"), engine))
     await until(lambda: backend.processes)
     backend.processes[0].suspend()

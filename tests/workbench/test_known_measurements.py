@@ -14,18 +14,16 @@ from tests.workbench.report_subjects import ENGINES, add_experiment, ended
 from tests.workbench.test_report_experiment import bench, fidelity
 
 from paragone import Capabilities, LoadedModel, RunRequest, WeightsFile
-from paragone_workbench.choosing.measurements import TEST, WINDOW
+from paragone_workbench.choosing.measurements import TEST
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.experiments.known_measurements import (
-    known_fidelity,
     known_speeds,
     known_throughputs,
 )
 from paragone_workbench.reporting.experiment import experiment_report
-from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.file import html_pieces, markdown_pieces
 from paragone_workbench.reporting.measurements import common_throughput
-from paragone_workbench.reporting.overview import cautions_of
+from paragone_workbench.reporting.verdict import cautions_of
 from paragone_workbench.runs.result import manifest
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import Measurement, SavedChoice
@@ -109,15 +107,6 @@ def test_a_report_keeps_the_bench_of_the_files_that_answered(store, models, tmp_
     assert reported(store, experiment) == (["30.5/s", "30.5/s"], ["Bench"])
 
 
-def test_a_report_compares_speeds_of_the_same_test_only(store):
-    experiment = add_experiment(store, {0: ("a", "b")})
-    short = {"prompt_tokens": 32, "decode_tps": {"mean": 99, "stdev": 0}}
-    store.measurements.add(bench(SMOL, created=2.0, tests=(short,)))
-    store.measurements.add(bench(LARGE, created=3.0))
-    found = experiment_report(store, experiment, lambda name: Paper())
-    assert "are means over the answers" in found.overview.note
-
-
 def level(users, prompt, rate):
     return {"users": users, "prompt_tokens": prompt, "tokens": 64, "tokens_per_s": rate}
 
@@ -136,15 +125,6 @@ def test_throughputs_are_compared_for_the_same_prompts_only():
         4,
         {"smol": 9.0, "large": 7.0},
     )
-
-
-def test_a_text_of_the_user_counts_if_all_candidates_have_it():
-    other = dataclasses.replace(SMOL, name="other", model="/m/other")
-    mine = fidelity(LARGE, SMOL, other, created=1.0, kld=0.3)
-    identities = dict(zip(("large", "smol", "other"), mine.identities, strict=True))
-    assert known_fidelity([mine], identities, "large", WINDOW, 10).candidates.keys() == {"smol", "other"}
-    half = fidelity(LARGE, SMOL, created=2.0, kld=0.3)
-    assert known_fidelity([half], identities, "large", WINDOW, 10).candidates == {}
 
 
 # What is marked on the first page
@@ -175,18 +155,6 @@ def test_speeds_of_different_moments_are_marked_with_their_dates(store):
         assert "Read with care" in written
         assert caution.partition(":")[0] in written
         assert details[0] in written
-
-
-def test_throughputs_of_different_moments_are_marked(store):
-    users = [level(4, 64, 9.0)]
-    for engine, created in ((SMOL, 1.0), (LARGE, 86_400.0 * 365)):
-        measurement = bench(engine, created=created, tests=())
-        data = {**measurement.data, "engines": [{"engine": engine.name, "users": users}]}
-        store.measurements.add(dataclasses.replace(measurement, data=data))
-    found, cells = first_page(store)
-    (caution,) = found.verdict.cautions
-    assert caution.startswith("The speeds with users at once were measured at different times")
-    assert cells["large"]["4 users"].detail.startswith(local_date(86_400.0 * 365, "%Y"))
 
 
 def test_a_fidelity_over_fewer_windows_is_marked(store):

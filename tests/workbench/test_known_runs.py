@@ -42,12 +42,6 @@ async def test_only_what_is_new_is_asked(suites):
     assert [progress.done for progress in suites.runner.progress] == [4, 4]
 
 
-async def test_when_all_is_known_no_engine_is_opened(suites):
-    await suites.run(suite("x", "y", "z"), A)
-    assert await suites.run(suite("z", "x"), A) == []
-    assert [run.result.text for run in await suites.saved()] == ["Z", "X"]
-
-
 @pytest.mark.parametrize(
     "other",
     [engine("a", "renamed"), engine("a", delay_s=0.001), engine("b", "a")],
@@ -58,31 +52,11 @@ async def test_another_engine_is_asked(suites, other):
     assert len(asked(await suites.run(suite("x", "y"), other))) == 2
 
 
-async def test_a_model_file_that_was_replaced_is_asked(suites, tmp_path):
-    path = tmp_path / "model.gguf"
-    path.write_bytes(b"old")
-    await suites.run(suite("x"), engine(str(path)))
-    path.write_bytes(b"newer")
-    assert len(asked(await suites.run(suite("x", "y"), engine(str(path))))) == 2
-
-
 async def test_a_failed_run_is_asked_again(suites):
     await suites.run(suite("nonsense x", "y"), A)
     failed = sum(run.result.state == "failed" for run in await suites.saved())
     again = asked(await suites.run(suite("nonsense x", "y", "z"), A))
     assert len(again) == 1 + failed
-
-
-async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
-    sampled = engine("a", seed=3)
-    await suites.run(suite("x"), sampled, repetitions=2)
-    assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
-    assert len({run.result.id for run in await suites.saved()}) == 3
-
-
-async def test_a_prompt_that_a_suite_has_twice_is_asked_twice(suites):
-    assert len(asked(await suites.run(suite("x", "x"), A))) == 2
-    assert len({run.result.id for run in await suites.saved()}) == 2
 
 
 async def test_other_assertions_check_the_known_answer(suites):
@@ -106,27 +80,11 @@ async def test_verdicts_of_the_same_judge_are_taken_over_and_another_is_asked(su
     ]
 
 
-async def test_a_judge_asked_in_one_experiment_changes_no_other(suites):
-    await suites.run(suite("x", assertions=[contains("X")]), A)
-    first = suites.experiment.number
-    await suites.run(suite("x", assertions=[contains("X"), judged()]), A, judges=[engine("judge")])
-    assert [len(run.checks) for run in await suites.saved()] == [2]
-    runs = await suites.history.call(lambda store: list(store.experiments.runs(first)))
-    assert [len(run.checks) for run in runs] == [1]
-
-
 async def test_fresh_asks_everything_and_goes_on_without_older_answers(suites):
     await suites.run(suite("x", "y"), A)
     assert len(asked(await suites.run(suite("x", "y"), A, fresh=True, chosen=frozenset({0})))) == 1
     assert asked(await suites.run(suite("x", "y"), A)) == ["a: y"]
     assert suites.resumed
-
-
-async def test_an_unfinished_experiment_takes_what_another_has_answered_since(suites):
-    await suites.run(suite("x", "y", "z"), A, chosen=frozenset({0}))
-    await suites.run(suite("y"), A)
-    assert asked(await suites.run(suite("x", "y", "z"), A)) == ["a: z"]
-    assert (suites.resumed, suites.runner.taken) == (True, 1)
 
 
 async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_the_second(suites):
@@ -154,6 +112,13 @@ async def test_a_damaged_run_is_asked_again(suites):
     await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))
     made = suite("x", assertions=[contains("X")])
     assert asked(await suites.run(made, A)) == ["a: x"]
+
+
+async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
+    sampled = engine("a", seed=3)
+    await suites.run(suite("x"), sampled, repetitions=2)
+    assert len(asked(await suites.run(suite("x"), sampled, repetitions=3))) == 1
+    assert len({run.result.id for run in await suites.saved()}) == 3
 
 
 async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, monkeypatch):

@@ -14,7 +14,6 @@ from tests.workbench.suites import Suites, asked, engine, suite
 from paragone import DeviceMemory, InputError, MemoryEstimate
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import Cell, SuiteRequest, find_or_create
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.ray_cluster import (
     CellActor,
@@ -28,11 +27,10 @@ from paragone_workbench.experiments.ray_cluster import (
     places_on,
     report,
 )
-from paragone_workbench.experiments.ray_executor import CellQueue, RayExecutor
+from paragone_workbench.experiments.ray_executor import RayExecutor
 from paragone_workbench.experiments.ray_plan import check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import AssertionSpec
-from paragone_workbench.store import RunKey
+from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest, find_or_create
 from paragone_workbench.store.errors import StoreError
 
 GIB = 1 << 30
@@ -40,32 +38,6 @@ NODES = [Node(id=f"n{number}", name=f"node {number}", cpus=4, gpus=0, memory=64 
 
 
 # The queue
-
-
-def queue_of(count):
-    prompt = suite("one").prompts[0]
-
-    async def cells():
-        for number in range(count):
-            yield Cell(key=RunKey(number, 0, 0), prompt=prompt)
-
-    return CellQueue(cells())
-
-
-async def test_a_run_is_given_once_until_it_is_given_back():
-    queue = queue_of(3)
-    first, second = await queue.take(2), await queue.take(5)
-    assert [cell.key.prompt_index for cell in (*first, *second)] == [0, 1, 2]
-    assert await queue.take(1) == []
-    assert not queue.is_done
-    assert queue.end(first[0].key) is first[0]
-    assert queue.end(first[0].key) is None
-    queue.give_back([first[0], first[1]])  # the first has ended already
-    assert await queue.take(5) == [first[1]]
-    for cell in (first[1], second[0]):
-        queue.end(cell.key)
-    assert queue.is_done
-    await queue.close()
 
 
 # Places
@@ -80,14 +52,11 @@ def memory(device, gib, total=None):
     [
         ({"cpus": 8}, [memory("CPU", 5)], 1, (1, 8, 0)),
         ({"cpus": 8}, [memory("CPU", 5)], 2, (1, 4, 0)),
-        ({"cpus": 1}, [memory("CPU", 5)], 2, (1, 0.5, 0)),
         ({"cpus": 8}, [memory("CPU", 100)], 1, (0, 0, 0)),
-        ({"cpus": 8}, [], 1, (1, 8, 0)),
         ({"cpus": 8, "gpus": 2}, [memory("CUDA0", 20, 80)], 1, (8, 1, 0.25)),
         ({"cpus": 8, "gpus": 2}, [memory("CUDA0", 50, 80)], 1, (2, 1, 1)),
         ({"cpus": 8, "gpus": 4}, [memory("CUDA0", 70, 80), memory("CUDA1", 70, 80)], 1, (2, 1, 2)),
         ({"cpus": 8, "gpus": 0}, [memory("CUDA0", 20, 80)], 1, (0, 0, 0)),
-        ({"cpus": 1, "gpus": 2}, [memory("CUDA0", 50, 80)], 1, (2, 0.5, 1)),
     ],
 )
 def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
@@ -302,14 +271,6 @@ async def test_a_lost_node_is_not_used_again(history):
     assert len(cluster.actors) == 2
 
 
-async def test_without_any_node_the_engine_is_given_up(history):
-    cluster = ClusterHere(1, 1)
-    cluster.alive = []
-    runner, _ = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.01))
-    (error,) = runner.given_up
-    assert error.sentence == "All nodes of the cluster that one had places on are gone."
-
-
 async def test_an_engine_whose_processes_are_always_lost_is_given_up(history):
     runner, _ = await run_on(ClusterHere(*[0] * 20), history, suite(*PROMPTS), engine("one"))
     (error,) = runner.given_up
@@ -322,12 +283,6 @@ async def test_an_engine_that_cannot_be_opened_is_given_up(history):
     assert error.sentence.startswith("On the node node")
     assert "The model gone is gone." in error.sentence
     assert error.hint == "Put it back."
-
-
-async def test_results_name_the_engine_as_the_user_did(history):
-    runner, _ = await run_on(ClusterHere(), history, suite("one"), engine("one", password="hunter2"))
-    saved = await history.call(lambda store: list(store.experiments.runs(runner.experiment.number)))
-    assert [run.result.definition for run in saved] == [engine("one")]
 
 
 class SlowCluster(ClusterHere):
@@ -425,21 +380,3 @@ async def test_the_verdicts_that_a_lost_process_had_in_progress_are_asked_again(
     (sentence,) = runner.observer.sentences
     assert sentence.startswith("A process of judge on the node node 1 was lost: It was killed.")
     assert len(cluster.actors) == 5
-
-
-async def test_a_judge_whose_processes_are_always_lost_is_given_up(history):
-    cluster = ClusterHere(None, None, *[0] * 20)
-    runner, _ = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": engine("judge")})
-    (error,) = runner.given_up
-    assert "Processes of judge were lost 3 times in a row" in error.sentence
-    assert await verdicts(history, runner) == []
-
-
-async def test_a_judge_that_cannot_be_opened_is_given_up(history):
-    made = suite(
-        "one", assertions=[AssertionSpec(type="judge", options={"engine": "gone", "criterion": "good"})]
-    )
-    runner, _ = await run_on(ClusterHere(), history, made, engine("one"), judges={"gone": engine("gone")})
-    (error,) = runner.given_up
-    assert error.sentence.startswith("On the node node")
-    assert "The model gone is gone." in error.sentence

@@ -8,7 +8,7 @@ from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.reporting.conversation import conversation_report
-from paragone_workbench.reporting.runs_table import conversation_rows
+from paragone_workbench.reporting.file import conversation_rows
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import LaneRecord
@@ -91,16 +91,6 @@ def test_a_lane_that_changed_its_engine_names_the_earlier_one():
     assert prompt.rounds[0][0].remarks[0].text == "From the engine smol (paper:/m/smol)."
 
 
-def test_closed_lanes_are_left_out_unless_all_are_closed():
-    saved = conversation("Why?", "Because.", "It is.")
-    saved.lanes[1].closed = True
-    found = report(saved)
-    assert [it.name for it in found.engines] == ["smol"]
-    assert found.facts[-1].value == "1, not shown"
-    saved.lanes[0].closed = True
-    assert len(report(saved).engines) == 2
-
-
 def test_lanes_have_the_names_of_the_screen_in_reports_and_tables():
     saved = conversation("Why?", "Because.", "It is.", "So.")
     saved.lanes[0].closed = True
@@ -132,16 +122,3 @@ def test_the_table_has_all_runs_also_those_on_no_path():
         ("r9", "smol", 1, False, "Unseen."),
         ("r2", "large", 0, True, "It is."),
     ]
-
-
-def test_an_empty_conversation():
-    saved = conversation("Why?")
-    found = report(saved)
-    assert list(found.prompts()) == []
-    assert found.left_out.startswith("1 prompt")
-
-
-def test_nothing_is_marked_beside_a_failed_answer():
-    (prompt,) = report(conversation("Why?", "", "It is.")).prompts()
-    _, other = prompt.rounds[0]
-    assert [(it.text, it.differs) for it in other.segments] == [("It is.", False)]

@@ -5,7 +5,6 @@ import errno
 import io
 import os
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,9 +16,16 @@ from tests.workbench.report_subjects import add_experiment, conversation
 from paragone import InputError, Json, ParagoneError
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.reporting.conversation import conversation_report
-from paragone_workbench.reporting.file import find_subject, format_of, write
-from paragone_workbench.reporting.markdown import markdown_pieces
-from paragone_workbench.reporting.runs_table import COLUMNS, conversation_rows, csv_pieces, rows_of
+from paragone_workbench.reporting.file import (
+    COLUMNS,
+    conversation_rows,
+    csv_pieces,
+    find_subject,
+    format_of,
+    markdown_pieces,
+    rows_of,
+    write,
+)
 from paragone_workbench.text import visible
 
 # Markdown
@@ -96,12 +102,6 @@ def test_spreadsheets_take_no_text_for_a_formula(text):
     assert (cells["text"], cells["prompt"]) == (f"'{text}", f"'{text}")
 
 
-def test_lines_end_as_rfc_4180_says():
-    written = "".join(csv_pieces(conversation_rows(conversation("x", 'He said "a\nb", c'), Registry().find)))
-    assert written.count("\r\n") == 2
-    assert '"He said ""a\nb"", c"' in written
-
-
 # The file
 
 
@@ -114,35 +114,6 @@ def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
     link.symlink_to(pipe)
     with pytest.raises(InputError, match=r"link\.html is not a regular file"):
         format_of(link)
-
-
-def test_a_link_to_itself_is_replaced(tmp_path):
-    link = tmp_path / "link.html"
-    link.symlink_to(link)
-    format_of(link)
-    assert write(link, ["x"]) == 1
-    assert link.read_text() == "x"
-
-
-def test_a_name_that_is_too_long_for_the_file_beside_it(tmp_path):
-    path = tmp_path / f"{'l' * 250}.html"
-    with pytest.raises(ParagoneError, match="cannot be written: File name too long"):
-        write(path, "x" * (format_of(path) == "html"))
-
-
-def test_the_suffix_may_be_in_capitals():
-    assert format_of(Path("REPORT.HTML")) == "html"
-
-
-def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
-    target = tmp_path / "old.md"
-    target.write_text("old")
-    link = tmp_path / "link.md"
-    link.symlink_to(target)
-    assert write(link, ["né", "w"]) == 4
-    assert link.is_symlink()
-    assert target.read_bytes() == "néw".encode()
-    assert sorted(os.listdir(tmp_path)) == ["link.md", "old.md"]
 
 
 def full(*_):
@@ -165,7 +136,12 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, pieces):
     assert os.listdir(tmp_path) == ["old.md"]
 
 
-def test_a_new_file_has_the_usual_permissions(tmp_path):
-    write(tmp_path / "a.md", ["x"])
-    (tmp_path / "b.md").touch()
-    assert (tmp_path / "a.md").stat().st_mode == (tmp_path / "b.md").stat().st_mode
+def test_an_earlier_file_is_replaced_and_a_link_stays_one(tmp_path):
+    target = tmp_path / "old.md"
+    target.write_text("old")
+    link = tmp_path / "link.md"
+    link.symlink_to(target)
+    assert write(link, ["né", "w"]) == 4
+    assert link.is_symlink()
+    assert target.read_bytes() == "néw".encode()
+    assert sorted(os.listdir(tmp_path)) == ["link.md", "old.md"]

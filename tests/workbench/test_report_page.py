@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.workbench.conversation_writer import change_result
-from tests.workbench.report_subjects import conversation, ended
+from tests.workbench.report_subjects import conversation
 
 from paragone import Caution, ParagoneError
 from paragone_workbench.reporting.conversation import conversation_report
 from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.runs.run import Run
 from paragone_workbench.text import visible
 
 VOID = {"meta", "col", "line", "rect", "circle", "br"}
@@ -109,6 +108,22 @@ def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, sec
     assert found.texts == [visible(it) for it in (prompt, first, second)]
 
 
+def test_the_page_needs_nothing_else():
+    found = page(conversation("Why?", "Because.", "It is."))
+    assert "default-src 'none'" in found
+    assert not re.search(r"""\b(src|href|url|@import)\s*[=(]|<(script|link|iframe|object)""", found)
+
+
+@pytest.mark.thorough
+def test_a_very_long_answer_is_cut_and_says_so():
+    long = "word " * 2_000_000
+    found = page(conversation("Why?", "Because.", long))
+    assert len(found) < 150_000
+    assert (
+        "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
+    )
+
+
 @pytest.mark.parametrize("text", HOSTILE[:-1])
 def test_other_fields_are_escaped_too(text):
     saved = conversation(text, text, system=text, sampling={text: text})
@@ -123,46 +138,3 @@ def test_other_fields_are_escaped_too(text):
     assert not any(name.startswith("on") for _, attrs in page_text.elements for name, _ in attrs)
     assert found.count("<style>") == 1
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", found)
-
-
-def test_the_page_needs_nothing_else():
-    found = page(conversation("Why?", "Because.", "It is."))
-    assert "default-src 'none'" in found
-    assert not re.search(r"""\b(src|href|url|@import)\s*[=(]|<(script|link|iframe|object)""", found)
-
-
-def test_differences_are_marked_in_all_answers_but_the_first():
-    found = parsed(conversation("Why?", "It is blue today.", "It is quite red today.", "It is blue today."))
-    assert found.marked[1:] == ["quite red"]  # the first mark explains the others
-
-
-@pytest.mark.thorough
-def test_a_very_long_answer_is_cut_and_says_so():
-    long = "word " * 2_000_000
-    found = page(conversation("Why?", "Because.", long))
-    assert len(found) < 150_000
-    assert (
-        "Only the first 50,000 of 10,000,000 characters are shown. The CSV and JSON files have all." in found
-    )
-
-
-def test_right_to_left_text_stays_in_its_element():
-    found = page(conversation("למה?", "כי.", "כי כן."))
-    assert found.count('<div class="text" dir="auto">') == 3
-
-
-def test_thinking_is_folded():
-    saved = conversation("Why?", "Because.")
-    saved.runs[0].add("thinking", "Hm.")
-    assert re.search(r'<details class="thinking">.*?Hm\..*?</details>', page(saved), re.DOTALL)
-
-
-def test_a_run_without_figures_has_none():
-    saved = conversation("Why?", "")
-    result = ended("", state="stopped", metrics=None, settings=None)
-    run = Run(result, prompt=saved.conversation.prompts[0])
-    saved.lanes[0].runs[:] = [run]
-    saved.lanes[0].head = run
-    found = page(saved)
-    assert "The answer was stopped." in found
-    assert "tokens/s" not in found

@@ -15,15 +15,13 @@ from tests.workbench.test_report_experiment import (
     fidelity,
     measurements,
     report,
-    section,
 )
 from tests.workbench.test_report_page import HOSTILE, Parsed
 
 from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.reporting.charts import plots_of
-from paragone_workbench.reporting.file import html_pieces
-from paragone_workbench.reporting.markdown import markdown_pieces
+from paragone_workbench.reporting.file import html_pieces, markdown_pieces
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
@@ -75,17 +73,6 @@ def test_the_report_begins_with_the_decision(store):
         assert "100.0%" in written
 
 
-def test_an_engine_that_does_not_fit_is_not_chosen(store):
-    experiment = both_checked(store, 3)
-    asked = SavedChoice(
-        reference="large", margin=0.03, unfit=("large",), left_out=("large does not fit: it takes 9 GB.",)
-    )
-    store.experiments.save_choice(experiment.number, asked)
-    verdict = report(store, experiment).verdict
-    assert verdict.headline == "Nothing is decided."
-    assert "large does not fit: it takes 9 GB." in verdict.not_chosen
-
-
 def test_an_engine_that_has_collapsed_is_not_chosen(store):
     experiment = both_checked(store, 20)
     store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.9))
@@ -126,15 +113,6 @@ def test_what_is_open_says_how_many_prompts_would_settle_it(store):
     assert verdict.not_chosen[0].startswith(
         "Whether smol is worse than large by more than 3.0 points is open."
     )
-
-
-def test_one_engine_is_not_chosen_but_rated(store):
-    experiment = both_checked(store, 5)
-    store._database.run("DELETE FROM cell WHERE engine_index = 1")
-    alone = dataclasses.replace(experiment, engines=(SMOL,))
-    verdict = report(store, alone).verdict
-    assert verdict.headline == "smol passes 25.0% of 20 prompts."
-    assert verdict.reasons[0] == "The 95% interval is 11.2 to 46.9%."
 
 
 def test_without_assertions_nothing_is_decided(store):
@@ -249,41 +227,6 @@ def test_what_a_fidelity_found_is_said(store):
     assert "tiny below 0.01" in found.tables[0].note
 
 
-def test_speeds_of_one_row_come_from_one_source(store):
-    """With a bench of one engine alone, both have the speeds of their answers."""
-    experiment = both_checked(store, 3)
-    store.measurements.add(bench(SMOL, created=1.0))
-    found = report(store, experiment)
-    assert [row["speed"].text for row in lines(found).values()] == ["40.0/s", "40.0/s"]
-    assert "are means over the answers" in found.overview.note
-
-
-def test_a_fidelity_to_another_reference_is_not_shown_as_one_to_this(store):
-    experiment = both_checked(store, 3)
-    other = dataclasses.replace(LARGE, model="/m/other")
-    store.measurements.add(fidelity(other, SMOL, LARGE, created=2.0, kld=0.25))
-    store.measurements.add(fidelity(created=3.0, kld=0.25))  # a damaged record can name no engine
-    assert "KLD" not in report(store, experiment).overview.columns
-
-
-def test_assertions_have_pass_rates(store):
-    experiment = both_checked(store, 3)
-    assert section(report(store, experiment), "Pass rates") is None  # there is one type of assertions
-    number: Json = {"index": 1, "type": "number", "passed": True, "reason": "It is 4."}
-    unknown: Json = {"index": 1, "type": "judge", "passed": None, "reason": "The judge failed."}
-    for run in list(store.experiments.runs(experiment.number)):
-        more = [number] if run.key.prompt_index < 4 else [unknown, {"broken": 1}, 7]
-        checks: list[Json] = [PASSED if run.key.engine_index else FAILED, *more]
-        store.experiments.save_judgement(run.number, run.result.id, checks)
-    rates = store.experiments.assertion_rates(experiment.number)
-    assert rates == (
-        (0, "contains", 0.0, 20),
-        (1, "contains", 1.0, 20),
-        (0, "number", 1.0, 4),
-        (1, "number", 1.0, 4),
-    )
-
-
 # What follows the first page
 
 
@@ -326,29 +269,6 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
     assert written.index("## Answers") < written.index("## Results") < written.index("## How it was run")
 
 
-def test_prompts_without_failures_are_folded_after_the_first(store):
-    found = report(store, both_checked(store, 20))
-    assert found.sound == 19
-    assert "19 other prompts at which nothing failed" in "".join(html_pieces(found, 0.0))
-
-
-def test_differences_that_do_not_decide_are_folded(store):
-    experiment = both_checked(store, 0)
-    for run in list(store.experiments.runs(experiment.number)):
-        slow = 40.0 if run.key.engine_index else 20.0 + run.key.prompt_index / 10
-        metrics = dataclasses.replace(run.result.metrics, decode_tps=slow)
-        store._database.run("DELETE FROM cell WHERE number = ?", run.number)
-        store.experiments.save(
-            experiment.number,
-            run.key,
-            dataclasses.replace(run.result, metrics=metrics),
-            [PASSED if run.key.engine_index else FAILED],
-        )
-    differences = section(report(store, experiment), "Differences between engines")
-    assert [("passes" in it.text, it.stands_out) for it in differences.remarks] == [(True, True)]
-    assert any("decodes" in it.text and it.stands_out for it in differences.rest)
-
-
 # Plots
 
 
@@ -377,13 +297,6 @@ def test_a_plot_marks_the_front_and_the_chosen_engine():
     above = [engine("big", 4e9, 0.6), engine("small", 2e9, 0.7)]
     assert "big is chosen although it is not on the front" in plots_of(above, "big")[0].note
     assert plots_of(figures[:1], None) == ()
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_equal_engines_have_a_plot(rate):
-    plot, _ = plots_of([engine("a", 1e6, rate), engine("b", 1e6, rate)], None)
-    assert {it.note for it in plot.lines} == {"Pareto front"}
-    assert all(0 <= place <= 100 for it in plot.lines for place in (it.mark.x, it.mark.y))
 
 
 # What strangers write

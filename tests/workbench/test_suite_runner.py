@@ -13,12 +13,12 @@ import scripted_backend
 from tests.workbench.history_file import open_history
 from tests.workbench.suites import Suites, asked, engine, suite
 
-from paragone import InputError, Json, WeightsFile
-from paragone_workbench.engines import handle as slot
+from paragone import InputError, Json
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments import cells as running_request
+from paragone_workbench.experiments import suite as running_request
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.executor import SuiteEngine, SuiteObserver
+from paragone_workbench.experiments.results import SpeedTotals
 from paragone_workbench.experiments.suite import AssertionSpec, filter_prompts
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.machine import describe_machine
@@ -72,14 +72,6 @@ async def test_every_prompt_is_asked_of_every_engine_as_often_as_repetitions(sui
     assert [(it.done, it.total) for it in suites.runner.progress] == [(6, 6), (6, 6)]
 
 
-async def test_between_answers_the_speed_is_that_of_the_last_answer(suites):
-    steady = EngineDefinition(name="steady", backend="rogue", model="steady")
-    await suites.run(suite("one"), steady)
-    (run,) = await suites.saved()
-    assert suites.runner.progress[0].tokens_per_second(time.monotonic()) == run.result.metrics.decode_tps
-    assert run.result.metrics.decode_tps is not None
-
-
 async def test_swap_runs_one_engine_after_the_other_and_opens_each_once(suites):
     events = await suites.run(THREE, A, B, schedule="swap")
     assert [it.partition(":")[0] for it in events if not it.startswith("end")] == [
@@ -103,22 +95,6 @@ async def test_engines_that_share_a_model_are_opened_together(mode, handles):
         assert len(workbench.engines) == handles
 
 
-async def test_auto_decides_by_memory(suites):
-    small = [engine(model, free=2 << 30) for model in "ab"]
-    events = await suites.run(THREE, *small, schedule="auto")
-    assert events.index("close a") < events.index("open b")
-    large = [engine(model, free=30 << 30) for model in "ab"]
-    events = await suites.run(THREE, *large, schedule="auto")
-    assert events.index("open b") < events.index("close a")
-
-
-async def test_an_engine_never_has_two_runs_at_once(suites):
-    events = await suites.run(suite(*map(str, range(20))), A, B, schedule="parallel")
-    for name in "ab":
-        own = [it.split()[0] for it in events if it.startswith((f"ask {name}", f"end {name}"))]
-        assert own == ["ask", "end"] * 20
-
-
 async def test_a_server_gets_several_requests_at_once_unless_they_take_turns(suites):
     server = dataclasses.replace(engine("a", delay_s=0.02), backend="scripted_server")
     for schedule, most in (("parallel", 4), ("sequential", 1)):
@@ -137,35 +113,6 @@ async def test_a_finished_suite_opens_no_engine(suites):
     assert await suites.run(THREE, A, B) == []
     assert (suites.resumed, suites.experiment.number) == (True, first)
     assert [it.done for it in suites.runner.progress] == [3, 3]
-
-
-async def test_another_schedule_is_the_same_experiment_and_other_options_are_another(suites):
-    await suites.run(THREE, A)
-    assert await suites.run(THREE, A, schedule="swap") == []
-    for other in (
-        (suite("x", "y", "w"), A, {}),
-        (suite("x", "y", "z", assertions=[contains("X")]), A, {}),
-        (THREE, engine("a", seed=3), {}),
-        (THREE, A, {"repetitions": 2}),
-        (THREE, A, {"fresh": True}),
-    ):
-        made, one, more = other
-        await suites.run(made, one, **more)
-        assert not suites.resumed
-
-
-async def test_a_relative_path_is_another_model_in_another_folder(suites, tmp_path, monkeypatch):
-    for name in ("q4", "q8"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.gguf").touch()
-    monkeypatch.chdir(tmp_path / "q4")
-    model = engine("model.gguf")
-    await suites.run(THREE, model)
-    monkeypatch.chdir(tmp_path / "q8")
-    assert len(asked(await suites.run(THREE, model))) == 3
-    assert not suites.resumed
-    same = dataclasses.replace(model, model=str(tmp_path / "q4" / "model.gguf"))
-    assert await suites.run(THREE, same) == []
 
 
 async def test_a_model_file_that_was_replaced_begins_a_new_experiment(suites, tmp_path):
@@ -204,12 +151,6 @@ async def test_the_users_seed_applies_instead(suites, seed):
     assert seeds == [seed] * 3
 
 
-async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
-    await suites.run(THREE, engine("a", password="hunter2"))
-    assert await suites.run(THREE, engine("a", password="other")) == []
-    assert b"hunter2" not in history_file().read_bytes()
-
-
 async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
     made, slow = suite("x", "endless y", "z"), engine("a")
     runner = await suites.begin(made, slow)
@@ -231,26 +172,6 @@ async def test_a_stopped_suite_goes_on_with_what_is_not_finished(suites, until):
     assert asked(scripted_backend.EVENTS[before:]) == ["a: endless y"]
 
 
-async def test_stopping_ends_the_computation_of_a_digest(suites, tmp_path):
-    with (tmp_path / "large").open("wb") as large:
-        large.truncate(2**36)  # has no blocks on the disk
-    file = WeightsFile.of(tmp_path / "large")
-
-    class Stopping(SuiteObserver):
-        def digesting(self, path):
-            asyncio.get_running_loop().call_later(
-                0.05, lambda: stops.append(asyncio.ensure_future(runner.stop()))
-            )
-
-    stops: list[asyncio.Future[None]] = []
-    runner = await suites.begin(THREE, A, observer=Stopping())
-    runner._weights[file.path] = file
-    await asyncio.wait_for(runner.run(), 30)
-    assert stops
-    await runner.close()
-    assert [it.done for it in runner.progress] == [3]
-
-
 async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suites):
     made = suite("x", "fail y")
     await suites.run(made, A)
@@ -259,49 +180,6 @@ async def test_failed_runs_count_as_finished_unless_they_are_to_be_retried(suite
     assert suites.runner.progress[0].failed == 1
     assert asked(await suites.run(made, A, retry_failed=True)) == ["a: fail y"]
     assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
-
-
-async def test_a_backend_that_wants_to_end_the_program(suites):
-    await suites.run(suite("exit x", "y"), A, engine("exits"))
-    failed, done = await suites.saved()
-    assert "raised an unexpected error (SystemExit: 3)" in failed.result.error
-    assert done.result.text == "Y"
-    (error,) = suites.runner.given_up
-    assert "raised an unexpected error (SystemExit: 3)" in error.sentence
-
-
-async def test_an_engine_that_does_not_hear_the_stop_is_cancelled(suites, until, monkeypatch):
-    monkeypatch.setattr(slot, "CANCEL_TIMEOUT", 0.05)
-    runner = await suites.begin(suite("deaf x"), A)
-    running = asyncio.create_task(runner.run())
-    await until(lambda: scripted_backend.EVENTS[-1:] == ["ask a: deaf x"])
-    await runner.stop()
-    await asyncio.wait_for(running, 30)
-    assert await suites.saved() == []
-    await runner.close()
-
-
-async def test_an_old_failed_run_stays_until_the_new_one_has_ended(suites, until):
-    made = suite("fail endless")
-    await suites.run(made, A)
-    scripted = scripted_backend.ScriptedEngine
-    original = scripted.run
-
-    async def hang(self, request):
-        scripted_backend.EVENTS.append("hang")
-        await self._stopping.wait()
-        async for event in original(self, request):
-            yield event
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scripted, "run", hang)
-        runner = await suites.begin(made, A, retry_failed=True)
-        running = asyncio.create_task(runner.run())
-        await until(lambda: scripted_backend.EVENTS[-1] == "hang")
-        assert [it.result.state for it in await suites.saved()] == ["failed"]
-        await runner.stop()
-        await running
-        await runner.close()
 
 
 async def test_a_filtered_suite_is_completed_later(suites):
@@ -381,12 +259,6 @@ async def test_the_others_go_on_when_an_engine_cannot_be_opened(suites):
         assert suites.runner.progress[0].left == 0
 
 
-async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
-    await suites.run(suite("x", "crash", "y"), engine("frail"))
-    assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
-    assert suites.runner.given_up[0].sentence == "The model frail is gone."
-
-
 @pytest.mark.thorough
 async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, monkeypatch):
     """SQLite's limit of pages simulates the full disk."""
@@ -410,8 +282,15 @@ async def test_a_full_disk_stops_the_suite_and_nothing_finished_is_lost(suites, 
     assert len(await suites.saved()) == 80
 
 
-async def test_a_lock_that_passes_stops_nothing(suites, until, monkeypatch):
+async def no_patience(suites, monkeypatch):
+    """Let a lock of the history be noticed immediately."""
     monkeypatch.setattr(retry, "GIVE_UP_S", 0)
+    monkeypatch.setattr(retry, "FIRST_S", 0.01)
+    await suites.history.call(lambda store: store._database.run("PRAGMA busy_timeout = 0"))
+
+
+async def test_a_lock_that_passes_stops_nothing(suites, until, monkeypatch):
+    await no_patience(suites, monkeypatch)
     remarks = Remarks()
     made = suite(*map(str, range(10)))
     await suites.begin(made, A, observer=remarks)
@@ -419,7 +298,6 @@ async def test_a_lock_that_passes_stops_nothing(suites, until, monkeypatch):
         other.execute("BEGIN IMMEDIATE")
         running = asyncio.create_task(suites.runner.run())
         await until(lambda: remarks.sentences)
-        await asyncio.sleep(0.5)
         assert not running.done()
         other.execute("ROLLBACK")
         await running
@@ -431,7 +309,7 @@ async def test_a_lock_that_passes_stops_nothing(suites, until, monkeypatch):
 
 
 async def test_a_stop_ends_the_wait_for_a_lock(suites, until, monkeypatch):
-    monkeypatch.setattr(retry, "GIVE_UP_S", 0)
+    await no_patience(suites, monkeypatch)
     remarks = Remarks()
     await suites.begin(suite("x"), A, observer=remarks)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
@@ -481,25 +359,6 @@ async def test_judging_is_resumed_and_undecided_results_are_retried_on_request(s
     events = await suites.run(made, A, judges=[engine("judge")], retry_failed=True)
     assert asked(events) == ["judge: nonsense z NONSENSE Z"]
     assert suites.runner.progress[0].undecided == 1
-
-
-async def test_a_judge_with_another_model_begins_a_new_experiment(suites):
-    made = suite("x", assertions=[judged()])
-    await suites.run(made, A, judges=[engine("gone", "judge")])
-    assert suites.runner.given_up[0].sentence == "The model gone is gone."
-    assert [run.checks for run in await suites.saved()] == [()]
-    first = suites.experiment.number
-    events = await suites.run(made, A, judges=[engine("judge")])
-    assert (suites.resumed, suites.experiment.number) == (False, first + 1)
-    assert asked(events) == ["judge: x X"]
-
-
-async def test_the_identity_of_the_judge_stands_in_its_results(suites, monkeypatch):
-    monkeypatch.setattr(scripted_backend, "FACTS", {"server": "Scripts 1.0"})
-    made = suite("x", "y", assertions=[judged(), contains("X")])
-    await suites.run(made, A, judges=[engine("judge")])
-    for run in await suites.saved():
-        assert [it.judges for it in run.checks] == ["judge = scripted:judge, Scripts 1.0", ""]
 
 
 async def test_a_judge_that_was_replaced_between_two_commands_does_not_go_on(suites, monkeypatch):
@@ -564,12 +423,6 @@ async def test_a_judge_that_crashes_again_and_again_is_given_up(suites):
     assert "crashed 3 times in a row" in suites.runner.given_up[0].sentence
 
 
-async def test_an_engine_may_judge_itself(suites):
-    own = engine("judge", "own")
-    await suites.run(suite("x", assertions=[judged(judge="own")]), own, judges=[own])
-    assert [it.passed for it in (await suites.saved())[0].checks] == [True]
-
-
 async def test_the_users_own_system_prompt_is_not_sent_to_a_judge_that_only_the_suite_names(suites, tmp_path):
     file = tmp_path / "suite.jsonl"
     checks = [{"type": "judge", "engine": "scripted:judge", "criterion": "good"}]
@@ -603,3 +456,71 @@ async def test_the_time_of_an_answer_does_not_depend_on_the_wall_clock(suites, m
     await suites.run(suite("x", assertions=[limit]), A)
     assert [[check.passed for check in run.checks] for run in await suites.saved()] == [[True]]
     assert ahead
+
+
+async def test_an_engine_never_has_two_runs_at_once(suites):
+    events = await suites.run(suite(*map(str, range(20))), A, B, schedule="parallel")
+    for name in "ab":
+        own = [it.split()[0] for it in events if it.startswith((f"ask {name}", f"end {name}"))]
+        assert own == ["ask", "end"] * 20
+
+
+async def test_a_relative_path_is_another_model_in_another_folder(suites, tmp_path, monkeypatch):
+    for name in ("q4", "q8"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.gguf").touch()
+    monkeypatch.chdir(tmp_path / "q4")
+    model = engine("model.gguf")
+    await suites.run(THREE, model)
+    monkeypatch.chdir(tmp_path / "q8")
+    assert len(asked(await suites.run(THREE, model))) == 3
+    assert not suites.resumed
+    same = dataclasses.replace(model, model=str(tmp_path / "q4" / "model.gguf"))
+    assert await suites.run(THREE, same) == []
+
+
+async def test_secrets_are_neither_saved_nor_in_the_fingerprint(suites):
+    await suites.run(THREE, engine("a", password="hunter2"))
+    assert await suites.run(THREE, engine("a", password="other")) == []
+    assert b"hunter2" not in history_file().read_bytes()
+
+
+async def test_another_schedule_is_the_same_experiment_and_other_options_are_another(suites):
+    await suites.run(THREE, A)
+    assert await suites.run(THREE, A, schedule="swap") == []
+    for other in (
+        (suite("x", "y", "w"), A, {}),
+        (suite("x", "y", "z", assertions=[contains("X")]), A, {}),
+        (THREE, engine("a", seed=3), {}),
+        (THREE, A, {"repetitions": 2}),
+        (THREE, A, {"fresh": True}),
+    ):
+        made, one, more = other
+        await suites.run(made, one, **more)
+        assert not suites.resumed
+
+
+def test_shared_values_count_only_if_there_are_no_others():
+    values = SpeedTotals()
+    assert (values.median, values.are_shared) == (None, False)
+    values.add(None, shared=True)
+    values.add(10.0, shared=True)
+    assert (values.median, values.are_shared) == (10.0, True)
+    values.add(30.0, shared=False)
+    values.add(50.0, shared=False)
+    assert (values.median, values.are_shared) == (40.0, False)
+
+
+async def test_auto_decides_by_memory(suites):
+    small = [engine(model, free=2 << 30) for model in "ab"]
+    events = await suites.run(THREE, *small, schedule="auto")
+    assert events.index("close a") < events.index("open b")
+    large = [engine(model, free=30 << 30) for model in "ab"]
+    events = await suites.run(THREE, *large, schedule="auto")
+    assert events.index("open b") < events.index("close a")
+
+
+async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):
+    await suites.run(suite("x", "crash", "y"), engine("frail"))
+    assert [it.result.state for it in await suites.saved()] == ["done", "failed"]
+    assert suites.runner.given_up[0].sentence == "The model frail is gone."

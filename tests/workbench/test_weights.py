@@ -1,13 +1,13 @@
 import asyncio
 import dataclasses
 import hashlib
-import os
 from typing import Any
 
 import pytest
 
 from paragone import LoadedModel, RunRequest, WeightsFile
-from paragone.wire import from_json, to_json
+from paragone.files import open_regular_file
+from paragone.wire import from_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import identity as module
 from paragone_workbench.experiments.identity import digest_until, digest_weights, known_weights, weights_in
@@ -30,23 +30,18 @@ async def test_a_digest_is_computed_once_and_kept(history, file, monkeypatch):
     assert await known_weights(history, [WeightsFile.of(file)]) == (found,)
 
 
-async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path):
+async def test_stopping_ends_the_computation_of_a_digest(history, tmp_path, monkeypatch):
     with (tmp_path / "large").open("wb") as large:
         large.truncate(2**36)  # has no blocks on the disk
     files, stopped = (WeightsFile.of(tmp_path / "large"),), asyncio.Event()
-    asyncio.get_running_loop().call_later(0.05, stopped.set)
-    assert await asyncio.wait_for(digest_until(stopped, history, files), 30) == files
+    loop = asyncio.get_running_loop()
 
+    def open_and_stop(path):
+        loop.call_soon_threadsafe(stopped.set)
+        return open_regular_file(path)
 
-async def test_a_file_with_another_time_is_another_file(history, file):
-    before = WeightsFile.of(file)
-    await digest_weights(history, [before])
-    file.write_bytes(b"WEIGHTS")
-    os.utime(file, ns=(1, 1))
-    (now,) = await digest_weights(history, [WeightsFile.of(file)])
-    assert now.sha256 == hashlib.sha256(b"WEIGHTS").hexdigest()
-    (then,) = await known_weights(history, [before])
-    assert then.sha256 == hashlib.sha256(b"weights").hexdigest(), "the manifest of that time still finds it"
+    monkeypatch.setattr(module, "open_regular_file", open_and_stop)
+    assert await asyncio.wait_for(digest_until(stopped, history, files), 60) == files
 
 
 async def test_a_file_that_has_changed_or_is_gone_has_no_digest(history, file):
@@ -55,24 +50,6 @@ async def test_a_file_that_has_changed_or_is_gone_has_no_digest(history, file):
     assert await digest_weights(history, [stale]) == (stale,)
     file.unlink()
     assert await digest_weights(history, [listed]) == (listed,)
-
-
-async def test_the_digest_that_a_server_reports_is_taken_as_it_is(history):
-    model = WeightsFile(path="smollm2:latest", sha256="ab" * 32)
-    assert await digest_weights(history, [model]) == (model,)
-    nothing = WeightsFile(path="smollm2:latest")
-    assert await digest_weights(history, [nothing]) == (nothing,)
-
-
-async def test_computing_a_digest_can_be_cancelled(history, tmp_path):
-    file = tmp_path / "large"
-    with file.open("wb") as large:
-        large.truncate(2**36)  # has no blocks on the disk
-    task = asyncio.create_task(digest_weights(history, [WeightsFile.of(file)]))
-    await asyncio.sleep(0.05)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 async def test_a_manifest_has_the_weights_and_the_machine(file):
@@ -97,13 +74,3 @@ async def test_a_manifest_has_the_weights_and_the_machine(file):
 @pytest.mark.parametrize("listed", [None, "text", [1], [{"size": 3}], {"path": "x"}])
 def test_weights_that_cannot_be_read_are_none(listed):
     assert weights_in({"weights": listed}) == ()
-
-
-@pytest.mark.model
-async def test_llama_cpp_names_the_file_of_its_model(smollm2, history):
-    from paragone_workbench.workbench import Workbench
-
-    async with Workbench() as workbench:
-        engine = await workbench.open(f"llama_cpp:{smollm2}", n_ctx=128, n_threads=1)
-        assert engine.loaded.weights == (WeightsFile.of(smollm2),)
-        assert to_json(engine.loaded.weights[0])["size"] == smollm2.stat().st_size

@@ -36,8 +36,8 @@ from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
-from paragone_workbench.experiments.cells import SuiteRequest
 from paragone_workbench.experiments.runner import SuiteRunner
+from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity import FidelityStep
@@ -294,7 +294,7 @@ async def _measure(args: ChooseArguments, choice: Choice) -> tuple[int, int | No
     with ChooseProgress() as choice.observer:
         async with interruptible(choice) as interrupts:
             await choice.measure()
-    decision, figures, comparison = await choice.decision()
+    decision, figures, comparison, _ = await choice.decision()
     missing = choice.missing()
     number = None if choice.experiment is None else choice.experiment.number
     if args.json:

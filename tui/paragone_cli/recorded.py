@@ -30,7 +30,7 @@ from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import opened_history, opened_store
 from paragone_workbench.engines.definitions import expand_home
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document_reader import read_document
+from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.executor import EngineProgress, seconds_left
 from paragone_workbench.experiments.recorded_runs import RecordedRun, recorded_runs
 from paragone_workbench.experiments.replay import (
@@ -184,8 +184,6 @@ def _put_report(report: EngineReport) -> None:
     put_line(f"{report.engine}: weights {weights_sentence(report.weights)}")
     for change in report.changes:
         put_line(f"≠ {change.what}: {change.before} → {change.now}. {change.effect}".rstrip())
-    if not report.describes_past:
-        put("? An older version of paragone recorded the runs, without the weights and the machine.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,12 +29,19 @@ from paragone_cli.suite_results import put_runs, put_totals, suite_compare, suit
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
-from paragone_workbench.experiments.cells import SCHEDULE, SuiteRequest, find_or_create
 from paragone_workbench.experiments.executor import CellExecutor, LocalExecutor, SuiteWork
 from paragone_workbench.experiments.junit import write_junit
 from paragone_workbench.experiments.results import CellDigests, engine_totals, saved_runs, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import PROBLEMS_SHOWN, Suite, filter_prompts, problem_text
+from paragone_workbench.experiments.suite import (
+    PROBLEMS_SHOWN,
+    SCHEDULE,
+    Suite,
+    SuiteRequest,
+    filter_prompts,
+    find_or_create,
+    problem_text,
+)
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.files.exporting import write_suite
 from paragone_workbench.output_file import check_target

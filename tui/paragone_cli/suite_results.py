@@ -34,7 +34,6 @@ from paragone_cli.command_line.saved import (
     opened_store,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparability import different_conditions
 from paragone_workbench.experiments.comparison import MARGIN as DEFAULT_MARGIN
 from paragone_workbench.experiments.comparison import (
     EngineSummary,
@@ -42,7 +41,7 @@ from paragone_workbench.experiments.comparison import (
     compare_suite,
     comparison_json,
 )
-from paragone_workbench.experiments.comparison_rows import Metric, collect, comparable
+from paragone_workbench.experiments.comparison_rows import Metric, collect, comparable, different_conditions
 from paragone_workbench.experiments.results import EngineTotals, SpeedTotals, engine_totals, saved_runs
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.store import Experiment, ExperimentRun, History

@@ -78,15 +78,15 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
 
 def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.markdown import markdown_pieces
+    from paragone_workbench.reporting.file import markdown_pieces
 
     return markdown_pieces(conversation_report(conversation, find), time.time())
 
 
 async def _document(conversation: SavedConversation, find: BackendLookup) -> list[str]:
-    from paragone_workbench.experiments.document import document_of_unsaved
+    from paragone_workbench.experiments.document import conversation_document
 
-    return [piece async for piece in document_of_unsaved(conversation, find)]
+    return [piece async for piece in conversation_document(conversation, find)]
 
 
 def _described(conversation: SavedConversation) -> str:

@@ -1,9 +1,11 @@
-"""The events of a choice."""
+"""A choice among engines: its measurements, its events, and its suite, which runs in rounds over all engines."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,15 +13,12 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
-from paragone_workbench.choosing.decision import Decision, decide, evidence_of, only_one
+from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decided, decide_for
 from paragone_workbench.choosing.figures import (
-    EngineFigures,
     EngineMemory,
-    engine_figures,
     largest_file,
     loaded_sizes,
     memory_of,
-    with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import (
     GREEDY_PROMPTS,
@@ -30,22 +29,23 @@ from paragone_workbench.choosing.measurements import (
     Throughputs,
     TimeLimit,
 )
-from paragone_workbench.choosing.rounds import SuiteRounds, spread_out
 from paragone_workbench.compare.parity_findings import joined
+from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.cells import SuiteRequest
-from paragone_workbench.experiments.comparison import MARGIN, SuiteComparison
+from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect, comparable
 from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import KnownFidelity
+from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
-from paragone_workbench.experiments.suite import Suite
+from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_create
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
-from paragone_workbench.store import Experiment, History, Store
-from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
+from paragone_workbench.scheduling import EnginePool, decide
+from paragone_workbench.store import Experiment, History, RunKey, Store
+from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
@@ -189,8 +189,6 @@ class Choice:
     """The measurements for a decision. Use a `Choice` once, on one event loop. `stop` keeps the results so far.
 
     Attributes:
-        history: The history, which has earlier measurements and runs, and gets the new results.
-        request: The engines to choose from, and the suite.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         wanted: The name of the reference, whose quality should be reached; None for the engine with the largest file.
         seconds: Seconds for all measurements; None for no limit.
@@ -249,9 +247,17 @@ class Choice:
         )
         if not self.request.fresh:
             await users.look_up(measurements.identities)
-        suite = self._suite = await SuiteRounds.begin(
-            self.history, self.registry, self.catalog, self.request, self._limit
+        experiment, _ = await find_or_create(self.history, self.request, self.registry)
+        suite = SuiteRounds(
+            history=self.history,
+            registry=self.registry,
+            catalog=self.catalog,
+            request=self.request,
+            limit=self._limit,
+            experiment=experiment,
         )
+        await suite.begin()
+        self._suite = suite
         try:
             if suite.taken:
                 self.observer.known(suite.taken, suite.experiment.runs)
@@ -276,7 +282,6 @@ class Choice:
         return None if self.seconds is None else share * self.seconds
 
     async def stop(self) -> None:
-        """End the measurement in progress, and begin no other."""
         await self._limit.stop()
 
     async def close(self) -> None:
@@ -284,17 +289,14 @@ class Choice:
 
     @property
     def experiment(self) -> Experiment | None:
-        """The experiment with the runs of the suite; None before the suite begins."""
         return None if self._suite is None else self._suite.experiment
 
     @property
     def taken(self) -> int:
-        """Number of answers that were known from other experiments."""
         return 0 if self._suite is None else self._suite.taken
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Why engines were left out, in sentences."""
         return tuple(self._left_out.values())
 
     # The engines
@@ -354,67 +356,47 @@ class Choice:
 
     # The decision
 
-    async def decision(self) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
+    async def decision(self) -> Decided:
         """Return the decision, the figures of the engines, and the comparison of the answers. Raises StoreError.
 
         The parameters of the choice are saved, so that a report makes the same decision.
         """
         if self.experiment is not None:
-            number = self.experiment.number
-            asked = SavedChoice(
-                reference=self.reference,
-                margin=self.margin,
-                memory=self._estimates(),
-                left_out=self.left_out,
-                unfit=self._unfit(),
-                checked=self.request.suite.checked,
-            )
+            number, asked = self.experiment.number, self._parameters()
             await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
         return await self._decided()
 
     async def _is_settled(self) -> bool:
-        """Return whether more answers cannot change the decision."""
-        decision, _, _ = await self._decided()
-        return decision.is_settled
+        return (await self._decided()).decision.is_settled
 
-    async def _decided(self) -> tuple[Decision, tuple[EngineFigures, ...], SuiteComparison]:
+    async def _decided(self) -> Decided:
         suite, measured = self._suite, self._measurements
-        collected: tuple[EngineValues, ...] = ()
+        values: tuple[EngineValues, ...] = ()
         sizes: Mapping[str, int] = {}
         if suite is not None:
-            collected, sizes = await retrying(self.history, partial(_answers, experiment=suite.experiment))
-        evidence = evidence_of(
-            collected,
-            self.reference,
-            self.margin,
-            checked=self.request.suite.checked,
+            values, sizes = await retrying(self.history, partial(_answers, experiment=suite.experiment))
+        return decide_for(
+            self._parameters(),
+            [engine.name for engine in self.request.engines],
+            values,
+            {prompt.index: prompt.tags for prompt in self.request.suite.prompts},
             is_complete=suite is not None and not (suite.experiment.left or suite.to_judge),
+            speeds={} if measured is None else measured.speeds,
+            fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
+            sizes=sizes,
+            users=None if self._throughputs is None else self._throughputs.rates,
         )
-        names = [engine.name for engine in self.request.engines]
-        users = {} if self._throughputs is None else self._throughputs.rates
-        figures = tuple(
-            dataclasses.replace(engine, users_tps=users.get(engine.engine))
-            for engine in engine_figures(
-                names,
-                speeds={} if measured is None else measured.speeds,
-                fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
-                pass_rates=evidence.rates,
-                sizes=sizes,
-                memory=self._estimates(),
-            )
+
+    def _parameters(self) -> SavedChoice:
+        memory = self._memory.values()
+        return SavedChoice(
+            reference=self.reference,
+            margin=self.margin,
+            memory=tuple(known.estimate for known in memory if known.estimate is not None),
+            left_out=self.left_out,
+            unfit=tuple(known.engine for known in memory if known.misfit),
+            checked=self.request.suite.checked,
         )
-        if collected and any(engine.decode_tps is None for engine in figures):
-            figures = with_speeds_of_answers(figures, collected)
-        if len(names) < 2:
-            return only_one(next(iter(names), None)), figures, evidence.comparison
-        tags = {prompt.index: prompt.tags for prompt in self.request.suite.prompts}
-        return decide(figures, self.reference, evidence, tags, self._unfit()), figures, evidence.comparison
-
-    def _estimates(self) -> tuple[EstimatedMemory, ...]:
-        return tuple(known.estimate for known in self._memory.values() if known.estimate is not None)
-
-    def _unfit(self) -> tuple[str, ...]:
-        return tuple(name for name, known in self._memory.items() if known.misfit)
 
     def missing(self) -> tuple[str, ...]:
         if self._measurements is None:
@@ -427,3 +409,137 @@ def _answers(store: Store, experiment: Experiment) -> tuple[tuple[EngineValues, 
     """Return the values of the engines' answers, and the bytes of the engines' loaded weights."""
     found = comparable(store, [experiment])
     return collect(found.rows, found.engines), loaded_sizes(store, experiment)
+
+
+OnRound = Callable[[SuiteRunner], SuiteObserver]
+"""Called before each round with the round's runner. Returns the observer of the round."""
+
+
+@dataclass(eq=False, kw_only=True)
+class SuiteRounds:
+    """The suite of a choice.
+
+    Attributes:
+        taken: Number of runs that other experiments had finished.
+        left: The indices of the prompts that at least one engine has not answered.
+        begun: Those of `left` that at least one engine has answered.
+        to_judge: Whether some answers may still lack the verdicts of judges.
+        settled: Whether no further round was needed, because more answers cannot change the decision.
+    """
+
+    history: History
+    registry: Registry
+    catalog: AssertionCatalog
+    request: SuiteRequest
+    limit: TimeLimit
+    experiment: Experiment
+    taken: int = 0
+    left: list[int] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
+    given_up: list[ParagoneError] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    to_judge: bool = False
+    settled: bool = False
+
+    async def begin(self) -> None:
+        """Take over all known runs of other experiments, and read which runs are left. Raises StoreError."""
+        digests = CellDigests(self.request, self.registry)
+        self.taken = await take_known_runs(self.history, self.experiment, self.request, digests, self.catalog)
+        self.to_judge = bool(self.request.judges)
+        await self._count()
+
+    async def run(self, is_settled: Callable[[], Awaitable[bool]], on_round: OnRound) -> None:
+        """Execute the remaining runs. With a limited time, in rounds until the time is up or `is_settled` returns true.
+
+        The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine that
+        does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the history cannot
+        be used.
+        """
+        schedule = await self._schedule()
+        prompt_s = 0.0
+        while self.limit.left is not None and self.left and not self.limit.is_over:
+            answered = len(self.request.suite.prompts) - len(self.left)
+            fewest = self._fewest - answered
+            if fewest <= 0 and await is_settled():
+                self.settled = True
+                return
+            count = max(fewest, answered)
+            if prompt_s:  # so that no engine answers prompts for which another engine has no time
+                count = min(count, math.floor(self.limit.left / prompt_s))
+            before, began = len(self.left), time.monotonic()
+            if count > 0:
+                await self._round(self._next(count), schedule, on_round)
+            if len(self.left) == before:
+                return
+            prompt_s = (time.monotonic() - began) / (before - len(self.left))
+        if self.left or self.to_judge:
+            await self._round(None, schedule, on_round)
+
+    @property
+    def _fewest(self) -> int:
+        """About how many prompts must be answered before enough answers are checked for a decision."""
+        suite = self.request.suite
+        return math.ceil(FEWEST_PROMPTS * len(suite.prompts) / max(1, suite.checked))
+
+    def _next(self, count: int) -> frozenset[int]:
+        """Return the prompts of a round: those that some engine has answered, and others from all parts of the suite."""
+        begun = spread_out(self.begun, count)
+        others = [prompt for prompt in self.left if prompt not in self.begun]
+        return begun | spread_out(others, count - len(begun))
+
+    async def forget_if_empty(self) -> bool:
+        """Delete an experiment without answers, and return whether it was deleted. Raises StoreError."""
+        number = self.experiment.number
+        # `_count` may not have read the answers of a round that failed or was cancelled.
+        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        if self.experiment.done or self.experiment.failed:
+            return False
+        await retrying(self.history, lambda store: store.experiments.delete(number))
+        return True
+
+    async def _round(self, chosen: frozenset[int] | None, schedule: Mode, on_round: OnRound) -> None:
+        if self.limit.is_over:
+            return
+        request = dataclasses.replace(self.request, chosen=chosen, schedule=schedule)
+        runner = SuiteRunner(self.history, self.experiment, request, self.registry, self.catalog)
+        runner.observer = on_round(runner)
+        async with self.limit.limiting(runner):
+            await runner.run()
+        if runner.failure is not None:
+            raise runner.failure
+        self.to_judge = bool(self.request.judges) and runner.stopped
+        known = {str(error) for error in self.given_up}
+        self.given_up += [error for error in runner.given_up if str(error) not in known]
+        self.lost |= {engine.name for engine in runner.progress if engine.given_up is not None}
+        await self._count()
+
+    async def _schedule(self) -> Mode:
+        """Return the schedule in which all engines answer the same prompts, even if the suite is stopped early."""
+        engines = [
+            EnginePool(self.registry, mode="sequential").add(engine) for engine in self.request.engines
+        ]
+        together = (await decide(engines)).mode == "parallel"
+        return "sequential" if together and all(engine.is_local for engine in engines) else "swap"
+
+    async def _count(self) -> None:
+        """Read from the history which runs are left."""
+        number = self.experiment.number
+        self.experiment = await retrying(self.history, lambda store: store.experiments.get(number))
+        prompts = [prompt.index for prompt in self.request.suite.prompts]
+        first, last = min(prompts, default=0), max(prompts, default=0)
+        states = await retrying(self.history, lambda store: store.experiments.states(number, first, last))
+        engines = [index for index, engine in enumerate(self.request.engines) if engine.name not in self.lost]
+        answered = {
+            prompt: sum(states.get(RunKey(prompt, index, 0)) in ("done", "failed") for index in engines)
+            for prompt in prompts
+        }
+        self.left = (
+            [prompt for prompt in prompts if answered[prompt] < len(engines)] if len(engines) > 1 else []
+        )
+        self.begun = [prompt for prompt in self.left if answered[prompt]]
+
+
+def spread_out(indices: Sequence[int], count: int) -> frozenset[int]:
+    """Return at most `count` of the indices, at equal distances, so that all parts of a suite are represented."""
+    count = min(count, len(indices))
+    return frozenset(indices[number * len(indices) // count] for number in range(count))

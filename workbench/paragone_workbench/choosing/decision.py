@@ -8,10 +8,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from paragone import Json
 from paragone.texts import counted
-from paragone_workbench.choosing.figures import EngineFigures
+from paragone_workbench.choosing.figures import EngineFigures, engine_figures, with_speeds_of_answers
 from paragone_workbench.experiments.comparison import (
     NonInferiority,
     SuiteComparison,
@@ -19,8 +20,10 @@ from paragone_workbench.experiments.comparison import (
     prompts_for,
 )
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
+from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.statistics import rounded_up
+from paragone_workbench.store.experiment_records import SavedChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,6 @@ class Evidence:
     """The evidence of the answers for a decision.
 
     Attributes:
-        values: The values of the engines. All pass rates and scores are over the same prompts.
         comparison: The comparison of the engines. Each verdict in `not_worse` compares an engine with the reference. The
             intervals of all verdicts hold together.
         rates: The pass rate of each engine that has one, and the number of prompts, which is the same for all.
@@ -52,7 +54,6 @@ def evidence_of(
     """Compare the pass rates of the engines, and return the evidence for a decision.
 
     Args:
-        reference: The name of the reference, with which the other engines are compared.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         checked: Number of prompts whose answers are checked.
         is_complete: Whether no answer and no verdict of a judge is missing.
@@ -144,8 +145,6 @@ class Decision:
     Attributes:
         chosen: The engine's name; None if no engine was compared with the reference.
         reference: The name of the reference, whose quality should be reached.
-        reasons: Sentences that say why this engine is chosen, and at what price.
-        others: Sentences that say why no smaller engine is chosen.
         prompts: Number of prompts that all compared engines answered.
         planned: Number of prompts that all compared engines will have answered in the end.
         is_settled: Whether more answers cannot change the decision, because no smaller engine has an open verdict.
@@ -182,6 +181,52 @@ def only_one(name: str | None) -> Decision:
     return Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
 
 
+class Decided(NamedTuple):
+    decision: Decision
+    figures: tuple[EngineFigures, ...]
+    comparison: SuiteComparison
+    benched: bool
+    """Whether the speeds are those of `bench`, not of the suite's answers."""
+
+
+def decide_for(
+    choice: SavedChoice,
+    engines: Sequence[str],
+    values: Sequence[EngineValues],
+    tags: Mapping[int, Sequence[str]],
+    *,
+    is_complete: bool,
+    speeds: Mapping[str, MeasurementJson],
+    fidelity: KnownFidelity,
+    sizes: Mapping[str, int],
+    users: Mapping[str, float] | None = None,
+) -> Decided:
+    """Return the decision of a choice among engines, by the values of their answers and by measurements.
+
+    `values` may be empty. For `is_complete`, see `evidence_of`; for the measurements, see `engine_figures`.
+    """
+    evidence = evidence_of(
+        values, choice.reference, choice.margin, checked=choice.checked, is_complete=is_complete
+    )
+    figures = engine_figures(
+        engines,
+        speeds=speeds,
+        fidelity=fidelity,
+        pass_rates=evidence.rates,
+        sizes=sizes,
+        memory=choice.memory,
+        users=users or {},
+    )
+    benched = all(engine.decode_tps is not None for engine in figures)
+    if values and not benched:
+        figures = with_speeds_of_answers(figures, values)
+    if len(engines) < 2:
+        decision = only_one(next(iter(engines), None))
+    else:
+        decision = decide(figures, choice.reference, evidence, tags, choice.unfit)
+    return Decided(decision, figures, evidence.comparison, benched)
+
+
 def decide(
     figures: Sequence[EngineFigures],
     reference: str,
@@ -193,8 +238,6 @@ def decide(
 
     Args:
         reference: The name of the reference, whose quality should be reached.
-        tags: The tags of each prompt, by the prompt's index.
-        unfit: The names of engines that cannot be chosen, because they do not fit in memory.
     """
     by_name = {engine.engine: engine for engine in figures}
     against = {verdict.b: verdict for verdict in evidence.comparison.not_worse}

@@ -28,10 +28,8 @@ class EngineMemory:
     """The memory that an engine takes.
 
     Attributes:
-        estimate: The bytes on all devices; None if unknown.
         misfit: A sentence that says why the engine does not fit; empty if the engine fits, or if the memory is unknown.
         unknown: A sentence that says why the memory is unknown; empty if it is known.
-        error: Why the engine cannot be opened, such as a missing file; None if no obstacle is known.
     """
 
     engine: str
@@ -118,8 +116,6 @@ class EngineFigures:
         same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
         greedy_answers: Number of prompts that both engines answered greedily; 0 if unknown.
         collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
-        pass_rate: Share of the prompts whose assertions passed.
-        prompts: Number of prompts over which the pass rate is computed.
     """
 
     engine: str
@@ -187,14 +183,14 @@ def engine_figures(
     pass_rates: Mapping[str, tuple[float, int]],
     sizes: Mapping[str, int],
     memory: Iterable[EstimatedMemory],
+    users: Mapping[str, float],
 ) -> tuple[EngineFigures, ...]:
     """Return the figures of each engine.
 
     Args:
         speeds: The speeds by the engine's name, in the JSON of `bench`.
         pass_rates: The pass rate and the number of prompts, by the engine's name.
-        sizes: The bytes of the loaded weights by the engine's name.
-        memory: The estimates of the memory.
+        users: The tokens per second of several users at once, in total, by the engine's name.
     """
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
@@ -207,6 +203,7 @@ def engine_figures(
             decode_tps_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
             ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
             ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
+            users_tps=users.get(engine),
             kld=_kld(fidelity.candidates.get(engine, {})),
             same_answers=count_at(fidelity.answers, engine, "identical"),
             greedy_answers=count_at(fidelity.answers, engine, "prompts") or 0,
@@ -252,7 +249,6 @@ def pass_rate_text(engine: EngineFigures, planned: int) -> str:
 
 
 def speed_text(engine: EngineFigures) -> str:
-    """Return the decode rate with the standard deviation; empty if unknown."""
     if engine.decode_tps is None:
         return ""
     spread = f" ± {engine.decode_tps_stdev:.1f}" if engine.decode_tps_stdev else ""

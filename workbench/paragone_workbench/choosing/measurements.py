@@ -58,9 +58,7 @@ class TimeLimit:
     """Stops the measurement in progress when the time is over, or when `stop` is called."""
 
     def __init__(self, seconds: float | None) -> None:
-        """Start the clock. `seconds` is None for no limit."""
         self.stopped = False
-        """Whether `stop` was called."""
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._work: Stoppable | None = None
 
@@ -157,7 +155,6 @@ class Comparison:
         await self._pool.close()
 
     def errors(self) -> dict[str, ParagoneError]:
-        """Return why engines could not be compared, by the names of the engines."""
         if self.stopped:
             return {}
         found = {engine.definition.name: error for engine, error in self.answers.errors.items()}
@@ -198,10 +195,8 @@ MOST_USERS = 16
 """The largest number of users at once, whose throughput is shown."""
 
 USERS = (1, 4, MOST_USERS)
-"""Numbers of users at once."""
 
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
-"""The tests with several users at once."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -210,8 +205,6 @@ class Throughputs:
 
     Attributes:
         engines: The engines that can answer `MOST_USERS` prompts at once, if enough slots are configured.
-        rates: The known tokens per second, by the engine's name.
-        errors: Sentences that say why engines could not be measured, by the engine's name.
     """
 
     history: History

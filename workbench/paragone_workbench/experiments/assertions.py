@@ -95,9 +95,7 @@ async def evaluate(
     An exception of an assertion becomes a result without a verdict.
 
     Args:
-        prompt: The prompt.
         answer: The answer of an engine to the prompt. Messages and expected answer are set from the prompt.
-        catalog: The installed assertions.
         judge: Asks the engines that judge; None leaves out the assertions that ask an engine.
     """
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)

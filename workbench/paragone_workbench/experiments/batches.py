@@ -25,9 +25,14 @@ from paragone.wire import json_text, parse_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
-from paragone_workbench.experiments.cells import Cell, seed_option, unfinished_cells
 from paragone_workbench.experiments.results import answer_of
-from paragone_workbench.experiments.suite import SuiteProblem, prompt_from
+from paragone_workbench.experiments.suite import (
+    Cell,
+    SuiteProblem,
+    prompt_from,
+    seed_option,
+    unfinished_cells,
+)
 from paragone_workbench.ids import derived_id
 from paragone_workbench.output_file import replacing
 from paragone_workbench.runs.metrics import RunMetrics

@@ -12,8 +12,14 @@ from typing import Literal
 from paragone import Json
 from paragone.texts import counted
 from paragone.wire import to_json
-from paragone_workbench.experiments.comparability import alternate, drift
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues, Metric, in_order
+from paragone_workbench.experiments.comparison_rows import (
+    PASS_RATE,
+    EngineValues,
+    Metric,
+    alternate,
+    drift,
+    in_order,
+)
 from paragone_workbench.statistics import (
     FEWEST,
     LEVEL,
@@ -33,14 +39,9 @@ class MetricComparison:
     """A comparison of two engines by one metric.
 
     Attributes:
-        a: The first engine.
-        b: The second engine.
-        metric: The metric.
         paired: The difference B − A.
         adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
             comparison over fewer prompts, which can show no difference and is left out of the correction.
-        comparisons: Number of comparisons in Holm's correction.
-        repeated: Whether an engine answered a prompt more than once.
     """
 
     a: str
@@ -69,7 +70,6 @@ class MetricComparison:
 
     @property
     def sentence(self) -> str:
-        """The result in plain words."""
         metric, paired = self.metric, self.paired
         details = "; ".join(filter(None, (self._interval(), self._counts(), self._p())))
         if self.shown:
@@ -133,8 +133,6 @@ class SameAnswers:
     """How often two engines gave the same text.
 
     Attributes:
-        a: The first engine.
-        b: The second engine.
         prompts: Number of prompts that both engines answered.
         share: Mean over the prompts of the share of repetitions with equal texts.
         sampled: Whether an answer was sampled: the temperature was above 0.
@@ -148,7 +146,6 @@ class SameAnswers:
 
     @property
     def sentence(self) -> str:
-        """The result in plain words."""
         sentence = f"{self.a} and {self.b} gave the same answer to {self.share:.1%} of {counted(self.prompts, 'prompt')}."
         if self.sampled and self.share < 1:
             sentence += (
@@ -176,14 +173,11 @@ class NonInferiority:
     """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
 
     Attributes:
-        a: The reference, with which `b` is compared.
-        b: The engine that may be worse.
         margin: The largest acceptable loss of the pass rate, from 0 to 1.
         difference: The pass rate of `b` minus that of `a`.
         interval: The interval of the difference. With a probability of 95%, the intervals of all `comparisons` contain
             the true differences at every interim look.
         prompts: Number of prompts that both engines answered.
-        comparisons: Number of comparisons that are made together.
         planned: Number of prompts that both engines will have answered in the end; 0 if no further answers will come.
     """
 
@@ -256,7 +250,6 @@ class NonInferiority:
 
     @property
     def sentence(self) -> str:
-        """The verdict in plain words."""
         claim = f"worse than {self.a} by more than {PASS_RATE.shown(self.margin)} points"
         match self.verdict:
             case "not worse":
@@ -329,8 +322,6 @@ class EngineSummary:
     """The figures of one engine.
 
     Attributes:
-        engine: The engine's name.
-        runs: Number of runs.
         failed: Number of runs that failed. All other figures leave failed runs out, because a failure says something
             about a server or a machine, not about answers.
         shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
@@ -372,16 +363,13 @@ class SuiteComparison:
     """A comparison of engines over a suite.
 
     Attributes:
-        engines: The figures of each engine.
         comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
         not_worse: For both orders of each pair of engines, whether the pass rate of the second engine is lower than that of
             the first by more than a margin.
-        same: How often the texts of a pair are equal, for each pair that answered a common prompt.
         undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
             gave no verdict about an answer.
         unjudged: Number of prompts that are left out of pass rates and scores for all engines, since a judge has not been
             asked yet.
-        apart: Pairs of engines whose times are not compared, because the runs did not alternate.
     """
 
     engines: tuple[EngineSummary, ...]
@@ -394,7 +382,6 @@ class SuiteComparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about the values that the figures leave out."""
         return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:

@@ -1,28 +1,38 @@
 """The portable document of an experiment or a conversation: JSON that another machine can read and replay.
 
-docs/replay.md describes the format. A document has no secrets, because the history has none.
+docs/replay.md describes the format. A document has no secrets, because the history has none. What is read may come from
+other people, so nothing in a document is trusted.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NoReturn, TypeAlias, TypeVar
 
-from paragone import Json
+from paragone import Image, InputError, Json, Message
+from paragone.files import read_regular_file
 from paragone.json_values import object_at
-from paragone.wire import json_text, to_json
-from paragone_workbench.conversation.tree import Prompt
+from paragone.texts import shortened
+from paragone.wire import Value, from_json, json_text, parse_json, to_json
+from paragone_workbench.conversation.attachments import files_in
+from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import BackendLookup, EngineDefinition
 from paragone_workbench.experiments.identity import digest_weights, weights_in
+from paragone_workbench.experiments.recorded_runs import RecordedRun
 from paragone_workbench.experiments.results import saved_runs
+from paragone_workbench.ids import derived_id
 from paragone_workbench.lanes.lane import names_of
-from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.context import request_of
+from paragone_workbench.runs.result import EndState, RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import History, LaneRecord
+from paragone_workbench.store import History, LaneRecord, SavedConversation
 from paragone_workbench.store.experiment_records import Vote
-from paragone_workbench.store.records import SavedConversation
+from paragone_workbench.text import is_date
 
 FORMAT = 1
 """The version of the format. A reader refuses a newer version."""
@@ -75,18 +85,14 @@ async def document_of_conversation(
     """
     saved = await history.load(conversation_id)
     votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
-    async for piece in _conversation(history, saved, votes, find):
+    async for piece in conversation_document(saved, find, history, votes):
         yield piece
 
 
-def document_of_unsaved(conversation: SavedConversation, find: BackendLookup) -> AsyncIterator[str]:
-    """Yield the document of a conversation that is in no history, without votes and without digests of weights."""
-    return _conversation(None, conversation, (), find)
-
-
-async def _conversation(
-    history: History | None, saved: SavedConversation, votes: Iterable[Vote], find: BackendLookup
+async def conversation_document(
+    saved: SavedConversation, find: BackendLookup, history: History | None = None, votes: Iterable[Vote] = ()
 ) -> AsyncIterator[str]:
+    """Yield the document of a loaded conversation in pieces. Without a history, weights have no digests."""
     prompts = {prompt: number for number, prompt in enumerate(saved.conversation.prompts)}
     ids = {prompt.id for prompt in prompts}
     names = {
@@ -142,7 +148,7 @@ async def document_of_conversations(
     separator = "\n"
     for number in numbers:
         yield separator
-        async for piece in _conversation(history, await history.load(number), votes, find):
+        async for piece in conversation_document(await history.load(number), find, history, votes):
             yield piece
         separator = ",\n"
     yield "]}\n"
@@ -233,3 +239,310 @@ def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
         "for_all": prompt.for_all,
         "created": prompt.created,
     }
+
+
+T = TypeVar("T")
+V = TypeVar("V", bound=Value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    kind: Literal["experiment", "conversation"]
+    id: str
+    """The id on the machine that wrote the document."""
+    name: str
+    created: float
+    """When the experiment or the conversation began, in seconds since 1970."""
+    uuid: str = ""
+    """The UUID of a conversation; empty for an experiment, and in documents of earlier versions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lane:
+    engine: int
+    uuid: str = ""
+    closed: bool = False
+    head: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ListedPrompt:
+    index: int
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ListedFile:
+    """An attached file, whose text is a section at the end of the prompt's text."""
+
+    name: str
+    size: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TreePrompt:
+    text: str
+    parent: int | None = None
+    uuid: str = ""
+    files: tuple[_ListedFile, ...] = ()
+    images: tuple[Image, ...] = ()
+    system: str | None = None
+    sampling: Mapping[str, Json] | None = None
+    for_all: bool = True
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RunPlace:
+    """A run, with the indices of the parts of the document to which the run refers."""
+
+    id: str
+    prompt: int
+    engine: int
+    state: EndState
+    manifest: int | None = None
+    request: Mapping[str, Json] = field(default_factory=dict)
+    lane: int = 0
+    continues: str | None = None
+
+
+def read_document(path: Path) -> tuple[RecordedRun, ...]:
+    """Return the runs of a document, in the document's order. Raises InputError that names the wrong part."""
+    return tuple(_DocumentReader(path, read_json(path, hint=_WANTED)).runs())
+
+
+def read_conversation(path: Path, data: Json) -> SavedConversation:
+    """Return the conversation of a document whose JSON is `data`. Raises InputError that names the wrong part."""
+    return _DocumentReader(path, data).conversation()
+
+
+def read_json(path: Path, *, hint: str) -> Json:
+    """Return the JSON in a file. Raises InputError, with `hint`, if the file has no valid JSON."""
+    content = read_regular_file(path, hint=hint)
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}.", hint=hint) from error
+
+
+_WANTED = "`paragone report ID --to FILE.json` writes a document that can be replayed."
+
+
+_DATES = ("created", "started", "ended")
+"""The fields that are dates, in every part of a document."""
+_IDS = ("id", "uuid")
+"""The fields that are ids, in every part of a document."""
+_LONGEST_ID = 200
+"""Largest number of characters of an id, which is the key of a record in the history."""
+_LONGEST_REASON = 500
+"""Largest number of characters of the reason why a value is invalid."""
+_LIMIT = 2**63
+"""Every figure must be smaller than this limit. Figures that plugins report have the same limit."""
+
+
+def _figures(values: Mapping[str, object]) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _figures(value)
+        elif isinstance(value, int | float):
+            yield name, value
+
+
+class _DocumentReader:
+    def __init__(self, path: Path, data: Json) -> None:
+        self._path = path
+        if not isinstance(data, Mapping) or "paragone_document" not in data:
+            raise InputError(f"{path} is not a document of paragone.", hint=_WANTED)
+        version = data["paragone_document"]
+        if version != FORMAT or isinstance(version, bool):
+            newer = isinstance(version, int) and version > FORMAT
+            raise InputError(
+                f"{path} has version {shortened(repr(version), 20)} of the format; this paragone reads version {FORMAT}.",
+                hint="Update paragone." if newer else "Write the document again.",
+            )
+        self._data = data
+        self._head = self._value(_Head, data, "The document")
+
+    def runs(self) -> Iterator[RecordedRun]:
+        if self._head.kind == "conversation":
+            for place, run in self._turns(self._tree()):
+                yield RecordedRun(id=place.id, result=run.result, messages=request_of(run))
+            return
+        prompts = self._prompts()
+        for what, place, result in self._results():
+            found = prompts.get(place.prompt)
+            if found is None:
+                self._wrong(f"{what} names prompt {place.prompt}, which is missing")
+            yield RecordedRun(id=place.id, result=result, messages=found)
+
+    def conversation(self) -> SavedConversation:
+        head = self._head
+        if head.kind != "conversation":
+            raise InputError(
+                f"{self._path} is the document of an experiment.", hint="`paragone replay` reads it."
+            )
+        tree = self._tree()
+        engines = self._engines()
+        runs: dict[str, Run] = {}
+        lanes: list[LaneRecord] = []
+        heads: list[str | None] = []
+        for number, data in self._list("lanes"):
+            lane = self._value(_Lane, data, f"Lane {number}")
+            engine = self._item(engines, lane.engine, f"Lane {number} names engine")
+            own_id = lane.uuid or self._derived_id("lane", number)
+            lanes.append(LaneRecord(id=own_id, definition=engine, position=number, closed=lane.closed))
+            heads.append(lane.head)
+        for place, run in self._turns(tree):
+            runs[place.id] = run
+            self._item(lanes, place.lane, f"Run {place.id!r} names lane").runs.append(run)
+        for lane_record, head_id in zip(lanes, heads, strict=True):
+            lane_record.head = runs.get(head_id or "")
+        ids = [
+            *(prompt.id for prompt in tree),
+            *(lane.id for lane in lanes),
+            *(run.id for run in runs.values()),
+        ]
+        if len(set(ids)) < len(ids):
+            self._wrong("Two of its parts have the same id")
+        return SavedConversation(
+            conversation=Conversation(
+                prompts=tree, created=head.created, id=head.uuid or self._derived_id("conversation", 0)
+            ),
+            title=head.name,
+            updated=max([head.created, *(prompt.created for prompt in tree)]),
+            lanes=tuple(lanes),
+            runs=tuple(runs.values()),
+        )
+
+    def _turns(self, tree: list[Prompt]) -> Iterator[tuple[_RunPlace, Run]]:
+        earlier: dict[str, Run] = {}
+        for what, place, result in self._results():
+            if place.continues is not None and place.continues not in earlier:
+                self._wrong(f"{what} continues run {place.continues!r}, which is not before it")
+            prompt = self._item(tree, place.prompt, f"{what} names prompt")
+            run = Run(result, prompt=prompt, continues=earlier.get(place.continues or ""))
+            earlier[place.id] = run
+            yield place, run
+
+    def _results(self) -> Iterator[tuple[str, _RunPlace, RunResult]]:
+        """Yield the runs, each with a name for error messages and the indices to which the run refers."""
+        engines = self._engines()
+        manifests = [self._mapping(data, f"Manifest {number}") for number, data in self._list("manifests")]
+        ids: set[str] = set()
+        for number, data in self._list("runs"):
+            what = f"Run {number}"
+            place = self._value(_RunPlace, data, what)
+            engine = self._item(engines, place.engine, f"{what} names engine")
+            manifest: Mapping[str, Json] = {}
+            if place.manifest is not None:
+                common = self._item(manifests, place.manifest, f"{what} names manifest")
+                manifest = {**common, "request": place.request} if place.request else common
+            if place.id in ids:
+                self._wrong(f"{what} has the id {place.id!r} of another run")
+            ids.add(place.id)
+            yield what, place, self._result(data, engine, manifest, what)
+
+    def _engines(self) -> list[EngineDefinition]:
+        return [
+            self._value(EngineDefinition, engine, f"Engine {number}")
+            for number, engine in self._list("engines")
+        ]
+
+    def _derived_id(self, kind: str, number: int) -> str:
+        return derived_id(self._head.name, repr(self._head.created), kind, str(number))
+
+    def _result(
+        self, data: Json, engine: EngineDefinition, manifest: Mapping[str, Json], what: str
+    ) -> RunResult:
+        given = self._mapping(data, what)
+        own = {
+            "started": 0.0,
+            **given,
+            "id": given.get("uuid") or given["id"],
+            "definition": to_json(engine),
+            "manifest": manifest,
+        }
+        result = self._value(RunResult, own, what)
+        figures = {"waited_s": result.waited_s}
+        if result.metrics is not None:
+            figures |= dataclasses.asdict(result.metrics)
+        for name, figure in _figures(figures):
+            if not abs(figure) < _LIMIT:  # NaN is refused too
+                self._wrong(f"{what} has a figure, {name!r}, that is no possible measurement")
+        return result
+
+    def _prompts(self) -> dict[int, tuple[Message, ...]]:
+        prompts: dict[int, tuple[Message, ...]] = {}
+        for number, data in self._list("prompts"):
+            prompt = self._value(_ListedPrompt, data, f"Prompt {number}")
+            if not prompt.messages:
+                self._wrong(f"Prompt {number} cannot be read: it has no messages")
+            prompts[prompt.index] = prompt.messages
+        return prompts
+
+    def _tree(self) -> list[Prompt]:
+        tree: list[Prompt] = []
+        for number, data in self._list("prompts"):
+            prompt = self._value(_TreePrompt, data, f"Prompt {number}")
+            parent = None
+            if prompt.parent is not None:
+                parent = self._item(tree, prompt.parent, f"Prompt {number} follows prompt")
+            for image in prompt.images:
+                try:
+                    base64.b64decode(image.data, validate=True)
+                except ValueError as error:
+                    self._wrong(f"Prompt {number} has an image that is not base64: {error}")
+            try:
+                files = files_in(prompt.text, ((file.name, file.size, file.length) for file in prompt.files))
+            except ValueError:
+                self._wrong(f"Prompt {number} names files that its text does not have")
+            tree.append(
+                Prompt(
+                    id=prompt.uuid or self._derived_id("prompt", number),
+                    text=prompt.text,
+                    files=files,
+                    images=prompt.images,
+                    parent=parent,
+                    system=prompt.system,
+                    sampling=prompt.sampling,
+                    for_all=prompt.for_all,
+                    created=prompt.created,
+                )
+            )
+        return tree
+
+    def _list(self, name: str) -> list[tuple[int, Json]]:
+        items = self._data.get(name)
+        if not isinstance(items, list):
+            self._wrong(f"It has no list {name!r}")
+        return list(enumerate(items))
+
+    def _mapping(self, data: Json, what: str) -> Mapping[str, Json]:
+        if not isinstance(data, Mapping):
+            self._wrong(f"{what} is not an object")
+        return data
+
+    def _item(self, items: list[T], index: int, what: str) -> T:
+        if not 0 <= index < len(items):
+            self._wrong(f"{what} {index}, which is missing")
+        return items[index]
+
+    def _value(self, kind: type[V], data: Json, what: str) -> V:
+        given = self._mapping(data, what)
+        try:
+            value = from_json(kind, given)
+        except (TypeError, ValueError) as error:  # shortened, because the error quotes the value
+            self._wrong(f"{what} cannot be read: {shortened(str(error), _LONGEST_REASON)}")
+        for name in _DATES:
+            date = getattr(value, name, None)
+            if date is not None and not is_date(date):
+                self._wrong(f"{what} has a date, {name!r}, that is outside of the years 1970 to 9999")
+        for name in _IDS:
+            own_id: str = getattr(value, name, "")
+            if len(own_id) > _LONGEST_ID or not own_id.isprintable():
+                self._wrong(f"{what} has an id, {name!r}, that is too long or has unprintable characters")
+        return value
+
+    def _wrong(self, reason: str) -> NoReturn:
+        raise InputError(f"{self._path} is not a valid document. {reason}.", hint="Write the document again.")

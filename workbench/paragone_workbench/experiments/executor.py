@@ -14,8 +14,8 @@ from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
-from paragone_workbench.experiments.cells import Cell, seed_option
 from paragone_workbench.experiments.results import answer_of
+from paragone_workbench.experiments.suite import Cell, seed_option
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
@@ -25,7 +25,7 @@ from paragone_workbench.store.experiment_records import AssertionResult, RunCoun
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.experiments.cells import SuiteRequest
+    from paragone_workbench.experiments.suite import SuiteRequest
     from paragone_workbench.store import Experiment, History
 
 
@@ -140,23 +140,19 @@ class EngineActivity(Protocol):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EngineProgress:
-    """The progress of an engine, including the runs that earlier commands finished."""
+    """The progress of an engine in runs and in results of assertions, including those of earlier commands.
+
+    `done` includes failed runs; `passed`, `not_passed` and `undecided` count results; `now` are the runs of this command.
+    """
 
     name: str
     total: int = 0
-    """Number of runs."""
     done: int = 0
-    """Number of finished runs, including failed runs."""
     failed: int = 0
-    """Number of failed runs."""
     passed: int = 0
-    """Number of assertions that passed."""
     not_passed: int = 0
-    """Number of assertions that failed."""
     undecided: int = 0
-    """Number of assertions that gave no verdict."""
     now: int = 0
-    """Number of runs that this command has finished."""
     began: float | None = None
     """When this command began the first run, on the monotonic clock."""
     engine: EngineActivity | None = None
@@ -169,7 +165,6 @@ class EngineProgress:
 
     @property
     def left(self) -> int:
-        """Number of runs still to be executed."""
         return 0 if self.given_up is not None else self.total - self.done
 
     def count(self, run: RunResult, results: Sequence[AssertionResult]) -> None:
@@ -179,7 +174,6 @@ class EngineProgress:
         self.count_results(results)
 
     def count_saved(self, saved: RunCount) -> None:
-        """Count runs that earlier commands have finished."""
         self.done += saved.runs
         self.failed += saved.runs if saved.state == "failed" else 0
         self.passed += saved.passed
@@ -196,7 +190,6 @@ class EngineProgress:
             self.undecided += sign * sum(result.passed is None for result in counted)
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
         return None if self.engine is None else self.engine.tokens_per_second(now)
 
 
@@ -261,10 +254,8 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
     def __init__(
         self, pool: EnginePool, definition: EngineDefinition, on_progress: Callable[[], None]
     ) -> None:
-        """Add the engine to a pool, without opening it."""
         self.definition = definition
         self.given_up: ParagoneError | None = None
-        """Why the engine was given up; None as long as the engine executes runs."""
         self._pool = pool
         self._on_progress = on_progress
         first = pool.add(definition)
@@ -276,13 +267,11 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
         self._has_free = asyncio.Semaphore(len(self._free))
         self._starting = asyncio.Lock()  # so that runs keep their order while the engine is being opened
         self._waiting: dict[Run, Execution] = {}
-        """The runs whose request is not sent yet."""
         self._sent: dict[Run, float] = {}
         """When the requests of the runs in progress were sent, on the monotonic clock."""
         self._took: dict[Run, float] = {}
         """The duration in seconds of each run that has just ended."""
         self._last_rate: float | None = None
-        """The decode rate of the last answer, in tokens per second; None before an answer of two tokens."""
         self._crashes = 0
         self._stopped = False
         for handle in self._handles:
@@ -290,7 +279,6 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
 
     @property
     def width(self) -> int:
-        """Number of runs to give the engine at a time."""
         return len(self._free)
 
     @property
@@ -306,13 +294,11 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
         return "loading" if fraction is None else f"loading {fraction:.0%}"
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate in tokens per second at the time `now`, or else the rate of the last answer; None if unknown."""
         meters = [run.meter for run in self._sent if run.meter is not None]
         rates = [rate for meter in meters if (rate := meter.rate(now)) is not None]
         return sum(rates) if rates else self._last_rate
 
     async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
         async with self._has_free:
             # the handle that was used last, so that few requests open few connections
             handle = self._free.pop()
@@ -351,7 +337,6 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
         return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up because of `error`: no further runs are executed, and the run in progress ends by itself."""
         self.given_up = self.given_up or error
         for execution in self._waiting.values():
             execution.cancel_if_waiting()
@@ -449,7 +434,6 @@ class LocalExecutor:
         await self._pool.close()
 
     async def judges(self, names: Sequence[str]) -> Mapping[str, SuiteEngine]:
-        """Return judges of the request by name. The judges of an earlier call are closed."""
         await self._pool.close()
         self._pool = self._new_pool()
         judges = {name: self._work.request.judges[name] for name in names}
@@ -460,7 +444,6 @@ class LocalExecutor:
         return self._judges
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped = True
         stopping = [engine.stop() for engine in (*self._engines.values(), *self._judges.values())]
         await asyncio.gather(self._pool.stop(), *stopping)

@@ -32,7 +32,7 @@ _BLOCK = 2**22
 
 
 def weights_in(manifest: Mapping[str, Json]) -> tuple[WeightsFile, ...]:
-    """Return the files of weights that a manifest lists. Manifests of older versions of paragone list none."""
+    """Return the files of weights that a manifest lists."""
     files = manifest.get("weights")
     if not isinstance(files, list | tuple):
         return ()
@@ -110,7 +110,6 @@ def _unchanged(file: WeightsFile) -> bool:
 
 
 Identity = Mapping[str, str]
-"""Values of properties, by name."""
 
 _FACTS = (
     "program",
@@ -248,7 +247,6 @@ def measurement_of(
     data: Mapping[str, Json],
     registry: Registry,
 ) -> Measurement:
-    """Return the record of a measurement of engines that has just been made, for the history."""
     return Measurement(
         kind=kind,
         engines=tuple(map(registry.public, engines)),
@@ -259,5 +257,4 @@ def measurement_of(
 
 
 def identity_digest(identity: Json) -> str:
-    """Return the SHA-256 of an identity, in hexadecimal."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

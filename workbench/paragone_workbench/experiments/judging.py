@@ -69,9 +69,7 @@ class Judging:
 
     work: SuiteWork
     executor: CellExecutor
-    """Opens the judges."""
     given_up: list[ParagoneError] = field(default_factory=list)
-    """Why some judges were given up."""
     failure: ParagoneError | None = None
     """Why the judging ended early: the history could not be read or written."""
     _identities: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -86,11 +84,9 @@ class Judging:
                 await self._ask(names)
 
     def stop(self) -> None:
-        """Ask no judge any more. The results so far are kept."""
         self._stopped = True
 
     async def _ask(self, names: tuple[str, ...]) -> None:
-        """Check all assertions that ask these engines."""
         open_runs = SharedIterator(self._open_runs(names))
         try:
             first = await open_runs.take()
@@ -184,7 +180,6 @@ class Judging:
 class _Panel:
     names: tuple[str, ...]
     engines: Mapping[str, JudgeEngine]
-    """The engines of the judges, by name."""
 
     @property
     def width(self) -> int:
@@ -193,7 +188,6 @@ class _Panel:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why a judge was given up; None as long as all judges are asked."""
         return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
 
     def give_up(self, error: ParagoneError) -> None:
@@ -210,7 +204,6 @@ class _OneAnswer:
         self.identities: dict[str, str] = {}
         """The identities of the judges that were asked, by name."""
         self.runs: list[RunResult] = []
-        """The runs of the judges."""
         self._panel = panel
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:

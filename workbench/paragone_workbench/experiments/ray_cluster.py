@@ -29,8 +29,8 @@ from paragone_workbench.engines.definitions import (
 )
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.cells import Cell
 from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine, execute_cell
+from paragone_workbench.experiments.suite import Cell
 from paragone_workbench.paths import accessible
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
@@ -90,7 +90,6 @@ class NodeReport:
     """What a suite needs to know about a node.
 
     Attributes:
-        paragone: The version of paragone.
         files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
         estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate memory.
         problems: Why engines cannot be opened on the node, by the engines' names.
@@ -181,7 +180,6 @@ class Place:
 
     @property
     def cores(self) -> int:
-        """The number of CPU cores that the engine may use."""
         return max(1, math.floor(self.cpus))
 
 
@@ -235,9 +233,7 @@ class Shard:
 
     Attributes:
         ended: The runs, by their keys, with the results of their assertions.
-        left: The keys of the runs that are not executed, since the engine was given up.
         rate: Tokens per second now; None if the engine generates no tokens.
-        doing: What the engine does besides answering, such as loading.
         given_up: Two sentences: why the engine was given up, and what to do; None as long as the engine executes runs.
     """
 
@@ -383,7 +379,6 @@ class RemoteActor:
         return await self._call(self._actor.end.remote())
 
     def kill(self) -> None:
-        """End the process, unless it has ended."""
         self._ray.kill(self._actor, no_restart=True)
 
     async def _call(self, result: Awaitable[T]) -> T:

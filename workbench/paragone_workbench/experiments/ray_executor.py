@@ -14,7 +14,6 @@ from paragone import ParagoneError
 from paragone.network import GUARD
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.cells import Cell
 from paragone_workbench.experiments.executor import (
     Executed,
     ExecutedCell,
@@ -32,6 +31,7 @@ from paragone_workbench.experiments.ray_cluster import (
     RemoteActor,
     Shard,
 )
+from paragone_workbench.experiments.suite import Cell
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import RunKey
 
@@ -78,7 +78,6 @@ class CellQueue:
         self._changed.set()
 
     async def changed(self) -> None:
-        """Wait until runs end or are given back."""
         self._changed.clear()
         await self._changed.wait()
 
@@ -95,7 +94,6 @@ class ClusterEngine:
 
     def __init__(self, name: str, places: int) -> None:
         self.given_up: ParagoneError | None = None
-        """Why the engine was given up; None as long as the engine executes runs."""
         self.shards: dict[int, Shard] = {}
         """The last report of each process, by the number of the place."""
         self.losses = 0
@@ -115,12 +113,10 @@ class ClusterEngine:
         return next((shard.doing for shard in self.shards.values()), "starting" if self._places else "")
 
     def tokens_per_second(self, now: float) -> float | None:
-        """Return the rate at which the engine generates tokens at all places; None if no place generates tokens."""
         rates = [shard.rate for shard in self.shards.values() if shard.rate is not None]
         return sum(rates) if rates else None
 
     def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up because of `error`: the engine executes no further runs."""
         self.given_up = self.given_up or error
 
     def lose(self, place: Place, why: str, runs: int, *, is_there: bool) -> str:
@@ -196,16 +192,13 @@ class ClusterJudge:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the judge is no longer asked; None as long as the judge is asked."""
         return self._state.given_up
 
     @property
     def width(self) -> int:
-        """Number of requests to give the judge at a time."""
         return _ASKED_AT_ONCE * len(self._processes)
 
     async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if the run was cut off, because the judge was given up or the work stopped."""
         while self._processes and not self._stopped and self.given_up is None:
             process = min(self._processes, key=lambda process: process.asked)
             actor = process.actor
@@ -236,11 +229,9 @@ class ClusterJudge:
         return None
 
     def give_up(self, error: ParagoneError) -> None:
-        """Stop asking the judge, because of `error`."""
         self._state.give_up(error)
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and end the processes."""
         self._stopped = True
         await self.close()
 
@@ -287,7 +278,6 @@ _LEAST_AHEAD, _MOST_AHEAD = 2, 100
 class _Process:
     actor: RemoteActor
     number: int
-    """The number of the place."""
     place: Place
     given: dict[RunKey, Cell] = field(default_factory=dict)
     ahead: int = _LEAST_AHEAD
@@ -318,7 +308,6 @@ class RayExecutor:
         self._failure: ParagoneError | None = None
 
     async def execute(self, engines: Sequence[int]) -> None:
-        """Execute the unfinished runs of these engines. Returns early after `stop`. Raises ParagoneError."""
         servers = [index for index in engines if index not in self._engines]
         placed = [index for index in engines if index in self._engines]
         for index in placed:
@@ -353,7 +342,6 @@ class RayExecutor:
         return {**self._asked_judges, **servers}
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped.set()
         stopping = [judge.stop() for judge in self._asked_judges.values()]
         await asyncio.gather(self._servers.stop(), *stopping)

@@ -11,7 +11,6 @@ from paragone.network import GUARD
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.cells import SuiteRequest
 from paragone_workbench.experiments.executor import SuiteWork
 from paragone_workbench.experiments.ray_cluster import (
     Cluster,
@@ -25,6 +24,7 @@ from paragone_workbench.experiments.ray_cluster import (
     size_of,
 )
 from paragone_workbench.experiments.ray_executor import RayExecutor
+from paragone_workbench.experiments.suite import SuiteRequest
 
 _SHOWN = 10
 """Largest number of problems that the message lists."""

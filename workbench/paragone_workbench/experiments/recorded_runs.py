@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,8 +207,6 @@ def _shown(value: Json) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= _LONGEST and "\n" not in text:
         return text
-    import hashlib
-
     digest = _digest(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
     return f"{len(text):,} characters, {digest}"
 

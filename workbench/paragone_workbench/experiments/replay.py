@@ -62,7 +62,6 @@ class ReplayedRun:
 
     @property
     def same(self) -> bool:
-        """Whether the repetition gave the recorded answer."""
         return self.error is None and self.difference is None
 
 
@@ -78,8 +77,6 @@ class EngineReport:
     """Number of runs with an unknown seed on which the sampling depends."""
     reused_cache: int = 0
     """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
-    describes_past: bool = True
-    """Whether the recorded runs name the weights and the machine, which older versions of paragone did not record."""
 
     def add(self, changes: Iterable[Change]) -> None:
         self.changes += [change for change in changes if change not in self.changes]
@@ -118,7 +115,6 @@ class Replay:
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
-        """Number of runs to repeat."""
         self.reports: list[EngineReport] = []
         """A report for each engine of which a run has been repeated."""
         self._engines = engines
@@ -160,7 +156,6 @@ class Replay:
                 await self._describe(report, engine, repeated, last)
 
     async def stop(self) -> None:
-        """Stop the run in progress, and repeat no further runs."""
         self._stopped.set()
         await self._pool.stop()
 
@@ -201,7 +196,6 @@ class Replay:
             verdicts.append(verdict)
             report.add(changes)
             report.add(changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict))
-            report.describes_past = report.describes_past and "weights" in before and "machine" in before
         report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
 
 
@@ -345,7 +339,6 @@ def _stopped(total: int, left: int, *, same: int, different: int) -> str:
 
 
 def _causes(report: EngineReport) -> list[str]:
-    """Return sentences on what may have changed the answers of an engine."""
     sentences: list[str] = []
     if report.reused_cache:
         sentences.append(

@@ -14,15 +14,15 @@ from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
-from paragone_workbench.experiments.cells import Cell, seed_option, unfinished_cells
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
+from paragone_workbench.experiments.suite import Cell, seed_option, unfinished_cells
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, History, RunKey, Store
 from paragone_workbench.store.experiment_records import Digests, KnownRun
 from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
-    from paragone_workbench.experiments.cells import SuiteRequest
+    from paragone_workbench.experiments.suite import SuiteRequest
 
 
 PAGE = 100
@@ -156,7 +156,6 @@ class SpeedTotals:
     """The values of the runs that shared the machine or their server."""
 
     def add(self, value: float | None, *, shared: bool) -> None:
-        """Add the value of a run; None for an unknown value."""
         if value is not None:
             (self.shared if shared else self.alone).append(value)
 
@@ -168,27 +167,24 @@ class SpeedTotals:
 
     @property
     def are_shared(self) -> bool:
-        """Whether there are values, all from runs that shared the machine or the server."""
         return bool(self.shared) and not self.alone
 
 
 @dataclass(slots=True, kw_only=True)
 class EngineTotals:
-    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need."""
+    """The totals of an engine's finished runs, in 16 bytes a run, which the medians need.
+
+    `total` includes unfinished runs, `runs` failed ones; `asserted`, `passed` and `undecided` count results of assertions.
+    Times are in seconds, rates in tokens per second.
+    """
 
     engine: str
     total: int
-    """Number of runs, including unfinished runs."""
     runs: int = 0
-    """Number of finished runs, including failed runs."""
     failed: int = 0
-    """Number of failed runs."""
     asserted: int = 0
-    """Number of results of assertions."""
     passed: int = 0
-    """Number of assertions that passed."""
     undecided: int = 0
-    """Number of assertions that gave no verdict."""
     not_passed: int = 0
     """Number of runs with an assertion that failed."""
     errors: int = 0
@@ -196,13 +192,10 @@ class EngineTotals:
     seconds: float = 0.0
     """Seconds that the runs took."""
     tokens: int = 0
-    """Number of generated tokens."""
     counted: int = 0
     """Number of runs that did not fail, and whose tokens are counted."""
     ttft_s: SpeedTotals = field(default_factory=SpeedTotals)
-    """Times to first token, in seconds."""
     decode_tps: SpeedTotals = field(default_factory=SpeedTotals)
-    """Decode rates, in tokens per second."""
 
     def add(self, run: ExperimentRun) -> None:
         self.runs += 1
@@ -228,12 +221,10 @@ class EngineTotals:
 
     @property
     def are_times_shared(self) -> bool:
-        """Whether a median is over runs that shared the machine or their server."""
         return self.ttft_s.are_shared or self.decode_tps.are_shared
 
     @property
     def is_clean(self) -> bool:
-        """Whether all runs are finished, none failed, and all assertions passed."""
         return self.runs == self.total and not self.failed and self.passed == self.asserted
 
     def to_json(self) -> dict[str, Json]:

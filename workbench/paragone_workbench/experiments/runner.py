@@ -10,7 +10,6 @@ from paragone import InputError, ParagoneError, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.cells import Cell, SuiteRequest, unfinished_cells
 from paragone_workbench.experiments.executor import (
     CellExecutor,
     EngineProgress,
@@ -29,6 +28,7 @@ from paragone_workbench.experiments.identity import (
 )
 from paragone_workbench.experiments.judging import Judging
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
+from paragone_workbench.experiments.suite import Cell, SuiteRequest, unfinished_cells
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, History
 from paragone_workbench.store.experiment_records import EndedRun
@@ -49,7 +49,6 @@ class SuiteRunner:
     catalog: AssertionCatalog
     observer: SuiteObserver = field(default_factory=SuiteObserver)
     executor_of: Callable[[SuiteWork], CellExecutor] = LocalExecutor
-    """Creates the executor of the runs."""
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
@@ -70,7 +69,6 @@ class SuiteRunner:
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` was called, so that runs or verdicts of judges may be missing."""
         return self._stopped.is_set()
 
     @property
@@ -97,7 +95,6 @@ class SuiteRunner:
             self.failure = error
 
     async def stop(self) -> None:
-        """Stop the runs in progress, and start no further runs. Finished runs are kept."""
         self._stopped.set()
         self._judging.stop()
         await self._executor.stop()
@@ -106,7 +103,6 @@ class SuiteRunner:
         await self._executor.close()
 
     async def _count_finished(self) -> None:
-        """Count the runs that earlier commands have finished."""
         request = self.request
         prompts = len(request.suite.prompts) if request.chosen is None else len(request.chosen)
         for progress in self.progress:
@@ -136,7 +132,6 @@ class SuiteRunner:
                 await digest_until(self._stopped, self.history, [file])
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
-        """Yield the unfinished runs of the engines with these indices. Raises StoreError."""
         return unfinished_cells(
             self.history,
             self.experiment,
@@ -146,10 +141,6 @@ class SuiteRunner:
         )
 
     async def save(self, executed: Sequence[ExecutedCell]) -> None:
-        """Save several runs of one engine together, and count these runs. Raises StoreError.
-
-        If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
-        """
         kept = [one for one in executed if await self._is_the_same(one.cell.key.engine_index, one.result)]
         number = self.experiment.number
         ended = [

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from paragone import InputError, Json, Message, ParagoneError, Role, wire
 from paragone.files import LARGEST, read_regular_file
 from paragone_workbench.config.toml_file import LARGEST as TOML_LARGEST
-from paragone_workbench.config.toml_file import TomlDocument, parse_toml
+from paragone_workbench.config.toml_file import parse_toml
 from paragone_workbench.conversation.variables import fill
 from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.assertions import AssertionCatalog
@@ -31,23 +31,8 @@ KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assert
 ROLES = ("system", "user", "assistant")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """The entry of one prompt in a file, unchecked."""
-
-    line: int
-    values: Mapping[str, Json]
-
-
-def record_of(line: int, read: Callable[[], Json], *, mistake: str) -> Record | SuiteProblem:
-    """Return the record that `read` returns for a line, or a problem; `mistake` is the message if the value is no object."""
-    try:
-        values = read()
-    except InputError as error:
-        return SuiteProblem(line=line, sentence=str(error))
-    if isinstance(values, Mapping):
-        return Record(line=line, values=values)
-    return SuiteProblem(line=line, sentence=mistake)
+Record: TypeAlias = tuple[int, Callable[[], Json]]
+"""The line of the entry of one prompt in a file, and a function that reads the entry, or raises InputError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +49,8 @@ class FileDefaults:
 class RecordReader:
     """Turns a record into a prompt, and collects the problems of the record."""
 
-    record: Record
+    line: int
+    values: Mapping[str, Json]
     defaults: FileDefaults
     catalog: AssertionCatalog
     problems: list[SuiteProblem] = field(default_factory=list)
@@ -72,8 +58,7 @@ class RecordReader:
     """Whether the prompt uses `FileDefaults.given_system`, because the file has no system prompt."""
 
     def prompt(self, index: int) -> SuitePrompt | None:
-        """Return the prompt; None if there are problems."""
-        for key in self.record.values:
+        for key in self.values:
             if key not in KEYS:
                 self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
         variables = self._value("variables", dict, "an object with a value for each name") or {}
@@ -93,7 +78,7 @@ class RecordReader:
             return None
         return SuitePrompt(
             index=index,
-            line=self.record.line,
+            line=self.line,
             messages=messages,
             expected=expected,
             tags=tags,
@@ -102,11 +87,11 @@ class RecordReader:
         )
 
     def _wrong(self, sentence: str) -> None:
-        self.problems.append(SuiteProblem(line=self.record.line, sentence=sentence))
+        self.problems.append(SuiteProblem(line=self.line, sentence=sentence))
 
     def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
         """Return the value of a key, or None. If its type is not `kind`, add the problem that the value must be `wanted`."""
-        value = self.record.values.get(key)
+        value = self.values.get(key)
         if value is None or isinstance(value, kind):
             return value
         self._wrong(f"{key!r} must be {wanted}.")
@@ -119,14 +104,14 @@ class RecordReader:
         """Return the messages, including the system message, before variables are filled in."""
         system = self._text("system")
         messages: list[Message] = []
-        given = self.record.values.get("messages")
+        given = self.values.get("messages")
         if given is None:
             prompt = self._text("prompt")
             if prompt is not None and prompt.strip():
                 messages = [Message(role="user", text=prompt)]
-            elif prompt is not None or self.record.values.get("prompt") is None:
+            elif prompt is not None or self.values.get("prompt") is None:
                 self._wrong("There is no prompt: write a 'prompt' or 'messages'.")
-        elif self.record.values.get("prompt") is not None:
+        elif self.values.get("prompt") is not None:
             self._wrong("There are both 'prompt' and 'messages': leave one out.")
         elif isinstance(given, list):
             messages = [message for item in given if (message := self._message(item)) is not None]
@@ -162,7 +147,7 @@ class RecordReader:
         return None
 
     def _expected(self) -> str | None:
-        value = self.record.values.get("expected")
+        value = self.values.get("expected")
         if isinstance(value, int | float) and not isinstance(value, bool):
             return json.dumps(value)
         return self._text("expected")
@@ -183,7 +168,7 @@ class RecordReader:
             except InputError as error:
                 self._wrong(str(error))
         specs = (*own, *self.defaults.assertions)
-        if not specs and not self.record.values.get("assertions") and expected is not None:
+        if not specs and not self.values.get("assertions") and expected is not None:
             specs = (AssertionSpec(type="equals"),)
         for spec in specs:
             try:
@@ -226,31 +211,17 @@ MOST_COLUMNS = 1_000
 """Largest number of columns, since every prompt has a value for each column."""
 
 
-def csv_records(path: Path, text: str) -> Iterator[Record | SuiteProblem]:
-    """Yield the records of a text, and a problem for each malformed row. Empty rows are skipped.
-
-    Raises InputError if the header is wrong.
-    """
+def csv_records(path: Path, text: str) -> Iterator[Record]:
+    """Yield the records of a text without empty rows. Raises InputError if the header is wrong."""
     header: list[str] | None = None
     for line, row in _rows(text):
-        if isinstance(row, SuiteProblem):
-            yield row
-        elif header is None:
+        if header is None and not isinstance(row, csv.Error):
             header = _header(path, line, row)
-        elif len(row) != len(header):
-            yield SuiteProblem(
-                line=line,
-                sentence=f"The row has {len(row)} cells and the header {len(header)}. "
-                "Put text with commas, quotation marks or line breaks in quotation marks.",
-            )
         else:
-            try:
-                yield Record(line=line, values=_values(header, row))
-            except InputError as error:
-                yield SuiteProblem(line=line, sentence=str(error))
+            yield line, partial(_values, header or [], row)
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str] | SuiteProblem]]:
+def _rows(text: str) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Yield the rows that are not empty, with the line where each begins."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
@@ -262,7 +233,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | SuiteProblem]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield line, SuiteProblem(line=line, sentence=f"The row is not valid CSV: {error}.")
+            yield line, error
             continue
         finally:
             csv.field_size_limit(before)
@@ -290,8 +261,15 @@ def _header(path: Path, line: int, row: Sequence[str]) -> list[str]:
     return names
 
 
-def _values(header: Sequence[str], row: Sequence[str]) -> dict[str, Json]:
-    """Return the values of a row. An empty cell of a known column gives no value. Raises InputError for invalid JSON."""
+def _values(header: Sequence[str], row: Sequence[str] | csv.Error) -> dict[str, Json]:
+    """Return the values of a row. An empty cell of a known column gives no value. Raises InputError for a malformed row."""
+    if isinstance(row, csv.Error):
+        raise InputError(f"The row is not valid CSV: {row}.")
+    if len(row) != len(header):
+        raise InputError(
+            f"The row has {len(row)} cells and the header {len(header)}. "
+            "Put text with commas, quotation marks or line breaks in quotation marks."
+        )
     values: dict[str, Json] = {}
     variables: dict[str, Json] = {}
     for name, cell in zip(header, row, strict=True):
@@ -317,48 +295,47 @@ def _values(header: Sequence[str], row: Sequence[str]) -> dict[str, Json]:
 TOML_KEYS = ("prompts", "system", "assertions")
 
 
-class TomlSuite:
-    def __init__(self, path: Path, text: str) -> None:
-        """Parse the file. Raises InputError, with the line, for invalid TOML."""
-        self._document: TomlDocument = parse_toml(path, text)
-        self.problems: list[SuiteProblem] = []
-        """The problems outside of `[[prompts]]`."""
-        for key in self._document.data:
-            if key not in TOML_KEYS:
-                self._wrong(f"There is no key {key!r}. {suggest(key, TOML_KEYS)}", key)
+def toml_records(
+    path: Path, text: str, system: str, catalog: AssertionCatalog
+) -> tuple[list[Record], FileDefaults, list[SuiteProblem]]:
+    """Return the records of a file, the defaults of all prompts, and the problems outside of `[[prompts]]`.
 
-    def defaults(self, system: str, catalog: AssertionCatalog) -> FileDefaults:
-        """Return the defaults of all prompts. `system` applies if the file has no system prompt."""
-        own = self._document.data.get("system")
-        if not (own is None or isinstance(own, str)):
-            self._wrong("'system' must be text.", "system")
-            own = None
-        specs: list[AssertionSpec] = []
-        for index, item in enumerate(self._list("assertions")):
-            try:
-                spec = assertion_spec(_plain(item))
-                catalog.prepared(spec)
-            except ParagoneError as error:
-                self._wrong(str(error), "assertions", index)
-            else:
-                specs.append(spec)
-        return FileDefaults(system=own, given_system=system, assertions=tuple(specs))
+    `system` applies if the file has no system prompt. Raises InputError, with the line, for invalid TOML.
+    """
+    document = parse_toml(path, text)
+    problems: list[SuiteProblem] = []
 
-    def records(self) -> Iterator[Record | SuiteProblem]:
-        for index, item in enumerate(self._list("prompts")):
-            line = self._document.line("prompts", index)
-            mistake = "A prompt must be a table: begin it with [[prompts]]."
-            yield record_of(line, partial(_plain, item), mistake=mistake)
+    def wrong(sentence: str, *key: str | int) -> None:
+        problems.append(SuiteProblem(line=document.line(*key), sentence=sentence))
 
-    def _list(self, key: str) -> list[object]:
-        items = self._document.data.get(key, [])
-        if isinstance(items, list):
-            return items
-        self._wrong(f"{key!r} must be a list of tables: begin each with [[{key}]].", key)
+    def items(key: str) -> list[object]:
+        found = document.data.get(key, [])
+        if isinstance(found, list):
+            return found
+        wrong(f"{key!r} must be a list of tables: begin each with [[{key}]].", key)
         return []
 
-    def _wrong(self, sentence: str, *key: str | int) -> None:
-        self.problems.append(SuiteProblem(line=self._document.line(*key), sentence=sentence))
+    for key in document.data:
+        if key not in TOML_KEYS:
+            wrong(f"There is no key {key!r}. {suggest(key, TOML_KEYS)}", key)
+    own = document.data.get("system")
+    if not (own is None or isinstance(own, str)):
+        wrong("'system' must be text.", "system")
+        own = None
+    specs: list[AssertionSpec] = []
+    for index, item in enumerate(items("assertions")):
+        try:
+            spec = assertion_spec(_plain(item))
+            catalog.prepared(spec)
+        except ParagoneError as error:
+            wrong(str(error), "assertions", index)
+        else:
+            specs.append(spec)
+    records: list[Record] = [
+        (document.line("prompts", index), partial(_plain, item))
+        for index, item in enumerate(items("prompts"))
+    ]
+    return records, FileDefaults(system=own, given_system=system, assertions=tuple(specs)), problems
 
 
 def _plain(value: object) -> Json:
@@ -398,21 +375,25 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     text = _read(path, largest=TOML_LARGEST if ending == ".toml" else LARGEST)
     defaults = FileDefaults(given_system=system)
     problems: list[SuiteProblem] = []
-    records: Iterable[Record | SuiteProblem]
+    records: Iterable[Record]
+    mistake = 'Each line must be an object, such as {"prompt": "…"}.'
     if ending == ".toml":
-        toml = TomlSuite(path, text)
-        defaults = toml.defaults(system, catalog)
-        records = list(toml.records())
-        problems += toml.problems
+        records, defaults, problems = toml_records(path, text, system, catalog)
+        mistake = "A prompt must be a table: begin it with [[prompts]]."
     else:
         records = _jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
     prompts: list[SuitePrompt] = []
     given_system: set[int] = set()
-    for index, record in enumerate(records):
-        if isinstance(record, SuiteProblem):
-            problems.append(record)
+    for index, (line, read) in enumerate(records):
+        try:
+            values = read()
+        except InputError as error:
+            problems.append(SuiteProblem(line=line, sentence=str(error)))
             continue
-        reader = RecordReader(record, defaults, catalog)
+        if not isinstance(values, Mapping):
+            problems.append(SuiteProblem(line=line, sentence=mistake))
+            continue
+        reader = RecordReader(line, values, defaults, catalog)
         if (prompt := reader.prompt(index)) is not None:
             prompts.append(prompt)
         if reader.takes_given_system:
@@ -446,10 +427,8 @@ def _read(path: Path, *, largest: int) -> str:
         ) from error
 
 
-def _jsonl_records(text: str) -> Iterator[Record | SuiteProblem]:
-    """Yield the record in each line of a text, and a problem for each malformed line. Skip empty lines."""
+def _jsonl_records(text: str) -> Iterator[Record]:
     # Not splitlines: it splits at characters that strings in JSON may contain.
     for line, content in enumerate(text.split("\n"), start=1):
         if content.strip():
-            mistake = 'Each line must be an object, such as {"prompt": "…"}.'
-            yield record_of(line, partial(parse_json, content), mistake=mistake)
+            yield line, partial(parse_json, content)

@@ -34,10 +34,7 @@ class Ballot:
     """A prompt with the answers that are voted on.
 
     Attributes:
-        prompt: The text of the prompt.
         answers: The answers in the order in which they are shown.
-        experiment_id: The number of the experiment, if the answers are runs of an experiment.
-        prompt_index: The index of the prompt in the experiment.
         asked: The prompt in a conversation, if the answers belong to a conversation.
     """
 

@@ -85,7 +85,7 @@ def _all(store: Store) -> Iterator[int]:
 
 def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.markdown import markdown_pieces
+    from paragone_workbench.reporting.file import markdown_pieces
 
     for position, number in enumerate(numbers):
         yield "\n" if position else ""
@@ -177,7 +177,7 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
         case "json":
             yield from _document(subject, find)
         case "csv":
-            from paragone_workbench.reporting.runs_table import csv_pieces, rows_of
+            from paragone_workbench.reporting.file import csv_pieces, rows_of
 
             yield from csv_pieces(rows_of(store, subject, find))
         case "html" | "md":
@@ -187,7 +187,7 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
             if file_format == "html":
                 from paragone_workbench.reporting.file import html_pieces as pieces
             else:
-                from paragone_workbench.reporting.markdown import markdown_pieces as pieces
+                from paragone_workbench.reporting.file import markdown_pieces as pieces
             if isinstance(subject, Experiment):
                 report = experiment_report(store, subject, find)
             else:

@@ -19,7 +19,7 @@ from paragone.wire import from_json, to_json
 from paragone_workbench.consent import named_actions, option_actions
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, without_secrets
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document_reader import read_conversation, read_json
+from paragone_workbench.experiments.document import read_conversation, read_json
 from paragone_workbench.files.chat import Chat, conversation_of
 from paragone_workbench.files.other_programs import (
     chatgpt_chats,

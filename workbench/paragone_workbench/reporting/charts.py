@@ -47,10 +47,6 @@ class Figure(NamedTuple):
     """A value of one engine, as a row of a chart.
 
     Attributes:
-        name: The engine.
-        text: The value with its unit.
-        ends: The ends of the value's interval; None if there is none.
-        interval: The interval, in words; may be empty.
         sample: The size of the sample, such as `20 prompts`; may be empty.
     """
 

@@ -184,9 +184,6 @@ class ReportVerdict:
 
     Attributes:
         reasons: Why the engine is chosen, with its cost and the certainty of the decision.
-        not_chosen: Why the other engines are not chosen.
-        not_measured: Which figures are unknown, and why.
-        cautions: Which figures to read with care.
     """
 
     headline: str
@@ -225,11 +222,8 @@ class AnswerView:
     """An answer of one engine.
 
     Attributes:
-        engine: The name of the engine, or of the lane.
         left_out: How much of the answer is not shown, as a sentence; empty if the whole answer is shown.
         compared: How the answer differs from the first engine's, as a sentence; empty for the first engine.
-        figures: Tokens and speeds, in one line.
-        remarks: Failures, warnings, and which variant the answer is.
     """
 
     engine: str
@@ -244,7 +238,6 @@ class AnswerView:
 
     @property
     def text(self) -> str:
-        """The answer without marks."""
         return "".join(segment.text for segment in self.segments)
 
     @property
@@ -299,12 +292,8 @@ class ReportContent:
 
     Attributes:
         id: `e3` for an experiment, `c7` for a conversation.
-        facts: Date, schedule, machine.
-        verdict: Which engine to deploy; None for a conversation.
-        overview: A row for each engine.
         engines: The engines. Each other engine is compared with the first.
         conditions: Whether the engines answered under the same conditions; None if each prompt has its own conditions.
-        prompts: Returns an iterator over the prompts that the report shows.
         left_out: How many prompts are not shown, as a sentence; empty if all are shown.
         sound: Number of prompts at which nothing failed, and which are folded together.
     """

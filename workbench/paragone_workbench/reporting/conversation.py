@@ -26,7 +26,7 @@ from paragone_workbench.reporting.content import (
     public,
 )
 from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.overview import overview_of
+from paragone_workbench.reporting.verdict import overview_of
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run

@@ -34,7 +34,7 @@ from paragone_workbench.reporting.content import (
     public,
 )
 from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
-from paragone_workbench.reporting.verdict import Decided, decided_of
+from paragone_workbench.reporting.verdict import FirstPage, first_page
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, ExperimentRun, Store
 from paragone_workbench.store.experiment_records import AssertionResult
@@ -76,16 +76,16 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         for index, engine in enumerate(experiment.engines)
     }
     saved = saved_measurements(store)
-    decided = decided_of(store, experiment, values, tags, examples, identities, saved)
+    page = first_page(store, experiment, values, tags, examples, identities, saved)
     sections = (
         Section(
             title="Differences between engines",
             remarks=tuple(
                 Remark(public(pair.sentence), stands_out=True)
-                for pair in decided.comparison.comparisons
-                if pair.shown and decided.concerns(pair)
+                for pair in page.comparison.comparisons
+                if pair.shown and page.concerns(pair)
             ),
-            rest=_other_comparisons(decided),
+            rest=_other_comparisons(page),
             note=_COMPARED,
         ),
         Section(title="Pass rates", tables=rates_by_tag(values, tags)),
@@ -97,7 +97,7 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
         Section(
             title="Results",
             tables=metric_charts(values),
-            remarks=tuple(_notes(decided.comparison, experiment)),
+            remarks=tuple(_notes(page.comparison, experiment)),
             folded=True,
         ),
         *measurements_of(saved, identities),
@@ -123,9 +123,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             )
         ),
         facts=tuple(_facts(experiment, store.experiments.judges(experiment.number))),
-        verdict=decided.verdict,
-        overview=decided.overview,
-        plots=decided.plots,
+        verdict=page.verdict,
+        overview=page.overview,
+        plots=page.plots,
         engines=tuple(
             engine_view(engine.name, engine, examples.get(index), find)
             for index, engine in enumerate(experiment.engines)
@@ -195,13 +195,13 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
             yield Fact(name, public(str(value)))
 
 
-def _other_comparisons(decided: Decided) -> tuple[Remark, ...]:
+def _other_comparisons(page: FirstPage) -> tuple[Remark, ...]:
     """Return the folded comparisons. Comparisons that show a difference come first."""
-    comparison = decided.comparison
+    comparison = page.comparison
     shown = [
         Remark(public(pair.sentence), stands_out=True)
         for pair in comparison.comparisons
-        if pair.shown and not decided.concerns(pair)
+        if pair.shown and not page.concerns(pair)
     ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]

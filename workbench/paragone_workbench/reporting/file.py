@@ -1,22 +1,49 @@
-"""Writes a report into a file, in the format of its suffix."""
+"""The formats of reports: HTML, Markdown (as GitHub shows it), and CSV with one row for each run (RFC 4180).
+
+In Markdown, texts of users and models are in fences that these texts cannot end.
+"""
 
 from __future__ import annotations
 
+import csv
+import datetime
 import functools
-from collections.abc import Iterable, Iterator
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone import InputError
 from paragone.texts import install_command
+from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.engines.definitions import BackendLookup
+from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.ids import parse_id
+from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.output_file import check_target, replacing
-from paragone_workbench.reporting.content import ReportContent, date_text
-from paragone_workbench.store.experiment_records import Experiment
+from paragone_workbench.reporting.content import (
+    AnswerView,
+    Fact,
+    PromptView,
+    Remark,
+    ReportContent,
+    Section,
+    Table,
+    TableCell,
+    TableLine,
+    date_text,
+    public,
+)
+from paragone_workbench.runs.context import path_to
+from paragone_workbench.runs.metrics import RunMetrics
+from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.records import SavedConversation
-from paragone_workbench.store.store import Store
-from paragone_workbench.text import visible
+from paragone_workbench.text import is_date, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -99,3 +126,264 @@ def newest(store: Store) -> str:
     """Return a hint with the ids of the newest experiments and conversations."""
     found = store.conversations(_SUGGESTED)
     return store.experiments.newest([f"c{summary.number} ({summary.title})" for summary in found])
+
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
+
+
+def markdown_pieces(report: ReportContent, now: float) -> Iterator[str]:
+    """Yield the document. `now` is the time of writing, in seconds since 1970."""
+    named = f"{_inline(report.title)} ({report.id})"
+    if report.verdict is None:
+        yield f"# {named}\n\n{_inline(report.summary)}\n\n"
+    else:
+        yield f"# {_inline(report.verdict.headline)}\n\n{named} · {_inline(report.summary)}\n\n"
+        yield from (f"{_inline(reason)}\n\n" for reason in report.verdict.reasons)
+    yield _table(report.overview)
+    yield from map(_table, report.plots)
+    if report.verdict is not None:
+        for title, sentences in report.verdict.doubts:
+            yield f"{title}:\n\n{_list(map(_inline, sentences))}"
+    yield from (_section(section) for section in report.sections if not section.folded)
+    yield "## Answers\n\n"
+    if report.left_out:
+        yield f"{report.left_out}\n\n"
+    for prompt in report.prompts():
+        yield from _prompt(prompt)
+    yield from (_section(section) for section in report.sections if section.folded)
+    if report.conditions is not None:
+        yield f"## Was it fair?\n\n{_inline(report.conditions.verdict)}\n\n{_remarks(report.conditions.remarks)}"
+    yield f"## How it was run\n\n{_facts(report.facts)}"
+    for engine in report.engines:
+        yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
+    yield f"Written by paragone {version('paragone')} on {date_text(now)}.\n"
+
+
+def _section(section: Section) -> str:
+    note = f"{_inline(section.note)}\n\n" if section.note else ""
+    tables, remarks = "".join(map(_table, section.tables)), _remarks((*section.remarks, *section.rest))
+    return f"## {_inline(section.title)}\n\n{tables}{remarks}{note}"
+
+
+def _prompt(prompt: PromptView) -> Iterator[str]:
+    yield f"### {prompt.title}\n\n"
+    for message in prompt.messages:
+        yield (f"{message.role}:\n\n" if len(prompt.messages) > 1 else "") + _fenced(message.text)
+    yield _facts(prompt.facts)
+    yield _remarks(prompt.remarks)
+    for number, answers in enumerate(prompt.rounds, 1):
+        if len(prompt.rounds) > 1:
+            yield f"Repetition {number}:\n\n"
+        yield from map(_answer, answers)
+    if prompt.left_out:
+        yield f"{prompt.left_out}\n\n"
+    if prompt.conditions is not None:
+        yield f"{_inline(prompt.conditions.verdict)}\n\n{_remarks(prompt.conditions.remarks)}"
+
+
+def _answer(answer: AnswerView) -> str:
+    parts = [f"#### {_inline(answer.engine)}\n\n"]
+    if answer.thinking:
+        parts.append(f"Thinking:\n\n{_fenced(answer.thinking)}")
+    parts.append(_fenced(answer.text))
+    lines = [
+        *map(_remark, answer.remarks),
+        *(f"**{check.verdict}** {_inline(check.type)}: {_inline(check.reason)}" for check in answer.checks),
+        *map(_inline, filter(None, (answer.left_out, answer.compared, answer.figures))),
+    ]
+    if answer.settings:
+        settings = ", ".join(f"{setting.name}={setting.value}" for setting in answer.settings)
+        lines.append("In force: " + _inline(settings))
+    return "".join(parts) + _list(lines)
+
+
+def _table(table: Table) -> str:
+    rows = [
+        [_inline(table.first), *map(_inline, table.columns)],
+        ["---", *("---:" for _ in table.columns)],
+        *([_name(line), *map(_cell, line.cells)] for line in table.lines),
+    ]
+    title = f"**{_inline(table.title)}.** " if table.title else ""
+    grid = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    about = f"{title}{_inline(table.note)}".rstrip()
+    about = f"{about}\n\n" if about else ""
+    return f"{about}{grid}\n" if title else f"{grid}\n{about}"
+
+
+def _name(line: TableLine) -> str:
+    name = f"**{_inline(line.name)}**" if line.stands_out else _inline(line.name)
+    return f"{name}, {_inline(line.note)}" if line.note else name
+
+
+def _cell(cell: TableCell) -> str:
+    return _inline(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
+
+
+def _facts(facts: Iterable[Fact]) -> str:
+    return _list(f"{_inline(fact.name)}: {_inline(fact.value)}" for fact in facts)
+
+
+def _remarks(remarks: Iterable[Remark]) -> str:
+    return _list(map(_remark, remarks))
+
+
+def _remark(remark: Remark) -> str:
+    return f"**{_inline(remark.text)}**" if remark.stands_out else _inline(remark.text)
+
+
+def _list(items: Iterable[str]) -> str:
+    text = "".join(f"- {item}\n" for item in items)
+    return f"{text}\n" if text else ""
+
+
+def _fenced(text: str) -> str:
+    """Return a text in a fence that is longer than any sequence of backticks in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}\n\n"
+
+
+def _inline(text: str) -> str:
+    """Return a text in which nothing is markup, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+ColumnValue: TypeAlias = str | int | float | bool | None
+"""A value; None if it is unknown."""
+
+TableRow: TypeAlias = Mapping[str, ColumnValue]
+"""A run as a row of the table: the values by the names of the columns."""
+
+COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
+    "run": None,
+    "prompt_index": None,
+    "repetition": None,
+    "chosen": None,
+    "engine": None,
+    "backend": lambda run: run.definition.backend,
+    "model": lambda run: public(run.definition.model),
+    "prompt": None,
+    "tags": None,
+    "expected": None,
+    "text": lambda run: run.text,
+    "thinking": lambda run: run.thinking,
+    "state": lambda run: run.state,
+    "finish": lambda run: run.finish,
+    "error": lambda run: public(run.message),
+    "passed": None,
+    "failed_assertions": None,
+    "scores": None,
+    "seed": lambda run: None if run.settings is None else run.settings.seed,
+    "prompt_tokens": lambda run: _metrics(run).prompt_tokens,
+    "cached_tokens": lambda run: _metrics(run).cached_tokens,
+    "completion_tokens": lambda run: None if run.metrics is None else _metrics(run).completion_tokens,
+    "drafted_tokens": lambda run: _metrics(run).drafted_tokens,
+    "accepted_tokens": lambda run: _metrics(run).accepted_tokens,
+    "ttft_s": lambda run: _metrics(run).ttft_s,
+    "prefill_tps": lambda run: _metrics(run).prefill_tps,
+    "decode_tps": lambda run: _metrics(run).decode_tps,
+    "itl_p50_ms": lambda run: _metrics(run).itl_ms.p50,
+    "itl_p95_ms": lambda run: _metrics(run).itl_ms.p95,
+    "itl_p99_ms": lambda run: _metrics(run).itl_ms.p99,
+    "load_s": lambda run: _metrics(run).load_s,
+    "waited_s": lambda run: run.waited_s,
+    "shared": lambda run: _metrics(run).shared,
+    "started": lambda run: _utc(run.started),
+}
+"""The columns, with the functions that get their values from a result; None for values that a result does not have."""
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""First characters of a cell that a spreadsheet takes for a formula, or skips before a formula."""
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
+    """Yield the CSV file: a line with the names of the columns, and a row for each run.
+
+    Texts that a spreadsheet would take for a formula have an apostrophe before them.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(map(_csv_cell, row.values()))
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _row(result: RunResult, **values: ColumnValue) -> TableRow:
+    """Return a row. `values` has the values that the result does not have, if they are known."""
+    return {name: values.get(name) if find is None else find(result) for name, find in COLUMNS.items()}
+
+
+def _metrics(run: RunResult) -> RunMetrics:
+    """Return the figures; all unknown if the run has none."""
+    return run.metrics or RunMetrics()
+
+
+def _utc(seconds: float) -> str | None:
+    if not is_date(seconds):
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def _csv_cell(value: ColumnValue) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return str(value)
+    text = _UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def rows_of(store: Store, subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
+    """Yield all runs as rows of a table. `find` returns the backend with a given name. The store must stay open. Raises StoreError."""
+    if isinstance(subject, Experiment):
+        return _experiment_rows(store, subject)
+    return conversation_rows(subject, find)
+
+
+def _experiment_rows(store: Store, experiment: Experiment) -> Iterator[TableRow]:
+    runs = store.experiments.runs(experiment.number)
+    for index, of_prompt in groupby(runs, lambda run: run.key.prompt_index):
+        prompt = saved_prompt(store, experiment.number, index)
+        for run in of_prompt:
+            yield _row(
+                run.result,
+                run=f"e{experiment.number}/{run.number}",
+                engine=run.result.definition.name,
+                prompt_index=index,
+                repetition=run.key.repetition,
+                prompt=prompt.text,
+                tags="; ".join(prompt.tags),
+                expected=prompt.expected,
+                passed=run.passed,
+                failed_assertions="; ".join(run.reasons(passed=False)),
+                scores="; ".join(f"{name}={score:g}" for name, score in run.scores.items()),
+            )
+
+
+def conversation_rows(saved: SavedConversation, find: BackendLookup) -> Iterator[TableRow]:
+    """Yield all runs of a conversation as rows of a table, lane by lane. `find` returns the backend with a given name."""
+    places = {prompt: index for index, prompt in enumerate(saved.conversation.prompts)}
+    names = names_of(saved.lanes, find)
+    for lane in saved.lanes:
+        path = path_to(lane.head)
+        answered: Counter[Prompt] = Counter()
+        for run in lane.runs:
+            assert run.prompt is not None  # a run of a conversation answers a prompt
+            engine = run.result.definition.name
+            yield _row(
+                run.result,
+                run=f"r{run.number}",
+                engine=names[lane.id] if engine == lane.definition.name else engine,
+                prompt_index=places[run.prompt],
+                repetition=answered[run.prompt],
+                prompt=run.prompt.text,
+                chosen=run in path,
+            )
+            answered[run.prompt] += 1

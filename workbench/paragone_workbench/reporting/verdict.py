@@ -5,48 +5,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
-from paragone.texts import counted
-from paragone_workbench.choosing.decision import decide, evidence_of
+from paragone import LoadedModel
+from paragone.json_values import count_at, number_at
+from paragone.texts import counted, size_text
+from paragone_workbench.choosing.decision import decide_for
 from paragone_workbench.choosing.figures import (
     EngineFigures,
-    engine_figures,
     largest,
     loaded_sizes,
-    with_speeds_of_answers,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
 from paragone_workbench.experiments.known_measurements import (
+    MeasurementJson,
     known_errors,
     known_fidelity,
     known_speeds,
     known_throughputs,
 )
-from paragone_workbench.reporting.charts import plots_of
-from paragone_workbench.reporting.content import BriefNames, ReportVerdict, Table, public
+from paragone_workbench.measure.fidelity_verdict import band_of
+from paragone_workbench.reporting.charts import pass_rate_cell, plots_of
+from paragone_workbench.reporting.content import (
+    BriefNames,
+    ReportVerdict,
+    Table,
+    TableCell,
+    TableLine,
+    public,
+)
 from paragone_workbench.reporting.measurements import SavedMeasurements, common_throughput
-from paragone_workbench.reporting.overview import cautions_of, overview_of
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.statistics import share_interval
+from paragone_workbench.statistics import number, share_interval
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.experiment_records import SavedChoice
+from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3
 """Largest number of differences that the verdict names if no engine is chosen."""
 
 
-class Decided(NamedTuple):
+class FirstPage(NamedTuple):
     """The first page of a report, and the comparison behind its verdict.
 
     Attributes:
-        overview: A row for each engine.
-        plots: The quality of the engines over their memory and speed.
         about: The names of the reference, and of the engine to deploy if there is one.
     """
 
@@ -65,7 +73,7 @@ class Decided(NamedTuple):
         return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
 
 
-def decided_of(
+def first_page(
     store: Store,
     experiment: Experiment,
     values: Sequence[EngineValues],
@@ -73,7 +81,7 @@ def decided_of(
     examples: Mapping[int, RunResult],
     identities: Mapping[str, str],
     saved: SavedMeasurements,
-) -> Decided:
+) -> FirstPage:
     """Decide which engine to deploy, by the runs and the earlier measurements.
 
     `tags` has the tags of each prompt, `examples` a begun run of each engine by the engine's index, and
@@ -84,29 +92,20 @@ def decided_of(
     sizes = loaded_sizes(store, experiment)
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     reference = choice.reference if choice.reference in names else largest(names, sizes)
-    evidence = evidence_of(
-        values,
-        reference,
-        choice.margin,
-        checked=choice.checked or experiment.prompts,
-        is_complete=not experiment.left,
-    )
-    comparison = evidence.comparison
     benches, fidelities = saved["bench"], saved["fidelity"]
     speeds = known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
     fidelity = known_fidelity(fidelities, identities, reference, WINDOW, fewest)
-    figures = engine_figures(
+    decision, figures, comparison, benched = decide_for(
+        replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
         names,
+        values,
+        tags,
+        is_complete=not experiment.left,
         speeds=speeds,
         fidelity=fidelity,
-        pass_rates=evidence.rates,
         sizes=sizes,
-        memory=choice.memory,
     )
-    benched = all(engine.decode_tps is not None for engine in figures)
-    if not benched:
-        figures = with_speeds_of_answers(figures, values)
     throughput = common_throughput(known_throughputs(benches, identities), names)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
     cautions = cautions_of(speeds if benched else {}, throughput[1], fidelity.candidates, loaded)
@@ -123,7 +122,6 @@ def decided_of(
     if len(figures) == 1:
         headline, reasons = _of_one(figures[0])
     else:
-        decision = decide(figures, reference, evidence, tags, choice.unfit)
         chosen, headline, reasons = decision.chosen, decision.headline, [*decision.reasons]
         others = (*decision.others, *choice.left_out)
         if chosen is None:
@@ -142,7 +140,7 @@ def decided_of(
     def shortened(sentences: Sequence[str]) -> tuple[str, ...]:
         return tuple(brief.within(public(sentence)) for sentence in sentences)
 
-    return Decided(
+    return FirstPage(
         ReportVerdict(
             headline=brief.within(public(headline)),
             reasons=shortened(reasons),
@@ -215,3 +213,163 @@ def _missing(
         return f"{what}."
     named = (f"{name} ({why[name].rstrip('.')})" if name in why else name for name in unknown)
     return f"{what}: {', '.join(named)}."
+
+
+class Cautions(NamedTuple):
+    """The cautions on the first page of a report.
+
+    Attributes:
+        speeds: The marks of the speeds, by engine: when the speeds were measured.
+        fidelities: The marks of the fidelities, by engine: over how many windows the fidelities were measured.
+    """
+
+    sentences: tuple[str, ...] = ()
+    speeds: Mapping[str, str] = {}
+    users: Mapping[str, str] = {}
+    fidelities: Mapping[str, str] = {}
+
+
+def cautions_of(
+    speeds: Mapping[str, MeasurementJson],
+    users: Mapping[str, MeasurementJson],
+    fidelities: Mapping[str, MeasurementJson],
+    loaded: Mapping[str, LoadedModel],
+) -> Cautions:
+    """Return the cautions. The keys of all arguments are names of engines.
+
+    `loaded` has the models with which the engines answered.
+    """
+    marks = _dates(speeds), _dates(users), _windows(fidelities)
+    return Cautions((*_sentences(*marks), *filter(None, map(_divided, loaded, loaded.values()))), *marks)
+
+
+def _divided(name: str, model: LoadedModel) -> str:
+    """Return a sentence if only a part of a model's layers is known to be on a GPU; else empty."""
+    layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
+    if layers is None or not 0 < int(layers[1]) < int(layers[2]):
+        return ""
+    return public(
+        f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds hold for this "
+        "division only."
+    )
+
+
+def _sentences(
+    speeds: Mapping[str, str], users: Mapping[str, str], windows: Mapping[str, str]
+) -> Iterator[str]:
+    for what, marks, command in (
+        ("The speeds", speeds, "paragone bench"),
+        ("The speeds with users at once", users, "paragone bench --users"),
+    ):
+        if marks:
+            yield (
+                f"{what} were measured at different times, which the table names: the machine may have been busier at some "
+                f"of them. To compare them, run `{command}` with all engines."
+            )
+    if windows:
+        yield (
+            f"The fidelity of {public(', '.join(windows))} was measured over only some windows of the text: compare "
+            "the uncertainties, too."
+        )
+
+
+def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
+    """Return the time of each engine's measurement; empty if all were measured together."""
+    moments = {name: item.get("created") for name, item in found.items()}
+    if len(set(moments.values())) < 2:
+        return {}
+    return {
+        name: local_date(moment, "%Y-%m-%d %H:%M") if isinstance(moment, float | int) else "?"
+        for name, moment in moments.items()
+    }
+
+
+def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
+    """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
+    counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
+    most = max(counts.values(), default=0)
+    return {
+        name: counted(windows, "window")
+        for name, windows in counts.items()
+        if windows < most or found[name].get("partial") is True
+    }
+
+
+def overview_of(
+    figures: Sequence[EngineFigures],
+    *,
+    reference: str | None = None,
+    chosen: str | None = None,
+    benched: bool = False,
+    throughput: tuple[int, Mapping[str, MeasurementJson]] = (0, {}),
+    cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
+) -> Table:
+    """Return the table.
+
+    `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
+    the measurement of each engine with this number of users. `cautions` has the marks that follow figures.
+    """
+    users = counted(throughput[0], "user")
+
+    def cells(engine: EngineFigures) -> dict[str, TableCell]:
+        """Return the cells by their columns; a cell is empty if its value is unknown."""
+        name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
+        rate = number_at(throughput[1], name, "tokens_per_s")
+        return {
+            "size": TableCell(size_text(engine.size)),
+            "memory": _cell(size_text(engine.memory), context),
+            "pass rate": TableCell()
+            if engine.pass_rate is None
+            else pass_rate_cell(engine.pass_rate, engine.prompts),
+            "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
+            "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
+            users: _cell(_shown(rate, "{:,.1f}/s"), cautions.users.get(name, "")),
+            "TTFT": TableCell(_shown(engine.ttft_s, "{:.2f} s")),
+        }
+
+    rows = [cells(engine) for engine in figures]
+    columns = (
+        [column for column in cells(figures[0]) if any(row[column].text for row in rows)] if rows else []
+    )
+    if not any(engine.kld for engine in figures):
+        columns = [column for column in columns if column != "KLD"]
+    lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
+    prompt = f" with a prompt of {lengths[0]:,} tokens" if len(lengths) == 1 else ""
+    measured = f"measured by paragone bench{prompt}" if benched else "means over the answers"
+    notes = {
+        "memory": "Memory is estimated for a context of this many tokens.",
+        "KLD": f"KLD is the mean divergence from {public(reference or '')}.",
+        "speed": f"Speed, in tokens per second, and TTFT are {measured}.",
+        users: f"With {users} at once, the speed is the sum over the users.",
+    }
+    return Table(
+        columns=tuple(columns),
+        lines=tuple(
+            TableLine(
+                name=public(engine.engine),
+                note="reference" if engine.engine == reference else "",
+                cells=tuple(row[column] for column in columns),
+                stands_out=engine.engine == chosen,
+            )
+            for engine, row in zip(figures, rows, strict=True)
+        ),
+        note=" ".join(notes[column] for column in columns if column in notes),
+    )
+
+
+def _kld(engine: EngineFigures, reference: str | None, mark: str) -> TableCell:
+    if engine.engine == reference:
+        return TableCell("0")
+    if engine.kld is None:
+        return TableCell()
+    value, _, error = number(engine.kld).partition(" ± ")
+    details = (band_of(engine.kld.value), error and f"± {error}", mark)
+    return TableCell(value, ", ".join(filter(None, details)))
+
+
+def _cell(text: str, detail: str) -> TableCell:
+    return TableCell(text, detail if text else "")
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
