@@ -131,7 +131,9 @@ def test_the_layers_are_those_of_import_linter():
         r"^\| (\d+) \| `workbench/paragone_workbench/(\w+)(?:\.py)?` \|", prose(ARCHITECTURE), re.MULTILINE
     )
     numbered = {
-        name.strip(): len(layers) - place for place, layer in enumerate(layers) for name in layer.split("|")
+        name.strip(): len(layers) - place
+        for place, layer in enumerate(layers)
+        for name in re.split("[|:]", layer)
     }
     assert {name: int(layer) for layer, name in rows} == numbered
 
