@@ -1,144 +1,22 @@
-"""The backends of ExLlamaV2 and ExLlamaV3, with their options and pinned requirements. This module imports neither library."""
+"""The backends of ExLlamaV2 and ExLlamaV3. This module imports neither library."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
-from paragone import Backend, Capabilities, ModelInfo, Options, option
+from paragone import Backend, Capabilities, ModelInfo
 from paragone.files import snapshot_folders
 from paragone.hooks import hookimpl
-from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, PENALTY_LAST_N, SamplingOptions
-from paragone.worker import Build, Environment, NativeBackend
+from paragone.worker import NativeBackend
+from paragone_exllama.exllama_options import (
+    EXLLAMAV2,
+    EXLLAMAV3,
+    ExLlamaLoadOptions,
+    ExLlamaSampling,
+    ExLlamaV2LoadOptions,
+)
 from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat
-
-ExllamaCacheType: TypeAlias = Literal["fp16", "q8", "q6", "q4"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExLlamaLoadOptions(Options):
-    """The load options that both libraries have. ExLlamaV3 has no other load options."""
-
-    max_seq_len: int | None = option(
-        None,
-        "Context window in tokens, for prompt and answer, rounded up to a multiple of 256; by default the "
-        "model's own, or as much of it as fits in the free VRAM.",
-        minimum=256,
-        fact="context",
-    )
-    cache_type: ExllamaCacheType = option(  # noqa: RUF009 (the default is immutable)
-        "fp16", "Number type of the KV cache: q8 takes half the memory of fp16, q4 a quarter."
-    )
-    gpu_split: tuple[float, ...] = option(
-        (),
-        "GB of each GPU to use, such as 20,24; by default one GPU after the other is filled.",
-        minimum=0,
-    )
-    draft_model: str | None = option(
-        None,
-        "Folder of a small model with the same vocabulary that proposes tokens (speculative decoding).",
-        metavar="path",
-        outside="file",
-    )
-    draft_ngram: bool = option(
-        False,
-        "Propose the tokens that followed an earlier occurrence of the same n-gram (speculative decoding without "
-        "a draft model).",
-    )
-    draft_tokens: int = option(4, "Number of tokens proposed at a time.", minimum=1, maximum=32)
-    lora: str | None = option(
-        None, "Folder of a LoRA adapter in PEFT's format to apply.", metavar="path", outside="file"
-    )
-    lora_scale: float = LORA_SCALE(1.0)
-    chunk_size: int | None = option(
-        None,
-        "Number of prompt tokens processed at once, a multiple of 256; by default adapted to the speed of "
-        "the GPU, so that a run stops within 100 ms.",
-        minimum=256,
-        maximum=16384,
-    )
-    chat_template: str | None = CHAT_TEMPLATE(None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
-    """The load options of ExLlamaV2."""
-
-    paged: bool | None = option(
-        None,
-        "Paged attention: prompts with the same beginning share their KV cache; needs flash-attn. By default "
-        "on if flash-attn is installed.",
-    )
-    rope_scale: float | None = option(
-        None, "Linear scaling of RoPE, such as 2 for twice the context; by default the model's.", minimum=0.01
-    )
-    rope_alpha: float | None = option(
-        None, "NTK scaling of RoPE, such as 2.6 for twice the context; by default the model's.", minimum=0.01
-    )
-    rope_yarn: float | None = option(
-        None,
-        "YaRN scaling of RoPE, such as 4 for four times the context, if max_seq_len exceeds the model's own; "
-        "by default the model's.",
-        minimum=1,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExLlamaSampling(SamplingOptions):
-    """Options that each run can set."""
-
-    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count as recent tokens, too.")
-
-
-_TOOLS = ("jinja2>=3.1.6,<4", "ninja", "setuptools<81")
-
-
-def _environment(
-    module: str, *requirements: str, torch_of_cuda_12: str, pythons: tuple[str, ...]
-) -> Environment:
-    """Return the environment of the library `module`, with these requirements besides PyTorch."""
-    return Environment(
-        builds=(
-            Build(
-                cuda="13",
-                driver=580,
-                requirements=(
-                    *requirements,
-                    "torch==2.11.0",
-                    "cuda-toolkit[cccl,crt,nvcc,nvvm]==13.0.2",
-                    *_TOOLS,
-                ),
-                download=2_900_000_000,
-                disk=5_500_000_000,
-                toolkit="nvidia/cu13",
-            ),
-            Build(
-                cuda="12",
-                driver=525,
-                requirements=(*requirements, f"torch=={torch_of_cuda_12}", *_TOOLS),
-                download=4_100_000_000,
-                disk=8_500_000_000,
-            ),
-        ),
-        pythons=pythons,
-        modules=("torch", module),
-        compiles=True,
-    )
-
-
-EXLLAMAV2 = _environment(
-    "exllamav2",
-    "exllamav2==0.3.2",
-    "numpy==1.26.4",
-    "tokenizers>=0.21.1,<1",
-    torch_of_cuda_12="2.8.0",
-    pythons=("3.12", "3.11"),  # the newest Python for which numpy 1.26 has wheels
-)
-EXLLAMAV3 = _environment(
-    "exllamav3", "exllamav3==1.6.5", torch_of_cuda_12="2.10.0", pythons=("3.12", "3.13", "3.11")
-)
-
 
 _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
 """Usual bits per weight of quantized models."""

@@ -35,7 +35,7 @@ from paragone.answer_text import AnswerText
 from paragone.chat_prompt import PromptMaker
 from paragone.options import as_values, build
 from paragone.shared_options import with_seed
-from paragone_exllama.backend import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.inference import FIRST, ChunkSize, ExllamaVocab, distributions, run, score
 from paragone_exllama.library import Library, extension_folder, release_lock
 from paragone_exllama.loading import (

@@ -29,7 +29,7 @@ from paragone import (
     fingerprint,
 )
 from paragone.answer_text import THINKING_TAGS, AnswerText
-from paragone_exllama.backend import ExLlamaSampling
+from paragone_exllama.exllama_options import ExLlamaSampling
 from paragone_exllama.library import OUTPUTS, PAGE, Chunks, Library, Logits
 from paragone_exllama.tokenizer import TokenBytes, TokenizerFiles
 

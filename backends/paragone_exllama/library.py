@@ -10,7 +10,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from paragone_exllama.backend import ExLlamaSampling
+from paragone_exllama.exllama_options import ExLlamaSampling
 
 PAGE = 256
 """Number of tokens in a page of the KV cache, in both libraries."""

@@ -26,7 +26,7 @@ from paragone import (
     WeightsFile,
 )
 from paragone.texts import size_text
-from paragone_exllama.backend import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaV2LoadOptions
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaV2LoadOptions
 from paragone_exllama.model_folder import ModelFolder, StorageFormat, check_folder
 from paragone_exllama.vram import (
     RESERVED,

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from paragone import EngineError, Probe
 from paragone.texts import size_text
 from paragone.worker import Build
-from paragone_exllama.backend import EXLLAMAV2, EXLLAMAV3
+from paragone_exllama.exllama_options import EXLLAMAV2, EXLLAMAV3
 from paragone_exllama.library import extension_folder
 from paragone_exllama.vram import AMPERE, Driver, NoDriver, query_driver, visible
 

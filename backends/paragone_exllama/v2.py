@@ -25,7 +25,7 @@ from exllamav2.generator import ExLlamaV2DynamicGenerator, ExLlamaV2DynamicJob, 
 from exllamav2.util import cuda_sync_active
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.backend import ExllamaCacheType, ExLlamaSampling, ExLlamaV2LoadOptions
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaSampling, ExLlamaV2LoadOptions
 from paragone_exllama.library import CHUNK, OUTPUTS, PAGE, Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 from paragone_exllama.model_folder import ModelFolder

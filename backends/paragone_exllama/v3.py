@@ -23,7 +23,7 @@ from exllamav3.util import cuda_sync_active
 from exllamav3.version import __version__
 
 from paragone import Cancelled, InputError, Report
-from paragone_exllama.backend import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaSampling
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaSampling
 from paragone_exllama.library import CHUNK, OUTPUTS, Chunks, GeneratorJob, Library
 from paragone_exllama.loading import Request, stages
 

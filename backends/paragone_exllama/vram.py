@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from paragone_exllama.backend import ExllamaCacheType, ExLlamaLoadOptions
+from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions
 from paragone_exllama.library import CHUNK, OUTPUTS, PAGE
 from paragone_exllama.model_folder import ModelFolder
 

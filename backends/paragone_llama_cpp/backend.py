@@ -1,85 +1,17 @@
-"""The llama.cpp backend and its options. This module does not import the library."""
+"""The llama.cpp backend. This module does not import the library."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from paragone import Backend, Capabilities, Json, ModelInfo, option
-from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
-from paragone.gguf import N_BATCH, N_CTX, N_GPU_LAYERS, GgufLoadOptions
+from paragone import Backend, Capabilities, Json, ModelInfo
+from paragone.crash_causes import amx_miscompiled
 from paragone.hooks import hookimpl
-from paragone.json_values import check_inline_schema
 from paragone.options import build
-from paragone.shared_options import IGNORE_EOS, JSON_SCHEMA, PENALTY_LAST_N, THINKING_BUDGET, SamplingOptions
 from paragone.worker import NativeBackend
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaCppLoadOptions(GgufLoadOptions):
-    """Options that take effect when a model is loaded."""
-
-    n_ctx: int | None = N_CTX(
-        None, "By default the model's own context, or as much of it as fits in a quarter of the free memory."
-    )
-    n_gpu_layers: int | None = N_GPU_LAYERS(None, "By default all layers, if the library can use a GPU.")
-    n_cpu_moe: int = option(
-        0,
-        "Number of first layers whose experts stay in main memory and are computed on the CPU, for mixtures of "
-        "experts that do not fit on the GPU.",
-        minimum=0,
-        maximum=10_000,
-    )
-    n_batch: int | None = N_BATCH(None, "By default 128 tokens, or 512 with layers on a GPU.")
-    rope_scaling: Literal["none", "linear", "yarn", "longrope"] | None = option(
-        None, "Scaling of positions beyond the trained context; by default the model's."
-    )
-    rope_freq_base: float | None = option(None, "Base frequency of RoPE; by default the model's.", minimum=0)
-    rope_freq_scale: float | None = option(
-        None, "Frequency scale of RoPE, such as 0.5 for twice the context; by default the model's.", minimum=0
-    )
-    yarn_orig_ctx: int | None = option(
-        None,
-        "Context that the model was trained for before YaRN scaling; by default the model's.",
-        minimum=0,
-        maximum=1 << 24,
-    )
-    build: Literal["native", "prebuilt"] | None = option(
-        None,
-        "Build of llama.cpp: native (llama-cpp-python, compiled for this machine) or prebuilt (xllamacpp, for any "
-        "machine); by default native if it is installed. Texts of two builds can differ.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaCppSampling(SamplingOptions):
-    """Options that each run can set."""
-
-    thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
-        None, "By default the model's chat template decides."
-    )
-    penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt do not count as recent tokens.")
-    ignore_eos: bool = IGNORE_EOS(False)
-    grammar: str | None = option(
-        None,
-        "GBNF grammar that the answer must follow: the text itself, or @PATH of a file.",
-        metavar="text or @path",
-        outside="text or file",
-    )
-    json_schema: str | None = JSON_SCHEMA(
-        None,
-        "Objects may have properties that the schema does not name, unless it sets additionalProperties to false.",
-    )
-
-    def __post_init__(self) -> None:
-        """Raise InputError for an invalid schema. A schema in a file is read when a run begins."""
-        check_inline_schema(self.json_schema)
-
-
-FLAGS_WITHOUT_AMX = f"CFLAGS={WITHOUT_AMX} CXXFLAGS={WITHOUT_AMX}"
-"""Environment variables for compiling llama.cpp without ggml's AMX code."""
+from paragone_llama_cpp.llama_cpp_options import FLAGS_WITHOUT_AMX, LlamaCppLoadOptions, LlamaCppSampling
 
 CRASH_CAUSES = (
     amx_miscompiled(

@@ -35,12 +35,12 @@ from paragone.gguf import parts
 from paragone.options import as_values, build
 from paragone.shared_options import thinking_choice, with_seed
 from paragone_llama_cpp import library
-from paragone_llama_cpp.backend import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.c_api import lib
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.decoding import ExtraContext, distributions, embed, pooling_of, run, score
 from paragone_llama_cpp.estimate import estimate
 from paragone_llama_cpp.library import features, instructions, other_build
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, make_context, open_model
 from paragone_llama_cpp.samplers import JsonSchemas, make_sampler
 from paragone_llama_cpp.self_test import check_computation

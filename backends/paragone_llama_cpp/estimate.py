@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from paragone import DeviceMemory, MemoryEstimate, ModelLayout, ModelPart, OpenRequest
 from paragone.gguf import Tensor, parts, read_tensors
 from paragone_llama_cpp import library
-from paragone_llama_cpp.backend import LlamaCppLoadOptions
 from paragone_llama_cpp.c_api import Int64, lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model import (
     OpenModel,
     available,

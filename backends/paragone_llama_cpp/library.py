@@ -17,7 +17,6 @@ from pathlib import Path
 from paragone import InputError
 from paragone.texts import install_command
 from paragone.threads import OPENMP
-from paragone_llama_cpp.backend import FLAGS_WITHOUT_AMX
 from paragone_llama_cpp.c_api import (
     BuildName,
     InstalledBuild,
@@ -27,6 +26,7 @@ from paragone_llama_cpp.c_api import (
     lib,
     load_build,
 )
+from paragone_llama_cpp.llama_cpp_options import FLAGS_WITHOUT_AMX
 
 __all__ = [
     "Device",

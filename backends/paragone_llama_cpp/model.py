@@ -27,7 +27,6 @@ from paragone.gguf import (
 )
 from paragone.threads import physical_cores
 from paragone_llama_cpp import library
-from paragone_llama_cpp.backend import LlamaCppLoadOptions
 from paragone_llama_cpp.c_api import (
     LOAD_MODE_NONE,
     Int64,
@@ -39,6 +38,7 @@ from paragone_llama_cpp.c_api import (
     lib,
 )
 from paragone_llama_cpp.context import Vocab
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
 _MADV_DONTNEED = 4
 

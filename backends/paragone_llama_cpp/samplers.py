@@ -15,10 +15,10 @@ from paragone.files import option_text
 from paragone.json_values import read_schema
 from paragone.texts import install_command
 from paragone_llama_cpp import library
-from paragone_llama_cpp.backend import LlamaCppSampling
 from paragone_llama_cpp.c_api import Pointer, Size, TokenData, TokenDataArray, UInt32, lib
 from paragone_llama_cpp.context import Context, Vocab
 from paragone_llama_cpp.library import np
+from paragone_llama_cpp.llama_cpp_options import LlamaCppSampling
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import EngineError
 from paragone_llama_cpp import library
-from paragone_llama_cpp.backend import LlamaCppLoadOptions
 from paragone_llama_cpp.c_api import lib
 from paragone_llama_cpp.context import Context
 from paragone_llama_cpp.library import np
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 from paragone_llama_cpp.model import load_model, make_context, with_defaults
 
 if TYPE_CHECKING:

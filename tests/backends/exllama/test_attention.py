@@ -42,6 +42,13 @@ def module(name, **contents):
     return made
 
 
+def unused_class(name):
+    """Return a class for a name that the adapter imports and that attention does not use."""
+    if name.startswith("__") and name != "__version__":
+        raise AttributeError(name)
+    return type(name, (), {})
+
+
 @pytest.fixture
 def real(sources, monkeypatch):
     """The parameters and the attention function of the real library."""
@@ -51,7 +58,9 @@ def real(sources, monkeypatch):
         module("torch.nn"),
         module("torch.nn.attention"),
         module("torch.nn.attention.bias", causal_lower_right=Bias),
-        module("exllamav2", ExLlamaV2Config=None),
+        module("exllamav2", __getattr__=unused_class),
+        module("exllamav2.generator", __getattr__=unused_class),
+        module("exllamav2.util", cuda_sync_active=None),
         module("exllamav2.compat", safe_move_tensor=None),
         module("exllamav2.tensor_p", BROADCAST_KV=0),
         module("exllamav2.attn_params"),

@@ -28,7 +28,8 @@ from paragone import (
     fingerprint,
 )
 from paragone.testing import BackendConformance
-from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV2LoadOptions, ExLlamaV3Backend
+from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+from paragone_exllama.exllama_options import ExLlamaV2LoadOptions
 from paragone_exllama.model_folder import check_folder
 from paragone_exllama.vram import v2_buffers
 from paragone_workbench.paths import data_folder

@@ -18,7 +18,7 @@ import paragone
 import paragone_exllama
 
 PACKAGE = Path(paragone_exllama.__file__).parent
-ADAPTERS = {"exllamav2": "libraries/v2.py", "exllamav3": "libraries/v3.py"}
+ADAPTERS = {"exllamav2": "v2.py", "exllamav3": "v3.py"}
 
 CALLS = {
     "exllamav2": {
@@ -187,7 +187,7 @@ def test_the_keys_of_results_are_those_of_the_real_generator(library, sources):
     assert used <= texts
     # The adapters read no other keys.
     read = set()
-    for module in ("inference/run.py", ADAPTERS[library]):
+    for module in ("inference.py", ADAPTERS[library]):
         for node in ast.walk(ast.parse((PACKAGE / module).read_bytes())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("result", "held"):
                 assert isinstance(node.slice, ast.Constant)
@@ -280,10 +280,10 @@ def test_mypy_finds_wrong_calls_and_nothing_else_wrong_with_the_adapters(sources
     copy = tmp_path / "paragone_exllama"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for name, old, new in (
-        ("libraries/v2.py", "callback=progress", "call_back=progress"),
-        ("libraries/v2.py", "lazy=True", "lazy_load=True"),
-        ("libraries/v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
-        ("libraries/v3.py", "self._generator.close()", "self._generator.shut()"),
+        ("v2.py", "callback=progress", "call_back=progress"),
+        ("v2.py", "lazy=True", "lazy_load=True"),
+        ("v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
+        ("v3.py", "self._generator.close()", "self._generator.shut()"),
     ):
         text = (copy / name).read_text()
         assert text.count(old) >= 1

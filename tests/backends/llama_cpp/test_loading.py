@@ -10,8 +10,8 @@ import pytest
 from paragone import EngineError, InputError, Message, Token, WeightsFile
 from paragone.options import describe
 from paragone.threads import OPENMP
-from paragone_llama_cpp.backend import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.c_api import lib
+from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 
 pytestmark = pytest.mark.model
 
@@ -189,14 +189,14 @@ def test_insufficient_memory_is_reported(whole_model_path):
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from paragone import EngineError\n"
-        "from paragone_llama_cpp.build import library\n"
-        "from paragone_llama_cpp.model import loading\n"
-        "from paragone_llama_cpp.backend import LlamaCppLoadOptions\n"
+        "from paragone_llama_cpp import library\n"
+        "from paragone_llama_cpp.model import load_model\n"
+        "from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions\n"
         "library.load()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 50_000_000,) * 2)\n"
         "try:\n"
-        "    loading.load_model(Path(sys.argv[1]), LlamaCppLoadOptions(), lambda part: None, False)\n"
+        "    load_model(Path(sys.argv[1]), LlamaCppLoadOptions(), lambda part: None, False)\n"
         "except EngineError as error:\n"
         "    print(error.sentence)\n"
     )
@@ -209,7 +209,7 @@ def test_insufficient_memory_is_reported(whole_model_path):
 def test_an_abort_of_the_library_ends_the_log_with_its_reason():
     code = (
         "import ctypes\n"
-        "from paragone_llama_cpp.build import library\n"
+        "from paragone_llama_cpp import library\n"
         "ctypes.CDLL(str(library.load().file)).ggml_abort(b'file.c', 7, b'the reason: %s', b'none')\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

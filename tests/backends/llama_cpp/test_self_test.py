@@ -15,7 +15,7 @@ PROGRAM = """
 import sys
 from paragone import ParagoneError
 from paragone_llama_cpp import self_test
-from paragone_llama_cpp.build import library
+from paragone_llama_cpp import library
 build, *changes = sys.argv[1:]
 library.load(build)
 as_it_is = dict(vars(self_test))

@@ -85,7 +85,7 @@ def whole_vocab(whole_smollm2):
 
 def vocab_of(path):
     from paragone import OpenRequest
-    from paragone_llama_cpp.backend import LlamaCppLoadOptions
+    from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
     from paragone_llama_cpp.model import open_model
 
     request = OpenRequest(model=str(path), options={})

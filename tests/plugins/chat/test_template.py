@@ -92,18 +92,18 @@ def test_a_faulty_or_hostile_template_is_an_input_error_that_names_the_model(sou
 
 
 def test_an_endless_template_is_interrupted(monkeypatch):
-    from paragone import chat_template as guard
+    from paragone import chat_template
 
-    monkeypatch.setattr(guard, "SECONDS", 0.3)
+    monkeypatch.setattr(chat_template, "SECONDS", 0.3)
     with pytest.raises(InputError, match="takes too long"):
         render("{% for i in range(99999) %}{% for j in range(99999) %}{{ '' }}{% endfor %}{% endfor %}")
     assert render("{{ messages[0].content }}") == "Hello <b>"
 
 
 def test_a_prompt_is_counted_while_it_grows(monkeypatch):
-    from paragone import chat_template as guard
+    from paragone import chat_template
 
-    monkeypatch.setattr(guard, "MEMORY", 2**40)  # as where the system limits no memory
+    monkeypatch.setattr(chat_template, "MEMORY", 2**40)  # as where the system limits no memory
     with pytest.raises(InputError, match="takes too much memory to render"):
         render("{% for i in range(99999) %}{{ 'a' * 1000000 }}{% endfor %}")
 
@@ -112,10 +112,10 @@ def test_a_prompt_is_counted_while_it_grows(monkeypatch):
 def test_a_single_call_that_never_ends_ends_its_process():
     program = (
         "from paragone import Message\n"
-        "from paragone.chat import guard\n"
+        "from paragone import chat_template\n"
         "from paragone.chat_template import ChatTemplate\n"
-        "guard.CPU_SECONDS = 0.5\n"
-        "guard.SECONDS = 3600.0\n"  # on a busy machine it may come first
+        "chat_template.CPU_SECONDS = 0.5\n"
+        "chat_template.SECONDS = 3600.0\n"  # on a busy machine it may come first
         "template = ChatTemplate(SOURCE, bos='', eos='', owner='m')\n"
         "template.render([Message(role='user', text='x')], generate=True, thinking=None)\n"
     )
