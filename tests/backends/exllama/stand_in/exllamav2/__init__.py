@@ -1,10 +1,12 @@
 """A test double of ExLlamaV2 0.3.2: see README.md."""
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 from stand_in_core import Tokenizer, loading, logits, padded
+from stand_in_generator import TOKEN_SECONDS
 from torch import Tensor
 
 from exllamav2 import attn as attn
@@ -69,6 +71,7 @@ class ExLlamaV2:
         **kwargs,
     ):
         tokens = input_ids.tolist()[0]
+        time.sleep(len(tokens) * TOKEN_SECONDS)  # a score of a long text can be stopped
         assert cache.current_seq_len + len(tokens) <= cache.max_seq_len
         assert len(tokens) <= self.config.max_output_len, "seq_len exceeds max_output_len"
         assert loras is None or loras[0], "the real library reads loras[0]"

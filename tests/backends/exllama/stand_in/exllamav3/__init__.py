@@ -1,11 +1,12 @@
 """A test double of ExLlamaV3 1.6.5: see README.md."""
 
 import json
+import time
 from pathlib import Path
 
 from stand_in_core import PAGE, loading, logits, padded, sample
 from stand_in_core import Tokenizer as _Tokenizer
-from stand_in_generator import GeneratorState, JobState
+from stand_in_generator import TOKEN_SECONDS, GeneratorState, JobState
 from torch import Tensor
 
 
@@ -83,6 +84,7 @@ class Model:
 
     def forward(self, input_ids, params=None):
         tokens = input_ids.tolist()[0]
+        time.sleep(len(tokens) * TOKEN_SECONDS)  # a score of a long text can be stopped
         assert params["past_len"] + len(tokens) <= params["cache"].max_num_tokens
         size = self.config.vocab_size
         return Tensor([[padded(logits(size, [token], (token + 1) % 128), 128, 0.0) for token in tokens]])
