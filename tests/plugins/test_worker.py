@@ -73,7 +73,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def until(condition, seconds: float = 20.0) -> None:
+async def until(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition never became true"
@@ -96,10 +96,10 @@ async def test_a_run_arrives_completely_and_in_order():
 
 
 async def full_inbox(engine: WorkerEngine) -> asyncio.Queue[Any]:
-    """Return the inbox of the run that has begun, once as many events wait in it as are read ahead."""
+    """Return the inbox of the run that has begun, once no more events are read ahead."""
     job = engine.worker._job
     assert job is not None
-    await until(lambda: job.inbox.qsize() >= UNREAD)
+    await until(lambda: not engine.worker._reads.is_set())
     return job.inbox
 
 
@@ -109,7 +109,7 @@ async def test_a_worker_is_read_no_faster_than_its_events_are_used():
     events = [await anext(run)]
     inbox = await full_inbox(engine)
     await asyncio.sleep(0.3)  # in which thousands would arrive
-    assert inbox.qsize() == UNREAD
+    assert UNREAD // 2 <= inbox.qsize() <= UNREAD
     events += [event async for event in run]
     assert text_of(events) == "".join(f"word{n} " for n in range(20_000))
     await engine.close()
