@@ -31,7 +31,7 @@ hangs = pytest.mark.timeout(1)
 def test_first():
     pass
 
-@hangs
+@pytest.mark.timeout(5)  # a busy machine may take seconds to report it, and at twice the limit its process ends
 async def test_waits():
     await asyncio.Event().wait()
 
@@ -81,7 +81,7 @@ def test_what_hangs_fails_and_the_other_tests_run(tmp_path):
         "test_ends_its_process",
     }
     assert "2 passed" in run.stdout.splitlines()[-1]
-    assert "Timeout (>1.0s) from pytest-timeout." in run.stdout
+    assert "Timeout (>5.0s) from pytest-timeout." in run.stdout
     assert re.search(r'test_them.py", line \d+ in test_waits_in_native_code', run.stderr), "no stack is shown"
     assert "crashed while running" in run.stdout
     assert "This test ended the process that ran it, and is not run again." in run.stdout
