@@ -40,7 +40,7 @@ from paragone.worker.protocol import (
 
 KINDS = [value for value in vars(jobs).values() if isinstance(value, JobKind)]
 
-MESSAGES = [
+MESSAGES: list[WorkerMessage] = [
     Pong(job=4),
     Hello(version=7),
     Progress(job=1, fraction=0.5),
