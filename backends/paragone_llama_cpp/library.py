@@ -28,21 +28,7 @@ from paragone_llama_cpp.c_api import (
 )
 from paragone_llama_cpp.llama_cpp_options import FLAGS_WITHOUT_AMX
 
-__all__ = [
-    "Device",
-    "Log",
-    "captured_stderr",
-    "devices",
-    "facts",
-    "features",
-    "has_nvidia_gpu",
-    "instructions",
-    "load",
-    "log_lines",
-    "np",
-    "offloads",
-    "other_build",
-]
+__all__ = ["np"]  # other modules import numpy from here, with the sentence for a missing package
 
 
 # numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs no such threads.

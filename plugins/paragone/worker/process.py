@@ -22,25 +22,6 @@ from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneErro
 from paragone.network import GUARD, Confinement
 from paragone.worker.child_process.confinement import LAYER
 
-__all__ = [
-    "EngineProcess",
-    "GRACE",
-    "HEAD_BYTES",
-    "LOG_CHECK",
-    "LOG_LIMIT",
-    "ProgramProcess",
-    "TAIL_BYTES",
-    "TAIL_LINES",
-    "TOO_OLD",
-    "closed_offline",
-    "kill_processes",
-    "network_word",
-    "passed_variables",
-    "start_worker",
-    "try_confinement",
-]
-
-
 _ADDED = "PARAGONE_PASS_ENV"
 """The variable in which users list more variables to inherit, separated by commas.
 
