@@ -59,8 +59,6 @@ class ExLlamaLoadOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
-    """The load options of ExLlamaV2."""
-
     paged: bool | None = option(
         None,
         "Paged attention: prompts with the same beginning share their KV cache; needs flash-attn. By default "
@@ -82,8 +80,6 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaSampling(SamplingOptions):
-    """Options that each run can set."""
-
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count as recent tokens, too.")
 
 

@@ -249,8 +249,6 @@ def estimate(request: Request) -> MemoryEstimate:
 
 
 class _Sizes(NamedTuple):
-    """Sizes of a model's weights in bytes, by part."""
-
     embeddings: int
     layers: dict[int, int]
     rest: int

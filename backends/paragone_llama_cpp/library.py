@@ -140,7 +140,6 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """Return the devices of this machine that this build can compute on."""
     return [_device(Size(index)) for index in range(lib.ggml_backend_dev_count())]
 
 
@@ -153,7 +152,6 @@ def has_nvidia_gpu() -> bool:
 
 
 def facts() -> dict[str, str]:
-    """Return the library's versions, build flags and devices."""
     build = load()
     found = {
         "library": f"{build}, {build.name}",

@@ -145,12 +145,10 @@ class EngineProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._process.pid
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended."""
         return self._process.returncode is not None
 
     def cpu_ticks(self) -> int | None:
@@ -187,7 +185,6 @@ class EngineProcess:
                 self._log.truncate(HEAD_BYTES)  # the process appends to the rest of the log
 
     async def kill(self) -> None:
-        """Kill the process."""
         self.send_signal(signal.SIGKILL)
         await self.ended()
 
@@ -369,7 +366,6 @@ class ProgramProcess(EngineProcess):
         return self._log.read().decode(errors="replace")
 
     def error(self) -> EngineError:
-        """Return the error for the program's end."""
         if self._closing:
             return EngineError("The engine was closed.")
         self._crash = self._crash or self.crash()
