@@ -63,7 +63,6 @@ def load(name):
 
 model_folder = load("model_folder")
 real_sources = load("real_sources")
-adapter_calls = load("adapter_calls")
 
 
 @pytest.fixture
