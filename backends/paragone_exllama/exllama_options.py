@@ -27,9 +27,7 @@ class ExLlamaLoadOptions(Options):
         "fp16", "Number type of the KV cache: q8 takes half the memory of fp16, q4 a quarter."
     )
     gpu_split: tuple[float, ...] = option(
-        (),
-        "GB of each GPU to use, such as 20,24; by default one GPU after the other is filled.",
-        minimum=0,
+        (), "GB of each GPU to use, such as 20,24; by default one GPU after the other is filled.", minimum=0
     )
     draft_model: str | None = option(
         None,

@@ -70,8 +70,7 @@ def check_request(
         and not Path(options.lora).expanduser().joinpath("adapter_config.json").exists()
     ):
         raise InputError(
-            f"There is no LoRA adapter in {options.lora}.",
-            hint="Name a folder with an adapter_config.json.",
+            f"There is no LoRA adapter in {options.lora}.", hint="Name a folder with an adapter_config.json."
         )
     return Request(folder, draft, options, choose_context(folder, draft, options))
 

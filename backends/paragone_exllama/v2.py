@@ -69,12 +69,7 @@ def _causal(params: Any, device: Any) -> Any:
 
 _CACHES: dict[
     ExllamaCacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]
-] = {
-    "fp16": ExLlamaV2Cache,
-    "q8": ExLlamaV2Cache_Q8,
-    "q6": ExLlamaV2Cache_Q6,
-    "q4": ExLlamaV2Cache_Q4,
-}
+] = {"fp16": ExLlamaV2Cache, "q8": ExLlamaV2Cache_Q8, "q6": ExLlamaV2Cache_Q6, "q4": ExLlamaV2Cache_Q4}
 
 
 class _Job(ExLlamaV2DynamicJob):

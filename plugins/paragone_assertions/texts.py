@@ -89,8 +89,7 @@ class Equals(Assertion[EqualsOptions]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegexOptions(Options):
     pattern: str = option(
-        "",
-        "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required.",
+        "", "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required."
     )
 
     def __post_init__(self) -> None:
@@ -126,8 +125,7 @@ class LengthOptions(Options):
     """The options of `length`: bounds, both inclusive."""
 
     unit: Literal["characters", "words", "tokens"] = option(
-        "words",
-        "What is counted. Words are separated by white space; tokens include thinking.",
+        "words", "What is counted. Words are separated by white space; tokens include thinking."
     )
     minimum: int | None = option(None, "Smallest length.", minimum=0)
     maximum: int | None = option(None, "Largest length.", minimum=0)

@@ -204,10 +204,7 @@ async def test_the_weights_are_not_loaded(model_path, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [
-        ({"type_v": "q8_0", "flash_attn": "off"}, "type_v"),
-        ({"lora": "/nowhere.gguf"}, "LoRA adapter"),
-    ],
+    [({"type_v": "q8_0", "flash_attn": "off"}, "type_v"), ({"lora": "/nowhere.gguf"}, "LoRA adapter")],
 )
 async def test_bad_options_are_refused_as_in_loading(model_path, options, reason):
     with pytest.raises((InputError, EngineError), match=reason):

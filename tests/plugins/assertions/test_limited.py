@@ -109,11 +109,7 @@ async def test_the_end_does_not_wait_for_a_job(new_children, monkeypatch):
     assert not new_children()
 
 
-SCHEMA = {
-    "type": "object",
-    "required": ["city"],
-    "properties": {"city": {"type": "string", "maxLength": 10}},
-}
+SCHEMA = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string", "maxLength": 10}}}
 
 
 @pytest.mark.parametrize(
