@@ -47,11 +47,9 @@ class _ExLlamaBackend(NativeBackend):
         return [cls()]
 
     def model_folders(self) -> Sequence[str]:
-        """Return the folders of the model repositories in Hugging Face's cache."""
         return snapshot_folders()
 
     def find_models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models that the library can load, in these folders and their subfolders."""
         from paragone_exllama.model_folder import find_models
 
         return find_models(folders, self.formats)

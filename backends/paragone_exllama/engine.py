@@ -75,17 +75,14 @@ def cautions(
             "to fit in the VRAM."
         )
         yield Caution(code="context-reduced", sentence=sentence)
-    if library.capacity > library.trained and not _rope_changed(options):
+    scaled = isinstance(options, ExLlamaV2LoadOptions) and any(
+        (options.rope_scale, options.rope_alpha, options.rope_yarn)
+    )
+    if library.capacity > library.trained and not scaled:
         sentence = (
             f"The context is {library.capacity:,} tokens, but the model was trained for {library.trained:,}."
         )
         yield Caution(code="beyond-trained-context", sentence=sentence)
-
-
-def _rope_changed(options: ExLlamaLoadOptions) -> bool:
-    return isinstance(options, ExLlamaV2LoadOptions) and any(
-        (options.rope_scale, options.rope_alpha, options.rope_yarn)
-    )
 
 
 L = TypeVar("L", bound=ExLlamaLoadOptions)
@@ -98,8 +95,6 @@ _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 
 
 class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
-    """The base class of ExLlamaV2Engine and ExLlamaV3Engine."""
-
     sampling = ExLlamaSampling
     name: ClassVar[str]
     title: ClassVar[str]
@@ -107,7 +102,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @classmethod
     def probe(cls) -> Probe:
-        """Find out whether the library is usable in this interpreter."""
         return probe(cls.name, cls.title)
 
     @abstractmethod
@@ -142,9 +136,8 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         fixed = options.chunk_size is not None
         self._chunk_size = ChunkSize(library.largest_chunk, fixed=fixed)
         # Rounding depends on the chunk boundaries. Fixed boundaries make cold runs reproducible.
-        self._cold_chunk_size = ChunkSize(
-            library.largest_chunk if fixed else min(FIRST, library.largest_chunk), fixed=True
-        )
+        cold = library.largest_chunk if fixed else min(FIRST, library.largest_chunk)
+        self._cold_chunk_size = ChunkSize(cold, fixed=True)
         return LoadedModel(
             name=folder.name,
             context=library.capacity,
@@ -191,11 +184,9 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             )
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text."""
         return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
-        """Compute the log-probabilities of a given text."""
         tokens, start = self._prompts.to_score(request.messages, request.text)
         with self._failures():
             yield from score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
@@ -210,7 +201,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     @classmethod
     def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:
-        """Return the memory that opening a model would take, estimated from its files."""
         return estimate(check_request(request, options, cls.formats, cls.title))
 
     def _require(self) -> None:
@@ -261,30 +251,24 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
 
 class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
-    """One model in ExLlamaV2."""
-
     load_options = ExLlamaV2LoadOptions
     name = "exllamav2"
     title = "ExLlamaV2"
     formats = V2_FORMATS
 
     def library(self) -> type[V2]:
-        """Import ExLlamaV2."""
         from paragone_exllama.v2 import V2
 
         return V2
 
 
 class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
-    """One model in ExLlamaV3."""
-
     load_options = ExLlamaLoadOptions
     name = "exllamav3"
     title = "ExLlamaV3"
     formats = V3_FORMATS
 
     def library(self) -> type[V3]:
-        """Import ExLlamaV3."""
         from paragone_exllama.v3 import V3
 
         return V3

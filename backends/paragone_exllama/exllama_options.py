@@ -27,9 +27,7 @@ class ExLlamaLoadOptions(Options):
         "fp16", "Number type of the KV cache: q8 takes half the memory of fp16, q4 a quarter."
     )
     gpu_split: tuple[float, ...] = option(
-        (),
-        "GB of each GPU to use, such as 20,24; by default one GPU after the other is filled.",
-        minimum=0,
+        (), "GB of each GPU to use, such as 20,24; by default one GPU after the other is filled.", minimum=0
     )
     draft_model: str | None = option(
         None,
@@ -59,8 +57,6 @@ class ExLlamaLoadOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
-    """The load options of ExLlamaV2."""
-
     paged: bool | None = option(
         None,
         "Paged attention: prompts with the same beginning share their KV cache; needs flash-attn. By default "
@@ -82,8 +78,6 @@ class ExLlamaV2LoadOptions(ExLlamaLoadOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExLlamaSampling(SamplingOptions):
-    """Options that each run can set."""
-
     penalty_last_n: int = PENALTY_LAST_N(64, "Tokens of the prompt count as recent tokens, too.")
 
 

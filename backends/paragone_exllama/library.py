@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import sys
 import time
@@ -146,7 +148,6 @@ class Library(ABC):
         """Discard the contents of the cache."""
 
     def rebuild(self) -> None:
-        """Create a new generator after a failure of the old one."""
         self._generator = self._make_generator()
 
 
@@ -170,34 +171,17 @@ def release_lock(folder: Path) -> None:
     """
     folder = folder.resolve()
     lock = folder / "lock"
-    if not lock.exists() or _is_open(lock):
+    if not lock.exists() or _is_used("fd/*", lock):
         return
-    while _is_working_folder(folder):
+    while _is_used("cwd", folder):
         time.sleep(_CHECK_INTERVAL)
     lock.unlink(missing_ok=True)
 
 
-def _is_open(path: Path) -> bool:
-    return any(_points_to(link, path) for process in _processes() for link in _entries(process / "fd"))
-
-
-def _is_working_folder(folder: Path) -> bool:
-    return any(_points_to(process / "cwd", folder) for process in _processes())
-
-
-def _processes() -> list[Path]:
-    return [entry for entry in _entries(Path("/proc")) if entry.name.isdecimal()]
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:  # the process belongs to another user, or has ended
-        return []
-
-
-def _points_to(link: Path, path: Path) -> bool:
-    try:
-        return link.readlink() == path
-    except OSError:
-        return False
+def _is_used(links: str, path: Path) -> bool:
+    """Return whether one of these links of a running process, in its folder in /proc, points to a path."""
+    for link in glob.iglob(f"/proc/[0-9]*/{links}"):  # noqa: PTH207 (which raises if a process ends meanwhile)
+        with contextlib.suppress(OSError):  # the process belongs to another user, or has ended
+            if os.readlink(link) == str(path):  # noqa: PTH115
+                return True
+    return False

@@ -70,8 +70,7 @@ def check_request(
         and not Path(options.lora).expanduser().joinpath("adapter_config.json").exists()
     ):
         raise InputError(
-            f"There is no LoRA adapter in {options.lora}.",
-            hint="Name a folder with an adapter_config.json.",
+            f"There is no LoRA adapter in {options.lora}.", hint="Name a folder with an adapter_config.json."
         )
     return Request(folder, draft, options, choose_context(folder, draft, options))
 
@@ -249,8 +248,6 @@ def estimate(request: Request) -> MemoryEstimate:
 
 
 class _Sizes(NamedTuple):
-    """Sizes of a model's weights in bytes, by part."""
-
     embeddings: int
     layers: dict[int, int]
     rest: int

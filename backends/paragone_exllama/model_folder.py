@@ -33,8 +33,6 @@ class SafetensorsError(Exception):
 
 
 class SafetensorsTensor(NamedTuple):
-    """A tensor's entry in the header."""
-
     dtype: str
     """The type of the numbers: `F16`, `BF16`, `I32` …"""
     shape: tuple[int, ...]
@@ -204,7 +202,6 @@ class ModelFolder:
 
     @property
     def architecture(self) -> str | None:
-        """The architecture's name from config.json."""
         return next(iter(texts_at(self.config, "architectures")), None)
 
     @property

@@ -69,12 +69,7 @@ def _causal(params: Any, device: Any) -> Any:
 
 _CACHES: dict[
     ExllamaCacheType, type[ExLlamaV2Cache | ExLlamaV2Cache_Q8 | ExLlamaV2Cache_Q6 | ExLlamaV2Cache_Q4]
-] = {
-    "fp16": ExLlamaV2Cache,
-    "q8": ExLlamaV2Cache_Q8,
-    "q6": ExLlamaV2Cache_Q6,
-    "q4": ExLlamaV2Cache_Q4,
-}
+] = {"fp16": ExLlamaV2Cache, "q8": ExLlamaV2Cache_Q8, "q6": ExLlamaV2Cache_Q6, "q4": ExLlamaV2Cache_Q4}
 
 
 class _Job(ExLlamaV2DynamicJob):
@@ -89,8 +84,6 @@ class _Job(ExLlamaV2DynamicJob):
 
 
 class V2(Library):
-    """A model in ExLlamaV2."""
-
     _generator: ExLlamaV2DynamicGenerator
     _tokenizer: ExLlamaV2Tokenizer
 
@@ -152,7 +145,6 @@ class V2(Library):
         )
 
     def iterate(self) -> list[dict[str, Any]]:
-        """Compute the next chunk of the prompt or the next tokens."""
         results: list[dict[str, Any]] = self._generator.iterate()
         for result in results:
             # At the token limit, the generator returns the tokens of a character one by one, although all tokens are known.
@@ -179,7 +171,6 @@ class V2(Library):
         cuda_sync_active()
 
     def forget(self) -> None:
-        """Discard the contents of the cache."""
         self._generator.reset_page_table()
 
     def _make_generator(self) -> ExLlamaV2DynamicGenerator:

@@ -59,8 +59,6 @@ class _Job(V3Job):
 
 
 class V3(Library):
-    """A model in ExLlamaV3."""
-
     _generator: Generator
     _tokenizer: Tokenizer
 
@@ -155,7 +153,6 @@ class V3(Library):
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Create a new generator, and close the old one."""
         self._generator.close()
         self._generator = self._make_generator()
 

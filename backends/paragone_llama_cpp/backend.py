@@ -31,8 +31,6 @@ QUANTIZATIONS: Mapping[str, float] = {
 
 
 class LlamaCppBackend(NativeBackend):
-    """GGUF models in llama.cpp, each in its own process."""
-
     name = "llama_cpp"
     title = "llama.cpp"
     api_version = 2
@@ -61,7 +59,6 @@ class LlamaCppBackend(NativeBackend):
         return find_models(folders)
 
     def model_folders(self) -> Sequence[str]:
-        """Return the caches of llama.cpp and Hugging Face, and the folders of LM Studio."""
         from paragone.gguf import usual_folders
 
         return usual_folders()

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 class Vocab:
-    """The vocabulary of a loaded model."""
-
     def __init__(self, model: Pointer, visible: Iterable[str] = ()) -> None:
         """Wrap the vocabulary of `model`.
 

@@ -101,8 +101,7 @@ def run(
         reason=reason,
         usage=Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
         timings=Timings(
-            prefill_s=first - started if first else None,
-            decode_s=last - first if first and last else None,
+            prefill_s=first - started if first else None, decode_s=last - first if first and last else None
         ),
         time=time.monotonic(),
     )

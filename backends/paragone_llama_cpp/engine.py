@@ -222,11 +222,9 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             sampler.close()
 
     def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text."""
         return self._prompts.tokenized(request, build(LlamaCppSampling, request.sampling))
 
     def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
-        """Compute the log-probabilities of a text."""
         if request.ids:
             self._vocab.check(request.ids)
             self._prompts.check_length(request.ids)
@@ -236,7 +234,6 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        """Compute the logits after the tokens of a sequence."""
         self._vocab.check(request.ids)
         return distributions(self._extra, request, self._context.size, cancelled)
 

@@ -114,12 +114,7 @@ def weights_by_device(
 
 
 def layout(
-    tensors: Mapping[str, int],
-    kv_by_layer: Mapping[int, int],
-    layers: int,
-    *,
-    extra: int,
-    compute: int,
+    tensors: Mapping[str, int], kv_by_layer: Mapping[int, int], layers: int, *, extra: int, compute: int
 ) -> ModelLayout:
     """Return how the model can be divided, from the names and sizes of its tensors.
 

@@ -28,21 +28,7 @@ from paragone_llama_cpp.c_api import (
 )
 from paragone_llama_cpp.llama_cpp_options import FLAGS_WITHOUT_AMX
 
-__all__ = [
-    "Device",
-    "Log",
-    "captured_stderr",
-    "devices",
-    "facts",
-    "features",
-    "has_nvidia_gpu",
-    "instructions",
-    "load",
-    "log_lines",
-    "np",
-    "offloads",
-    "other_build",
-]
+__all__ = ["np"]  # other modules import numpy from here, with the sentence for a missing package
 
 
 # numpy's OpenBLAS would start a thread for each core, and the threads spin at first. paragone needs no such threads.
@@ -154,7 +140,6 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """Return the devices of this machine that this build can compute on."""
     return [_device(Size(index)) for index in range(lib.ggml_backend_dev_count())]
 
 
@@ -167,7 +152,6 @@ def has_nvidia_gpu() -> bool:
 
 
 def facts() -> dict[str, str]:
-    """Return the library's versions, build flags and devices."""
     build = load()
     found = {
         "library": f"{build}, {build.name}",

@@ -14,8 +14,6 @@ from paragone.shared_options import IGNORE_EOS, JSON_SCHEMA, PENALTY_LAST_N, THI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppLoadOptions(GgufLoadOptions):
-    """Options that take effect when a model is loaded."""
-
     n_ctx: int | None = N_CTX(
         None, "By default the model's own context, or as much of it as fits in a quarter of the free memory."
     )
@@ -50,8 +48,6 @@ class LlamaCppLoadOptions(GgufLoadOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaCppSampling(SamplingOptions):
-    """Options that each run can set."""
-
     thinking: bool | Literal["low", "medium", "high"] | int | None = THINKING_BUDGET(  # type: ignore[assignment]
         None, "By default the model's chat template decides."
     )

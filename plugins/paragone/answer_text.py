@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from paragone import Alternative, Channel, Token
 
-__all__ = ["AnswerText", "THINKING_TAGS", "Tags"]
-
 
 class Tags(NamedTuple):
     """The tags around a model's thinking."""

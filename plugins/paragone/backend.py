@@ -26,15 +26,7 @@ from paragone.requests import (
 )
 from paragone.wire import Json
 
-__all__ = [
-    "API_VERSION",
-    "Backend",
-    "EndpointReport",
-    "OnProgress",
-    "OpenEngine",
-    "Probe",
-    "PullProgress",
-]
+__all__ = ["API_VERSION", "Backend", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress"]
 
 API_VERSION = 2
 """Version of this plugin interface. paragone refuses a backend for another version."""

@@ -13,8 +13,6 @@ from paragone.shared_options import SamplingOptions, Thinking
 if TYPE_CHECKING:
     from paragone.chat_template import ChatTemplate
 
-__all__ = ["PromptMaker", "TokenizedPrompt"]
-
 
 class TokenizedPrompt(NamedTuple):
     """A prompt as tokens for the model."""

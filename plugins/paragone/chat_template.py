@@ -22,9 +22,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from paragone import InputError, Message
 from paragone.shared_options import Thinking, thinking_choice
 
-__all__ = ["CPU_SECONDS", "ChatTemplate", "GuardError", "MEMORY", "SECONDS", "bounded"]
-
-
 SECONDS = 5.0
 CPU_SECONDS = 60.0
 """Seconds of CPU time, of all threads, after which the kernel ends the process."""

@@ -25,15 +25,6 @@ from paragone.models import Capabilities
 from paragone.options import Options
 from paragone.texts import shortened
 
-__all__ = [
-    "AssertionDiscovery",
-    "Discovery",
-    "PluginProblem",
-    "checked_backend",
-    "discover",
-    "discover_assertions",
-]
-
 _LONGEST_NAME = 100
 """Longest name, and title, of a backend or an assertion, in characters."""
 

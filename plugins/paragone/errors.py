@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "ContextOverflow",
-    "EngineCrashed",
-    "EngineError",
-    "InputError",
-    "ParagoneError",
-]
+__all__ = ["ContextOverflow", "EngineCrashed", "EngineError", "InputError", "ParagoneError"]
 
 
 class ParagoneError(Exception):

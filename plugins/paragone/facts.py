@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BUILD_FACTS", "LAUNCH", "ORIGIN", "PROGRAM", "ROUNDING", "STANDARD_FACTS", "StandardFact"]
-
 
 @dataclass(frozen=True, slots=True)
 class StandardFact:

@@ -13,22 +13,6 @@ from pathlib import Path, PurePath
 
 from paragone.errors import InputError
 
-__all__ = [
-    "LARGEST",
-    "LARGEST_TEXT",
-    "NotRegularFileError",
-    "folders_below",
-    "is_folder",
-    "open_regular_file",
-    "option_text",
-    "read_regular_file",
-    "reading",
-    "repository_of",
-    "snapshot_folders",
-    "stored_file",
-]
-
-
 LARGEST = 2**28
 """Largest size in bytes of a file that is read whole, unless the caller of the reader sets another limit."""
 

@@ -21,27 +21,6 @@ from paragone.files import folders_below, open_regular_file, repository_of, snap
 from paragone.options import Options, option
 from paragone.shared_options import CHAT_TEMPLATE, LORA_SCALE, SharedOption
 
-__all__ = [
-    "CacheType",
-    "FILE_TYPES",
-    "GgufError",
-    "GgufLoadOptions",
-    "Header",
-    "N_BATCH",
-    "N_CTX",
-    "N_GPU_LAYERS",
-    "Tensor",
-    "check_load_options",
-    "check_model",
-    "find_models",
-    "parts",
-    "read_header",
-    "read_tensors",
-    "usual_folders",
-    "with_cpu_defaults",
-]
-
-
 _START = 1 << 16
 """Number of bytes to read first: enough for everything before the vocabulary."""
 

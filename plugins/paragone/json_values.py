@@ -11,23 +11,6 @@ from paragone.errors import InputError
 from paragone.files import option_text
 from paragone.wire import Json
 
-__all__ = [
-    "JsonObject",
-    "check_inline_schema",
-    "count_at",
-    "duration_at",
-    "flag_at",
-    "list_at",
-    "number_at",
-    "object_at",
-    "objects_at",
-    "read_schema",
-    "text_at",
-    "texts_at",
-    "value_at",
-]
-
-
 JsonObject: TypeAlias = Mapping[str, Json]
 
 _OBJECT, _LIST = (dict, Mapping), (list, Sequence)

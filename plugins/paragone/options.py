@@ -28,20 +28,6 @@ from typing import (
 from paragone.errors import InputError
 from paragone.wire import Json
 
-__all__ = [
-    "OptionInfo",
-    "Options",
-    "Outside",
-    "address_option",
-    "as_values",
-    "build",
-    "describe",
-    "option",
-    "parse",
-    "slots_option",
-    "value_text",
-]
-
 Outside: TypeAlias = Literal["", "file", "text or file", "program", "command", "arguments", "sent"]
 """What an option's value names outside of paragone: a file or folder to read; a text, or a file after an @; a program to
 start; a shell command to run; arguments for a program; or the user's data to send to a server, such as a variable."""

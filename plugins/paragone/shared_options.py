@@ -11,36 +11,6 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 from paragone.options import Options, Outside, option
 from paragone.wire import Json
 
-__all__ = [
-    "CHAT_TEMPLATE",
-    "FREQUENCY_PENALTY",
-    "IGNORE_EOS",
-    "JSON_SCHEMA",
-    "LORA_SCALE",
-    "MAX_TOKENS",
-    "MIN_P",
-    "PENALTY_LAST_N",
-    "PRESENCE_PENALTY",
-    "REPEAT_PENALTY",
-    "SEED",
-    "SEEDS",
-    "STOP",
-    "SamplingOptions",
-    "SharedOption",
-    "TEMPERATURE",
-    "THINKING",
-    "THINKING_BUDGET",
-    "TOP_K",
-    "TOP_P",
-    "Thinking",
-    "ThinkingChoice",
-    "draw_seed",
-    "thinking_choice",
-    "with_seed",
-    "without_effect",
-]
-
-
 T = TypeVar("T")
 
 

@@ -8,20 +8,6 @@ import shlex
 import sys
 from urllib.parse import unquote
 
-__all__ = [
-    "HIDDEN",
-    "counted",
-    "install_command",
-    "is_key",
-    "pip_install",
-    "quoted",
-    "shortened",
-    "size_text",
-    "without_key_words",
-    "without_keys",
-]
-
-
 _QUOTED = 60
 """Largest number of characters of a text in quotation marks."""
 

@@ -10,9 +10,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, TypeVar
 
-__all__ = ["OPENMP", "in_daemon_thread", "physical_cores", "run_in_thread"]
-
-
 T = TypeVar("T")
 
 

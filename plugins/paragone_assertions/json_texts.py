@@ -59,7 +59,6 @@ class JsonSchemaOptions(Options):
     )
 
     def __post_init__(self) -> None:
-        """Raise InputError if the schema is missing or invalid."""
         if self.schema is None:
             raise InputError("The assertion 'json_schema' has no 'schema'.", hint="Give it one.")
         if fault := _schema_fault(json.dumps(self.schema)):

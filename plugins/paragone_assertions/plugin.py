@@ -26,7 +26,6 @@ class LatencyOptions(Options):
     min_decode_tps: float | None = option(None, "Smallest decode rate in tokens per second.", minimum=0)
 
     def __post_init__(self) -> None:
-        """Raise InputError if no bound is set."""
         if self.max_ttft_s is None and self.max_total_s is None and self.min_decode_tps is None:
             raise InputError(
                 "The assertion 'latency' has no bound.",
@@ -35,14 +34,11 @@ class LatencyOptions(Options):
 
 
 class Latency(Assertion[LatencyOptions]):
-    """Compares the times of a run with bounds."""
-
     name = "latency"
     summary = "The answer came within these times, or at this rate at least."
     options = LatencyOptions
 
     async def check(self, answer: Answer, options: LatencyOptions, judge: Judge) -> Verdict:
-        """Compare the times with the bounds."""
         passed = True
         found: list[str] = []
         if options.max_ttft_s is not None:
@@ -87,7 +83,6 @@ class JudgeOptions(Options):
     criterion: str = option("", "What the answer must be or have, in words. Required.")
 
     def __post_init__(self) -> None:
-        """Raise InputError if the engine or the criterion is missing."""
         for name in ("engine", "criterion"):
             if not getattr(self, name).strip():
                 raise InputError(

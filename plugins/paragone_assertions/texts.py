@@ -38,7 +38,6 @@ class Contains(Assertion[ContainsOptions]):
     options = ContainsOptions
 
     def check_expected(self, expected: str | None, options: ContainsOptions) -> None:
-        """Raise InputError if neither the option `value` nor the prompt has a text to search for."""
         if not options.value and not expected:
             raise InputError(
                 "The assertion 'contains' has nothing to search for.",
@@ -73,7 +72,6 @@ class Equals(Assertion[EqualsOptions]):
     options = EqualsOptions
 
     def check_expected(self, expected: str | None, options: EqualsOptions) -> None:
-        """Raise InputError if neither the option `value` nor the prompt has a text to compare with."""
         if expected is None and options.value is None:
             raise InputError(
                 "The assertion 'equals' has nothing to compare with.",
@@ -91,12 +89,10 @@ class Equals(Assertion[EqualsOptions]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegexOptions(Options):
     pattern: str = option(
-        "",
-        "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required.",
+        "", "The regular expression, in Python's syntax, which may contain flags such as `(?i)`. Required."
     )
 
     def __post_init__(self) -> None:
-        """Raise InputError if the pattern is missing or invalid."""
         if not self.pattern:
             raise InputError("The assertion 'regex' has no 'pattern'.", hint="Give it one.")
         try:
@@ -129,14 +125,12 @@ class LengthOptions(Options):
     """The options of `length`: bounds, both inclusive."""
 
     unit: Literal["characters", "words", "tokens"] = option(
-        "words",
-        "What is counted. Words are separated by white space; tokens include thinking.",
+        "words", "What is counted. Words are separated by white space; tokens include thinking."
     )
     minimum: int | None = option(None, "Smallest length.", minimum=0)
     maximum: int | None = option(None, "Largest length.", minimum=0)
 
     def __post_init__(self) -> None:
-        """Raise InputError if no bound is set."""
         if self.minimum is None and self.maximum is None:
             raise InputError(
                 "The assertion 'length' has no bound.", hint="Give it a 'minimum' or a 'maximum'."
@@ -144,14 +138,11 @@ class LengthOptions(Options):
 
 
 class Length(Assertion[LengthOptions]):
-    """Counts the characters, words or tokens of the answer."""
-
     name = "length"
     summary = "The answer has at least or at most this many characters, words or tokens."
     options = LengthOptions
 
     async def check(self, answer: Answer, options: LengthOptions, judge: Judge) -> Verdict:
-        """Compare the number of characters, words or tokens with the bounds."""
         length = _length(answer, options.unit)
         passed = (options.minimum is None or length >= options.minimum) and (
             options.maximum is None or length <= options.maximum
@@ -217,7 +208,6 @@ class Number(Assertion[NumberOptions]):
             )
 
     async def check(self, answer: Answer, options: NumberOptions, judge: Judge) -> Verdict:
-        """Compare the last number in the answer with the bounds, or with the expected number."""
         number = last_number(answer.text)
         if number is None:
             return Verdict(passed=False, reason="The answer has no number.")

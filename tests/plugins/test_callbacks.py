@@ -67,12 +67,8 @@ def emit_all(items):
     return call
 
 
-@pytest.mark.parametrize("capacity", [1, 3, 64])
-def test_all_items_come_in_order(capacity):
-    assert list(stream(emit_all(range(1000)), capacity=capacity)) == list(range(1000))
-
-
-def test_a_call_that_emits_nothing_yields_nothing():
+def test_all_items_come_in_order():
+    assert list(stream(emit_all(range(1000)), capacity=3)) == list(range(1000))
     assert list(stream(emit_all(()))) == []
 
 
@@ -120,14 +116,6 @@ def test_an_exception_comes_after_the_items_before_it():
     )
 
 
-def test_a_system_exit_of_the_call_reaches_the_consumer():
-    def call(emit):
-        raise SystemExit(3)
-
-    with pytest.raises(SystemExit):
-        next(stream(call))
-
-
 def test_a_library_does_not_run_ahead_of_its_consumer():
     library = EndlessLibrary()
     with contextlib.closing(stream(library.call, capacity=4)) as items:
@@ -142,19 +130,6 @@ def test_closing_stops_the_call_and_waits_for_its_end():
     items = stream(library.call)
     assert next(items) == 0
     items.close()
-    assert library.ended.is_set()
-
-
-def test_a_consumer_that_fails_stops_the_call():
-    library = EndlessLibrary()
-
-    def consume():
-        with contextlib.closing(stream(library.call)) as items:
-            for _ in items:
-                raise ValueError("mine")
-
-    with pytest.raises(ValueError, match="mine"):
-        consume()
     assert library.ended.is_set()
 
 
@@ -176,12 +151,6 @@ def test_cancelled_ends_the_stream_after_what_was_emitted():
         cancelled.on = number >= 10
     assert taken == list(range(library.called_back))
     assert 11 <= len(taken) <= 11 + 2 + 1
-
-
-def test_cancelled_beforehand_stops_at_the_first_item():
-    library, cancelled = EndlessLibrary(), Switch()
-    cancelled.on = True
-    assert list(stream(library.call, cancelled=cancelled)) == [0]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])

@@ -1,6 +1,7 @@
 """The conformance suite passes on correct backends: a plain one, and one with a worker."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from flawed_backends.loading import CorrectLoading
@@ -12,10 +13,21 @@ from paragone import Backend, Capabilities, Finish, OpenEngine, OpenRequest, Tok
 from paragone.testing import BackendConformance
 
 
-class TestPolite(BackendConformance):
+class Noisy(CorrectLoading):
+    """A backend whose results depend on the batch size, like those of real engines, and whose server loads models."""
+
+    users: ClassVar[list[OpenEngine]] = []
+
+    class engine(CorrectLoading.engine):
+        def logits(self, before, batch=0):
+            logits = super().logits(before, batch)
+            return [logit + noisy((*before, token), batch) for token, logit in enumerate(logits)]
+
+
+class TestNoisy(BackendConformance):
     @pytest.fixture
     def backend(self):
-        return PoliteBackend()
+        return Noisy()
 
     @pytest.fixture
     def opening(self):
@@ -46,20 +58,14 @@ class Modest(PoliteBackend):
         vocabulary = OpenEngine.vocabulary
 
 
-class TestModest(TestPolite):
+class TestModest(TestNoisy):
     @pytest.fixture
     def backend(self):
         return Modest()
 
 
-class TestLoading(TestPolite):
-    @pytest.fixture
-    def backend(self):
-        return CorrectLoading()
-
-
 class ByModel(PoliteBackend):
-    """A backend whose engine has fewer capabilities than the backend, and reports its own."""
+    """A backend whose engine has fewer capabilities than the backend, and ends its answers after one or two words."""
 
     async def open(self, request, on_progress):
         engine = await super().open(request, on_progress)
@@ -69,32 +75,6 @@ class ByModel(PoliteBackend):
     class engine(Modest.engine):
         tokenize = PoliteEngine.tokenize
 
-
-class TestByModel(TestPolite):
-    @pytest.fixture
-    def backend(self):
-        return ByModel()
-
-
-class Noisy(PoliteBackend):
-    """A backend whose results depend on the batch size, like those of real engines."""
-
-    class engine(PoliteEngine):
-        def logits(self, before, batch=0):
-            logits = super().logits(before, batch)
-            return [logit + noisy((*before, token), batch) for token, logit in enumerate(logits)]
-
-
-class TestNoisy(TestPolite):
-    @pytest.fixture
-    def backend(self):
-        return Noisy()
-
-
-class Terse(PoliteBackend):
-    """A backend whose model ends its answers after one or two words."""
-
-    class engine(PoliteEngine):
         async def run(self, request):
             words = 2
             async for event in super().run(request):
@@ -106,10 +86,10 @@ class Terse(PoliteBackend):
                 yield event
 
 
-class TestTerse(TestPolite):
+class TestByModel(TestNoisy):
     @pytest.fixture
     def backend(self):
-        return Terse()
+        return ByModel()
 
     @pytest.fixture
     def long_sampling(self):

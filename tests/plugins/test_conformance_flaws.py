@@ -31,7 +31,7 @@ WITH_ENGINE = {"subject", "engine", "long_sampling"}
 
 class Flawed(BackendConformance):
     patience = 3.0
-    grace = 1.0
+    grace = 0.2
 
 
 class Unopened(Exception):
@@ -87,13 +87,10 @@ def value_of(suite, fixture, *values):
 
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.__name__)
 def test_a_flaw_is_found(flaw, tmp_path):
-    about, elsewhere = FLAWS[flaw]
-    # Where checks for something else may fail as well, it does not matter whether they do.
-    checks = [it for it in CHECKS if it in about] if elsewhere else CHECKS
-    found = asyncio.run(failures(flaw, checks, tmp_path))
-    assert not about - found, "the checks for this flaw did not fail"
-    assert not found - about, "checks for something else failed"
+    # That the checks pass with correct backends is shown by test_conformance.py.
+    missed = FLAWS[flaw] - asyncio.run(failures(flaw, [it for it in CHECKS if it in FLAWS[flaw]], tmp_path))
+    assert not missed
 
 
 def test_every_check_can_fail():
-    assert set(CHECKS) == set().union(*(found.tests for found in FLAWS.values()))
+    assert set(CHECKS) == set().union(*FLAWS.values())

@@ -25,22 +25,3 @@ def test_errors_of_the_user_exit_with_two_and_others_with_one(kind, parent, exit
 def test_str_is_the_sentence_and_the_hint():
     assert str(InputError("It broke.", hint="Mend it.")) == "It broke. Mend it."
     assert str(InputError("It broke.")) == "It broke."
-
-
-def test_the_cause_is_chained_and_not_shown():
-    cause = OSError("disk on fire")
-    with pytest.raises(EngineError) as caught:
-        raise EngineError("The model cannot be read.") from cause
-    assert caught.value.__cause__ is cause
-    assert "fire" not in str(caught.value)
-
-
-def test_an_overflow_has_the_numbers_of_tokens():
-    error = ContextOverflow("Too long.", tokens=700, context=512)
-    assert error.tokens - error.context == 188
-
-
-def test_a_crash_keeps_the_end_of_the_log():
-    error = EngineCrashed("It crashed.", status=-11, log_tail=("one", "two"))
-    assert (error.status, error.log_tail) == (-11, ("one", "two"))
-    assert EngineCrashed("It crashed.").log_tail == ()

@@ -5,8 +5,6 @@ import inspect
 import pydoc
 import re
 
-import pytest
-
 import paragone
 from paragone.options import OptionInfo
 
@@ -44,13 +42,5 @@ def test_the_dataclasses_are_among_them():
         assert {field.name for field in dataclasses.fields(kind)} == declared(kind)
 
 
-@pytest.mark.parametrize(
-    "sentence",
-    [
-        "0 for the log-probability of each token",
-        "Tokens processed, including those",
-        "What happened, as a full sentence",
-    ],
-)
-def test_help_shows_it(sentence):
-    assert sentence in pydoc.plain(pydoc.render_doc(paragone))
+def test_help_shows_it():
+    assert "0 for the log-probability of each token" in pydoc.plain(pydoc.render_doc(paragone))

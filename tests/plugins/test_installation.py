@@ -2,7 +2,6 @@
 
 import importlib.util
 import shlex
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires
 
@@ -51,12 +50,3 @@ def test_an_interpreter_without_paragones_metadata_names_the_extra(monkeypatch):
 
     monkeypatch.setattr("importlib.metadata.requires", missing)
     assert install_command("remote") == f"the packages of paragone's extra remote, for {sys.executable}"
-
-
-@pytest.mark.slow
-def test_the_shell_takes_the_command():
-    command = install_command("llama-cpp-prebuilt")
-    done = subprocess.run(
-        ["sh", "-c", f"set -- {command}; echo $#"], capture_output=True, text=True, check=True
-    )
-    assert int(done.stdout) == len(shlex.split(command))

@@ -110,15 +110,6 @@ def test_any_value_is_accepted_or_refused_with_the_name_of_its_option(values):
         assert error.hint
 
 
-@given(st.sampled_from(list(VALUES)), st.text())
-def test_any_text_is_parsed_or_refused_with_the_name_of_its_option(name, text):
-    error = refusal(parse, Example, name, text)
-    if error is None:
-        build(Example, {name: parse(Example, name, text)})
-    else:
-        assert f"option {name!r} cannot be" in error.sentence
-
-
 def refusal(do, *args, **options) -> InputError | None:
     try:
         do(*args, **options)
@@ -147,18 +138,12 @@ def test_text_is_parsed_to_the_original_value(values):
     ("name", "typed", "value"),
     [
         ("flag", "true", True),
-        ("flag", " False ", False),
         ("count", "7", 7),
-        ("share", "1", 1),
         ("share", "1e-3", 0.001),
         ("limit", "none", None),
-        ("limit", "None", None),
         ("text", "none", "none"),
-        ("text", "true", "true"),
-        ("text", "7", "7"),
         ("kind", "q8_0", "q8_0"),
         ("split", "3, 1", [3, 1]),
-        ("split", "", []),
         ("stop", "a,b c", ["a", "b c"]),
         ("kinds", "f16", ["f16"]),
         ("shape", '{"Type": [1, null]}', {"Type": [1, None]}),
@@ -175,19 +160,12 @@ def test_typed_values(name, typed, value):
     [
         ("flag", 1, "The option 'flag' of It cannot be 1. It takes true or false."),
         ("count", True, "The option 'count' of It cannot be True. It takes a whole number."),
-        ("count", 3.0, "The option 'count' of It cannot be 3.0. It takes a whole number."),
         ("count", 11, "The option 'count' of It cannot be 11. It takes a number from 0 to 10."),
-        ("count", "3", "The option 'count' of It cannot be '3'. It takes a whole number."),
-        ("count", None, "The option 'count' of It cannot be None. It takes a whole number."),
         ("limit", 0, "The option 'limit' of It cannot be 0. It takes a number from 1 to 999999999999999."),
         ("at_most", 6, "The option 'at_most' of It cannot be 6.0. It takes a number of at most 5."),
-        ("share", math.nan, "The option 'share' of It cannot be nan. It takes a number from 0 to 1."),
-        ("scale", math.nan, "The option 'scale' of It cannot be nan. It takes a finite number."),
         ("scale", math.inf, "The option 'scale' of It cannot be inf. It takes a finite number."),
-        ("text", 3, "The option 'text' of It cannot be 3. It takes text."),
         ("kind", "q4", "The option 'kind' of It cannot be 'q4'. It is one of: f16, q8_0."),
         ("split", [1, -1], "The option 'split' of It cannot be -1.0. It takes a number of at least 0."),
-        ("stop", ["a", 3], "The option 'stop' of It cannot be 3. It takes text."),
         ("kinds", ["f32"], "The option 'kinds' of It cannot be 'f32'. It is one of: f16, q8_0."),
     ],
 )
@@ -197,13 +175,10 @@ def test_refused_values(name, value, says):
     assert str(caught.value) == says
 
 
-@pytest.mark.parametrize("value", [0, 10**15, 10**400], ids=["0", "1e15", "1e400"])
-def test_whole_numbers_have_bounds_also_if_none_are_declared(value):
-    with pytest.raises(InputError, match=r"It takes a number from 1 to 999999999999999\.$"):
-        build(Example, {"limit": value})
-
-
-def test_numbers_too_large_for_a_float():
+def test_numbers_have_bounds_also_if_none_are_declared():
+    for value in (0, 10**15, 10**400):
+        with pytest.raises(InputError, match=r"It takes a number from 1 to 999999999999999\.$"):
+            build(Example, {"limit": value})
     with pytest.raises(InputError, match="'scale' cannot be inf"):
         build(Example, {"scale": 10**400})
 

@@ -66,7 +66,8 @@ async def test_it_replaces_the_launcher(start):
     assert not await process.ended(0)
 
 
-async def test_one_that_ignores_signals_is_killed(start):
+async def test_one_that_ignores_signals_is_killed(start, monkeypatch):
+    monkeypatch.setattr("paragone.worker.process.GRACE", 0)
     process = await start("trap '' TERM INT HUP; echo ready; while :; do sleep 600; done")
     await printed(process, "ready")
     children = psutil.Process(process.pid).children()

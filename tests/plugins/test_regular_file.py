@@ -46,13 +46,6 @@ def test_pipes_sockets_and_devices(tmp_path):
     os.close(writing)
 
 
-def test_what_cannot_be_read(tmp_path):
-    assert refused(tmp_path).sentence == f"{tmp_path} cannot be read: Is a directory."
-    assert (
-        refused(tmp_path / "no").sentence == f"{tmp_path / 'no'} cannot be read: No such file or directory."
-    )
-
-
 def test_a_file_that_is_too_large(tmp_path):
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**28 + 1)

@@ -1,12 +1,10 @@
 """The worker with real failures: processes that are killed, crash, hang, print, or send invalid data."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 import venv
 from pathlib import Path
 from typing import Any
@@ -73,11 +71,10 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def until(condition, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition never became true"
-        await asyncio.sleep(0.02)
+async def until(condition) -> None:
+    async with asyncio.timeout(120):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @started_anew
@@ -108,7 +105,6 @@ async def test_a_worker_is_read_no_faster_than_its_events_are_used():
     run = engine.run(ask(max_tokens=20_000))
     events = [await anext(run)]
     inbox = await full_inbox(engine)
-    await asyncio.sleep(0.3)  # in which thousands would arrive
     assert UNREAD // 2 <= inbox.qsize() <= UNREAD
     events += [event async for event in run]
     assert text_of(events) == "".join(f"word{n} " for n in range(20_000))
@@ -129,7 +125,7 @@ async def test_a_run_whose_events_wait_in_the_worker_can_be_abandoned():
 
 async def test_a_worker_that_freezes_is_killed(monkeypatch):
     engine = await opened("steady")
-    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
+    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.02)
     os.kill(engine.worker.pid, signal.SIGSTOP)
     events, error = await collect(engine, ask(max_tokens=1))
     assert events == []
@@ -137,21 +133,6 @@ async def test_a_worker_that_freezes_is_killed(monkeypatch):
     assert "did nothing" in error.sentence
     assert not alive(engine.worker.pid)
     await engine.close()
-
-
-@started_anew
-async def test_a_load_that_freezes_is_killed(monkeypatch):
-    monkeypatch.setattr(client, "FREEZE_CHECK_S", 0.1)
-    seen: list[LoadProgress] = []
-    request = OpenRequest(model="steady", options={"load_s": 3600})
-    loading = asyncio.create_task(RogueBackend().open(request, seen.append))
-    await until(lambda: seen)
-    (process,) = [
-        it for it in psutil.Process().children() if "rogue_backend.engine:RogueEngine" in it.cmdline()
-    ]
-    process.suspend()
-    with pytest.raises(EngineCrashed, match="did nothing"):
-        await loading
 
 
 async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
@@ -162,7 +143,8 @@ async def test_a_worker_that_waits_in_silence_answers_that_it_runs(monkeypatch):
     heard = worker._heard
     run = engine.run(ask(max_tokens=2, rate=0.001))
     assert isinstance(await anext(run), RunSettings)
-    await until(lambda: worker._heard >= heard + 10)  # the settings, the progress and a token are fewer
+    await until(lambda: worker._heard >= heard + 5)  # the settings, the progress and a token are fewer
+    monkeypatch.setattr(client, "GRACE", 0)
     await run.aclose()
     await engine.close()
 
@@ -173,7 +155,7 @@ async def test_a_worker_that_is_killed_while_its_events_wait_is_reported():
     await anext(run)
     await full_inbox(engine)
     os.kill(engine.worker.pid, signal.SIGKILL)
-    await asyncio.sleep(0.3)
+    await until(lambda: not alive(engine.worker.pid))
     with pytest.raises(EngineCrashed):
         async for _ in run:
             pass
@@ -205,14 +187,14 @@ async def test_load_progress_is_reported():
 )
 async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(model: str, sentence: str):
     bad, good = await asyncio.gather(opened(model), opened("steady"))
-    (events, error), (others, none) = await asyncio.gather(
-        collect(bad, ask(max_tokens=10, at=5, rate=20)), collect(good, ask(max_tokens=40, rate=50))
-    )
+    run = good.run(ask(max_tokens=40))
+    others = [await anext(run)]
+    events, error = await collect(bad, ask(max_tokens=10, at=5))
     assert text_of(events) == "word0 word1 word2 word3 word4 "
     assert isinstance(error, EngineCrashed)
     assert error.sentence == sentence
     assert "Traceback" not in " ".join(error.log_tail)
-    assert none is None
+    others += [event async for event in run]
     assert text_of(others) == "".join(f"word{n} " for n in range(40))
     with pytest.raises(EngineCrashed):  # later calls fail with the same message
         await bad.tokenize(TokenizeRequest(text="still there?"))
@@ -221,21 +203,13 @@ async def test_a_crash_keeps_the_text_so_far_and_does_not_affect_other_workers(m
 
 
 @started_anew
-async def test_the_last_lines_of_a_library_are_kept():
-    engine = await opened("abort")
+async def test_the_last_lines_of_a_library_are_kept_also_in_a_log(tmp_path: Path):
+    log = tmp_path / "engine.log"
+    engine = await opened("abort", log=str(log))
     _, error = await collect(engine, ask())
     assert isinstance(error, EngineCrashed)
     assert error.log_tail == ("GGML_ASSERT(false) failed: this is what a library says before it aborts",)
     assert error.status == -signal.SIGABRT
-    await engine.close()
-
-
-@started_anew
-async def test_a_log_can_be_kept(tmp_path: Path):
-    log = tmp_path / "engine.log"
-    engine = await opened("abort", log=str(log))
-    _, error = await collect(engine, ask())
-    assert error is not None
     assert str(log) in error.hint
     assert "GGML_ASSERT" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
@@ -263,75 +237,34 @@ async def test_an_exception_is_reported_and_the_worker_goes_on():
     await engine.close()
 
 
-async def test_a_stopped_run_keeps_its_text():
-    engine = await opened("steady")
-    events: list[Event] = []
-    async for event in engine.run(ask(max_tokens=10_000, rate=200)):
-        events.append(event)
-        if len(events) == 10:
-            await engine.stop()
-    assert isinstance(events[-1], Finish)
-    assert events[-1].reason == "cancelled"
-    assert events[-1].usage.completion_tokens < 1000
+async def test_an_engine_that_ignores_a_stop_is_killed_and_reported(monkeypatch):
+    engine = await opened("deaf")
+    text = ""
+    with pytest.raises(EngineCrashed, match="did not stop"):  # noqa: PT012 (what came before counts)
+        async for event in engine.run(ask()):
+            text += text_of([event])
+            if text.endswith("word4 "):
+                monkeypatch.setattr(client, "GRACE", 0)
+                await engine.stop()
+    assert text == "word0 word1 word2 word3 word4 "
+    assert not alive(engine.worker.pid)
     await engine.close()
-
-
-async def test_closing_the_stream_stops_the_engine_and_frees_it_for_the_next():
-    engine = await opened("steady")
-    async with contextlib.aclosing(engine.run(ask(max_tokens=10**6, rate=200))) as stream:
-        async for event in stream:
-            if isinstance(event, Token):
-                break
-    events, error = await collect(engine, ask(max_tokens=2))
-    assert error is None
-    assert text_of(events) == "word0 word1 "
-    await engine.close()
-
-
-async def test_cancelling_the_task_stops_the_engine():
-    engine = await opened("steady")
-    task = asyncio.create_task(collect(engine, ask(max_tokens=10**6, rate=200)))
-    await asyncio.sleep(0.2)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    _, error = await collect(engine, ask(max_tokens=2))
-    assert error is None
-    await engine.close()
-
-
-async def test_an_engine_that_ignores_a_stop_is_killed_and_reported():
-    deaf, good = await asyncio.gather(opened("deaf"), opened("steady"))
-
-    async def stop_soon() -> None:
-        await asyncio.sleep(0.5)
-        await deaf.stop()
-
-    (events, error), (others, none), _ = await asyncio.gather(
-        collect(deaf, ask(rate=20)), collect(good, ask(max_tokens=100, rate=50)), stop_soon()
-    )
-    assert text_of(events) == "word0 word1 word2 word3 word4 "
-    assert isinstance(error, EngineCrashed)
-    assert "did not stop" in error.sentence
-    assert none is None
-    assert text_of(others).endswith("word99 ")
-    assert not alive(deaf.worker.pid)
-    await deaf.close()
-    await good.close()
 
 
 @started_anew
-async def test_loading_can_be_cancelled():
-    task = asyncio.create_task(opened("steady", options={"load_s": 60}))
-    await asyncio.sleep(0.5)
-    children = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "bootstrap.py"], capture_output=True, text=True
-    )
-    (pid,) = map(int, children.stdout.split())
-    task.cancel()
+async def test_loading_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(client, "GRACE", 0)
+    seen: list[LoadProgress] = []
+    request = OpenRequest(model="steady", options={"load_s": 3600})
+    loading = asyncio.create_task(RogueBackend().open(request, seen.append))
+    await until(lambda: seen)
+    (process,) = [
+        it for it in psutil.Process().children() if "rogue_backend.engine:RogueEngine" in it.cmdline()
+    ]
+    loading.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not alive(pid)
+        await loading
+    assert not alive(process.pid)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
@@ -358,44 +291,13 @@ asyncio.run(main())
 
 
 @started_anew
-async def test_bad_input_is_an_input_error():
-    with pytest.raises(InputError, match="no model 'nonsense'"):
-        await opened("nonsense")
-    with pytest.raises(InputError, match=r"no option 'contxt' of Rogue.*Did you mean 'context'"):
-        await opened("steady", options={"contxt": 3})
-    engine = await opened("steady")
-    _, error = await collect(engine, ask(raet=3))
-    assert isinstance(error, InputError)
-    await engine.close()
-
-
-@started_anew
-async def test_an_interpreter_that_does_not_exist():
+async def test_a_program_that_is_no_interpreter():
     with pytest.raises(
         InputError, match=r"/nowhere/python cannot be started: No such file.*`python` setting"
     ):
         await opened("steady", python="/nowhere/python")
-
-
-@started_anew
-async def test_a_program_that_is_not_an_interpreter():
     with pytest.raises(EngineCrashed, match="exit code"):
         await opened("steady", python="/bin/false")
-
-
-@started_anew
-async def test_a_foreign_interpreter_needs_nothing_installed(tmp_path: Path):
-    """A worker runs in an empty virtual environment, which sees only two of our packages."""
-    venv.create(tmp_path / "bare", with_pip=False)
-    python = str(tmp_path / "bare" / "bin" / "python")
-    engine = await opened("steady", python=python)
-    events, error = await collect(engine, ask(max_tokens=3))
-    assert error is None
-    assert text_of(events) == "word0 word1 word2 "
-    await engine.close()
-    probe = await RogueBackend().probe(python)
-    assert probe.usable
-    assert probe.facts["python"] == python
 
 
 class Needy(RogueBackend):
@@ -406,9 +308,17 @@ class Needy(RogueBackend):
 
 
 @started_anew
-async def test_a_foreign_interpreter_does_not_see_our_packages(tmp_path: Path):
+async def test_a_foreign_interpreter_sees_only_two_of_our_packages(tmp_path: Path):
     venv.create(tmp_path / "bare", with_pip=False)
     python = str(tmp_path / "bare" / "bin" / "python")
+    engine = await opened("steady", python=python)
+    events, error = await collect(engine, ask(max_tokens=3))
+    assert error is None
+    assert text_of(events) == "word0 word1 word2 "
+    await engine.close()
+    probe = await RogueBackend().probe(python)
+    assert probe.usable
+    assert probe.facts["python"] == python
     probe = await Needy().probe(python)
     assert not probe.usable
     assert probe.reason == f"No module named 'pluggy', in {python}."

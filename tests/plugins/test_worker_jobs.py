@@ -28,7 +28,6 @@ from paragone import (
     ParagoneError,
     PromptProgress,
     RunRequest,
-    RunSettings,
     ScoreRequest,
     Token,
     TokenizeRequest,
@@ -95,19 +94,6 @@ def expected(start: int, end: int, width: int) -> list[tuple[float, float]]:
     return [(1000.0 * at, 1000.0 * at + width - 1) for at in range(start, end)]
 
 
-async def test_a_run_reports_its_settings():
-    async with opened() as engine:
-        request = RunRequest(
-            messages=(Message(role="user", text="hi"),), sampling={"max_tokens": 3}, threads=2
-        )
-        first, *_ = [event async for event in engine.run(request)]
-        assert isinstance(first, RunSettings)
-        assert first.sampling is not None
-        assert first.sampling["max_tokens"] == 3
-        assert first.sampling["rate"] == 1000.0
-        assert (first.seed, first.threads) == (None, 2)
-
-
 async def test_tokens_and_the_vocabulary_arrive():
     async with opened(vocab_size=7) as engine:
         tokenized = await engine.tokenize(TokenizeRequest(text="a b c"))
@@ -130,7 +116,7 @@ async def test_a_score_is_streamed():
         assert events[-1].reason == "stop"
 
 
-async def test_a_score_is_stopped():
+async def test_a_score_is_stopped_or_abandoned():
     async with opened() as engine:
         events: list[Event] = []
         async for event in engine.score(ScoreRequest(text=WORDS)):
@@ -140,25 +126,9 @@ async def test_a_score_is_stopped():
         assert isinstance(events[-1], Finish)
         assert events[-1].reason == "cancelled"
         assert len(events) < 5000
+        async with contextlib.aclosing(engine.score(ScoreRequest(text=WORDS))) as left:
+            await anext(left)
         await works(engine)
-
-
-async def test_a_score_is_abandoned():
-    async with opened() as engine:
-        async with contextlib.aclosing(engine.score(ScoreRequest(text=WORDS))) as events:
-            await anext(events)
-        await works(engine)
-
-
-async def test_a_worker_that_is_killed_while_it_scores_is_reported():
-    async with opened("killed", fails_at=3) as engine:
-        events = []
-        with pytest.raises(EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
-            async for event in engine.score(ScoreRequest(text=WORDS)):
-                events.append(event)  # noqa: PERF401
-        # Tokens that were collected for the next frame may be lost, but no others, and none arrives twice.
-        said = [event.id for event in events if isinstance(event, Token)]
-        assert said == list(range(len(said)))
 
 
 async def test_embeddings_come_stop_and_crash():
@@ -207,26 +177,20 @@ async def test_the_worker_waits_for_a_slot_and_does_not_overwrite_blocks_being_r
         seen = 0
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(20)))) as blocks:
             async for block in blocks:
-                await asyncio.sleep(0.02)  # gives a worker that does not wait the time to go on
                 seen += 1
                 # At most: blocks in all slots but the one being read, and a block that waits for a slot.
-                assert trace.stat().st_size <= seen + shared.SLOTS
+                most = min(20, seen + shared.SLOTS)
+                while trace.stat().st_size < most:
+                    await asyncio.sleep(0.001)
+                assert trace.stat().st_size == most
                 assert block.data[0, 0] == 1000 * block.start
         assert seen == 20
-
-
-async def test_a_worker_that_waits_for_a_slot_can_be_stopped(tmp_path):
-    trace = tmp_path / "trace"
-    async with opened(vocab_size=16, rows=1, trace=str(trace)) as engine:
-        seen = 0
         async with contextlib.aclosing(engine.distributions(DistributionsRequest(ids=ids(1000)))) as blocks:
-            async for _ in blocks:
-                if not seen:
-                    while trace.stat().st_size < 1 + shared.SLOTS:
-                        await asyncio.sleep(0.01)
-                    await engine.stop()
-                seen += 1
-        assert seen <= shared.SLOTS
+            await anext(blocks)
+            while trace.stat().st_size < 20 + 1 + shared.SLOTS:
+                await asyncio.sleep(0.001)
+            await engine.stop()
+            assert len([block async for block in blocks]) < shared.SLOTS
         await works(engine)
 
 
@@ -236,24 +200,22 @@ async def test_distributions_are_abandoned_in_the_middle():
             await anext(blocks)
         await works(engine)
         task = asyncio.create_task(rows_of(engine, DistributionsRequest(ids=ids(100_000))))
-        await asyncio.sleep(0.05)
+        while engine.worker._job is None:
+            await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await works(engine)
 
 
-@pytest.mark.parametrize(
-    ("model", "says"), [("killed", "SIGKILL"), ("null", "SIGSEGV"), ("exit", "exit code 3")]
-)
-async def test_a_worker_that_crashes_in_the_middle_is_reported(model: str, says: str, files):
-    async with opened(model, vocab_size=16, rows=1, fails_at=5) as engine:
+async def test_a_worker_that_crashes_in_the_middle_is_reported(files):
+    async with opened("killed", vocab_size=16, rows=1, fails_at=5) as engine:
         got = []
-        with pytest.raises(EngineCrashed, match=says):  # noqa: PT012 (what came before counts)
+        with pytest.raises(EngineCrashed, match="SIGKILL"):  # noqa: PT012 (what came before counts)
             async for block in engine.distributions(DistributionsRequest(ids=ids(20))):
                 got.append(block.start)  # noqa: PERF401
         assert got == [0, 1, 2, 3, 4]
-        with pytest.raises(EngineCrashed, match=says):
+        with pytest.raises(EngineCrashed, match="SIGKILL"):
             await rows_of(engine, DistributionsRequest(ids=ids(20)))
     assert files() == []
 

@@ -40,7 +40,7 @@ from paragone.worker.protocol import (
 
 KINDS = [value for value in vars(jobs).values() if isinstance(value, JobKind)]
 
-MESSAGES = [
+MESSAGES: list[WorkerMessage] = [
     Pong(job=4),
     Hello(version=7),
     Progress(job=1, fraction=0.5),
@@ -56,24 +56,18 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
-def test_a_message_is_the_same_after_the_pipe(message):
-    line = dump_message(message)
-    assert line.count(b"\n") == 1
-    assert line.endswith(b"\n")
-    assert load_message(line) == message
-
-
-def test_an_error_is_the_same_after_the_pipe():
+def test_messages_and_commands_are_the_same_after_the_pipe():
+    for message in MESSAGES:
+        line = dump_message(message)
+        assert line.count(b"\n") == 1
+        assert line.endswith(b"\n")
+        assert load_message(line) == message
     failed = load_message(dump_message(Failed(job=5, error=InputError("No.", hint="Yes."))))
     assert isinstance(failed, Failed)
     assert (failed.job, type(failed.error)) == (5, InputError)
     assert (failed.error.sentence, failed.error.hint) == ("No.", "Yes.")
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.do)
-def test_a_command_is_the_same_after_the_pipe(command):
-    assert load_command(dump_command(command)) == command
+    for command in COMMANDS:
+        assert load_command(dump_command(command)) == command
 
 
 def test_these_are_all_messages():
@@ -84,15 +78,11 @@ def test_these_are_all_messages():
     "line",
     [
         b"",
-        b"7",
         b"[]",
-        b'{"job": 1}',
         b'{"say": "novel", "job": 1}',
-        b'{"say": []}',
         b'{"say": "progress", "job": 1, "fraction": "all"}',
         b'{"say": "events", "job": 1, "events": [7]}',
         b'{"say": "failed", "job": 1, "error": {"error": "odd"}}',
-        b'{"say": "filledslot", "job": 1}',
     ],
 )
 def test_what_is_no_message_is_refused(line):

@@ -49,7 +49,6 @@ class Sender:
         self._waiting.put_nowait(message)
 
     def close(self) -> None:
-        """Stop sending."""
         self._task.cancel()
 
     async def _send(self) -> None:
@@ -139,7 +138,6 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._process.pid
 
     async def job(self, kind: JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
@@ -178,7 +176,6 @@ class Worker:
         raise AssertionError("a job ends with an answer or an error")
 
     async def stop(self) -> None:
-        """Ask the current job to stop, and kill the worker if the job does not stop."""
         if self._job is not None:
             await self._enforce_stop(self._job)
 
@@ -194,7 +191,6 @@ class Worker:
             self._send(WorkerCommand(do="taken", job=self._job.number))
 
     async def close(self) -> None:
-        """End the process, which frees its memory."""
         self._closing = True
         self._sender.close()
         self._writer.close()

@@ -106,7 +106,6 @@ class NativeBackend(Backend):
         """List the models in these folders and their subfolders. This method may block: it is called in a thread."""
 
     async def models(self, folders: Sequence[str]) -> Sequence[ModelInfo]:
-        """List the models in these folders."""
         return await asyncio.wrap_future(in_daemon_thread(lambda: self.find_models(folders)))
 
     async def probe(self, python: str | None = None) -> Probe:
@@ -175,19 +174,15 @@ class WorkerEngine(OpenEngine):
         self.worker = worker
 
     def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
-        """Answer a prompt."""
         return self._events(jobs.RUN, request)
 
     async def stop(self) -> None:
-        """Ask the current run to stop, and kill the worker if the run does not stop."""
         await self.worker.stop()
 
     async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text."""
         return await self.worker.answer(jobs.TOKENIZE, request)
 
     def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
-        """Compute the log-probabilities of a given text."""
         return self._events(jobs.SCORE, request)
 
     async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
@@ -216,11 +211,9 @@ class WorkerEngine(OpenEngine):
             buffer.unlink()
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Return a vector for each text."""
         return await self.worker.answer(jobs.EMBED, request)
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the size and the fingerprint of the vocabulary."""
         return await self.worker.answer(jobs.VOCABULARY, Nothing())
 
     async def ended(self) -> ParagoneError:
@@ -228,7 +221,6 @@ class WorkerEngine(OpenEngine):
         return await self.worker.ended()
 
     async def close(self) -> None:
-        """End the worker, which frees everything that the engine holds."""
         await self.worker.close()
 
     async def _events(self, kind: JobKind[R, Nothing], request: R) -> AsyncGenerator[Event, None]:

@@ -22,25 +22,6 @@ from paragone.errors import EngineCrashed, EngineError, InputError, ParagoneErro
 from paragone.network import GUARD, Confinement
 from paragone.worker.child_process.confinement import LAYER
 
-__all__ = [
-    "EngineProcess",
-    "GRACE",
-    "HEAD_BYTES",
-    "LOG_CHECK",
-    "LOG_LIMIT",
-    "ProgramProcess",
-    "TAIL_BYTES",
-    "TAIL_LINES",
-    "TOO_OLD",
-    "closed_offline",
-    "kill_processes",
-    "network_word",
-    "passed_variables",
-    "start_worker",
-    "try_confinement",
-]
-
-
 _ADDED = "PARAGONE_PASS_ENV"
 """The variable in which users list more variables to inherit, separated by commas.
 
@@ -164,12 +145,10 @@ class EngineProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._process.pid
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended."""
         return self._process.returncode is not None
 
     def cpu_ticks(self) -> int | None:
@@ -206,7 +185,6 @@ class EngineProcess:
                 self._log.truncate(HEAD_BYTES)  # the process appends to the rest of the log
 
     async def kill(self) -> None:
-        """Kill the process."""
         self.send_signal(signal.SIGKILL)
         await self.ended()
 
@@ -388,7 +366,6 @@ class ProgramProcess(EngineProcess):
         return self._log.read().decode(errors="replace")
 
     def error(self) -> EngineError:
-        """Return the error for the program's end."""
         if self._closing:
             return EngineError("The engine was closed.")
         self._crash = self._crash or self.crash()

@@ -115,12 +115,10 @@ def _line(data: Mapping[str, Json]) -> bytes:
 
 
 def dump_command(command: WorkerCommand) -> bytes:
-    """Return a command as a line."""
     return _line(command._asdict())
 
 
 def load_command(line: bytes) -> WorkerCommand:
-    """Return the command in a line."""
     return WorkerCommand(**json.loads(line))
 
 
@@ -178,7 +176,6 @@ def load_event(data: Any) -> Event:
 
 
 def dump_error(error: ParagoneError) -> Json:
-    """Return an error as JSON."""
     data: dict[str, Json] = {"error": "engine", "sentence": error.sentence, "hint": error.hint}
     if isinstance(error, ContextOverflow):
         data |= {"error": "overflow", "tokens": error.tokens, "context": error.context}
@@ -212,8 +209,6 @@ class SharedDistributions:
 
 
 class JobKind(NamedTuple, Generic[R, A_co]):
-    """A kind of job."""
-
     name: str
     request: type[R]
     answer: str

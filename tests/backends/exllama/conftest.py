@@ -63,7 +63,6 @@ def load(name):
 
 model_folder = load("model_folder")
 real_sources = load("real_sources")
-adapter_calls = load("adapter_calls")
 
 
 @pytest.fixture
@@ -263,19 +262,10 @@ class Chat:
 
     async def score(self, text, **options):
         """Return the tokens of a text with their log-probabilities."""
-        return await score(self.engine, text, **options)
-
-
-async def score(engine, text, **options):
-    request = ScoreRequest(text=text, **options)
-    return [event async for event in engine.score(request) if isinstance(event, Token)]
+        events = self.engine.score(ScoreRequest(text=text, **options))
+        return [event async for event in events if isinstance(event, Token)]
 
 
 @pytest.fixture
 def chat():
     return Chat
-
-
-@pytest.fixture
-def scored():
-    return score

@@ -157,20 +157,6 @@ def write_safetensors(path, tensors):
         file.truncate()
 
 
-def write_lora(folder, *, shape=TINY, rank=8):
-    """Write a LoRA adapter for a model's query projections, in PEFT's layout, with random weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "fan_in_fan_out": False}
-    (folder / "adapter_config.json").write_text(json.dumps(settings | {"target_modules": ["q_proj"]}))
-    source, tensors = random.Random(2), {}
-    for layer in range(shape.layers):
-        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
-        for part, size in (("lora_A", (rank, shape.hidden)), ("lora_B", (shape.hidden, rank))):
-            tensors[f"{name}.{part}.weight"] = ("F16", size, halves(size, source))
-    write_safetensors(folder / "adapter_model.safetensors", tensors)
-    return folder
-
-
 def write_model(
     folder, *, shape=TINY, real=False, template=TEMPLATE, tensors=None, tokenizer_changes=(), **config
 ):

@@ -1,4 +1,4 @@
-"""Runs of the engines, including failures of the generator, with the stand-in of the libraries."""
+"""Runs, scores and distributions of the engines, including failures of the generator, with the stand-in of the libraries."""
 
 import contextlib
 import math
@@ -9,14 +9,19 @@ import pytest
 from paragone import (
     Caution,
     ContextOverflow,
+    DistributionsRequest,
     EngineCrashed,
     EngineError,
+    Finish,
     InputError,
     Message,
     OpenRequest,
     PromptProgress,
+    ScoreRequest,
+    Token,
     TokenizeRequest,
     WeightsFile,
+    fingerprint,
 )
 from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
 
@@ -24,6 +29,9 @@ pytestmark = pytest.mark.slow  # each opens an engine of its own
 
 SENTENCE = "The sea is déjà vu, 🌊 and the sky is high above it; "
 """The sentence that the stand-in recites."""
+
+SIZE = 320
+"""Size of the model's vocabulary according to config.json; the tokenizer has 266 tokens."""
 
 BACKENDS = {"exllamav2": ExLlamaV2Backend, "exllamav3": ExLlamaV3Backend}
 
@@ -69,43 +77,24 @@ async def test_the_answer_has_whole_characters(open_chat, library):
 
 
 @both
-async def test_the_weights_are_the_files_of_the_folder(open_chat, library, tmp_path):
+async def test_an_answer_ends_at_its_end_or_limit_and_never_in_a_character(open_chat, library):
     async with open_chat(library) as chat:
-        files = sorted((tmp_path / "model").glob("*.safetensors"))
-        assert files
-        assert chat.engine.loaded.weights == tuple(map(WeightsFile.of, files))
+        for command, limit, said, reason, count in (
+            ("[[end 11]]", None, "The sea is ", "stop", 11),
+            ("[[end 13]]", None, "The sea is d", "stop", 13),  # its last token is the first byte of "é"
+            ("", 13, "The sea is d", "length", 13),
+            ("", 14, "The sea is dé", "length", 14),
+        ):
+            text, tokens, finish = await chat.ask(
+                f"Say it. {command}", max_tokens=limit, temperature=0, logprobs=0
+            )
+            assert (text, finish.reason) == (said, reason)
+            assert len(tokens) == finish.usage.completion_tokens == count
+            assert all(token.logprob is not None for token in tokens)
 
 
-@both
-async def test_the_model_ends_its_answer(open_chat, library):
-    async with open_chat(library) as chat:
-        text, tokens, finish = await chat.ask("Say it. [[end 11]]", temperature=0)
-        assert (text, finish.reason) == ("The sea is ", "stop")
-        assert finish.usage.completion_tokens == len(tokens) == 11
-
-
-@both
-async def test_an_incomplete_character_at_the_end_is_left_out(open_chat, library):
-    # 12 bytes: "The sea is d" and the first byte of "é".
-    async with open_chat(library) as chat:
-        text, tokens, finish = await chat.ask("Say it. [[end 13]]", temperature=0, logprobs=0)
-        assert (text, finish.reason) == ("The sea is d", "stop")
-        assert len(tokens) == finish.usage.completion_tokens == 13
-        assert all(token.logprob is not None for token in tokens)
-
-
-@both
-async def test_a_character_cut_by_the_limit_is_left_out_and_one_that_ends_there_is_kept(open_chat, library):
-    async with open_chat(library) as chat:
-        text, tokens, finish = await chat.ask("Say it.", max_tokens=13, temperature=0)
-        assert (text, finish.reason, len(tokens)) == ("The sea is d", "length", 13)
-        text, tokens, finish = await chat.ask("Say it.", max_tokens=14, temperature=0)
-        assert (text, finish.reason, len(tokens)) == ("The sea is dé", "length", 14)
-
-
-@both
-async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat, library):
-    async with open_chat(library, model={"template": None}, draft_ngram=True) as chat:
+async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat):
+    async with open_chat("exllamav2", model={"template": None}, draft_ngram=True) as chat:
         for prompt in ("S", "Sa", "Say"):
             text, _, finish = await chat.ask(prompt, max_tokens=3, temperature=0)
             assert (text, finish.usage.prompt_tokens) == ("The", len(prompt))
@@ -121,53 +110,37 @@ async def test_stop_sequences_end_the_answer_and_free_the_generator(open_chat, l
 
 
 @both
-@pytest.mark.parametrize(
-    ("spoken", "tokens"),
-    [
-        ("<think>\nHm, sky?</think>\n\nYes, sky.", 35),
-        ("[THINK]Hm, sky?[/THINK]Yes, sky.", 19),  # these tags are special tokens
-    ],
-)
-async def test_thinking_goes_to_its_own_channel(open_chat, library, spoken, tokens):
+async def test_thinking_goes_to_its_own_channel(open_chat, library):
     async with open_chat(library) as chat:
-        text, came, finish = await chat.ask(f"[[say {spoken}]] [[end {tokens}]]", temperature=0, stop=["?"])
-        assert "".join(token.text for token in came if token.channel == "thinking") == "Hm, sky?"
-        assert (text, finish.reason) == ("Yes, sky.", "stop")
-        assert finish.usage.completion_tokens == tokens
+        for spoken, count in (
+            ("<think>\nHm, sky?</think>\n\nYes, sky.", 35),
+            ("[THINK]Hm, sky?[/THINK]Yes, sky.", 19),  # these tags are special tokens
+        ):
+            text, tokens, finish = await chat.ask(
+                f"[[say {spoken}]] [[end {count}]]", temperature=0, stop=["?"]
+            )
+            assert "".join(token.text for token in tokens if token.channel == "thinking") == "Hm, sky?"
+            assert (text, finish.reason) == ("Yes, sky.", "stop")
+            assert finish.usage.completion_tokens == count
 
 
 @both
-async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library):
-    async with open_chat(library, max_seq_len=512) as chat:
+@pytest.mark.parametrize("drafted", [0, 5])
+async def test_a_full_context_ends_the_answer_and_says_so(open_chat, library, drafted):
+    options = {"draft_ngram": True, "draft_tokens": drafted} if drafted else {}
+    async with open_chat(library, max_seq_len=512, **options) as chat:
         events = await chat.events("Say it.", temperature=0)
         caution, finish = events[-2:]
         assert isinstance(caution, Caution)
-        assert caution.code == "context-full"
-        assert finish.reason == "length"
+        assert (caution.code, finish.reason) == ("context-full", "length")
         usage = finish.usage
         assert usage.prompt_tokens + usage.completion_tokens == chat.loaded.context
-        # ExLlamaV3 reserves one token.
-        assert chat.loaded.context == {"exllamav2": 512, "exllamav3": 511}[library]
-
-
-@both
-async def test_space_for_drafted_tokens_is_reserved_at_the_end_of_the_cache(open_chat, library):
-    async with open_chat(library, max_seq_len=512, draft_ngram=True, draft_tokens=5) as chat:
-        _, _, finish = await chat.ask("Say it.", temperature=0)
-        usage = finish.usage
-        assert usage.prompt_tokens + usage.completion_tokens == chat.loaded.context
-        assert chat.loaded.context == {"exllamav2": 512 - 5, "exllamav3": 511 - 5}[library]
-        assert usage.drafted_tokens > usage.accepted_tokens > 0
-        _, _, finish = await chat.ask("Say it.", max_tokens=7, temperature=0)
-        assert finish.usage.completion_tokens == 7
-
-
-@both
-async def test_without_drafts_none_are_reported(open_chat, library):
-    async with open_chat(library) as chat:
-        _, _, finish = await chat.ask("Say it.", max_tokens=2)
-        assert finish.usage.drafted_tokens is None
-        assert finish.usage.accepted_tokens is None
+        # ExLlamaV3 reserves one token, and the drafted tokens need room at the end of the cache.
+        assert chat.loaded.context == {"exllamav2": 512, "exllamav3": 511}[library] - drafted
+        if drafted:
+            assert usage.drafted_tokens > usage.accepted_tokens > 0
+        else:
+            assert usage.drafted_tokens is usage.accepted_tokens is None
 
 
 @both
@@ -211,9 +184,8 @@ async def test_padding_of_the_head_is_not_reported_as_tokens(open_chat, library)
         assert math.isclose(sum(math.exp(one.logprob) for one in alternatives), 1)
 
 
-@both
-async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts(open_chat, library):
-    async with open_chat(library) as chat:
+async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts(open_chat):
+    async with open_chat("exllamav3") as chat:
         room = chat.loaded.context
         bare = len((await chat.engine.tokenize(asked(""))).ids)
         _, _, finish = await chat.ask("x" * (room - 1 - bare), temperature=0)
@@ -260,14 +232,13 @@ async def test_after_a_failure_in_the_generator_the_next_prompt_is_answered(open
         assert (await chat.ask("Say it.", max_tokens=3, temperature=0))[0] == "The"
 
 
-@both
-async def test_a_broken_cuda_context_ends_the_worker(open_chat, library):
-    async with open_chat(library) as chat:
+async def test_a_broken_cuda_context_ends_the_worker(open_chat):
+    async with open_chat("exllamav3") as chat:
         with pytest.raises(EngineCrashed) as caught:
             await chat.ask("[[fail cuda]]")
         assert caught.value.status == 70
         assert caught.value.log_tail[-1] == (
-            f"{BACKENDS[library].title} failed and cannot recover: "
+            f"{BACKENDS['exllamav3'].title} failed and cannot recover: "
             "CUDA error: an illegal memory access was encountered"
         )
 
@@ -293,40 +264,34 @@ async def test_a_model_that_does_not_fit_says_how_much_is_needed(open_chat, libr
     )
 
 
-@both
-async def test_failures_in_loading_are_reported_in_a_sentence(open_chat, library):
-    title = BACKENDS[library].title
-
-    def failing(kind, text):
-        return {"stand_in": {"fails": {"type": kind, "text": text}}}
-
-    assert await refused(open_chat, library, model=failing("KeyError", "rope_type")) == (
-        f"{title} cannot load model: 'rope_type' is missing."
-    )
-    assert await refused(
-        open_chat,
-        library,
-        model=failing("AssertionError", "Unknown architecture XForCausalLM in config.json"),
-    ) == (f"{title} cannot load model: Unknown architecture XForCausalLM in config.json.")
-    assert await refused(
-        open_chat, library, EngineError, model=failing("RuntimeError", "a kernel is missing")
-    ) == (f"{title} could not load model: a kernel is missing.")
+async def test_failures_in_loading_are_reported_in_a_sentence(open_chat):
+    for kind, error, text, said in (
+        (InputError, "KeyError", "rope_type", "cannot load model: 'rope_type' is missing."),
+        (
+            InputError,
+            "AssertionError",
+            "Unknown architecture X",
+            "cannot load model: Unknown architecture X.",
+        ),
+        (EngineError, "RuntimeError", "a kernel is missing", "could not load model: a kernel is missing."),
+    ):
+        config = {"stand_in": {"fails": {"type": error, "text": text}}}
+        assert await refused(open_chat, "exllamav3", kind, model=config) == f"ExLlamaV3 {said}"
 
 
-@both
-async def test_invalid_options_are_refused(open_chat, library, tmp_path, write_model):
-    assert "'chunk_size' cannot be 300" in await refused(open_chat, library, chunk_size=300)
-    assert "no LoRA adapter" in await refused(open_chat, library, lora=str(tmp_path))
-    assert "There is no folder" in await refused(open_chat, library, draft_model=str(tmp_path / "none"))
+async def test_invalid_options_are_refused(open_chat, tmp_path, write_model):
+    assert "'chunk_size' cannot be 300" in await refused(open_chat, "exllamav3", chunk_size=300)
+    assert "no LoRA adapter" in await refused(open_chat, "exllamav3", lora=str(tmp_path))
+    assert "There is no folder" in await refused(open_chat, "exllamav3", draft_model=str(tmp_path / "none"))
     other = str(write_model(tmp_path / "other", vocab_size=32000))
     assert (
         "other cannot be the draft model of model: its vocabulary is different (32,000 tokens instead of 320)"
-        in (await refused(open_chat, library, draft_model=other))
+        in (await refused(open_chat, "exllamav3", draft_model=other))
     )
     assert "Only one of the options" in await refused(
-        open_chat, library, draft_model=str(tmp_path), draft_ngram=True
+        open_chat, "exllamav3", draft_model=str(tmp_path), draft_ngram=True
     )
-    assert "cannot be parsed" in await refused(open_chat, library, model={"template": "{% if %}"})
+    assert "cannot be parsed" in await refused(open_chat, "exllamav3", model={"template": "{% if %}"})
 
 
 @both
@@ -344,17 +309,17 @@ async def test_an_adapter_that_the_library_would_ignore_is_refused(open_chat, tm
     assert said.startswith("ExLlamaV3 applies a LoRA adapter to unquantized models only.")
 
 
-@both
-async def test_without_a_template_the_text_is_completed_with_a_caution(open_chat, library):
-    async with open_chat(library, model={"template": None}) as chat:
+async def test_without_a_template_the_text_is_completed_with_a_caution(open_chat):
+    async with open_chat("exllamav3", model={"template": None}) as chat:
         assert "no-chat-template" in [caution.code for caution in chat.loaded.cautions]
         assert (await chat.engine.tokenize(asked("abc"))).ids == tuple(b"abc")
 
 
 @both
-async def test_the_loaded_model_is_described(open_chat, library):
+async def test_the_loaded_model_is_described(open_chat, library, tmp_path):
     async with open_chat(library, cache_type="q8", max_seq_len=1000) as chat:
         loaded = chat.loaded
+        assert loaded.weights == (WeightsFile.of(tmp_path / "model" / "model.safetensors"),)
         assert (loaded.name, loaded.quantization, loaded.architecture) == ("model", "F16", "LlamaForCausalLM")
         facts = dict(loaded.facts)
         version = {"exllamav2": "0.3.2", "exllamav3": "1.6.5"}[library]
@@ -397,18 +362,112 @@ async def test_without_flash_attention_short_chunks_preserve_sliding_windows(ope
         assert chat.loaded.facts["prompt slice"] == "up to 256 tokens"
 
 
-@both
 @pytest.mark.parametrize(
     ("free", "tells", "context"), [(20 << 30, 1, 4096), ((1 << 30) + (4 << 20), 1, 2048), (0, 0, 4096)]
 )
 async def test_the_default_context_fits_in_the_free_vram(
-    library, free, tells, context, interpreter, driver, write_model, tmp_path
+    free, tells, context, interpreter, driver, write_model, tmp_path
 ):
     driver(free=free, tells=tells)
     request = OpenRequest(model=str(write_model(tmp_path / "model")), python=interpreter)
-    engine = await BACKENDS[library]().open(request, lambda progress: None)
+    engine = await ExLlamaV2Backend().open(request, lambda progress: None)
     await engine.close()
-    assert engine.loaded.context == context - (library == "exllamav3")
+    assert engine.loaded.context == context
     assert [caution.code for caution in engine.loaded.cautions] == (
         [] if context == 4096 else ["context-reduced"]
     )
+
+
+async def rows_of(engine, ids, **request):
+    """Return the rows of all blocks of distributions, by the index of the token before them."""
+    rows = {}
+    async for block in engine.distributions(DistributionsRequest(ids=tuple(ids), **request)):
+        data = block.data.cast("B").cast("f")
+        assert len(data) == block.rows * block.vocab_size
+        for row in range(block.rows):
+            assert block.start + row not in rows
+            rows[block.start + row] = list(data[row * block.vocab_size : (row + 1) * block.vocab_size])
+    return rows
+
+
+@both
+async def test_distributions_begin_at_the_requested_token(open_chat, library):
+    ids = list(b"abc" * 100)
+    async with open_chat(library) as chat:
+        every = await rows_of(chat.engine, ids)
+        for start, batch in ((257, None), (299, 1), (255, 100)):
+            some = await rows_of(chat.engine, ids, start=start, batch=batch)
+            assert list(some) == list(range(start, 300))
+            # The stand-in's logits depend only on the last token.
+            assert all(some[at] == every[at] for at in some)
+        assert {len(row) for row in every.values()} == {SIZE} == {(await chat.engine.vocabulary()).size}
+
+
+async def test_impossible_distributions_are_refused(open_chat):
+    async with open_chat("exllamav3") as chat:
+        with pytest.raises(InputError, match="cannot start at token -1"):
+            await rows_of(chat.engine, [97], start=-1)
+        with pytest.raises(InputError, match="A batch cannot have 0 tokens"):
+            await rows_of(chat.engine, [97], batch=0)
+        assert await rows_of(chat.engine, [97], start=1) == await rows_of(chat.engine, []) == {}
+
+
+async def test_a_run_first_reports_the_settings_in_force(open_chat):
+    async with open_chat("exllamav3") as chat:
+        settings, *_ = await chat.events("Say it.", seed=7, max_tokens=2, top_k=3, stop=["x"])
+        tokenized = await chat.engine.tokenize(TokenizeRequest(text="é<|im_end|>"))
+    assert (settings.seed, settings.threads, settings.prompt_ids) == (7, None, None)
+    assert settings.prompt == "<|im_start|>user\nSay it.<|im_end|>\n<|im_start|>assistant\n"
+    sampling = dict(settings.sampling)
+    assert (sampling["top_k"], sampling["seed"], sampling["stop"]) == (3, 7, ["x"])
+    assert (sampling["temperature"], sampling["penalty_last_n"]) == (0.8, 64)  # default values
+    assert tokenized.ids == (0xC3, 0xA9, 258)
+
+
+async def test_a_score_streams_progress_tokens_and_a_finish(open_chat):
+    text = "é" * 300  # 600 tokens, each half a character
+    async with open_chat("exllamav3") as chat:
+        events = [event async for event in chat.engine.score(ScoreRequest(text=text, top=1))]
+        for short in ("", "a"):  # no token follows another
+            none = [event async for event in chat.engine.score(ScoreRequest(text=short))]
+            assert [type(event) for event in none] == [PromptProgress, Finish]
+    progress = [event for event in events if isinstance(event, PromptProgress)]
+    assert [(one.done, one.total) for one in progress] == [(0, 599), (256, 599), (512, 599), (599, 599)]
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert [token.id for token in tokens] == list(text.encode()[1:])
+    assert {token.n_bytes for token in tokens} == {1}
+    assert "".join(token.text for token in tokens) == "�" + "é" * 299
+    assert isinstance(events[-1], Finish)
+    assert (events[-1].reason, events[-1].usage.prompt_tokens) == ("stop", 1)
+
+
+@both
+async def test_a_control_token_has_no_bytes_and_a_thinking_tag_has_its_text(open_chat, library):
+    async with open_chat(library) as chat:
+        _, control, tag, _ = await chat.score("ab<|im_end|>[/THINK]c", top=SIZE)
+    assert (control.id, control.text, control.n_bytes) == (258, "", 0)
+    assert (tag.id, tag.text, tag.n_bytes) == (261, "[/THINK]", 8)
+    assert "<|im_end|>" in [one.text for one in tag.top]  # the text of alternatives is the name of the token
+
+
+async def test_the_fingerprint_is_made_from_the_bytes_of_the_tokens(open_chat):
+    names = ("<|bos|>", "<|im_start|>", "<|im_end|>", "<|end_of_text|>", "[THINK]", "[/THINK]")
+    pieces = [bytes([byte]) for byte in range(256)]
+    pieces += [name.encode() for name in (*names, " north", " east", " south", " west")]
+    async with open_chat("exllamav3") as chat:
+        vocabulary = await chat.engine.vocabulary()
+    # As in llama.cpp, the ids that pad the model's vocabulary have no bytes.
+    assert vocabulary.fingerprint == fingerprint([*pieces, *[b""] * (SIZE - len(pieces))])
+
+
+async def test_an_unknown_kind_of_vocabulary_has_no_fingerprint(open_chat):
+    unknown = {"tokenizer_changes": {"decoder": None, "pre_tokenizer": None}}
+    async with open_chat("exllamav3", model=unknown) as chat:
+        with pytest.raises(EngineError) as caught:
+            await chat.engine.vocabulary()
+        assert caught.value.sentence == (
+            "The bytes of the tokens of model are unknown: its tokenizer.json describes neither byte-level BPE "
+            "nor SentencePiece."
+        )
+        tokens = await chat.score("abc")
+        assert [(token.text, token.n_bytes) for token in tokens] == [("b", None), ("c", None)]

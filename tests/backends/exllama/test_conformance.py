@@ -3,7 +3,6 @@
 Nothing is computed, so this tests everything except the kernels. See stand_in/README.md.
 """
 
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -45,22 +44,11 @@ class Conformance(BackendConformance):
 
 
 class TestExLlamaV2(Conformance):
-    options: ClassVar = {"max_seq_len": 2048}
+    options: ClassVar = {"max_seq_len": 2048, "draft_model": "yes", "draft_tokens": 9}
 
     @pytest.fixture
     def backend(self):
         return ExLlamaV2Backend()
-
-
-class TestExLlamaV2UnpagedWithDrafts(TestExLlamaV2):
-    options: ClassVar = {
-        "max_seq_len": 2048,
-        "paged": False,
-        "cache_type": "q6",
-        "chunk_size": 256,
-        "draft_model": "yes",
-        "draft_tokens": 9,
-    }
 
 
 class TestExLlamaV3(Conformance):
@@ -69,8 +57,3 @@ class TestExLlamaV3(Conformance):
     @pytest.fixture
     def backend(self):
         return ExLlamaV3Backend()
-
-
-def test_the_stand_in_is_called_a_test_double():
-    readme = Path(__file__).with_name("stand_in") / "README.md"
-    assert readme.read_text().startswith("# Test doubles of PyTorch, ExLlamaV2 and ExLlamaV3")

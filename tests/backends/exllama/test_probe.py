@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from paragone_exllama.backend import ExLlamaV2Backend, ExLlamaV3Backend
+from paragone import EngineError, OpenRequest
+from paragone_exllama.backend import ExLlamaV2Backend
 
 V2 = ExLlamaV2Backend()
 
@@ -64,16 +65,6 @@ async def test_no_torch(bare_interpreter, tools):
     assert probe.remedy == "Run: paragone env create exllamav2."
 
 
-async def test_no_torch_in_the_programs_own_interpreter():
-    if any(os.path.exists(os.path.join(path, "torch")) for path in sys.path):
-        pytest.skip("PyTorch is installed here")
-    for backend in (V2, ExLlamaV3Backend()):
-        probe = await backend.probe()
-        assert not probe.usable
-        assert probe.reason == f"{backend.title} needs PyTorch, which is not installed in {sys.executable}."
-        assert f"paragone env create {backend.name}" in probe.remedy
-
-
 async def test_torch_for_the_cpu_only(equipped, tools):
     equipped.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
     probe = await V2.probe(equipped.python)
@@ -103,44 +94,24 @@ async def test_no_driver(equipped, tools):
 
 
 @pytest.mark.parametrize(
-    ("said", "visible", "reason", "remedy"),
+    ("said", "visible", "reason"),
     [
-        (
-            {"init": 18},
-            None,
-            "the NVIDIA driver was updated and the machine has not been restarted",
-            "a machine",
-        ),
-        ({"init": 9}, None, "the NVIDIA driver is not loaded.", "a machine that has an NVIDIA GPU"),
-        (
-            {"init": 999},
-            None,
-            "the NVIDIA driver does not answer (NVML error 999)",
-            "a machine that has an NVIDIA GPU",
-        ),
-        ({"gpus": 0}, None, "the NVIDIA driver lists none", "a machine that has an NVIDIA GPU"),
-        (
-            {"gpus": 2},
-            "",
-            "CUDA_VISIBLE_DEVICES hides all 2 of this machine",
-            "set it to the numbers of GPUs",
-        ),
-        (
-            {"gpus": 2},
-            "7",
-            "CUDA_VISIBLE_DEVICES hides all 2 of this machine",
-            "set it to the numbers of GPUs",
-        ),
+        ({"init": 18}, None, "the NVIDIA driver was updated and the machine has not been restarted"),
+        ({"init": 9}, None, "the NVIDIA driver is not loaded."),
+        ({"init": 999}, None, "the NVIDIA driver does not answer (NVML error 999)"),
+        ({"gpus": 0}, None, "the NVIDIA driver lists none"),
+        ({"gpus": 2}, "", "CUDA_VISIBLE_DEVICES hides all 2 of this machine"),
+        ({"gpus": 2}, "7", "CUDA_VISIBLE_DEVICES hides all 2 of this machine"),
     ],
 )
-async def test_no_gpu(said, visible, reason, remedy, equipped, tools, driver, monkeypatch):
+async def test_no_gpu(said, visible, reason, equipped, tools, driver, monkeypatch):
     driver(**said)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     probe = await V2.probe(equipped.python)
     assert not probe.usable
     assert reason in probe.reason
-    assert remedy in probe.remedy
+    assert ("a machine that has" if visible is None else "to the numbers of GPUs") in probe.remedy
 
 
 async def test_a_driver_that_is_too_old(equipped, tools, driver):
@@ -275,7 +246,6 @@ async def test_usable_where_it_was_compiled(equipped, tools, driver, tmp_path, m
 @pytest.mark.parametrize(
     ("version", "attention"),
     [
-        ("2.8.3", "paged, by flash-attn 2.8.3"),
         ("2.5.7.post1", "paged, by flash-attn 2.5.7.post1"),
         (
             "2.5.6",
@@ -300,9 +270,8 @@ async def test_the_benefit_of_flash_attention_is_mentioned(version, attention, e
 
 
 async def test_opening_also_reports_what_is_missing(equipped, tools, write_model, tmp_path):
-    from paragone import EngineError, OpenRequest
-
     request = OpenRequest(model=str(write_model(tmp_path / "model")), python=equipped.python)
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(
+        EngineError, match=r"ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine\."
+    ):
         await V2.open(request, lambda progress: None)
-    assert caught.value.sentence == "ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine."

@@ -18,8 +18,6 @@ def test_amx_is_known(number):
     known = find_cause(CRASH_CAUSES, says="", number=number, build=SYSTEM_INFO.format(1))
     assert known in LlamaCppBackend.crash_causes
     assert "-mno-amx-int8" in known.cure
-    assert known.cause[0].islower()
-    assert not known.cause.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from paragone import ContextOverflow, DistributionsRequest, InputError, TokenizeRequest, fingerprint
+from paragone import DistributionsRequest, InputError, TokenizeRequest, fingerprint
 from paragone.testing.runs import check_agreement
 
 pytestmark = pytest.mark.model
@@ -33,13 +33,6 @@ def test_rows_are_the_logits_after_each_token(chat, noise):
     assert part.shape[0] == 30
     check_agreement(chat.logprobs(ids)[-20:], chat.logprobs(ids, start=len(ids) - 21), noise, "rows")
     assert chat.rows(ids, start=len(ids) - 1).shape[0] == 1
-
-
-def test_they_agree_with_the_score(chat, noise):
-    ids = ids_of(chat)
-    scored = chat.scored(TEXT)
-    assert tuple(token.id for token in scored) == ids[1:]
-    check_agreement([token.logprob for token in scored], chat.logprobs(ids), noise, "score and distributions")
 
 
 def count_contexts(chat, monkeypatch):
@@ -111,17 +104,9 @@ def test_distributions_are_cancelled_inside_a_batch(chat, make_stop):
 
 
 def test_invalid_sequences_are_refused(chat, make_stop):
-    size = chat.engine.vocabulary().size
-
     def ask(ids, **options):
         return list(chat.engine.distributions(DistributionsRequest(ids=tuple(ids), **options), make_stop()))
 
-    with pytest.raises(ContextOverflow, match=r"1,025 tokens long and the context holds 1,024") as caught:
-        ask([1] * 1025)
-    assert (caught.value.tokens, caught.value.context) == (1025, 1024)
-    for wrong in (-1, size):
-        with pytest.raises(InputError, match=f"no token {wrong}"):
-            ask([1, wrong])
     for options in ({"start": -1}, {"batch": 0}):
         with pytest.raises(InputError):
             ask([1, 2], **options)

@@ -20,16 +20,6 @@ def vectors_of(chat, *texts, stop, ids=()):
     return np.array(found.vectors), found.prompt_tokens
 
 
-def test_equal_texts_have_equal_vectors_of_length_one(chat, make_stop):
-    vectors, tokens = vectors_of(chat, SEA, SEA, stop=make_stop())
-    again, _ = vectors_of(chat, SEA, stop=make_stop())
-    assert vectors.shape == (2, 576)
-    assert tokens == 2 * len(chat.engine.tokenize(TokenizeRequest(text=SEA)).ids)
-    assert (vectors[0] == vectors[1]).all()
-    assert (vectors[0] == again[0]).all()
-    assert vectors[0] @ vectors[1] == pytest.approx(1, abs=1e-6)
-
-
 def test_each_text_has_its_own_vector_whatever_is_beside_it(chat, make_stop):
     together, _ = vectors_of(chat, *TEXTS, stop=make_stop())
     alone = np.concatenate([vectors_of(chat, text, stop=make_stop())[0] for text in TEXTS])

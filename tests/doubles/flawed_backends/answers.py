@@ -47,25 +47,25 @@ class AsksThePlainText(PoliteEngine):
         return super().run(request)
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class TokenAfterFinish(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return (finish, Token(text="and ", id=1, time=self.now()))
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class TwoFinishes(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return (finish, finish)
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class NoFinish(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return ()
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class TimeRunsBackwards(PoliteEngine):
     def now(self) -> float:
         return 2 * self.started - time.monotonic()
@@ -73,32 +73,32 @@ class TimeRunsBackwards(PoliteEngine):
     started = time.monotonic()
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class WallClock(PoliteEngine):
     def now(self) -> float:
         return time.time()
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class PromptProgressFalls(PoliteEngine):
     def steps(self, cached: int, total: int) -> Sequence[int]:
         return (total, cached)
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class TextIsBytes(PoliteEngine):
     def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
         text: Any = b"red "
         return replace(super().token(word, top, at, row), text=text)
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class HalfACharacter(PoliteEngine):
     def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
         return replace(super().token(word, top, at, row), text="\ud83d")
 
 
-@found_by(ORDER, USAGE, elsewhere=True)
+@found_by(ORDER, USAGE)
 class SaysNothing(PoliteEngine):
     def token(self, word: int, top: int | None, at: float, row: list[float]) -> Token:
         return replace(super().token(word, top, at, row), text="")
@@ -118,7 +118,7 @@ class CountsItsPromptWrong(PoliteEngine):
         return (replace(finish, usage=usage),)
 
 
-@found_by(TOKENS, "a text is tokenized", elsewhere=True)
+@found_by(TOKENS, "a text is tokenized")
 class TokenizesAnything(PoliteEngine):
     async def tokenize(self, request):
         self.check_open()
@@ -156,7 +156,7 @@ class ReportsNoSeed(PoliteEngine):
         return [replace(told, seed=None) for told in super().settings(sampling, words, ids)]
 
 
-@found_by(ORDER, elsewhere=True)
+@found_by(ORDER)
 class ReportsTwice(PoliteEngine):
     def settings(self, sampling, words, ids):
         return [*super().settings(sampling, words, ids)] * 2
@@ -195,7 +195,7 @@ class NeverCold(PoliteEngine):
         return super().keep(prompt, cold=False)
 
 
-@found_by("the event loop is not blocked", elsewhere=True)
+@found_by("the event loop is not blocked")
 class BlocksTheLoop(PoliteEngine):
     async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
         stream = super().run(request)
@@ -215,7 +215,7 @@ def run_to_the_next(step):
         return done.value
 
 
-@found_by("every kind of message is taken", elsewhere=True)
+@found_by("every kind of message is taken")
 class OneTurnOnly(PoliteEngine):
     def words(self, messages):
         (message,) = messages

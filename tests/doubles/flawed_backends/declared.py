@@ -14,7 +14,7 @@ REACHES = "reached addresses are valid"
 OPTIONS = "every option has a doc and a good default"
 
 
-@found_by(OPTIONS, elsewhere=True)
+@found_by(OPTIONS)
 class OptionWithoutDoc(PoliteBackend):
     @dataclass(frozen=True, slots=True, kw_only=True)
     class load_options(PoliteLoad):
@@ -28,7 +28,7 @@ class OptionWithBlankDoc(PoliteBackend):
         threads: int = option(1, " ")
 
 
-@found_by(OPTIONS, elsewhere=True)
+@found_by(OPTIONS)
 class DefaultOutOfBounds(PoliteBackend):
     @dataclass(frozen=True, slots=True, kw_only=True)
     class sampling(PoliteSampling):
@@ -42,7 +42,7 @@ class OneOptionTwice(PoliteBackend):
         context: int = option(1024, "Context window, in tokens.", minimum=8)
 
 
-@found_by("options name standard facts", elsewhere=True)
+@found_by("options name standard facts")
 class NamesNoStandardFact(PoliteBackend):
     @dataclass(frozen=True, slots=True, kw_only=True)
     class load_options(PoliteLoad):
@@ -117,7 +117,7 @@ class LocalAndReachesOut(PoliteBackend):
         return ("https://models.example:443",)
 
 
-@found_by(REACHES, elsewhere=True)
+@found_by(REACHES)
 class RemoteAndReachesNothing(PoliteBackend):
     capabilities = replace(PoliteBackend.capabilities, local=False)
 

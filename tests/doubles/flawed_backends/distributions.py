@@ -23,7 +23,7 @@ class CannotAndDoes(PoliteBackend):
     capabilities = replace(PoliteBackend.capabilities, distributions=False)
 
 
-@found_by(WHOLE, AGREE, SCORE, ENDED, REFUSED, VOCABULARY, elsewhere=True)
+@found_by(WHOLE, AGREE, SCORE, ENDED, REFUSED, VOCABULARY)
 class PromisesDistributions(PoliteBackend):
     class engine(PoliteEngine):
         distributions = OpenEngine.distributions
@@ -36,19 +36,19 @@ class WrongPlace(PoliteEngine):
         return 0
 
 
-@found_by(WHOLE, elsewhere=True)
+@found_by(WHOLE)
 class LeavesOutTheLastRow(PoliteEngine):
     def distributions(self, request):
         return super().distributions(replace(request, ids=request.ids[:-1]))
 
 
-@found_by(WHOLE, elsewhere=True)
+@found_by(WHOLE)
 class NotFinite(PoliteEngine):
     def row(self, before, batch):
         return [math.inf, *super().row(before, batch)[1:]]
 
 
-@found_by(WHOLE, elsewhere=True)
+@found_by(WHOLE)
 class NarrowRows(PoliteEngine):
     async def distributions(self, request):
         async for block in super().distributions(request):
@@ -98,7 +98,7 @@ class NewFingerprintEachTime(PoliteEngine):
         return replace(await super().vocabulary(), fingerprint=secrets.token_hex(32))
 
 
-@found_by(WHOLE, elsewhere=True)
+@found_by(WHOLE)
 class AnotherVocabulary(PoliteEngine):
     async def vocabulary(self):
         return Vocabulary(size=65, fingerprint="0" * 64)

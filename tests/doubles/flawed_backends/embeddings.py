@@ -43,7 +43,7 @@ class EmbeddingsOfZeros(PoliteEngine):
         return (0.0, 0.0)
 
 
-@found_by(EMBEDDED, elsewhere=True)
+@found_by(EMBEDDED)
 class EmbeddingsOfOneText(PoliteEngine):
     """The vector of a text depends on the texts beside it."""
 

@@ -65,7 +65,7 @@ class ScoresWithAWrongMask(PoliteEngine):
         return super().score_row(before[1:])
 
 
-@found_by(AGREE, elsewhere=True)
+@found_by(AGREE)
 class ScoresWithAWrongCache(PoliteEngine):
     """The cached part begins with another token than the prompt."""
 

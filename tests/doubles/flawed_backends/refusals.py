@@ -77,7 +77,7 @@ class OverflowWithoutNumbers(PoliteEngine):
             raise ContextOverflow("The prompt is too long.") from error
 
 
-@found_by("an unknown sampling option is refused", "a bad sampling option is refused", elsewhere=True)
+@found_by("an unknown sampling option is refused", "a bad sampling option is refused")
 class NeverTheSameAfterAnError(PoliteEngine):
     wrecked = False
 

@@ -11,13 +11,13 @@ SCORED = "a text is scored"
 ENDED = "a score can be stopped"
 
 
-@found_by(SCORED, elsewhere=True)
+@found_by(SCORED)
 class ScoresNothing(PoliteEngine):
     async def score(self, request):
         yield Finish(reason="stop", time=self.now())
 
 
-@found_by(SCORED, elsewhere=True)
+@found_by(SCORED)
 class ScoresAnotherText(PoliteEngine):
     async def score(self, request):
         async for event in super().score(

@@ -21,14 +21,14 @@ LEAVE = "closing the stream stops the engine"
 CANCEL = "cancelling the task stops the engine"
 
 
-@found_by(STOP, STOP_AT_START, elsewhere=True)
+@found_by(STOP, STOP_AT_START)
 class IgnoresStop(PoliteEngine):
     async def pause(self) -> bool:
         await asyncio.sleep(0)
         return False
 
 
-@found_by(STOP, STOP_AT_START, elsewhere=True)
+@found_by(STOP, STOP_AT_START)
 class FallsSilentWhenStopped(PoliteEngine):
     async def pause(self) -> bool:
         if await super().pause():
@@ -36,19 +36,19 @@ class FallsSilentWhenStopped(PoliteEngine):
         return False
 
 
-@found_by(STOP, STOP_AT_START, elsewhere=True)
+@found_by(STOP, STOP_AT_START)
 class EndsWithoutFinishWhenStopped(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return () if finish.reason == "cancelled" else (finish,)
 
 
-@found_by(STOP, STOP_AT_START, elsewhere=True)
+@found_by(STOP, STOP_AT_START)
 class CallsItAStop(PoliteEngine):
     def ending(self, finish: Finish) -> Sequence[Event]:
         return (replace(finish, reason="stop") if finish.reason == "cancelled" else finish,)
 
 
-@found_by("stop without a run does nothing", elsewhere=True)
+@found_by("stop without a run does nothing")
 class StopsTheNextRun(PoliteEngine):
     stop_next = False
     running = False
@@ -67,7 +67,7 @@ class StopsTheNextRun(PoliteEngine):
         await super().stop()
 
 
-@found_by(LEAVE, CANCEL, elsewhere=True)
+@found_by(LEAVE, CANCEL)
 class StaysBusyWhenLeft(PoliteEngine):
     busy = False
 
@@ -88,7 +88,7 @@ class TakesItsTimeWhenLeft(PoliteEngine):
             async for event in super().run(request):
                 yield event
         except GeneratorExit:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(0.5)
             raise
 
 

@@ -23,19 +23,19 @@ class PromisesTopTokens(PoliteBackend):
         top_tokens = OpenEngine.top_tokens
 
 
-@found_by(RANKED, elsewhere=True)
+@found_by(RANKED)
 class LikeliestLast(PoliteEngine):
     def ranked(self, row):
         return super().ranked(row)[3::-1]
 
 
-@found_by(RANKED, elsewhere=True)
+@found_by(RANKED)
 class LeastLikely(PoliteEngine):
     def ranked(self, row):
         return super().ranked(row)[-4:]
 
 
-@found_by(RANKED, elsewhere=True)
+@found_by(RANKED)
 class WithoutIds(PoliteEngine):
     def ranked(self, row):
         return tuple(replace(it, id=None) for it in super().ranked(row))

@@ -11,16 +11,12 @@ from paragone.assertions import Answer, NoVerdict
 @pytest.mark.parametrize(
     ("answer", "expected", "options", "passed"),
     [
-        ("Paris", "Paris", {}, True),
         ("  Paris\n", "Paris", {}, True),
         ("Paris", "\n Paris  ", {}, True),
         ("paris", "Paris", {}, False),
-        ("paris", "Paris", {"ignore_case": True}, True),
         ("STRASSE", "straße", {"ignore_case": True}, True),
         ("Pa ris", "Paris", {}, False),
         ("Rome", "Paris", {"value": "Rome"}, True),
-        ("Rome", None, {"value": "Rome"}, True),
-        ("", "", {}, True),
         ("", None, {"value": ""}, True),
     ],
 )
@@ -44,12 +40,10 @@ async def test_nothing_to_compare_with(check, name):
     ("answer", "options", "passed", "score"),
     [
         ("in Paris", {"value": "Paris"}, True, None),
-        ("in paris", {"value": "Paris"}, False, None),
         ("in paris", {"value": "Paris", "ignore_case": True}, True, None),
         ("Rome", {"value": ["Paris", "Rome"]}, False, 0.5),
         ("Rome", {"value": ["Paris", "Rome"], "match": "any"}, True, 0.5),
         ("Rome", {"value": ["Paris", "Oslo"], "match": "any"}, False, 0),
-        ("Rome, Paris", {"value": ["Paris", "Rome"]}, True, 1),
         ("the expected", {}, True, None),
     ],
 )

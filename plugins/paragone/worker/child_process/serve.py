@@ -71,7 +71,6 @@ class Stop(Cancelled):
             on_cancel()
 
     def set(self) -> None:
-        """Ask the job to stop."""
         with self._lock:
             self._set = True
             on_cancel = self._on_cancel
@@ -80,8 +79,6 @@ class Stop(Cancelled):
 
 
 class Job:
-    """A job that the application has sent."""
-
     def __init__(self, command: WorkerCommand) -> None:
         self.number = command.job
         self.do = command.do
@@ -102,8 +99,6 @@ LATE = 0.2
 
 
 class Pipe:
-    """The connection to the application."""
-
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._lock = threading.Lock()
@@ -178,7 +173,6 @@ class Frames:
                 self._condition.notify()
 
     def close(self) -> None:
-        """Send the remaining events."""
         with self._condition:
             self._open = False
             self._flush()
@@ -286,8 +280,6 @@ def _listen(pipe: Pipe, waiting: queue.SimpleQueue[Job | None]) -> None:
 
 
 class JobRunner:
-    """Runs jobs, one after the other, on the thread that owns the engine."""
-
     def __init__(self, pipe: Pipe, engine: str) -> None:
         self._pipe = pipe
         self._name = engine
@@ -325,7 +317,6 @@ class JobRunner:
             self._fail(job, EngineError(sentence))
 
     def close(self) -> None:
-        """Close the engine."""
         if self._engine is not None:
             self._engine.close()
 

@@ -44,13 +44,7 @@ class ExLlamaV2:
         self.loaded = True
 
     def load_autosplit(
-        self,
-        cache,
-        reserve_vram=None,
-        last_id_only=False,
-        callback=None,
-        callback_gen=None,
-        progress=False,
+        self, cache, reserve_vram=None, last_id_only=False, callback=None, callback_gen=None, progress=False
     ):
         assert cache.lazy, "the real library needs a cache created with lazy = True"
         loading(self.config.model_dir, callback, 5)
