@@ -18,12 +18,20 @@ import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, OPENAI, HostileServer
 
-from paragone import Message, OpenRequest, ParagoneError, RunRequest, Token
+from paragone import Caution, Message, OpenRequest, ParagoneError, RunRequest, RunSettings, Token
 
 # Before any test moves the home away: where `make ollama` and `make llama-server` put the servers.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 OLLAMA_PROGRAM = _CACHE / "paragone-ollama" / "ollama"
 LLAMA_SERVER_PROGRAM = _CACHE / "paragone-llama-server" / "llama-server"
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-0c1e570",
+    "chat_template": "{{ messages }}\n",
+    "default_generation_settings": {"n_ctx": 4096},
+}
+"""What a double of llama-server says of itself at `/props`."""
 
 _START_PATIENCE = 60
 
@@ -326,6 +334,20 @@ class Lane:
 
 def text_of(events, channel="answer"):
     return "".join(event.text for event in events if isinstance(event, Token) and event.channel == channel)
+
+
+def cautions(events):
+    """Return the sentences of the cautions by their codes."""
+    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
+
+
+def codes(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+def settings_of(events):
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return settings
 
 
 @pytest_asyncio.fixture

@@ -105,11 +105,6 @@ def test_options_that_name_no_server_are_known_without_it():
                 Registry().get("ollama").check("m", options)
 
 
-async def test_a_key_from_a_command(hostile, open_lane):
-    await open_lane(hostile, key_command=f"echo {SECRET}")
-    assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
-
-
 async def test_a_command_that_leaves_something_running(hostile, open_lane):
     """An agent, say, that keeps hold of the pipe. It is not waited for."""
     async with asyncio.timeout(5):
@@ -357,15 +352,6 @@ async def test_a_certificate_that_nobody_signed(secure, backend):
     assert error.sentence.startswith(f"The certificate of {secure.url} is not trusted: ")
     assert "ca_file" in error.hint
     assert secure.requests == []
-
-
-async def test_a_ca_file_makes_it_trusted(secure, open_lane, authority, tmp_path, text):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    secure.on_chat = lambda exchange: exchange.answer("Hello.")
-    events, error = await (await open_lane(secure, ca_file=str(path))).ask()
-    assert error is None
-    assert text(events) == "Hello."
 
 
 async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp_path):

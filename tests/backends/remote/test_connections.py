@@ -7,11 +7,9 @@ import pytest
 from hostile_server import OLLAMA, OPENAI
 from loopback_server import LoopbackServer
 
-from paragone import Caution, EngineError, ParagoneError
+from paragone import EngineError, ParagoneError
 
-
-def codes(events):
-    return [event.code for event in events if isinstance(event, Caution)]
+from .conftest import codes
 
 
 class HangsUp(LoopbackServer):

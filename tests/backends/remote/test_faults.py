@@ -9,24 +9,13 @@ from hostile_server import HostileServer
 
 from paragone import Caution, EngineError, Finish, InputError, OpenRequest, ParagoneError
 
-
-def codes(events):
-    return [event.code for event in events if isinstance(event, Caution)]
+from .conftest import codes
 
 
 async def refused_to_open(backend, url, **options):
     with pytest.raises(ParagoneError) as caught:
         await backend.open(OpenRequest(model="m", options={"url": url, **options}), lambda progress: None)
     return caught.value
-
-
-async def test_a_good_answer(hostile, open_lane, text):
-    hostile.on_chat = lambda exchange: exchange.answer("Hel", "lo.")
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events) == "Hello."
-    assert events[-1].usage.prompt_tokens == 5
-    assert events[-1].usage.completion_tokens == 2
 
 
 async def test_connection_refused(backend, protocol):
@@ -53,30 +42,6 @@ async def test_connection_refused_at_every_address_of_a_host(backend, monkeypatc
         error = await refused_to_open(backend, url)
     assert error.sentence == f"Nothing answers at {url}: the connection was refused."
     assert error.hint == "Is the server running at this address?"
-
-
-async def test_no_such_host(backend, monkeypatch):
-    def no_name(*_, **__):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
-    error = await refused_to_open(backend, "http://gpu-box:8000")
-    assert error.sentence == "There is no host named gpu-box."
-
-
-async def test_reset_in_mid_stream(hostile, open_lane, text):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("Once", " upon")
-        await asyncio.sleep(0.05)  # lets the text arrive: a reset discards what is under way
-        exchange.reset()
-
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert text(events) == "Once upon"
-    where = f"The server at {hostile.url}"
-    assert error.sentence == f"{where} closed the connection in the middle of the answer."
-    assert len(hostile.chats) == 1, "asked again after a token"
 
 
 async def test_silence_from_the_start(hostile, open_lane):
@@ -242,13 +207,6 @@ async def test_a_web_page(hostile, open_lane):
     _, error = await (await open_lane(hostile)).ask()
     assert error.sentence == f"The server at {hostile.url} sent a web page (HTML)."
     assert "login page" in error.hint
-
-
-async def test_a_web_page_called_json(hostile, open_lane):
-    hostile.on_chat = lambda exchange: exchange.refuse(200, "<html>Log in</html>")
-    _, error = await (await open_lane(hostile)).ask()
-    assert isinstance(error, EngineError)
-    assert "Log in" not in error.sentence
 
 
 DIED = "llama runner process has terminated: signal: segmentation fault (core dumped)"
@@ -545,18 +503,3 @@ async def test_a_server_that_was_restarted(hostile, open_lane, text):
     events, error = await lane.ask()
     assert error is None
     assert text(events) == "Here."
-
-
-async def test_one_lane_fails_and_the_others_go_on(hostile, open_lane, text):
-    async def chat(exchange):
-        if exchange.request.body["messages"][0]["content"] == "fail":
-            await exchange.refuse(500, {"error": "no"})
-        else:
-            await exchange.answer("Fine.")
-
-    hostile.on_chat = chat
-    bad, good = await open_lane(hostile), await open_lane(hostile)
-    (_, error), (events, none) = await asyncio.gather(bad.ask("fail"), good.ask("work"))
-    assert error is not None
-    assert none is None
-    assert text(events) == "Fine."

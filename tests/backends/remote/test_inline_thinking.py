@@ -8,11 +8,7 @@ from hostile_server import OLLAMA, OPENAI
 
 from paragone import Caution, Finish, Message, OpenRequest, RunRequest, Token
 
-from .conftest import backend_of
-
-
-def codes(events):
-    return [event.code for event in events if isinstance(event, Caution)]
+from .conftest import backend_of, codes
 
 
 def cut(text, size=1):

@@ -153,16 +153,6 @@ async def test_a_seed_and_a_stop(llama_server, open_smollm2, text):
     assert events[-1].reason == "stop"
 
 
-async def test_raw_text_goes_on_beyond_the_protocols_16_tokens(llama_server, open_smollm2):
-    lane = await open_smollm2(llama_server, raw=True)
-    tokens = 0
-    async for event in lane.run("One, two, three, four,", temperature=0):
-        tokens += isinstance(event, Token)
-        if tokens == 17:
-            await lane.engine.stop()
-    assert tokens > 16
-
-
 async def test_going_on_with_an_answer(whole_llama_server, open_smollm2, text):
     turns = [Message(role="user", text="Count to ten."), Message(role="assistant", text="One, two, three,")]
     events, _ = await (await open_smollm2(whole_llama_server)).ask(turns, max_tokens=4, temperature=0)
@@ -198,22 +188,3 @@ async def test_a_prompt_that_does_not_fit_says_how_long_it_is(llama_server, open
         f"The prompt has {error.tokens:,} tokens; the context at {llama_server} holds 1,024."
     )
     assert error.tokens > 1200
-
-
-async def test_an_answer_ends_where_the_context_does(llama_server, open_smollm2):
-    events, error = await (await open_smollm2(llama_server)).ask(f"{STORY} {'word ' * 940}", temperature=0)
-    assert error is None
-    usage = events[-1].usage
-    assert events[-1].reason == "length"
-    assert usage.prompt_tokens + usage.completion_tokens in (1024, 1025)
-    assert of_kind(events, Caution) == []
-
-
-def test_what_it_says_to_an_image_without_a_projector(bare):
-    """Its answer as it is: paragone asks `/props` beforehand, which says whether images are of use."""
-    assert bare.get("/props").json()["modalities"]["vision"] is False
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    body = {"messages": [{"role": "user", "content": [image, {"type": "text", "text": "What is this?"}]}]}
-    reply = bare.post("/v1/chat/completions", json=body)
-    assert reply.status_code == 500
-    assert reply.json()["error"]["message"].startswith("image input is not supported")

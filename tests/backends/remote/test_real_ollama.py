@@ -100,22 +100,6 @@ async def test_the_weights_have_the_digest_of_the_server(ollama_server, opened):
     assert (weights.size, weights.modified_ns) == (None, None)
 
 
-async def test_its_size_is_that_of_the_file_and_not_that_in_memory(ollama_server, opened, smollm2):
-    engine = await opened()
-    assert engine.loaded.size == pytest.approx(smollm2.stat().st_size, rel=0.01)
-    (running,) = [
-        model for model in get(f"{ollama_server}/api/ps")["models"] if model["name"].startswith("smollm2")
-    ]
-    assert running["size"] > 1.2 * engine.loaded.size
-    assert "with the KV cache" in engine.loaded.facts["in memory"]
-
-
-async def test_the_server_at_ollama_host_is_listed_with_its_address(ollama_server, monkeypatch):
-    monkeypatch.setenv("OLLAMA_HOST", ollama_server.removeprefix("http://"))
-    (model,) = await OllamaBackend().models(())
-    assert (model.model, model.address) == ("smollm2:latest", ollama_server)
-
-
 async def test_the_context_is_always_told(ollama_server, opened):
     await opened(num_ctx=768)
     assert running(ollama_server) == {"smollm2:latest": 768}
@@ -165,13 +149,6 @@ async def test_the_servers_own_times_are_told(opened):
     assert last.usage.completion_tokens == 8
     assert 0 < last.timings.prefill_s < took
     assert 0 < last.timings.decode_s < took
-
-
-async def test_a_prompt_that_does_not_fit_is_an_error_and_not_another_answer(opened):
-    engine = await opened(num_ctx=512)
-    with pytest.raises(ContextOverflow) as caught:
-        await drain(engine.run(asking("word " * 700)))
-    assert caught.value.context == 512
 
 
 async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):
@@ -236,18 +213,3 @@ async def test_a_runner_that_dies_by_sigsegv(opened):
     assert "-mno-amx-int8" in caught.value.hint
     events = [event async for event in engine.run(asking("Say hello.", max_tokens=5))]
     assert any(isinstance(event, Token) for event in events)
-
-
-async def test_a_name_that_is_nearly_right(ollama_server):
-    request = OpenRequest(model="smolm2", options={"url": ollama_server})
-    with pytest.raises(InputError) as caught:
-        await OllamaBackend().open(request, lambda progress: None)
-    pull = f"paragone pull ollama:smolm2@{ollama_server}"
-    assert caught.value.hint == f"Did you mean 'smollm2:latest'? To download it: {pull}"
-
-
-async def test_a_download_that_fails(ollama_server):
-    """The server is asked for a model of a registry on this machine that does not answer."""
-    with pytest.raises(EngineError) as caught:
-        await drain(OllamaBackend().pull("127.0.0.1:1/library/none", {"url": ollama_server}))
-    assert "connection refused" in caught.value.sentence

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import pytest_asyncio
 
-from paragone import Caution, EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
+from paragone import Caution, Message, OpenRequest, RunRequest, RunSettings
 from paragone_remote.ollama_api.backend import OllamaBackend
 
 from .conftest import bare_client
@@ -147,13 +147,6 @@ async def test_the_modelfile_is_in_force(brief, opened, text):
     assert events[-1].usage.completion_tokens == 3
 
 
-async def test_its_template_is_among_the_facts(ollama_server, opened):
-    engine = await opened()
-    with bare_client(ollama_server) as bare:
-        shown = bare.post("/api/show", json={"model": "smollm2"}).json()
-    assert engine.loaded.facts["chat template"] == shown["template"]
-
-
 async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
     engine = await opened()
     codes = []
@@ -165,10 +158,3 @@ async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
         running = bare.get("/api/ps").json()["models"]
     lengths = [model["context_length"] for model in running if model["name"].startswith("smollm2")]
     assert lengths == [1024]
-
-
-async def test_it_tells_no_tokens(opened):
-    engine = await opened()
-    assert not engine.loaded.capabilities.tokenize
-    with pytest.raises(EngineError):
-        await engine.tokenize(TokenizeRequest(messages=STORY))

@@ -10,7 +10,6 @@ import pytest_asyncio
 from paragone import (
     Caution,
     ContextOverflow,
-    EngineError,
     Finish,
     Message,
     OpenRequest,
@@ -66,15 +65,6 @@ def asking(text, *, logprobs=None, **sampling):
         sampling={"temperature": 0, **sampling},
         logprobs=logprobs,
     )
-
-
-async def test_the_server_is_known(llama_cpp_server):
-    import llama_cpp
-
-    report = await OpenAIBackend().endpoint({"url": llama_cpp_server[0]})
-    assert report.address == llama_cpp_server[0]
-    assert report.probe.facts["server"] == f"llama-cpp-python {llama_cpp.__version__}"
-    assert [model.model for model in report.models] == ["smollm2"]
 
 
 async def test_the_same_answer_as_asked_with_the_bare_client(llama_cpp_server, engine, text):
@@ -182,12 +172,3 @@ async def test_the_tokens_of_raw_text_are_those_that_it_reads(llama_cpp_server, 
     async with httpx.AsyncClient() as http:
         reply = await http.post(f"{llama_cpp_server[0]}/v1/completions", json=body, timeout=60)
     assert reply.json()["usage"]["prompt_tokens"] == len(tokenized.ids)
-
-
-async def test_the_tokens_of_messages_are_not_told(engine):
-    assert not engine.loaded.capabilities.tokenize
-    with pytest.raises(EngineError) as caught:
-        await engine.tokenize(TokenizeRequest(messages=asking("Hello?").messages))
-    assert "its chat template" in caught.value.sentence
-    _, settings = await told(engine, dataclasses.replace(asking("Hello?", max_tokens=2), prompt_ids=True))
-    assert (settings.prompt, settings.prompt_ids) == (None, None)

@@ -110,18 +110,3 @@ def test_another_file_behind_the_alias_of_a_real_llama_server(
     )
     with run_llama_server(*server, port=port):
         assert len(runs(go_on(path, engine))) == 2
-
-
-@pytest.mark.server
-def test_engines_at_real_servers_are_compared(suite, ollama, run_llama_server):
-    url, make = ollama
-    make()
-    with run_llama_server("-c", "512", "-np", "1") as other:
-        engines = (f"ollama:mine@{url}", f"openai:smollm2@{other}")
-        settings = (f"--set={option}" for option in OPTIONS)
-        done = paragone(
-            "suite", "run", suite(), "--engines", *engines, *settings, "--schedule", "sequential", "--json"
-        )
-        assert len(runs(done)) == 4
-    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
-    assert [it["runs"] for it in found["engines"]] == [2, 2]
