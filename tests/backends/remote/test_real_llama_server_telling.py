@@ -99,16 +99,6 @@ async def test_sampling_options_that_change_the_prompt(run_llama_server, open_sm
         assert prompts[False] == prompts[True] + "<think>\n\n</think>\n\n"
 
 
-async def test_the_seed_told_gives_the_same_answer(llama_server, open_smollm2, text):
-    lane = await open_smollm2(llama_server)
-    messages = (Message(role="user", text=STORY),)
-    first, settings = await run(lane, messages, max_tokens=24, temperature=2)
-    again, same = await run(lane, messages, max_tokens=24, temperature=2, seed=settings.seed)
-    other, another = await run(lane, messages, max_tokens=24, temperature=2)
-    assert same.seed == settings.seed != another.seed
-    assert text(again) == text(first) != text(other)
-
-
 async def test_the_sampling_told_is_that_of_its_slot(run_llama_server, open_smollm2):
     options = ("--temp", "0.3", "--top-k", "7", "--repeat-penalty", "1.25", "--min-p", "0.01")
     with run_llama_server("-c", "256", "-np", "1", *options) as url:

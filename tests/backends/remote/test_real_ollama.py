@@ -1,6 +1,5 @@
 """A real Ollama server with SmolLM2; skipped unless `make ollama` has built it."""
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -79,19 +78,6 @@ def asking(text, **sampling):
     return RunRequest(messages=(Message(role="user", text=text),), sampling={"temperature": 0, **sampling})
 
 
-async def test_the_server_is_known(ollama_server, opened):
-    engine = await opened()
-    report = await OllamaBackend().endpoint({"url": ollama_server})
-    assert report.probe.facts["server"] == f"Ollama {get(f'{ollama_server}/api/version')['version']}"
-    assert report.probe.facts["loaded"].startswith("smollm2:latest (")
-    (model,) = report.models
-    assert (model.model, model.quantization, model.context) == ("smollm2:latest", "Q4_1", 8192)
-    assert model.architecture == "llama"
-    assert model.capabilities == ("completion",)
-    assert engine.loaded.context == 1024
-    assert engine.loaded.quantization == "Q4_1"
-
-
 async def test_the_weights_have_the_digest_of_the_server(ollama_server, opened):
     engine = await opened()
     (listed,) = [model for model in get(f"{ollama_server}/api/tags")["models"] if "smollm2" in model["model"]]
@@ -115,15 +101,6 @@ async def test_the_models_own_context_is_the_default_and_said_when_it_is_less(ol
         await engine.close()
 
 
-async def test_closing_unloads_what_was_loaded(ollama_server, opened):
-    engine = await opened()
-    assert "smollm2:latest" in running(ollama_server)
-    await engine.close()
-    async with asyncio.timeout(10):
-        while running(ollama_server):
-            await asyncio.sleep(0.05)
-
-
 async def test_closing_leaves_what_was_there_before(ollama_server, opened):
     first = await opened()
     second = await opened()
@@ -137,18 +114,6 @@ async def test_a_model_that_is_to_be_kept(ollama_server, opened):
     await engine.close()
     assert "smollm2:latest" in running(ollama_server)
     get(f"{ollama_server}/api/generate", {"model": "smollm2", "keep_alive": 0})
-
-
-async def test_the_servers_own_times_are_told(opened):
-    engine = await opened()
-    start = time.monotonic()
-    events = [event async for event in engine.run(asking("Say hello.", max_tokens=8))]
-    took = time.monotonic() - start
-    last = events[-1]
-    assert last.usage.prompt_tokens > 5
-    assert last.usage.completion_tokens == 8
-    assert 0 < last.timings.prefill_s < took
-    assert 0 < last.timings.decode_s < took
 
 
 async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):

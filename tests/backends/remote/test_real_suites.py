@@ -8,7 +8,6 @@ from tests.cli.conftest import data, paragone, said
 
 from .conftest import OLLAMA_PROGRAM, free_port, running_ollama
 
-JUDGE = {"type": "judge", "criterion": "It is a colour."}
 OPTIONS = ("max_tokens=4", "temperature=0", "seed=1")
 
 
@@ -74,23 +73,6 @@ def test_an_ollama_model_that_was_replaced_between_two_commands(suite, ollama):
     assert len(data("suite run", refused)["runs"]) == 1
     make()
     assert len(runs(go_on(path, engine))) == 2
-
-
-@pytest.mark.server
-def test_a_judge_at_ollama_is_identified_in_its_verdicts(suite, ollama):
-    """SmolLM2 gives no verdicts; who was asked stands in the results all the same."""
-    url, make = ollama
-    make()
-    judge = f"ollama:mine@{url}"
-    path = suite(assertions=[{**JUDGE, "engine": judge}])
-    (run,) = runs(begin(path, judge))
-    (result,) = run["assertions"]
-    assert result["passed"] is None
-    assert "ollama:mine" in result["judges"]
-    assert "Ollama, " in result["judges"]
-    make(smaller=True)
-    refused = begin(path, judge, "--retry-failed")
-    assert "Another judge judged before in e1" in said(refused)
 
 
 @pytest.mark.server

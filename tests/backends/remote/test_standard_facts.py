@@ -28,12 +28,9 @@ async def test_samplers_in_a_schema(serve, open_lane):
 @pytest.mark.parametrize(
     ("told", "standard"),
     [
-        ("Q4_1", "Q4_1"),
         ("Q4_K - Medium", "Q4_K_M"),
-        ("Q3_K - Large", "Q3_K_L"),
         ("Q2_K - Medium", "Q2_K"),
         ("(guessed) IQ4_XS - 4.25 bpw", "IQ4_XS"),
-        ("all F32", "F32"),
         ("unknown, may not work", None),
     ],
 )
