@@ -1,23 +1,14 @@
 """Fixtures for llama-servers that paragone starts: the wheel's, and the real one that `make llama-server` builds."""
 
 import importlib.util
-import os
-import socket
 import sys
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.backends.remote import conftest as remote
 
-from paragone import Message, OpenRequest, ParagoneError, RunRequest, Token
+from paragone import OpenRequest
 from paragone_remote.llama_server.backend import LlamaServerBackend
-
-# Before any test moves the home away.
-BUILT = (
-    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    / "paragone-llama-server"
-    / "llama-server"
-)
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +25,9 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="session")
 def built():
     """Give the real llama-server that `make llama-server` builds."""
-    if not BUILT.is_file():
-        pytest.skip(f"there is no real llama-server at {BUILT}: run `make llama-server`")
-    return str(BUILT)
+    if not remote.LLAMA_SERVER_PROGRAM.is_file():
+        pytest.skip("there is no real llama-server: run `make llama-server`")
+    return str(remote.LLAMA_SERVER_PROGRAM)
 
 
 @pytest.fixture(scope="session", params=["wheel", "built"])
@@ -51,28 +42,12 @@ def small():
     return {"n_ctx": 1024, "n_threads": 1, "arguments": ["--no-warmup", "-fit", "off"]}
 
 
-class Lane:
-    """An open engine, and short ways to ask it."""
+class Lane(remote.Lane):
+    """An open engine, its server, and short ways to ask it."""
 
-    def __init__(self, engine):
-        self.engine = engine
-        self.loaded = engine.loaded
-
-    def run(self, text="Hello?", *, logprobs=None, cold=False, images=(), **sampling):
-        message = Message(role="user", text=text, images=tuple(images))
-        request = RunRequest(messages=(message,), sampling=sampling, logprobs=logprobs, cold=cold)
-        return self.engine.run(request)
-
-    async def ask(self, text="Hello?", *, on_event=lambda event: None, **options):
-        """Return the events of a run, and the error that it ended in, if it did."""
-        events = []
-        try:
-            async for event in self.run(text, **options):
-                events.append(event)
-                on_event(event)
-        except ParagoneError as error:
-            return events, error
-        return events, None
+    @property
+    def loaded(self):
+        return self.engine.loaded
 
     @property
     def pid(self):
@@ -96,17 +71,11 @@ async def open_lane(smollm2, small):
         await lane.engine.close()
 
 
-def text_of(events, channel="answer"):
-    return "".join(event.text for event in events if isinstance(event, Token) and event.channel == channel)
-
-
 @pytest.fixture
 def text():
-    return text_of
+    return remote.text_of
 
 
 @pytest.fixture
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return remote.free_port()

@@ -24,11 +24,6 @@ async def test_its_own_draft_model_is_always_right(program, open_lane, smollm2, 
     assert lane.loaded.weights == (WeightsFile.of(smollm2), WeightsFile.of(smollm2))
 
 
-async def test_without_one_nothing_is_told(wheel, open_lane):
-    events, _ = await (await open_lane(wheel)).ask(max_tokens=4)
-    assert (events[-1].usage.drafted_tokens, events[-1].usage.accepted_tokens) == (None, None)
-
-
 async def test_its_options_need_one(wheel, open_lane):
     with pytest.raises(InputError, match="'draft_max' is set, but not draft_model"):
         await open_lane(wheel, draft_max=4)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from paragone import EmbedRequest, EngineError
+from paragone import EmbedRequest
 
 REQUEST = EmbedRequest(texts=("The sea is deep.", "Nobody knows.", "The sea is deep."))
 
@@ -20,10 +20,3 @@ async def test_it_embeds_and_answers(program, open_lane, small, text):
     embedding, _ = await lane.ask(temperature=0, max_tokens=8)
     plain, _ = await (await open_lane(program)).ask(temperature=0, max_tokens=8)
     assert text(embedding) == text(plain) != ""
-
-
-async def test_without_the_arguments_it_says_that_it_cannot(program, open_lane):
-    lane = await open_lane(program)
-    assert not lane.loaded.capabilities.embeddings
-    with pytest.raises(EngineError, match="computes no embeddings"):
-        await lane.engine.embed(REQUEST)

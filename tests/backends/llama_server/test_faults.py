@@ -92,24 +92,12 @@ async def test_a_program_that_is_too_old(open_lane, double, printed_help):
     assert error.sentence.endswith("does not know --api-key, which paragone needs.")
 
 
-async def test_a_program_without_a_needed_option(open_lane, double, printed_help, smollm2):
-    said = printed_help.replace("--spec-draft-model, -md, --model-draft", "--nothing")
-    error = await fails(open_lane, double("exit 1", said=said), draft_model=str(smollm2))
-    assert "cannot set draft_model: it does not know -md" in error.sentence
-    assert error.hint == "Leave draft_model out, or use another llama-server."
-
-
 async def test_it_dies_while_it_loads(open_lane, double, tmp_path):
     serve = "echo 'loading the model'; kill -SEGV $$"
     error = await fails(open_lane, double(serve), EngineCrashed, log=tmp_path / "log")
     assert "SIGSEGV" in error.sentence
     assert error.log_tail == ("loading the model",)
     assert error.hint == f"The engine's output is in {tmp_path / 'log'}."
-
-
-async def test_it_ends_without_a_word(open_lane, double):
-    error = await fails(open_lane, double("exit 3"), EngineCrashed)
-    assert error.sentence == "The engine's process ended unexpectedly with exit code 3."
 
 
 @pytest.mark.parametrize(
@@ -133,13 +121,6 @@ async def test_a_model_that_is_not_there(wheel, open_lane, tmp_path):
 async def test_a_truncated_model(program, open_lane, damaged):
     error = await fails(open_lane, program, EngineCrashed, model=damaged(lambda data: data[: len(data) // 2]))
     assert any("not within the file bounds" in line for line in error.log_tail)
-
-
-async def test_an_unknown_architecture(program, open_lane, damaged):
-    named = len(b"llama").to_bytes(8, "little") + b"llama"
-    model = damaged(lambda data: data.replace(named, named[:-1] + b"x", 1))
-    error = await fails(open_lane, program, EngineCrashed, model=model)
-    assert any("unknown model architecture: 'llamx'" in line for line in error.log_tail)
 
 
 async def test_a_port_in_use(program, open_lane):

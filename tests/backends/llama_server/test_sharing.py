@@ -132,17 +132,3 @@ async def test_users_of_a_bench_have_one_server(bench_users, started):
     await bench.close()
     assert len(started) == 1
     assert started[0].process.has_ended
-
-
-async def test_users_of_a_bench_are_answered_at_once(bench_users):
-    bench = bench_users(3, tokens=900)
-    measuring = asyncio.create_task(bench.measure())
-    while not measuring.done():
-        phases = [execution.run.phase for execution in bench._pool._executions]
-        if phases.count("decode") == 3:
-            break
-        await asyncio.sleep(0.001)
-    else:
-        pytest.fail("there were never three answers in progress")
-    await bench.stop()
-    await measuring

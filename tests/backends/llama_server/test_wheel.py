@@ -32,7 +32,6 @@ def test_it_is_llama_cpps_own_command_line(wheel):
     ("arguments", "said"),
     [
         (["--nosuch"], "invalid argument: --nosuch"),
-        (["-c", "many"], 'error while handling argument "-c"'),
         (["--port", "1"], "needs a model: it has no router"),
         (["-m", "/none.gguf", "--offline"], "failed to load model"),
     ],

@@ -18,12 +18,20 @@ import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA, OPENAI, HostileServer
 
-from paragone import Message, OpenRequest, ParagoneError, RunRequest, Token
+from paragone import Caution, Message, OpenRequest, ParagoneError, RunRequest, RunSettings, Token
 
 # Before any test moves the home away: where `make ollama` and `make llama-server` put the servers.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 OLLAMA_PROGRAM = _CACHE / "paragone-ollama" / "ollama"
 LLAMA_SERVER_PROGRAM = _CACHE / "paragone-llama-server" / "llama-server"
+
+PROPS = {
+    "total_slots": 1,
+    "build_info": "b1-0c1e570",
+    "chat_template": "{{ messages }}\n",
+    "default_generation_settings": {"n_ctx": 4096},
+}
+"""What a double of llama-server says of itself at `/props`."""
 
 _START_PATIENCE = 60
 
@@ -145,18 +153,12 @@ def running_ollama(folder, **settings):
 
 
 @pytest.fixture(scope="session")
-def ollama_folder(tmp_path_factory):
-    """Give the folder of the real Ollama that has SmolLM2."""
-    return tmp_path_factory.mktemp("ollama")
-
-
-@pytest.fixture(scope="session")
-def ollama_server(smollm2, ollama_folder):
+def ollama_server(smollm2, tmp_path_factory):
     """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it.
 
     Its model is without most of its layers: it reads the whole one for half a second whenever it loads it.
     """
-    with running_ollama(ollama_folder) as (url, _, env):
+    with running_ollama(tmp_path_factory.mktemp("ollama")) as (url, _, env):
         create(env, "smollm2", smollm2)
         yield url
 
@@ -307,18 +309,19 @@ class Lane:
     def __init__(self, engine):
         self.engine = engine
 
-    def run(self, text="Hello?", *, logprobs=None, cold=False, bare=False, **sampling):
-        messages = (Message(role="user", text=text),) if isinstance(text, str) else tuple(text)
+    def run(self, text="Hello?", *, logprobs=None, cold=False, bare=False, images=(), **sampling):
+        messages = (Message(role="user", text=text, images=images),) if isinstance(text, str) else tuple(text)
         return self.engine.run(
             RunRequest(messages=messages, sampling=sampling, logprobs=logprobs, cold=cold, bare=bare)
         )
 
-    async def ask(self, text="Hello?", **options):
+    async def ask(self, text="Hello?", *, on_event=lambda event: None, **options):
         """Return the events of a run, and the error that it ended in, if it did."""
         events = []
         try:
             async for event in self.run(text, **options):
-                events.append(event)  # noqa: PERF401 (what came before an error counts)
+                events.append(event)
+                on_event(event)
         except ParagoneError as error:
             return events, error
         return events, None
@@ -326,6 +329,20 @@ class Lane:
 
 def text_of(events, channel="answer"):
     return "".join(event.text for event in events if isinstance(event, Token) and event.channel == channel)
+
+
+def cautions(events):
+    """Return the sentences of the cautions by their codes."""
+    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
+
+
+def codes(events):
+    return [event.code for event in events if isinstance(event, Caution)]
+
+
+def settings_of(events):
+    (settings,) = [event for event in events if isinstance(event, RunSettings)]
+    return settings
 
 
 @pytest_asyncio.fixture

@@ -45,39 +45,28 @@ NO_URL = "is not the URL of a server"
 UNREADABLE = "The url cannot be read."
 REFUSED: list[tuple[Any, str]] = [
     ({"key_command": "false"}, "key_command (false) printed no key: it exited with status 1."),
-    ({"key_command": "true"}, "key_command (true) printed no key: it exited with status 0."),
     (
         {"key_command": "no-such-program x"},
         "key_command cannot run no-such-program: no such file or directory.",
     ),
     ({"key_command": "echo 'x"}, "key_command has an unbalanced quotation mark."),
-    ({"key_command": "echo \0"}, "key_command cannot run echo: embedded null byte."),
-    ({"key_command": "sh -c 'kill -9 $$'"}, "key_command (sh) printed no key: it exited with status -9."),
     ({"key_env": "BOX_KEY"}, "The environment variable BOX_KEY is not set."),
     ({"key_env": SECRET}, "key_env is not the name of an environment variable."),
     ({"key_env": "A", "key_command": "b"}, "Both key_env and key_command are set."),
     ({"client_key": "/k.pem"}, "client_key is set, but not client_cert."),
     ({"headers": ["Content-Length: 5"]}, "The header Content-Length cannot be set."),
-    ({"headers": ["transfer-encoding: chunked"]}, "The header transfer-encoding cannot be set."),
-    ({"headers": ["Connection: close"]}, "The header Connection cannot be set."),
     ({"headers": [f"Authorization: Bearer {SECRET}"]}, HEADER),
-    ({"headers": [f"X-Api-Key: {SECRET}"]}, HEADER),
     ({"headers": ["X-Team: hunter2"]}, HEADER),
-    ({"headers": [f"User-Agent: {SECRET}"]}, HEADER),
     ({"headers": [f"X-Both: $HOME {SECRET}"]}, HEADER),
-    *(
-        ({"headers": [line]}, "An entry of headers does not have the form `Name: value`.")
-        for line in ("no colon", "Bad Name: x")
-    ),
+    ({"headers": ["no colon"]}, "An entry of headers does not have the form `Name: value`."),
     ({"headers": ["X-Two: $HOME a\r\nX-Three: b"]}, "The header X-Two contains characters"),
     ({"url": f"http://h:1/?key={SECRET}"}, "The url has a query or a fragment"),
     ({"url": f"http://h:1/v1#{SECRET}"}, "The url has a query or a fragment"),
-    ({"url": f"htp://h:1/v1?key={SECRET}"}, "The url has a query or a fragment"),
     ({"url": f"http://h:1/{SECRET}/v1"}, PATH),
     ({"url": "http://h:1/v1/sk%2Dverysecret"}, PATH),
     ({"url": f"http://me:{SECRET}@127.0.0.1:1"}, "The url contains a user name or password"),
-    *(({"url": url}, NO_URL) for url in ("ftp://box", "box:8000", "http://", "127.0.0.1:8000")),
-    *(({"url": url}, UNREADABLE) for url in ("http://box:99999", "http://box:0", "http://[:")),
+    *(({"url": url}, NO_URL) for url in ("ftp://box", "http://", "127.0.0.1:8000")),
+    *(({"url": url}, UNREADABLE) for url in ("http://box:99999", "http://[:")),
     ({"url": "http://xn--\N{FULLWIDTH LATIN SMALL LETTER A}"}, "has an invalid host name"),
 ]
 
@@ -103,11 +92,6 @@ def test_options_that_name_no_server_are_known_without_it():
         ):
             with pytest.raises(InputError, match=re.escape(sentence)):
                 Registry().get("ollama").check("m", options)
-
-
-async def test_a_key_from_a_command(hostile, open_lane):
-    await open_lane(hostile, key_command=f"echo {SECRET}")
-    assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in hostile.requests)
 
 
 async def test_a_command_that_leaves_something_running(hostile, open_lane):
@@ -154,7 +138,8 @@ async def test_a_command_has_no_terminal_to_write_on(hostile, open_lane):
 
 async def test_a_variable_with_spaces_around_the_key(hostile, open_lane, monkeypatch):
     monkeypatch.setenv("BOX_KEY", f" {SECRET} ")
-    await open_lane(hostile, key_env="BOX_KEY", headers=["X-Token: $BOX_KEY"])
+    lane = await open_lane(hostile, key_env="BOX_KEY", headers=["X-Token: $BOX_KEY"])
+    assert SECRET not in repr((lane.engine.loaded, vars(lane.engine)))
     assert hostile.requests[0].headers["authorization"] == f"Bearer {SECRET}"
     assert hostile.requests[0].headers["x-token"] == SECRET
 
@@ -244,13 +229,6 @@ async def test_cookies_are_not_kept(hostile, open_lane):
     assert "cookie" not in sent(hostile).lower()
 
 
-async def test_nothing_of_an_engine_shows_its_key(hostile, open_lane, monkeypatch):
-    monkeypatch.setenv("BOX_KEY", SECRET)
-    lane = await open_lane(hostile, key_env="BOX_KEY")
-    assert SECRET not in repr(lane.engine.loaded)
-    assert SECRET not in repr(vars(lane.engine))
-
-
 async def test_a_server_that_repeats_the_key_where_it_tells_of_itself(
     hostile, open_lane, backend, monkeypatch
 ):
@@ -300,9 +278,7 @@ async def test_a_proxy_of_no_use(backend, monkeypatch):
     unusable = "The proxy in the environment variables cannot be used."
     for proxy, sentence in (
         ("socks5://127.0.0.1:1", unusable),
-        ("ftp://127.0.0.1:1", unusable),
         ("http://127.0.0.1:99999", unusable),
-        ("http://", unusable),
         ("http://[::1", unusable),
         ("127.0.0.1:1", "http://box.example cannot be reached through the proxy."),
     ):
@@ -359,15 +335,6 @@ async def test_a_certificate_that_nobody_signed(secure, backend):
     assert secure.requests == []
 
 
-async def test_a_ca_file_makes_it_trusted(secure, open_lane, authority, tmp_path, text):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    secure.on_chat = lambda exchange: exchange.answer("Hello.")
-    events, error = await (await open_lane(secure, ca_file=str(path))).ask()
-    assert error is None
-    assert text(events) == "Hello."
-
-
 async def test_a_client_certificate(protocol, backend, open_lane, authority, tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -401,8 +368,6 @@ async def test_certificate_files_that_will_not_do(secure, backend, tmp_path):
         assert isinstance(error, InputError)
         assert next(iter(options)) in error.sentence
 
-
-async def test_the_reason_why_a_certificate_file_cannot_be_read(secure, backend, tmp_path):
     # a name that is too long fails for root, too
     error = await refused(backend, url=secure.url, ca_file=str(tmp_path / ("x" * 300)))
     assert error.sentence.endswith("cannot be read: File name too long.")

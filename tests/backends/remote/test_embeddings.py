@@ -22,12 +22,10 @@ REQUEST = EmbedRequest(texts=TEXTS[:2])
 ENTRIES = [{"index": 1, "embedding": [0, 1.5]}, {"index": 0, "embedding": [1, -0.5]}]
 WRONG = [
     {},
-    {"data": []},
     {"data": ENTRIES[:1]},
     {"data": [*ENTRIES, {"index": 2, "embedding": [1, 2]}]},
     {"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1, 2]}]},
     {"data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [None]}]},
-    {"data": [{"index": 0, "embedding": []}, {"index": 1, "embedding": []}]},
     {"data": [{"index": 0, "embedding": "AACAPw=="}, {"index": 1, "embedding": "AACAPw=="}]},
 ]
 

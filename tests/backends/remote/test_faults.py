@@ -9,9 +9,7 @@ from hostile_server import HostileServer
 
 from paragone import Caution, EngineError, Finish, InputError, OpenRequest, ParagoneError
 
-
-def codes(events):
-    return [event.code for event in events if isinstance(event, Caution)]
+from .conftest import codes
 
 
 async def refused_to_open(backend, url, **options):
@@ -20,26 +18,8 @@ async def refused_to_open(backend, url, **options):
     return caught.value
 
 
-async def test_a_good_answer(hostile, open_lane, text):
-    hostile.on_chat = lambda exchange: exchange.answer("Hel", "lo.")
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events) == "Hello."
-    assert events[-1].usage.prompt_tokens == 5
-    assert events[-1].usage.completion_tokens == 2
-
-
-async def test_connection_refused(backend, protocol):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        error = await refused_to_open(backend, url)
-    assert error.sentence == f"Nothing answers at {url}: the connection was refused."
-    assert error.hint == "Is the server running at this address?"
-
-
-async def test_connection_refused_at_every_address_of_a_host(backend, monkeypatch):
-    """As `localhost` on most machines, at 127.0.0.1 and ::1."""
+async def test_connection_refused(backend, monkeypatch):
+    """At every address of a host: `localhost` has 127.0.0.1 and ::1 on most machines."""
 
     def addresses(host, port, *rest, **more):
         return [
@@ -47,36 +27,12 @@ async def test_connection_refused_at_every_address_of_a_host(backend, monkeypatc
         ]
 
     with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))
+        taken.bind(("0.0.0.0", 0))  # bound and not listening: whoever connects is refused
         url = f"http://two-addresses:{taken.getsockname()[1]}"
         monkeypatch.setattr(socket, "getaddrinfo", addresses)
         error = await refused_to_open(backend, url)
     assert error.sentence == f"Nothing answers at {url}: the connection was refused."
     assert error.hint == "Is the server running at this address?"
-
-
-async def test_no_such_host(backend, monkeypatch):
-    def no_name(*_, **__):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_name)  # stands in for a resolver off this machine
-    error = await refused_to_open(backend, "http://gpu-box:8000")
-    assert error.sentence == "There is no host named gpu-box."
-
-
-async def test_reset_in_mid_stream(hostile, open_lane, text):
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("Once", " upon")
-        await asyncio.sleep(0.05)  # lets the text arrive: a reset discards what is under way
-        exchange.reset()
-
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert text(events) == "Once upon"
-    where = f"The server at {hostile.url}"
-    assert error.sentence == f"{where} closed the connection in the middle of the answer."
-    assert len(hostile.chats) == 1, "asked again after a token"
 
 
 async def test_silence_from_the_start(hostile, open_lane):
@@ -132,19 +88,12 @@ REFUSALS = [
         (500, words, f"{SAID}failed (500): {words}.", hint)  # crashes in the words of Ollama
         for words, hint in (
             ("llama runner process has terminated: signal: segmentation fault (core dumped)", AMX),
-            ("llama-server process has terminated: signal: segmentation fault (core dumped)", AMX),
-            ("llama runner process has terminated: signal: illegal instruction", AMX),
             (
                 "model runner has unexpectedly stopped, this may be due to resource limitations or an internal "
                 "error, check ollama server logs for details",
                 AMX,
             ),
-            ("an error was encountered while running the model: unexpected EOF", AMX),
             ("llama runner process has terminated: signal: killed", "memory ran out"),
-            (
-                "llama runner process has terminated: CUDA error: out of memory",
-                "Close other programs that use",
-            ),
             (
                 "model requires more system memory (9.1 GiB) than is available (5.0 GiB)",
                 "smaller quantization",
@@ -211,13 +160,7 @@ async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks
     monkeypatch.setattr("paragone_remote.faults._SHORTEST_PAUSE", 20)
     lane = await open_lane(hostile, load_timeout=60)
     body = {"error": {"message": "Loading model"}}
-    for asked, wanted in (
-        ("99999", [60]),
-        ("inf", [1] * 60),
-        ("nan", [1] * 60),
-        ("0", [20] * 3),
-        ("-1", [20] * 3),
-    ):
+    for asked, wanted in (("99999", [60]), ("nan", [1] * 60), ("-1", [20] * 3)):
         hostile.on_chat = lambda exchange, asked=asked: exchange.refuse(503, body, retry_after=asked)
         pauses.clear()
         events, error = await lane.ask()
@@ -244,16 +187,9 @@ async def test_a_web_page(hostile, open_lane):
     assert "login page" in error.hint
 
 
-async def test_a_web_page_called_json(hostile, open_lane):
-    hostile.on_chat = lambda exchange: exchange.refuse(200, "<html>Log in</html>")
-    _, error = await (await open_lane(hostile)).ask()
-    assert isinstance(error, EngineError)
-    assert "Log in" not in error.sentence
-
-
 DIED = "llama runner process has terminated: signal: segmentation fault (core dumped)"
 KEY = "Incorrect API key provided: sk-thegateways12, at http://u:p@up.example/v1?key=k"
-UNREADABLE = (b'{"message": {"cont', b"[[[", b"7", b"null", b'{"choices": 3}', b"[" * 100_000)
+UNREADABLE = (b'{"message": {"cont', b"7", b'{"choices": 3}', b"[" * 100_000)
 
 STREAMS = [
     ("", lambda protocol: protocol.line({"error": "gone"}), SAID + "failed: gone."),
@@ -413,22 +349,21 @@ async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypa
     )
 
 
-async def test_it_dies_while_loading(hostile, backend, protocol):
+async def test_it_dies_or_fails_while_loading(hostile, backend):
     async def die(exchange):
         exchange.reset()
 
-    hostile.on_load = die
-    hostile.replies["/v1/models"] = die
-    error = await refused_to_open(backend, hostile.url)
-    assert error.sentence == f"The server at {hostile.url} closed the connection before it answered."
+    async def fail(exchange):
+        body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
+        await exchange.refuse(500, body)
 
-
-async def test_it_fails_to_load(hostile, backend, protocol):
-    body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
-    hostile.on_load = lambda exchange: exchange.refuse(500, body)
-    hostile.replies["/v1/models"] = lambda exchange: exchange.refuse(500, body)
-    error = await refused_to_open(backend, hostile.url)
-    assert "failed (500): model requires more system memory" in error.sentence
+    for reply, sentence in (
+        (die, "closed the connection before it answered."),
+        (fail, "failed (500): model requires more system memory"),
+    ):
+        hostile.on_load = reply
+        hostile.replies["/v1/models"] = reply
+        assert sentence in (await refused_to_open(backend, hostile.url)).sentence
 
 
 async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
@@ -545,18 +480,3 @@ async def test_a_server_that_was_restarted(hostile, open_lane, text):
     events, error = await lane.ask()
     assert error is None
     assert text(events) == "Here."
-
-
-async def test_one_lane_fails_and_the_others_go_on(hostile, open_lane, text):
-    async def chat(exchange):
-        if exchange.request.body["messages"][0]["content"] == "fail":
-            await exchange.refuse(500, {"error": "no"})
-        else:
-            await exchange.answer("Fine.")
-
-    hostile.on_chat = chat
-    bad, good = await open_lane(hostile), await open_lane(hostile)
-    (_, error), (events, none) = await asyncio.gather(bad.ask("fail"), good.ask("work"))
-    assert error is not None
-    assert none is None
-    assert text(events) == "Fine."

@@ -1,18 +1,12 @@
-"""Thinking between tags in the answer, from doubles and from the real servers."""
+"""Thinking between tags in the answer, with doubles."""
 
 import asyncio
-import contextlib
 
 import pytest
-from hostile_server import OLLAMA, OPENAI
 
-from paragone import Caution, Finish, Message, OpenRequest, RunRequest, Token
+from paragone import Caution, Finish, Token
 
-from .conftest import backend_of
-
-
-def codes(events):
-    return [event.code for event in events if isinstance(event, Caution)]
+from .conftest import codes
 
 
 def cut(text, size=1):
@@ -197,56 +191,3 @@ async def test_a_second_try_begins_anew(hostile, open_lane, text):
     events, error = await (await open_lane(hostile)).ask()
     assert error is None
     assert (text(events, "thinking"), text(events)) == ("Hm", "Yes.")
-
-
-# The real servers keep nothing apart for SmolLM2. It does not think by itself: it is shown how.
-
-SHOWN = [("1 + 1?", "one and one", "2"), ("2 + 1?", "two and one", "3"), ("3 + 1?", "three and one", "4")]
-
-
-@contextlib.asynccontextmanager
-async def opened(protocol, url, model, **options):
-    """Give SmolLM2, open at a real server until the block ends."""
-    opening = OpenRequest(model=model, options={"url": url, **options})
-    engine = await backend_of(protocol).open(opening, lambda progress: None)
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
-async def check_thinking(text, protocol, url, model, **options):
-    messages = []
-    for question, thought, answer in SHOWN:
-        messages.append(Message(role="user", text=question))
-        messages.append(Message(role="assistant", text=f"<think>\n{thought}\n</think>\n\n{answer}"))
-    messages.append(Message(role="user", text="4 + 1?"))
-    sampling = {"temperature": 0, "max_tokens": 30, "repeat_penalty": 1.0}  # it is to repeat the tags
-    asked = RunRequest(messages=tuple(messages), sampling=sampling, logprobs=1)
-    async with opened(protocol, url, model, **options) as engine:
-        events = [event async for event in engine.run(asked)]
-    assert text(events, "thinking") == "four and one\n"
-    assert text(events) == "5"
-    assert codes(events) == []
-    tokens = [event for event in events if isinstance(event, Token)]
-    assert len(tokens) > 10, "the tags are several tokens each"
-    assert all(token.logprob is not None for token in tokens)
-
-
-async def test_a_real_model_that_thinks_between_tags(llama_cpp_server, text):
-    await check_thinking(text, OPENAI, llama_cpp_server[0], "smollm2")
-
-
-async def test_a_model_of_the_real_ollama_that_thinks_between_tags(whole_ollama, text):
-    await check_thinking(text, OLLAMA, whole_ollama, "whole", num_ctx=1024, num_thread=1)
-
-
-async def test_a_real_model_whose_prompt_opened_the_block(llama_cpp_server, text):
-    """A raw prompt stands in for a chat template that ends with the tag: the server has none such."""
-    shown = "".join(f"Q: {q}\nA: <think>\n{thought}\n</think>\n\n{a}\n\n" for q, thought, a in SHOWN)
-    message = Message(role="user", text=f"{shown}Q: 4 + 1?\nA: <think>\n")
-    asked = RunRequest(messages=(message,), sampling={"temperature": 0, "max_tokens": 15})
-    async with opened(OPENAI, llama_cpp_server[0], "smollm2", raw=True) as engine:
-        events = [event async for event in engine.run(asked)]
-    assert text(events).startswith("four and one\n</think>\n\n5")
-    assert codes(events) == ["thinking-in-answer"]

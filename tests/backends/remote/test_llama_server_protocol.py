@@ -1,17 +1,11 @@
 """Special behaviour of llama-server, with a double and, if it was built, with the real server."""
 
-import pytest
 import pytest_asyncio
 from hostile_server import OPENAI
 
-from paragone import Caution, EngineError, Token
+from paragone import Caution, Token
 
-PROPS = {
-    "total_slots": 1,
-    "build_info": "b1-0c1e570",
-    "chat_template": "{{ messages }}",
-    "default_generation_settings": {"n_ctx": 4096},
-}
+from .conftest import PROPS
 
 LOADING = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 
@@ -102,11 +96,3 @@ async def test_a_model_that_is_loaded_again_is_waited_for(server, open_lane, tex
     assert text(events) == "Here."
     sentence = f"The server at {server.url} is still loading its model (503). The request is repeated."
     assert cautions(events) == [("retried", sentence)]
-
-
-async def test_opening_does_not_wait_longer_than_was_said(server, open_lane):
-    server.replies["/v1/models"] = lambda exchange: exchange.refuse(503, LOADING)
-    with pytest.raises(EngineError) as caught:
-        await open_lane(server, load_timeout=0.1)
-    assert caught.value.sentence == f"The server at {server.url} is still loading its model (503)."
-    assert "load_timeout" in caught.value.hint

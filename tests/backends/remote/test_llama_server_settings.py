@@ -7,17 +7,16 @@ import re
 import shutil
 
 import pytest
-from tiny_vision import IMAGE_TOKENS, projector
 
-from paragone import Caution, ContextOverflow, EngineError, Image, InputError, Message, ParagoneError, Token
+from paragone import ContextOverflow, EngineError, Message, ParagoneError, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
+
+from .conftest import cautions
 
 pytestmark = pytest.mark.model
 
 STORY = "Write a very long story, with many chapters."
 """A prompt that SmolLM2 answers to the end of a small context."""
-
-SECRET = "sk-verysecret"
 
 THINKING = """\
 {%- for message in messages -%}
@@ -28,13 +27,6 @@ THINKING = """\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n<think>\n' -}}{%- endif -%}
 """
 """A template of the kind that models have which think: it opens their thinking for them."""
-
-RED = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
-"""One pixel, as PNG in base64."""
-
-
-def cautions(events):
-    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
 
 
 def without_template(model, copy):
@@ -96,36 +88,6 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
     assert cautions(events) == {
         "retried": f"The server at {url} is still loading its model (503). The request is repeated."
     }
-
-
-async def test_a_lane_that_is_stopped_while_the_server_loads(run_llama_server, gate, open_smollm2):
-    with run_llama_server("-c", "256") as url:
-        lane = await open_smollm2(url)
-    port = int(url.rpartition(":")[2])
-    with run_llama_server("-c", "256", *gate.options, port=port, status=503):
-        events = []
-        async for event in lane.run("Say hello."):
-            events.append(event)
-            asyncio.get_running_loop().call_soon(asyncio.ensure_future, lane.engine.stop())
-        assert events[-1].reason == "cancelled"
-        gate.open()
-
-
-async def test_a_key(run_llama_server, open_smollm2, text, monkeypatch):
-    with run_llama_server("-c", "256", "--api-key", SECRET) as url:
-        with pytest.raises(InputError) as caught:
-            await open_smollm2(url)
-        assert caught.value.sentence == f"The server at {url} requires a key (401)."
-        monkeypatch.setenv("BOX_KEY", "sk-another")
-        with pytest.raises(InputError) as caught:
-            await open_smollm2(url, key_env="BOX_KEY")
-        assert caught.value.sentence == f"The server at {url} refused the key (401)."
-        monkeypatch.setenv("BOX_KEY", SECRET)
-        lane = await open_smollm2(url, key_env="BOX_KEY")
-        assert lane.engine.loaded.context == 256  # its details want the key too
-        events, _ = await lane.ask("Say hello.", max_tokens=3)
-        assert text(events)
-        assert SECRET not in repr((lane.engine.loaded, events))
 
 
 async def test_slots_have_a_part_of_the_context_each(run_llama_server, open_smollm2, text):
@@ -254,28 +216,3 @@ async def test_a_base_model(run_llama_server, whole_smollm2, open_smollm2, text,
         assert [caution.code for caution in lane.engine.loaded.cautions] == ["no-chat-template"]
         events, _ = await lane.ask("One, two, three, four,", max_tokens=4, temperature=0)
         assert text(events).startswith(" five")
-
-
-async def test_images_where_there_is_a_projector(run_llama_server, open_smollm2, tmp_path):
-    """The vision model is SmolLM2 with an encoder of random weights."""
-    second = tmp_path / "mmproj.gguf"
-    second.write_bytes(projector(576))
-    with run_llama_server("-c", "512", "-np", "1", "--mmproj", str(second)) as url:
-        lane = await open_smollm2(url)
-        assert lane.engine.loaded.vision is True
-        image = Image(data=RED, media_type="image/png")
-        read = []
-        for images in ((), (image,), (image, image)):
-            events, error = await lane.ask(
-                [Message(role="user", text="What is this?", images=images)], max_tokens=4, temperature=0
-            )
-            assert error is None
-            assert cautions(events) == {}
-            read.append(events[-1].usage.prompt_tokens)
-        # each image is set off from the text by a line's end or so
-        assert IMAGE_TOKENS <= read[1] - read[0] <= IMAGE_TOKENS + 2
-        assert IMAGE_TOKENS <= read[2] - read[1] <= IMAGE_TOKENS + 2
-        broken = Image(data="bm8gaW1hZ2U=", media_type="image/png")
-        _, error = await lane.ask([Message(role="user", text="What is this?", images=(broken,))])
-        assert isinstance(error, ParagoneError)
-        assert "image" in error.sentence

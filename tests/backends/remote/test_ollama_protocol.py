@@ -4,8 +4,10 @@ import pytest
 import pytest_asyncio
 from hostile_server import OLLAMA
 
-from paragone import Caution, Image, InputError, Message, OpenRequest
+from paragone import Image, InputError, Message, OpenRequest
 from paragone_remote.ollama_api.backend import OllamaBackend
+
+from .conftest import cautions
 
 
 @pytest.fixture
@@ -16,10 +18,6 @@ def protocol():
 @pytest_asyncio.fixture
 async def server(serve, protocol):
     return await serve(protocol)
-
-
-def cautions(events):
-    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
 
 
 async def test_what_is_asked(server, open_lane):
@@ -55,14 +53,6 @@ async def test_what_is_asked(server, open_lane):
         "keep_alive": -1,
         "stream": True,
     }
-
-
-async def test_every_request_tells_the_context(server, open_lane):
-    await (await open_lane(server)).ask()
-    bodies = [request.body for request in server.requests if request.path == "/api/chat"]
-    assert len(bodies) == 3  # to load, to render the prompt, to answer
-    assert all(body["options"]["num_ctx"] == 4096 for body in bodies)
-    assert all(body["truncate"] is False and body["shift"] is False for body in bodies)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +179,6 @@ async def test_a_report_of_a_server(server):
     }
     (model,) = report.models
     assert (model.model, model.size, model.quantization, model.context) == ("m:latest", 9, "Q4_1", 4096)
-
-
-async def test_the_models_of_ollama_host_have_its_address(server, monkeypatch):
-    monkeypatch.setenv("OLLAMA_HOST", server.url)
-    (model,) = await OllamaBackend().models(())
-    assert (model.model, model.address) == ("m:latest", server.url)
 
 
 async def test_a_url_of_something_else(server):

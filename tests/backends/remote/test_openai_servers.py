@@ -7,7 +7,6 @@ import pytest_asyncio
 from hostile_server import OPENAI
 
 from paragone import (
-    Caution,
     Finish,
     Image,
     Message,
@@ -18,6 +17,8 @@ from paragone import (
 )
 from paragone_remote.openai_api.backend import OpenAIBackend
 
+from .conftest import cautions
+
 
 @pytest.fixture
 def protocol():
@@ -27,10 +28,6 @@ def protocol():
 @pytest_asyncio.fixture
 async def server(serve, protocol):
     return await serve(protocol)
-
-
-def cautions(events):
-    return {event.code: event.sentence for event in events if isinstance(event, Caution)}
 
 
 LLAMA_SERVER = {

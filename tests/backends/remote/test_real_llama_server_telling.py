@@ -9,8 +9,6 @@ from paragone import (
     RunSettings,
     Token,
     TokenizeRequest,
-    Vocabulary,
-    fingerprint,
 )
 
 from .conftest import bare_client
@@ -83,23 +81,6 @@ async def test_the_tokens_are_those_that_it_evaluates(request, open_smollm2, kin
         assert (told.ids[0] == plain.ids[0] == 1) or kind == "llama_server"
 
 
-async def test_a_text_begins_with_the_models_own_token(bos_server, llama_server, open_smollm2):
-    tokens = {}
-    for url in (llama_server, bos_server):
-        lane = await open_smollm2(url)
-        tokens[url] = (await lane.engine.tokenize(TokenizeRequest(text="The sea is deep."))).ids
-    assert tokens[bos_server] == (1, *tokens[llama_server])
-
-
-async def test_a_prompt_beyond_the_context_is_counted(llama_server, open_smollm2):
-    lane = await open_smollm2(llama_server)
-    messages = (Message(role="user", text="word " * 3000),)
-    told = await lane.engine.tokenize(TokenizeRequest(messages=messages))
-    assert len(told.ids) > 3000
-    _, error = await lane.ask(list(messages), max_tokens=1)
-    assert error.tokens == len(told.ids)
-
-
 async def test_sampling_options_that_change_the_prompt(run_llama_server, open_smollm2, tmp_path):
     template = tmp_path / "template.jinja"
     template.write_text(THINKING)
@@ -116,16 +97,6 @@ async def test_sampling_options_that_change_the_prompt(run_llama_server, open_sm
             assert events[-1].usage.prompt_tokens == len(told.ids)
             prompts[thinking] = told.text
         assert prompts[False] == prompts[True] + "<think>\n\n</think>\n\n"
-
-
-async def test_the_seed_told_gives_the_same_answer(llama_server, open_smollm2, text):
-    lane = await open_smollm2(llama_server)
-    messages = (Message(role="user", text=STORY),)
-    first, settings = await run(lane, messages, max_tokens=24, temperature=2)
-    again, same = await run(lane, messages, max_tokens=24, temperature=2, seed=settings.seed)
-    other, another = await run(lane, messages, max_tokens=24, temperature=2)
-    assert same.seed == settings.seed != another.seed
-    assert text(again) == text(first) != text(other)
 
 
 async def test_the_sampling_told_is_that_of_its_slot(run_llama_server, open_smollm2):
@@ -165,18 +136,6 @@ async def test_tokens_have_their_ids(llama_server, open_smollm2):
         for token in tokens:
             assert bare.post("/detokenize", json={"tokens": [token.id]}).json()["content"] == token.text
             assert token.top[0].id == token.id  # at temperature 0 the likeliest is taken
-
-
-async def test_its_vocabulary_is_that_of_the_models_file(llama_server, open_smollm2, vocab):
-    told = await (await open_smollm2(llama_server)).engine.vocabulary()
-    pieces = map(vocab.written, range(vocab.size))
-    assert told == Vocabulary(size=vocab.size, fingerprint=fingerprint(pieces))
-
-
-async def test_the_template_is_the_models_own(llama_server, open_smollm2):
-    template = (await open_smollm2(llama_server)).engine.loaded.facts["chat template"]
-    with bare_client(llama_server) as bare:
-        assert template == bare.get("/props").json()["chat_template"]
 
 
 async def test_an_engine_on_this_machine_tells_the_same_of_the_same_model(

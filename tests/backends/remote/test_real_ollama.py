@@ -1,6 +1,5 @@
 """A real Ollama server with SmolLM2; skipped unless `make ollama` has built it."""
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -79,41 +78,12 @@ def asking(text, **sampling):
     return RunRequest(messages=(Message(role="user", text=text),), sampling={"temperature": 0, **sampling})
 
 
-async def test_the_server_is_known(ollama_server, opened):
-    engine = await opened()
-    report = await OllamaBackend().endpoint({"url": ollama_server})
-    assert report.probe.facts["server"] == f"Ollama {get(f'{ollama_server}/api/version')['version']}"
-    assert report.probe.facts["loaded"].startswith("smollm2:latest (")
-    (model,) = report.models
-    assert (model.model, model.quantization, model.context) == ("smollm2:latest", "Q4_1", 8192)
-    assert model.architecture == "llama"
-    assert model.capabilities == ("completion",)
-    assert engine.loaded.context == 1024
-    assert engine.loaded.quantization == "Q4_1"
-
-
 async def test_the_weights_have_the_digest_of_the_server(ollama_server, opened):
     engine = await opened()
     (listed,) = [model for model in get(f"{ollama_server}/api/tags")["models"] if "smollm2" in model["model"]]
     (weights,) = engine.loaded.weights
     assert (weights.path, weights.sha256) == (listed["model"], listed["digest"].removeprefix("sha256:"))
     assert (weights.size, weights.modified_ns) == (None, None)
-
-
-async def test_its_size_is_that_of_the_file_and_not_that_in_memory(ollama_server, opened, smollm2):
-    engine = await opened()
-    assert engine.loaded.size == pytest.approx(smollm2.stat().st_size, rel=0.01)
-    (running,) = [
-        model for model in get(f"{ollama_server}/api/ps")["models"] if model["name"].startswith("smollm2")
-    ]
-    assert running["size"] > 1.2 * engine.loaded.size
-    assert "with the KV cache" in engine.loaded.facts["in memory"]
-
-
-async def test_the_server_at_ollama_host_is_listed_with_its_address(ollama_server, monkeypatch):
-    monkeypatch.setenv("OLLAMA_HOST", ollama_server.removeprefix("http://"))
-    (model,) = await OllamaBackend().models(())
-    assert (model.model, model.address) == ("smollm2:latest", ollama_server)
 
 
 async def test_the_context_is_always_told(ollama_server, opened):
@@ -131,15 +101,6 @@ async def test_the_models_own_context_is_the_default_and_said_when_it_is_less(ol
         await engine.close()
 
 
-async def test_closing_unloads_what_was_loaded(ollama_server, opened):
-    engine = await opened()
-    assert "smollm2:latest" in running(ollama_server)
-    await engine.close()
-    async with asyncio.timeout(10):
-        while running(ollama_server):
-            await asyncio.sleep(0.05)
-
-
 async def test_closing_leaves_what_was_there_before(ollama_server, opened):
     first = await opened()
     second = await opened()
@@ -153,25 +114,6 @@ async def test_a_model_that_is_to_be_kept(ollama_server, opened):
     await engine.close()
     assert "smollm2:latest" in running(ollama_server)
     get(f"{ollama_server}/api/generate", {"model": "smollm2", "keep_alive": 0})
-
-
-async def test_the_servers_own_times_are_told(opened):
-    engine = await opened()
-    start = time.monotonic()
-    events = [event async for event in engine.run(asking("Say hello.", max_tokens=8))]
-    took = time.monotonic() - start
-    last = events[-1]
-    assert last.usage.prompt_tokens > 5
-    assert last.usage.completion_tokens == 8
-    assert 0 < last.timings.prefill_s < took
-    assert 0 < last.timings.decode_s < took
-
-
-async def test_a_prompt_that_does_not_fit_is_an_error_and_not_another_answer(opened):
-    engine = await opened(num_ctx=512)
-    with pytest.raises(ContextOverflow) as caught:
-        await drain(engine.run(asking("word " * 700)))
-    assert caught.value.context == 512
 
 
 async def test_a_conversation_that_does_not_fit_is_not_shortened(opened):
@@ -236,18 +178,3 @@ async def test_a_runner_that_dies_by_sigsegv(opened):
     assert "-mno-amx-int8" in caught.value.hint
     events = [event async for event in engine.run(asking("Say hello.", max_tokens=5))]
     assert any(isinstance(event, Token) for event in events)
-
-
-async def test_a_name_that_is_nearly_right(ollama_server):
-    request = OpenRequest(model="smolm2", options={"url": ollama_server})
-    with pytest.raises(InputError) as caught:
-        await OllamaBackend().open(request, lambda progress: None)
-    pull = f"paragone pull ollama:smolm2@{ollama_server}"
-    assert caught.value.hint == f"Did you mean 'smollm2:latest'? To download it: {pull}"
-
-
-async def test_a_download_that_fails(ollama_server):
-    """The server is asked for a model of a registry on this machine that does not answer."""
-    with pytest.raises(EngineError) as caught:
-        await drain(OllamaBackend().pull("127.0.0.1:1/library/none", {"url": ollama_server}))
-    assert "connection refused" in caught.value.sentence

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import pytest_asyncio
 
-from paragone import Caution, EngineError, Message, OpenRequest, RunRequest, RunSettings, TokenizeRequest
+from paragone import Caution, Message, OpenRequest, RunRequest, RunSettings
 from paragone_remote.ollama_api.backend import OllamaBackend
 
 from .conftest import bare_client
@@ -110,16 +110,6 @@ async def test_an_answer_goes_on_whatever_the_template_does(opened, whole_ollama
         assert not [event for event in events if isinstance(event, Caution)]
 
 
-async def test_the_seed_told_gives_the_same_answer(opened, text):
-    engine = await opened()
-    await run(engine, STORY, max_tokens=1)  # from here on, each run finds the same in the cache
-    first, settings = await run(engine, STORY, max_tokens=24, temperature=2)
-    again, same = await run(engine, STORY, max_tokens=24, temperature=2, seed=settings.seed)
-    other, another = await run(engine, STORY, max_tokens=24, temperature=2)
-    assert same.seed == settings.seed != another.seed
-    assert text(again) == text(first) != text(other)
-
-
 async def test_the_highest_seed_is_taken(opened, text):
     engine = await opened()
     runs = [await run(engine, STORY, max_tokens=8, temperature=2, seed=2**32 - 2) for _ in range(3)]
@@ -147,13 +137,6 @@ async def test_the_modelfile_is_in_force(brief, opened, text):
     assert events[-1].usage.completion_tokens == 3
 
 
-async def test_its_template_is_among_the_facts(ollama_server, opened):
-    engine = await opened()
-    with bare_client(ollama_server) as bare:
-        shown = bare.post("/api/show", json={"model": "smollm2"}).json()
-    assert engine.loaded.facts["chat template"] == shown["template"]
-
-
 async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
     engine = await opened()
     codes = []
@@ -165,10 +148,3 @@ async def test_asking_for_the_prompt_loads_nothing_anew(ollama_server, opened):
         running = bare.get("/api/ps").json()["models"]
     lengths = [model["context_length"] for model in running if model["name"].startswith("smollm2")]
     assert lengths == [1024]
-
-
-async def test_it_tells_no_tokens(opened):
-    engine = await opened()
-    assert not engine.loaded.capabilities.tokenize
-    with pytest.raises(EngineError):
-        await engine.tokenize(TokenizeRequest(messages=STORY))

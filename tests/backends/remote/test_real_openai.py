@@ -9,8 +9,6 @@ import pytest_asyncio
 
 from paragone import (
     Caution,
-    ContextOverflow,
-    EngineError,
     Finish,
     Message,
     OpenRequest,
@@ -68,15 +66,6 @@ def asking(text, *, logprobs=None, **sampling):
     )
 
 
-async def test_the_server_is_known(llama_cpp_server):
-    import llama_cpp
-
-    report = await OpenAIBackend().endpoint({"url": llama_cpp_server[0]})
-    assert report.address == llama_cpp_server[0]
-    assert report.probe.facts["server"] == f"llama-cpp-python {llama_cpp.__version__}"
-    assert [model.model for model in report.models] == ["smollm2"]
-
-
 async def test_the_same_answer_as_asked_with_the_bare_client(llama_cpp_server, engine, text):
     import httpx
 
@@ -103,14 +92,6 @@ async def test_stopping_stops_the_server(llama_cpp_server, engine):
     async with asyncio.timeout(10):  # the server is heard to notice, and what it computed is dropped
         while log.read_text().count("Disconnected from client") == before:
             await asyncio.sleep(0.02)
-
-
-async def test_a_prompt_that_does_not_fit_says_how_long_it_is(engine):
-    """The server promises a stream, and then breaks it off without a word."""
-    with pytest.raises(ContextOverflow) as caught:
-        await drain(engine.run(asking("word " * 1200, max_tokens=3)))
-    assert caught.value.context == 1024
-    assert caught.value.tokens > 1200
 
 
 async def test_raw_text_is_completed(raw_engine, text):
@@ -147,17 +128,6 @@ def asking_hotly(**sampling):
     return asking("Tell me of the sea.", **{"temperature": 2, "max_tokens": 16, **sampling})
 
 
-async def test_the_seed_told_gives_the_same_answer(engine, text):
-    await drain(engine.run(asking_hotly()))  # from here on, each run finds the same in the cache
-    first, settings = await told(engine, asking_hotly())
-    again, same = await told(engine, asking_hotly(seed=settings.seed))
-    other, another = await told(engine, asking_hotly())
-    assert same.seed == settings.seed != another.seed
-    assert text(again) == text(first) != text(other)
-    highest = [text((await told(engine, asking_hotly(seed=2**32 - 2)))[0]) for _ in range(2)]
-    assert highest[0] == highest[1]
-
-
 async def test_its_own_defaults_are_told(engine, text):
     """It penalizes repetition where nothing is said: what it answers then is what it answers to that."""
     _, settings = await told(engine, asking_hotly())
@@ -182,12 +152,3 @@ async def test_the_tokens_of_raw_text_are_those_that_it_reads(llama_cpp_server, 
     async with httpx.AsyncClient() as http:
         reply = await http.post(f"{llama_cpp_server[0]}/v1/completions", json=body, timeout=60)
     assert reply.json()["usage"]["prompt_tokens"] == len(tokenized.ids)
-
-
-async def test_the_tokens_of_messages_are_not_told(engine):
-    assert not engine.loaded.capabilities.tokenize
-    with pytest.raises(EngineError) as caught:
-        await engine.tokenize(TokenizeRequest(messages=asking("Hello?").messages))
-    assert "its chat template" in caught.value.sentence
-    _, settings = await told(engine, dataclasses.replace(asking("Hello?", max_tokens=2), prompt_ids=True))
-    assert (settings.prompt, settings.prompt_ids) == (None, None)

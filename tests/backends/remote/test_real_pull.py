@@ -3,14 +3,13 @@
 import re
 import shlex
 import sys
-import time
 from dataclasses import dataclass
 
 import pytest
 import trustme
 from bench.terminal import Terminal
 from model_registry import ModelRegistry
-from tests.cli.conftest import PROGRAM, paragone, running, said, until
+from tests.cli.conftest import PROGRAM, paragone, said, until
 
 from .conftest import running_ollama
 
@@ -81,19 +80,6 @@ def test_what_the_hint_says_downloads_the_model_which_then_answers(ollama_server
     assert answer(puller.engine) == answer(f"ollama:smollm2@{ollama_server}") != "\n"
 
 
-def test_what_the_server_has_is_not_downloaded_again(registry, puller, tmp_path):
-    config = tmp_path / "config.toml"
-    config.write_text(
-        f"[engines.far]\nbackend = 'ollama'\nmodel = '{registry.name('smollm2')}'\nurl = '{puller.url}'\n"
-    )
-    for _ in range(2):
-        registry.requests.clear()
-        done = paragone("pull", "far", "--config", str(config), "--trust")
-        assert done.returncode == 0, said(done)
-    assert set(re.findall(r"\d+% of", said(done))) == {"100% of"}
-    assert [request.path for request in registry.requests] == ["/v2/library/smollm2/manifests/latest"]
-
-
 def shown(terminal):
     """Return what a bar on the screen says in per cent, if it is as long as that; 0 without one."""
     terminal.read(0.05)
@@ -121,33 +107,12 @@ def test_a_bar_on_a_terminal_where_ctrl_c_stops_the_server(registry, puller):
         assert [line.rstrip() for line in terminal.lines if line.strip()] == [
             "paragone: No longer waiting; the server may continue the download, or keep the downloaded part."
         ]
-    assert registry.hung_up.wait(10), "the server goes on downloading"
-    # A server that had lost its connection, and not given up, would try again after a second.
-    made = len(registry.requests)
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
-        assert len(registry.requests) == made, registry.requests[made:]
-        time.sleep(0.05)
-
+    assert registry.hung_up.wait(60), "the server goes on downloading"
     registry.flowing.set()
     assert paragone("pull", puller.large).returncode == 0
     resumed = registry.downloads[1]
     assert (resumed.path, registry.downloads[0].begin) == (registry.downloads[0].path, 0)
     assert resumed.begin > 49_000_000
-
-
-def test_a_server_that_dies_in_the_middle(registry, puller):
-    registry.flowing.clear()
-    with running("pull", puller.large) as process:
-        while not re.search(rb" 5\d% of", told := process.stderr.readline()):
-            assert told, "it ended too early"
-        puller.process.kill()
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (1, b"")
-    assert err.decode().splitlines()[-2:] == [
-        f"paragone: The server at {puller.url} closed the connection in the middle of the download.",
-        "Pull the model again when the server is running.",
-    ]
 
 
 def test_a_model_that_the_registry_does_not_have(registry, puller):
@@ -165,9 +130,3 @@ def test_a_registry_that_is_not_trusted(registry, ollama_server):
     assert (done.returncode, done.stdout) == (1, b"")
     assert "certificate signed by unknown authority" in said(done)
     assert said(done).endswith("\nThe server itself downloads the model: can it reach the registry?\n")
-
-
-def test_a_name_that_is_none(puller):
-    done = paragone("pull", f"ollama:two words@{puller.url}")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "rejected the request (400): invalid model name." in said(done)

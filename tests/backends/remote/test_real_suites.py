@@ -8,7 +8,6 @@ from tests.cli.conftest import data, paragone, said
 
 from .conftest import OLLAMA_PROGRAM, free_port, running_ollama
 
-JUDGE = {"type": "judge", "criterion": "It is a colour."}
 OPTIONS = ("max_tokens=4", "temperature=0", "seed=1")
 
 
@@ -77,23 +76,6 @@ def test_an_ollama_model_that_was_replaced_between_two_commands(suite, ollama):
 
 
 @pytest.mark.server
-def test_a_judge_at_ollama_is_identified_in_its_verdicts(suite, ollama):
-    """SmolLM2 gives no verdicts; who was asked stands in the results all the same."""
-    url, make = ollama
-    make()
-    judge = f"ollama:mine@{url}"
-    path = suite(assertions=[{**JUDGE, "engine": judge}])
-    (run,) = runs(begin(path, judge))
-    (result,) = run["assertions"]
-    assert result["passed"] is None
-    assert "ollama:mine" in result["judges"]
-    assert "Ollama, " in result["judges"]
-    make(smaller=True)
-    refused = begin(path, judge, "--retry-failed")
-    assert "Another judge judged before in e1" in said(refused)
-
-
-@pytest.mark.server
 def test_another_file_behind_the_alias_of_a_real_llama_server(
     suite, run_llama_server, smollm2, smaller_smollm2
 ):
@@ -110,18 +92,3 @@ def test_another_file_behind_the_alias_of_a_real_llama_server(
     )
     with run_llama_server(*server, port=port):
         assert len(runs(go_on(path, engine))) == 2
-
-
-@pytest.mark.server
-def test_engines_at_real_servers_are_compared(suite, ollama, run_llama_server):
-    url, make = ollama
-    make()
-    with run_llama_server("-c", "512", "-np", "1") as other:
-        engines = (f"ollama:mine@{url}", f"openai:smollm2@{other}")
-        settings = (f"--set={option}" for option in OPTIONS)
-        done = paragone(
-            "suite", "run", suite(), "--engines", *engines, *settings, "--schedule", "sequential", "--json"
-        )
-        assert len(runs(done)) == 4
-    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
-    assert [it["runs"] for it in found["engines"]] == [2, 2]

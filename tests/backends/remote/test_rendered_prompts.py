@@ -5,49 +5,17 @@ import asyncio
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import Caution, Finish, Image, Message, PromptProgress, RunRequest, RunSettings, Token
+from paragone import Finish, Image, Message, PromptProgress, RunRequest, RunSettings, Token
 
-PROPS = {
-    "total_slots": 1,
-    "build_info": "b1-0c1e570",
-    "chat_template": "{{ messages }}\n",
-    "default_generation_settings": {"n_ctx": 4096},
-}
-
-
-def settings_of(events):
-    (settings,) = [event for event in events if isinstance(event, RunSettings)]
-    return settings
+from .conftest import PROPS, codes, settings_of
 
 
 def kinds(events):
     return [type(event) for event in events if not isinstance(event, PromptProgress)]
 
 
-def cautions(events):
-    return [event.code for event in events if isinstance(event, Caution)]
-
-
 def llama_server(**more):
     return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
-
-
-@pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_the_rendered_prompt_is_told(serve, open_lane, protocol):
-    server = await serve(protocol, llama_server() if protocol is OPENAI else {})
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
-    assert settings_of(events).prompt == "<user>Hello?"
-    assert settings_of(events).prompt_ids is None  # nobody asked for them
-
-
-async def test_templates_are_among_the_facts(serve, open_lane):
-    for protocol, replies, template in (
-        (OPENAI, llama_server(), "{{ messages }}\n"),
-        (OLLAMA, {}, "{{ .Messages }}"),
-    ):
-        lane = await open_lane(await serve(protocol, replies))
-        assert lane.engine.loaded.facts["chat template"] == template
 
 
 async def test_a_template_does_not_steer_the_terminal(serve, open_lane):
@@ -112,14 +80,6 @@ async def refuse(exchange):
     await exchange.refuse(500, {"error": "out of order"})
 
 
-async def garble(exchange):
-    await exchange.refuse(200, "[[[")
-
-
-async def reset(exchange):
-    exchange.reset()
-
-
 async def nonsense(exchange):
     await exchange.refuse(200, {"prompt": 7, "tokens": ["x"], "_debug_info": []})
 
@@ -128,7 +88,7 @@ async def never(exchange):
     await exchange.gone()
 
 
-@pytest.mark.parametrize("reply", [refuse, garble, reset, nonsense, never])
+@pytest.mark.parametrize("reply", [refuse, nonsense, never])
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
 async def test_a_prompt_that_is_not_told_costs_nothing_else(
     serve, open_lane, text, protocol, reply, monkeypatch
@@ -150,7 +110,7 @@ async def test_a_prompt_that_is_not_told_costs_nothing_else(
     assert text(events) == "Hello."
     settings = settings_of(events)
     assert (settings.seed, settings.prompt, settings.prompt_ids) == (5, None, None)
-    assert cautions(events) == []
+    assert codes(events) == []
     assert len(server.chats) == 1
 
 
@@ -191,7 +151,7 @@ async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
     server.on_chat = chat
     events, error = await (await open_lane(server)).ask()
     assert error is None
-    assert cautions(events) == ["retried"]
+    assert codes(events) == ["retried"]
     assert {chat.body["seed"] for chat in server.chats} == {settings_of(events).seed}
 
 

@@ -2,7 +2,9 @@
 
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import Caution, RunSettings
+from paragone import RunSettings
+
+from .conftest import codes, settings_of
 
 DEFAULTS = {
     "seed": 2**32 - 1,
@@ -24,15 +26,6 @@ PROPS = {
 }
 
 VLLM = {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}}
-
-
-def settings_of(events):
-    (settings,) = [event for event in events if isinstance(event, RunSettings)]
-    return settings
-
-
-def cautions(events):
-    return [event.code for event in events if isinstance(event, Caution)]
 
 
 def llama_server(**more):
@@ -80,10 +73,10 @@ async def test_a_seed_that_is_refused_was_not_in_force(serve, open_lane):
     assert error is None
     assert settings_of(events).seed is None
     assert "seed" not in settings_of(events).sampling
-    assert cautions(events) == []  # nobody asked for one
+    assert codes(events) == []  # nobody asked for one
     events, _ = await lane.ask(seed=3)
     assert settings_of(events).seed is None
-    assert cautions(events) == ["option-refused"]
+    assert codes(events) == ["option-refused"]
     assert not (await open_lane(server)).engine.loaded.capabilities.seed
 
 

@@ -2,16 +2,11 @@
 
 import asyncio
 import json
-import sys
 
 import pytest
 import pytest_asyncio
-from bench.terminal import Terminal
 from hostile_server import OLLAMA, OPENAI, HostileServer
 from tests.cli.conftest import paragone
-from tests.end_to_end.program import Program
-
-PROGRAM = [sys.executable, "-c", "import sys; from paragone_cli.main import main; sys.exit(main())"]
 
 
 @pytest_asyncio.fixture
@@ -68,38 +63,6 @@ async def test_a_local_engine_beside_two_servers_and_two_that_fail(
         where = f"The server at {server.url}"
         assert lane["error"].startswith(f"{where} closed the connection in the middle of the answer.")
     assert code == 1
-
-
-@pytest.mark.model
-async def test_llama_server_beside_the_same_model_here(smollm2, llama_server):
-    found, code = await compare(
-        f"llama_cpp:{smollm2}",
-        f"openai:smollm2@{llama_server}",
-        settings=["max_tokens=12", "temperature=0", "top_k=40", "min_p=0.05"],
-    )
-    assert code == 0
-    here, there = found["lanes"]
-    assert [lane["warnings"] for lane in (here, there)] == [[], []]
-    assert [lane["finish"] for lane in (here, there)] == ["length", "length"]
-    assert here["usage"]["prompt_tokens"] == there["usage"]["prompt_tokens"]  # both put the template on
-    assert there["usage"]["completion_tokens"] == 12
-    assert there["timings"]["ttft_s"] > 0
-    assert there["timings"]["decode_tps"] > 0
-    assert len(there["text"]) > 10
-
-
-@pytest.mark.model
-def test_llama_server_in_a_lane_of_the_screen(smollm2, llama_server):
-    engines = [f"llama_cpp:{smollm2}", f"openai:smollm2@{llama_server}"]
-    options = ["--set", "max_tokens=12", "--set", "temperature=0"]
-    # Wide enough for the numbers in full, however fast the engines are.
-    with Terminal([*PROGRAM, *engines, *options], 200, 30) as terminal:
-        program = Program(terminal)
-        program.until(lambda text: text.count("ready") == 2, "both engines open")
-        program.type("Name three colours.\r")
-        program.until(lambda text: text.count("done") == 2, "both lanes answer")
-        program.until(lambda text: "/1,024" in text, "the lane shows the server's context")
-        assert program.leave() == 0
 
 
 @pytest.mark.thorough

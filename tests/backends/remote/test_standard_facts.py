@@ -16,11 +16,6 @@ def test_samplers_that_no_option_sets():
     assert sampling_facts({}) == sampling_facts({"mirostat": "2"}) == {}
 
 
-def test_adapters():
-    assert sampling_facts({"lora": []}) == {"LoRA adapter": "none"}
-    assert sampling_facts({"lora": [{"id": 0, "scale": 1.0}]}) == {"LoRA adapter": "1 of the server's"}
-
-
 async def test_samplers_in_a_schema(serve, open_lane):
     fields = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
     schemas = {"CreateChatCompletionRequest": {"properties": fields}}
@@ -33,12 +28,9 @@ async def test_samplers_in_a_schema(serve, open_lane):
 @pytest.mark.parametrize(
     ("told", "standard"),
     [
-        ("Q4_1", "Q4_1"),
         ("Q4_K - Medium", "Q4_K_M"),
-        ("Q3_K - Large", "Q3_K_L"),
         ("Q2_K - Medium", "Q2_K"),
         ("(guessed) IQ4_XS - 4.25 bpw", "IQ4_XS"),
-        ("all F32", "F32"),
         ("unknown, may not work", None),
     ],
 )

@@ -172,18 +172,7 @@ async def test_the_tokens_of_images_are_not_told(serve, open_lane):
     assert caught.value.sentence == f"The server at {server.url} does not report the tokens of images."
 
 
-GARBLED = [
-    {},
-    [],
-    {"tokens": "x"},
-    {"tokens": [1, "x"]},
-    {"tokens": [-1]},
-    {"tokens": [True]},
-    {"tokens": [1.5]},
-]
-
-
-@pytest.mark.parametrize("reply", GARBLED, ids=str)
+@pytest.mark.parametrize("reply", [{}, {"tokens": "x"}, {"tokens": [1, "x"]}, {"tokens": [-1]}], ids=str)
 async def test_a_reply_that_is_no_list_of_tokens(serve, open_lane, reply):
     server = await serve(OPENAI, {**LLAMA_SERVER, "/tokenize": reply})
     lane = await open_lane(server)
@@ -216,8 +205,6 @@ async def test_llama_servers_vocabulary(serve, open_lane):
         [*PIECES[:2], {"id": 7, "piece": "x"}],
         [*PIECES[:2], {"id": 2}],
         [*PIECES[:2], {"id": 2, "piece": [256]}],
-        [*PIECES[:2], {"id": 2, "piece": ["x"]}],
-        [*PIECES[:2], 2],
         None,
     ],
     ids=str,

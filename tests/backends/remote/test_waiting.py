@@ -66,15 +66,6 @@ async def test_silence_is_told_until_data_comes(hostile, protocol, monkeypatch):
         assert (run.state, run.text, run.silent_s) == ("done", "Hello.", 0)
 
 
-async def test_a_silent_run_can_be_stopped(hostile, protocol):
-    hostile.on_chat = lambda exchange: exchange.gone()
-    async with lane_at(hostile, protocol) as lane:
-        run = lane.ask(Prompt(text="Hello?"))
-        await lane.stop()
-        await lane.answered()
-        assert (run.state, run.silent_s) == ("stopped", 0)
-
-
 @pytest.fixture(scope="module")
 def one_slot(run_llama_server):
     with run_llama_server("-c", "32768", "-np", "1") as url:
