@@ -166,8 +166,3 @@ def test_two_voters_at_once_count_a_ballot_once(store):
         assert here.undo(None) is mine
     finally:
         other_store.close()
-
-
-def test_names_in_the_prompt_do_not_mark_a_vote():
-    runs = Run(ended(BOX, "SmolLM2 is small.")), Run(ended(ENGINES[1], "No."))
-    assert not Ballot(prompt="Is smollm good?", answers=runs).vote(0, blind=True).is_named

@@ -12,12 +12,11 @@ from tests.workbench.suites import asked, engine, suite
 
 from paragone import Json
 from paragone_workbench.choosing.choice import Choice, ChoiceObserver
-from paragone_workbench.choosing.figures import memory_of
 from paragone_workbench.choosing.measurements import Comparison
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.executor import SuiteObserver
-from paragone_workbench.experiments.known_measurements import known_fidelity, known_speeds
+from paragone_workbench.experiments.known_measurements import known_fidelity
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
 from paragone_workbench.measure.bench_results import BenchTest, UsersTest
@@ -158,16 +157,6 @@ async def test_in_a_limited_time_rounds_follow_until_the_question_is_settled(cho
     )
 
 
-async def test_an_engine_that_does_not_open_leaves_the_others(choose):
-    choice = choose(words(20), engine("gone"), engine("a"), engine("b"))
-    assert choice.reference == "gone"
-    await measured(choice)
-    assert choice.reference == "a"
-    decision = (await choice.decision()).decision
-    assert decision.chosen in ("a", "b")
-    assert choice.left_out == ("gone is left out: The model gone is gone.",)
-
-
 async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_chosen(choose):
     big = engine("big", free=1)
     choice = choose(words(6), big, engine("a"))
@@ -274,39 +263,7 @@ async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them
     assert not any("users at once" in sentence for sentence in again.missing())
 
 
-async def test_a_stop_while_the_memory_of_the_first_engine_is_estimated(choose, monkeypatch):
-    choice = choose(words(4), engine("a"), engine("b"))
-
-    async def stop_and_estimate(*asked):
-        await choice.stop()
-        return await memory_of(*asked)
-
-    monkeypatch.setattr("paragone_workbench.choosing.choice.memory_of", stop_and_estimate)
-    await measured(choice)
-    decision, figures, *_ = await choice.decision()
-    assert decision.chosen is None
-    assert [item.engine for item in figures] == ["a", "b"]
-
-
 # ── What is known ─────────────────────────────────────────────────────────────────────────────
-
-
-def bench(created: float, identities: tuple[str, ...], **tests: list[Json]) -> Measurement:
-    engines = tuple(engine(name) for name in tests)
-    items: list[Json] = [{"engine": name, "tests": found} for name, found in tests.items()]
-    return Measurement(
-        kind="bench", engines=engines, data={"engines": items}, created=created, identities=identities
-    )
-
-
-def figures(prompt_tokens: int, decode: float, tokens: int = 64) -> Json:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "depth": 0,
-        "tokens": tokens,
-        "repetitions": 3,
-        "decode_tps": {"mean": decode},
-    }
 
 
 async def test_answers_before_a_failure_are_kept(choose, monkeypatch):
@@ -322,19 +279,6 @@ async def test_answers_before_a_failure_are_kept(choose, monkeypatch):
         await measured(choice)
     (experiment,) = await choose.history.call(lambda store: store.experiments.all())
     assert experiment.done == 6
-
-
-def test_speeds_are_taken_from_the_newest_measurement_of_the_same_test():
-    saved = [
-        bench(3, ("A", "changed"), a=[figures(512, 9)], b=[figures(256, 8)]),
-        bench(2, ("A", "B"), a=[figures(256, 7)], b=[figures(256, 6)]),
-        bench(1, ("A", "B"), a=[figures(256, 5)], b=[figures(256, 4)]),
-    ]
-    found = known_speeds(saved, {"x": "A", "y": "B"}, TEST)
-    assert {name: item["tests"] for name, item in found.items()} == {
-        "x": [figures(256, 7)],
-        "y": [figures(256, 6)],
-    }
 
 
 @pytest.mark.thorough

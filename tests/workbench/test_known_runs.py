@@ -42,14 +42,10 @@ async def test_only_what_is_new_is_asked(suites):
     assert [progress.done for progress in suites.runner.progress] == [4, 4]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [engine("a", "renamed"), engine("a", delay_s=0.001), engine("b", "a")],
-    ids=["another name", "another option", "another model"],
-)
-async def test_another_engine_is_asked(suites, other):
+async def test_an_engine_of_another_name_option_or_model_is_asked(suites):
     await suites.run(suite("x"), A)
-    assert len(asked(await suites.run(suite("x", "y"), other))) == 2
+    for other in (engine("a", "renamed"), engine("a", delay_s=0.001), engine("b", "a")):
+        assert len(asked(await suites.run(suite("x", "y"), other))) == 2
 
 
 async def test_a_failed_run_is_asked_again(suites):

@@ -71,12 +71,6 @@ def test_places_of_an_engine_on_a_node(node, devices, engines, expected):
 # The check of the nodes
 
 
-def test_nodes_that_have_everything_pass():
-    ours = NodeReport(paragone=own_version(), files={"/m": 5})
-    check_nodes({"a": ours, "b": ours}, {"/m": 5})
-    check_nodes({"a": ours, "b": ours}, {"/m": None})
-
-
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

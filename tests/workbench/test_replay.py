@@ -1,11 +1,9 @@
 """Replay of runs of a real model, in a conversation, in an experiment, and from a document."""
 
-import asyncio
 import dataclasses
 import json
 import os
 import shutil
-from dataclasses import replace
 
 import pytest
 from tests.workbench.experiment_writer import (
@@ -16,17 +14,22 @@ from tests.workbench.experiment_writer import (
     write_document,
 )
 
-from paragone import InputError
+from paragone import InputError, WeightsFile
 from paragone.facts import ROUNDING
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
 from paragone_workbench.consent import Consent
-from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.definitions import EngineDefinition, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.identity import digest_weights, weights_in
-from paragone_workbench.experiments.recorded_runs import Change, changes_of_run, recorded_runs
+from paragone_workbench.experiments.recorded_runs import (
+    Change,
+    changes_of_run,
+    compare_weights,
+    recorded_runs,
+)
 from paragone_workbench.experiments.replay import (
     AnswerDifference,
     EngineReport,
@@ -38,7 +41,6 @@ from paragone_workbench.experiments.replay import (
     weights_sentence,
 )
 from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
-from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
@@ -140,17 +142,6 @@ def test_a_run_that_had_reused_the_cache_is_offered_cold():
 
 
 @pytest.mark.model
-async def test_an_experiment_at_temperature_0_gives_the_same_answers(history, record, smol):
-    number = await record([smol(temperature=0)], ["Name a colour.", "Name a fruit."])
-    results, (report,) = await replayed(history, await recorded_runs(history, f"e{number}"))
-    assert [result.same for result in results] == [True, True]
-    assert changed(report) == {}
-    assert replay_verdict(results, [report]) == "2 of 2 answers are the same."
-    one = results[1].id
-    assert [it.id for it in (await replayed(history, await recorded_runs(history, one)))[0]] == [one]
-
-
-@pytest.mark.model
 async def test_a_changed_option_is_named(history, record, smol):
     number = await record([smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
@@ -179,19 +170,19 @@ async def test_other_weights_at_the_same_path_are_named(history, record, smol, m
     assert "weights" in replay_verdict(results, [report]) or results[0].same
 
 
-@pytest.mark.model
-async def test_without_a_digest_only_sizes_can_be_compared(
-    history, record, smol, model, smollm2, smaller_smollm2
-):
-    number = await record([smol(temperature=0)], ["Name a colour."])
-    runs = await recorded_runs(history, f"e{number}")
-    shutil.copy(smollm2, model)  # the same content, modified later
-    _, (report,) = await replayed(history, runs)
-    assert (report.weights.same, report.weights.by) == (None, "size")
-    assert "not known" in weights_sentence(report.weights)
-    shutil.copy(smaller_smollm2, model)
-    _, (report,) = await replayed(history, runs)
-    assert (report.weights.same, report.weights.by) == (False, "size")
+@pytest.mark.parametrize(
+    ("now", "same", "by", "sentence"),
+    [
+        ({}, True, "modified", "the same file"),
+        ({"modified_ns": 2}, None, "size", "not known"),
+        ({"modified_ns": 2, "size": 8}, False, "size", "different"),
+    ],
+)
+def test_without_digests_sizes_and_times_are_compared(now, same, by, sentence):
+    file = WeightsFile(path="/m.gguf", size=7, modified_ns=1)
+    verdict, _ = compare_weights([file], [dataclasses.replace(file, **now)])
+    assert (verdict.same, verdict.by) == (same, by)
+    assert sentence in weights_sentence(verdict)
 
 
 @pytest.mark.model
@@ -222,18 +213,11 @@ async def test_a_document_is_replayed_on_another_machine(
     model.unlink()
     (other / "models").mkdir(parents=True)
     shutil.copy(smollm2, other / "models" / "another-name.gguf")
-    document = read_document(path)
-    results, (report,) = await replayed(history, document, consent=consent_to(tmp_path / "document.json"))
+    results, (report,) = await replayed(history, read_document(path), consent=consent_to(path))
     assert [result.same for result in results] == [True, True]
     assert (report.weights.same, report.weights.by) == (True, "sha256")
     assert set(changed(report)) == {"model"}
     assert not any(change.may_change_answers for change in report.changes)
-    (other / "models" / "another-name.gguf").rename(other / "mine.gguf")
-    replacement = (f"smol=llama_cpp:{other}/mine.gguf",)
-    results, _ = await replayed(
-        history, document, consent=consent_to(tmp_path / "document.json"), replacements=replacement
-    )
-    assert [result.same for result in results] == [True, True], "the recorded options are kept"
 
 
 def with_result(run, **fields):
@@ -258,28 +242,6 @@ async def test_an_engine_that_crashes_fails_its_run_and_is_opened_again(history,
     assert all("ended" in str(result.error) or "crash" in str(result.error) for result in results)
     assert report.weights.same is None
     assert replay_verdict(results, [report]) == "0 of 2 answers are the same. 2 runs failed."
-
-
-async def test_a_replay_can_be_stopped(history, record, rogue, until):
-    number = await record([rogue("steady", max_tokens=2)], ["One?", "Two?"])
-    able, _ = replayable(await recorded_runs(history, f"e{number}"))
-    registry = Registry()
-    choices = ReplayChoices(settings=("max_tokens=100000", "rate=100"))
-    replay = Replay(await engines_to_replay(able, choices, load(None), registry, history), registry, history)
-    results: list[ReplayedRun] = []
-
-    async def collect():
-        results.extend([result async for result in replay.runs()])
-
-    collecting = asyncio.create_task(collect())
-    await until(lambda: any(engine.is_open for engine in replay._pool.engines))
-    await replay.stop()
-    await collecting
-    await replay.close()
-    assert (results, replay.reports) == ([], []), "a stopped run is not a failed one"
-    assert replay_verdict(results, replay.reports, left=replay.total) == (
-        "Stopped: 0 of 2 runs were repeated, 2 not."
-    )
 
 
 async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogue):
@@ -496,8 +458,6 @@ async def test_no_secret_is_in_a_document(history, tmp_path, monkeypatch):
         model="m",
         options={"url": "http://me:s3cret@127.0.0.1:9/v1", "key_command": "echo s3cret"},
     )
-    from paragone_workbench.engines.definitions import without_secrets
-
     kept = without_secrets(engine, Registry().get("openai"))
     store_id = await run_experiment(history, [kept], ["One?"])  # nobody answers at this port
     text = (await write_document(history, f"e{store_id}", tmp_path / "document.json")).read_text()
@@ -505,15 +465,12 @@ async def test_no_secret_is_in_a_document(history, tmp_path, monkeypatch):
     assert json.loads(text)["engines"] == [to_json(kept)]
 
 
-ENGINE = EngineDefinition(name="e", backend="rogue", model="steady")
-
-
-def with_digest(digest: str) -> RunResult:
-    return replace(Run.of(ENGINE).result, manifest={"request": {"messages_sha256": digest}})
-
-
 def test_changed_messages_are_shown_by_their_own_digests():
-    before, now = with_digest("29d6" * 16), with_digest("24dd" * 16)
+    run = Run.of(EngineDefinition(name="e", backend="rogue", model="steady")).result
+    before, now = (
+        dataclasses.replace(run, manifest={"request": {"messages_sha256": digest * 16}})
+        for digest in ("29d6", "24dd")
+    )
     (change,) = changes_of_run(before, now)
     assert (change.before, change.now) == ("SHA-256 29d629d6…", "SHA-256 24dd24dd…")
     assert not list(changes_of_run(before, before))

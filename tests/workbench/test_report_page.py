@@ -108,12 +108,6 @@ def test_no_element_and_no_attribute_comes_from_a_text(plain, prompt, first, sec
     assert found.texts == [visible(it) for it in (prompt, first, second)]
 
 
-def test_the_page_needs_nothing_else():
-    found = page(conversation("Why?", "Because.", "It is."))
-    assert "default-src 'none'" in found
-    assert not re.search(r"""\b(src|href|url|@import)\s*[=(]|<(script|link|iframe|object)""", found)
-
-
 @pytest.mark.thorough
 def test_a_very_long_answer_is_cut_and_says_so():
     long = "word " * 2_000_000

@@ -322,6 +322,7 @@ def test_names_and_tags_are_no_markup(store, text):
     assert found.plots
     assert not {tag for tag, _ in parsed.elements} & {"script", "img"}
     assert not any(name.startswith("on") for _, attrs in parsed.elements for name, _ in attrs)
+    assert "default-src 'none'" in page
     assert page.count("<style>") == 1
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", page)
     assert not re.search(

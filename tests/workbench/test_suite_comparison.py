@@ -118,23 +118,6 @@ def claims(found):
     return [it for it in found.comparisons if it.shown]
 
 
-@pytest.mark.thorough
-def test_undecided_judges_favour_no_engine():
-    """Both engines pass at 70% of the prompts; the judge is undecided about 60% of the answers of B."""
-    false = 0
-    for seed in range(40):
-        rng = random.Random(seed)
-        rows = [
-            judged(prompt, engine, passes=rng.random() < 0.7, undecided=engine == "B" and rng.random() < 0.6)
-            for prompt in range(150)
-            for engine in "AB"
-        ]
-        found = compare_rows(rows, "AB")
-        false += bool(claims(found))
-        assert found.undecided == sum(it.undecided for it in rows)
-    assert false <= 4
-
-
 def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
     rows = [judged(prompt, engine, passes=True, undecided=False) for prompt in range(20) for engine in "ABC"]
     rows += [
@@ -193,8 +176,7 @@ def test_times_are_compared_only_if_the_runs_alternated():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alternating", [False, True])
-def test_a_machine_that_drifts_is_no_difference_between_engines(alternating):
+def test_a_machine_that_drifts_is_no_difference_between_engines():
     """The same engine under two names, on a machine whose speed wanders by some percent within minutes."""
     false = 0
     for seed in range(40):
@@ -206,13 +188,13 @@ def test_a_machine_that_drifts_is_no_difference_between_engines(alternating):
         rows = []
         for prompt in range(40):
             for place, engine in enumerate("AB" if prompt % 2 else "BA"):
-                moment = 2 * prompt + place if alternating else prompt + 40 * (engine == "B")
+                moment = 2 * prompt + place
                 metrics = RunMetrics(
                     ttft_s=5 / speeds[moment], decode_tps=speeds[moment], completion_tokens=9
                 )
                 rows.append(row(prompt, engine, metrics=metrics, started=float(moment)))
         false += bool(claims(compare_rows(rows, "AB")))
-    assert false <= (5 if alternating else 0)
+    assert false <= 5
 
 
 def test_all_comparisons_are_corrected_together():
@@ -259,7 +241,6 @@ def test_the_table_and_the_json(capsys):
     out = capsys.readouterr().out
     assert out.startswith("engine  ")
     assert "pass %  tokens  TTFT (ms)  total (s)" in out
-    assert "TTFT (ms)" in out
     assert "\x1b" not in out
     schema = json.loads((ROOT / "docs" / "command-line.schema.json").read_text())["$defs"]
     fastjsonschema.compile({"$ref": "#/$defs/suite%20compare", "$defs": schema})(comparison_json(found))

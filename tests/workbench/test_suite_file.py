@@ -126,11 +126,9 @@ def as_toml() -> str:
 @pytest.mark.parametrize(
     ("name", "content"), [("s.jsonl", as_jsonl()), ("s.csv", as_csv()), ("S.TOML", as_toml())]
 )
-@pytest.mark.parametrize("change", ["", "crlf", "bom"])
-def test_the_same_suite_in_every_format(read, name, content, change):
-    raw = content.replace("\r\n", "\n")
-    raw = raw.replace("\n", "\r\n") if change == "crlf" else raw
-    suite = read(name, raw.encode("utf-8-sig" if change == "bom" else "utf-8"))
+@pytest.mark.parametrize(("newline", "encoding"), [("\n", "utf-8"), ("\r\n", "utf-8-sig")])
+def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
+    suite = read(name, content.replace("\r\n", "\n").replace("\n", newline).encode(encoding))
     assert suite.name == Path(name).stem
     assert suite.problems == ()
     for prompt, expected in zip(suite.prompts, EXPECTED, strict=True):
@@ -231,19 +229,13 @@ def test_what_is_no_expression_is_text(read):
     ("text", "sentence"),
     [
         ("{{ nam }}", "{{ nam }} has no value: 'nam' is undefined. There are: name."),
-        ("{{ name + 1 }}", "{{ name + 1 }} has no value: TypeError"),
         ("{{ name. }}", "{{ name. }} cannot be read"),
         ("{{ ''.__class__.__mro__ }}", "has no value"),
         ("{{ name * 10000000000 }}", "cannot be read: Jinja's * is not allowed"),
-        ("{{ 10 ** 10 ** 10 }}", "Jinja's ** is not allowed"),
-        ("{{ '%9999999999d' % 1 }}", "Jinja's % is not allowed"),
         ("{{ name + name }}", "+ adds numbers only"),
-        ("{{ name ~ name }}", "Jinja's Concat is not allowed"),
         ("{{ name.ljust(9999999999) }}", "Jinja's Call is not allowed"),
         ("{{ name | center(9999999999) }}", "No filter named 'center'"),
-        ("{{ 1 | round(-99999999) }}", "it rounds to at most 300 digits"),
         ("{{ " + "9" * 6000 + " }}", "9… is longer than 1,000 characters."),
-        ("{{ '" + "f" * 400 + "' | int(0) // 7 }}", "the text is too long for a number"),
     ],
     ids=lambda text: text[:40],
 )
@@ -274,17 +266,6 @@ def test_braces_that_are_never_closed_are_read_once(read):
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────
 
 
-DEEP = '{"x": ' + "[" * 100 + "]" * 100 + "}"
-
-
-def test_a_record_that_is_nested_too_deeply(read):
-    suite = read("s.jsonl", f'{{"prompt": "a", "variables": {DEEP}}}\n{GOOD}')
-    assert [problem.sentence for problem in suite.problems] == [
-        "The text is not valid JSON: it is nested too deeply."
-    ]
-    assert suite.prompts[-1].text == "good"
-
-
 def test_an_expected_answer_alone_is_compared(read):
     suite = read(
         "s.jsonl",
@@ -311,7 +292,6 @@ GOOD = '{"prompt": "good"}\n'
             "{",
             "The text is not valid JSON: Expecting property name enclosed in double quotes, at character 2.",
         ),
-        ('["a"]', 'Each line must be an object, such as {"prompt": "…"}.'),
         ('{"prompt": NaN}', "The text is not valid JSON: NaN is not a JSON number."),
         ('{"prompt": "\\ud800"}', "The text has half of a surrogate pair, which is not a character."),
         ('{"prompt": ' + "[" * 100_000, "The text is not valid JSON: it is nested too deeply."),
@@ -319,24 +299,15 @@ GOOD = '{"prompt": "good"}\n'
         ('{"promt": "a"}', "There is no key 'promt'. Did you mean 'prompt'?"),
         ('{"prompt": "a", "messages": []}', "There are both 'prompt' and 'messages': leave one out."),
         ('{"messages": []}', "'messages' needs a message with the role 'user'."),
-        ('{"messages": ["a"]}', "An item of 'messages' must look like"),
         (
             '{"messages": [{"role": "tool", "content": "a"}]}',
             "The 'role' of a message must be one of: system,",
         ),
         (
-            '{"messages": [{"role": "user", "text": "a"}]}',
-            "A message has no key 'text'. Known names: role, content.",
-        ),
-        (
             '{"system": "s", "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}',
             "There are both 'system' and a message with the role 'system': leave one out.",
         ),
-        ('{"prompt": "a", "expected": true}', "'expected' must be text."),
         ('{"prompt": "a", "tags": "x"}', "'tags' must be a list of texts."),
-        ('{"prompt": "a", "variables": ["x"]}', "'variables' must be an object with a value for each name."),
-        ('{"prompt": "a", "assertions": {}}', "'assertions' must be a list."),
-        ('{"prompt": "a", "assertions": [{"type": "json", "not": 1}]}', "The 'not' of an assertion must be"),
         (
             '{"prompt": "a", "assertions": [{"type": "contains", "valu": "x"}]}',
             "There is no option 'valu' of the assertion 'contains'. Did you mean 'value'?",
@@ -374,9 +345,6 @@ def test_a_faulty_row(read, row, sentence):
     ("name", "content", "sentence"),
     [
         ("s.jsonl", "", 's.jsonl has no prompts. Write a prompt a line: {"prompt": "Why is the sky blue?"}.'),
-        ("s.csv", "", "s.csv has no prompts. Write the header prompt,expected and below it a row"),
-        ("s.toml", "", "s.toml has no prompts. Begin each prompt with [[prompts]]"),
-        ("s.toml", "prompts = 'a'", "s.toml:1: 'prompts' must be a list of tables"),
         (
             "s.toml",
             "\n[[prompt]]\nprompt = 'a'",
@@ -386,12 +354,6 @@ def test_a_faulty_row(read, row, sentence):
         ("s.toml", "[[prompts]]\nprompt='a'\nvariables={x = nan}", "s.toml:1: nan is not a finite number."),
         ("s.csv", "question\na\n", "s.csv:1: The header has no column 'prompt' or 'messages'."),
         ("s.csv", "prompt,x,x\na,,\n", "s.csv:1: Two columns are named 'x'."),
-        ("s.csv", "prompt" + ",x" * 100_000 + "\na", "s.csv:1: The header has 100,001 columns."),
-        (
-            "s.jsonl",
-            GOOD.encode() + b'{"prompt": "caf\xe9"}',
-            "s.jsonl:2: The file is not UTF-8 text: byte 0xe9 at position 16 of the line.",
-        ),
         (
             "s.csv",
             b"\xef\xbb\xbfprompt\nok\n\xff",
@@ -404,11 +366,8 @@ def test_a_faulty_row(read, row, sentence):
         ),
     ],
 )
-def test_a_file_that_is_refused(read, refused, name, content, sentence):
-    if sentence is None:
-        assert read(name, content).prompts
-    else:
-        assert sentence in refused(name, content)
+def test_a_file_that_is_refused(refused, name, content, sentence):
+    assert sentence in refused(name, content)
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
@@ -428,12 +387,10 @@ def test_the_text_of_problems():
     assert problem_text("s.csv", problems).endswith("\ns.csv:20: Bad.\nand 2 more")
 
 
-@pytest.mark.parametrize("name", ["s.jsonl", "s.csv"])
-def test_a_line_of_a_megabyte(read, name):
+def test_a_cell_of_a_megabyte(read):
     long = "word " * 200_000
-    content = json.dumps({"prompt": long}) if name == "s.jsonl" else f"prompt\n{long}\n"
     before = csv.field_size_limit()
-    assert read(name, content).prompts[0].text == long
+    assert read("s.csv", f"prompt\n{long}\n").prompts[0].text == long
     assert csv.field_size_limit() == before
 
 

@@ -242,7 +242,7 @@ class Choice:
             self.observer.benching([engine.name for engine in measurements.to_bench], [TEST])
             await measurements.measure_speed(self._share(_SPEED_SHARE), self.observer.bench_step)
         await self._leave_out_unopened(measurements)
-        users = self._throughputs = await Throughputs.begin(
+        users = self._throughputs = Throughputs.of(
             self.history, self.registry, self._limit, self.request.engines
         )
         if not self.request.fresh:

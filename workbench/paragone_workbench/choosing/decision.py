@@ -169,16 +169,9 @@ class Decision:
         return f"Deploy {chosen}."
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON, without `is_settled`."""
         fields = asdict(self)
         del fields["is_settled"]
         return fields
-
-
-def only_one(name: str | None) -> Decision:
-    """Return the decision if only the engine `name` fits, or if `name` is None because no engine fits."""
-    reason = "No engine fits." if name is None else "No other engine fits. Nothing was measured."
-    return Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
 
 
 class Decided(NamedTuple):
@@ -221,7 +214,9 @@ def decide_for(
     if values and not benched:
         figures = with_speeds_of_answers(figures, values)
     if len(engines) < 2:
-        decision = only_one(next(iter(engines), None))
+        reason = "No other engine fits. Nothing was measured." if engines else "No engine fits."
+        name = next(iter(engines), None)
+        decision = Decision(chosen=name, reference=name or "", reasons=(reason,), is_settled=True)
     else:
         decision = decide(figures, choice.reference, evidence, tags, choice.unfit)
     return Decided(decision, figures, evidence.comparison, benched)
@@ -234,11 +229,6 @@ def decide(
     tags: Mapping[int, Sequence[str]],
     unfit: Collection[str] = (),
 ) -> Decision:
-    """Return the decision.
-
-    Args:
-        reference: The name of the reference, whose quality should be reached.
-    """
     by_name = {engine.engine: engine for engine in figures}
     against = {verdict.b: verdict for verdict in evidence.comparison.not_worse}
     prompts = evidence.prompts
@@ -270,13 +260,8 @@ def decide(
         reasons += _price(chosen, by_name[reference])
         reasons.append(_shown(against[chosen.engine]))
         reasons += worst_loss(evidence.values, reference, chosen.engine, tags)
-    is_open = [
-        verdict
-        for engine in smaller
-        if engine.engine in allowed
-        and (verdict := against.get(engine.engine)) is not None
-        and verdict.verdict == "open"
-    ]
+    known = [against.get(engine.engine) for engine in smaller if engine.engine in allowed]
+    is_open = [verdict for verdict in known if verdict is not None and verdict.verdict == "open"]
     if is_open:
         nearest = max(is_open, key=lambda verdict: verdict.interval.low)
         bearable = nearest.difference > -nearest.margin and nearest.interval.low < 0
@@ -294,16 +279,11 @@ def decide(
         others=tuple(_why_not(engine, reference, against) for engine in smaller),
         prompts=prompts,
         planned=evidence.planned,
-        is_settled=all(
-            engine.engine in against and against[engine.engine].verdict != "open"
-            for engine in smaller
-            if engine.engine in allowed
-        ),
+        is_settled=None not in known and not is_open,
     )
 
 
 def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
-    """Yield why nothing is decided, and what to do."""
     others = evidence.rates.keys() - {reference}
     if reference not in evidence.rates or not others:
         yield f"There is no prompt with checked assertions that both {reference} and another engine answered."
@@ -405,19 +385,12 @@ def _price(chosen: EngineFigures, reference: EngineFigures) -> Iterator[str]:
 
 
 def _shown(verdict: NonInferiority) -> str:
-    low, high = verdict.interval.low, verdict.interval.high
-    return (
-        f"{verdict.sentence} (Difference {_points(verdict.difference)} points, 95% interval{_of_all(verdict)} {_points(low)} to "
-        f"{_points(high)}, over {counted(verdict.prompts, 'prompt')}.)"
-    )
-
-
-def _of_all(verdict: NonInferiority) -> str:
+    shares = (verdict.difference, verdict.interval.low, verdict.interval.high)
+    difference, low, high = (f"{'+' if share > 0 else ''}{PASS_RATE.shown(share)}" for share in shares)
     count = verdict.comparisons
-    if count == 1:
-        return ""
-    return " of both comparisons together" if count == 2 else f" of all {count} comparisons together"
-
-
-def _points(share: float) -> str:
-    return f"{'+' if share > 0 else ''}{PASS_RATE.shown(share)}"
+    together = "both comparisons" if count == 2 else f"all {count} comparisons"
+    of_all = f" of {together} together" if count > 1 else ""
+    return (
+        f"{verdict.sentence} (Difference {difference} points, 95% interval{of_all} {low} to {high}, over "
+        f"{counted(verdict.prompts, 'prompt')}.)"
+    )

@@ -215,10 +215,10 @@ class Throughputs:
     errors: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    async def begin(
+    def of(
         cls, history: History, registry: Registry, limit: TimeLimit, engines: Sequence[EngineDefinition]
     ) -> Throughputs:
-        """Select the engines that answer several prompts at once. All throughputs are still unknown."""
+        """Select the engines that answer several prompts at once."""
         handles = bench_pool(registry, engines, USERS).engines
         able = [
             engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, MOST_USERS)
@@ -381,8 +381,6 @@ class EngineMeasurements:
         Raises StoreError.
         """
         engines = self.to_compare(reference)
-        from paragone_workbench.measure.fidelity_verdict import fidelity_json
-
         known = set(self.fidelity.candidates)
         if not self.has_distributions(reference):
             known = {engine.name for engine in engines}

@@ -155,13 +155,9 @@ class SameAnswers:
         return sentence
 
     def to_json(self) -> dict[str, Json]:
-        return {
-            "a": self.a,
-            "b": self.b,
-            "prompts": self.prompts,
-            "share": self.share,
-            "sentence": self.sentence,
-        }
+        fields = to_json(self, complete=True)
+        del fields["sampled"]
+        return {**fields, "sentence": self.sentence}
 
 
 MARGIN = 0.03
@@ -264,13 +260,11 @@ class NonInferiority:
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as JSON. Rates are shares, not points."""
+        fields = to_json(self, complete=True)
+        del fields["comparisons"], fields["planned"]
         return {
-            "a": self.a,
-            "b": self.b,
-            "margin": self.margin,
-            "difference": self.difference,
+            **fields,
             "interval": self.interval.to_json(),
-            "prompts": self.prompts,
             "verdict": self.verdict,
             "prompts_needed": self.prompts_needed if self.verdict == "open" else None,
             "sentence": self.sentence,
@@ -343,19 +337,11 @@ class EngineSummary:
     means: dict[Metric, tuple[float, int]]
 
     def to_json(self) -> dict[str, Json]:
-        return {
-            "engine": self.engine,
-            "runs": self.runs,
-            "failed": self.failed,
-            "shared": self.shared,
-            "undecided": self.undecided,
-            "unjudged": self.unjudged,
-            "drift": self.drift,
-            "means": [
-                {"metric": metric.name, "mean": mean, "prompts": prompts}
-                for metric, (mean, prompts) in self.means.items()
-            ],
-        }
+        means: list[Json] = [
+            {"metric": metric.name, "mean": mean, "prompts": prompts}
+            for metric, (mean, prompts) in self.means.items()
+        ]
+        return {**to_json(replace(self, means={}), complete=True), "means": means}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,13 +349,10 @@ class SuiteComparison:
     """A comparison of engines over a suite.
 
     Attributes:
-        comparisons: The comparison of each pair of engines by each metric for which both engines have values at a common prompt.
-        not_worse: For both orders of each pair of engines, whether the pass rate of the second engine is lower than that of
-            the first by more than a margin.
-        undecided: Number of prompts that are left out of pass rates and scores for all engines, since an assertion
-            gave no verdict about an answer.
-        unjudged: Number of prompts that are left out of pass rates and scores for all engines, since a judge has not been
-            asked yet.
+        comparisons: Each pair of engines by each metric for which both engines have values at a common prompt.
+        not_worse: For both orders of each pair, whether the second engine's pass rate is lower by more than a margin.
+        undecided: Number of prompts that pass rates and scores leave out, since an assertion gave no verdict.
+        unjudged: Number of prompts that pass rates and scores leave out, since a judge has not been asked yet.
     """
 
     engines: tuple[EngineSummary, ...]
@@ -430,12 +413,10 @@ def compare_suite(
 ) -> SuiteComparison:
     """Compare engines over the prompts of a suite, by the values of runs.
 
-    A pair of engines is compared over the prompts for which both engines have a value. Pass rates and scores leave out the prompts
-    that are undecided for any engine. Times are compared only if the runs of the two engines alternated. The p-values of all
-    comparisons over `FEWEST` prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's
-    method: if no engines differ, at most 5% of suites show any difference. Engines of the same group in `groups` are
-    not compared with each other. `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as
-    not worse.
+    Times are compared only if the runs of the two engines alternated. The p-values of all comparisons over `FEWEST`
+    prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no engines differ, at
+    most 5% of suites show any difference. Engines of the same group in `groups` are not compared with each other.
+    `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as not worse.
     """
     metrics = in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [

@@ -72,7 +72,7 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             }
             yield place, run.result
 
-    async for piece in _pieces(history, head, runs(), {"votes": [_vote(vote) for vote in votes]}):
+    async for piece in _pieces(history, head, runs(), votes):
         yield piece
 
 
@@ -116,8 +116,17 @@ async def conversation_document(
         "name": saved.title,
         "created": saved.conversation.created,
         "engines": [to_json(definition) for definition in definitions],
-        "lanes": [{"name": lane_names[lane.id], **_lane(lane, definitions, names)} for lane in saved.lanes],
-        "prompts": [_prompt(prompt, prompts) for prompt in prompts],
+        "lanes": [
+            {
+                "name": lane_names[lane.id],
+                **to_json(_Lane.of(lane, definitions.index(lane.definition), names), complete=True),
+            }
+            for lane in saved.lanes
+        ],
+        "prompts": [
+            {"index": index, **to_json(_TreePrompt.of(prompt, prompts), complete=True)}
+            for prompt, index in prompts.items()
+        ],
     }
 
     async def runs() -> AsyncIterator[ListedRun]:
@@ -131,8 +140,7 @@ async def conversation_document(
             }
             yield place, run.result
 
-    tail: dict[str, Json] = {"votes": [_vote(vote) for vote in votes if vote.prompt_id in ids]}
-    async for piece in _pieces(history, head, runs(), tail):
+    async for piece in _pieces(history, head, runs(), [vote for vote in votes if vote.prompt_id in ids]):
         yield piece
 
 
@@ -155,7 +163,7 @@ async def document_of_conversations(
 
 
 async def _pieces(
-    history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], tail: dict[str, Json]
+    history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], votes: Iterable[Vote]
 ) -> AsyncIterator[str]:
     """Yield the document in pieces. The manifests come after the runs, because the runs determine which manifests are listed.
 
@@ -180,9 +188,8 @@ async def _pieces(
     for manifest in manifests:
         weights = () if history is None else await digest_weights(history, weights_in(manifest))
         listed.append({**manifest, "weights": [to_json(file) for file in weights]} if weights else manifest)
-    for name, value in {"manifests": listed, **tail}.items():
-        yield f"{']' if name == 'manifests' else ''},\n{json.dumps(name)}: {_dump(value)}"
-    yield "\n}\n"
+    saved_votes: list[Json] = [{**to_json(vote), "choice": str(vote.choice)} for vote in votes]
+    yield f'],\n"manifests": {_dump(listed)},\n"votes": {_dump(saved_votes)}\n}}\n'
 
 
 def _result(run: RunResult) -> dict[str, Json]:
@@ -197,10 +204,6 @@ def _result(run: RunResult) -> dict[str, Json]:
     return {"uuid": run.id, "request": run.request, **fields}
 
 
-def _vote(vote: Vote) -> dict[str, Json]:
-    return {**to_json(vote), "choice": str(vote.choice)}
-
-
 def _dump(value: Json) -> str:
     """Return JSON that can be written in UTF-8, also if a text has half of a surrogate pair."""
     text = json_text(value)
@@ -209,36 +212,6 @@ def _dump(value: Json) -> str:
     except UnicodeEncodeError:
         return json.dumps(json.loads(text))
     return text
-
-
-def _lane(
-    lane: LaneRecord, definitions: Sequence[EngineDefinition], names: Mapping[Run, str]
-) -> dict[str, Json]:
-    """Return a lane of a conversation. The head is the last run of the lane's path."""
-    return {
-        "uuid": lane.id,
-        "engine": definitions.index(lane.definition),
-        "closed": lane.closed,
-        "head": None if lane.head is None else names[lane.head],
-    }
-
-
-def _prompt(prompt: Prompt, indices: Mapping[Prompt, int]) -> dict[str, Json]:
-    """Return a prompt of a conversation. The parent is the index of an earlier prompt."""
-    return {
-        "index": indices[prompt],
-        "uuid": prompt.id,
-        "parent": None if prompt.parent is None else indices[prompt.parent],
-        "text": prompt.text,
-        "files": [
-            {"name": file.name, "size": file.size, "length": len(file.section)} for file in prompt.files
-        ],
-        "images": [to_json(image) for image in prompt.images],
-        "system": prompt.system,
-        "sampling": prompt.sampling,
-        "for_all": prompt.for_all,
-        "created": prompt.created,
-    }
 
 
 T = TypeVar("T")
@@ -263,6 +236,12 @@ class _Lane:
     uuid: str = ""
     closed: bool = False
     head: str | None = None
+    """The id of the last run of the lane's path."""
+
+    @classmethod
+    def of(cls, lane: LaneRecord, engine: int, names: Mapping[Run, str]) -> _Lane:
+        head = None if lane.head is None else names[lane.head]
+        return cls(engine=engine, uuid=lane.id, closed=lane.closed, head=head)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +263,7 @@ class _ListedFile:
 class _TreePrompt:
     text: str
     parent: int | None = None
+    """The index of an earlier prompt."""
     uuid: str = ""
     files: tuple[_ListedFile, ...] = ()
     images: tuple[Image, ...] = ()
@@ -291,6 +271,22 @@ class _TreePrompt:
     sampling: Mapping[str, Json] | None = None
     for_all: bool = True
     created: float = 0.0
+
+    @classmethod
+    def of(cls, prompt: Prompt, indices: Mapping[Prompt, int]) -> _TreePrompt:
+        return cls(
+            text=prompt.text,
+            parent=None if prompt.parent is None else indices[prompt.parent],
+            uuid=prompt.id,
+            files=tuple(
+                _ListedFile(name=file.name, size=file.size, length=len(file.section)) for file in prompt.files
+            ),
+            images=prompt.images,
+            system=prompt.system,
+            sampling=prompt.sampling,
+            for_all=prompt.for_all,
+            created=prompt.created,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +314,7 @@ def read_conversation(path: Path, data: Json) -> SavedConversation:
 
 
 def read_json(path: Path, *, hint: str) -> Json:
-    """Return the JSON in a file. Raises InputError, with `hint`, if the file has no valid JSON."""
+    """Raises InputError, with `hint`, if the file has no valid JSON."""
     content = read_regular_file(path, hint=hint)
     try:
         return parse_json(content)

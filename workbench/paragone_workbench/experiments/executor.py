@@ -104,12 +104,17 @@ class CellExecutor(Protocol):
         pass
 
 
-class JudgeEngine(Protocol):
-    definition: EngineDefinition
-
+class WorkingEngine(Protocol):
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the judge is no longer asked; None as long as the judge is asked."""
+        """Why the engine was given up; None as long as the engine executes runs."""
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
+
+
+class JudgeEngine(WorkingEngine, Protocol):
+    definition: EngineDefinition
 
     @property
     def width(self) -> int:
@@ -118,24 +123,14 @@ class JudgeEngine(Protocol):
     async def execute(self, spec: RunSpec) -> Executed | None:
         """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
 
-    def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up because of `error`: the engine executes no further runs."""
 
-
-class EngineActivity(Protocol):
-    @property
-    def given_up(self) -> ParagoneError | None:
-        """Why the engine was given up; None as long as the engine executes runs."""
-
+class EngineActivity(WorkingEngine, Protocol):
     @property
     def doing(self) -> str:
         """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
 
     def tokens_per_second(self, now: float) -> float | None:
         """Return the tokens per second at the time `now` (monotonic clock), or else of the last answer; None if unknown."""
-
-    def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -46,11 +46,7 @@ async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
         conversation_id = await history.call(lambda store: store.conversation_of(found.number))
     saved = await history.load(conversation_id)
     return tuple(
-        RecordedRun(
-            id=f"r{run.number}",
-            result=run.result,
-            messages=request_of(run),
-        )
+        RecordedRun(id=f"r{run.number}", result=run.result, messages=request_of(run))
         for run in saved.runs
         if found.kind == "c" or run.number == found.number
     )

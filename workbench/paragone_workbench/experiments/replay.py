@@ -301,8 +301,12 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
     same, total = sum(run.same for run in runs), len(runs)
     failed = sum(run.error is not None for run in runs)
     differing = {run.engine for run in runs if run.difference is not None}
+    stopped = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
+    if total:
+        answers = counted(same, "answer is", "answers are")
+        stopped += f" {answers} the same, {total - same - failed:,} different."
     sentences = [
-        _stopped(total, left, same=same, different=total - same - failed)
+        stopped
         if left
         else "The answer is the same."
         if same == total == 1
@@ -329,13 +333,6 @@ def weights_sentence(verdict: WeightsVerdict) -> str:
         case None, "size":
             return "of the same size; whether they are the same is not known: there is no SHA-256 of both"
     return "not known: the engine or the recorded run does not name them"
-
-
-def _stopped(total: int, left: int, *, same: int, different: int) -> str:
-    repeated = f"Stopped: {total:,} of {total + left:,} runs were repeated, {left:,} not."
-    if not total:
-        return repeated
-    return f"{repeated} {counted(same, 'answer is', 'answers are')} the same, {different:,} different."
 
 
 def _causes(report: EngineReport) -> list[str]:

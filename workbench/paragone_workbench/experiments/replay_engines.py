@@ -155,7 +155,14 @@ async def engines_to_replay(
             backend = registry.get(replacement.backend)
             definition = _replaced(recorded, replacement, backend)
         else:
-            backend = _recorded_backend(recorded, registry)
+            found = registry.find(recorded.backend)
+            if found is None:
+                raise InputError(
+                    f"The engine {recorded.name} cannot be opened here: there is no backend {recorded.backend!r}.",
+                    hint="Install the package of this backend, or name an engine to use instead: "
+                    f"--engine {recorded.name}=BACKEND:MODEL.",
+                )
+            backend = found
             definition = without_secrets(recorded, backend)
             if choices.consent is not None:
                 definition = _foreign(definition, backend)
@@ -195,17 +202,6 @@ def _replacements(texts: Iterable[str], names: Sequence[str], config: Config) ->
             raise InputError(f"No recorded run used an engine {name!r}.", hint=suggest(name, names))
         found[name] = resolve(spec, config.engines)
     return found
-
-
-def _recorded_backend(recorded: EngineDefinition, registry: Registry) -> Backend:
-    backend = registry.find(recorded.backend)
-    if backend is None:
-        raise InputError(
-            f"The engine {recorded.name} cannot be opened here: there is no backend {recorded.backend!r}.",
-            hint="Install the package of this backend, or name an engine to use instead: "
-            f"--engine {recorded.name}=BACKEND:MODEL.",
-        )
-    return backend
 
 
 def _replaced(

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from paragone import Backend, Json, Message, ParagoneError
 from paragone.options import describe
@@ -312,14 +313,7 @@ def _fingerprint(
     judges. The line numbers of the prompts are ignored, so that an added comment begins no new experiment.
     """
     digest = hashlib.sha256()
-    for prompt in prompts:
-        digest.update(_line(to_json(dataclasses.replace(prompt, line=0))))
-    digest.update(_line(engines))
-    digest.update(_line(repetitions))
-    for judge in judges:
-        digest.update(_line(judge))
+    contents = (to_json(dataclasses.replace(prompt, line=0)) for prompt in prompts)
+    for part in chain[Json](contents, (engines, repetitions), judges):
+        digest.update(json.dumps(part, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _line(data: Json) -> bytes:
-    return json.dumps(data, sort_keys=True).encode() + b"\n"

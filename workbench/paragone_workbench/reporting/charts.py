@@ -172,18 +172,6 @@ def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Tabl
     )
 
 
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points on the Pareto front, where more is better in both values.
-
-    No other point exceeds a point of the front in one value and at least equals it in the other.
-    """
-    return [
-        index
-        for index, (x, y) in enumerate(points)
-        if not any(ox >= x and oy >= y and (ox, oy) != (x, y) for ox, oy in points)
-    ]
-
-
 def _plot(
     known: Sequence[EngineFigures],
     chosen: str | None,
@@ -205,7 +193,12 @@ def _plot(
     across = _around([x / factor for x in xs.values()], title=f"{title} ({unit})")
     ends = [100 * end for interval in intervals for end in (interval.low, interval.high)]
     upward = _around(ends, title="pass rate (%)", most=100.0)
-    best = front([(better * xs[engine.engine], y) for engine, y in zip(found, ys, strict=True)])
+    points = [(better * xs[engine.engine], y) for engine, y in zip(found, ys, strict=True)]
+    best = [
+        index
+        for index, (x, y) in enumerate(points)
+        if not any(ox >= x and oy >= y and (ox, oy) != (x, y) for ox, oy in points)
+    ]
     lines = []
     for index, (engine, y, interval) in enumerate(zip(found, ys, intervals, strict=True)):
         x = xs[engine.engine] / factor
