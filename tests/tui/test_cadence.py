@@ -19,13 +19,6 @@ async def test_many_requests_make_one_call():
     assert calls == [1]
 
 
-async def test_after_a_pause_the_call_is_immediate():
-    called = asyncio.Event()
-    cadence = Cadence(called.set, every=3600)
-    cadence.ask()
-    await asyncio.wait_for(called.wait(), 60)
-
-
 async def test_all_cadences_call_at_the_same_times():
     one, other = Cadence(lambda: None, 60), Cadence(lambda: None, 60)
     for cadence in (one, other):

@@ -13,7 +13,6 @@ from paragone_tui.screens.lanes.attachments import size_shown
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.lanes.session import Session
-from paragone_workbench.store.records import DraftRecord
 
 LONG = "\n".join(f"line {number}" for number in range(30))
 
@@ -105,12 +104,6 @@ async def test_start_and_end_of_a_line_that_is_wrapped_are_those_of_the_line():
         assert field.cursor_location == (0, 150)
 
 
-async def test_what_is_written_before_a_draft_comes_back_stays():
-    async with prompting("new") as (_, field):
-        field.restore(DraftRecord(text="left"))
-        assert field.text == "left\nnew"
-
-
 async def test_undo_brings_back_each_text_that_was_there():
     async with prompting("a draft") as (pilot, field):
         await pilot.press("ctrl+up")
@@ -184,20 +177,6 @@ async def test_a_long_paste_is_folded_with_its_size_and_sent_in_full():
         assert field.prompt == sent, "undo brings the pasted text back, too"
         await paste(pilot, mark)
         assert field.prompt.count(LONG) == 2
-
-
-async def test_a_short_paste_is_text():
-    async with prompting() as (pilot, field):
-        await paste(pilot, "one\r\ntwo")
-        assert field.text == "one\ntwo"
-
-
-async def test_a_slash_in_an_empty_prompt_lists_the_commands():
-    async with prompting() as (pilot, field):
-        await pilot.press("slash")
-        assert (field.text, pilot.app.said) == ("", ["listed"])
-        await pilot.press("a", "slash")
-        assert field.text == "a/"
 
 
 async def test_the_prompt_says_whom_it_asks():

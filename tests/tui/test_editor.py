@@ -130,16 +130,3 @@ async def test_a_cancel_ends_the_editor_and_keeps_what_it_saved(editor, lent, tm
     assert lent.events == ["given", "taken"]
     (kept,) = files(tmp_path)
     assert (tmp_path / kept).read_text() == "saved\n"
-
-
-def test_text_that_is_not_utf8_comes_back_with_signs_in_its_place(editor, lent):
-    editor('printf "a\\377b\\000c" > "$2"')
-    assert edit("text", lent) == "a\ufffdb\0c"
-
-
-def test_an_editor_that_the_system_cannot_execute(editor, lent, tmp_path):
-    editor(":")
-    (tmp_path / "an editor").write_bytes(b"\x7fELF nonsense")
-    with pytest.raises(InputError, match="The editor an editor cannot be started: Exec format error"):
-        edit("text", lent)
-    assert (lent.events, files(tmp_path)) == (["given", "taken"], [])

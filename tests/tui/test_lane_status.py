@@ -143,29 +143,12 @@ async def test_the_speed_is_shown_however_narrow_a_lane_is(line, width):
         assert cell_len(text) <= width
 
 
-async def test_a_narrow_lane_has_a_shorter_text(line):
-    pilot, _ = line
-    await pilot.resize_terminal(12, 3)
-    assert await show(line, engine="smol", state="reading") == " reading"
-    assert await show(line, engine="smol", state="loading", tokens_per_s=5.0) == " loading"
-
-
 @pytest.mark.parametrize("state", ["queued", "writing"])
 async def test_a_narrow_lane_shows_how_long_a_server_is_silent_and_the_key_that_stops_the_run(line, state):
     pilot, _ = line
     await pilot.resize_terminal(40, 3)
     silent = {"engine": "smol", "state": state, "silent_s": 120, "stop_key": "esc"}
     assert " ".join((await show(line, **silent)).split()) == "smol no data for 120 s esc stops"
-
-
-async def test_new_content_is_painted_immediately(line):
-    pilot, widget = line
-    await show(line, engine="smol", state="writing", tokens=1, tokens_per_s=1.0)
-    widget.show(LaneStatusInfo(engine="smol", state="done", tokens=3, tokens_per_s=3.0))
-    await pilot.pause(0)
-    await pilot.pause(0)
-    assert "done" in pilot.app.terminal.text
-    assert "3.0 tok/s" in pilot.app.terminal.text
 
 
 async def test_nothing_is_painted_when_nothing_changed(line):
@@ -176,12 +159,3 @@ async def test_nothing_is_painted_when_nothing_changed(line):
     await show(line, **info)
     await show(line, **{**info, "tokens_per_s": 50.02})  # has the same text
     assert not "".join(pilot.app.terminal.written)
-
-
-async def test_shown_before_it_is_mounted():
-    widget = LaneStatus()
-    widget.show(LaneStatusInfo(engine="smol", state="ready"))
-    app = Watched(widget)
-    async with app.run_test(size=(40, 3)) as pilot:
-        await settle(pilot)
-        assert app.terminal.text.startswith(" smol  ready")

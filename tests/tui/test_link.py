@@ -84,17 +84,6 @@ async def pair():
         yield Pair(pilot, lanes, link)
 
 
-async def test_the_shorter_turn_is_filled(pair):
-    pair.turn(1, 2, 6)
-    pair.turn(2, 4, 1)
-    pair.turn(3, 1, 1)
-    await pair.settle()
-    first, second = map(pair.starts, pair.lanes)
-    assert first == second
-    assert len(set(first)) == 3
-    assert pair.rows[0] == pair.rows[1] != {}
-
-
 async def test_all_scroll_together(pair):
     for number in range(6):
         pair.turn(number, 3 + number % 3, 5)
@@ -196,25 +185,6 @@ async def test_a_prompt_that_comes_later_moves_what_the_other_shows_nowhere(pair
     await pair.settle()
     assert pair.left_half == before
     assert pair.starts(left) == pair.starts(right)
-
-
-@pytest.mark.thorough
-async def test_a_resize_and_folding_keep_the_turns_aligned(pair):
-    for number in range(3):
-        for lane, words in zip(pair.lanes, (8, 40), strict=True):
-            lane.add("prompt", f"Prompt {number}.", turn=number)
-            lane.add("thinking", "hm " * words)
-            lane.add("answer", "word " * words)
-    await pair.settle()
-    for size in [(40, 20), (60, HEIGHT), (100, 30)]:
-        await pair.pilot.resize_terminal(*size)
-        await pair.settle()
-        assert pair.starts(pair.lanes[0]) == pair.starts(pair.lanes[1])
-    for fold in (True, False):
-        for lane in pair.lanes:
-            lane.fold(thinking=fold, logs=True)
-        await pair.settle()
-        assert pair.starts(pair.lanes[0]) == pair.starts(pair.lanes[1])
 
 
 async def test_a_conversation_that_is_left_leaves_no_filler(pair):

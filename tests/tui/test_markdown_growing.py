@@ -10,7 +10,6 @@ from tests.tui.test_markdown import MARKS, PALETTE, SPACES
 from paragone_tui.terminal.text import visible
 from paragone_tui.transcript import markdown as typeset_text
 from paragone_tui.transcript.markdown import TypesetText, typeset
-from paragone_tui.transcript.text import Mark
 
 WIDTH = 40
 PIECES = [*MARKS, *SPACES, "$", "$$", "\\[", "\\]", "\\begin{a}", "\\end{a}"]
@@ -123,19 +122,6 @@ def test_a_section_is_typeset_once_and_long_code_in_parts(monkeypatch):
     work.clear()
     grown(in_pieces(CODE, 20))
     assert max(work) < len(CODE) / 2
-
-
-def test_marks_follow_a_text_that_grows():
-    text = "One **two** three.\n\n- four five\n- six"
-    layers = (tuple(Mark(text.index(word), text.index(word) + len(word), "note") for word in ("two", "six")),)
-    whole = grown(in_pieces(text, 5))
-    marked = [
-        segment.text
-        for row in range(len(whole.rows))
-        for segment in whole.strip(row, layers)
-        if segment.style and segment.style.color == PALETTE["note"].color
-    ]
-    assert marked == ["two", "six"]
 
 
 def test_links_whose_targets_come_later_are_typeset_again():

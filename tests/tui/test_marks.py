@@ -79,17 +79,6 @@ async def test_marks_survive_typesetting_and_resizes(lane):
     assert not any("words" in row for row in underlined(pilot.app))
 
 
-async def test_a_theme_keeps_the_marks(lane):
-    pilot, widget = lane
-    widget.write("one two three")
-    await show(lane, "one two three", "two", ended=True)
-    for theme in ("nord", "ansi-dark", "textual-light"):
-        pilot.app.theme = theme
-        await settle(pilot)
-        pilot.app.assert_painted_as_by_textual()
-        assert underlined(pilot.app) == ["two"]
-
-
 @pytest.mark.parametrize(
     "text", ["\n\n\nafter lines", "a\ttab and\x1bescape", "line\r\nbreak then", "今天 天气 很好"]
 )

@@ -15,7 +15,7 @@ from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Input, Label, TextArea
+from textual.widgets import Input, Label
 
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
@@ -86,13 +86,6 @@ async def test_distant_changes_in_a_row_are_written_separately(canvas):
     assert "\x1b[28C" in data
     # Unchanged cells are written again if that is shorter than moving the cursor.
     assert "xxx" in await put(pilot, widget, 2, plain("zxxxz" + "x" * 25))
-
-
-async def test_colours_are_set_where_they_change(canvas):
-    bold = Segment("bold", Style(color="#c0c0c0", bgcolor="#102030", bold=True))
-    data = await put(*canvas, 0, plain("one two "), bold, plain(" three"))
-    assert len(re.findall("\x1b\\[[\\d;]*m", data)) == 4
-    assert "\x1b[1mbold" in data
 
 
 @pytest.mark.parametrize(
@@ -175,20 +168,6 @@ async def test_a_stray_joiner_does_not_shift_text(text):
         canvas.put(0, plain(text), plain("?"))
         await pilot.pause(0)
         assert "".join(cell.text for cell in app.terminal.rows[0][20:34]) == "the other lane"
-
-
-async def test_a_widget_that_repaints_itself_completely_writes_little():
-    area = TextArea("word " * 200, soft_wrap=True)
-    area.cursor_blink = False
-    app = Watched(area, Label("A widget that fills the screen is painted whole."))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("x")
-        await pilot.pause(0)
-        written(app)
-        await pilot.press("y")
-        await pilot.pause(0)
-        app.assert_painted_as_by_textual()
-        assert 0 < len(written(app)) < 400
 
 
 @pytest.mark.parametrize(

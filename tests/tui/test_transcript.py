@@ -67,17 +67,6 @@ async def test_a_conversation(pilot):
     assert lane.text.strip() == shown(pilot.app)
 
 
-async def test_text_from_before_it_is_mounted(pilot):
-    widget = Transcript()
-    widget.add("prompt", "Early")
-    widget.write("An ans")
-    await pilot.app.mount(widget)
-    widget.write("wer.")
-    widget.end()
-    await settle(pilot)
-    assert shown(pilot.app) == "▎ Early\n\n  An answer."
-
-
 async def test_an_answer_is_typeset_while_it_grows(pilot):
     lane = await transcript(pilot)
     seen = []
@@ -97,16 +86,6 @@ async def test_without_markdown_an_answer_stays_as_it_came(pilot):
     lane.add("answer", ANSWER)
     await settle(pilot)
     assert "**scatters**" in shown(pilot.app)
-
-
-async def test_only_answers_are_typeset(pilot):
-    lane = await transcript(pilot)
-    for kind in ("prompt", "thinking", "note", "caution", "error"):
-        lane.add(kind, "as *it* came", hint="_here_", log=["__there__"])
-    await settle(pilot)
-    assert shown(pilot.app).count("as *it* came") == 5
-    assert shown(pilot.app).count("_here_") == 5
-    assert shown(pilot.app).count("__there__") == 5
 
 
 async def test_thinking_folded_and_shown(pilot):
@@ -169,27 +148,6 @@ async def test_rewind_goes_back_to_the_last_prompt(pilot):
     lane.end()
     await settle(pilot)
     assert shown(pilot.app) == "▎ 1\n\n  first\n\n▎ 2\n\n  another"
-
-
-async def test_rewind_of_a_long_answer_shows_the_prompt(pilot):
-    lane = await transcript(pilot)
-    lane.add("prompt", "2")
-    lane.write("word\n" * 100)
-    await settle(pilot)
-    assert "▎ 2" not in shown(pilot.app)
-    lane.rewind()
-    await settle(pilot)
-    assert shown(pilot.app) == "▎ 2"
-
-
-async def test_rewind_without_a_prompt(pilot):
-    lane = await transcript(pilot)
-    lane.rewind()
-    lane.write("x")
-    lane.rewind()
-    await settle(pilot)
-    assert not lane.blocks
-    assert shown(pilot.app) == ""
 
 
 async def test_clear(pilot):

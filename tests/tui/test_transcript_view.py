@@ -86,20 +86,6 @@ async def lane():
         yield Lane(pilot, widget)
 
 
-@pytest.mark.thorough
-async def test_the_end_is_followed_several_rows_at_a_time(lane):
-    lane.widget.add("prompt", "Count.")
-    tops: list[int] = []
-    for number in range(40):
-        lane.widget.write(paragraphs(1, number))
-        await lane.settle()
-        assert f"Number {number}:" in lane.shown
-        if not tops or tops[-1] != lane.widget._top:
-            tops.append(lane.widget._top)
-    # Scrolling happens several rows at a time: much less often than once per row.
-    assert len(tops) <= 1 + lane.widget._page.height / (HEIGHT // 3)
-
-
 async def test_an_error_below_an_answer_scrolls_no_further_than_it_must(lane):
     lane.widget.add("prompt", "Count.")
     lane.widget.write("\n".join(f"Number {number}" for number in range(HEIGHT - 5)))
@@ -143,30 +129,6 @@ async def test_scrolling_up_stops_following_the_end(lane):
     assert "↓ more" not in lane.shown
 
 
-async def test_movements(lane):
-    lane.widget.add("answer", paragraphs(30))
-    await lane.settle()
-    await lane.scroll("home")
-    assert lane.widget._top == 0
-    for keys, rows in [
-        (["down"], 1),
-        (["up"], -1),
-        (["pagedown"], HEIGHT - 2),
-        (["half-down"], (HEIGHT - 2) // 2),
-        (["half-up"], -((HEIGHT - 2) // 2)),
-        (["pageup"], 2 - HEIGHT),
-    ]:
-        top = lane.widget._top
-        await lane.scroll(*keys)
-        assert lane.widget._top - top == rows, keys
-    await lane.scroll("end")
-    assert lane.numbers[-1] == 29
-    await lane.scroll("home")
-    assert lane.numbers[0] == 0
-    await lane.scroll("up", "pageup")
-    assert lane.widget._top == 0
-
-
 async def test_the_wheel(lane):
     lane.widget.add("answer", paragraphs(30))
     await lane.settle()
@@ -177,15 +139,6 @@ async def test_the_wheel(lane):
     assert lane.widget._top == top - 9
     assert not lane.widget.following
     await lane.wheel(events.MouseScrollDown, 10)
-    assert lane.widget.following
-
-
-async def test_a_short_text_does_not_scroll(lane):
-    lane.widget.add("answer", "short")
-    await lane.settle()
-    await lane.scroll("up", "pageup", "home", "down", "end")
-    await lane.wheel(events.MouseScrollUp)
-    assert lane.widget._top == 0
     assert lane.widget.following
 
 
@@ -206,24 +159,6 @@ async def test_the_position_is_kept_when_resized(lane, markdown):
             # The paragraph at the top, or its end, is still visible.
             assert place - 1 <= lane.numbers[0] <= place + 1, size
             assert not lane.widget.following
-
-
-@pytest.mark.thorough
-async def test_the_position_is_kept_with_lines_of_different_lengths(lane):
-    """With short lines above long ones, keeping the fraction of the height would move to another paragraph."""
-    typeset_or_not(lane.widget, False)
-    lane.widget.add("answer", "short\n" * 100 + paragraphs(50))
-    await lane.settle()
-    await lane.resize(40, HEIGHT)
-    lane.widget.to_start()
-    await lane.settle()
-    while not lane.numbers:
-        lane.widget.scroll_rows(5)
-        await lane.settle()
-    place = lane.numbers[0]
-    for size in [(120, 15), (40, 15), (100, 15)]:
-        await lane.resize(*size)
-        assert lane.numbers[0] == place
 
 
 async def test_the_position_is_kept_when_text_is_typeset(lane):
@@ -277,16 +212,6 @@ async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
 
 
 @pytest.mark.thorough
-async def test_the_end_is_kept_when_resized(lane):
-    lane.widget.add("answer", paragraphs(50))
-    await lane.settle()
-    for size in [(40, 20), (120, 15), (300, 100), (60, 15), (20, 50)]:
-        await lane.resize(*size)
-        assert "Number 49:" in lane.shown
-        assert lane.widget.following
-
-
-@pytest.mark.thorough
 @pytest.mark.parametrize("size", [(60, 15), (300, 100), (10, 3), (2, 1), (1, 1)])
 async def test_sizes(lane, size):
     lane.widget.add("prompt", "A question")
@@ -299,20 +224,6 @@ async def test_sizes(lane, size):
     lane.widget.write("more 今天")
     await lane.settle()
     assert lane.widget.following
-
-
-@pytest.mark.thorough
-async def test_resized_while_text_streams_in(lane):
-    """Updates may happen between the resize and the painting."""
-    lane.widget.add("prompt", "Count.")
-    for number, size in enumerate([(60, 20), (60, 15), (80, 15), (40, 30), (60, 15)]):
-        lane.widget.write(paragraphs(2, 2 * number))
-        lane.widget._flush()
-        await lane.pilot.resize_terminal(*size)
-        lane.widget.write("and ")
-        lane.widget._flush()
-        await lane.settle()
-        assert f"Number {2 * number + 1}:" in lane.shown
 
 
 async def test_folding_above_keeps_the_position(lane):

@@ -65,12 +65,6 @@ def test_a_document_says_that_it_was_not_saved(conversation, answer, tmp_path):
     assert [run["continues"] for run in document["runs"]] == [None, "unsaved-1"]
 
 
-def test_a_markdown_file_can_be_read(conversation, answer, tmp_path):
-    answer("all.md\n")
-    offer(conversation)
-    assert "Because of And then?" in (tmp_path / "all.md").read_text()
-
-
 def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(conversation, answer, tmp_path, capsys):
     (tmp_path / "kept.md").write_text("precious")
     (tmp_path / "all.md").write_text("old")
@@ -81,24 +75,9 @@ def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(conversation
     assert "all.md exists already. Type the same path again to replace the file." in capsys.readouterr().err
 
 
-def test_a_path_that_cannot_be_written_is_asked_for_again(conversation, answer, tmp_path, capsys):
-    answer("nowhere/all.json\nall.txt\n.\nall.json\n")
-    offer(conversation)
-    told = capsys.readouterr().err
-    assert "The folder nowhere does not exist." in told
-    assert told.count("File (enter") == 4
-    assert (tmp_path / "all.json").is_file()
-
-
 @pytest.mark.parametrize("typed", ["n\n", ""])
 def test_nothing_is_written_without_a_yes(conversation, answer, tmp_path, typed, capsys):
     answer(typed)
     offer(conversation)
     assert list(tmp_path.iterdir()) == []
     assert "The conversation was not written." in capsys.readouterr().err
-
-
-def test_each_conversation_has_its_question(conversation, answer, tmp_path):
-    answer("n\n\n")
-    offer(conversation, conversation)
-    assert len(list(tmp_path.glob("*-2.json"))) == 1
