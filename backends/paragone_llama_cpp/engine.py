@@ -224,8 +224,8 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        self._vocab.check(request.ids)
-        return distributions(self._extra, request, self._context.size, cancelled)
+        self._prompts.check_distributions(request, self._vocab.size)
+        return distributions(self._extra, request, cancelled)
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
         for tokens in request.ids:
