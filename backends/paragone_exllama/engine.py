@@ -124,7 +124,6 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
             self._library = library = self.library()(wanted, options, report, cancelled)
             self._vocab = ExllamaVocab(library, files, folder.name)
         report(1.0)
-        self._owner = folder.name
         self._prompts = PromptMaker(
             library.tokenize,
             template,
@@ -193,8 +192,9 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
         """Compute the logits after each token from `request.start` on, in chunks of at most OUTPUTS tokens."""
+        self._prompts.check_distributions(request, self._vocab.size)
         with self._failures():
-            yield from distributions(self._library, self._vocab, request, cancelled, owner=self._owner)
+            yield from distributions(self._library, self._vocab, request, cancelled)
 
     def vocabulary(self) -> Vocabulary:
         return self._vocab.vocabulary

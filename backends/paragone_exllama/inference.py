@@ -13,13 +13,11 @@ from paragone import (
     Alternative,
     Cancelled,
     Caution,
-    ContextOverflow,
     DistributionsRequest,
     EngineError,
     Event,
     Finish,
     FinishReason,
-    InputError,
     LogitsBlock,
     PromptProgress,
     Timings,
@@ -342,14 +340,12 @@ def score(
 
 
 def distributions(
-    library: Library, vocab: ExllamaVocab, request: DistributionsRequest, cancelled: Cancelled, *, owner: str
+    library: Library, vocab: ExllamaVocab, request: DistributionsRequest, cancelled: Cancelled
 ) -> Iterator[LogitsBlock]:
     """Yield the logits after each token from `request.start` on, with one column per token of the vocabulary.
 
-    The columns with which a library pads the model's head are removed. Raises ContextOverflow if the sequence
-    exceeds the context, and InputError for another invalid request.
+    The columns with which a library pads the model's head are removed.
     """
-    _check(request, vocab, library.capacity, owner)
     done = 0
     chunk = min(request.batch or OUTPUTS, OUTPUTS)
     with contextlib.closing(_chunks(library, request.ids, chunk, cancelled)) as chunks:
@@ -375,25 +371,3 @@ def _chunks(library: Library, tokens: Sequence[int], chunk: int, cancelled: Canc
             yield logits
             if cancelled:
                 return
-
-
-def _check(request: DistributionsRequest, vocab: ExllamaVocab, context: int, owner: str) -> None:
-    length = len(request.ids)
-    if request.start < 0:
-        raise InputError(
-            f"Distributions cannot start at token {request.start}.", hint="The first token is token 0."
-        )
-    if request.batch is not None and request.batch < 1:
-        raise InputError(f"A batch cannot have {request.batch} tokens.", hint="A batch has at least 1 token.")
-    if length > context:
-        raise ContextOverflow(
-            f"The sequence is {length:,} tokens long and the context of {owner} holds {context:,}.",
-            hint="Raise max_seq_len, or shorten the sequence.",
-            tokens=length,
-            context=context,
-        )
-    if beyond := [token for token in request.ids if not 0 <= token < vocab.size]:
-        raise InputError(
-            f"The vocabulary of {owner} has {vocab.size:,} tokens: there is no token {beyond[0]}.",
-            hint="Tokenize the text with this model.",
-        )

@@ -409,8 +409,9 @@ def load_build(name: BuildName | None = None) -> InstalledBuild:
         ) from error
     problems = [f"has no function {function}" for function in lib.bind(library)] or list(_differences())
     if problems:
+        more = f", and {len(problems) - 1} more differences" if len(problems) > 1 else ""
         raise EngineError(
-            f"This version of paragone cannot use {build}, whose llama.cpp {_some(problems)}.",
+            f"This version of paragone cannot use {build}, whose llama.cpp {problems[0]}{more}.",
             hint=f"Install the version that paragone can use: {install_command(_EXTRAS[build.name])}",
         )
     _loaded = build
@@ -432,7 +433,3 @@ def _differences() -> Iterator[str]:
                 yield f"has other default parameters of a {what} ({field[0]})"
     if not lib.llama_sampler_chain_default_params().no_perf:
         yield "has other default parameters of a sampler chain (no_perf)"
-
-
-def _some(problems: Sequence[str]) -> str:
-    return problems[0] if len(problems) == 1 else f"{problems[0]}, and {len(problems) - 1} more differences"

@@ -13,7 +13,6 @@ from paragone import (
     Alternative,
     Cancelled,
     Caution,
-    ContextOverflow,
     DistributionsRequest,
     Embeddings,
     EngineError,
@@ -228,13 +227,9 @@ class ExtraContext:
 
 
 def distributions(
-    extra: ExtraContext, request: DistributionsRequest, size: int, cancelled: Cancelled
+    extra: ExtraContext, request: DistributionsRequest, cancelled: Cancelled
 ) -> Iterator[LogitsBlock]:
-    """Yield the logits, one block per batch. `size` is the size of the engine's context in tokens.
-
-    Raises InputError if the request is invalid, and EngineError if the computation fails.
-    """
-    _check(request, size)
+    """Yield the logits, one block per batch. Raises EngineError if the computation fails."""
     ids, start = request.ids, request.start
     if start >= len(ids):
         return
@@ -255,19 +250,6 @@ def distributions(
                     vocab_size=extra.vocab_size,
                     data=cast("memoryview[float]", context.all_logits(rows).data),
                 )
-
-
-def _check(request: DistributionsRequest, size: int) -> None:
-    length = len(request.ids)
-    if length > size:
-        raise ContextOverflow(
-            f"The sequence is {length:,} tokens long and the context holds {size:,}.",
-            hint="Raise n_ctx, or measure in shorter windows.",
-            tokens=length,
-            context=size,
-        )
-    if request.start < 0 or (request.batch is not None and request.batch < 1):
-        raise InputError("The field start must be at least 0, and the field batch at least 1.")
 
 
 def _most(length: int, start: int, batch: int) -> int:

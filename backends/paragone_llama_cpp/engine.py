@@ -45,30 +45,14 @@ from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, 
 from paragone_llama_cpp.samplers import JsonSchemas, make_sampler
 from paragone_llama_cpp.self_test import check_computation
 
-_NO_COMMIT = ("", "unknown")
-"""What a library that was built outside a git repository reports as its commit."""
-
 
 def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -> dict[str, str]:
     """Return the facts of a model with a context. `flash_attn` is `on` or `off`."""
-    facts = {
-        **_build(library.facts()),
-        "parameters": str(lib.llama_model_n_params(model.pointer)),
-        "LoRA adapter": _adapter(model.options),
-        "other samplers": "none",
-        "layers on a GPU": model.on_gpu,
-        "K cache": model.options.type_k,
-        "V cache": model.options.type_v,
-        "flash attention": flash_attn,
-        "threads": str(threads),
-        "batch size": str(n_batch),
-    }
-    if model.template is not None:
-        facts["chat template"] = model.template.source
-    return facts
-
-
-def _build(found: dict[str, str]) -> dict[str, str]:
+    found, options = library.facts(), model.options
+    lora = "none"
+    if options.lora is not None:
+        lora = f"{PurePath(options.lora).name}, strength {options.lora_scale:g}"
+    commit = lib.ggml_commit().decode().removesuffix("-dirty")  # llama-server does not report this suffix
     facts = {
         "program": "llama.cpp",
         "origin": str(library.load()),
@@ -77,15 +61,21 @@ def _build(found: dict[str, str]) -> dict[str, str]:
         "build": found["build"],
         "devices": found["devices"],
         "GPU": found["GPU"],
+        # A library that was built outside a git repository reports no commit.
+        **({} if commit in ("", "unknown") else {"commit": commit}),
+        "parameters": str(lib.llama_model_n_params(model.pointer)),
+        "LoRA adapter": lora,
+        "other samplers": "none",
+        "layers on a GPU": model.on_gpu,
+        "K cache": options.type_k,
+        "V cache": options.type_v,
+        "flash attention": flash_attn,
+        "threads": str(threads),
+        "batch size": str(n_batch),
     }
-    commit = lib.ggml_commit().decode().removesuffix("-dirty")  # llama-server does not report this suffix
-    return facts if commit in _NO_COMMIT else {**facts, "commit": commit}
-
-
-def _adapter(options: LlamaCppLoadOptions) -> str:
-    return (
-        "none" if options.lora is None else f"{PurePath(options.lora).name}, strength {options.lora_scale:g}"
-    )
+    if model.template is not None:
+        facts["chat template"] = model.template.source
+    return facts
 
 
 def cautions(model: OpenModel, size: int) -> Iterator[Caution]:
@@ -234,8 +224,8 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
 
     def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
-        self._vocab.check(request.ids)
-        return distributions(self._extra, request, self._context.size, cancelled)
+        self._prompts.check_distributions(request, self._vocab.size)
+        return distributions(self._extra, request, cancelled)
 
     def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
         for tokens in request.ids:

@@ -140,7 +140,20 @@ class Device:
 
 
 def devices() -> list[Device]:
-    return [_device(Size(index)) for index in range(lib.ggml_backend_dev_count())]
+    found = []
+    for index in range(lib.ggml_backend_dev_count()):
+        pointer = lib.ggml_backend_dev_get(Size(index))
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        lib.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
+        device = Device(
+            name=lib.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
+            title=lib.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
+            gpu=lib.ggml_backend_dev_type(pointer) in _GPUS,
+            free=free.value,
+            total=total.value,
+        )
+        found.append(device)
+    return found
 
 
 def offloads() -> bool:
@@ -167,19 +180,6 @@ def facts() -> dict[str, str]:
     else:
         found["GPU"] = "none found"
     return found
-
-
-def _device(index: Size) -> Device:
-    pointer = lib.ggml_backend_dev_get(index)
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    lib.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
-    return Device(
-        name=lib.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
-        title=lib.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
-        gpu=lib.ggml_backend_dev_type(pointer) in _GPUS,
-        free=free.value,
-        total=total.value,
-    )
 
 
 _NOT_INSTRUCTIONS = frozenset({"LLAMAFILE", "OPENMP", "REPACK", "ACCELERATE", "KLEIDIAI"})

@@ -76,10 +76,7 @@ class Judge(Protocol):
     """Asks the engines that judge answers."""
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        """Return the answer of an engine, without thinking.
-
-        Raises NoVerdict if the engine cannot answer.
-        """
+        """Return the answer of an engine, without thinking. Raises NoVerdict if the engine cannot answer."""
         ...
 
 

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from paragone import ContextOverflow, InputError, Message, TokenizedText, TokenizeRequest
+from paragone import (
+    ContextOverflow,
+    DistributionsRequest,
+    InputError,
+    Message,
+    TokenizedText,
+    TokenizeRequest,
+)
 from paragone.answer_text import THINKING_TAGS, Tags
 from paragone.shared_options import SamplingOptions, Thinking
 
@@ -105,6 +112,29 @@ class PromptMaker:
                 hint=f"Raise {self.option}.",
                 tokens=len(tokens),
                 context=self.context,
+            )
+
+    def check_distributions(self, request: DistributionsRequest, vocab_size: int) -> None:
+        """Raise ContextOverflow if the sequence exceeds the context, InputError if the request is invalid otherwise."""
+        if request.start < 0:
+            raise InputError(
+                f"Distributions cannot start at token {request.start}.", hint="The first token is token 0."
+            )
+        if request.batch is not None and request.batch < 1:
+            raise InputError(
+                f"A batch cannot have {request.batch} tokens.", hint="A batch has at least 1 token."
+            )
+        if (length := len(request.ids)) > self.context:
+            raise ContextOverflow(
+                f"The sequence is {length:,} tokens long and the context of {self.owner} holds {self.context:,}.",
+                hint=f"Raise {self.option}, or measure in shorter windows.",
+                tokens=length,
+                context=self.context,
+            )
+        if beyond := [token for token in request.ids if not 0 <= token < vocab_size]:
+            raise InputError(
+                f"The vocabulary of {self.owner} has {vocab_size:,} tokens: there is no token {beyond[0]}.",
+                hint="Tokenize the text with this model.",
             )
 
     def _rendered(self, messages: Sequence[Message], thinking: Thinking) -> tuple[str, Tags | None]:

@@ -71,8 +71,6 @@ def test_all_items_come_in_order():
     assert list(stream(emit_all(range(1000)), capacity=3)) == list(range(1000))
     assert list(stream(emit_all(()))) == []
 
-
-def test_the_value_of_the_generator_is_the_return_value_of_the_call():
     def consumer():
         result = yield from stream(emit_all("ab"))
         yield result
@@ -191,15 +189,6 @@ def test_a_library_that_ignores_the_stop_is_waited_for(how):
         assert list(items) == list(range(1, 500)), "items emitted after the stop are not lost"
     assert len(results) == 500
     assert not any(results[10:])
-
-
-def test_the_callback_may_come_from_another_thread():
-    def call(emit):
-        thread = threading.Thread(target=lambda: [emit(number) for number in range(5)])
-        thread.start()
-        thread.join()
-
-    assert list(stream(call)) == [0, 1, 2, 3, 4]
 
 
 def test_what_is_emitted_after_the_end_is_dropped():

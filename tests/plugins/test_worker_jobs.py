@@ -153,18 +153,18 @@ async def test_embeddings_come_stop_and_crash():
 async def test_distributions_arrive_completely():
     async with opened(vocab_size=16, rows=4) as engine:
         request = DistributionsRequest(ids=ids(50), start=3)
-        assert await rows_of(engine, request) == expected(3, 50, 16)
+        rows, tokenized = await asyncio.gather(  # one job after the other
+            rows_of(engine, request), engine.tokenize(TokenizeRequest(text="a b"))
+        )
+        assert (rows, tokenized.ids) == (expected(3, 50, 16), (0, 1))
         assert await rows_of(engine, replace(request, start=49)) == expected(49, 50, 16)
         await works(engine)
 
 
-async def test_a_block_larger_than_a_slot_arrives_in_parts():
+async def test_a_block_larger_than_a_slot_arrives_in_parts_and_a_row_larger_than_one_is_refused():
     width = shared.SLOT_BYTES // 4 // 3  # three rows fill a slot
     async with opened(vocab_size=width, rows=8) as engine:
         assert await rows_of(engine, DistributionsRequest(ids=ids(18))) == expected(0, 18, width)
-
-
-async def test_a_row_larger_than_a_slot_is_refused():
     async with opened(vocab_size=shared.SLOT_BYTES // 4 + 1, rows=1) as engine:
         with pytest.raises(EngineError, match="too large to send"):
             await rows_of(engine, DistributionsRequest(ids=ids(2)))
@@ -255,32 +255,24 @@ async def test_the_memory_is_released_with_the_last_block():
         assert "paragone-" not in Path(f"/proc/{engine.worker.pid}/maps").read_text()
 
 
-async def test_if_the_memory_file_system_is_full_a_file_on_disk_is_used(monkeypatch, files):
-    real = os.posix_fallocate
-    asked = []
+async def test_a_file_on_disk_is_used_if_the_memory_file_system_is_full(monkeypatch, files):
+    real, asked, room = os.posix_fallocate, [], [False, True]
 
     def full(descriptor: int, offset: int, size: int) -> None:
         asked.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        if len(asked) == 1:
+        if not room.pop(0):
             raise OSError(28, "No space left on device")
         real(descriptor, offset, size)
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
     async with opened(vocab_size=16) as engine:
-        assert await rows_of(engine, DistributionsRequest(ids=ids(10))) == expected(0, 10, 16)
-    assert len(asked) == 2
-    assert files() == []
-
-
-async def test_no_space_for_the_shared_file_is_an_engine_error(monkeypatch):
-    def full(descriptor: int, offset: int, size: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    async with opened() as engine:
         monkeypatch.setattr(os, "posix_fallocate", full)
+        assert await rows_of(engine, DistributionsRequest(ids=ids(10))) == expected(0, 10, 16)
+        assert len(set(asked)) == 2
+        room = [False, False]
         with pytest.raises(EngineError, match="cannot be allocated: No space left on device"):
             await rows_of(engine, DistributionsRequest(ids=ids(10)))
         await works(engine)
+    assert files() == []
 
 
 async def test_an_estimate_is_made_in_a_temporary_worker():
@@ -292,18 +284,6 @@ async def test_an_estimate_is_made_in_a_temporary_worker():
         await RogueBackend().estimate(OpenRequest(model="nonsense"))
     with pytest.raises(InputError, match="no option 'contxt' of Rogue"):
         await RogueBackend().estimate(OpenRequest(model="steady", options={"contxt": 100}))
-
-
-async def test_jobs_run_one_after_the_other():
-    async with opened(vocab_size=16, rows=1) as engine:
-        rows, tokenized, vocabulary = await asyncio.gather(
-            rows_of(engine, DistributionsRequest(ids=ids(30))),
-            engine.tokenize(TokenizeRequest(text="a b")),
-            engine.vocabulary(),
-        )
-        assert rows == expected(0, 30, 16)
-        assert tokenized.ids == (0, 1)
-        assert vocabulary.size == 16
 
 
 async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):

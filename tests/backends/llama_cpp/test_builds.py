@@ -115,16 +115,13 @@ def test_a_library_with_another_structure_is_refused(fresh, only, monkeypatch):
         loading.load_build()
 
 
-def test_the_instructions_are_read_from_the_system_information():
-    info = "CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 0 | AMX_INT8 = 1 | LLAMAFILE = 1 | OPENMP = 1 | REPACK = 1 |"
-    assert instructions(info) == ["SSE3", "AVX2", "AMX_INT8"]
-
-
 def test_what_another_build_would_bring(tmp_path, monkeypatch):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
     from paragone_llama_cpp import library as module
 
+    info = "CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 0 | AMX_INT8 = 1 | LLAMAFILE = 1 | OPENMP = 1 | REPACK = 1 |"
+    assert instructions(info) == ["SSE3", "AVX2", "AMX_INT8"]
     native, prebuilt = InstalledBuild("native", "n", tmp_path), InstalledBuild("prebuilt", "p", tmp_path)
     monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
     assert "with AVX512, AVX512_VNNI, faster on the CPU; needs a C++ compiler" in other_build(

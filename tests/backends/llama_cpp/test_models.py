@@ -38,12 +38,6 @@ def test_a_header_describes_the_model(write):
     )
 
 
-def test_the_real_model(model_path):
-    header = read_header(model_path)
-    assert (header.architecture, header.quantization, header.context) == ("llama", "Q4_1", 8192)
-    assert "tokenizer.chat_template" in read_header(model_path, whole=True).values
-
-
 def noted_reads(monkeypatch):
     """Return a list to which the size of each read is added."""
     sizes: list[int] = []
@@ -86,17 +80,13 @@ def test_without_a_file_type_the_name_or_the_tensors_show_the_quantization(write
     [
         (b"", "is empty"),
         (b"PK\x03\x04" + bytes(100), "is not a GGUF file"),
-        (b"GGUF" + bytes(3), "is truncated"),
-        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1"),
         (b"GGUF" + struct.pack("<IQQ", 99, 0, 0), "version 99"),
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1), "is truncated"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "0 tensors and 1,152,921,504,606,846,976 values"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 0), "1,152,921,504,606,846,976 tensors and 0 values"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63), "9,223,372,036,854,775,808 bytes of text"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 77), "unknown type 77"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 8, 1 << 40), "lists of"),
-        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<IIQ", 9, 9, 1), "unknown type 9"),
     ],
 )
 def test_problems_of_a_file_are_reported(tmp_path, content, reason):
@@ -111,7 +101,6 @@ def test_problems_of_a_file_are_reported(tmp_path, content, reason):
 
 
 KEY = struct.pack("<Q", 1) + b"k"
-TEXT = KEY + struct.pack("<IQ", 8, 2**25)
 LIST = KEY + struct.pack("<II", 9, 8)
 
 
@@ -120,15 +109,13 @@ LIST = KEY + struct.pack("<II", 9, 8)
     [
         ((0, 1), [(struct.pack("<Q", 2**31), 2**31)], "2,147,483,648 bytes of text"),
         ((0, 1), [(KEY + struct.pack("<IQ", 8, 2**31), 2**31)], "2,147,483,649 bytes of text"),
-        ((0, 3), [(TEXT, 2**25)] * 3, "67,108,866 bytes of text"),
         (
             (0, 2),
             [(LIST + b"\1" + bytes(7), 8), (LIST + bytes(5) + b"\1\0\0", 0)],
             "lists of 1,099,511,627,777 strings",
         ),
-        ((2, 0), [(struct.pack("<Q", 2**31), 2**31)], "2,147,483,648 bytes of text"),
     ],
-    ids=["key", "value", "values", "lists", "tensor"],
+    ids=["key", "value", "lists"],
 )
 def test_a_header_that_no_model_has_is_refused_before_it_takes_memory(tmp_path, counts, parts, reason):
     path = tmp_path / "hollow.gguf"
@@ -231,11 +218,6 @@ def test_a_file_of_two_revisions_in_hugging_face_s_cache_is_listed_once(write, t
     assert model.model == str(repository / "snapshots/aaaa/sub/model-Q4_K_M.gguf")
 
 
-def test_links_to_one_file_elsewhere_are_models_of_their_own(write, tmp_path):
-    (tmp_path / "second.gguf").symlink_to(write("first.gguf"))
-    assert len(find_models([str(tmp_path)])) == 2
-
-
 def test_the_usual_folders_are_those_of_other_programs(home, monkeypatch):
     (home / "cache/huggingface/hub/models--owner--name/snapshots").mkdir(parents=True)
     assert usual_folders() == [
@@ -246,13 +228,3 @@ def test_the_usual_folders_are_those_of_other_programs(home, monkeypatch):
     ]
     monkeypatch.setenv("LLAMA_CACHE", "/srv/llama")
     assert usual_folders()[0] == "/srv/llama"
-
-
-def test_thousands_of_files_take_one_read_each(write, tmp_path, monkeypatch):
-    # This test counts reads; it does not measure time.
-    first = write("0.gguf", {**MODEL, "tokenizer.ggml.tokens": VOCABULARY})
-    for number in range(1, 2000):
-        os.link(first, tmp_path / f"{number}.gguf")
-    reads = noted_reads(monkeypatch)
-    assert len(find_models([str(tmp_path)])) == 2000
-    assert len(reads) == 2000

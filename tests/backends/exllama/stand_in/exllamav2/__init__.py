@@ -30,12 +30,12 @@ class ExLlamaV2Config:
         windows = read.get("stand_in", {}).get("windows", False)
         self.arch = SimpleNamespace(lm=SimpleNamespace(swa=False, alternating_swa=windows))
 
-    def arch_compat_overrides(self, quiet=False, warn_only=False):
+    def arch_compat_overrides(self):
         pass
 
 
 class ExLlamaV2:
-    def __init__(self, config, lazy_load=False, archparams=None):
+    def __init__(self, config):
         self.config = config
         self.loaded = False
 
@@ -43,27 +43,12 @@ class ExLlamaV2:
         loading(self.config.model_dir, callback, 5)
         self.loaded = True
 
-    def load_autosplit(
-        self, cache, reserve_vram=None, last_id_only=False, callback=None, callback_gen=None, progress=False
-    ):
+    def load_autosplit(self, cache, callback=None):
         assert cache.lazy, "the real library needs a cache created with lazy = True"
         loading(self.config.model_dir, callback, 5)
         self.loaded = True
 
-    def forward(
-        self,
-        input_ids,
-        cache=None,
-        input_mask=None,
-        preprocess_only=False,
-        last_id_only=False,
-        loras=None,
-        return_last_state=False,
-        position_offsets=None,
-        abort_event=None,
-        cpu_logits=False,
-        **kwargs,
-    ):
+    def forward(self, input_ids, cache=None, loras=None, cpu_logits=False, **kwargs):
         tokens = input_ids.tolist()[0]
         time.sleep(len(tokens) * TOKEN_SECONDS)  # a score of a long text can be stopped
         assert cache.current_seq_len + len(tokens) <= cache.max_seq_len
@@ -75,16 +60,7 @@ class ExLlamaV2:
 
 
 class ExLlamaV2CacheBase:
-    def __init__(
-        self,
-        model,
-        batch_size=1,
-        max_seq_len=-1,
-        copy_from=None,
-        lazy=False,
-        num_key_value_heads=None,
-        fixed_device=None,
-    ):
+    def __init__(self, model, batch_size=1, max_seq_len=-1, lazy=False):
         assert lazy or model.loaded, "without lazy, the model must be loaded first"
         self.model = model
         self.batch_size = batch_size
@@ -116,18 +92,10 @@ class ExLlamaV2Lora:
 
 
 class ExLlamaV2Tokenizer:
-    def __init__(self, config, lazy_init=True, force_json=False, force_spm=False):
+    def __init__(self, config):
         self.core = Tokenizer(config.model_dir)
 
-    def encode(
-        self,
-        text,
-        add_bos=False,
-        add_eos=False,
-        encode_special_tokens=False,
-        return_offsets=False,
-        embeddings=None,
-    ):
+    def encode(self, text, encode_special_tokens=False):
         return Tensor([self.core.ids(text, encode_special_tokens)])
 
     def decode(self, ids, decode_special_tokens=False):

@@ -33,7 +33,7 @@ class Model:
         self.loaded = False
 
     @staticmethod
-    def from_config(config, component="text", **kwargs):
+    def from_config(config, **kwargs):
         return Model(config, **kwargs)
 
     def load(self, *args, **kwargs):
@@ -41,23 +41,11 @@ class Model:
 
     def load_gen(
         self,
-        device=None,
-        tp_output_device=None,
-        reserve_per_device=None,
         use_per_device=None,
-        tensor_p=False,
-        progressbar=False,
         max_chunk_size=2048,
         max_output_size=32,
-        max_output_factor=1,
         callback=None,
-        generator=True,
-        tp_dev_limits=None,
-        tp_backend="native",
-        verbose=False,
         max_batch_size=1,
-        tp_options=None,
-        autosplit_no_forward=False,
         draft_model=None,
     ):
         loading(self.config.directory, callback, 5)
@@ -65,17 +53,7 @@ class Model:
         for cache in self.caches:
             cache.initialized = True
 
-    def warmup(
-        self,
-        cache=None,
-        max_chunk_size=2048,
-        max_batch_size=8,
-        max_q_len=16,
-        long_context=True,
-        progressbar=False,
-        callback=None,
-        verbose=False,
-    ):
+    def warmup(self, cache=None, max_chunk_size=2048, max_batch_size=8, max_q_len=16, callback=None):
         assert self.loaded
         return []
 
@@ -99,16 +77,7 @@ class CacheLayer_quant:
 
 
 class Cache:
-    def __init__(
-        self,
-        model,
-        max_num_tokens,
-        layer_type=None,
-        max_batch_size=16,
-        max_history=0,
-        recurrent_dtype=None,
-        **kwargs,
-    ):
+    def __init__(self, model, max_num_tokens, layer_type=None, max_batch_size=16, max_history=0, **kwargs):
         wanted = {"k_bits", "v_bits"} if layer_type is CacheLayer_quant else set()
         assert set(kwargs) == wanted, f"a layer of this type takes {wanted} and got {set(kwargs)}"
         assert max_num_tokens % PAGE == 0
@@ -135,15 +104,7 @@ class Tokenizer:
     def from_config(config):
         return Tokenizer(config)
 
-    def encode(
-        self,
-        text,
-        add_bos=False,
-        add_eos=False,
-        encode_special_tokens=False,
-        return_offsets=False,
-        embeddings=None,
-    ):
+    def encode(self, text, encode_special_tokens=False):
         return Tensor([self.core.ids(text, encode_special_tokens)])
 
     def single_id(self, token):
@@ -163,21 +124,13 @@ class ComboSampler:
         rep_p=1.0,
         freq_p=0.0,
         pres_p=0.0,
-        rep_sustain_range=int(10e7),
+        rep_sustain_range=int(100000000.0),
         rep_decay_range=0,
-        dry_multiplier=0.0,
-        dry_base=1.75,
-        dry_allowed_length=2,
-        dry_range=0,
-        dry_sequence_breakers=None,
         temperature=1.0,
         min_p=0.0,
         top_k=0,
         top_p=1.0,
         temp_last=False,
-        adaptive_target=1.0,
-        adaptive_decay=0.9,
-        logit_bias=None,
     ):
         self.greedy = temperature == 0.0 or top_k == 1
         self.temperature, self.top_k = temperature, top_k
@@ -188,23 +141,10 @@ class Job:
         self,
         input_ids,
         max_new_tokens=None,
-        min_new_tokens=0,
-        max_skips=4,
         sampler=None,
         seed=None,
         stop_conditions=None,
-        decode_special_tokens=False,
-        return_top_tokens=0,
         return_logits=False,
-        return_probs=False,
-        filters=None,
-        token_healing=False,
-        identifier=None,
-        banned_strings=None,
-        embeddings=None,
-        max_rq_tokens=None,
-        stop_on_loop=None,
-        rq_state=None,
         **kwargs,
     ):
         assert not kwargs, f"the real library would ignore {kwargs}"
@@ -261,31 +201,11 @@ class Generator:
         tokenizer,
         max_batch_size=256,
         max_chunk_size=2048,
-        shared_chunk_size=None,
-        prefill_cooldown=4,
         max_q_size=8,
         draft_model=None,
         draft_cache=None,
         num_draft_tokens=None,
-        show_visualizer=False,
-        enable_defrag=True,
-        cpu_cache_size=0,
-        disk_cache_dir=None,
-        disk_cache_size=50 * 1024**3,
-        disk_cache_flush_on_idle=True,
-        disk_cache_checkpoint_interval=4096,
-        disk_cache_write_interval=2.0,
-        recurrent_cache_size=4 * 1024**3,
-        recurrent_checkpoint_interval=None,
-        recurrent_checkpoint_interval_pp=32768,
         ngram_match_min=0,
-        dynamic_draft_tokens=False,
-        draft_confidence=0.4,
-        record_draft_stats=False,
-        ngram_corpus=None,
-        hybrid_draft_tokens=0,
-        draft_max_rows=0,
-        sparse_draft_head=0,
         **kwargs,
     ):
         assert not kwargs, f"the real library would ignore {kwargs}"

@@ -26,25 +26,7 @@ class ExLlamaV2DynamicJob:
     keeps_logits = False  # the adapter computes them itself
 
     def __init__(
-        self,
-        input_ids,
-        max_new_tokens,
-        min_new_tokens=0,
-        max_skips=4,
-        gen_settings=None,
-        seed=None,
-        stop_conditions=None,
-        decode_special_tokens=False,
-        return_top_tokens=0,
-        return_logits=False,
-        return_probs=False,
-        filters=None,
-        filter_prefer_eos=False,
-        token_healing=False,
-        identifier=None,
-        banned_strings=None,
-        embeddings=None,
-        **kwargs,
+        self, input_ids, max_new_tokens, gen_settings=None, seed=None, stop_conditions=None, **kwargs
     ):
         assert not kwargs, f"the real library would ignore {kwargs}"
         self.state = JobState(input_ids.tolist()[0], max_new_tokens, stop_conditions, seed)
@@ -93,10 +75,7 @@ class ExLlamaV2DynamicGenerator:
         num_draft_tokens=4,
         use_ngram_draft=False,
         max_ngram=4,
-        max_sampling_threads=16,
-        min_sampling_threads=3,
         paged=True,
-        filter_background_eval=True,
         **kwargs,
     ):
         assert not kwargs, f"the real library would ignore {kwargs}"
