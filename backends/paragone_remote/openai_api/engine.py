@@ -1,4 +1,4 @@
-"""An open model at an OpenAI-compatible server. Embeddings: https://platform.openai.com/docs/api-reference/embeddings."""
+"""An open model at an OpenAI-compatible server: answers, prompts, tokens, embeddings. Embeddings: https://platform.openai.com/docs/api-reference/embeddings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 import httpx
 
@@ -21,14 +21,16 @@ from paragone import (
     Finish,
     FinishReason,
     Json,
+    Message,
     RunRequest,
     RunSettings,
     TokenizedText,
     TokenizeRequest,
     TopTokensRequest,
     Vocabulary,
+    fingerprint,
 )
-from paragone.json_values import count_at, flag_at, objects_at
+from paragone.json_values import JsonObject, count_at, flag_at, list_at, object_at, objects_at, text_at
 from paragone.options import build
 from paragone.shared_options import draw_seed
 from paragone_remote.answers import (
@@ -38,6 +40,7 @@ from paragone_remote.answers import (
     continues_answer,
     embeddings_of,
     refuse_unfinished_thinking,
+    scored_tokens,
     tokens_of,
 )
 from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
@@ -64,9 +67,8 @@ from paragone_remote.openai_api.servers import (
     identity_of,
     with_queue,
 )
-from paragone_remote.openai_api.tokenization import Prompts, has_images, tokenizes, top_tokens_after
-from paragone_remote.options import OpenAISampling
-from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
+from paragone_remote.options import OpenAISampling, without_surrogates
+from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Stopped, Wait
 
 _PATH = "/embeddings"
 _PATIENCE = 10.0
@@ -103,6 +105,80 @@ _INTERRUPTS = (
 )
 
 
+_RENDERED = (
+    "model",
+    "messages",
+    "chat_template_kwargs",
+    "reasoning_effort",
+    "continue_final_message",
+    "add_generation_prompt",
+)
+"""Fields of a chat request that the rendered prompt depends on."""
+
+
+def tokenizes(server: ServerProperties, *, raw: bool) -> bool:
+    """Whether a server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
+    return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
+
+
+def has_images(messages: Sequence[Message]) -> bool:
+    """Whether a conversation has images. No server reports the tokens of images."""
+    return any(message.images for message in messages)
+
+
+def _ids(reply: JsonObject) -> tuple[int, ...]:
+    ids = tuple(count for item in list_at(reply, "tokens") if (count := count_at(item)) is not None)
+    if reply.get("tokens") != list(ids):
+        raise InvalidReply("a reply that is not a list of tokens")
+    return ids
+
+
+def _vocabulary_of(reply: JsonObject, size: int) -> Vocabulary:
+    found = list_at(reply, "tokens")
+    if len(found) != size:
+        raise InvalidReply("a reply that is not its whole vocabulary")
+    return Vocabulary(size=size, fingerprint=fingerprint(_pieces(found)))
+
+
+def _pieces(found: Sequence[Json]) -> Iterator[bytes]:
+    for token, entry in enumerate(found):
+        piece = object_at(entry).get("piece")
+        if count_at(entry, "id") != token:
+            raise InvalidReply("tokens in a different order than requested")
+        if isinstance(piece, str):
+            yield piece.encode("utf-8", "surrogatepass")
+        elif isinstance(piece, list):  # the bytes of a token that is not valid UTF-8
+            yield _bytes(piece)
+        else:
+            raise InvalidReply("a token without its bytes")
+
+
+def _bytes(found: Sequence[Json]) -> bytes:
+    numbers = [number for number in found if isinstance(number, int) and 0 <= number < 256]
+    if len(numbers) != len(found):
+        raise InvalidReply("a token with invalid bytes")
+    return bytes(numbers)
+
+
+async def top_tokens_after(
+    http: EndpointClient, model: str, ids: Sequence[int], top: int
+) -> tuple[Alternative, ...]:
+    """Return the likeliest tokens after `ids`, likeliest first. Raises EngineError or the exceptions in `faults.FAULTS`."""
+    body: dict[str, Json] = {
+        "model": model,
+        "prompt": list(ids),
+        "n_predict": 1,
+        "n_probs": top,
+        "temperature": 0,
+        "cache_prompt": True,
+    }
+    reply = await http.post(f"{http.endpoint.root}/completion", json=body)
+    generated = next(scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
+    if generated is None or not generated.top:
+        raise EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
+    return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
+
+
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
     """A model at an OpenAI-compatible server."""
 
@@ -118,7 +194,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._refused_fields = refused_fields
         self._tokenizes = tokenizes(server, raw=raw)
         self._renders = not raw and server.kind == "llama-server"
-        self._prompts = Prompts(http=self._http, model=self._model, server=server, raw=raw)
         self._has_slots = server.has_slots
         """Whether the server reports the state of its slots, and has not refused to report it."""
         self._answered_as = ""
@@ -197,14 +272,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return None
 
         async def ask() -> RenderedPrompt:
-            return await self._prompts.of_request(self._accepted_body(request, sampling), ids=ids)
+            return await self._rendered(self._accepted_body(request, sampling), ids=ids)
 
         return ask
 
     async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
         if not self._tokenizes or has_images(request.messages):
             return None
-        prompt = await self._prompts.of_request(self._accepted_body(request, sampling), ids=True)
+        prompt = await self._rendered(self._accepted_body(request, sampling), ids=True)
         return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
@@ -238,8 +313,24 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._require_open()
-        body = self._accepted_body(RunRequest(messages=request.messages), sampling)
-        return await await_reply(self._endpoint, self._prompts.tokenized(request, body), model=self._model)
+        where = f"The server at {self._endpoint.origin}"
+        if not self._tokenizes:
+            if self._server.kind != "llama-cpp-python":
+                raise EngineError(f"{where} does not report the tokens of a prompt.")
+            raise EngineError(
+                f"{where} reports the tokens of a text, but not the text that its chat template renders."
+            )
+        if has_images(request.messages):
+            raise EngineError(f"{where} does not report the tokens of images.")
+        body: Mapping[str, Json] = {"prompt": request.text}
+        if request.messages:
+            body = self._accepted_body(RunRequest(messages=request.messages), sampling)
+        rendered = self._rendered(body, ids=True)
+        prompt = await await_reply(self._endpoint, rendered, model=self._model)
+        assert prompt.ids is not None
+        if request.count_only:
+            return TokenizedText(text=None, ids=(), count=len(prompt.ids))
+        return TokenizedText(text=prompt.text, ids=prompt.ids)
 
     async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
@@ -263,7 +354,63 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def vocabulary(self) -> Vocabulary:
         """Return the vocabulary. llama-server reports a vocabulary token by token."""
         self._require_open()
-        return await await_reply(self._endpoint, self._prompts.vocabulary(), model=self._model)
+        return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
+
+    async def _vocabulary(self) -> Vocabulary:
+        if self._server.kind != "llama-server":
+            raise EngineError(f"The server at {self._endpoint.origin} does not report its vocabulary.")
+        listed = objects_at(data_of(await self._http.get(f"{self._endpoint.root}/v1/models")), "data")
+        sizes = (
+            count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self._model
+        )
+        if not (size := next(filter(None, sizes), None)):
+            raise EngineError(
+                f"The server at {self._endpoint.origin} does not report the size of its vocabulary."
+            )
+        # The path also takes token ids.
+        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}
+        reply = await self._post("/tokenize", {"model": self._model, **every})
+        return await asyncio.to_thread(_vocabulary_of, reply, size)
+
+    async def _rendered(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
+        """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
+        if isinstance(text := body.get("prompt"), str):
+            return RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
+        wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
+        if self._server.kind == "llama-server":
+            rendered = (await self._post("/apply-template", wanted)).get("prompt")
+            if not isinstance(rendered, str):
+                raise InvalidReply("no prompt in the reply to a request for a prompt")
+            return RenderedPrompt(
+                without_surrogates(rendered), await self._ids_of_text(rendered) if ids else None
+            )
+        if self._server.kind == "vLLM" and ids:
+            if wanted.pop("reasoning_effort", None) is not None:
+                raise EngineError(
+                    f"vLLM's /tokenize at {self._endpoint.origin} does not take the effort of thinking, which affects the prompt."
+                )
+            return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
+        return RenderedPrompt()
+
+    async def _ids_of_text(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a plain text, including the special tokens at its beginning."""
+        body: dict[str, Json] = {"model": self._model}
+        match self._server.kind:
+            case "llama-server":
+                # llama-server tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
+                body |= {"content": text, "add_special": True, "parse_special": True}
+                return _ids(await self._post("/tokenize", body))
+            case "vLLM":
+                return _ids(
+                    await self._post("/tokenize", {**body, "prompt": text, "add_special_tokens": True})
+                )
+            case _:
+                return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
+
+    async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
+        reply = await self._http.post(self._endpoint.root + path, json=body)
+        # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
+        return await asyncio.to_thread(data_of, reply)
 
     async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
         state = StreamedAnswer()

@@ -28,7 +28,7 @@ from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
 from paragone_remote.faults import Loading, await_data, optional_data
-from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
+from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings, tokenizes
 from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.openai_api.requests import HONOUR_SEEDS, TAKE_IDS, RefusedFields, continues
 from paragone_remote.openai_api.servers import (
@@ -41,7 +41,6 @@ from paragone_remote.openai_api.servers import (
     identity_of,
     of_model,
 )
-from paragone_remote.openai_api.tokenization import tokenizes
 from paragone_remote.options import OpenAILoadOptions, lines, plain
 from paragone_remote.transport import EndpointClient, connected
 
