@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from contextlib import closing
 
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL
-from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import ENGINES, add_experiment, ended
 from tests.workbench.test_report_experiment import bench, fidelity
 
@@ -34,12 +32,6 @@ class Local(Paper):
     """A test double of a backend that opens files on this machine, of which only the options are used."""
 
     capabilities = Capabilities(local=True)
-
-
-@pytest.fixture
-def store(home):
-    with closing(open_store()) as store:
-        yield store
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import dataclasses
 import re
-from contextlib import closing
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL
-from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import add_experiment
 from tests.workbench.test_report_experiment import (
     FAILED,
@@ -26,12 +24,6 @@ from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
 PROMPTS = range(20)
-
-
-@pytest.fixture
-def store(home):
-    with closing(open_store()) as store:
-        yield store
 
 
 def both_checked(store, passing, **fields):
