@@ -90,23 +90,6 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     )
 
 
-def test_what_is_open_says_how_many_prompts_would_settle_it(store):
-    experiment = both_checked(store, 19)
-    faster = {"decode_tps": {"mean": 90, "stdev": 0}}
-    store.measurements.add(bench(SMOL, created=1.0, tests=(faster,)))
-    store.measurements.add(bench(LARGE, created=1.0))
-    store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.03))
-    verdict = report(store, experiment).verdict
-    assert verdict.headline == "Deploy large, the safe choice."
-    assert re.fullmatch(
-        r"The suite has no more: to settle the question for smol, name a suite with about [\d,]+ prompts \(--suite\)\.",
-        verdict.reasons[-1],
-    )
-    assert verdict.not_chosen[0].startswith(
-        "Whether smol is worse than large by more than 3.0 points is open."
-    )
-
-
 def test_without_assertions_nothing_is_decided(store):
     found = report(store, add_experiment(store, {0: ("a", "b")}))
     assert found.verdict.headline == "Nothing is decided."
