@@ -250,9 +250,8 @@ class EngineValues:
         self.failed = 0
         """Number of runs that failed, whose values are not used."""
         self.shared = 0
-        """Number of runs that shared the machine or their server with other runs. The times of these runs are not used."""
+        """Number of runs whose times are not used, since they shared the machine or their server."""
         self.columns = RunColumns()
-        """The answers, and the times of the runs that shared neither the machine nor their server."""
         self.undecided: set[int] = set()
         """The prompts with an answer about which an assertion gave no verdict."""
         self.unjudged: set[int] = set()
@@ -260,7 +259,6 @@ class EngineValues:
         self.left_out: Collection[int] = ()
         """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
         self.sampled = False
-        """Whether an answer was sampled: the temperature was above 0."""
         self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
 
     def add(self, row: SuiteRow) -> None:

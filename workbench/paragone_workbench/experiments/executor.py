@@ -92,10 +92,7 @@ class CellExecutor(Protocol):
         """
 
     async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
-        """Return judges of the request by name. The judges of an earlier call are closed.
-
-        The engine of a judge is opened for the judge's first run.
-        """
+        """Return judges by name, each opened for its first run. The judges of an earlier call are closed."""
 
     async def stop(self) -> None:
         """Stop the runs in progress, including the runs of judges, and start no further runs."""
@@ -155,7 +152,6 @@ class EngineProgress:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the engine's remaining runs are not executed; None if the remaining runs are executed."""
         return self.engine.given_up if self.engine is not None else None
 
     @property
@@ -404,7 +400,6 @@ class LocalExecutor:
         self._stopped = False
 
     async def execute(self, engines: Sequence[int]) -> None:
-        """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
         for index in engines:
             engine = SuiteEngine(
                 self._pool, self._work.request.engines[index], self._work.observer.progressed
