@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from paragone import EngineCrashed, EngineError, ParagoneError
+from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
@@ -230,8 +230,6 @@ class Executed:
     result: RunResult
     total_s: float | None
     """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
-    engine_failed: bool
-    """Whether the engine failed, though the request was correct."""
 
 
 class SuiteEngine(EngineObserver, RunObserver["Run"]):
@@ -325,7 +323,7 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
         total_s = self._took.pop(run, None)
         if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
             return None
-        return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
+        return Executed(result=run.result, total_s=total_s)
 
     def give_up(self, error: ParagoneError) -> None:
         self.given_up = self.given_up or error

@@ -120,7 +120,7 @@ def first_page(
     chosen: str | None = None
     others: tuple[str, ...] = ()
     if len(figures) == 1:
-        headline, reasons = _of_one(figures[0])
+        headline, reasons = _verdict_on_one(figures[0])
     else:
         chosen, headline, reasons = decision.chosen, decision.headline, [*decision.reasons]
         others = (*decision.others, *choice.left_out)
@@ -158,7 +158,7 @@ def first_page(
     )
 
 
-def _of_one(engine: EngineFigures) -> tuple[str, list[str]]:
+def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
     """Return the headline and the reasons for an engine that is compared with no other."""
     if engine.pass_rate is None:
         return f"The answers of {engine.engine} were not checked.", [
