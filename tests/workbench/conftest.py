@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import psutil
 import pytest
-from tests.workbench.history_file import open_history
+from tests.workbench.history_file import open_history, open_store
+from tests.workbench.suites import Suites
 
 from paragone import Backend, Json, Options, option
 from paragone.worker import client, process
@@ -92,6 +93,19 @@ def short_waits(monkeypatch):
 async def history(check_nothing_left, short_waits):
     history = await open_history()
     yield history
+    await history.close()
+
+
+@pytest.fixture
+def store(home):
+    with contextlib.closing(open_store()) as store:
+        yield store
+
+
+@pytest.fixture
+async def suites(home):
+    history = await open_history()
+    yield Suites(history)
     await history.close()
 
 

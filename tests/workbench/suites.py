@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import scripted_backend
 
-from paragone import Message
+from paragone import Json, Message
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
@@ -83,6 +83,14 @@ class Suites:
     def _saved(self) -> AsyncIterator[ExperimentRun]:
         assert self.experiment is not None
         return saved_runs(self.history, self.experiment)
+
+
+def contains(value: Json) -> AssertionSpec:
+    return AssertionSpec(type="contains", options={"value": value})
+
+
+def judged(judge: str = "judge") -> AssertionSpec:
+    return AssertionSpec(type="judge", options={"engine": judge, "criterion": "good"})
 
 
 def asked(events: Sequence[str]) -> list[str]:

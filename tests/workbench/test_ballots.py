@@ -21,13 +21,6 @@ ENGINES = tuple(
 )
 
 
-@pytest.fixture
-def store():
-    store = open_store()
-    yield store
-    store.close()
-
-
 def ended(engine, text, state="done", **fields):
     error = "It broke." if state == "failed" else ""
     return result_of(engine, text, state=state, error=error, **fields)

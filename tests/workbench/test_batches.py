@@ -5,8 +5,7 @@ import json
 from collections import Counter
 
 import pytest
-from tests.workbench.history_file import open_history
-from tests.workbench.suites import Suites, engine, suite
+from tests.workbench.suites import engine, suite
 
 from paragone import InputError, Message
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -17,13 +16,6 @@ from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProm
 SERVER = dataclasses.replace(engine("a"), backend="scripted_server")
 CHECKED = suite("x", "y fail", "z", assertions=[AssertionSpec(type="contains", options={"value": "X"})])
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
-
-
-@pytest.fixture
-async def suites():
-    history = await open_history()
-    yield Suites(history)
-    await history.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from tests.workbench.history_file import open_store, rows
+from tests.workbench.history_file import rows
 
 from paragone import InputError
 from paragone_cli.history import since_time
@@ -42,12 +42,6 @@ RUNS = (
     run("broken", None, state="failed", waited_s=None),  # its engine could not be opened
     run("running", state="running"),
 )
-
-
-@pytest.fixture
-def store(home):
-    with closing(open_store()) as store:
-        yield store
 
 
 def by_engine(results):

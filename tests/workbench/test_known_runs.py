@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-import pytest
-from tests.workbench.history_file import open_history, open_store
-from tests.workbench.suites import Suites, asked, engine, suite
+from tests.workbench.history_file import open_store
+from tests.workbench.suites import asked, contains, engine, judged, suite
 
-from paragone_workbench.experiments.suite import AssertionSpec
 from paragone_workbench.store import Store
 
 A, B = engine("a"), engine("b")
-
-
-@pytest.fixture
-async def suites():
-    history = await open_history()
-    yield Suites(history)
-    await history.close()
-
-
-def contains(value: str) -> AssertionSpec:
-    return AssertionSpec(type="contains", options={"value": value})
-
-
-def judged(judge: str = "judge") -> AssertionSpec:
-    return AssertionSpec(type="judge", options={"engine": judge, "criterion": "good"})
 
 
 async def test_only_what_is_new_is_asked(suites):

@@ -82,6 +82,14 @@ def record(history, recordings):
 
 
 @pytest.fixture
+async def run(history, record, rogue):
+    """The recorded run of an experiment with one prompt, on the rogue backend, which is a test double."""
+    number = await record([rogue("steady", max_tokens=3)], ["One?"])
+    (run,) = await recorded_runs(history, f"e{number}")
+    return run
+
+
+@pytest.fixture
 def smol(model):
     def define(**options):
         return EngineDefinition(
@@ -293,10 +301,8 @@ async def test_runs_get_the_recorded_number_of_threads(
         assert "these changes may be the reason (threads)" in replay_verdict([result], [report])
 
 
-async def test_an_answer_that_differs_though_nothing_has_changed(history, record, rogue):
+async def test_an_answer_that_differs_though_nothing_has_changed(history, run):
     """The engine answers with its number of threads, which a schedule changes, but no option."""
-    number = await record([rogue("steady", max_tokens=3)], ["One?"])
-    (run,) = await recorded_runs(history, f"e{number}")
     run = with_result(run, text="word0 other ")
     results, (report,) = await replayed(history, [run])
     assert (results[0].difference.char, results[0].difference.before) == (6, "other ")
@@ -323,9 +329,7 @@ async def test_only_whole_answers_with_a_manifest_are_repeated(history, record, 
         replayable([])
 
 
-async def test_a_missing_backend_and_wrong_choices(history, record, rogue):
-    number = await record([rogue("steady", max_tokens=3)], ["One?"])
-    (run,) = await recorded_runs(history, f"e{number}")
+async def test_a_missing_backend_and_wrong_choices(history, run):
     foreign = with_engine(run, backend="gone")
     with pytest.raises(InputError, match="there is no backend 'gone'"):
         await replayed(history, [foreign])
@@ -384,10 +388,8 @@ async def test_the_options_of_a_document_add_no_addresses_to_an_engine_of_the_us
     assert await planned(consent=consent_to(path, trusted=True)) == ["evil.example:50052"]
 
 
-async def test_a_document_reads_no_files_by_itself(history, record, rogue, tmp_path):
+async def test_a_document_reads_no_files_by_itself(history, tmp_path, run):
     """Neither by the options of an engine nor by those of a run: a grammar in a file, a template that prints one."""
-    number = await record([rogue("steady", max_tokens=3)], ["One?"])
-    (run,) = await recorded_runs(history, f"e{number}")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -409,9 +411,7 @@ async def test_a_document_reads_no_files_by_itself(history, record, rogue, tmp_p
     assert "/mine" not in sentence, "the user named this file"
 
 
-async def test_a_document_does_not_say_which_keys_are_sent(history, record, rogue, tmp_path):
-    number = await record([rogue("steady", max_tokens=3)], ["One?"])
-    (run,) = await recorded_runs(history, f"e{number}")
+async def test_a_document_does_not_say_which_keys_are_sent(history, tmp_path, run):
     engine = EngineDefinition(
         name="steady",
         backend="openai",
@@ -431,9 +431,7 @@ async def test_a_document_does_not_say_which_keys_are_sent(history, record, rogu
     assert planned.definition.options == {"url": "http://127.0.0.1:9/v1"}
 
 
-async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(history, record, rogue, home):
-    number = await record([rogue("steady", max_tokens=3)], ["One?"])
-    (run,) = await recorded_runs(history, f"e{number}")
+async def test_the_key_of_a_configured_engine_is_used_for_the_same_server_only(history, home, run):
     path = home / "config.toml"
     path.write_text(
         '[engines.box]\nbackend = "openai"\nmodel = "m"\nurl = "http://127.0.0.1:9/v1"\nkey_command = "pass show box"\n'

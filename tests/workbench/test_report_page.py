@@ -118,7 +118,7 @@ def test_a_very_long_answer_is_cut_and_says_so():
     )
 
 
-@pytest.mark.parametrize("text", HOSTILE[:-1])
+@pytest.mark.parametrize("text", [" ".join(HOSTILE[first:-1:3]) for first in range(3)])
 def test_other_fields_are_escaped_too(text):
     saved = conversation(text, text, system=text, sampling={text: text})
     (run,) = saved.runs

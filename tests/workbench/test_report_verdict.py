@@ -2,11 +2,9 @@
 
 import dataclasses
 import re
-from contextlib import closing
 
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL
-from tests.workbench.history_file import open_store
 from tests.workbench.report_subjects import add_experiment
 from tests.workbench.test_report_experiment import (
     FAILED,
@@ -26,12 +24,6 @@ from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
 PROMPTS = range(20)
-
-
-@pytest.fixture
-def store(home):
-    with closing(open_store()) as store:
-        yield store
 
 
 def both_checked(store, passing, **fields):
@@ -95,23 +87,6 @@ def test_an_engine_that_has_collapsed_is_not_chosen(store):
     assert verdict.headline == "Deploy large."
     assert verdict.not_chosen == (
         "smol has collapsed: 9 of the 12 prompts that large answers soundly get a loop or no text.",
-    )
-
-
-def test_what_is_open_says_how_many_prompts_would_settle_it(store):
-    experiment = both_checked(store, 19)
-    faster = {"decode_tps": {"mean": 90, "stdev": 0}}
-    store.measurements.add(bench(SMOL, created=1.0, tests=(faster,)))
-    store.measurements.add(bench(LARGE, created=1.0))
-    store.experiments.save_choice(experiment.number, SavedChoice(reference="large", margin=0.03))
-    verdict = report(store, experiment).verdict
-    assert verdict.headline == "Deploy large, the safe choice."
-    assert re.fullmatch(
-        r"The suite has no more: to settle the question for smol, name a suite with about [\d,]+ prompts \(--suite\)\.",
-        verdict.reasons[-1],
-    )
-    assert verdict.not_chosen[0].startswith(
-        "Whether smol is worse than large by more than 3.0 points is open."
     )
 
 

@@ -26,13 +26,6 @@ EXPERIMENT = Experiment(
 PROMPTS = [(0, {"text": "red"}), (2, {"text": "blue"}), (5, {"text": "\ud83d"})]
 
 
-@pytest.fixture
-def store():
-    store = open_store()
-    yield store
-    store.close()
-
-
 def key(prompt, engine, repetition=0):
     return RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition)
 

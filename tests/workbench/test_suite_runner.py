@@ -11,9 +11,9 @@ import time
 import pytest
 import scripted_backend
 from tests.workbench.history_file import open_history
-from tests.workbench.suites import Suites, asked, engine, suite
+from tests.workbench.suites import Suites, asked, contains, engine, judged, suite
 
-from paragone import InputError, Json
+from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.experiments import suite as running_request
 from paragone_workbench.experiments.assertions import load_assertions
@@ -30,23 +30,8 @@ A, B = engine("a"), engine("b")
 THREE = suite("x", "y", "z")
 
 
-@pytest.fixture
-async def suites():
-    history = await open_history()
-    yield Suites(history)
-    await history.close()
-
-
 def keys(runs):
     return [(it.result.definition.name, it.key.prompt_index) for it in runs]
-
-
-def contains(value: Json, **more) -> AssertionSpec:
-    return AssertionSpec(type="contains", options={"value": value}, **more)
-
-
-def judged(criterion: str = "good", judge: str = "judge") -> AssertionSpec:
-    return AssertionSpec(type="judge", options={"engine": judge, "criterion": criterion})
 
 
 class Remarks(SuiteObserver):

@@ -129,7 +129,7 @@ def not_measured(
     reference: str,
     memory: Iterable[EngineMemory],
 ) -> Iterator[str]:
-    """Yield a sentence for each measurement that is missing. `suite` is None if no prompt was answered."""
+    """`suite` is None if no prompt was answered."""
     names = [engine.name for engine in measured.engines]
     errors = {name: error for name, error in measured.errors.items() if name in names}
     yield from (f"{name}: {error}" for name, error in errors.items())
@@ -357,10 +357,7 @@ class Choice:
     # The decision
 
     async def decision(self) -> Decided:
-        """Return the decision, the figures of the engines, and the comparison of the answers. Raises StoreError.
-
-        The parameters of the choice are saved, so that a report makes the same decision.
-        """
+        """Decide, and save the parameters of the choice, so that a report makes the same decision. Raises StoreError."""
         if self.experiment is not None:
             number, asked = self.experiment.number, self._parameters()
             await retrying(self.history, lambda store: store.experiments.save_choice(number, asked))
@@ -411,10 +408,6 @@ def _answers(store: Store, experiment: Experiment) -> tuple[tuple[EngineValues, 
     return collect(found.rows, found.engines), loaded_sizes(store, experiment)
 
 
-OnRound = Callable[[SuiteRunner], SuiteObserver]
-"""Called before each round with the round's runner. Returns the observer of the round."""
-
-
 @dataclass(eq=False, kw_only=True)
 class SuiteRounds:
     """The suite of a choice.
@@ -448,8 +441,11 @@ class SuiteRounds:
         self.to_judge = bool(self.request.judges)
         await self._count()
 
-    async def run(self, is_settled: Callable[[], Awaitable[bool]], on_round: OnRound) -> None:
+    async def run(
+        self, is_settled: Callable[[], Awaitable[bool]], observe: Callable[[SuiteRunner], SuiteObserver]
+    ) -> None:
         """Execute the remaining runs. With a limited time, in rounds until the time is up or `is_settled` returns true.
+        `observe` returns the observer of a round's runner.
 
         The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine that
         does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the history cannot
@@ -468,12 +464,12 @@ class SuiteRounds:
                 count = min(count, math.floor(self.limit.left / prompt_s))
             before, began = len(self.left), time.monotonic()
             if count > 0:
-                await self._round(self._next(count), schedule, on_round)
+                await self._round(self._next(count), schedule, observe)
             if len(self.left) == before:
                 return
             prompt_s = (time.monotonic() - began) / (before - len(self.left))
         if self.left or self.to_judge:
-            await self._round(None, schedule, on_round)
+            await self._round(None, schedule, observe)
 
     @property
     def _fewest(self) -> int:
@@ -497,12 +493,14 @@ class SuiteRounds:
         await retrying(self.history, lambda store: store.experiments.delete(number))
         return True
 
-    async def _round(self, chosen: frozenset[int] | None, schedule: Mode, on_round: OnRound) -> None:
+    async def _round(
+        self, chosen: frozenset[int] | None, schedule: Mode, observe: Callable[[SuiteRunner], SuiteObserver]
+    ) -> None:
         if self.limit.is_over:
             return
         request = dataclasses.replace(self.request, chosen=chosen, schedule=schedule)
         runner = SuiteRunner(self.history, self.experiment, request, self.registry, self.catalog)
-        runner.observer = on_round(runner)
+        runner.observer = observe(runner)
         async with self.limit.limiting(runner):
             await runner.run()
         if runner.failure is not None:

@@ -96,9 +96,6 @@ def _part(offload: Division, layers: int) -> str:
     return ""
 
 
-_METRICS = {metric.name: metric for metric in SPEEDS}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFigures:
     """The figures of an engine, each None if unknown.
@@ -153,16 +150,13 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the name of the engine with the largest file; of the first engine if a model is not a file."""
-    return largest(
-        [engine.name for engine in engines], {engine.name: _file_size(engine) for engine in engines}
-    )
+    """Return the name of the engine with the largest file; of the first engine if a model is not a file.
 
-
-def _file_size(engine: EngineDefinition) -> int:
-    """Return the bytes of the model's file; 0 if the model is not a file. The size of a folder says nothing about the model."""
-    path = Path(expand_home(engine.model))
-    return WeightsFile.of(path).size or 0 if accessible(path) and path.is_file() else 0
+    The size of a folder says nothing about a model.
+    """
+    paths = {engine.name: Path(expand_home(engine.model)) for engine in engines}
+    files = {name: path for name, path in paths.items() if accessible(path) and path.is_file()}
+    return largest(list(paths), {name: WeightsFile.of(path).size or 0 for name, path in files.items()})
 
 
 def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
@@ -185,12 +179,12 @@ def engine_figures(
     memory: Iterable[EstimatedMemory],
     users: Mapping[str, float],
 ) -> tuple[EngineFigures, ...]:
-    """Return the figures of each engine.
+    """Return the figures of each engine, from measurements by the engine's name.
 
     Args:
-        speeds: The speeds by the engine's name, in the JSON of `bench`.
-        pass_rates: The pass rate and the number of prompts, by the engine's name.
-        users: The tokens per second of several users at once, in total, by the engine's name.
+        speeds: The JSON of `bench`.
+        pass_rates: The pass rate and the number of prompts.
+        users: The tokens per second of several users at once, in total.
     """
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
@@ -199,10 +193,10 @@ def engine_figures(
             size=count_at(fidelity.candidates, engine, "size") or sizes.get(engine),
             memory=estimate.size if (estimate := estimates.get(engine)) else None,
             context=estimate.context if estimate else None,
-            decode_tps=_mean(speeds.get(engine, {}), "decode_tps"),
-            decode_tps_stdev=_mean(speeds.get(engine, {}), "decode_tps", "stdev"),
-            ttft_s=_mean(speeds.get(engine, {}), "ttft_s"),
-            ttft_prompt=_prompt_of_ttft(speeds.get(engine, {})),
+            decode_tps=_mean(speed := speeds.get(engine, {}), "decode_tps"),
+            decode_tps_stdev=_mean(speed, "decode_tps", "stdev"),
+            ttft_s=_mean(speed, "ttft_s"),
+            ttft_prompt=_prompt_of_ttft(speed),
             users_tps=users.get(engine),
             kld=_kld(fidelity.candidates.get(engine, {})),
             same_answers=count_at(fidelity.answers, engine, "identical"),
@@ -228,12 +222,13 @@ def with_speeds_of_answers(
     figures: Sequence[EngineFigures], values: Sequence[EngineValues]
 ) -> tuple[EngineFigures, ...]:
     """Return the figures with the mean speeds of the suite's answers, so that all speeds come from the same source."""
+    metrics = {metric.name: metric for metric in SPEEDS}
     return tuple(
         replace(
             engine,
-            decode_tps=_mean_of(own, _METRICS["decode_tps"]),
+            decode_tps=_mean_of(own, metrics["decode_tps"]),
             decode_tps_stdev=None,
-            ttft_s=_mean_of(own, _METRICS["ttft_s"]),
+            ttft_s=_mean_of(own, metrics["ttft_s"]),
             ttft_prompt=None,
         )
         for engine, own in zip(figures, values, strict=True)

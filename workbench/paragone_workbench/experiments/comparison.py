@@ -237,10 +237,9 @@ class NonInferiority:
 
     @property
     def more_prompts(self) -> int | None:
-        """Estimated number of further prompts until a verdict, rounded to two digits, at least 1; None if unknown.
+        """Estimated number of further prompts until a verdict, rounded to two digits; None if unknown.
 
-        At least 1, because `prompts_needed` is for the last look: an earlier look with that number of prompts has a wider
-        interval and may give no verdict.
+        At least 1: `prompts_needed` is for the last look, and an earlier look has a wider interval.
         """
         return None if self.prompts_needed is None else rounded_up(max(1, self.prompts_needed - self.prompts))
 
@@ -313,16 +312,12 @@ _UNJUDGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSummary:
-    """The figures of one engine.
+    """The figures of one engine. For the counts, see `EngineValues`; `undecided` and `unjudged` are numbers of prompts.
 
     Attributes:
         failed: Number of runs that failed. All other figures leave failed runs out, because a failure says something
             about a server or a machine, not about answers.
-        shared: Number of runs that shared the machine or their server with other runs. All figures leave out the times
-            of these runs.
-        undecided: Number of prompts with an answer about which an assertion gave no verdict.
-        unjudged: Number of prompts with an answer that an assertion has not checked yet.
-        drift: Relative change of the decode rate in the course of the runs; None without a trend. See `drift`.
+        drift: See `drift`.
         means: For each metric the mean over the prompts that have a value, and the number of these prompts. Pass
             rates and scores leave out the prompts that are undecided for any engine.
     """

@@ -250,9 +250,8 @@ class EngineValues:
         self.failed = 0
         """Number of runs that failed, whose values are not used."""
         self.shared = 0
-        """Number of runs that shared the machine or their server with other runs. The times of these runs are not used."""
+        """Number of runs whose times are not used, since they shared the machine or their server."""
         self.columns = RunColumns()
-        """The answers, and the times of the runs that shared neither the machine nor their server."""
         self.undecided: set[int] = set()
         """The prompts with an answer about which an assertion gave no verdict."""
         self.unjudged: set[int] = set()
@@ -260,7 +259,6 @@ class EngineValues:
         self.left_out: Collection[int] = ()
         """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
         self.sampled = False
-        """Whether an answer was sampled: the temperature was above 0."""
         self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
 
     def add(self, row: SuiteRow) -> None:
@@ -472,7 +470,7 @@ def different_conditions(
         if finding.what not in _NOT_SET
         and _differ([finding.values.get(side.name) for side in of_experiment] for of_experiment in sides)
     ]
-    return (*findings, *_of_experiments(store, experiments, prompts))
+    return (*findings, *_experiment_differences(store, experiments, prompts))
 
 
 def _runs_of_one_prompt(
@@ -493,11 +491,14 @@ def _runs_of_one_prompt(
         yield first
 
 
-def _of_experiments(
+def _experiment_differences(
     store: Store, experiments: Sequence[Experiment], prompts: Sequence[Sequence[SuitePrompt]]
 ) -> Iterator[str]:
     by_id = {f"e{experiment.number}": experiment for experiment in experiments}
-    systems = {ident: _systems(of_one) for ident, of_one in zip(by_id, prompts, strict=True)}
+    systems = {
+        ident: {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in of_one}
+        for ident, of_one in zip(by_id, prompts, strict=True)
+    }
     if _differ(systems.values()):
         named = {
             ident: " or ".join(quoted(text) if text else "none" for text in sorted(texts))
@@ -522,10 +523,6 @@ def _differ(values: Iterable[Iterable[Json]]) -> bool:
     """Return whether experiments have different values. An unknown value counts as equal to every value."""
     known = [{json.dumps(value, sort_keys=True) for value in of_one} - {"null"} for of_one in values]
     return any(one != other for one in known for other in known if one and other)
-
-
-def _systems(prompts: Sequence[SuitePrompt]) -> set[str]:
-    return {prompt.messages[0].text if prompt.messages[0].role == "system" else "" for prompt in prompts}
 
 
 def _shown(value: Json) -> str:

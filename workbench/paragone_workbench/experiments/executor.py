@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from paragone import EngineCrashed, EngineError, ParagoneError
+from paragone import EngineCrashed, ParagoneError
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
@@ -92,10 +92,7 @@ class CellExecutor(Protocol):
         """
 
     async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
-        """Return judges of the request by name. The judges of an earlier call are closed.
-
-        The engine of a judge is opened for the judge's first run.
-        """
+        """Return judges by name, each opened for its first run. The judges of an earlier call are closed."""
 
     async def stop(self) -> None:
         """Stop the runs in progress, including the runs of judges, and start no further runs."""
@@ -155,7 +152,6 @@ class EngineProgress:
 
     @property
     def given_up(self) -> ParagoneError | None:
-        """Why the engine's remaining runs are not executed; None if the remaining runs are executed."""
         return self.engine.given_up if self.engine is not None else None
 
     @property
@@ -234,8 +230,6 @@ class Executed:
     result: RunResult
     total_s: float | None
     """Seconds from sending the request to the end, on the monotonic clock; None if no request was sent."""
-    engine_failed: bool
-    """Whether the engine failed, though the request was correct."""
 
 
 class SuiteEngine(EngineObserver, RunObserver["Run"]):
@@ -329,7 +323,7 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
         total_s = self._took.pop(run, None)
         if run.state not in ("done", "failed") or (total_s is None and self.given_up is not None):
             return None
-        return Executed(result=run.result, total_s=total_s, engine_failed=isinstance(run.error, EngineError))
+        return Executed(result=run.result, total_s=total_s)
 
     def give_up(self, error: ParagoneError) -> None:
         self.given_up = self.given_up or error
@@ -404,7 +398,6 @@ class LocalExecutor:
         self._stopped = False
 
     async def execute(self, engines: Sequence[int]) -> None:
-        """Execute the unfinished runs of these engines. Returns early after `stop`. Raises StoreError."""
         for index in engines:
             engine = SuiteEngine(
                 self._pool, self._work.request.engines[index], self._work.observer.progressed

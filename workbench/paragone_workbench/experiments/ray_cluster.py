@@ -268,7 +268,7 @@ class CellActor:
         return self._shard()
 
     async def exchange(self, cells: Sequence[Cell]) -> Shard:
-        """Start runs, wait at most `REPORT_S` seconds for runs that end, and return the ended runs."""
+        """Start runs, wait at most `SHARD_S` seconds for runs that end, and return the ended runs."""
         for cell in cells:
             task = asyncio.create_task(self._execute(cell))
             self._tasks.add(task)

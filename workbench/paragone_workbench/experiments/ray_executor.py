@@ -101,7 +101,7 @@ class ClusterEngine:
         self._name = name
         self._places = set(range(places))
         """The places that are in use."""
-        self._failed: dict[int, ParagoneError] = {}
+        self.failed: dict[int, ParagoneError] = {}
         """The errors of the places that are no longer in use, by the number of the place."""
 
     @property
@@ -143,17 +143,14 @@ class ClusterEngine:
 
     def fail(self, place_number: int, place: Place, sentence: str, hint: str) -> None:
         """Stop using a place whose process gave the engine up."""
-        self._failed[place_number] = ParagoneError(f"On the node {place.node.name}: {sentence}", hint=hint)
-
-    def has_failed(self, place_number: int) -> bool:
-        return place_number in self._failed
+        self.failed[place_number] = ParagoneError(f"On the node {place.node.name}: {sentence}", hint=hint)
 
     def leave(self, place_number: int, *, is_done: bool = False) -> None:
         """Stop using a place. If no place is left, the engine is given up, unless all runs are done."""
         self.shards.pop(place_number, None)
         self._places.discard(place_number)
         if not self._places and not is_done:
-            why = next(iter(self._failed.values()), None)
+            why = next(iter(self.failed.values()), None)
             self.give_up(
                 why or ParagoneError(f"All nodes of the cluster that {self._name} had places on are gone.")
             )
@@ -325,7 +322,6 @@ class RayExecutor:
             raise self._failure
 
     async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
-        """Return judges of the request by name: on nodes, or at servers. The judges of an earlier call are closed."""
         await self._close_judges()
         public = self._work.registry.public
         self._asked_judges = {
@@ -390,7 +386,7 @@ class RayExecutor:
                 finally:
                     process.actor.kill()
                     queue.give_back(process.given.values())  # other places wait for these runs
-                if engine.has_failed(number):
+                if number in engine.failed:
                     break
         except ParagoneError as error:
             await self._fail(error)

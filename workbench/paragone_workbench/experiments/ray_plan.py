@@ -85,11 +85,8 @@ class ClusterPlan:
         listed = ", ".join(
             f"{name}: {places} on {counted(nodes, 'node')}" for name, (places, nodes) in counts.items()
         )
-        return (
-            f"Places on the cluster: {listed}."
-            if listed
-            else "All engines are servers, which are asked from here."
-        )
+        servers = "All engines are servers, which are asked from here."
+        return f"Places on the cluster: {listed}." if listed else servers
 
 
 async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from paragone import Json
 from paragone.assertions import Answer
 from paragone.wire import to_json
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.identity import engine_identity, identity_digest
@@ -76,11 +75,11 @@ class CellDigests:
 
     def __init__(self, request: SuiteRequest, registry: Registry) -> None:
         """Read the sizes and times of change of the models' files."""
-        self._engines = [
-            (engine, registry.find(engine.backend), identity_digest(_identity(engine, registry)))
-            for engine in request.engines
+        found = [(engine, registry.find(engine.backend)) for engine in request.engines]
+        self._engines = [(*one, identity_digest(engine_identity(*one))) for one in found]
+        self._judges: list[Json] = [
+            engine_identity(judge, registry.find(judge.backend)) for judge in request.judges.values()
         ]
-        self._judges: list[Json] = [_identity(judge, registry) for judge in request.judges.values()]
 
     def of(self, cell: Cell) -> Digests:
         engine, backend, identity = self._engines[cell.key.engine_index]
@@ -92,10 +91,6 @@ class CellDigests:
             asked=identity_digest([identity, messages, dict(seed)]),
             checked=identity_digest([assertions, prompt.expected, self._judges]),
         )
-
-
-def _identity(engine: EngineDefinition, registry: Registry) -> Json:
-    return engine_identity(engine, registry.find(engine.backend))
 
 
 async def take_known_runs(
@@ -151,9 +146,7 @@ class SpeedTotals:
     """
 
     alone: array[float] = field(default_factory=lambda: array("d"))
-    """The values of the runs that shared neither the machine nor a server."""
     shared: array[float] = field(default_factory=lambda: array("d"))
-    """The values of the runs that shared the machine or their server."""
 
     def add(self, value: float | None, *, shared: bool) -> None:
         if value is not None:
@@ -161,7 +154,6 @@ class SpeedTotals:
 
     @property
     def median(self) -> float | None:
-        """Median of `alone`, or of `shared` if all runs shared the machine or a server; None without values."""
         values = self.alone or self.shared
         return statistics.median(values) if values else None
 

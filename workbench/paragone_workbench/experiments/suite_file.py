@@ -381,7 +381,10 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
         records, defaults, problems = toml_records(path, text, system, catalog)
         mistake = "A prompt must be a table: begin it with [[prompts]]."
     else:
-        records = _jsonl_records(text) if ending == ".jsonl" else csv_records(path, text)
+        # Not splitlines: it splits at characters that strings in JSON may contain.
+        lines = enumerate(text.split("\n"), start=1)
+        jsonl = ((line, partial(parse_json, content)) for line, content in lines if content.strip())
+        records = jsonl if ending == ".jsonl" else csv_records(path, text)
     prompts: list[SuitePrompt] = []
     given_system: set[int] = set()
     for index, (line, read) in enumerate(records):
@@ -425,10 +428,3 @@ def _read(path: Path, *, largest: int) -> str:
             f"{path}:{line}: The file is not UTF-8 text: byte 0x{raw[start]:02x} at position {column} of the line.",
             hint="Save it as UTF-8.",
         ) from error
-
-
-def _jsonl_records(text: str) -> Iterator[Record]:
-    # Not splitlines: it splits at characters that strings in JSON may contain.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            yield line, partial(parse_json, content)

@@ -6,12 +6,11 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from paragone import Message
 from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.engines.definitions import engine_for_model
 from paragone_workbench.experiments.suite import saved_prompt
@@ -63,22 +62,22 @@ class Ballot:
         if isinstance(choice, int):
             choice = candidates.index(self.answers[choice])
         return Vote(
-            candidates=tuple(self._candidate(run) for run in candidates),
+            candidates=tuple(
+                VotedAnswer(
+                    engine=run.result.definition.name,
+                    backend=run.result.definition.backend,
+                    model=run.result.definition.model,
+                    run=run.id,
+                    names_itself=names_itself(run, self.prompt),
+                )
+                for run in candidates
+            ),
             choice=choice,
             blind=blind,
             created=time.time(),
             experiment_id=self.experiment_id,
             prompt_index=self.prompt_index,
             prompt_id=None if self.asked is None else self.asked.id,
-        )
-
-    def _candidate(self, run: Run) -> VotedAnswer:
-        return VotedAnswer(
-            engine=run.result.definition.name,
-            backend=run.result.definition.backend,
-            model=run.result.definition.model,
-            run=run.id,
-            names_itself=names_itself(run, self.prompt),
         )
 
 
@@ -249,16 +248,10 @@ class ExperimentBallots:
             if run.key.engine_index in done and run.result.state == "done":
                 done[run.key.engine_index].append(Run(run.result))
         answers = shuffled(map(self._chance.choice, done.values()), self._chance)  # a run of any repetition
+        turns = [f"{message.role}: {message.text}" for message in prompt.messages]
         return Ballot(
-            prompt=_text_of(prompt.messages),
+            prompt="\n\n".join(turns) if len(turns) > 1 else prompt.messages[0].text,
             answers=answers,
             experiment_id=self.experiment.number,
             prompt_index=prompt_index,
         )
-
-
-def _text_of(messages: Sequence[Message]) -> str:
-    """Return messages as text: a single message unchanged, several messages with roles."""
-    if len(messages) == 1:
-        return messages[0].text
-    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)

@@ -287,9 +287,6 @@ def _difference(rows: Sequence[SuiteRow]) -> float:
     """
     firsts = {row.engine: row.text for row in reversed(rows)}
     bags = [Counter(text.split(maxsplit=_WORDS)[:_WORDS]) for text in firsts.values()]
-    return max((_distance(one, other) for one, other in combinations(bags, 2)), default=0.0)
-
-
-def _distance(one: Counter[str], other: Counter[str]) -> float:
-    longer = max(one.total(), other.total())
-    return 1 - (one & other).total() / longer if longer else 0.0
+    pairs = [(one, other) for one, other in combinations(bags, 2) if one or other]
+    shares = (1 - (one & other).total() / max(one.total(), other.total()) for one, other in pairs)
+    return max(shares, default=0.0)

@@ -84,7 +84,10 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
     engines = [(names[name], engine) for name, engine in named if name in names]
     if is_fidelity:
         tables = tuple(_fidelity_charts(engines, measurement))
-        about, notes = _about_fidelity(measurement), _fidelity_notes(engines)
+        about = _about_fidelity(measurement)
+        notes: Iterable[tuple[str, Json]] = (
+            (name, engine.get(key)) for name, engine in engines for key in ("reason", "error")
+        )
     else:
         tables = (*_users_tables(engines), *_bench_charts(engines))
         about, notes = _about_bench(engines, measurement), _bench_notes(engines)
@@ -131,7 +134,7 @@ def _test(test: Mapping[str, Json]) -> str:
 
 
 def _about_bench(engines: _Named, measurement: Measurement) -> Iterator[str]:
-    """Yield phrases about how the figures were measured. The report puts these phrases after the date."""
+    """Yield phrases about how the figures were measured, which follow the date."""
     yield "by paragone bench"
     if repeat := count_at(measurement.data, "repeat"):
         yield f"mean ± standard deviation of {counted(repeat, 'run')}"
@@ -193,9 +196,8 @@ def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) ->
 def common_throughput(
     known: Mapping[tuple[int, int, int], Mapping[str, MeasurementJson]], engines: Sequence[str]
 ) -> tuple[int, Mapping[str, MeasurementJson]]:
-    """Return the largest number of users at which the throughput of all engines is known, and each engine's measurement.
-
-    `known` is what `known_throughputs` returns. If no number of users was measured with all engines, the number is 0.
+    """Return the largest number of users at which the throughput of all engines is known, 0 if there is none, and their
+    measurements. `known` is what `known_throughputs` returns.
     """
     whole = (level for level, found in known.items() if len(found) == len(engines))
     most = max(whole, key=lambda level: level[0], default=None)
@@ -249,7 +251,7 @@ def _fidelities(
 
 
 def _about_fidelity(measurement: Measurement) -> Iterator[str]:
-    """Yield phrases about how the figures were measured, such as the reference. The report puts these phrases after the date."""
+    """Yield phrases about how the figures were measured, which follow the date."""
     reference = measurement.engines[0]
     yield f"against {reference.name} ({reference.backend}:{reference.model})"
     yield f"over {text_at(measurement.data, 'text') or 'the text that comes with paragone'}"
@@ -285,8 +287,3 @@ def _growth(depth: Mapping[str, Json]) -> str:
         return ""
     first, last = ("?" if kld is None else f"{kld:.4f}" for kld in klds)
     return f", from {first} after {parts[0].get('first')} tokens to {last} after {parts[-1].get('last')}"
-
-
-def _fidelity_notes(engines: _Named) -> Iterable[tuple[str, Json]]:
-    """Return the name of each candidate with the reason why it has no figures."""
-    return [(name, engine.get(key)) for name, engine in engines for key in ("reason", "error")]

@@ -120,7 +120,7 @@ def first_page(
     chosen: str | None = None
     others: tuple[str, ...] = ()
     if len(figures) == 1:
-        headline, reasons = _of_one(figures[0])
+        headline, reasons = _verdict_on_one(figures[0])
     else:
         chosen, headline, reasons = decision.chosen, decision.headline, [*decision.reasons]
         others = (*decision.others, *choice.left_out)
@@ -158,7 +158,7 @@ def first_page(
     )
 
 
-def _of_one(engine: EngineFigures) -> tuple[str, list[str]]:
+def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
     """Return the headline and the reasons for an engine that is compared with no other."""
     if engine.pass_rate is None:
         return f"The answers of {engine.engine} were not checked.", [
@@ -184,19 +184,15 @@ def _not_measured(
     """Return sentences about the measurements that engines lack. `no_speed` and `no_fidelity` have the reasons, by the engine's name."""
     left = experiment.left
     others = [engine for engine in figures if engine.engine != reference]
-    return tuple(
-        filter(
-            None,
-            (
-                f"{left:,} of {experiment.runs:,} runs of the suite." if left else "",
-                f"{counted(experiment.failed, 'run')} failed." if experiment.failed else "",
-                _missing("The pass rate", figures, lambda engine: engine.pass_rate, {}),
-                _missing("The speed", figures, lambda engine: engine.decode_tps, no_speed),
-                _missing(f"The fidelity to {reference}", others, lambda engine: engine.kld, no_fidelity),
-                _missing("The memory", figures, lambda engine: engine.memory, {}),
-            ),
-        )
+    sentences = (
+        f"{left:,} of {experiment.runs:,} runs of the suite." if left else "",
+        f"{counted(experiment.failed, 'run')} failed." if experiment.failed else "",
+        _missing("The pass rate", figures, lambda engine: engine.pass_rate, {}),
+        _missing("The speed", figures, lambda engine: engine.decode_tps, no_speed),
+        _missing(f"The fidelity to {reference}", others, lambda engine: engine.kld, no_fidelity),
+        _missing("The memory", figures, lambda engine: engine.memory, {}),
     )
+    return tuple(filter(None, sentences))
 
 
 def _missing(
@@ -235,10 +231,7 @@ def cautions_of(
     fidelities: Mapping[str, MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
-    """Return the cautions. The keys of all arguments are names of engines.
-
-    `loaded` has the models with which the engines answered.
-    """
+    """Return the cautions. The keys of all arguments are names of engines; `loaded` has the models that answered."""
     marks = _dates(speeds), _dates(users), _windows(fidelities)
     return Cautions((*_sentences(*marks), *filter(None, map(_divided, loaded, loaded.values()))), *marks)
 
@@ -304,9 +297,7 @@ def overview_of(
     throughput: tuple[int, Mapping[str, MeasurementJson]] = (0, {}),
     cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
 ) -> Table:
-    """Return the table.
-
-    `benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
+    """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
     the measurement of each engine with this number of users. `cautions` has the marks that follow figures.
     """
     users = counted(throughput[0], "user")
