@@ -14,7 +14,7 @@ from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json, bench_pool
 from paragone_workbench.measure.bench_results import (
     BenchTest,
-    Spread,
+    MeanStdev,
     UsersTest,
     bench_tests,
     steps_of,
@@ -188,9 +188,9 @@ async def test_a_stop_keeps_what_was_measured():
 
 
 def test_the_spread_is_that_of_a_sample():
-    assert Spread.of([1.0, 2.0, 6.0]) == Spread(3.0, 7**0.5)
-    assert Spread.of([3.0]) == Spread(3.0, 0.0)
-    assert Spread.of([]) is None
+    assert MeanStdev.of([1.0, 2.0, 6.0]) == MeanStdev(3.0, 7**0.5)
+    assert MeanStdev.of([3.0]) == MeanStdev(3.0, 0.0)
+    assert MeanStdev.of([]) is None
 
 
 # ── Users at once ──
