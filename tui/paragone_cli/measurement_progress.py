@@ -74,17 +74,17 @@ class FidelityProgress(StatusLine):
 
     def begin(self, step: MeasurementStep) -> None:
         """Show which window of the text is measured now."""
-        self._show(step.done, step.total, f"window {step.number} of {step.last}")
+        self._show(step, f"window {step.number} of {step.last}")
 
     def answer(self, step: MeasurementStep) -> None:
-        self._show(step.done, step.total, f"greedy answers, prompt {step.number} of {step.last}")
+        self._show(step, f"greedy answers, prompt {step.number} of {step.last}")
 
-    def _show(self, done: int, total: int, what: str) -> None:
+    def _show(self, step: MeasurementStep, what: str) -> None:
         now = time.monotonic()
-        began = self._began = now if self._began is None or not done else self._began
-        text = f"{bar(done, total)} {what}"
-        if done:
-            text += f" · {duration((now - began) / done * (total - done))} left"
+        began = self._began = now if self._began is None or not step.done else self._began
+        text = f"{bar(step.done, step.total)} {what}"
+        if step.done:
+            text += f" · {duration((now - began) / step.done * (step.total - step.done))} left"
         self.show(text)
 
 
