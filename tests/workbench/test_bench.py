@@ -14,7 +14,7 @@ from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.bench import Bench, BenchPrompt, bench_json, bench_pool
 from paragone_workbench.measure.bench_results import (
     BenchTest,
-    Spread,
+    MeanStdev,
     UsersTest,
     bench_tests,
     steps_of,
@@ -46,10 +46,32 @@ def bench(*models, tests=(TEST,), users=(), repeat=2, **options):
 
 async def measured(made):
     try:
-        await asyncio.wait_for(made.measure(), 30)
+        await asyncio.wait_for(made.measure(), 60)
     finally:
         await made.close()
     return bench_json(made)
+
+
+async def stopped_at_the_fourth_prompt(made):
+    async def stop():
+        while len(ScriptedEngine.log) < 4:
+            await asyncio.sleep(0.01)
+        await made.stop()
+
+    stopping = asyncio.create_task(stop())
+    found = await measured(made)
+    await stopping
+    return found
+
+
+@pytest.fixture
+def too_large(monkeypatch):
+    """The engines do not fit in memory together."""
+
+    async def decide(engines):
+        return ScheduleDecision(mode="swap", reason="Together they are too large.")
+
+    monkeypatch.setattr(measure, "decide", decide)
 
 
 # ── The plan ──
@@ -114,11 +136,7 @@ async def test_prompts_have_the_length_and_the_depth_that_was_asked_for():
     assert cold == {10, 33}
 
 
-async def test_engines_that_do_not_fit_together_are_opened_in_turn(monkeypatch):
-    async def too_large(engines):
-        return ScheduleDecision(mode="swap", reason="Together they are too large.")
-
-    monkeypatch.setattr(measure, "decide", too_large)
+async def test_engines_that_do_not_fit_together_are_opened_in_turn(too_large):
     made = bench("steady", "brief")
     found = await measured(made)
     assert (found["schedule"], made.reason) == ("swap", "Together they are too large.")
@@ -172,25 +190,16 @@ async def test_a_test_beyond_the_context_is_skipped():
 
 
 async def test_a_stop_keeps_what_was_measured():
-    made = bench("steady", "slow")
-
-    async def stop_in_the_last_step():
-        while len(ScriptedEngine.log) < 4:
-            await asyncio.sleep(0.01)
-        await made.stop()
-
-    stopping = asyncio.create_task(stop_in_the_last_step())
-    found = await measured(made)
-    await stopping
+    found = await stopped_at_the_fourth_prompt(bench("steady", "slow"))
     assert [engine["tests"][0]["repetitions"] for engine in found["engines"]] == [1, 0]
     assert [engine["error"] for engine in found["engines"]] == [None, None]
     assert found["partial"] is True
 
 
-def test_the_spread_is_that_of_a_sample():
-    assert Spread.of([1.0, 2.0, 6.0]) == Spread(3.0, 7**0.5)
-    assert Spread.of([3.0]) == Spread(3.0, 0.0)
-    assert Spread.of([]) is None
+def test_the_deviation_is_that_of_a_sample():
+    assert MeanStdev.of([1.0, 2.0, 6.0]) == MeanStdev(3.0, 7**0.5)
+    assert MeanStdev.of([3.0]) == MeanStdev(3.0, 0.0)
+    assert MeanStdev.of([]) is None
 
 
 # ── Users at once ──
@@ -260,17 +269,10 @@ async def test_users_of_several_engines_alternate():
     ]
 
 
-async def test_with_swap_users_are_measured_engine_by_engine(monkeypatch):
-    async def too_large(engines):
-        return ScheduleDecision(mode="swap", reason="Together they are too large.")
-
-    monkeypatch.setattr(measure, "decide", too_large)
+async def test_with_swap_users_are_measured_engine_by_engine(too_large):
     found = await measured(bench("steady", "brief", users=users_tests([12], [1, 2], 5, 1)))
     assert found["schedule"] == "swap"
-    assert [[level["answers"] for level in engine["users"]] for engine in found["engines"]] == [
-        [2, 4],
-        [2, 4],
-    ]
+    assert [[level["answers"] for level in engine["users"]] for engine in found["engines"]] == [[2, 4]] * 2
 
 
 async def test_a_crash_with_users_keeps_what_was_measured():
@@ -283,15 +285,6 @@ async def test_a_crash_with_users_keeps_what_was_measured():
 
 
 async def test_a_stop_ends_all_users():
-    made = bench("slow", tests=(), users=[PAIR], repeat=1)
-
-    async def stop_in_the_second_answers():
-        while len(ScriptedEngine.log) < 4:
-            await asyncio.sleep(0.01)
-        await made.stop()
-
-    stopping = asyncio.create_task(stop_in_the_second_answers())
-    found = await measured(made)
-    await stopping
+    found = await stopped_at_the_fourth_prompt(bench("slow", tests=(), users=[PAIR], repeat=1))
     assert (found["engines"][0]["users"][0]["answers"], found["engines"][0]["error"]) == (0, None)
     assert found["partial"] is True

@@ -199,7 +199,7 @@ class StopAt(ChoiceObserver, SuiteObserver):
         self._at("judging")
 
     def answer_step(self, step) -> None:
-        if step.prompt == 11:
+        if step.number == 11:
             self._at("answer_step")
 
     def deciding(self) -> None:

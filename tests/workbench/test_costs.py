@@ -198,9 +198,7 @@ def test_the_time_since_which_runs_are_counted(text, time):
     assert since_time(text, NOON) == time.timestamp()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "7", "-7d", "7 d", "٧d", "2026-13-01", "01.11.2026", "9" * 20 + "d", "yesterday"]
-)
+@pytest.mark.parametrize("text", ["", "7", "-7d", "٧d", "2026-13-01", "9" * 20 + "d"])
 def test_what_is_no_time(text):
     with pytest.raises(InputError) as caught:
         since_time(text, NOON)

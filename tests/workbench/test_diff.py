@@ -36,15 +36,11 @@ def longest(first, second):
     ("reference", "text", "wanted"),
     [
         ("The sky is blue.", "The sky is blue.", "The sky is blue."),
-        ("The sky is blue.", "The sky looks blue.", "The sky [looks] blue."),
         ("The sky is blue.", "The sky is dark and grey.", "The sky is [dark and grey]."),
-        ("a b c", "a c", "a c"),
-        ("a c", "a b c", "a [b] c"),
         ("red, green", "red. green", "red[.] green"),
         ("one two", "one\n\n   two", "one\n\n   two"),
         ("天气很好", "天气不好", "天气[不]好"),
         ("", "all new", "[all new]"),
-        ("gone", "", ""),
         ("**bold** x", "bold x", "bold x"),
     ],
 )

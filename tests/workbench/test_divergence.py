@@ -45,12 +45,10 @@ def run(*parts, name="a", finish="stop", kept=True):
     [
         (run("The", " sea", "."), run("The", " sea", "."), None, None),
         (run("The", " sea"), run("The", " sky"), 1, 5),
-        (run("Red", " a"), run("Blue", " a"), 0, 0),
         # one is the beginning of the other
         (run("The", " sea"), run("The", " sea", " is"), 2, 7),
         (run("The", " sea", finish="length"), run("The", " sea", " is"), None, None),
         (run("The", " sea"), run("The", " sea", " is", finish="length"), 2, 7),
-        (run("The", " sea", finish="cancelled"), run("The", " sea", " is"), None, None),
         (run("The", " sea", finish=None), run("The", " sea", " is"), None, None),
         (run(), run("The"), 0, 0),
         (run(), run(), None, None),
@@ -58,7 +56,6 @@ def run(*parts, name="a", finish="stop", kept=True):
         (run("The", ""), run("The"), None, None),
         # one text in different tokens
         (run("sea", "side"), run("seaside"), 0, None),
-        (run("The", kept=False), run("A", kept=False), None, 0),
         (run("The"), run("A", kept=False), None, 0),
     ],
 )
@@ -115,11 +112,6 @@ LONG = "word " * 20
     ("first", "second", "sentence"),
     [
         ("The sea.", "The sea.", "b gives the same text as a."),
-        (
-            "The sea is wide.",
-            "The sea is deep.",
-            "b parts from a at character 11: after “The sea is”, it has “deep.” instead of “wide.”.",
-        ),
         (
             "The seaside",
             "The seaweed",

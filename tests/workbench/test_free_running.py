@@ -11,7 +11,7 @@ from paragone import Message
 from paragone_workbench.compare.agreement import summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.free_running import FreeRunning, FreeRunningStep
+from paragone_workbench.measure.free_running import FreeRunning, MeasurementStep
 from paragone_workbench.scheduling import EnginePool
 
 PROMPTS = [(Message(role="user", text=f"Question {number}"),) for number in range(5)]
@@ -45,7 +45,7 @@ async def measured(*engines, on_step=lambda step: None, **more):
 @pytest.mark.thorough
 async def test_engines_of_two_backends_that_compute_the_same_answer_the_same():
     twin = EngineDefinition(name="twin", backend="twin", model="exact")
-    steps: list[FreeRunningStep] = []
+    steps: list[MeasurementStep] = []
     found, summary = await measured("exact", twin, "rough", on_step=steps.append)
     same, rough = summary.agreements
     assert (same.prompts, same.identical, same.forks) == (5, 5, ())

@@ -75,7 +75,7 @@ def test_swapping_the_engines_mirrors_the_result(n):
 
 
 @pytest.mark.parametrize("kind", ["numbers", "shares"])
-@pytest.mark.parametrize("n", [1, 2, 20, 2000])
+@pytest.mark.parametrize("n", [1, 2000])
 @pytest.mark.parametrize("by", [0, 1])
 def test_values_that_all_differ_alike_have_no_interval(n, by, kind):
     found = paired_difference([0] * n, [by] * n, kind=kind)
@@ -94,11 +94,6 @@ def test_passes_that_all_differ_alike_have_an_interval():
     apart = paired_difference([0] * 20, [1] * 20, kind="passes")
     assert 0.5 < apart.interval.low < 1 == apart.interval.high
     assert paired_difference([0] * 9, [1] * 9, kind="passes").interval is None
-
-
-def test_one_prompt_shows_nothing():
-    found = paired_difference([0], [1])
-    assert (found.prompts, found.p, found.interval) == (1, 1, None)
 
 
 def test_no_prompt_and_unpaired_values_are_refused():

@@ -310,14 +310,11 @@ def test_an_unknown_prompt_makes_the_templates_count():
 # ── Models and machine ─────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in FACTS if name not in ("chat template", "batch size", "program", "origin")]
-)
-def test_a_fact_that_differs_is_named(name):
-    finding = only([side("a"), side("b", facts={**FACTS, name: "7"}), side("c", facts={})])
-    assert (finding.what, finding.values) == (name, {"a": FACTS[name], "b": "7", "c": None})
-    assert finding.sentence.endswith(".")
-    assert finding.advice == ""
+def test_a_fact_that_differs_is_named():
+    for name in FACTS.keys() - {"chat template", "batch size", "program", "origin"}:
+        finding = only([side("a"), side("b", facts={**FACTS, name: "7"}), side("c", facts={})])
+        assert (finding.what, finding.values) == (name, {"a": FACTS[name], "b": "7", "c": None})
+        assert finding.advice == ""
 
 
 def test_a_fact_is_levelled_by_the_option_that_sets_it():

@@ -125,7 +125,7 @@ async def test_what_leaves_less_than_the_margin_is_tight():
     assert (plan.fits, plan.is_tight, plan.fits_whole) == (None, False, False)
 
 
-@pytest.mark.parametrize("tokens", [300, 5_000, 77_777])
+@pytest.mark.parametrize("tokens", [300, 77_777])
 async def test_the_largest_context_is_found_with_few_estimates(tokens):
     backend = Scripted(WEIGHTS + COMPUTE + LAYERS * TOKEN * tokens + 1000)
     it = planner(backend)
@@ -206,9 +206,8 @@ async def test_a_model_goes_to_a_hypothetical_gpu_as_a_whole():
     assert await it.largest_context(plan) == pytest.approx(left / LAYERS / TOKEN, abs=256)
 
 
-@pytest.mark.parametrize("count", [1, 5, 10])
-async def test_the_last_layers_go_to_a_hypothetical_gpu_that_is_too_small(count):
-    layer = LAYER + 1000 * TOKEN
+async def test_the_last_layers_go_to_a_hypothetical_gpu_that_is_too_small():
+    count, layer = 5, LAYER + 1000 * TOKEN
     room = COMPUTE + EMBEDDINGS + (count - 1) * layer
     plan = await planner(vram=room + layer - 1, window=1000).plan()
     gpu, cpu = plan.devices
@@ -293,7 +292,7 @@ def mixture():
     return Scripted(layout=layout)
 
 
-@pytest.mark.parametrize("layers", [2, 4, 10])
+@pytest.mark.parametrize("layers", [2, 10])
 async def test_the_experts_of_the_first_layers_stay_in_main_memory(layers):
     # with experts in main memory, a GPU has room for those of one layer while it computes
     room = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE + EXPERTS - layers * EXPERTS

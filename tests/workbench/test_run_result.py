@@ -15,7 +15,6 @@ LOADED = {"loaded": {"name": "c", "context": 2048}}
 @pytest.mark.parametrize(
     ("finish", "limit", "cautions", "manifest", "sentence"),
     [
-        ("length", 120, (), {}, "Cut at max_tokens (120)."),
         ("length", 120, (), LOADED, "Cut at max_tokens (120)."),
         ("length", None, (), {"request": {"sampling": {"max_tokens": 100}}}, "Cut at max_tokens (100)."),
         ("length", None, (), LOADED, "Cut at the end of the context (2,048 tokens)."),

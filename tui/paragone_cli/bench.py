@@ -33,12 +33,12 @@ from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, figu
 from paragone_workbench.measure.bench_results import (
     BenchedEngine,
     BenchTest,
-    Spread,
+    MeanStdev,
     bench_tests,
     users_tests,
 )
 
-Row = tuple[str, BenchTest, Mapping[str, Spread | None]]
+Row = tuple[str, BenchTest, Mapping[str, MeanStdev | None]]
 """An engine's name, a test, and its figures."""
 
 _WIDEST, _HEIGHT = 100, 12
@@ -171,7 +171,7 @@ def put_throughputs(bench: Bench) -> None:
             put_curves(f"Tokens/s of all users, prompt {length:,}", curves, "users")
 
 
-Figures = dict[str, Spread | None]
+Figures = dict[str, MeanStdev | None]
 
 
 def put_bench(bench: Bench) -> None:

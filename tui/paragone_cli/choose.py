@@ -40,10 +40,9 @@ from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
-from paragone_workbench.measure.fidelity import FidelityStep
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.measure.fit import parse_sizes
-from paragone_workbench.measure.free_running import FreeRunningStep
+from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.output_file import FileExists
 from paragone_workbench.reporting.content import BriefNames
 from paragone_workbench.reporting.file import format_of
@@ -94,11 +93,11 @@ class ChooseProgress(ChoiceObserver):
     def comparing(self) -> None:
         self._fidelity = self._show(FidelityProgress())
 
-    def fidelity_step(self, step: FidelityStep) -> None:
+    def fidelity_step(self, step: MeasurementStep) -> None:
         if self._fidelity is not None:
             self._fidelity.begin(step)
 
-    def answer_step(self, step: FreeRunningStep) -> None:
+    def answer_step(self, step: MeasurementStep) -> None:
         if self._fidelity is not None:
             self._fidelity.answer(step)
 

@@ -14,8 +14,7 @@ from paragone_cli.command_line.output import note, table_lines
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.experiments.executor import EngineProgress, SuiteObserver, seconds_left
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest, UsersTest
-from paragone_workbench.measure.fidelity import FidelityStep
-from paragone_workbench.measure.free_running import FreeRunningStep
+from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.scheduling import Scheduler
 
 
@@ -73,19 +72,19 @@ class FidelityProgress(StatusLine):
         self._began: float | None = None
         self.show("loading")
 
-    def begin(self, step: FidelityStep) -> None:
+    def begin(self, step: MeasurementStep) -> None:
         """Show which window of the text is measured now."""
-        self._show(step.done, step.total, f"window {step.window} of {step.windows}")
+        self._show(step, f"window {step.number} of {step.last}")
 
-    def answer(self, step: FreeRunningStep) -> None:
-        self._show(step.done, step.total, f"greedy answers, prompt {step.prompt} of {step.prompts}")
+    def answer(self, step: MeasurementStep) -> None:
+        self._show(step, f"greedy answers, prompt {step.number} of {step.last}")
 
-    def _show(self, done: int, total: int, what: str) -> None:
+    def _show(self, step: MeasurementStep, what: str) -> None:
         now = time.monotonic()
-        began = self._began = now if self._began is None or not done else self._began
-        text = f"{bar(done, total)} {what}"
-        if done:
-            text += f" · {duration((now - began) / done * (total - done))} left"
+        began = self._began = now if self._began is None or not step.done else self._began
+        text = f"{bar(step.done, step.total)} {what}"
+        if step.done:
+            text += f" · {duration((now - began) / step.done * (step.total - step.done))} left"
         self.show(text)
 
 

@@ -20,7 +20,7 @@ from paragone_cli.command_line.output import (
     table_lines,
     terminal_width,
 )
-from paragone_workbench.measure.bench_results import Distribution, Spread
+from paragone_workbench.measure.bench_results import Distribution, MeanStdev
 from paragone_workbench.text import local_date
 
 if TYPE_CHECKING:
@@ -161,13 +161,12 @@ def put_figures(table: Sequence[Sequence[str]]) -> None:
         begin = end
 
 
-def shown(spread: Spread | None) -> str:
-    if spread is None:
+def shown(value: MeanStdev | None) -> str:
+    if value is None:
         return "unknown"
-    mean = number_text(spread.mean)
-    return (
-        f"{mean} ± {number_text(spread.stdev, spread.mean)}" if spread.stdev else mean
-    )  # the deviation of one run is 0
+    mean = number_text(value.mean)
+    # the deviation of one run is 0
+    return f"{mean} ± {number_text(value.stdev, value.mean)}" if value.stdev else mean
 
 
 def number_text(value: float, beside: float | None = None) -> str:

@@ -26,7 +26,8 @@ from paragone_workbench.measure.fidelity_verdict import kld_text, scale_text
 from paragone_workbench.statistics import number
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity import Fidelity, FidelityStep
+    from paragone_workbench.measure.fidelity import Fidelity
+    from paragone_workbench.measure.free_running import MeasurementStep
 
 _BAR = 30
 
@@ -46,7 +47,7 @@ class FidelitySheet(Sheet):
         self._do = do
         self._save = save
         self._fidelity: Fidelity | None = None
-        self._step: FidelityStep | None = None
+        self._step: MeasurementStep | None = None
         self._measures = True
         self._is_stopped = False
         self._problem = ""
@@ -80,7 +81,7 @@ class FidelitySheet(Sheet):
             self._measures = False
             self._show()
 
-    def _begin(self, step: FidelityStep) -> None:
+    def _begin(self, step: MeasurementStep) -> None:
         self._step = step
         self._show()
 
@@ -112,7 +113,7 @@ class FidelitySheet(Sheet):
         if step is None:
             return "Loading."
         filled = _BAR * step.done // step.total
-        return f"{'█' * filled}{'░' * (_BAR - filled)} window {step.window} of {step.windows}"
+        return f"{'█' * filled}{'░' * (_BAR - filled)} window {step.number} of {step.last}"
 
 
 def _fidelity(lanes: Sequence[Lane]) -> Fidelity:

@@ -49,8 +49,7 @@ from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity import FidelityStep
-    from paragone_workbench.measure.free_running import FreeRunningStep
+    from paragone_workbench.measure.free_running import MeasurementStep
 
 
 class ChoiceObserver:
@@ -78,10 +77,10 @@ class ChoiceObserver:
     def comparing(self) -> None:
         """The fidelity is measured now."""
 
-    def fidelity_step(self, step: FidelityStep) -> None:
+    def fidelity_step(self, step: MeasurementStep) -> None:
         pass
 
-    def answer_step(self, step: FreeRunningStep) -> None:
+    def answer_step(self, step: MeasurementStep) -> None:
         pass
 
     def deciding(self) -> None:

@@ -37,8 +37,7 @@ from paragone_workbench.store.experiment_records import MeasurementKind
 from paragone_workbench.store.saving import retrying
 
 if TYPE_CHECKING:
-    from paragone_workbench.measure.fidelity import FidelityStep
-    from paragone_workbench.measure.free_running import FreeRunningStep
+    from paragone_workbench.measure.free_running import MeasurementStep
 
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -135,7 +134,7 @@ class Comparison:
         self._pool = pool
 
     async def measure(
-        self, on_step: Callable[[FidelityStep], None], on_answer: Callable[[FreeRunningStep], None]
+        self, on_step: Callable[[MeasurementStep], None], on_answer: Callable[[MeasurementStep], None]
     ) -> None:
         """Open and compare the engines. An error of one engine is kept; other engines continue."""
         if self.fidelity.candidates:
@@ -373,8 +372,8 @@ class EngineMeasurements:
         self,
         reference: str,
         seconds: float | None,
-        on_step: Callable[[FidelityStep], None],
-        on_answer: Callable[[FreeRunningStep], None],
+        on_step: Callable[[MeasurementStep], None],
+        on_answer: Callable[[MeasurementStep], None],
     ) -> None:
         """Compare the engines whose fidelity is unknown with the reference, for at most `seconds` unless `seconds` is None.
 

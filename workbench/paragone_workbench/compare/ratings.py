@@ -452,11 +452,12 @@ def _rated(
         # the drawn centre of the prior shifts all ξ of a sample, which says nothing about the engines
         centred = fitted.samples[:, places] - fitted.samples[:, places].mean(axis=1, keepdims=True)
         for column, engine in enumerate(members):
+            low, high = (MEAN + POINTS * float(end) for end in np.quantile(centred[:, column], _ENDS))
             yield EngineRating(
                 engine=engine,
                 models=tuple(models[engine]),
                 rating=MEAN + POINTS * float(fitted.best[places[column]]),
-                interval=_interval(centred[:, column]),
+                interval=Interval(low=low, high=high),
                 tally=tally(engine, found),
             )
 
@@ -500,8 +501,3 @@ def _margins(samples: Values, best: Values) -> Values:
     errors = samples.std(axis=0, ddof=1)
     largest = np.abs((samples - best) / errors).max(axis=1)
     return np.asarray(np.quantile(largest, _LEVEL) * errors, np.float64)
-
-
-def _interval(samples: Values) -> Interval:
-    low, high = (float(end) for end in np.quantile(samples, _ENDS))
-    return Interval(low=MEAN + POINTS * low, high=MEAN + POINTS * high)

@@ -22,7 +22,7 @@ from paragone_workbench.measure.bench_results import (
     BenchedEngine,
     BenchStep,
     BenchTest,
-    Spread,
+    MeanStdev,
     Throughput,
     UsersTest,
     steps_of,
@@ -464,10 +464,10 @@ FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
 """The figures of a run by name in the JSON. docs/bench.md defines these figures."""
 
 
-def figures_of(samples: Sequence[RunMetrics]) -> dict[str, Spread | None]:
+def figures_of(samples: Sequence[RunMetrics]) -> dict[str, MeanStdev | None]:
     """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
     return {
-        name: Spread.of([value for sample in samples if (value := figure(sample)) is not None])
+        name: MeanStdev.of([value for sample in samples if (value := figure(sample)) is not None])
         for name, figure in FIGURES.items()
     }
 

@@ -128,13 +128,13 @@ def _steps_of_single_runs(
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class MeanStdev:
     mean: float
     stdev: float
     """The standard deviation of a sample (divided by n − 1), as llama-bench reports it; 0 for one value."""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
+    def of(cls, values: Sequence[float]) -> MeanStdev | None:
         if not values:
             return None
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
@@ -197,7 +197,7 @@ class Throughput:
     seconds: float
     """Duration of the measurement in seconds."""
     tokens_per_s: float
-    user_tps: Spread | None
+    user_tps: MeanStdev | None
     """Tokens per second after the first token, in each answer."""
     ttft_s: Distribution | None
     tpot_ms: Distribution | None
@@ -217,7 +217,7 @@ class Throughput:
             answers=len(answers),
             seconds=seconds,
             tokens_per_s=sum(answer.completion_tokens for answer in answers) / seconds,
-            user_tps=Spread.of([1000 / tpot_ms for tpot_ms in each]),
+            user_tps=MeanStdev.of([1000 / tpot_ms for tpot_ms in each]),
             ttft_s=Distribution.of([answer.ttft_s for answer in answers if answer.ttft_s is not None]),
             tpot_ms=Distribution.of(each),
             itl_ms=Distribution.of(gaps_ms),

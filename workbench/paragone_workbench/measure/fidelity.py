@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from paragone import (
     Alternative,
@@ -40,6 +40,7 @@ from paragone_workbench.measure.fidelity_results import (
     losses,
     top_of,
 )
+from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.statistics import Values, np
 
 
@@ -232,15 +233,6 @@ Computing one token at a time takes several times as long as computing a batch, 
 """
 
 
-class FidelityStep(NamedTuple):
-    """Progress of a measurement, before each step. A step measures one window with one engine."""
-
-    done: int
-    total: int
-    window: int
-    windows: int
-
-
 class Fidelity:
     """A measurement of fidelity. The results so far can be read at any time, also after an error or `stop`."""
 
@@ -267,7 +259,7 @@ class Fidelity:
     def partial(self) -> bool:
         return self.stopped or any(measured.error is not None for measured in self._readers)
 
-    async def measure(self, on_step: Callable[[FidelityStep], None] = lambda step: None) -> None:
+    async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
         """Open the engines, and measure window by window.
 
         An error of one engine is kept with that engine; other engines continue. Raises ParagoneError if nothing can be
@@ -334,7 +326,7 @@ class Fidelity:
         windows: Windows,
         width: int,
         prepared: Mapping[Candidate, Windows],
-        on_step: Callable[[FidelityStep], None],
+        on_step: Callable[[MeasurementStep], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
         noisy = noise_windows(len(windows))
@@ -344,7 +336,7 @@ class Fidelity:
 
         def step(number: int) -> None:
             nonlocal done
-            on_step(FidelityStep(done, total, number + 1, count))
+            on_step(MeasurementStep(done, total, number + 1, count))
             done += 1
 
         for number in range(count):

@@ -69,13 +69,14 @@ _SEED = 1
 """The seed for engines that sample although greedy answers are wanted, so that all use the same seed."""
 
 
-class FreeRunningStep(NamedTuple):
-    """Progress of a measurement, before each step. A step is the answer of one engine to one prompt."""
+class MeasurementStep(NamedTuple):
+    """Progress before a step: one window of a text, or the answer to one prompt, of one engine."""
 
     done: int
     total: int
-    prompt: int
-    prompts: int
+    number: int
+    """Number of the window or prompt, from 1 to `last`."""
+    last: int
 
 
 class FreeRunning:
@@ -105,7 +106,7 @@ class FreeRunning:
             if "temperature" not in known_sampling(engine)
         )
 
-    async def measure(self, on_step: Callable[[FreeRunningStep], None] = lambda step: None) -> None:
+    async def measure(self, on_step: Callable[[MeasurementStep], None] = lambda step: None) -> None:
         """Ask prompt by prompt. An error of an engine is kept with that engine; other engines continue."""
         total = len(self.prompts) * len(self.engines)
         for number in range(len(self.prompts)):
@@ -113,7 +114,7 @@ class FreeRunning:
                 if self.stopped:
                     return
                 done = number * len(self.engines) + position
-                on_step(FreeRunningStep(done, total, number + 1, len(self.prompts)))
+                on_step(MeasurementStep(done, total, number + 1, len(self.prompts)))
                 if engine not in self.errors or engine.is_open:
                     await self._ask(engine, number)
 
