@@ -37,6 +37,11 @@ MAY_NOT_CONTINUE = Caution(
 )
 
 
+def has_images(messages: Sequence[Message]) -> bool:
+    """Whether a conversation has images. No server reports the tokens of images."""
+    return any(message.images for message in messages)
+
+
 def continues_answer(request: RunRequest) -> bool:
     return bool(request.messages) and request.messages[-1].role == "assistant"
 
@@ -367,7 +372,7 @@ class TruncationAlarm:
     def _learn(self, sent: tuple[Message, ...], least: int, written: int | None, answer: str | None) -> None:
         if not sent or sent[-1].role == "assistant":
             return  # nothing to compare, or a continued answer, whose thinking a template may later leave out
-        if any(message.images for message in sent):
+        if has_images(sent):
             return  # a server may leave out earlier images
         if not self._known or self._known[-1][0] != sent:
             self._known.append((sent, least))

@@ -30,7 +30,14 @@ from paragone import (
     Token,
 )
 from paragone.options import build
-from paragone_remote.answers import AskPrompt, InlineThinking, SettingsReport, TruncationAlarm, is_dense
+from paragone_remote.answers import (
+    AskPrompt,
+    InlineThinking,
+    SettingsReport,
+    TruncationAlarm,
+    has_images,
+    is_dense,
+)
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
 from paragone_remote.options import plain
@@ -288,8 +295,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
             build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
         )
         self._require_open()
-        has_images = any(message.images for message in request.messages)
-        if has_images and self.loaded.vision is None:
+        if has_images(request.messages) and self.loaded.vision is None:
             sentence = f"The server at {self._endpoint.origin} does not report whether {self.loaded.name} sees images."
             yield Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
@@ -332,7 +338,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         if begun or fault.pause is None or not again:
                             for held in self._remaining_events(report, thinking):
                                 yield held
-                            if has_images and not begun and isinstance(error, Refusal):
+                            if has_images(request.messages) and not begun and isinstance(error, Refusal):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):

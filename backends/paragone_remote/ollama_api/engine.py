@@ -53,6 +53,7 @@ from paragone_remote.answers import (
     AskPrompt,
     RenderedPrompt,
     continues_answer,
+    has_images,
     refuse_unfinished_thinking,
     scored_tokens,
     set_options,
@@ -225,7 +226,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             answer = request.messages[-1]
             whole = await self._client.rendered(body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
-            if not is_open and self._renders and not any(message.images for message in request.messages):
+            if not is_open and self._renders and not has_images(request.messages):
                 before = await self._client.rendered({**body, "messages": list_at(body, "messages")[:-1]})
                 self._raw_prompt = None if before is None else before + unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
@@ -262,7 +263,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return RunSettings(seed=count_at(in_force.get("seed")), sampling=in_force)
 
     def _ask_prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:
-        if not self._renders or any(message.images for message in request.messages):
+        if not self._renders or has_images(request.messages):
             return None
 
         async def ask() -> RenderedPrompt:

@@ -1,4 +1,4 @@
-"""An open model at an OpenAI-compatible server: answers, prompts, tokens, embeddings. Embeddings: https://platform.openai.com/docs/api-reference/embeddings."""
+"""An open model at an OpenAI-compatible server: answers, prompts, tokens, and embeddings (https://platform.openai.com/docs/api-reference/embeddings)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from paragone import (
     Finish,
     FinishReason,
     Json,
-    Message,
     RunRequest,
     RunSettings,
     TokenizedText,
@@ -39,6 +38,7 @@ from paragone_remote.answers import (
     RenderedPrompt,
     continues_answer,
     embeddings_of,
+    has_images,
     refuse_unfinished_thinking,
     scored_tokens,
     tokens_of,
@@ -121,11 +121,6 @@ def tokenizes(server: ServerProperties, *, raw: bool) -> bool:
     return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
 
 
-def has_images(messages: Sequence[Message]) -> bool:
-    """Whether a conversation has images. No server reports the tokens of images."""
-    return any(message.images for message in messages)
-
-
 def _ids(reply: JsonObject) -> tuple[int, ...]:
     ids = tuple(count for item in list_at(reply, "tokens") if (count := count_at(item)) is not None)
     if reply.get("tokens") != list(ids):
@@ -148,16 +143,12 @@ def _pieces(found: Sequence[Json]) -> Iterator[bytes]:
         if isinstance(piece, str):
             yield piece.encode("utf-8", "surrogatepass")
         elif isinstance(piece, list):  # the bytes of a token that is not valid UTF-8
-            yield _bytes(piece)
+            numbers = [number for number in piece if isinstance(number, int) and 0 <= number < 256]
+            if len(numbers) != len(piece):
+                raise InvalidReply("a token with invalid bytes")
+            yield bytes(numbers)
         else:
             raise InvalidReply("a token without its bytes")
-
-
-def _bytes(found: Sequence[Json]) -> bytes:
-    numbers = [number for number in found if isinstance(number, int) and 0 <= number < 256]
-    if len(numbers) != len(found):
-        raise InvalidReply("a token with invalid bytes")
-    return bytes(numbers)
 
 
 async def top_tokens_after(
@@ -283,9 +274,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
-        if self._is_ollama:
-            return await context_in_use(self._http, self._model)
-        return await super()._context()
+        return await context_in_use(self._http, self._model) if self._is_ollama else self.loaded.context
 
     async def _embeddings(self, request: EmbedRequest) -> Embeddings:
         count = len(request.inputs)
@@ -352,7 +341,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             self._wait = None
 
     async def vocabulary(self) -> Vocabulary:
-        """Return the vocabulary. llama-server reports a vocabulary token by token."""
         self._require_open()
         return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
 
