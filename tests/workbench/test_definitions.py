@@ -21,11 +21,8 @@ ENGINES = {"smol": SMOL, "large": EngineDefinition(name="large", backend="paper"
     ("spec", "name", "backend", "model", "address"),
     [
         ("llama_cpp:/m/SmolLM2.Q4_1.gguf", "SmolLM2.Q4_1", "llama_cpp", "/m/SmolLM2.Q4_1.gguf", None),
-        ("llama_cpp:model.gguf", "model", "llama_cpp", "model.gguf", None),
-        ("exllamav2:/m/Llama-8B-4.0bpw", "Llama-8B-4.0bpw", "exllamav2", "/m/Llama-8B-4.0bpw", None),
         ("exllamav2:/m/Llama-8B/", "Llama-8B", "exllamav2", "/m/Llama-8B/", None),
         ("exllamav2:.", "exllamav2", "exllamav2", ".", None),
-        ("ollama:qwen3:8b", "qwen3:8b", "ollama", "qwen3:8b", None),
         (
             "ollama:qwen3:8b@http://127.0.0.1:11434",
             "qwen3:8b",
@@ -92,12 +89,10 @@ def test_settings_override_the_options(paper):
     ("setting", "said"),
     [
         ("temprature=1", "Did you mean 'temperature'?"),
-        ("n_ctxx=1", "Did you mean 'n_ctx'?"),
         ("n_ctx=many", "'n_ctx' of the engine 'smol' cannot be 'many'"),
         ("temperature=-1", "at least 0"),
         ("cache=q9", "f16, q8_0"),
         ("cache", "Write key=value"),
-        ("=1", "Write key=value"),
     ],
 )
 def test_a_wrong_setting_is_reported(paper, setting, said):
@@ -126,7 +121,6 @@ def test_an_unknown_option_names_the_engine(paper):
     ("spec", "meant"),
     [
         ("ollama:smollm2@localhost:41549", "ollama:smollm2@http://localhost:41549"),
-        ("ollama:qwen3:8b@gpu-box:11434", "ollama:qwen3:8b@http://gpu-box:11434"),
         ("openai:org/m@127.0.0.1:8000/v1", "openai:org/m@http://127.0.0.1:8000/v1"),
         ("openai:m@[::1]:8000", "openai:m@http://[::1]:8000"),
     ],

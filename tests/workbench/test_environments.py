@@ -204,39 +204,10 @@ async def test_an_old_environment_is_restored_after_a_kill(tiny, wheels):
     assert left() == ["tiny"]
 
 
-async def test_an_environment_without_its_interpreter_is_incomplete(tiny):
-    (tiny / "bin" / "python").unlink()
-    assert installed.interpreter(Tiny(), None) is None
-    (found,) = installed.list_installed({})
-    assert not found.complete
-    with pytest.raises(InputError, match="or an incomplete one"):
-        _ = [step async for step in installation.check(Tiny())]
-
-
 def left():
     """Return the names of all files among the environments, without locks."""
     folder = data_folder() / "environments"
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
-
-
-async def test_an_environment_with_older_requirements_is_outdated(tiny):
-    class Newer(Tiny):
-        environment = Environment(builds=(build("tinyengine==2.0"),), pythons=(HERE,), modules=())
-
-    (found,) = installed.list_installed({"tiny": Newer()})
-    assert found.outdated
-
-
-async def test_the_order_of_requirements_does_not_make_an_environment_outdated(wheels):
-    def declaring(*requirements):
-        class Ordered(Tiny):
-            environment = Environment(builds=(build(*requirements),), pythons=(HERE,), modules=())
-
-        return Ordered()
-
-    await made(declaring("tinyengine==1.0", "tinyengine<2"), wheels)
-    (found,) = installed.list_installed({"tiny": declaring("tinyengine<2", "tinyengine==1.0")})
-    assert not found.outdated
 
 
 async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path, monkeypatch):
@@ -524,15 +495,36 @@ def environment():
     return data_folder() / "environments" / "tiny"
 
 
-@pytest.mark.parametrize("said", ["[]", "5", "null", "{", "\xff"])
-def test_an_environment_with_an_unreadable_description_is_incomplete(said):
-    (environment() / "bin").mkdir(parents=True)
-    (environment() / "bin" / "python").touch()
-    (environment() / "paragone.json").write_bytes(said.encode("latin-1"))
+def describe(said: str):
+    """Make an environment with this description, whose interpreter is an empty file."""
+    python = environment() / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.touch()
+    (environment() / "paragone.json").write_text(said, "latin-1")
+
+
+def test_an_environment_with_an_unreadable_description_or_no_interpreter_is_incomplete():
+    for said in ("[]", "null", "{", "\xff"):
+        describe(said)
+        (found,) = installed.list_installed({"tiny": Tiny()})
+        assert not found.complete
+    describe("{}")
+    (environment() / "bin" / "python").unlink()
     (found,) = installed.list_installed({"tiny": Tiny()})
     assert not found.complete
     installation.remove("tiny")
     assert not environment().exists()
+
+
+def test_an_environment_with_other_requirements_in_any_order_is_outdated():
+    describe('{"cuda": "13", "requirements": ["a", "b<2"]}')
+    for requirements, outdated in ((("b<2", "a"), False), (("b<3", "a"), True)):
+
+        class Declaring(Tiny):
+            environment = Environment(builds=(build(*requirements),), pythons=(HERE,), modules=())
+
+        (found,) = installed.list_installed({"tiny": Declaring()})
+        assert found.outdated == outdated
 
 
 async def test_the_target_of_a_link_is_not_deleted(wheels, tmp_path):

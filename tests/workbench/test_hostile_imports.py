@@ -54,12 +54,6 @@ def chain(count: int, size: int):
     )
 
 
-def test_an_answer_in_many_messages(imported):
-    (saved,) = imported(chain(300, 10))
-    (run,) = saved.runs
-    assert len(run.text) == 300 * 10 + 299 * 2
-
-
 def test_an_answer_in_so_many_messages_that_it_would_take_gigabytes(imported):
     """Thirty megabytes of such messages took a hundred gigabytes."""
     with pytest.raises(InputError, match="'A title' has an answer in too many messages"):
@@ -71,11 +65,6 @@ def test_more_models_side_by_side_than_anybody_compares(imported, monkeypatch):
     answers = {str(n): node("first", "assistant", "x", metadata={"model_slug": f"m{n}"}) for n in range(21)}
     with pytest.raises(InputError, match="has answers of more than 20 models side by side"):
         imported(chatgpt(answers))
-
-
-def test_many_answers_of_one_model(imported):
-    (saved,) = imported(chatgpt({str(n): node("first", "assistant", "x") for n in range(500)}))
-    assert (len(saved.lanes), len(saved.runs)) == (1, 500)
 
 
 def test_parts_of_wrong_types_and_texts_that_nothing_can_show(imported):

@@ -185,7 +185,6 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
     [
         (lambda d: d.pop("lanes"), "It has no list 'lanes'"),
         (lambda d: d["lanes"][0].update(engine=7), "Lane 0 names engine 7, which is missing"),
-        (lambda d: d["runs"][0].update(lane=7), "names lane 7, which is missing"),
         (lambda d: d["runs"][0].update(continues="r99"), "continues run 'r99', which is not before it"),
         (lambda d: d["prompts"][1].update(parent=2), "Prompt 1 follows prompt 2, which is missing"),
         (
@@ -193,22 +192,12 @@ async def test_a_document_without_ids_gets_the_same_ones_every_time(store, tmp_p
             "Prompt 0 has an image that is not base64",
         ),
         (lambda d: d.update(created=-1e300), "The document has a date, 'created', that is outside of"),
-        (lambda d: d["prompts"][1].update(created=1e300), "Prompt 1 has a date, 'created', that is outside"),
-        (lambda d: d["runs"][0].update(started=-1e20), "Run 0 has a date, 'started', that is outside of"),
-        (lambda d: d["runs"][0].update(ended=1e20), "Run 0 has a date, 'ended', that is outside of"),
         (
             lambda d: d["runs"][0].update(metrics={"itl_ms": {"p50": 1e308}}),
             "Run 0 has a figure, 'p50', that is no possible measurement",
         ),
-        (lambda d: d["runs"][0].update(waited_s=-1e300), "Run 0 has a figure, 'waited_s', that is no"),
-        (
-            lambda d: d.update(uuid="\ud800"),
-            "The document has an id, 'uuid', that is too long or has unprintable",
-        ),
         (lambda d: d["lanes"][0].update(uuid="\x1b[2J"), "Lane 0 has an id, 'uuid', that is too long or"),
-        (lambda d: d["prompts"][0].update(uuid="\ud800"), "Prompt 0 has an id, 'uuid', that is too long or"),
         (lambda d: d["prompts"][1].update(uuid=d["prompts"][0]["uuid"]), "Two of its parts have the same id"),
-        (lambda d: d["runs"][0].update(uuid=d["runs"][1]["uuid"]), "Two of its parts have the same id"),
         (lambda d: d["runs"][0].update(uuid="i" * 201), "Run 0 has an id, 'id', that is too long or"),
         (lambda d: d.update(kind="a" * 9999), r"The document cannot be read: .{400,600}$"),
     ],
@@ -465,9 +454,7 @@ def test_a_second_import_of_another_programs_file_changes_nothing(store, tmp_pat
     ("content", "sentence"),
     [
         (b"[1, 2]", "has no conversation that can be imported"),
-        (b"{}", "has no conversation that can be imported"),
         (b'[{"mapping": {}}]', "has no conversation that can be imported"),
-        (b"nonsense", "is not valid JSON"),
         (b"[" * 100_000, "is not valid JSON"),
         (b"SQLite format 3\0 nonsense", "cannot be read"),
     ],

@@ -157,16 +157,6 @@ async def test_a_backend_that_ignores_cancelling_while_opening(faulty, record_ev
     assert FaultyEngine.closed == (model == "stubborn"), "the engine that it opened is closed"
 
 
-async def test_a_backend_that_fails_during_an_answer(faulty):
-    lane = faulty("run")
-    lane.open()
-    run = ask(lane)
-    await lane.answered()
-    assert (run.state, run.text, lane.state, lane.engine.is_open) == ("failed", "word0 ", "failed", True)
-    assert run.error.sentence == "The backend faulty raised an unexpected error (KeyError: 'choices')."
-    await lane.close()
-
-
 async def test_a_backend_that_sends_no_finish(faulty):
     lane = faulty("silent")
     lane.open()

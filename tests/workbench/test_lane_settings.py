@@ -6,7 +6,6 @@ import pytest
 from tests.workbench.lane_helpers import answers, opened
 
 from paragone import InputError
-from paragone.options import value_text
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.settings import (
@@ -88,14 +87,6 @@ def test_the_summary_has_the_set_options_without_secrets_and_addresses():
     assert summary(definition, remote) == "temperature=0.1"
     assert summary(definition, None) == ""
     assert summary(PLAIN, BACKEND) == ""
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, ""), (True, "true"), (0.2, "0.2"), (1.0, "1"), (0.123456789, "0.123456789"), (["a", "b"], "a,b")],
-)
-def test_values_as_they_are_typed(value, text):
-    assert value_text(value) == text
 
 
 async def test_sampling_changes_without_a_reload_and_load_options_with_one(session, rogue, workers):

@@ -5,8 +5,6 @@ from functools import partial
 
 from tests.workbench.lane_helpers import LONG, opened, words
 
-from paragone_workbench.store.records import QueuedPrompt
-
 
 def waiting(session):
     return [(queued.text, queued.is_kept) for queued in session.queue.prompts]
@@ -114,23 +112,6 @@ async def test_a_new_prompt_waits_for_those_that_other_lanes_have_begun(session,
         await slow.answered()
         session.send_again(session.queue.kept)
     assert asked(slow) == asked(fast) == ["one", "two", "three", "now"]
-
-
-async def test_a_prompt_that_was_begun_goes_before_one_that_is_sent_again(session, rogue, until):
-    fast, slow = await opened(session, rogue(name="fast", max_tokens=1), rogue(name="slow", **LONG))
-    session.send("one")
-    kept = QueuedPrompt(text="two", lanes=[fast.record, slow.record])
-    session.queue.add(kept, [fast, slow])
-    session.queue.keep([kept])
-    session.send("now")
-    await until(lambda: asked(fast) == ["one", "now"] and not fast.is_busy)
-    session.send_again([kept])
-    await until(lambda: asked(fast) == ["one", "now", "two"] and slow.path[0].text)
-    assert [queued.text for queued in session.queue.prompts] == ["now", "two"]
-    await slow.stop()
-    await slow.answered()
-    session.send_again(session.queue.kept)
-    assert asked(slow) == ["one", "now"]
 
 
 async def test_a_lane_that_is_stopped_holds_up_no_other(session, rogue, until):

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import json
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -227,17 +225,6 @@ async def test_a_loaded_conversation_can_be_continued(recorded, history):
     assert whole.lanes[0].head.continues is whole.lanes[0].runs[0]
 
 
-async def test_closing_saves_the_text_of_running_runs(recorded, history):
-    run = recorded.start(recorded.prompt("x"), recorded.lane())
-    run.add("answer", "so far")
-    await recorded.recorder.close()
-    assert run._observers == []
-    run.add("answer", ", and more")
-    await history.close()
-    assert rows(RUNS) == [("smol", "interrupted", "so far")]
-    assert recorded.problems == []
-
-
 async def is_saving(history: History, until) -> None:
     """Wait until a batch is queued in a slow history."""
     await until(lambda: history._jobs.qsize())
@@ -260,25 +247,6 @@ async def test_a_run_that_starts_during_a_save_is_saved_before_closing(recorded,
     assert rows("SELECT head_id FROM lane") == [(run.id,)]
 
 
-async def test_text_that_comes_during_a_save_is_saved_before_closing(recorded, history, until):
-    lane = recorded.lane()
-    runs = [recorded.start(recorded.prompt(text), lane) for text in ("x", "y")]
-    assert await recorded.saved()
-    async with slow(history):
-        for run in runs:
-            run.add("answer", "so ")
-        await is_saving(history, until)
-        for run in runs:
-            run.add("answer", "far")
-        closing = asyncio.create_task(recorded.recorder.close())
-        await asyncio.sleep(0)
-        end(runs[1])
-    await closing
-    assert recorded.problems == []
-    await history.close()
-    assert rows(RUNS) == [("smol", "interrupted", "so far"), ("smol", "done", "so far")]
-
-
 async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(recorded, history, until):
     lane = recorded.lane()
     run = recorded.start(recorded.prompt("x"), lane)
@@ -295,17 +263,6 @@ async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(r
 def unsaved(recorded):
     """Return the conversations that the recorder still has in memory."""
     return recorded.recorder._unsaved
-
-
-async def test_a_conversation_that_was_left_and_deleted_is_forgotten(recorded, history, until):
-    recorded.start(recorded.prompt("x"), recorded.lane())
-    assert await recorded.saved()
-    await history.call(lambda store: store.delete_conversation(recorded.conversation.number))
-    recorded.lane(LARGE, 1)
-    recorded.recorder.left(recorded.conversation)
-    await until(lambda: not unsaved(recorded))
-    assert [type(problem) for problem in recorded.problems] == [ConversationDeleted]
-    assert recorded.recorder.problem is None
 
 
 # ── Failures of the store ───────────────────────────────────────────────────────────────────────
@@ -373,50 +330,6 @@ async def test_a_full_disk_and_a_read_only_file_lose_nothing(recorded, history, 
     assert len(recorded.problems) == 1
 
 
-LIMITED = """
-import asyncio, json, resource
-from tests.workbench.test_recorder import RecordedConversation, end
-from paragone_workbench.paths import history_file
-from paragone_workbench.store import History
-
-async def main():
-    history = await History.open()
-    recorded = RecordedConversation(history)
-    run = recorded.start(recorded.prompt("go on"), recorded.lane())
-    assert await recorded.saved()
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size = history_file().with_name("history.db-wal").stat().st_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    run.add("answer", "x" * 100_000)
-    assert not await recorded.saved()
-    run.add("answer", "y")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    while recorded.recorder.problem:
-        await asyncio.sleep(0.05)
-    end(run)
-    await recorded.recorder.close()
-    (saved,) = (await history.load(recorded.conversation.number)).runs
-    await history.close()
-    print(json.dumps([saved.text == run.text, str(recorded.problems[0]), len(recorded.problems), recorded.saved_again]))
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.thorough
-def test_failed_writes_lose_nothing():
-    said = subprocess.run(
-        [sys.executable, "-c", LIMITED],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-    )
-    whole, problem, problems, saved_again = json.loads(said.stdout)
-    assert (whole, problems, saved_again) == (True, 1, 1)
-    assert "cannot be used: reading or writing failed. Check the disk" in problem or "disk is full" in problem
-
-
 async def test_a_recorder_that_cannot_save_reports_what_was_lost(recorded, history, monkeypatch):
     monkeypatch.setattr(queue, "CLOSE_S", 0.2)
     lanes = [recorded.lane(SMOL), recorded.lane(LARGE, 1)]
@@ -471,22 +384,6 @@ async def test_a_conversation_that_another_program_deleted(recorded, history):
     end(anew.start(anew.prompt("anew"), anew.lane()))
     await anew.recorder.close()
     assert (rows(RUNS), anew.problems) == ([("smol", "done", "")], [])
-
-
-async def test_a_deletion_found_after_a_lock_is_reported(recorded, history, until):
-    run = recorded.start(recorded.prompt("hello"), recorded.lane())
-    assert await recorded.saved()
-    with locked():
-        run.add("answer", "hi")
-        assert not await recorded.saved()
-    with contextlib.closing(sqlite3.connect(history_file())) as other, other:
-        other.execute("PRAGMA foreign_keys = ON")
-        other.execute("DELETE FROM conversation")
-    await until(lambda: len(recorded.problems) == 2)
-    assert isinstance(recorded.problems[1], ConversationDeleted)
-    assert recorded.saved_again == 0
-    await recorded.recorder.close()
-    assert len(recorded.problems) == 2
 
 
 async def test_a_failing_callback_does_not_end_saving(history, check_nothing_left, until):

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from tests.workbench.lane_helpers import LONG, answers, opened, words
+from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import EngineCrashed
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -31,13 +31,6 @@ async def test_one_prompt_goes_to_every_lane(session, rogue, record_events):
         assert "".join(it.texts) == run.text
 
 
-async def test_lanes_answer_at_the_same_time(session, rogue, until):
-    lanes = await opened(session, *(rogue(**LONG) for _ in range(3)))
-    session.send("hello")
-    await until(lambda: all(lane.present.text for lane in lanes))
-    await session.stop()
-
-
 async def test_engines_that_failed_are_not_reopened_automatically(session, rogue, record_events):
     (lane,) = await opened(session, rogue("nonsense"))
     events = record_events(lane)
@@ -59,7 +52,6 @@ async def test_engines_that_failed_are_not_reopened_automatically(session, rogue
     [
         ("exit", "parallel", "The engine's process ended unexpectedly with exit code 3."),
         ("garbage", "sequential", "The engine's process sent an unreadable message, so it was killed."),
-        ("raises", "parallel", "The engine failed: RuntimeError: the kernel image is unhappy."),
         ("raises", "sequential", "The engine failed: RuntimeError: the kernel image is unhappy."),
     ],
 )
@@ -97,45 +89,7 @@ async def test_a_failure_affects_only_its_lane(session, rogue, record_events, mo
     )
 
 
-async def test_an_engine_that_ignores_stops_does_not_affect_others(session, rogue, until, be_impatient):
-    deaf, good = await opened(session, rogue("deaf"), rogue(max_tokens=100))
-    session.send("hello")
-    (prompt,) = session.prompts
-    await until(lambda: deaf.answer(prompt).text == words(5))
-    be_impatient()
-    await deaf.stop()
-    await session.answered()
-    assert deaf.answer(prompt).text == words(5)
-    assert "did not stop within" in deaf.error.sentence
-    assert good.answer(prompt).text == words(100)
-
-
-async def test_a_lane_without_an_engine_is_reported_and_not_asked(session, rogue, record_events):
-    gone, good = (session.add_lane(rogue(model, max_tokens=2)) for model in ("nonsense", "steady"))
-    events = record_events(gone)
-    session.open_engines()
-    await asyncio.gather(gone.engine.opened(), good.engine.opened())
-    assert gone.state == "failed"
-    assert events.others == ["failed There is no model 'nonsense'."]
-    assert await answers(session, "hello") == ["", words(2)]
-    assert gone.path == ()
-    assert events.others == ["failed There is no model 'nonsense'."]
-    assert session.regenerate(gone) is None
-
-
 # ── Stopping ───────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_stopping_one_lane_does_not_affect_others(session, rogue, until):
-    one, other = await opened(session, rogue(**LONG), rogue(max_tokens=40))
-    session.send("hello")
-    (prompt,) = session.prompts
-    await until(lambda: one.answer(prompt).text)
-    await one.stop()
-    await session.answered()
-    run = one.answer(prompt)
-    assert (run.state, run.text) == ("stopped", words(run.result.metrics.completion_tokens))
-    assert other.answer(prompt).text == words(40)
 
 
 async def test_stopping_all_lanes_in_any_state(session, rogue, until, be_impatient):

@@ -107,23 +107,6 @@ async def test_swap_during_a_conversation_keeps_the_messages(session, rogue):
     assert manifest["request"]["messages"] == 3
 
 
-async def test_swap_during_an_answer_does_not_affect_others(session, rogue, until):
-    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=200))
-    session.send("hello")
-    (prompt,) = session.prompts
-    await until(lambda: lane.answer(prompt).text)
-    await session.swap(lane, rogue("wide", max_tokens=1))
-    assert lane.answer(prompt).state == "stopped"
-    kept = lane.answer(prompt).text
-    assert kept
-    await session.answered()
-    assert other.answer(prompt).text == words(40)
-    await lane.engine.opened()
-    session.send("go on")
-    await session.answered()
-    assert said(lane.answer(session.prompts[-1]).spec.messages)[1] == ("assistant", kept)
-
-
 async def test_close_lane_during_an_answer(session, rogue, until, workers):
     lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=200))
     session.send("hello")

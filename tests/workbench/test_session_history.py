@@ -10,7 +10,6 @@ from tests.workbench.lane_helpers import LONG, answers, opened, words
 
 from paragone import Image, InputError, option
 from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.lanes.texts import find_in_lanes, find_run
@@ -237,31 +236,6 @@ class Keyed(RogueBackend):
     """The rogue backend with a secret option."""
 
     load_options = KeyedLoad
-
-
-async def test_a_key_in_a_url_that_is_refused_is_written_nowhere(history):
-    session = Session(Registry())
-    session.recorder.open(history)
-    paths = (
-        "127.0.0.1:9/v1?key=sk-s3cret",
-        "127.0.0.1:9/v1#sk-s3cret",
-        "127.0.0.1:9/sk-s3cret/v1",
-        "me:sk-s3cret@127.0.0.1:9/v1",
-    )
-    for path in paths:
-        address = f"http://{path}"
-        session.add_lane(EngineDefinition(name="box", backend="openai", model="m", address=address))
-    session.open_engines()
-    session.send("hello")
-    await session.answered()
-    await session.saved()
-    for lane in session.lanes:
-        assert "would be recorded" in str(lane.engine.error)
-        assert "s3cret" not in str(lane.engine.error)
-    files = [path.read_bytes() for path in history_file().parent.glob("history.db*") if path.is_file()]
-    assert any(b"127.0.0.1:9" in content for content in files)
-    assert not any(b"s3cret" in content for content in files)
-    await session.close()
 
 
 async def test_secrets_are_not_saved_and_are_restored_from_the_config(

@@ -166,36 +166,6 @@ async def test_a_conversation_left_while_the_history_is_locked_is_saved_later(
     assert len(problems) == 1, "a lock is reported once, even if several conversations wait"
 
 
-async def test_all_unsaved_data_is_saved_before_the_session_ends(session, rogue, history, problems, until):
-    await opened(session, rogue(max_tokens=2))
-    with locked():
-        for title in ("first", "second", "third"):
-            await answers(session, title)
-            session.new_conversation()
-        await until(lambda: session.recorder.problem is not None)
-        closing = asyncio.create_task(session.close())
-        await asyncio.sleep(0)
-    await closing
-    assert await in_history(history) == {title: [words(2)] for title in ("first", "second", "third")}
-    assert len(problems) == 1
-
-
-async def test_unsaved_data_at_the_end_is_reported_for_each_conversation(
-    session, rogue, problems, monkeypatch, until
-):
-    monkeypatch.setattr(queue, "CLOSE_S", 0.1)
-    await opened(session, rogue(max_tokens=2))
-    with locked():
-        await answers(session, "first")
-        session.new_conversation()
-        await answers(session, "second")
-        await until(lambda: session.recorder.problem is not None)
-        await session.close()
-    lost = [problem.sentence for problem in problems if "could not be saved" in problem.sentence]
-    assert len(lost) == 2
-    assert all(sentence.startswith("1 prompt and 12 characters of 1 answer could") for sentence in lost)
-
-
 async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_left(
     session, rogue, history, until, be_impatient
 ):
@@ -287,6 +257,27 @@ async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, r
     assert (await in_history(history)).keys() == {"first", "second"}
 
 
+async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(session, rogue, history):
+    """The conversation is read again if an answer came after reading it."""
+    await opened(session, rogue(max_tokens=2))
+    await answers(session, "first")
+    await session.saved()
+    load = history.load
+    loads: list[int] = []
+
+    async def slow(conversation_id):
+        saved = await load(conversation_id)
+        if not loads:
+            await answers(session, "second")
+        loads.append(conversation_id)
+        return saved
+
+    history.load = slow
+    await session.reopen(session.conversation.number)
+    assert len(loads) >= 2
+    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
+
+
 async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again(
     session, rogue, history, until
 ):
@@ -312,25 +303,4 @@ async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again
 
     history.load = slow
     await session.reopen(first)
-    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
-
-
-async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(session, rogue, history):
-    """The conversation is read again if an answer came after reading it."""
-    await opened(session, rogue(max_tokens=2))
-    await answers(session, "first")
-    await session.saved()
-    load = history.load
-    loads: list[int] = []
-
-    async def slow(conversation_id):
-        saved = await load(conversation_id)
-        if not loads:
-            await answers(session, "second")
-        loads.append(conversation_id)
-        return saved
-
-    history.load = slow
-    await session.reopen(session.conversation.number)
-    assert len(loads) >= 2
     assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]

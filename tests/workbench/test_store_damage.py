@@ -17,17 +17,11 @@ from paragone_workbench.store.experiment_records import Measurement, Vote, Voted
 GARBAGE = [
     "",
     "{",
-    "null",
-    "7",
-    '"x"',
-    "[]",
     "{}",
     "[1]",
-    '["x"]',
     '[{"name": 1}]',
     "[" * 2000,
     "9" * 6000,
-    "1e999",
 ]
 
 COLUMNS = [

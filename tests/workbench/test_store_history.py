@@ -12,7 +12,6 @@ from tests.workbench.history_file import slow
 from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.paths import history_file
 from paragone_workbench.store import History, Store, StoreError, history
-from paragone_workbench.store import database as owners
 from paragone_workbench.store.changes import Changes
 
 NEW = Changes(conversation_id=Conversation().id, created=1.0, is_saved=False, prompts=(Prompt(text="x"),))
@@ -36,26 +35,6 @@ async def test_the_store_uses_one_thread(opened):
     assert not any(history_file().with_name("history.db.owners").iterdir())
     with pytest.raises(StoreError, match="closed"):
         await opened.call(lambda store: store.conversations())
-
-
-async def test_a_damaged_file_is_reported(check_nothing_left):
-    history_file().parent.mkdir(parents=True)
-    history_file().write_bytes(b"no database " * 100)
-    opened = await History.open()
-    assert "history.db.bad" in opened.warning
-    await opened.close()
-
-
-async def test_waiting_for_another_instance_does_not_block(check_nothing_left, monkeypatch):
-    history_file().parent.mkdir(parents=True)
-    monkeypatch.setattr(owners, "OTHER_OPENING_S", 0.1)
-    with history_file().with_name("history.db.opening").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        opening = asyncio.create_task(History.open())
-        with pytest.raises(StoreError, match="another instance of paragone has been opening it"):
-            await opening
-    opened = await History.open()
-    await opened.close()
 
 
 async def test_a_history_is_closed_if_opening_is_cancelled(check_nothing_left, until):

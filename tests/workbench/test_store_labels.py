@@ -11,7 +11,6 @@ from tests.workbench.history_file import open_store
 from paragone import InputError
 from paragone_workbench.files.importing import add_conversation
 from paragone_workbench.paths import history_file
-from paragone_workbench.store import StoreError
 from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.experiment_records import Vote, VotedAnswer
 from paragone_workbench.store.records import read_query
@@ -198,17 +197,3 @@ def test_an_import_waits_for_another_one(store, monkeypatch):
     monkeypatch.setattr("paragone_workbench.store.saving.time.sleep", sleep)
     assert add_conversation(store, saved).is_new
     assert len(pauses) >= 2
-
-
-def test_a_file_that_may_not_be_written_to_is_reported_and_keeps_all(store):
-    number = written(store, "kept")
-    store._database.run("PRAGMA query_only = 1")
-    for change in (
-        lambda: store.delete_conversation(number),
-        lambda: store.labels.pin(number, pinned=True),
-        lambda: store.labels.tag(number, ["x"]),
-        lambda: store.labels.rename(number, "x"),
-    ):
-        with pytest.raises(StoreError, match="it may not be written to"):
-            change()
-    assert listed(store) == ["kept"]

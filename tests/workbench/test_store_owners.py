@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -112,14 +111,6 @@ def test_two_stores_of_one_program_are_two_owners():
     assert not any(history_file().with_name("history.db.owners").iterdir())
 
 
-@pytest.mark.thorough
-def test_many_programs_that_start_at_once():
-    programs = [begin(PROGRAM) for _ in range(4)]
-    said = [program.communicate("end\n")[0] for program in programs]
-    assert [program.returncode for program in programs] == [0] * 4
-    assert len({int(line) for line in said}) == 4
-
-
 def test_a_child_of_the_program_does_not_keep_it_alive():
     code = PROGRAM.replace(
         "print(", "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid); print("
@@ -165,12 +156,6 @@ def test_another_instance_that_hangs_while_opening_is_reported(opening, monkeypa
     opening.stdin.close()
     opening.wait()
     Store.open().close()
-
-
-def test_another_instance_that_is_opening_the_history_is_waited_for(opening):
-    threading.Timer(0.1, opening.stdin.close).start()
-    Store.open().close()
-    opening.wait()
 
 
 def test_an_instance_that_has_not_locked_its_file_yet_is_not_taken_for_an_ended_one(tmp_path, monkeypatch):

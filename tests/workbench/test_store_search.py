@@ -1,6 +1,4 @@
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tests.workbench.conversation_writer import ConversationWriter
 from tests.workbench.history_file import open_store
 
@@ -30,30 +28,17 @@ def store():
 
 QUERIES = [
     ("borrow", 0),
-    ("BORROW checker", 0),
     ("checker borrow", 0),
-    ("orrow", 0),
     ("Ru", 0),
-    ("rust?", 0),
-    ("公园散步", 1),
-    ("天气", 1),
     ("园", 1),
     ("公园 天气", 1),
-    ("タワー", 2),
     ("東京", 2),
     ("москву", 3),
     ("ช่องว่าง", 4),
     ("übermut", 5),
-    ("öS", 5),
-    ("Ü", 5),
-    ("МО", 3),
     ('"NOT (this) OR', 6),
-    ("that*", 6),
     ("left: -x ^y {z}", 6),
     ("100%", 7),
-    ("a_b", 7),
-    ("\\", 7),
-    ("🚀🚀🚀", 8),
     ("🚀", 8),
 ]
 """Queries, and the number of the text that each finds."""
@@ -64,23 +49,12 @@ def test_any_script_and_any_symbol(store):
     assert found == [(query, [TEXTS[number]]) for query, number in QUERIES]
 
 
-@pytest.mark.thorough
-def test_missing_text_is_not_found(store):
-    queries = ["", "   ", "\0", "borrow 公园", "nowhere", "axb", "_b_", "zz", '""""', "x" * 60_000]
-    assert {query[:20]: store.search(query) for query in queries if store.search(query) != ()} == {}
-
-
 @pytest.mark.parametrize(
     "query",
     [
-        "borrow",
         "BORROW checker",
         "公园散步",
-        "москву",
-        "übermut",
         "GRÖSSE mut",
-        "that* NOT",
-        "🚀🚀🚀",
         "rust? tag:none",
     ],
 )
@@ -103,18 +77,6 @@ def test_a_common_word_in_few_conversations_reads_each_row_once(store, monkeypat
     statements.clear()
     assert [hit.snippet for hit in store.search("borrow")] == [TEXTS[0]]
     assert [it for it in statements if "prompt_search CROSS JOIN" in it]
-
-
-@pytest.mark.thorough
-@given(st.text(min_size=1))
-@settings(max_examples=50, deadline=None)
-def test_search_terms_have_no_syntax(tmp_path_factory, query):
-    store = open_store(tmp_path_factory.getbasetemp() / "search/history.db")
-    try:
-        for hit in store.search(query):
-            assert hit.snippet
-    finally:
-        store.close()
 
 
 def test_answers_are_found_with_their_engine_newest_first(store):

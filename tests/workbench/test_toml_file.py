@@ -132,15 +132,6 @@ def test_in_any_file_every_key_has_its_line(data, multiline):
     assert all(1 <= line <= count for line in lines.values())
 
 
-@settings(deadline=None)
-@given(st.dictionaries(st.text(string.ascii_letters, min_size=1), st.text(), min_size=1))
-def test_the_line_contains_the_key(data):
-    text = tomli_w.dumps({"a": data}, multiline_strings=True)
-    for (*_, name), line in lines_of(text).items():
-        assert isinstance(name, str)
-        assert name in text.split("\n")[line - 1]
-
-
 @pytest.mark.parametrize(
     ("text", "line"),
     [("a = 1\nb = \n", 2), ("a = 1\n[b\n", 2), ("x = 1\n\ny = [1,\n", 3), ("a = 1\na = 2", 2), ('a = "', 1)],
@@ -179,14 +170,11 @@ def test_a_byte_order_mark_and_a_long_text_do_no_harm(tmp_path, text):
     [
         ("x=" + "[" * 100_000, "1: The file is nested too deeply."),
         ("a = 1\nx = " + "[" * 101 + "1" + "]" * 101, "2: A value is nested in more than 100 levels."),
-        ("a = 1\nx" + ".x" * 20_000 + " = 1", "2: A value is nested in more than 100 levels."),
-        ("\n[x" + ".x" * 20_000 + "]", "2: A value is nested in more than 100 levels."),
         ("[x" + ".x" * 60 + "]\nx" + ".x" * 60 + " = 1", "2: A value is nested in more than 100 levels."),
         ('x = """\n"""\ny = ' + "1" * 6000, "3: A number or a name is longer than 1,000 characters."),
-        ("x = 0x" + "f" * 6000, "1: A number or a name is longer than 1,000 characters."),
         ("x" * 6000 + " = 1", "1: A number or a name is longer than 1,000 characters."),
     ],
-    ids=["brackets", "arrays", "dots", "table", "table and key", "decimal", "hexadecimal", "name"],
+    ids=["brackets", "arrays", "table and key", "decimal", "name"],
 )
 def test_what_no_file_needs_is_refused_before_it_takes_time_and_memory(tmp_path, text, said):
     path = tmp_path / "config.toml"
