@@ -9,13 +9,7 @@ from paragone import Backend, Capabilities, ModelInfo
 from paragone.files import snapshot_folders
 from paragone.hooks import hookimpl
 from paragone.worker import NativeBackend
-from paragone_exllama.exllama_options import (
-    EXLLAMAV2,
-    EXLLAMAV3,
-    ExLlamaLoadOptions,
-    ExLlamaSampling,
-    ExLlamaV2LoadOptions,
-)
+from paragone_exllama import exllama_options
 from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, StorageFormat
 
 _BITS = (8.0, 6.0, 5.0, 4.0, 3.0)
@@ -26,7 +20,7 @@ class _ExLlamaBackend(NativeBackend):
     """The base class of ExLlamaV2Backend and ExLlamaV3Backend."""
 
     api_version = 2
-    sampling = ExLlamaSampling
+    sampling = exllama_options.ExLlamaSampling
     capabilities = Capabilities(
         logprobs=True,
         plain_text=True,
@@ -60,11 +54,11 @@ class ExLlamaV2Backend(_ExLlamaBackend):
 
     name = "exllamav2"
     title = "ExLlamaV2"
-    load_options = ExLlamaV2LoadOptions
+    load_options = exllama_options.ExLlamaV2LoadOptions
     quantizations: ClassVar[Mapping[str, float]] = {f"EXL2 {bits:.1f} bpw": bits for bits in _BITS}
     engine = "paragone_exllama.engine:ExLlamaV2Engine"
     install = "Create its environment with: paragone env create exllamav2."
-    environment = EXLLAMAV2
+    environment = exllama_options.EXLLAMAV2
     formats = V2_FORMATS
 
 
@@ -73,9 +67,9 @@ class ExLlamaV3Backend(_ExLlamaBackend):
 
     name = "exllamav3"
     title = "ExLlamaV3"
-    load_options = ExLlamaLoadOptions
+    load_options = exllama_options.ExLlamaLoadOptions
     quantizations: ClassVar[Mapping[str, float]] = {f"EXL3 {bits:.1f} bpw": bits for bits in _BITS}
     engine = "paragone_exllama.engine:ExLlamaV3Engine"
     install = "Create its environment with: paragone env create exllamav3."
-    environment = EXLLAMAV3
+    environment = exllama_options.EXLLAMAV3
     formats = V3_FORMATS

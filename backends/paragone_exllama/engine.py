@@ -10,27 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from paragone import (
-    Cancelled,
-    Caution,
-    DistributionsRequest,
-    Engine,
-    EngineError,
-    Event,
-    LoadedModel,
-    LogitsBlock,
-    MemoryEstimate,
-    OpenRequest,
-    ParagoneError,
-    Probe,
-    Report,
-    RunRequest,
-    RunSettings,
-    ScoreRequest,
-    TokenizedText,
-    TokenizeRequest,
-    Vocabulary,
-)
+import paragone
 from paragone.answer_text import AnswerText
 from paragone.chat_prompt import PromptMaker
 from paragone.options import as_values, build
@@ -59,14 +39,14 @@ if TYPE_CHECKING:
 
 def cautions(
     library: Library, options: ExLlamaLoadOptions, *, owner: str, template: bool
-) -> Iterator[Caution]:
+) -> Iterator[paragone.Caution]:
     """Yield the cautions for the model named `owner`. `template`: whether the model has a chat template."""
     if not template:
         sentence = f"{owner} has no chat template: the model continues the plain text of the messages."
-        yield Caution(code="no-chat-template", sentence=sentence)
+        yield paragone.Caution(code="no-chat-template", sentence=sentence)
     if library.facts.get("attention") == "unpaged":
         sentence = "Without paged attention (flash-attn), only the latest conversation is kept in the cache."
-        yield Caution(code="unpaged", sentence=sentence)
+        yield paragone.Caution(code="unpaged", sentence=sentence)
     if library.trained is None:
         return
     if options.max_seq_len is None and library.capacity < library.trained - 256:
@@ -74,7 +54,7 @@ def cautions(
             f"The context is {library.capacity:,} tokens instead of the model's {library.trained:,}, "
             "to fit in the VRAM."
         )
-        yield Caution(code="context-reduced", sentence=sentence)
+        yield paragone.Caution(code="context-reduced", sentence=sentence)
     scaled = isinstance(options, ExLlamaV2LoadOptions) and any(
         (options.rope_scale, options.rope_alpha, options.rope_yarn)
     )
@@ -82,7 +62,7 @@ def cautions(
         sentence = (
             f"The context is {library.capacity:,} tokens, but the model was trained for {library.trained:,}."
         )
-        yield Caution(code="beyond-trained-context", sentence=sentence)
+        yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
 
 
 L = TypeVar("L", bound=ExLlamaLoadOptions)
@@ -94,21 +74,27 @@ _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """Texts of errors after which every later CUDA call in the same process fails."""
 
 
-class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
+class _ExLlamaEngine(paragone.Engine[L, ExLlamaSampling]):
     sampling = ExLlamaSampling
     name: ClassVar[str]
     title: ClassVar[str]
     formats: ClassVar[Collection[StorageFormat]]
 
     @classmethod
-    def probe(cls) -> Probe:
+    def probe(cls) -> paragone.Probe:
         return probe(cls.name, cls.title)
 
     @abstractmethod
-    def library(self) -> Callable[[Request, L, Report, Cancelled], Library]:
+    def library(self) -> Callable[[Request, L, paragone.Report, paragone.Cancelled], Library]:
         """Import the library, and return the function that opens a model with this library."""
 
-    def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
+    def load(
+        self,
+        request: paragone.OpenRequest,
+        options: L,
+        report: paragone.Report,
+        cancelled: paragone.Cancelled,
+    ) -> paragone.LoadedModel:
         wanted = check_request(request, options, self.formats, self.title)
         folder = wanted.model
         self._require()
@@ -137,7 +123,7 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         # Rounding depends on the chunk boundaries. Fixed boundaries make cold runs reproducible.
         cold = library.largest_chunk if fixed else min(FIRST, library.largest_chunk)
         self._cold_chunk_size = ChunkSize(cold, fixed=True)
-        return LoadedModel(
+        return paragone.LoadedModel(
             name=folder.name,
             context=library.capacity,
             size=folder.size,
@@ -157,12 +143,12 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         )
 
     def generate(
-        self, request: RunRequest, sampling: ExLlamaSampling, cancelled: Cancelled
-    ) -> Iterator[Event]:
+        self, request: paragone.RunRequest, sampling: ExLlamaSampling, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.Event]:
         """Answer a prompt. The first event has the settings in force."""
         sampling = with_seed(sampling, request.drawn_seed)
         prompt = self._prompts.make(request.messages, sampling, text=request.text)
-        yield RunSettings(
+        yield paragone.RunSettings(
             seed=sampling.seed,
             sampling=as_values(sampling),
             prompt=prompt.text,
@@ -182,32 +168,36 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                 logprobs=request.logprobs,
             )
 
-    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(self.sampling, request.sampling, owner=self.title))
 
-    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+    def score(
+        self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.Event]:
         tokens, start = self._prompts.to_score(request.messages, request.text)
         with self._failures():
             yield from score(self._library, self._vocab, tokens, start, cancelled, top=request.top)
 
-    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+    def distributions(
+        self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.LogitsBlock]:
         """Compute the logits after each token from `request.start` on, in chunks of at most OUTPUTS tokens."""
         self._prompts.check_distributions(request, self._vocab.size)
         with self._failures():
             yield from distributions(self._library, self._vocab, request, cancelled)
 
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> paragone.Vocabulary:
         return self._vocab.vocabulary
 
     @classmethod
-    def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:
+    def estimate(cls, request: paragone.OpenRequest, options: L) -> paragone.MemoryEstimate:
         return estimate(check_request(request, options, cls.formats, cls.title))
 
     def _require(self) -> None:
         """Raise an EngineError with the probe's reason if the library is unusable, before an import fails."""
         found = self.probe()
         if not found.usable:
-            raise EngineError(found.reason, hint=found.remedy)
+            raise paragone.EngineError(found.reason, hint=found.remedy)
         if cuda := found.facts.get("CUDA of PyTorch"):
             release_lock(extension_folder(self.name, cuda))
 
@@ -216,12 +206,12 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
         """Convert exceptions that the library raises while it computes to errors for the user."""
         try:
             yield
-        except ParagoneError:
+        except paragone.ParagoneError:
             raise
         except Exception as error:
             raise self._recover(error) from error
 
-    def _recover(self, error: Exception) -> EngineError:
+    def _recover(self, error: Exception) -> paragone.EngineError:
         """Replace the generator after a failure, and return the error for the user.
 
         Ends this process if the GPU context is no longer usable.
@@ -237,11 +227,11 @@ class _ExLlamaEngine(Engine[L, ExLlamaSampling]):
                 traceback.print_exc()
             else:
                 if full:
-                    return EngineError(
+                    return paragone.EngineError(
                         "The GPU ran out of memory in the middle of the answer.",
                         hint="Lower chunk_size or max_seq_len, or set cache_type to q8, q6 or q4.",
                     )
-                return EngineError(
+                return paragone.EngineError(
                     f"{self.title} failed in the middle of the answer: {reason}.",
                     hint="Send the prompt again.",
                 )

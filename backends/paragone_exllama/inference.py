@@ -9,23 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from paragone import (
-    Alternative,
-    Cancelled,
-    Caution,
-    DistributionsRequest,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    LogitsBlock,
-    PromptProgress,
-    Timings,
-    Token,
-    Usage,
-    Vocabulary,
-    fingerprint,
-)
+import paragone
 from paragone.answer_text import THINKING_TAGS, AnswerText
 from paragone_exllama.exllama_options import ExLlamaSampling
 from paragone_exllama.library import OUTPUTS, PAGE, Chunks, Library, Logits
@@ -89,7 +73,9 @@ class ExllamaVocab:
         # A result ends as soon as its characters are complete, so only its last token can be a tag.
         return text + "".join(self._visible.get(token, "") for token in tokens)
 
-    def log_probability(self, logits: Logits, token: int, top: int) -> tuple[float, tuple[Alternative, ...]]:
+    def log_probability(
+        self, logits: Logits, token: int, top: int
+    ) -> tuple[float, tuple[paragone.Alternative, ...]]:
         """Return the log-probability of `token` and the `top` likeliest tokens, likeliest first.
 
         The probabilities are the model's, before any sampler.
@@ -101,19 +87,19 @@ class ExllamaVocab:
             return logprob, ()
         values, ids = row.topk(min(top, self.size))
         return logprob, tuple(
-            Alternative(text=self.text(index), id=index, logprob=value)
+            paragone.Alternative(text=self.text(index), id=index, logprob=value)
             for value, index in zip(values.tolist(), ids.tolist(), strict=True)
         )
 
     @cached_property
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> paragone.Vocabulary:
         """The size and the fingerprint of the vocabulary. Raises EngineError if the tokens' bytes are unknown."""
         if not self.exact:
-            raise EngineError(
+            raise paragone.EngineError(
                 f"The bytes of the tokens of {self._owner} are unknown: its tokenizer.json describes neither "
                 "byte-level BPE nor SentencePiece."
             )
-        return Vocabulary(size=self.size, fingerprint=fingerprint(self._bytes))
+        return paragone.Vocabulary(size=self.size, fingerprint=paragone.fingerprint(self._bytes))
 
 
 def _from_texts(pieces: Sequence[str], shown: Sequence[str], added: Mapping[str, int]) -> TokenBytes:
@@ -133,7 +119,7 @@ _SECONDS = 0.06
 FIRST = 512
 """Number of tokens of the first chunk."""
 
-_REASONS: Mapping[str, FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
+_REASONS: Mapping[str, paragone.FinishReason] = {"stop_token": "stop", "max_new_tokens": "length"}
 """The generator's reasons to end an answer, and their names in a Finish.
 
 AnswerText finds the stop sequences, because the generator would also end the answer at a stop sequence in the thinking.
@@ -168,22 +154,22 @@ def run(
     vocab: ExllamaVocab,
     tokens: list[int],
     text: AnswerText,
-    cancelled: Cancelled,
+    cancelled: paragone.Cancelled,
     chunk_size: ChunkSize,
     *,
     sampling: ExLlamaSampling,
     logprobs: int | None,
-) -> Iterator[Event]:
+) -> Iterator[paragone.Event]:
     """Yield the events of the answer to a prompt; the last event is a Finish."""
     room = library.capacity - len(tokens)
     limit = min(sampling.max_tokens or room, room)
     answer = _Answer(library, vocab, text, logprobs)
     started = time.monotonic()
-    reason: FinishReason | None = None
+    reason: paragone.FinishReason | None = None
     done = 0
     job = library.start(tokens, sampling, limit=limit, ends=vocab.ends, logits=logprobs is not None)
     try:
-        yield PromptProgress(done=0, total=len(tokens), time=started)
+        yield paragone.PromptProgress(done=0, total=len(tokens), time=started)
         while reason is None:
             if cancelled:
                 reason = "cancelled"
@@ -198,12 +184,12 @@ def run(
                     cached = library.cached(job)
                     chunk_size.learn(result["curr_progress"] - max(done, cached), now - before)
                     done = result["curr_progress"]
-                    yield PromptProgress(done=done, total=len(tokens), cached=cached, time=now)
+                    yield paragone.PromptProgress(done=done, total=len(tokens), cached=cached, time=now)
                 elif result["stage"] == "error":
                     raise result["error"]
                 elif result["stage"] == "streaming":
                     if not answer.first:
-                        yield PromptProgress(
+                        yield paragone.PromptProgress(
                             done=len(tokens),
                             total=len(tokens),
                             cached=library.cached(job),
@@ -222,18 +208,18 @@ def run(
 
     if reason == "length" and limit != sampling.max_tokens:
         sentence = f"The answer ends here because the context of {library.capacity:,} tokens is full."
-        yield Caution(code="context-full", sentence=sentence)
+        yield paragone.Caution(code="context-full", sentence=sentence)
     accepted = job.accepted_draft_tokens if library.drafts else None
-    yield Finish(
+    yield paragone.Finish(
         reason=reason,
-        usage=Usage(
+        usage=paragone.Usage(
             prompt_tokens=len(tokens),
             cached_tokens=library.cached(job),
             completion_tokens=answer.count,
             drafted_tokens=None if accepted is None else accepted + job.rejected_draft_tokens,
             accepted_tokens=accepted,
         ),
-        timings=Timings(
+        timings=paragone.Timings(
             prefill_s=answer.first - started if answer.first else None,
             decode_s=answer.last - answer.first if answer.first else None,
         ),
@@ -253,7 +239,7 @@ class _Answer:
         self.first = 0.0
         self.last = 0.0
 
-    def take(self, job: Any, result: Mapping[str, Any]) -> Iterator[Token]:
+    def take(self, job: Any, result: Mapping[str, Any]) -> Iterator[paragone.Token]:
         """Add one result of the generator, and yield the tokens whose text is final."""
         now = time.monotonic()
         tokens = _tokens(result)
@@ -273,7 +259,7 @@ class _Answer:
         for at, token in enumerate(tokens):
             self.count += 1
             logprob: float | None = None
-            top: tuple[Alternative, ...] = ()
+            top: tuple[paragone.Alternative, ...] = ()
             if self._logprobs is not None:
                 logprob, top = self._vocab.log_probability(rows[at], token, self._logprobs)
             # If a character consists of several tokens, the last of these tokens gets the text.
@@ -297,21 +283,21 @@ def score(
     vocab: ExllamaVocab,
     tokens: Sequence[int],
     start: int,
-    cancelled: Cancelled,
+    cancelled: paragone.Cancelled,
     *,
     top: int,
-) -> Iterator[Event]:
+) -> Iterator[paragone.Event]:
     """Yield the tokens from `start` on, each with its log-probability given the previous tokens, then a Finish."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     total = max(len(tokens) - 1, 0)  # no token follows the last token, so the logits after it are not needed
     done = 0
-    reason: FinishReason = "stop"
+    reason: paragone.FinishReason = "stop"
     started = time.monotonic()
-    yield PromptProgress(done=0, total=total, time=started)
+    yield paragone.PromptProgress(done=0, total=total, time=started)
     with contextlib.closing(_chunks(library, tokens[:total], OUTPUTS, cancelled)) as chunks:
         for logits in chunks:
             count = len(logits)
-            yield PromptProgress(done=done + count, total=total, time=time.monotonic())
+            yield paragone.PromptProgress(done=done + count, total=total, time=time.monotonic())
             # A token's probability follows from the logits at the position before the token.
             for row in range(max(start - 1 - done, 0), count):
                 if cancelled:
@@ -319,7 +305,7 @@ def score(
                 token = tokens[done + row + 1]
                 logprob, likeliest = vocab.log_probability(logits[row], token, top)
                 piece = vocab.piece(token)
-                yield Token(
+                yield paragone.Token(
                     text=decoder.decode(piece),
                     id=token,
                     logprob=logprob,
@@ -331,17 +317,20 @@ def score(
     if cancelled:
         reason = "cancelled"
     now = time.monotonic()
-    yield Finish(
+    yield paragone.Finish(
         reason=reason,
-        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=0),
-        timings=Timings(prefill_s=now - started),
+        usage=paragone.Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=0),
+        timings=paragone.Timings(prefill_s=now - started),
         time=now,
     )
 
 
 def distributions(
-    library: Library, vocab: ExllamaVocab, request: DistributionsRequest, cancelled: Cancelled
-) -> Iterator[LogitsBlock]:
+    library: Library,
+    vocab: ExllamaVocab,
+    request: paragone.DistributionsRequest,
+    cancelled: paragone.Cancelled,
+) -> Iterator[paragone.LogitsBlock]:
     """Yield the logits after each token from `request.start` on, with one column per token of the vocabulary.
 
     The columns with which a library pads the model's head are removed.
@@ -356,13 +345,13 @@ def distributions(
                     return
                 # Convert the rows to 32-bit floats in CPU memory.
                 rows = logits[row : row + _ROWS, : vocab.size].float().cpu().contiguous()
-                yield LogitsBlock(
+                yield paragone.LogitsBlock(
                     start=done + row, rows=len(rows), vocab_size=vocab.size, data=memoryview(rows.numpy())
                 )
             done += count
 
 
-def _chunks(library: Library, tokens: Sequence[int], chunk: int, cancelled: Cancelled) -> Chunks:
+def _chunks(library: Library, tokens: Sequence[int], chunk: int, cancelled: paragone.Cancelled) -> Chunks:
     """Yield the logits of each chunk until the user asks to stop."""
     if not tokens or cancelled:
         return

@@ -12,31 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import (
-    Cancelled,
-    DeviceMemory,
-    EngineError,
-    InputError,
-    MemoryEstimate,
-    ModelLayout,
-    ModelPart,
-    OpenRequest,
-    ParagoneError,
-    Report,
-    WeightsFile,
-)
+import paragone
 from paragone.texts import size_text
+from paragone_exllama import vram
 from paragone_exllama.exllama_options import ExllamaCacheType, ExLlamaLoadOptions, ExLlamaV2LoadOptions
 from paragone_exllama.model_folder import ModelFolder, StorageFormat, check_folder
-from paragone_exllama.vram import (
-    RESERVED,
-    cache_bytes,
-    choose_context,
-    free_vram,
-    v2_buffers,
-    v3_buffers,
-    visible_gpus,
-)
 
 _WARMING_UP = 0.05
 """The approximate fraction of the loading time that the first computation takes."""
@@ -55,13 +35,13 @@ class Request:
 
 
 def check_request(
-    request: OpenRequest, options: ExLlamaLoadOptions, formats: Collection[StorageFormat], title: str
+    request: paragone.OpenRequest, options: ExLlamaLoadOptions, formats: Collection[StorageFormat], title: str
 ) -> Request:
     """Check the files and options of a request, and return what to load. Raises InputError."""
     folder = check_folder(Path(request.model).expanduser(), formats, title)
     draft = _draft(folder, options, formats, title)
     if options.chunk_size is not None and options.chunk_size % 256:
-        raise InputError(
+        raise paragone.InputError(
             f"The option 'chunk_size' cannot be {options.chunk_size}.",
             hint="The option takes a multiple of 256.",
         )
@@ -69,10 +49,10 @@ def check_request(
         options.lora is not None
         and not Path(options.lora).expanduser().joinpath("adapter_config.json").exists()
     ):
-        raise InputError(
+        raise paragone.InputError(
             f"There is no LoRA adapter in {options.lora}.", hint="Name a folder with an adapter_config.json."
         )
-    return Request(folder, draft, options, choose_context(folder, draft, options))
+    return Request(folder, draft, options, vram.choose_context(folder, draft, options))
 
 
 def _draft(
@@ -81,11 +61,11 @@ def _draft(
     if options.draft_model is None:
         return None
     if options.draft_ngram:
-        raise InputError("Only one of the options 'draft_model' and 'draft_ngram' can be set.")
+        raise paragone.InputError("Only one of the options 'draft_model' and 'draft_ngram' can be set.")
     draft = check_folder(Path(options.draft_model).expanduser(), formats, title)
     sizes = [one.number("vocab_size") or 0 for one in (folder, draft)]
     if abs(sizes[0] - sizes[1]) > _VOCABULARIES:
-        raise InputError(
+        raise paragone.InputError(
             f"{draft.name} cannot be the draft model of {folder.name}: its vocabulary is different "
             f"({sizes[1]:,} tokens instead of {sizes[0]:,}).",
             hint="Use a small model of the same family.",
@@ -93,7 +73,7 @@ def _draft(
     return draft
 
 
-def weights_of(request: Request) -> tuple[WeightsFile, ...]:
+def weights_of(request: Request) -> tuple[paragone.WeightsFile, ...]:
     """Return the weight files of the model, the draft model and the adapter; empty if a folder is unreadable."""
     folders = [request.model.path]
     if request.draft is not None:
@@ -102,7 +82,9 @@ def weights_of(request: Request) -> tuple[WeightsFile, ...]:
         folders.append(Path(request.options.lora).expanduser())
     try:
         return tuple(
-            WeightsFile.of(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))
+            paragone.WeightsFile.of(file)
+            for folder in folders
+            for file in sorted(folder.glob("*.safetensors"))
         )
     except OSError:  # the library will report why the folder is unreadable
         return ()
@@ -121,7 +103,9 @@ def prepare_process() -> None:
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
-def stages(request: Request, report: Report, cancelled: Cancelled) -> tuple[Callable[[int, int], None], ...]:
+def stages(
+    request: Request, report: paragone.Report, cancelled: paragone.Cancelled
+) -> tuple[Callable[[int, int], None], ...]:
     """Return the callbacks that report the loading progress of the draft model and of the model."""
     draft = request.draft.size if request.draft else 0
     share = (1 - _WARMING_UP) * draft / max(draft + request.model.size, 1)
@@ -141,41 +125,41 @@ def stages(request: Request, report: Report, cancelled: Cancelled) -> tuple[Call
 def translate_failures(title: str, request: Request) -> Iterator[None]:
     """Convert exceptions of a library during loading to errors for the user."""
     name = request.model.name
-    free = free_vram(request.options.gpu_split)
+    free = vram.free_vram(request.options.gpu_split)
     try:
         yield
-    except (ParagoneError, ImportError):
+    except (paragone.ParagoneError, ImportError):
         raise
     except _CancelledError:
-        raise EngineError(f"Loading {name} was cancelled.") from None
+        raise paragone.EngineError(f"Loading {name} was cancelled.") from None
     except MemoryError as error:
-        raise EngineError(f"The machine ran out of memory while loading {name}.") from error
+        raise paragone.EngineError(f"The machine ran out of memory while loading {name}.") from error
     except Exception as error:
         if is_out_of_memory(error):
             raise _out_of_vram(request, free) from error
         if isinstance(error, RuntimeError):
-            raise EngineError(f"{title} could not load {name}: {_message(error)}.") from error
+            raise paragone.EngineError(f"{title} could not load {name}: {_message(error)}.") from error
         # Assertions, missing keys and similar errors: the files are not in the expected format.
-        raise InputError(f"{title} cannot load {name}: {_message(error)}.") from error
+        raise paragone.InputError(f"{title} cannot load {name}: {_message(error)}.") from error
 
 
-def _out_of_vram(request: Request, free: Sequence[int]) -> EngineError:
+def _out_of_vram(request: Request, free: Sequence[int]) -> paragone.EngineError:
     """Return the error for a model that did not fit. `free`: the free bytes of each GPU before loading."""
     model, draft = request.model, request.draft
-    cache = cache_bytes(model, request.options.cache_type, request.context)
-    drafts = draft.size + cache_bytes(draft, "fp16", request.context) if draft else 0
+    cache = vram.cache_bytes(model, request.options.cache_type, request.context)
+    drafts = draft.size + vram.cache_bytes(draft, "fp16", request.context) if draft else 0
     parts = [
         f"{size_text(model.size)} for its weights",
         f"{size_text(cache)} for a KV cache of {request.context:,} tokens",
     ]
     if drafts:
         parts.append(f"{size_text(drafts)} for the draft model")
-    needed = model.size + cache + drafts + RESERVED
+    needed = model.size + cache + drafts + vram.RESERVED
     there = " and ".join(size_text(bytes_) for bytes_ in free)
     found = f", and {there} {'was' if len(free) == 1 else 'were'} free" if free else ""
-    return EngineError(
+    return paragone.EngineError(
         f"{model.name} does not fit in the VRAM: it needs about {size_text(needed)} ({', '.join(parts)}, and "
-        f"{size_text(RESERVED)} for computation){found}.",
+        f"{size_text(vram.RESERVED)} for computation){found}.",
         hint="Lower max_seq_len, set cache_type to q8, q6 or q4, or use a model with fewer bits per weight.",
     )
 
@@ -204,7 +188,7 @@ _EMBEDDINGS = frozenset({"embed_tokens", "wte"})
 """Names of the token embedding table, which both libraries keep in CPU memory."""
 
 
-def estimate(request: Request) -> MemoryEstimate:
+def estimate(request: Request) -> paragone.MemoryEstimate:
     """Return an estimate of the memory of each device.
 
     - Weights: the sizes of the tensors in the safetensors headers. 32-bit tensors count as 16-bit tensors,
@@ -225,23 +209,23 @@ def estimate(request: Request) -> MemoryEstimate:
     if request.draft is not None:
         models.insert(0, (request.draft, "fp16"))  # the libraries load the draft model first
     if v2:  # ExLlamaV2 keeps buffers for each model
-        compute = sum(v2_buffers(folder, options, kind, context) for folder, kind in models)
+        compute = sum(vram.v2_buffers(folder, options, kind, context) for folder, kind in models)
     else:  # ExLlamaV3 frees its buffers after each module
-        compute = max(v3_buffers(folder, options, context) for folder, _ in models)
+        compute = max(vram.v3_buffers(folder, options, context) for folder, _ in models)
     parts = [part for folder, kind in models for part in _parts(folder, kind, context)]
     found = [*_filled(_gpus(options.gpu_split, compute), parts)]
     embeddings = sum(_sizes(folder).embeddings for folder, _ in models)
     if embeddings:
-        found.append(DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
+        found.append(paragone.DeviceMemory(device="CPU", weights=embeddings, kv_cache=0, compute=0))
     layers = request.model.layers
-    return MemoryEstimate(
+    return paragone.MemoryEstimate(
         context=context,
         devices=tuple(found),
         layers=layers,
         gpu_layers=layers,
         trained_context=request.model.context,
         parameters=_parameters(request.model),
-        layout=ModelLayout(
+        layout=paragone.ModelLayout(
             parts=tuple(parts), main_weights=embeddings, compute=compute, splits=False, in_order=True
         ),
     )
@@ -280,20 +264,20 @@ def _parameters(folder: ModelFolder) -> int | None:
     return sum(math.prod(tensor.shape) for tensor in folder.tensors.values()) or None
 
 
-def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[ModelPart]:
+def _parts(folder: ModelFolder, cache_type: ExllamaCacheType, context: int) -> Iterator[paragone.ModelPart]:
     sizes, layers = _sizes(folder), folder.layers or 0
-    cache = cache_bytes(folder, cache_type, context) // layers if layers else 0
+    cache = vram.cache_bytes(folder, cache_type, context) // layers if layers else 0
     for layer in sorted({*range(layers), *sizes.layers}):
-        yield ModelPart(weights=sizes.layers.get(layer, 0), kv_cache=cache if layer < layers else 0)
-    yield ModelPart(weights=sizes.rest, shared=sizes.shared)
+        yield paragone.ModelPart(weights=sizes.layers.get(layer, 0), kv_cache=cache if layer < layers else 0)
+    yield paragone.ModelPart(weights=sizes.rest, shared=sizes.shared)
 
 
-def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, DeviceMemory]]:
+def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, paragone.DeviceMemory]]:
     """Return the GPUs that may be used, each with the bytes of its memory that the model may use; None if unknown.
 
     If no GPU is known, returns one GPU of unknown size.
     """
-    gpus = visible_gpus()
+    gpus = vram.visible_gpus()
     found = []
     for at, gpu in enumerate(gpus[: len(split)] if split else gpus):
         # The driver reports no memory for a GPU that shares the machine's memory.
@@ -305,13 +289,15 @@ def _gpus(split: Sequence[float], compute: int) -> list[tuple[int | None, Device
     return found or [(None, _empty("GPU", compute))]
 
 
-def _empty(name: str, compute: int, *, free: int | None = None, total: int | None = None) -> DeviceMemory:
-    return DeviceMemory(device=name, weights=0, kv_cache=0, compute=compute, free=free, total=total)
+def _empty(
+    name: str, compute: int, *, free: int | None = None, total: int | None = None
+) -> paragone.DeviceMemory:
+    return paragone.DeviceMemory(device=name, weights=0, kv_cache=0, compute=compute, free=free, total=total)
 
 
 def _filled(
-    gpus: Iterable[tuple[int | None, DeviceMemory]], parts: Iterable[ModelPart]
-) -> Iterator[DeviceMemory]:
+    gpus: Iterable[tuple[int | None, paragone.DeviceMemory]], parts: Iterable[paragone.ModelPart]
+) -> Iterator[paragone.DeviceMemory]:
     """Assign the parts in order, filling one GPU after the other, and yield the GPUs that have got parts."""
     waiting = iter(gpus)
     room, gpu = next(waiting)

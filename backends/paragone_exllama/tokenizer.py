@@ -8,19 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import InputError, Json
+from paragone import InputError, Json, json_values
 from paragone.files import option_text, read_regular_file
-from paragone.json_values import (
-    JsonObject,
-    count_at,
-    flag_at,
-    list_at,
-    object_at,
-    objects_at,
-    text_at,
-    texts_at,
-    value_at,
-)
 from paragone_exllama.model_folder import ModelFolder, read_json
 
 _SPACE = "▁"
@@ -38,7 +27,7 @@ class TokenBytes(NamedTuple):
     """The ids of the control tokens, which have no text."""
 
 
-def token_bytes(tokenizer: JsonObject) -> TokenBytes | None:
+def token_bytes(tokenizer: json_values.JsonObject) -> TokenBytes | None:
     """Return the bytes of each token.
 
     `tokenizer` is the object in tokenizer.json. Returns None if the vocabulary is neither byte-level
@@ -54,11 +43,11 @@ def token_bytes(tokenizer: JsonObject) -> TokenBytes | None:
         return None
     found = {number: decode(piece) for piece, number in _pieces(tokenizer)}
     control: set[int] = set()
-    for token in objects_at(tokenizer, "added_tokens"):
-        name, number = text_at(token, "content"), count_at(token, "id")
+    for token in json_values.objects_at(tokenizer, "added_tokens"):
+        name, number = json_values.text_at(token, "content"), json_values.count_at(token, "id")
         if not name or number is None:
             continue
-        if flag_at(token, "special") or _NAME.fullmatch(name):
+        if json_values.flag_at(token, "special") or _NAME.fullmatch(name):
             control.add(number)
             found[number] = _utf8(name)
         else:
@@ -66,19 +55,19 @@ def token_bytes(tokenizer: JsonObject) -> TokenBytes | None:
     return TokenBytes(found, frozenset(control))
 
 
-def _kinds(tokenizer: JsonObject) -> Iterator[str]:
+def _kinds(tokenizer: json_values.JsonObject) -> Iterator[str]:
     for role, parts in (("decoder", "decoders"), ("pre_tokenizer", "pretokenizers")):
-        for step in (object_at(tokenizer, role), *objects_at(tokenizer, role, parts)):
-            yield text_at(step, "type")
+        for step in (json_values.object_at(tokenizer, role), *json_values.objects_at(tokenizer, role, parts)):
+            yield json_values.text_at(step, "type")
 
 
-def _pieces(tokenizer: JsonObject) -> Iterator[tuple[str, int]]:
+def _pieces(tokenizer: json_values.JsonObject) -> Iterator[tuple[str, int]]:
     """Yield each token and its id. A BPE model maps tokens to ids; a Unigram model lists the tokens in order."""
-    for piece, given in object_at(tokenizer, "model", "vocab").items():
-        if (number := count_at(given)) is not None:
+    for piece, given in json_values.object_at(tokenizer, "model", "vocab").items():
+        if (number := json_values.count_at(given)) is not None:
             yield piece, number
-    for number, entry in enumerate(list_at(tokenizer, "model", "vocab")):
-        for piece in texts_at(entry)[:1]:
+    for number, entry in enumerate(json_values.list_at(tokenizer, "model", "vocab")):
+        for piece in json_values.texts_at(entry)[:1]:
             yield piece, number
 
 
@@ -147,8 +136,9 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
     tokenizer = read_json(path / "tokenizer.json")
     known = {
         content: number
-        for token in objects_at(tokenizer, "added_tokens")
-        if (content := text_at(token, "content")) and (number := count_at(token, "id")) is not None
+        for token in json_values.objects_at(tokenizer, "added_tokens")
+        if (content := json_values.text_at(token, "content"))
+        and (number := json_values.count_at(token, "id")) is not None
     }
     eos = _text(settings.get("eos_token"))
     ends = [text for text in _ENDS if text in known]
@@ -168,14 +158,14 @@ def read_tokenizer_files(folder: ModelFolder, chat_template: str | None) -> Toke
         tokens=token_bytes(tokenizer),
         end_ids=frozenset(
             _ids(folder.config.get("eos_token_id"))
-            | _ids(value_at(folder.config, "text_config", "eos_token_id"))
+            | _ids(json_values.value_at(folder.config, "text_config", "eos_token_id"))
             | _ids(read_json(path / "generation_config.json").get("eos_token_id"))
         ),
         end_texts=tuple(dict.fromkeys([*([eos] if eos else []), *ends])),
     )
 
 
-def _template(path: Path, settings: JsonObject) -> str | None:
+def _template(path: Path, settings: json_values.JsonObject) -> str | None:
     try:
         return read_regular_file(path / "chat_template.jinja", hint="").decode()
     except (InputError, UnicodeDecodeError):
@@ -183,26 +173,30 @@ def _template(path: Path, settings: JsonObject) -> str | None:
     for found in (settings.get("chat_template"), read_json(path / "chat_template.json").get("chat_template")):
         if isinstance(found, str):
             return found
-        named = {entry.get("name"): entry.get("template") for entry in objects_at(found)}
+        named = {entry.get("name"): entry.get("template") for entry in json_values.objects_at(found)}
         if isinstance(default := named.get("default"), str):
             return default
     return None
 
 
-def _adds_bos(settings: JsonObject, tokenizer: JsonObject, bos: str) -> bool:
-    if (stated := flag_at(settings, "add_bos_token")) is not None:
+def _adds_bos(settings: json_values.JsonObject, tokenizer: json_values.JsonObject, bos: str) -> bool:
+    if (stated := json_values.flag_at(settings, "add_bos_token")) is not None:
         return stated and bool(bos)
     # Newer tokenizers declare the BOS token in their post-processor.
-    after = object_at(tokenizer, "post_processor")
-    for processor in (after, *objects_at(after, "processors")):
-        for piece in objects_at(processor, "single")[:1]:
-            return bool(bos) and text_at(piece, "SpecialToken", "id") == bos
+    after = json_values.object_at(tokenizer, "post_processor")
+    for processor in (after, *json_values.objects_at(after, "processors")):
+        for piece in json_values.objects_at(processor, "single")[:1]:
+            return bool(bos) and json_values.text_at(piece, "SpecialToken", "id") == bos
     return False
 
 
 def _text(token: Json) -> str:
-    return text_at(token) or text_at(token, "content")
+    return json_values.text_at(token) or json_values.text_at(token, "content")
 
 
 def _ids(value: Json) -> set[int]:
-    return {number for entry in list_at(value) or [value] if (number := count_at(entry)) is not None}
+    return {
+        number
+        for entry in json_values.list_at(value) or [value]
+        if (number := json_values.count_at(entry)) is not None
+    }

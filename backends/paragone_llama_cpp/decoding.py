@@ -9,23 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
-from paragone import (
-    Alternative,
-    Cancelled,
-    Caution,
-    DistributionsRequest,
-    Embeddings,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    InputError,
-    LogitsBlock,
-    PromptProgress,
-    Timings,
-    Token,
-    Usage,
-)
+import paragone
 from paragone.answer_text import AnswerText
 from paragone.gguf import Header
 from paragone_llama_cpp.context import Context, Vocab
@@ -43,14 +27,14 @@ def run(
     sampler: Sampler,
     prompt: list[int],
     text: AnswerText,
-    cancelled: Cancelled,
+    cancelled: paragone.Cancelled,
     *,
     max_tokens: int | None,
     budget: int | None,
     logprobs: int | None,
     cold: bool,
     ignore_eos: bool,
-) -> Iterator[Event]:
+) -> Iterator[paragone.Event]:
     """Yield the events of the answer to a prompt; the last event is a Finish.
 
     `budget` is the largest number of tokens of the thinking. With `ignore_eos`, a token that ends the text does not
@@ -59,7 +43,7 @@ def run(
     room = context.size - len(prompt)
     limit = min(max_tokens or room, room)
     count = 0
-    reason: FinishReason = "cancelled"
+    reason: paragone.FinishReason = "cancelled"
     first = last = None
     thought = 0
     ending = deque[int]()
@@ -77,7 +61,7 @@ def run(
                 break
             first, last, count = first or now, now, count + 1
             logprob: float | None = None
-            top: tuple[Alternative, ...] = ()
+            top: tuple[paragone.Alternative, ...] = ()
             if logprobs is not None:
                 logprob, top = vocab.log_probability(context.logits(), token, logprobs)
             thought += text.thinking
@@ -95,11 +79,11 @@ def run(
 
     if reason == "length" and limit != max_tokens:
         sentence = f"The answer ends here because the context of {context.size:,} tokens is full."
-        yield Caution(code="context-full", sentence=sentence)
-    yield Finish(
+        yield paragone.Caution(code="context-full", sentence=sentence)
+    yield paragone.Finish(
         reason=reason,
-        usage=Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
-        timings=Timings(
+        usage=paragone.Usage(prompt_tokens=len(prompt), cached_tokens=cached, completion_tokens=count),
+        timings=paragone.Timings(
             prefill_s=first - started if first else None, decode_s=last - first if first and last else None
         ),
         time=time.monotonic(),
@@ -107,15 +91,15 @@ def run(
 
 
 def _prefill(
-    context: Context, prompt: list[int], cached: int, cancelled: Cancelled
-) -> Generator[Event, None, bool]:
+    context: Context, prompt: list[int], cached: int, cancelled: paragone.Cancelled
+) -> Generator[paragone.Event, None, bool]:
     """Compute the part of the prompt that is not in the cache.
 
     The generator returns False if the run was cancelled.
     """
     done = cached
     while True:
-        yield PromptProgress(done=done, total=len(prompt), cached=cached, time=time.monotonic())
+        yield paragone.PromptProgress(done=done, total=len(prompt), cached=cached, time=time.monotonic())
         if done == len(prompt):
             return True
         part = prompt[done : done + context.n_batch]
@@ -125,24 +109,24 @@ def _prefill(
 
 
 def score(
-    context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: Cancelled, *, top: int
-) -> Iterator[Event]:
+    context: Context, vocab: Vocab, tokens: list[int], start: int, cancelled: paragone.Cancelled, *, top: int
+) -> Iterator[paragone.Event]:
     """Yield the tokens from `start` on, each with its log-probability after the tokens before it.
 
     The first token of the sequence has no log-probability.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    reason: FinishReason = "stop"
+    reason: paragone.FinishReason = "stop"
     # A token's probability follows from the logits at the position before the token: the last token is not computed.
     total = max(len(tokens) - 1, 0)
     started = time.monotonic()
     if start == 0:
         piece = vocab.piece(tokens[0])
-        yield Token(text=decoder.decode(piece), id=tokens[0], n_bytes=len(piece), time=started)
+        yield paragone.Token(text=decoder.decode(piece), id=tokens[0], n_bytes=len(piece), time=started)
         start = 1
     with context.aborted_by(cancelled):
         done = cached = context.keep(tokens[:start])
-        yield PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
+        yield paragone.PromptProgress(done=done, total=total, cached=cached, time=time.monotonic())
         while done < total:
             scoring = done >= start - 1
             end = min(done + min(OUTPUTS, context.n_batch), total) if scoring else start - 1
@@ -152,13 +136,13 @@ def score(
                 break
             done += len(part)
             now = time.monotonic()
-            yield PromptProgress(done=done, total=total, cached=cached, time=now)
+            yield paragone.PromptProgress(done=done, total=total, cached=cached, time=now)
             if not scoring:
                 continue
             for index, token in enumerate(tokens[done + 1 - len(part) : done + 1]):
                 logprob, likeliest = vocab.log_probability(context.logits(index), token, top)
                 piece = vocab.piece(token)
-                yield Token(
+                yield paragone.Token(
                     text=decoder.decode(piece),
                     id=token,
                     logprob=logprob,
@@ -167,10 +151,10 @@ def score(
                     time=now,
                 )
     now = time.monotonic()
-    yield Finish(
+    yield paragone.Finish(
         reason=reason,
-        usage=Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
-        timings=Timings(prefill_s=now - started),
+        usage=paragone.Usage(prompt_tokens=min(start, len(tokens)), cached_tokens=cached),
+        timings=paragone.Timings(prefill_s=now - started),
         time=now,
     )
 
@@ -227,8 +211,8 @@ class ExtraContext:
 
 
 def distributions(
-    extra: ExtraContext, request: DistributionsRequest, cancelled: Cancelled
-) -> Iterator[LogitsBlock]:
+    extra: ExtraContext, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
+) -> Iterator[paragone.LogitsBlock]:
     """Yield the logits, one block per batch. Raises EngineError if the computation fails."""
     ids, start = request.ids, request.start
     if start >= len(ids):
@@ -244,7 +228,7 @@ def distributions(
             if cancelled or not context.feed(part, outputs=rows):
                 return
             if rows:
-                yield LogitsBlock(
+                yield paragone.LogitsBlock(
                     start=at + len(part) - rows,
                     rows=rows,
                     vocab_size=extra.vocab_size,
@@ -275,35 +259,38 @@ def pooling_of(header: Header) -> Pooling | None:
 
 
 def embed(
-    extra: ExtraContext, pooling: Pooling | None, sequences: Sequence[Sequence[int]], cancelled: Cancelled
-) -> Embeddings:
+    extra: ExtraContext,
+    pooling: Pooling | None,
+    sequences: Sequence[Sequence[int]],
+    cancelled: paragone.Cancelled,
+) -> paragone.Embeddings:
     """Return the embeddings of sequences of tokens, as vectors of length 1.
 
     llama.cpp's own pooling needs all tokens of a text in one batch; the pooling here accepts any number of batches.
     Raises InputError if the model or a text has no embedding, and EngineError if the computation fails or is stopped.
     """
     if pooling is None:
-        raise InputError("This model ranks texts: it has no embeddings.")
+        raise paragone.InputError("This model ranks texts: it has no embeddings.")
     if not all(sequences):
-        raise InputError("A text without tokens has no embedding.")
+        raise paragone.InputError("A text without tokens has no embedding.")
     # All tokens are outputs, so that llama.cpp keeps the hidden states of all tokens. llama.cpp also computes their logits.
     batch = min(extra.batch, extra.most_logits)
     longest = max(map(len, sequences), default=1)
     context = extra.context_for(longest, batch=batch, outputs=batch, embeddings=True)
     with context.aborted_by(cancelled):
         vectors = [_vector(context, pooling, tokens, cancelled) for tokens in sequences]
-    return Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
+    return paragone.Embeddings(vectors=tuple(vectors), prompt_tokens=sum(map(len, sequences)))
 
 
 def _vector(
-    context: Context, pooling: Pooling, tokens: Sequence[int], cancelled: Cancelled
+    context: Context, pooling: Pooling, tokens: Sequence[int], cancelled: paragone.Cancelled
 ) -> tuple[float, ...]:
     context.trim(0)
     pooled: NDArray[np.float64] | None = None
     for at in range(0, len(tokens), context.n_batch):
         part = tokens[at : at + context.n_batch]
         if cancelled or not context.feed(part, outputs=len(part)):
-            raise EngineError("The computation of embeddings was stopped.")
+            raise paragone.EngineError("The computation of embeddings was stopped.")
         states = context.hidden_states(len(part))
         if pooling == "mean":
             total = states.sum(axis=0, dtype=np.float64)

@@ -6,29 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from paragone import (
-    Cancelled,
-    Caution,
-    DistributionsRequest,
-    Embeddings,
-    EmbedRequest,
-    Engine,
-    EngineError,
-    Event,
-    LoadedModel,
-    LogitsBlock,
-    MemoryEstimate,
-    OpenRequest,
-    Probe,
-    Report,
-    RunRequest,
-    RunSettings,
-    ScoreRequest,
-    TokenizedText,
-    TokenizeRequest,
-    Vocabulary,
-    WeightsFile,
-)
+import paragone
 from paragone.answer_text import AnswerText
 from paragone.chat_prompt import PromptMaker
 from paragone.gguf import parts
@@ -78,41 +56,41 @@ def facts_of(model: OpenModel, *, flash_attn: str, n_batch: int, threads: int) -
     return facts
 
 
-def cautions(model: OpenModel, size: int) -> Iterator[Caution]:
+def cautions(model: OpenModel, size: int) -> Iterator[paragone.Caution]:
     options = model.options
     trained = lib.llama_model_n_ctx_train(model.pointer)
     if model.template is None:
         sentence = (
             f"{model.path.name} has no chat template: the model continues the plain text of the messages."
         )
-        yield Caution(code="no-chat-template", sentence=sentence)
+        yield paragone.Caution(code="no-chat-template", sentence=sentence)
     if options.n_ctx is None and size < trained:
         sentence = f"The context is {size:,} tokens instead of the model's {trained:,}, to fit in memory."
-        yield Caution(code="context-reduced", sentence=sentence)
+        yield paragone.Caution(code="context-reduced", sentence=sentence)
     if size > trained and options.rope_scaling is None and options.rope_freq_scale is None:
         sentence = f"The context is {size:,} tokens, but the model was trained for {trained:,}."
-        yield Caution(code="beyond-trained-context", sentence=sentence)
+        yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
     if options.n_gpu_layers != 0 and not library.offloads():
         if options.n_gpu_layers or options.tensor_split or options.main_gpu is not None:
             sentence = (
                 "The options request a GPU, but this build of llama.cpp cannot use one on this machine."
             )
-            yield Caution(code="no-gpu", sentence=sentence)
+            yield paragone.Caution(code="no-gpu", sentence=sentence)
         elif library.has_nvidia_gpu():
             sentence = "This machine has an NVIDIA GPU, but this build of llama.cpp is for the CPU only."
-            yield Caution(code="no-gpu", sentence=sentence)
+            yield paragone.Caution(code="no-gpu", sentence=sentence)
 
 
 _SHORTEST = 512
 """Smallest useful context in tokens. If even this context does not fit in memory, opening the model fails."""
 
 
-class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
+class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
     load_options = LlamaCppLoadOptions
     sampling = LlamaCppSampling
 
     @classmethod
-    def probe(cls) -> Probe:
+    def probe(cls) -> paragone.Probe:
         """Return the library's properties, what another build would add, and the result of the self-test."""
         build, found = library.load(), library.facts()
         used = instructions(found["build"])
@@ -125,19 +103,25 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         try:
             check_computation()
         except OSError as error:
-            return Probe(usable=True, facts={**facts, "self-test": f"skipped: {error.strerror or error}"})
-        except EngineError as error:
-            return Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
-        return Probe(usable=True, facts={**facts, "self-test": "passed"})
+            return paragone.Probe(
+                usable=True, facts={**facts, "self-test": f"skipped: {error.strerror or error}"}
+            )
+        except paragone.EngineError as error:
+            return paragone.Probe(usable=False, reason=error.sentence, remedy=error.hint, facts=facts)
+        return paragone.Probe(usable=True, facts={**facts, "self-test": "passed"})
 
     @classmethod
-    def estimate(cls, request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstimate:
+    def estimate(cls, request: paragone.OpenRequest, options: LlamaCppLoadOptions) -> paragone.MemoryEstimate:
         """Return the memory that opening a model would take, without loading its weights."""
         return estimate(request, options)
 
     def load(
-        self, request: OpenRequest, options: LlamaCppLoadOptions, report: Report, cancelled: Cancelled
-    ) -> LoadedModel:
+        self,
+        request: paragone.OpenRequest,
+        options: LlamaCppLoadOptions,
+        report: paragone.Report,
+        cancelled: paragone.Cancelled,
+    ) -> paragone.LoadedModel:
         weights = _weights(request, options)
         self._model = model = open_model(request, options, report, cancelled)
         self._vocab = model.vocab
@@ -163,8 +147,8 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         self._pooling = pooling_of(model.header)
         with self._context.aborted_by(cancelled):
             if not self._context.warm_up(self._vocab.bos):
-                raise EngineError(f"Loading {owner} was cancelled.")
-        return LoadedModel(
+                raise paragone.EngineError(f"Loading {owner} was cancelled.")
+        return paragone.LoadedModel(
             name=model.header.name or model.path.stem,
             context=self._context.size,
             size=lib.llama_model_size(model.pointer),
@@ -178,8 +162,8 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         )
 
     def generate(
-        self, request: RunRequest, sampling: LlamaCppSampling, cancelled: Cancelled
-    ) -> Iterator[Event]:
+        self, request: paragone.RunRequest, sampling: LlamaCppSampling, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.Event]:
         self._extra.close()  # frees memory for other engines
         self._vocab.check(request.ids)
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
@@ -188,7 +172,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         sampler = make_sampler(sampling, self._vocab, self._schemas, text)
         try:
             self._share_cores(request.threads)
-            yield RunSettings(
+            yield paragone.RunSettings(
                 seed=sampling.seed,
                 sampling=as_values(sampling),
                 prompt=prompt.text or None,
@@ -211,10 +195,12 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         finally:
             sampler.close()
 
-    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         return self._prompts.tokenized(request, build(LlamaCppSampling, request.sampling))
 
-    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+    def score(
+        self, request: paragone.ScoreRequest, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.Event]:
         if request.ids:
             self._vocab.check(request.ids)
             self._prompts.check_length(request.ids)
@@ -223,11 +209,13 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             tokens, start = self._prompts.to_score(request.messages, request.text)
         return score(self._context, self._vocab, tokens, start, cancelled, top=request.top)
 
-    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+    def distributions(
+        self, request: paragone.DistributionsRequest, cancelled: paragone.Cancelled
+    ) -> Iterator[paragone.LogitsBlock]:
         self._prompts.check_distributions(request, self._vocab.size)
         return distributions(self._extra, request, cancelled)
 
-    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
+    def embed(self, request: paragone.EmbedRequest, cancelled: paragone.Cancelled) -> paragone.Embeddings:
         for tokens in request.ids:
             self._vocab.check(tokens)
         sequences = list(request.ids) or [self._marked_tokens(text) for text in request.texts]
@@ -239,7 +227,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         end = self._vocab.marks[1:] if self._vocab.adds_eos else ()
         return (*self._prompts.tokenize(text), *end)
 
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> paragone.Vocabulary:
         return self._vocab.described
 
     def close(self) -> None:
@@ -253,7 +241,7 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         while True:
             try:
                 return self._make_context_of(n_ctx, options, OUTPUTS)
-            except EngineError:
+            except paragone.EngineError:
                 # Whether the context fits in memory is known only after the allocation.
                 n_ctx //= 2
                 if options.n_ctx is not None or n_ctx < _SHORTEST:
@@ -296,10 +284,10 @@ class LlamaCppEngine(Engine[LlamaCppLoadOptions, LlamaCppSampling]):
             self._threads = wanted
 
 
-def _weights(request: OpenRequest, options: LlamaCppLoadOptions) -> tuple[WeightsFile, ...]:
+def _weights(request: paragone.OpenRequest, options: LlamaCppLoadOptions) -> tuple[paragone.WeightsFile, ...]:
     """Return the files that will be loaded; empty if a file cannot be read: loading reports why."""
     paths = [*parts(Path(request.model)), *([] if options.lora is None else [Path(options.lora)])]
     try:
-        return tuple(map(WeightsFile.of, paths))
+        return tuple(map(paragone.WeightsFile.of, paths))
     except (OSError, ValueError):  # ValueError: a path with a null character in it
         return ()

@@ -17,15 +17,7 @@ from pathlib import Path
 from paragone import InputError
 from paragone.texts import install_command
 from paragone.threads import OPENMP
-from paragone_llama_cpp.c_api import (
-    BuildName,
-    InstalledBuild,
-    LogCallback,
-    Size,
-    installed_builds,
-    lib,
-    load_build,
-)
+from paragone_llama_cpp import c_api
 from paragone_llama_cpp.llama_cpp_options import FLAGS_WITHOUT_AMX
 
 __all__ = ["np"]  # other modules import numpy from here, with the sentence for a missing package
@@ -40,7 +32,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("jinja2", "numpy"):
         raise
-    missing = f"llama.cpp needs the package {error.name}, which" if installed_builds() else "llama.cpp"
+    missing = f"llama.cpp needs the package {error.name}, which" if c_api.installed_builds() else "llama.cpp"
     raise InputError(
         f"{missing} is not installed.", hint=f"Install it with: {install_command('llama-cpp-prebuilt')}"
     ) from error
@@ -67,26 +59,26 @@ def _log(level: int, text: bytes, _: object) -> None:
     _lines.append((level, " ".join(line[:300].split())))
 
 
-_callback = LogCallback(_log)  # kept here, because the library keeps no reference to the callback
+_callback = c_api.LogCallback(_log)  # kept here, because the library keeps no reference to the callback
 
 
-def load(name: BuildName | None = None) -> InstalledBuild:
+def load(name: c_api.BuildName | None = None) -> c_api.InstalledBuild:
     """Load the named build of llama.cpp, or the preferred build if none is loaded. Returns the loaded build.
 
     Raises InputError if the build is not installed, and EngineError if the build cannot be used.
     """
-    build = load_build(name)
-    lib.llama_log_set(_callback, None)
+    build = c_api.load_build(name)
+    c_api.lib.llama_log_set(_callback, None)
     _print_build(build)
     return build
 
 
 def _system_info() -> str:
-    return " ".join(lib.llama_print_system_info().decode().split()).rstrip(" |")
+    return " ".join(c_api.lib.llama_print_system_info().decode().split()).rstrip(" |")
 
 
 @functools.cache
-def _print_build(build: InstalledBuild) -> None:
+def _print_build(build: c_api.InstalledBuild) -> None:
     """Print the build and its instruction sets. `CRASH_CAUSES` has a pattern for this line of a worker's log."""
     sys.stderr.write(f"{build}: {_system_info()}\n")
 
@@ -141,14 +133,14 @@ class Device:
 
 def devices() -> list[Device]:
     found = []
-    for index in range(lib.ggml_backend_dev_count()):
-        pointer = lib.ggml_backend_dev_get(Size(index))
+    for index in range(c_api.lib.ggml_backend_dev_count()):
+        pointer = c_api.lib.ggml_backend_dev_get(c_api.Size(index))
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        lib.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
+        c_api.lib.ggml_backend_dev_memory(pointer, ctypes.byref(free), ctypes.byref(total))
         device = Device(
-            name=lib.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
-            title=lib.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
-            gpu=lib.ggml_backend_dev_type(pointer) in _GPUS,
+            name=c_api.lib.ggml_backend_dev_name(pointer).decode("utf-8", "replace"),
+            title=c_api.lib.ggml_backend_dev_description(pointer).decode("utf-8", "replace"),
+            gpu=c_api.lib.ggml_backend_dev_type(pointer) in _GPUS,
             free=free.value,
             total=total.value,
         )
@@ -157,7 +149,7 @@ def devices() -> list[Device]:
 
 
 def offloads() -> bool:
-    return bool(lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
+    return bool(c_api.lib.llama_supports_gpu_offload()) and any(device.gpu for device in devices())
 
 
 def has_nvidia_gpu() -> bool:
@@ -168,7 +160,7 @@ def facts() -> dict[str, str]:
     build = load()
     found = {
         "library": f"{build}, {build.name}",
-        "llama.cpp": lib.llama_version().decode(),
+        "llama.cpp": c_api.lib.llama_version().decode(),
         "build": _system_info(),
         "devices": ", ".join(f"{device.name} ({device.title})" for device in devices()),
     }
@@ -201,12 +193,12 @@ def instructions(system_info: str) -> list[str]:
     return [name for name in features(system_info) if name not in _NOT_INSTRUCTIONS]
 
 
-def other_build(build: InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def other_build(build: c_api.InstalledBuild, used: list[str], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Describe the build other than `build`: its speed, and how to choose or install it.
 
     `used` are the instruction sets that `build` uses.
     """
-    others = [other for other in installed_builds() if other.name != build.name]
+    others = [other for other in c_api.installed_builds() if other.name != build.name]
     if build.name == "native":
         if others:
             return f"prebuilt: {others[0]}, slower on the CPU; choose it with the option build=prebuilt"

@@ -11,32 +11,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paragone import Cancelled, EngineError, InputError, OpenRequest, Report
+from paragone import Cancelled, EngineError, InputError, OpenRequest, Report, gguf
 from paragone.answer_text import THINKING_TAGS
 from paragone.chat_template import ChatTemplate
 from paragone.files import option_text
-from paragone.gguf import (
-    CacheType,
-    GgufError,
-    Header,
-    check_load_options,
-    check_model,
-    parts,
-    read_header,
-    with_cpu_defaults,
-)
 from paragone.threads import physical_cores
-from paragone_llama_cpp import library
-from paragone_llama_cpp.c_api import (
-    LOAD_MODE_NONE,
-    Int64,
-    ModelParams,
-    Pointer,
-    ProgressCallback,
-    Size,
-    TensorBufferOverride,
-    lib,
-)
+from paragone_llama_cpp import c_api, library
 from paragone_llama_cpp.context import Vocab
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions
 
@@ -64,7 +44,7 @@ def release_pages(files: Collection[Path], maps: Path = Path("/proc/self/maps"))
             libc.madvise(start, end - start, _MADV_DONTNEED)
 
 
-CACHE_TYPES: dict[CacheType, int] = {
+CACHE_TYPES: dict[gguf.CacheType, int] = {
     "f32": 0,
     "f16": 1,
     "bf16": 30,
@@ -97,7 +77,7 @@ positions of a batch would take 1 GiB.
 
 def with_defaults(options: LlamaCppLoadOptions, *, on_gpu: bool) -> LlamaCppLoadOptions:
     """Return the options with the device-dependent defaults filled in."""
-    return replace(options, n_batch=options.n_batch or 512) if on_gpu else with_cpu_defaults(options)
+    return replace(options, n_batch=options.n_batch or 512) if on_gpu else gguf.with_cpu_defaults(options)
 
 
 def load_model(
@@ -107,37 +87,37 @@ def load_model(
     cancelled: Cancelled | bool,
     *,
     weights: bool = True,
-) -> tuple[Pointer, str]:
+) -> tuple[c_api.Pointer, str]:
     """Return a pointer to the loaded model, and how many of its layers are on a GPU.
 
     Without `weights`, llama.cpp reads the header only. Contexts of a model without weights log the memory
     that they would allocate, and allocate none. Raises InputError if the file or an option is wrong, and EngineError if
     loading fails.
     """
-    params = lib.llama_model_default_params()
+    params = c_api.lib.llama_model_default_params()
     params.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
     _place(params, options)
     _keep_experts(params, options.n_cpu_moe)
     if not weights:  # the same parameters as in llama.cpp's common/fit.cpp
-        params.no_alloc, params.load_mode = True, LOAD_MODE_NONE
+        params.no_alloc, params.load_mode = True, c_api.LOAD_MODE_NONE
 
     def progress(fraction: float, _: object) -> bool:
         report(fraction)
         return not cancelled
 
-    params.progress_callback = ProgressCallback(progress)
+    params.progress_callback = c_api.ProgressCallback(progress)
     log = library.Log()
-    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    model = c_api.lib.llama_model_load_from_file(str(path).encode(), params)
     if model is None:
         raise _failed(path, log, cancelled)
     if weights and log.find(_COPIED):
-        release_pages(parts(path))
+        release_pages(gguf.parts(path))
     offloaded = log.find(r"offloaded (\d+)/(\d+) layers")
     return model, f"{offloaded[1]} of {offloaded[2]}" if offloaded else "none"
 
 
 def make_context(
-    model: Pointer,
+    model: c_api.Pointer,
     options: LlamaCppLoadOptions,
     *,
     n_ctx: int,
@@ -145,14 +125,14 @@ def make_context(
     owner: str,
     outputs: int = OUTPUTS,
     embeddings: bool = False,
-) -> tuple[Pointer, str]:
+) -> tuple[c_api.Pointer, str]:
     """Return a pointer to a context of the model, and whether the context uses flash attention (`on` or `off`).
 
     The defaults of the options must be filled in. `outputs` is the largest number of positions whose logits one
     computation returns. With `embeddings`, a computation also returns the hidden states of its tokens. Raises EngineError.
     """
     n_batch = options.n_batch or 0
-    params = lib.llama_context_default_params()
+    params = c_api.lib.llama_context_default_params()
     params.n_ctx = n_ctx
     params.n_batch = params.n_ubatch = n_batch
     params.n_outputs_max = params.n_outputs_max_per_seq = min(outputs, n_batch)
@@ -166,7 +146,7 @@ def make_context(
     if embeddings:
         params.embeddings, params.pooling_type = True, _POOLING_NONE
     log = library.Log()
-    context = lib.llama_init_from_model(model, params)
+    context = c_api.lib.llama_init_from_model(model, params)
     if context is None:
         raise EngineError(
             f"llama.cpp could not make a context of {n_ctx:,} tokens for {owner}: {log.error()}.",
@@ -176,12 +156,12 @@ def make_context(
     return context, "off" if refused else "on"
 
 
-def _place(params: ModelParams, options: LlamaCppLoadOptions) -> None:
+def _place(params: c_api.ModelParams, options: LlamaCppLoadOptions) -> None:
     split = options.tensor_split
     if options.main_gpu is not None:
         params.split_mode, params.main_gpu = _SPLIT_NONE, options.main_gpu
     if split:
-        room = lib.llama_max_devices()
+        room = c_api.lib.llama_max_devices()
         if len(split) > room:
             raise InputError(
                 f"The option 'tensor_split' has {len(split)} shares, but llama.cpp supports {room} GPUs at most."
@@ -194,13 +174,13 @@ def is_expert(tensor: str) -> bool:
     return re.match(rf"blk\.\d+{_EXPERTS}", tensor) is not None
 
 
-def _keep_experts(params: ModelParams, layers: int) -> None:
+def _keep_experts(params: c_api.ModelParams, layers: int) -> None:
     if layers:
-        cpu = lib.ggml_backend_cpu_buffer_type()
+        cpu = c_api.lib.ggml_backend_cpu_buffer_type()
         patterns = [rf"blk\.{layer}{_EXPERTS}".encode() for layer in range(layers)]
-        overrides = [TensorBufferOverride(pattern, cpu) for pattern in patterns]
-        params.tensor_buft_overrides = (TensorBufferOverride * (layers + 1))(
-            *overrides, TensorBufferOverride()
+        overrides = [c_api.TensorBufferOverride(pattern, cpu) for pattern in patterns]
+        params.tensor_buft_overrides = (c_api.TensorBufferOverride * (layers + 1))(
+            *overrides, c_api.TensorBufferOverride()
         )
 
 
@@ -227,7 +207,12 @@ _CONTEXT_STEP = 32
 
 
 def longest_context(
-    model: Pointer, options: LlamaCppLoadOptions, header: Header, before: int, *, loaded: bool = True
+    model: c_api.Pointer,
+    options: LlamaCppLoadOptions,
+    header: gguf.Header,
+    before: int,
+    *,
+    loaded: bool = True,
 ) -> int:
     """Return the model's own context, or as much of it as fits in a quarter of the free memory.
 
@@ -235,7 +220,7 @@ def longest_context(
     are loaded, which reduces the free memory of a GPU. The result is too small for models in which only
     some layers keep the whole context.
     """
-    trained: int = lib.llama_model_n_ctx_train(model)
+    trained: int = c_api.lib.llama_model_n_ctx_train(model)
     token = _bytes_per_token(model, options, header)
     if not token:
         return trained  # a recurrent model: its state has a constant size
@@ -260,29 +245,31 @@ def available(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup"))
     return max(0, free)
 
 
-def _bytes_per_token(model: Pointer, options: LlamaCppLoadOptions, header: Header) -> float:
+def _bytes_per_token(model: c_api.Pointer, options: LlamaCppLoadOptions, header: gguf.Header) -> float:
     """Return the bytes of one token in the KV cache and in the attention scores of a batch."""
-    head = lib.llama_model_n_embd(model) // max(1, lib.llama_model_n_head(model))
+    head = c_api.lib.llama_model_n_embd(model) // max(1, c_api.lib.llama_model_n_head(model))
 
-    def half_of_head(name: str, kind: CacheType) -> float:
+    def half_of_head(name: str, kind: gguf.CacheType) -> float:
         value = header.values.get(f"{header.architecture}.attention.{name}_length", head)
         numbers = value if isinstance(value, int) else head
-        return numbers * lib.ggml_row_size(CACHE_TYPES[kind], Int64(_CONTEXT_STEP)) / _CONTEXT_STEP
+        return (
+            numbers * c_api.lib.ggml_row_size(CACHE_TYPES[kind], c_api.Int64(_CONTEXT_STEP)) / _CONTEXT_STEP
+        )
 
     whole_head = half_of_head("key", options.type_k) + half_of_head("value", options.type_v)
-    cache = lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * whole_head
-    scores = lib.llama_model_n_head(model) * (options.n_batch or 0) * 4
+    cache = c_api.lib.llama_model_n_layer(model) * c_api.lib.llama_model_n_head_kv(model) * whole_head
+    scores = c_api.lib.llama_model_n_head(model) * (options.n_batch or 0) * 4
     return float(cache + scores if cache and options.flash_attn == "off" else cache)
 
 
-def _free(model: Pointer, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
+def _free(model: c_api.Pointer, options: LlamaCppLoadOptions, before: int, loaded: bool) -> int:
     """Return the free bytes of the memory that will hold the KV cache."""
     layers = options.n_gpu_layers
-    if library.offloads() and (layers is None or not 0 <= layers < lib.llama_model_n_layer(model)):
+    if library.offloads() and (layers is None or not 0 <= layers < c_api.lib.llama_model_n_layer(model)):
         free = sum(device.free for device in library.devices() if device.gpu)
-        return free if loaded else max(0, free - int(lib.llama_model_size(model)))
+        return free if loaded else max(0, free - int(c_api.lib.llama_model_size(model)))
     # Memory-mapped weights take memory when they are first used: `before` does not include them yet.
-    return max(0, before - int(lib.llama_model_size(model)))
+    return max(0, before - int(c_api.lib.llama_model_size(model)))
 
 
 def _left(groups: Path, path: str, limit: str, usage: str, prefix: str) -> int:
@@ -309,17 +296,17 @@ def check_lora(options: LlamaCppLoadOptions) -> int:
         return 0
     path = Path(options.lora).expanduser()
     try:
-        kind = read_header(str(path)).kind
+        kind = gguf.read_header(str(path)).kind
     except OSError as error:
         raise InputError(f"The LoRA adapter {path} cannot be read: {error.strerror or error}.") from error
-    except GgufError as error:
+    except gguf.GgufError as error:
         raise InputError(f"The LoRA adapter {path.name} {error}.") from error
     if kind != "adapter":
         raise InputError(f"{path.name} is not a LoRA adapter.")
     return path.stat().st_size
 
 
-def load_lora(model: Pointer, options: LlamaCppLoadOptions) -> Pointer | None:
+def load_lora(model: c_api.Pointer, options: LlamaCppLoadOptions) -> c_api.Pointer | None:
     """Return a pointer to the adapter in the options, if any.
 
     llama.cpp frees the adapter with its model. Raises InputError.
@@ -329,18 +316,20 @@ def load_lora(model: Pointer, options: LlamaCppLoadOptions) -> Pointer | None:
     check_lora(options)
     path = Path(options.lora).expanduser()
     log = library.Log()
-    adapter = lib.llama_adapter_lora_init(model, str(path).encode())
+    adapter = c_api.lib.llama_adapter_lora_init(model, str(path).encode())
     if not adapter:
         raise InputError(f"The LoRA adapter {path.name} cannot be applied: {log.error()}.")
     return adapter
 
 
-def apply_lora(adapter: Pointer | None, context: Pointer, options: LlamaCppLoadOptions) -> None:
+def apply_lora(adapter: c_api.Pointer | None, context: c_api.Pointer, options: LlamaCppLoadOptions) -> None:
     """Apply an adapter, if any, to a context. Raises InputError."""
     if adapter is None:
         return
     adapters = (ctypes.c_void_p * 1)(adapter)
-    if lib.llama_set_adapters_lora(context, adapters, Size(1), (ctypes.c_float * 1)(options.lora_scale)):
+    if c_api.lib.llama_set_adapters_lora(
+        context, adapters, c_api.Size(1), (ctypes.c_float * 1)(options.lora_scale)
+    ):
         raise InputError(f"The LoRA adapter {options.lora} does not fit the model.")
 
 
@@ -357,21 +346,21 @@ def add_rpc_servers(addresses: tuple[str, ...]) -> None:
     """
     if not addresses:
         return
-    if not lib.llama_supports_rpc():
+    if not c_api.lib.llama_supports_rpc():
         raise InputError(
             "The option 'rpc_servers' needs a native build of llama.cpp with RPC support.",
             hint='Reinstall llama-cpp-python with CMAKE_ARGS="-DGGML_RPC=on".',
         )
-    registry = lib.ggml_backend_reg_by_name(b"RPC")
+    registry = c_api.lib.ggml_backend_reg_by_name(b"RPC")
     add_server = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(
-        lib.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_rpc_add_server")
+        c_api.lib.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_rpc_add_server")
     )
     for address in addresses:
         _reach(address)
         server = add_server(address.encode())
         if not server:
             raise EngineError(f"The RPC server {address} has no devices.", hint=_HINT)
-        lib.ggml_backend_register(server)
+        c_api.lib.ggml_backend_register(server)
 
 
 def _reach(address: str) -> None:
@@ -394,9 +383,9 @@ class OpenModel:
     """An open model, and its options after the device-dependent defaults are resolved."""
 
     path: Path
-    header: Header
+    header: gguf.Header
     options: LlamaCppLoadOptions
-    pointer: Pointer
+    pointer: c_api.Pointer
     vocab: Vocab
     template: ChatTemplate | None
     on_gpu: str
@@ -416,15 +405,15 @@ def open_model(
 ) -> OpenModel:
     """Open a GGUF file. Raises InputError if the file or an option is wrong, EngineError if loading fails."""
     path = Path(request.model).expanduser()
-    header = check_model(path)
+    header = gguf.check_model(path)
     library.load(options.build)
     add_rpc_servers(options.rpc_servers)
-    check_load_options(options)
+    gguf.check_load_options(options)
     check_lora(options)
     options = with_defaults(options, on_gpu=options.n_gpu_layers != 0 and library.offloads())
     free = available()
     pointer, on_gpu = load_model(path, options, report, cancelled, weights=weights)
-    if lib.llama_model_has_encoder(pointer):
+    if c_api.lib.llama_model_has_encoder(pointer):
         raise InputError(f"{path.name} is an encoder model, such as T5, which paragone does not support.")
     vocab = Vocab(pointer, [text for tags in THINKING_TAGS for text in tags])
     return OpenModel(
@@ -440,7 +429,9 @@ def open_model(
     )
 
 
-def _template(options: LlamaCppLoadOptions, header: Header, vocab: Vocab, owner: str) -> ChatTemplate | None:
+def _template(
+    options: LlamaCppLoadOptions, header: gguf.Header, vocab: Vocab, owner: str
+) -> ChatTemplate | None:
     source = header.values.get("tokenizer.chat_template")
     if options.chat_template is not None:
         source = option_text(options.chat_template, "chat_template")

@@ -9,22 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from paragone import (
-    Alternative,
-    Caution,
-    Channel,
-    Embeddings,
-    Event,
-    Finish,
-    InputError,
-    Json,
-    Message,
-    Options,
-    ParagoneError,
-    RunRequest,
-    RunSettings,
-    Token,
-)
+import paragone
 from paragone.answer_text import THINKING_TAGS, AnswerText
 from paragone.json_values import JsonObject, count_at, number_at, objects_at, text_at
 from paragone.options import as_values
@@ -32,30 +17,30 @@ from paragone_remote.faults import FAULTS
 from paragone_remote.options import without_surrogates
 from paragone_remote.transport import InvalidReply, Stopped, Wait
 
-MAY_NOT_CONTINUE = Caution(
+MAY_NOT_CONTINUE = paragone.Caution(
     code="may-not-continue", sentence="This server may start a new answer instead of continuing the last one."
 )
 
 
-def has_images(messages: Sequence[Message]) -> bool:
+def has_images(messages: Sequence[paragone.Message]) -> bool:
     """Whether a conversation has images. No server reports the tokens of images."""
     return any(message.images for message in messages)
 
 
-def continues_answer(request: RunRequest) -> bool:
+def continues_answer(request: paragone.RunRequest) -> bool:
     return bool(request.messages) and request.messages[-1].role == "assistant"
 
 
-def refuse_unfinished_thinking(request: RunRequest, server: str) -> None:
+def refuse_unfinished_thinking(request: paragone.RunRequest, server: str) -> None:
     """Raise InputError if a request continues thinking without an answer, which this server cannot do."""
     if continues_answer(request) and request.messages[-1].thinking and not request.messages[-1].text:
-        raise InputError(
+        raise paragone.InputError(
             f"{server} cannot continue thinking that has no answer yet.",
             hint="Have the prompt answered again.",
         )
 
 
-def unfinished_text(answer: Message, before: str = "") -> str:
+def unfinished_text(answer: paragone.Message, before: str = "") -> str:
     """Return the text of an unfinished answer, with its thinking, for a server that continues plain text.
 
     `before` is the rendered prompt, if known: a chat template can open the thinking at the end.
@@ -72,7 +57,7 @@ _PATIENCE = 2.0
 """Seconds to wait for the rendered prompt at the end of a run."""
 
 
-def set_options(sampling: Options) -> dict[str, Json]:
+def set_options(sampling: paragone.Options) -> dict[str, paragone.Json]:
     """Return the values of the options that are set. Other options are not sent: the server has defaults of its own."""
     return {name: value for name, value in as_values(sampling).items() if value is not None and value != []}
 
@@ -96,14 +81,14 @@ class SettingsReport:
     first token by 7 ms on llama-server, and by 60 ms on Ollama.
     """
 
-    def __init__(self, known: Callable[[], RunSettings], ask: AskPrompt | None) -> None:
+    def __init__(self, known: Callable[[], paragone.RunSettings], ask: AskPrompt | None) -> None:
         """Create a report. `known` returns the settings of an accepted run without a request. `ask` requests the rendered prompt."""
         self._known = known
         self._ask = ask
-        self._accepted: RunSettings | None = None
+        self._accepted: paragone.RunSettings | None = None
         self._is_reported = False
 
-    async def due(self, wait: Wait, *, last: bool) -> RunSettings | None:
+    async def due(self, wait: Wait, *, last: bool) -> paragone.RunSettings | None:
         """Return the settings if they must be reported before the current event. `last`: whether this event is the last."""
         if self._is_reported:
             return None
@@ -113,13 +98,13 @@ class SettingsReport:
             if not last:
                 return None
             prompt = RenderedPrompt()  # the answer is complete without the prompt
-            with contextlib.suppress(*FAULTS, Stopped, ParagoneError):
+            with contextlib.suppress(*FAULTS, Stopped, paragone.ParagoneError):
                 prompt = await wait.within(_PATIENCE, self._ask())
             text = prompt.text if prompt.text is not None else self._accepted.prompt
             self._accepted = dataclasses.replace(self._accepted, prompt=text, prompt_ids=prompt.ids)
         return self.rest()
 
-    def rest(self) -> RunSettings | None:
+    def rest(self) -> paragone.RunSettings | None:
         """Return the settings of a run that ends now; None if the settings were reported, or if the server never accepted the run."""
         if self._is_reported:
             return None
@@ -154,18 +139,18 @@ class InlineThinking:
         """The text of the answer so far; None if there was also thinking."""
         return None if self._thought else "".join(self._answered)
 
-    def take(self, event: Event) -> Iterator[Event]:
+    def take(self, event: paragone.Event) -> Iterator[paragone.Event]:
         """Add the next event, and yield the events whose text is final, in order."""
         for final in self._final_events(event):
-            if isinstance(final, Token):
+            if isinstance(final, paragone.Token):
                 self._answered.append(final.text)
                 self._thought = self._thought or final.channel == "thinking"
             yield final
 
-    def _final_events(self, event: Event) -> Iterator[Event]:
-        if isinstance(event, Finish):
+    def _final_events(self, event: paragone.Event) -> Iterator[paragone.Event]:
+        if isinstance(event, paragone.Finish):
             yield from self.flush()
-        if not isinstance(event, Token):
+        if not isinstance(event, paragone.Token):
             yield event
         elif event.channel == "thinking":  # the server itself separates thinking
             yield from self.flush()
@@ -180,14 +165,14 @@ class InlineThinking:
             if text.settled:
                 self._text = None
 
-    def flush(self) -> Iterator[Event]:
+    def flush(self) -> Iterator[paragone.Event]:
         """Yield the events held back, at the end of the run."""
         text, self._text = self._text, None
         if text is not None:
             for token in text.finish():
                 yield from self._watched(token)
 
-    def _watched(self, token: Token) -> Iterator[Event]:
+    def _watched(self, token: paragone.Token) -> Iterator[paragone.Event]:
         yield token
         if token.channel == "thinking":
             self._watching = False
@@ -204,7 +189,7 @@ class InlineThinking:
                 f"The answer has a {tag[0]} without an opening tag: the text before it may be the model's "
                 "thinking, which this server does not separate."
             )
-            yield Caution(code="thinking-in-answer", sentence=sentence)
+            yield paragone.Caution(code="thinking-in-answer", sentence=sentence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +199,7 @@ class Scored:
     text: str
     logprob: float
     id: int | None = None
-    top: Sequence[Alternative] = ()
+    top: Sequence[paragone.Alternative] = ()
 
 
 def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
@@ -223,7 +208,7 @@ def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
         if (logprob := number_at(entry, "logprob")) is None:
             continue
         top = [
-            Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
+            paragone.Alternative(text=text_at(other, "token"), id=count_at(other, "id"), logprob=value)
             for other in objects_at(entry, "top_logprobs")
             if (value := number_at(other, "logprob")) is not None
         ]
@@ -232,7 +217,7 @@ def scored_tokens(entries: Iterable[JsonObject]) -> Iterator[Scored]:
 
 def tokens_of(
     answer: str, scored: Sequence[Scored], *, thinking: str = "", top: int, time: float
-) -> Iterator[Token]:
+) -> Iterator[paragone.Token]:
     """Yield the tokens of a piece of thinking, and of the answer's text after it.
 
     `scored` belongs to the answer's text, or to the thinking if `answer` is empty. Each entry of `scored` becomes a token
@@ -244,16 +229,18 @@ def tokens_of(
         yield from _tokens(answer, scored, "answer", top, time)
 
 
-def _tokens(text: str, scored: Sequence[Scored], channel: Channel, top: int, time: float) -> Iterator[Token]:
+def _tokens(
+    text: str, scored: Sequence[Scored], channel: paragone.Channel, top: int, time: float
+) -> Iterator[paragone.Token]:
     """Yield the tokens of one channel. The last one has the whole text if the entries' texts do not add up to it."""
     text = without_surrogates(text)
     if not scored:
-        yield Token(text=text, channel=channel, time=time)
+        yield paragone.Token(text=text, channel=channel, time=time)
         return
     exact = "".join(token.text for token in scored) == text
     for number, token in enumerate(scored, 1):
         ranked = sorted(token.top, key=lambda other: -other.logprob)[:top]
-        yield Token(
+        yield paragone.Token(
             text=token.text if exact else text if number == len(scored) else "",
             channel=channel,
             id=token.id,
@@ -296,7 +283,7 @@ _DENSE = 4
 """Characters per counted token above which a prompt may have been cut: English has about 4.5, code has 3."""
 
 
-def is_dense(messages: Sequence[Message], read: int) -> bool:
+def is_dense(messages: Sequence[paragone.Message], read: int) -> bool:
     """Whether the server read so few tokens for this text that requesting the exact number is worthwhile."""
     return sum(len(message.text) for message in messages) > _DENSE * read
 
@@ -316,20 +303,20 @@ class TruncationAlarm:
     where: str
     context: int | None = None
     """Size of the context window in tokens, if known."""
-    _known: list[tuple[tuple[Message, ...], int]] = field(default_factory=list, init=False)
+    _known: list[tuple[tuple[paragone.Message, ...], int]] = field(default_factory=list, init=False)
     """Prompts of the present conversation, each with its least number of tokens. A prompt continues the prompt before it."""
     _answers: dict[str, int] = field(default_factory=dict, init=False)
     """Least number of tokens of each answer, by its text."""
 
     def check(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[paragone.Message],
         read: int | None,
         written: int | None,
         *,
         answer: str | None = None,
         sent_tokens: int | None = None,
-    ) -> Caution | None:
+    ) -> paragone.Caution | None:
         """Return a caution if the `read` tokens cannot be the whole prompt.
 
         `answer` is the text of the `written` tokens; None if these tokens contain thinking. `sent_tokens` is the exact
@@ -354,10 +341,10 @@ class TruncationAlarm:
                 f"{self.where} dropped the beginning of the conversation while it answered: prompt and answer "
                 f"are {read + (written or 0):,} tokens, the context holds {self.context:,}."
             )
-            return Caution(code="context-shifted", sentence=sentence)
+            return paragone.Caution(code="context-shifted", sentence=sentence)
         return None
 
-    def _least(self, sent: tuple[Message, ...]) -> int:
+    def _least(self, sent: tuple[paragone.Message, ...]) -> int:
         """Return a lower bound of the number of tokens of a prompt."""
         while self._known and sent[: len(self._known[-1][0])] != self._known[-1][0]:
             self._known.pop()
@@ -365,11 +352,13 @@ class TruncationAlarm:
         least = [self._least_of(message) for message in sent]
         return max(sum(least), counted + sum(least[len(before) :]))
 
-    def _least_of(self, message: Message) -> int:
+    def _least_of(self, message: paragone.Message) -> int:
         least = least_tokens(_shown(message))
         return max(least, self._answers.get(message.text, 0)) if message.role == "assistant" else least
 
-    def _learn(self, sent: tuple[Message, ...], least: int, written: int | None, answer: str | None) -> None:
+    def _learn(
+        self, sent: tuple[paragone.Message, ...], least: int, written: int | None, answer: str | None
+    ) -> None:
         if not sent or sent[-1].role == "assistant":
             return  # nothing to compare, or a continued answer, whose thinking a template may later leave out
         if has_images(sent):
@@ -382,12 +371,12 @@ class TruncationAlarm:
             stripped = len(answer) - len(answer.strip())
             self._answers[answer] = max(0, written - stripped) * 3 // 4
 
-    def _caution(self, why: str) -> Caution:
+    def _caution(self, why: str) -> paragone.Caution:
         sentence = f"{self.where} cut the prompt: {why}. The answer is based on an incomplete prompt."
-        return Caution(code="truncated", sentence=sentence)
+        return paragone.Caution(code="truncated", sentence=sentence)
 
 
-def _shown(message: Message) -> str:
+def _shown(message: paragone.Message) -> str:
     """Return the part of a message that every chat template includes. Many templates omit the thinking of an answer."""
     text = message.text
     for tags in THINKING_TAGS if message.role == "assistant" else ():
@@ -395,14 +384,14 @@ def _shown(message: Message) -> str:
     return text
 
 
-def embeddings_of(found: Iterable[object], tokens: int | None, *, texts: int) -> Embeddings:
+def embeddings_of(found: Iterable[object], tokens: int | None, *, texts: int) -> paragone.Embeddings:
     """Return the embeddings from their lists of numbers, one list for each of `texts` texts. Raises InvalidReply."""
     vectors = tuple(map(_vector, found))
     if len(vectors) != texts or len({len(vector) for vector in vectors}) != 1:
         raise InvalidReply(
             f"{len(vectors):,} embeddings of {texts:,} texts, or embeddings that differ in length"
         )
-    return Embeddings(vectors=vectors, prompt_tokens=tokens)
+    return paragone.Embeddings(vectors=vectors, prompt_tokens=tokens)
 
 
 def _vector(found: object) -> tuple[float, ...]:

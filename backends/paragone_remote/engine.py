@@ -11,33 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, 
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from paragone import (
-    Caution,
-    Embeddings,
-    EmbedRequest,
-    EngineError,
-    Event,
-    Finish,
-    LoadedModel,
-    Message,
-    OnProgress,
-    OpenEngine,
-    Options,
-    ParagoneError,
-    Queued,
-    RunRequest,
-    RunSettings,
-    Token,
-)
+import paragone
 from paragone.options import build
-from paragone_remote.answers import (
-    AskPrompt,
-    InlineThinking,
-    SettingsReport,
-    TruncationAlarm,
-    has_images,
-    is_dense,
-)
+from paragone_remote import answers
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
 from paragone_remote.options import plain
@@ -47,7 +23,7 @@ Identity = Mapping[str, str]
 """What identifies a server and its model, as far as the server reports it: names of properties and their values."""
 
 
-def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> Caution | None:
+def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> paragone.Caution | None:
     """Return a caution if a property has changed that is known `before` and `now`."""
     changes = [
         f"its {name} was {value} and is {now[name]}"
@@ -60,7 +36,7 @@ def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> Cautio
         f"The server at {endpoint.origin} is not the one that this engine was opened with: "
         f"{endpoint.quote(', '.join(changes))}. Open the engine again before you compare this answer."
     )
-    return Caution(code="server-changed", sentence=sentence)
+    return paragone.Caution(code="server-changed", sentence=sentence)
 
 
 class ModelLoader(ABC):
@@ -78,7 +54,7 @@ class ModelLoader(ABC):
         """Return all names of the models that are in memory or are being loaded."""
 
     @abstractmethod
-    async def load(self, model: str, on_progress: OnProgress) -> None:
+    async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         """Load a model unless it is loaded, and return once the model can answer."""
 
     @abstractmethod
@@ -121,7 +97,7 @@ class Hold:
         self._key = asyncio.get_running_loop(), loader.endpoint.url, model
 
     @contextlib.asynccontextmanager
-    async def taken(self, on_progress: OnProgress) -> AsyncIterator[tuple[Caution, ...]]:
+    async def taken(self, on_progress: paragone.OnProgress) -> AsyncIterator[tuple[paragone.Caution, ...]]:
         """Load the model, and yield cautions for the user. If the block fails, the model is unloaded again.
 
         After a block without an error, the model stays loaded until `release`. Raises ParagoneError.
@@ -136,7 +112,7 @@ class Hold:
             await self.release()
             raise
 
-    async def release(self) -> Caution | None:
+    async def release(self) -> paragone.Caution | None:
         """End this use. The last one unloads what this program loaded. Returns a caution if the model stays in memory."""
         use = _uses[self._key]
         use.holds -= 1
@@ -150,7 +126,7 @@ class Hold:
                 _uses.pop(self._key, None)
         return caution
 
-    async def _load(self, use: _Use, on_progress: OnProgress) -> tuple[Caution, ...]:
+    async def _load(self, use: _Use, on_progress: paragone.OnProgress) -> tuple[paragone.Caution, ...]:
         before = await self._loader.loaded()
         # A model that was not loaded before counts as loaded by this program, so that a failed or cancelled load is undone.
         use.is_ours = use.is_ours or self._model not in before
@@ -165,23 +141,25 @@ class Hold:
             f"To load {plain(self._model)}, the server at {self._loader.endpoint.origin} has unloaded {gone}. "
             "The next request for an unloaded model loads that model again."
         )
-        return (Caution(code="others-unloaded", sentence=sentence),)
+        return (paragone.Caution(code="others-unloaded", sentence=sentence),)
 
-    async def _unload(self, use: _Use) -> Caution | None:
+    async def _unload(self, use: _Use) -> paragone.Caution | None:
         """Unload the model if this program loaded it. Return a caution if the model stays in memory, else None."""
         name, at = plain(self._model), f"the server at {self._loader.endpoint.origin}"
         try:
             stays = await Wait().within(UNLOAD_PATIENCE, self._stays(use))
         except ReplyTimeout:
             reason = f" within {UNLOAD_PATIENCE:g} seconds."
-        except ParagoneError as error:
+        except paragone.ParagoneError as error:
             reason = f". {error.sentence}"
         else:
             if not stays:
                 return None
             sentence = f"{name} stays loaded on {at}, because it was loaded before."
-            return Caution(code="stays-loaded", sentence=sentence)
-        return Caution(code="not-unloaded", sentence=f"{at[0].upper()}{at[1:]} did not unload {name}{reason}")
+            return paragone.Caution(code="stays-loaded", sentence=sentence)
+        return paragone.Caution(
+            code="not-unloaded", sentence=f"{at[0].upper()}{at[1:]} did not unload {name}{reason}"
+        )
 
     async def _stays(self, use: _Use) -> bool:
         """Unload the model if this program loaded it, and wait until it is unloaded. Return whether the model stays loaded."""
@@ -196,7 +174,7 @@ class Hold:
         return False
 
 
-S = TypeVar("S", bound=Options)
+S = TypeVar("S", bound=paragone.Options)
 T = TypeVar("T")
 
 _TRIES = 3
@@ -213,13 +191,13 @@ class RemoteModel:
     """The client, which the engine closes."""
     model: str
     """The server's name of the model."""
-    loaded: LoadedModel
+    loaded: paragone.LoadedModel
     identity: Identity
     hold: Hold | None = None
     """The hold that keeps the model loaded, if the server loads models on demand. The engine releases the hold."""
 
 
-class RemoteEngine(OpenEngine, Generic[S]):
+class RemoteEngine(paragone.OpenEngine, Generic[S]):
     _sampling: type[S]
     """The options that each run can set."""
     _now = staticmethod(time.monotonic)
@@ -236,7 +214,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         self._wait: Wait | None = None
 
     @abstractmethod
-    def _answer(self, request: RunRequest, sampling: S) -> AsyncGenerator[Event, None]:
+    def _answer(self, request: paragone.RunRequest, sampling: S) -> AsyncGenerator[paragone.Event, None]:
         """Send the request once and yield its events; the last is a Finish. Raises exceptions in `FAULTS`."""
 
     @abstractmethod
@@ -247,14 +225,14 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """
 
     @abstractmethod
-    def _settings(self, request: RunRequest, sampling: S) -> RunSettings:
+    def _settings(self, request: paragone.RunRequest, sampling: S) -> paragone.RunSettings:
         """Return the settings of an accepted run, as far as known without another request."""
 
     @abstractmethod
-    def _ask_prompt(self, request: RunRequest, sampling: S) -> AskPrompt | None:
+    def _ask_prompt(self, request: paragone.RunRequest, sampling: S) -> answers.AskPrompt | None:
         """Return a function that requests the rendered prompt; None if the server renders no prompts on request."""
 
-    async def _count(self, request: RunRequest, sampling: S) -> int | None:
+    async def _count(self, request: paragone.RunRequest, sampling: S) -> int | None:
         """Return a prompt's number of tokens; None if unknown. Raises ParagoneError or the exceptions in `FAULTS`."""
         del request, sampling
         return None
@@ -272,37 +250,37 @@ class RemoteEngine(OpenEngine, Generic[S]):
         return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
 
     @abstractmethod
-    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+    async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
 
-    async def embed(self, request: EmbedRequest) -> Embeddings:
+    async def embed(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
-            raise EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
+            raise paragone.EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
         wait = self._wait = Wait()
         try:
             return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
         except Stopped as stopped:
-            raise EngineError("The computation of embeddings was stopped.") from stopped
+            raise paragone.EngineError("The computation of embeddings was stopped.") from stopped
         except FAULTS as error:
             raise (await self._fault(error, begun=False)).error from error
         finally:
             self._wait = None
 
-    async def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    async def run(self, request: paragone.RunRequest) -> AsyncGenerator[paragone.Event, None]:
         """Answer a prompt. Before the first token, repeats the request if the server is busy, restarting or loading."""
         sampling = self._with_seed(
             build(self._sampling, request.sampling, owner=self._model), request.drawn_seed
         )
         self._require_open()
-        if has_images(request.messages) and self.loaded.vision is None:
+        if answers.has_images(request.messages) and self.loaded.vision is None:
             sentence = f"The server at {self._endpoint.origin} does not report whether {self.loaded.name} sees images."
-            yield Caution(code="may-not-see", sentence=sentence)
+            yield paragone.Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
-        thinking = InlineThinking()
+        thinking = answers.InlineThinking()
         ask_prompt = None if request.bare else self._ask_prompt(request, sampling)
-        report = SettingsReport(lambda: self._settings(request, sampling), ask_prompt)
+        report = answers.SettingsReport(lambda: self._settings(request, sampling), ask_prompt)
         begun = waited = False
         tries = 0
         until = self._now() + options.load_timeout
@@ -315,18 +293,18 @@ class RemoteEngine(OpenEngine, Generic[S]):
                             event = await wait.within(patience, anext(events, None))
                             if event is None:
                                 raise IncompleteAnswer
-                            begun = begun or isinstance(event, Token)
-                            if not isinstance(event, Caution | Queued):
-                                settings = await report.due(wait, last=isinstance(event, Finish))
+                            begun = begun or isinstance(event, paragone.Token)
+                            if not isinstance(event, paragone.Caution | paragone.Queued):
+                                settings = await report.due(wait, last=isinstance(event, paragone.Finish))
                                 if settings is not None:
                                     yield settings
                             for settled in thinking.take(event):
-                                if isinstance(settled, Finish) and not request.bare:
+                                if isinstance(settled, paragone.Finish) and not request.bare:
                                     checks = self._final_cautions(request, sampling, settled, thinking.answer)
                                     for caution in await checks:
                                         yield caution
                                 yield settled
-                            if isinstance(event, Finish):
+                            if isinstance(event, paragone.Finish):
                                 return
                     except FAULTS as error:
                         if wait.stopped:  # the engine was closed during the run
@@ -338,24 +316,30 @@ class RemoteEngine(OpenEngine, Generic[S]):
                         if begun or fault.pause is None or not again:
                             for held in self._remaining_events(report, thinking):
                                 yield held
-                            if has_images(request.messages) and not begun and isinstance(error, Refusal):
+                            if (
+                                answers.has_images(request.messages)
+                                and not begun
+                                and isinstance(error, Refusal)
+                            ):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):
-                    yield Caution(code="retried", sentence=f"{fault.error.sentence} The request is repeated.")
+                    yield paragone.Caution(
+                        code="retried", sentence=f"{fault.error.sentence} The request is repeated."
+                    )
                 waited = waited or loading
                 left = until - self._now()
                 await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
         except Stopped:
             for held in self._remaining_events(report, thinking):
                 yield held
-            yield Finish(reason="cancelled", time=time.monotonic())
+            yield paragone.Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
 
     async def _final_cautions(
-        self, request: RunRequest, sampling: S, finish: Finish, answer: str | None
-    ) -> list[Caution]:
+        self, request: paragone.RunRequest, sampling: S, finish: paragone.Finish, answer: str | None
+    ) -> list[paragone.Caution]:
         """Return cautions about a server that changed, cut the prompt or ignored the JSON schema, at the end of an answer.
 
         Earlier requests would delay the first token. `answer` is the text of the generated tokens; None if there was
@@ -363,7 +347,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         """
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
             sentence = f"The server at {self._endpoint.origin} ignored json_schema: the answer is not JSON."
-            return [Caution(code="schema-ignored", sentence=sentence)]
+            return [paragone.Caution(code="schema-ignored", sentence=sentence)]
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
         if changed is not None:
@@ -372,10 +356,10 @@ class RemoteEngine(OpenEngine, Generic[S]):
         self._alarm.context = await self._try(self._context())
         messages = request.messages
         if not messages and request.text:
-            messages = (Message(role="user", text=request.text),)
+            messages = (paragone.Message(role="user", text=request.text),)
         read = finish.usage.prompt_tokens
         sent_tokens = len(request.ids) or None
-        if read and is_dense(messages, read):
+        if read and answers.is_dense(messages, read):
             sent_tokens = await self._try(self._count(request, sampling))
         written = finish.usage.completion_tokens
         cut = self._alarm.check(messages, read, written, answer=answer, sent_tokens=sent_tokens)
@@ -384,20 +368,24 @@ class RemoteEngine(OpenEngine, Generic[S]):
     async def _try(self, request: Awaitable[T]) -> T | None:
         """Return the reply to a request at the end of a run; None if the request fails: the run needs no reply."""
         assert self._wait is not None
-        with contextlib.suppress(*FAULTS, Stopped, ParagoneError):
+        with contextlib.suppress(*FAULTS, Stopped, paragone.ParagoneError):
             return await self._wait.within(_CHECK_PATIENCE, request)
         return None
 
     def _renew_alarm(self) -> None:
-        self._alarm = TruncationAlarm(f"The server at {self._endpoint.origin}", context=self.loaded.context)
+        self._alarm = answers.TruncationAlarm(
+            f"The server at {self._endpoint.origin}", context=self.loaded.context
+        )
 
     def _require_open(self) -> None:
         """Raise EngineError if the engine is closed."""
         if self._http.is_closed:
-            raise EngineError("This engine is closed.", hint="Open it again.")
+            raise paragone.EngineError("This engine is closed.", hint="Open it again.")
 
     @staticmethod
-    def _remaining_events(report: SettingsReport, thinking: InlineThinking) -> Iterator[Event]:
+    def _remaining_events(
+        report: answers.SettingsReport, thinking: answers.InlineThinking
+    ) -> Iterator[paragone.Event]:
         """Yield the remaining events of a run that ends early."""
         if (settings := report.rest()) is not None:
             yield settings
@@ -408,7 +396,7 @@ class RemoteEngine(OpenEngine, Generic[S]):
         if self._wait is not None:
             self._wait.stop()
 
-    async def close(self) -> Caution | None:
+    async def close(self) -> paragone.Caution | None:
         await self.stop()
         hold, self._hold = self._hold, None
         left = await hold.release() if hold is not None else None

@@ -7,23 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
+from paragone import requests
 from paragone.errors import EngineError, InputError, ParagoneError
 from paragone.events import Alternative, Caution, Event, LoadProgress
 from paragone.models import Capabilities, LoadedModel, MemoryEstimate, ModelInfo
 from paragone.options import Options
-from paragone.requests import (
-    DistributionsRequest,
-    Embeddings,
-    EmbedRequest,
-    LogitsBlock,
-    OpenRequest,
-    RunRequest,
-    ScoreRequest,
-    TokenizedText,
-    TokenizeRequest,
-    TopTokensRequest,
-    Vocabulary,
-)
 from paragone.wire import Json
 
 __all__ = ["API_VERSION", "Backend", "EndpointReport", "OnProgress", "OpenEngine", "Probe", "PullProgress"]
@@ -94,7 +82,7 @@ class OpenEngine(ABC):
     loaded: LoadedModel
 
     @abstractmethod
-    def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    def run(self, request: requests.RunRequest) -> AsyncGenerator[Event, None]:
         """Answer a prompt.
 
         Yields Queued, RunSettings, PromptProgress, Token and Caution events, and one Finish at the end.
@@ -111,14 +99,14 @@ class OpenEngine(ABC):
         Does nothing without a job.
         """
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text.
 
         Raises EngineError if the engine cannot tokenize.
         """
         raise EngineError("This engine cannot tokenize text.")
 
-    def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[Event, None]:
         """Compute the log-probabilities of a given text.
 
         Yields PromptProgress over all tokens to compute, Token events with `logprob` and `n_bytes`, and
@@ -127,7 +115,9 @@ class OpenEngine(ABC):
         """
         raise EngineError("This engine cannot compute the log-probabilities of a given text.")
 
-    def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+    def distributions(
+        self, request: requests.DistributionsRequest
+    ) -> AsyncGenerator[requests.LogitsBlock, None]:
         """Compute the logits over the whole vocabulary after tokens of a sequence, one block at a time.
 
         `stop` ends the sequence of blocks early. Raises InputError if the sequence exceeds the context or has a
@@ -135,7 +125,7 @@ class OpenEngine(ABC):
         """
         raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
 
-    def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+    def top_tokens(self, request: requests.TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
         """Report the likeliest next tokens after tokens of a sequence, the likeliest first, with their ids.
 
         Only engines that cannot compute distributions need this method. After `stop`, the generator ends early.
@@ -143,7 +133,7 @@ class OpenEngine(ABC):
         """
         raise EngineError("This engine cannot report the likeliest tokens at the positions of a sequence.")
 
-    async def embed(self, request: EmbedRequest) -> Embeddings:
+    async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
         """Return a vector for each text.
 
         Cancelling the awaiting task, or `stop`, ends the computation. Raises ContextOverflow if a text exceeds the
@@ -151,7 +141,7 @@ class OpenEngine(ABC):
         """
         raise EngineError("This engine computes no embeddings.")
 
-    async def vocabulary(self) -> Vocabulary:
+    async def vocabulary(self) -> requests.Vocabulary:
         """Return the size and the fingerprint of the vocabulary. Raises EngineError if the engine cannot list its tokens."""
         raise EngineError("This engine cannot list its vocabulary.")
 
@@ -223,7 +213,7 @@ class Backend(ABC):
         return  # most backends need no further checks
 
     @abstractmethod
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(self, request: requests.OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model and report the progress. Cancelling the task frees everything.
 
         Raises InputError if the model or an option is wrong, EngineError or EngineCrashed if the engine
@@ -244,7 +234,7 @@ class Backend(ABC):
         """
         return 1
 
-    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+    async def estimate(self, request: requests.OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it.
 
         Raises InputError if the model or an option is wrong, and EngineError if the backend cannot

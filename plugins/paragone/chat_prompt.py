@@ -6,14 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from paragone import (
-    ContextOverflow,
-    DistributionsRequest,
-    InputError,
-    Message,
-    TokenizedText,
-    TokenizeRequest,
-)
+import paragone
 from paragone.answer_text import THINKING_TAGS, Tags
 from paragone.shared_options import SamplingOptions, Thinking
 
@@ -52,7 +45,7 @@ class PromptMaker:
 
     def make(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[paragone.Message],
         sampling: SamplingOptions,
         *,
         text: str = "",
@@ -68,14 +61,16 @@ class PromptMaker:
             return self.check(TokenizedPrompt(list(ids), ""))
         return self.check(self.whole(messages, sampling.thinking))
 
-    def whole(self, messages: Sequence[Message], thinking: Thinking = None) -> TokenizedPrompt:
+    def whole(self, messages: Sequence[paragone.Message], thinking: Thinking = None) -> TokenizedPrompt:
         """Return the whole prompt, whatever its length. Raises InputError."""
         if not messages:
-            raise InputError("There are no messages to answer.")
+            raise paragone.InputError("There are no messages to answer.")
         text, tags = self._rendered(messages, thinking)
         return TokenizedPrompt(self.tokenize(text), text, tags)
 
-    def tokenized(self, request: TokenizeRequest, sampling: SamplingOptions) -> TokenizedText:
+    def tokenized(
+        self, request: paragone.TokenizeRequest, sampling: SamplingOptions
+    ) -> paragone.TokenizedText:
         """Return the tokens of a conversation's whole prompt, or of a text. Raises InputError."""
         if request.messages:
             prompt = self.whole(request.messages, sampling.thinking)
@@ -83,10 +78,10 @@ class PromptMaker:
         else:
             text, tokens = request.text, self.tokenize(request.text)
         if request.count_only:
-            return TokenizedText(text=None, ids=(), count=len(tokens))
-        return TokenizedText(text=text, ids=tuple(tokens))
+            return paragone.TokenizedText(text=None, ids=(), count=len(tokens))
+        return paragone.TokenizedText(text=text, ids=tuple(tokens))
 
-    def to_score(self, messages: Sequence[Message], text: str) -> tuple[list[int], int]:
+    def to_score(self, messages: Sequence[paragone.Message], text: str) -> tuple[list[int], int]:
         """Return the tokens of a prompt and a text, and the index at which the text starts.
 
         Raises ContextOverflow.
@@ -106,7 +101,7 @@ class PromptMaker:
     def check_length(self, tokens: Sequence[int]) -> None:
         """Raise ContextOverflow if the context is too small for the tokens of a text and its prompt, if it has a prompt."""
         if len(tokens) > self.context:
-            raise ContextOverflow(
+            raise paragone.ContextOverflow(
                 f"The text, with its prompt if it has one, is {len(tokens):,} tokens long and the context of {self.owner} "
                 f"holds {self.context:,}.",
                 hint=f"Raise {self.option}.",
@@ -114,30 +109,30 @@ class PromptMaker:
                 context=self.context,
             )
 
-    def check_distributions(self, request: DistributionsRequest, vocab_size: int) -> None:
+    def check_distributions(self, request: paragone.DistributionsRequest, vocab_size: int) -> None:
         """Raise ContextOverflow if the sequence exceeds the context, InputError if the request is invalid otherwise."""
         if request.start < 0:
-            raise InputError(
+            raise paragone.InputError(
                 f"Distributions cannot start at token {request.start}.", hint="The first token is token 0."
             )
         if request.batch is not None and request.batch < 1:
-            raise InputError(
+            raise paragone.InputError(
                 f"A batch cannot have {request.batch} tokens.", hint="A batch has at least 1 token."
             )
         if (length := len(request.ids)) > self.context:
-            raise ContextOverflow(
+            raise paragone.ContextOverflow(
                 f"The sequence is {length:,} tokens long and the context of {self.owner} holds {self.context:,}.",
                 hint=f"Raise {self.option}, or measure in shorter windows.",
                 tokens=length,
                 context=self.context,
             )
         if beyond := [token for token in request.ids if not 0 <= token < vocab_size]:
-            raise InputError(
+            raise paragone.InputError(
                 f"The vocabulary of {self.owner} has {vocab_size:,} tokens: there is no token {beyond[0]}.",
                 hint="Tokenize the text with this model.",
             )
 
-    def _rendered(self, messages: Sequence[Message], thinking: Thinking) -> tuple[str, Tags | None]:
+    def _rendered(self, messages: Sequence[paragone.Message], thinking: Thinking) -> tuple[str, Tags | None]:
         """Return the text of the prompt, and the tags of the thinking block that this text leaves open."""
         text = self._text(messages, thinking)
         begun = text.rstrip()
@@ -161,9 +156,9 @@ class PromptMaker:
         """Return the prompt if it leaves room for at least one token. Raises ContextOverflow."""
         length, room = len(prompt.tokens), self.context
         if not length:
-            raise InputError("The prompt is empty.")
+            raise paragone.InputError("The prompt is empty.")
         if length >= room:
-            raise ContextOverflow(
+            raise paragone.ContextOverflow(
                 f"The prompt is {length:,} tokens long and the context of {self.owner} holds {room:,}: "
                 f"that is {length - room + 1:,} too many to leave room for an answer.",
                 hint=f"Raise {self.option}, shorten the conversation, or set overflow to drop_oldest.",
@@ -172,7 +167,7 @@ class PromptMaker:
             )
         return prompt
 
-    def _text(self, messages: Sequence[Message], thinking: Thinking) -> str:
+    def _text(self, messages: Sequence[paragone.Message], thinking: Thinking) -> str:
         if self._template is None:
             return "\n\n".join(message.text for message in messages)
         last = messages[-1]
@@ -186,5 +181,7 @@ class PromptMaker:
         answer = last.text.strip()
         at = rendered.rfind(answer)
         if at < 0 or not answer:
-            raise InputError(f"The chat template of {self.owner} does not support continuing an answer.")
+            raise paragone.InputError(
+                f"The chat template of {self.owner} does not support continuing an answer."
+            )
         return rendered[: at + len(answer)] + last.text[len(last.text.rstrip()) :]

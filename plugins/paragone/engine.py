@@ -6,18 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeAlias, TypeVar
 
+from paragone import requests
 from paragone.errors import EngineError
 from paragone.events import Event
 from paragone.options import Options
-from paragone.requests import (
-    DistributionsRequest,
-    EmbedRequest,
-    LogitsBlock,
-    OpenRequest,
-    RunRequest,
-    ScoreRequest,
-    TokenizeRequest,
-)
 
 if TYPE_CHECKING:  # each import would delay the start of a worker by a millisecond
     from paragone.backend import Probe
@@ -75,25 +67,29 @@ class Engine(ABC, Generic[L, S]):
         """Find out whether the library is usable in this interpreter and how it was built."""
 
     @abstractmethod
-    def load(self, request: OpenRequest, options: L, report: Report, cancelled: Cancelled) -> LoadedModel:
+    def load(
+        self, request: requests.OpenRequest, options: L, report: Report, cancelled: Cancelled
+    ) -> LoadedModel:
         """Open the model. Raises InputError if the file or an option is wrong, else EngineError."""
 
     @abstractmethod
-    def generate(self, request: RunRequest, sampling: S, cancelled: Cancelled) -> Iterator[Event]:
+    def generate(self, request: requests.RunRequest, sampling: S, cancelled: Cancelled) -> Iterator[Event]:
         """Answer a prompt, and yield events, the last of which is a Finish.
 
         Once `cancelled` is true, stop within 100 ms and yield a Finish with the reason `cancelled`.
         """
 
-    def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    def tokenize(self, request: requests.TokenizeRequest) -> TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text."""
         raise EngineError("This engine cannot tokenize text.")
 
-    def score(self, request: ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
+    def score(self, request: requests.ScoreRequest, cancelled: Cancelled) -> Iterator[Event]:
         """Compute the log-probabilities of a given text. Yield PromptProgress, Token events, and one Finish."""
         raise EngineError("This engine cannot compute the log-probabilities of a given text.")
 
-    def distributions(self, request: DistributionsRequest, cancelled: Cancelled) -> Iterator[LogitsBlock]:
+    def distributions(
+        self, request: requests.DistributionsRequest, cancelled: Cancelled
+    ) -> Iterator[requests.LogitsBlock]:
         """Compute the logits after tokens of a sequence, one block at a time.
 
         Return early once `cancelled` is true. The worker copies each block before it requests the next
@@ -101,7 +97,7 @@ class Engine(ABC, Generic[L, S]):
         """
         raise EngineError("This engine cannot compute distributions over its whole vocabulary.")
 
-    def embed(self, request: EmbedRequest, cancelled: Cancelled) -> Embeddings:
+    def embed(self, request: requests.EmbedRequest, cancelled: Cancelled) -> Embeddings:
         """Return a vector for each text. Raises EngineError soon after `cancelled` is true."""
         raise EngineError("This engine computes no embeddings.")
 
@@ -110,7 +106,7 @@ class Engine(ABC, Generic[L, S]):
         raise EngineError("This engine cannot list its vocabulary.")
 
     @classmethod
-    def estimate(cls, request: OpenRequest, options: L) -> MemoryEstimate:
+    def estimate(cls, request: requests.OpenRequest, options: L) -> MemoryEstimate:
         """Return the memory that opening a model would take, without loading it."""
         raise EngineError("This engine cannot estimate the memory that a model needs.")
 

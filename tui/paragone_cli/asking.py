@@ -6,20 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import ENGINE, command, option, schedule_option, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import metrics_text
-from paragone_cli.command_line.output import (
-    flush,
-    for_output,
-    note,
-    one_line,
-    print_error,
-    put,
-    put_json,
-    put_line,
-)
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.prompt import PROMPT, PromptArguments, prompt_spec
 from paragone_workbench.compare.answers import comparison_json, warnings_of
@@ -60,7 +51,7 @@ async def _ask(workbench: Workbench, definition: EngineDefinition, spec: RunSpec
         answer = execution.run
         await printer.finish(answer)
     if answer.error is not None:
-        print_error(answer.error)
+        output.print_error(answer.error)
     errors = [] if answer.error is None else [answer.error]
     return interrupts.exit_code(errors, nothing_done=bool(errors))
 
@@ -97,7 +88,7 @@ async def _compare(
         with ProgressLine(engines) as progress:
             await workbench.open_all()
             if workbench.scheduler.decision is not None:
-                note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")
+                output.note(f"Schedule {workbench.scheduler.order}. {workbench.scheduler.decision.reason}")
             executions = [workbench.run(engine, spec) for engine in engines]
             for number, execution in enumerate(executions):
                 progress.follow(number, execution.run)
@@ -117,7 +108,7 @@ async def _compare(
                     results, [vocabulary.fingerprint if vocabulary else None for vocabulary in vocabularies]
                 )
             prompt = spec.messages[-1]
-            put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
+            output.put_json(comparison_json(prompt.text, prompt.images, results, parity, divergence=parting))
         elif len(runs) > 1:
             _print_parity(parity)
     errors = [run.error for run in runs if run.error is not None]
@@ -125,33 +116,33 @@ async def _compare(
 
 
 def _print(answer: RunResult, reference: RunResult | None) -> None:
-    title = one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
-    put(("\n" if reference else "") + title.ljust(_WIDTH, "─"))
+    title = output.one_line(f"── {answer.definition.name} ({answer.definition.backend}) ")
+    output.put(("\n" if reference else "") + title.ljust(_WIDTH, "─"))
     if answer.text:
-        put(for_output(answer.text).removesuffix("\n"))
-    put()
+        output.put(output.for_output(answer.text).removesuffix("\n"))
+    output.put()
     for caution in warnings_of(answer):
-        put(f"warning: {one_line(caution.sentence)}")
+        output.put(f"warning: {output.one_line(caution.sentence)}")
     if answer.error:
-        put(f"failed: {one_line(answer.message)}")
+        output.put(f"failed: {output.one_line(answer.message)}")
     elif answer.finish == "cancelled":
-        put("stopped")
+        output.put("stopped")
     elif answer.cut:
-        put(answer.cut)
+        output.put(answer.cut)
     if answer.metrics is not None:
-        put(metrics_text(answer.metrics))
+        output.put(metrics_text(answer.metrics))
     if reference is not None and reference.text and answer.text:
-        put_line(divergence_sentence(reference, answer))
-    flush()
+        output.put_line(divergence_sentence(reference, answer))
+    output.flush()
 
 
 def _print_parity(parity: Parity) -> None:
-    put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
-    put(parity.verdict)
+    output.put("\n" + "── Was it fair? ".ljust(_WIDTH, "─"))
+    output.put(parity.verdict)
     for finding in parity.findings:
-        put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
+        output.put_line(f"{finding.sign} {finding.sentence} {finding.advice}".rstrip())
     for unknown in parity.unknown:
-        put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
+        output.put_line(f"? {unknown.sentence} {unknown.advice}".rstrip())
     if parity.remark:
-        put(f"  {parity.remark}")
-    flush()
+        output.put(f"  {parity.remark}")
+    output.flush()

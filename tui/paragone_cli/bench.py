@@ -10,35 +10,19 @@ from types import ModuleType
 from paragone import InputError
 from paragone.texts import install_command
 from paragone_cli.command_arguments import BenchArguments
+from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import (
     command,
 )
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import number_text, percentiles_text, put_figures, short_name, shown
-from paragone_cli.command_line.output import (
-    note,
-    one_line,
-    print_error,
-    put,
-    put_json,
-    put_line,
-    standard_output,
-    terminal_width,
-    warn,
-)
 from paragone_cli.command_line.saved import save_measurement
 from paragone_cli.measurement_progress import BenchProgress
+from paragone_workbench.measure import bench_results
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool, figures_of, refusal
-from paragone_workbench.measure.bench_results import (
-    BenchedEngine,
-    BenchTest,
-    MeanStdev,
-    bench_tests,
-    users_tests,
-)
 
-Row = tuple[str, BenchTest, Mapping[str, MeanStdev | None]]
+Row = tuple[str, bench_results.BenchTest, Mapping[str, bench_results.MeanStdev | None]]
 """An engine's name, a test, and its figures."""
 
 _WIDEST, _HEIGHT = 100, 12
@@ -52,14 +36,14 @@ def put_plots(rows: Sequence[Row]) -> None:
         curves: dict[str, dict[int, float]] = {}
         for name, test, figures in rows:
             if spread := figures[figure]:
-                curves.setdefault(one_line(name), {})[_tokens(test)] = spread.mean
+                curves.setdefault(output.one_line(name), {})[_tokens(test)] = spread.mean
         if not curves:
             continue
         if several:
             put_curves(title, curves, "tokens of depth and prompt")
         elif (plotext := _plotext()) is not None:
-            put()
-            put(title)
+            output.put()
+            output.put(title)
             rates = [rate for curve in curves.values() for rate in curve.values()]
             plotext.simple_bar(list(curves), rates, width=_width())
             _put(plotext.uncolorize(plotext.build()))
@@ -69,8 +53,8 @@ def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: s
     """Print a curve for each name in `curves`, through points of y by x. `x_title` is the title of the x axis."""
     if (plotext := _plotext()) is None:
         return
-    put()
-    put(title)
+    output.put()
+    output.put(title)
     letters = dict(zip(curves, string.ascii_letters, strict=False))
     for name, letter in letters.items():
         xs, ys = zip(*sorted(curves[name].items()), strict=True)
@@ -80,7 +64,7 @@ def put_curves(title: str, curves: Mapping[str, Mapping[int, float]], x_title: s
     plotext.xticks(sorted({x for curve in curves.values() for x in curve}))
     plotext.xlabel(x_title)
     _put(plotext.uncolorize(plotext.build()))
-    put("  ".join(f"{letter}: {name}" for name, letter in letters.items()))
+    output.put("  ".join(f"{letter}: {name}" for name, letter in letters.items()))
 
 
 @functools.cache
@@ -89,7 +73,7 @@ def _found() -> ModuleType | None:
     try:
         import plotext
     except ModuleNotFoundError:
-        note(f"The plots need the package plotext. Install it with: {install_command('experiments')}")
+        output.note(f"The plots need the package plotext. Install it with: {install_command('experiments')}")
         return None
     found: ModuleType = plotext
     return found
@@ -104,15 +88,15 @@ def _plotext() -> ModuleType | None:
 
 
 def _width() -> int:
-    return min(terminal_width(), _WIDEST) - 1
+    return min(output.terminal_width(), _WIDEST) - 1
 
 
-def _tokens(test: BenchTest) -> int:
+def _tokens(test: bench_results.BenchTest) -> int:
     return test.depth + test.prompt_tokens
 
 
 def _put(picture: str) -> None:
-    put("\n".join(line.rstrip() for line in picture.rstrip().splitlines()))
+    output.put("\n".join(line.rstrip() for line in picture.rstrip().splitlines()))
 
 
 def put_throughputs(bench: Bench) -> None:
@@ -125,10 +109,10 @@ def put_throughputs(bench: Bench) -> None:
     ]
     if not rows:
         return
-    put(
+    output.put(
         f"\nUsers at once, each sends its next request as soon as it has an answer; {bench.repeat} answers for each"
     )
-    put()
+    output.put()
     table = [
         [
             "engine",
@@ -159,25 +143,27 @@ def put_throughputs(bench: Bench) -> None:
     put_figures(table)
     notes = [(benched, test, remark) for benched, test, found in rows for remark in found.notes]
     if notes:
-        put()
+        output.put()
     for benched, test, remark in notes:
-        put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, users {test.users:,}: {remark}")
-    if standard_output().isatty() and len({test.users for _, test, _ in rows}) > 1:
+        output.put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, users {test.users:,}: {remark}")
+    if output.standard_output().isatty() and len({test.users for _, test, _ in rows}) > 1:
         for length in dict.fromkeys(test.prompt_tokens for _, test, _ in rows):
             curves: dict[str, dict[int, float]] = {}
             for benched, test, found in rows:
                 if test.prompt_tokens == length:
-                    curves.setdefault(one_line(short_name(benched.name)), {})[test.users] = found.tokens_per_s
+                    curves.setdefault(output.one_line(short_name(benched.name)), {})[test.users] = (
+                        found.tokens_per_s
+                    )
             put_curves(f"Tokens/s of all users, prompt {length:,}", curves, "users")
 
 
-Figures = dict[str, MeanStdev | None]
+Figures = dict[str, bench_results.MeanStdev | None]
 
 
 def put_bench(bench: Bench) -> None:
     """Print a measurement; with plots if standard output is a terminal."""
     if all(benched.is_empty for benched in bench.engines):
-        put("Nothing was measured.")
+        output.put("Nothing was measured.")
         return
     if any(benched.samples for benched in bench.engines):
         _put_single_runs(bench)
@@ -194,21 +180,21 @@ def _put_single_runs(bench: Bench) -> None:
     tokens = bench.tests[0].tokens
     partial = ", partial" if bench.partial else ""
     runs = "1 run" if bench.repeat == 1 else f"Mean ± standard deviation of {bench.repeat} runs"
-    put(f"{runs}, {tokens:,} tokens generated in each{partial}")
-    put()
+    output.put(f"{runs}, {tokens:,} tokens generated in each{partial}")
+    output.put()
     _put_speeds(rows)
-    put()
+    output.put()
     _put_latencies(rows)
     notes = [(benched, test, remark) for benched, test, _ in rows for remark in benched.notes(test)]
     if notes:
-        put()
+        output.put()
     for benched, test, remark in notes:
-        put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {remark}")
-    if standard_output().isatty():
+        output.put_line(f"{benched.name}, prompt {test.prompt_tokens:,}, depth {test.depth:,}: {remark}")
+    if output.standard_output().isatty():
         put_plots([(short_name(benched.name), test, figures) for benched, test, figures in rows])
 
 
-def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
+def _put_speeds(rows: Sequence[tuple[bench_results.BenchedEngine, bench_results.BenchTest, Figures]]) -> None:
     table = [["engine", "prompt", "depth", "prefill, tokens/s", "decode, tokens/s", "runs"]]
     for benched, test, figures in rows:
         speeds = [shown(figures[name]) for name in ("prefill_tps", "decode_tps")]
@@ -216,7 +202,9 @@ def _put_speeds(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> Non
     put_figures(table)
 
 
-def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> None:
+def _put_latencies(
+    rows: Sequence[tuple[bench_results.BenchedEngine, bench_results.BenchTest, Figures]],
+) -> None:
     """Print the latencies. TTFO has a column only if a model thought before it answered."""
     thinks = any(figures["ttfo_s"] != figures["ttft_s"] for _, _, figures in rows)
     names = ["ttft_s", *(["ttfo_s"] if thinks else []), "tpot_ms"]
@@ -236,15 +224,15 @@ def _put_latencies(rows: Sequence[tuple[BenchedEngine, BenchTest, Figures]]) -> 
     put_figures(table)
 
 
-def _row(benched: BenchedEngine, test: BenchTest) -> list[str]:
+def _row(benched: bench_results.BenchedEngine, test: bench_results.BenchTest) -> list[str]:
     return [short_name(benched.name), f"{test.prompt_tokens:,}", f"{test.depth:,}"]
 
 
 @command(BenchArguments)
 def bench(args: BenchArguments) -> int:
     """Print the figures, and save them for reports."""
-    tests = bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
-    users = users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
+    tests = bench_results.bench_tests(args.prompt_tokens, args.depth, args.tokens, args.repeat)
+    users = bench_results.users_tests(args.prompt_tokens, args.users, args.tokens, args.repeat)
     context = CommandContext(args)
     definitions = context.checked(args.engines, args.settings)
     pool = bench_pool(context.registry, definitions, args.users)
@@ -267,17 +255,17 @@ async def _measure(bench: Bench, *, as_json: bool) -> int:
         with BenchProgress([benched.name for benched in bench.engines], bench.tests) as progress:
             await bench.measure(progress.begin)
     if bench.reason:
-        note(f"One engine at a time was in memory. {bench.reason}")
+        output.note(f"One engine at a time was in memory. {bench.reason}")
     if as_json:
-        put_json(bench_json(bench))
+        output.put_json(bench_json(bench))
     else:
         put_bench(bench)
     for benched in bench.engines:
         for sentence in (*benched.warnings, *benched.skipped.values()):
-            warn(sentence)
+            output.warn(sentence)
     failed = {benched.name: benched.error for benched in bench.engines if benched.error is not None}
     for name, error in failed.items():
-        print_error(error, name if len(bench.engines) > 1 else "")
+        output.print_error(error, name if len(bench.engines) > 1 else "")
     # if the contexts are too small for all tests, nothing is measured, although no engine has an error
     return interrupts.exit_code(
         list(failed.values()), nothing_done=all(benched.is_empty for benched in bench.engines)

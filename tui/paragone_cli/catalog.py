@@ -15,22 +15,11 @@ from paragone import Backend, EngineError, Json, ModelInfo, ParagoneError, PullP
 from paragone.network import GUARD
 from paragone.options import OptionInfo, Options, describe, value_text
 from paragone.texts import size_text
+from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import ENGINE, Arguments, PrintArguments, command, word
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import bar, for_shell, not_asked_text
-from paragone_cli.command_line.output import (
-    flush,
-    note,
-    one_line,
-    print_error,
-    put,
-    put_json,
-    put_line,
-    put_table,
-    terminal_width,
-    warn,
-)
 from paragone_cli.command_line.progress import StatusLine
 from paragone_workbench.doctor import probe_engines
 from paragone_workbench.engines import questions
@@ -71,27 +60,27 @@ def options(args: OptionsArguments) -> int:
             "sampling": _option_json(backend.sampling),
             "context": _option_json(ContextOptions),
         }
-        put_json({"backend": backend.name, **found})
+        output.put_json({"backend": backend.name, **found})
         return 0
-    put_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE")
+    output.put_line(f"Options of {backend.title}, for [engines.NAME] in config.toml or --set KEY=VALUE")
     for heading, kind in (
         ("Load options, which take effect when a model is opened", backend.load_options),
         ("Sampling options, which take effect with each prompt", backend.sampling),
         ("Options of every engine, which take effect with each prompt", ContextOptions),
     ):
         if infos := describe(kind):
-            put(f"\n{heading}")
+            output.put(f"\n{heading}")
         for info in infos:
-            put("\n".join(_describe(info)))
+            output.put("\n".join(_describe(info)))
     return 0
 
 
 def _describe(info: OptionInfo) -> Iterator[str]:
     default = f", default {value_text(info.default)}" if info.default not in (None, []) else ""
-    yield one_line(f"  {info.name}: {info.accepted}{default}")
-    width = min(terminal_width(), _WIDEST)
+    yield output.one_line(f"  {info.name}: {info.accepted}{default}")
+    width = min(output.terminal_width(), _WIDEST)
     yield from textwrap.wrap(
-        one_line(info.doc),
+        output.one_line(info.doc),
         max(width, 40),
         initial_indent=" " * 6,
         subsequent_indent=" " * 6,
@@ -122,9 +111,9 @@ def engines(args: PrintArguments) -> int:
             }
             for definition, probe in probed
         ]
-        put_json({"engines": listed})
+        output.put_json({"engines": listed})
     elif definitions:
-        put_table(
+        output.put_table(
             [
                 (
                     definition.name,
@@ -138,7 +127,7 @@ def engines(args: PrintArguments) -> int:
     else:
         path = context.config.document.path
         sample = "" if path.exists() else "`paragone config init` creates a sample, and "
-        note(
+        output.note(
             f"No engine is defined in {path}; {sample}`paragone models` lists models that need no definition."
         )
     return 0
@@ -182,7 +171,9 @@ def models(args: ModelsArguments) -> int:
     folders = context.config.models.folders
     for folder in folders:
         if not (accessible(folder) and Path(folder).is_dir()):
-            warn(f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder.")
+            output.warn(
+                f"{folder}, named in {context.config.document.where('models', 'folders')}, is not a folder."
+            )
     if args.backend is None:
         backends = context.registry.all()
     else:
@@ -193,7 +184,7 @@ def models(args: ModelsArguments) -> int:
     )
     not_asked = [] if asks else servers_not_asked(backends.values(), endpoints)
     if args.json:
-        put_json(
+        output.put_json(
             {
                 "models": [_json(entry) for entry in listed],
                 "not_asked": [*not_asked],
@@ -202,22 +193,22 @@ def models(args: ModelsArguments) -> int:
         )
     else:
         if not_asked:
-            note(not_asked_text(not_asked))
+            output.note(not_asked_text(not_asked))
         elif not listed and args.backend is not None and not errors:
             name_reached(backends[args.backend], args.backend, "", {})
             report = run(questions.endpoint(backends[args.backend], {}))
             if report is not None and not report.probe.usable:  # the backend's default server lists no models
-                note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
+                output.note(f"{report.probe.reason} {report.probe.remedy}".rstrip())
         if not listed and any(backend.capabilities.local for backend in backends.values()):
             searched = ", ".join((*folders, USUAL_FOLDER))
-            note(
+            output.note(
                 f"No model was found in {searched}, or where other programs keep models; set `folders` under "
                 f"[models] in {context.config.document.path}."
             )
     for problem in context.registry.problems if args.backend is None else ():
-        warn(problem.sentence)
+        output.warn(problem.sentence)
     for _, error in errors:
-        print_error(error)
+        output.print_error(error)
     return 1 if errors else 0
 
 
@@ -250,8 +241,8 @@ async def _found(
                 if entry.key not in listed:
                     new.setdefault(entry.key, entry)
         if new and prints:
-            put_table([_HEADING, *map(_row, new.values())])
-            flush()
+            output.put_table([_HEADING, *map(_row, new.values())])
+            output.flush()
         listed |= new
     return (list(listed.values()), errors), await querying
 
@@ -324,7 +315,7 @@ def pull(args: PullArguments) -> int:
     load, _ = split_options(definition, backend)
     name_reached(backend, definition.name, definition.model, load)
     run(_follow(backend, definition.model, load))
-    put_line(f"{definition.model}: the server has the model")
+    output.put_line(f"{definition.model}: the server has the model")
     return 0
 
 
@@ -338,12 +329,16 @@ async def _follow(backend: Backend, model: str, options: Mapping[str, Json]) -> 
                     percent = _percent(progress)
                     before, step = step, (progress.status, percent // 10)
                     if step != before and not status.on:
-                        note(_progress_text(progress, percent) if progress.total else f"{progress.status} …")
+                        output.note(
+                            _progress_text(progress, percent) if progress.total else f"{progress.status} …"
+                        )
                     if step != before or status.due:
                         status.show(f"{bar(percent, 100)} {_progress_text(progress, percent)}")
         except asyncio.CancelledError:
             status.end()
-            note("No longer waiting; the server may continue the download, or keep the downloaded part.")
+            output.note(
+                "No longer waiting; the server may continue the download, or keep the downloaded part."
+            )
             raise
         except Exception as error:
             raise as_paragone_error(error, backend.name) from error

@@ -27,33 +27,8 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.suite import problem_text
 from paragone_workbench.experiments.suite_file import read_suite
+from paragone_workbench.measure import fidelity_results, fidelity_verdict
 from paragone_workbench.measure.fidelity import Fidelity, sample_text
-from paragone_workbench.measure.fidelity_results import (
-    DECADES,
-    FEWEST_WINDOWS,
-    TOP,
-    Candidate,
-    Depth,
-    Difference,
-    Measured,
-    TopAgreement,
-    mean,
-    percentile,
-    root_mean_square,
-    shares,
-)
-from paragone_workbench.measure.fidelity_verdict import (
-    above_limit,
-    band_of,
-    depths_of,
-    fidelity_json,
-    kld_pairs,
-    log_ratio,
-    neighbours,
-    scale_text,
-    unchanged,
-    verdict,
-)
 from paragone_workbench.measure.free_running import FreeRunning, kv_candidates
 from paragone_workbench.statistics import Estimate, number
 
@@ -73,8 +48,8 @@ def put_fidelity(fidelity: Fidelity) -> None:
     )
     put()
     put_table(_table(fidelity))
-    if reference.windows < FEWEST_WINDOWS:
-        put(f"\nThere are no uncertainties: these need {FEWEST_WINDOWS} windows or more.")
+    if reference.windows < fidelity_results.FEWEST_WINDOWS:
+        put(f"\nThere are no uncertainties: these need {fidelity_results.FEWEST_WINDOWS} windows or more.")
     compared = [
         (candidate.name, candidate.size, candidate.difference)
         for candidate in fidelity.candidates
@@ -82,22 +57,24 @@ def put_fidelity(fidelity: Fidelity) -> None:
     ]
     if compared:
         _put_pictures([*compared, (_NOISE, None, fidelity.noise)])
-    elif not any(verdict(candidate, fidelity) for candidate in fidelity.candidates):
+    elif not any(fidelity_verdict.verdict(candidate, fidelity) for candidate in fidelity.candidates):
         put("\nNo candidate was measured.")
-    found = depths_of(fidelity)
+    found = fidelity_verdict.depths_of(fidelity)
     _put_depths(fidelity.candidates, found)
     put()
     for candidate, depth in zip(fidelity.candidates, found, strict=True):
         if candidate.reason:
             put_line(candidate.reason)
-        if sentence := verdict(candidate, fidelity):
+        if sentence := fidelity_verdict.verdict(candidate, fidelity):
             put_line(sentence)
         if depth.sentence:
             put_line(f"{candidate.name}: {depth.sentence}")
-    for pair in neighbours(kld_pairs(fidelity.candidates), fidelity.candidates):
+    for pair in fidelity_verdict.neighbours(
+        fidelity_verdict.kld_pairs(fidelity.candidates), fidelity.candidates
+    ):
         put_line(pair.sentence)
     if compared:
-        put_line(f"Scale of the mean KLD: {scale_text()}.")
+        put_line(f"Scale of the mean KLD: {fidelity_verdict.scale_text()}.")
 
 
 _NOISE = "noise floor"
@@ -106,56 +83,62 @@ _NOISE = "noise floor"
 def _table(fidelity: Fidelity) -> list[list[str]]:
     """Return the table: a column for the reference, one for its noise, and one for each candidate."""
     reference, candidates = fidelity.reference, fidelity.candidates
-    engines: list[Measured] = [reference, *candidates]
+    engines: list[fidelity_results.Measured] = [reference, *candidates]
     differences = [fidelity.noise, *(candidate.difference for candidate in candidates)]
 
-    def of_engines(title: str, show: Callable[[Measured], str]) -> list[str]:
+    def of_engines(title: str, show: Callable[[fidelity_results.Measured], str]) -> list[str]:
         first, *others = map(show, engines)
         return [title, first, "", *others]
 
-    def of_differences(title: str, show: Callable[[Difference], str]) -> list[str]:
+    def of_differences(title: str, show: Callable[[fidelity_results.Difference], str]) -> list[str]:
         return [title, "", *map(show, differences)]
 
     def of_klds(title: str, fraction: float) -> list[str]:
-        return of_differences(title, lambda difference: _plain(percentile(difference.kld, fraction)))
+        return of_differences(
+            title, lambda difference: _plain(fidelity_results.percentile(difference.kld, fraction))
+        )
 
-    ratios = [log_ratio(candidate, reference) for candidate in candidates]
+    ratios = [fidelity_verdict.log_ratio(candidate, reference) for candidate in candidates]
     return [
         ["", short_name(reference.name), _NOISE, *(short_name(candidate.name) for candidate in candidates)],
         of_engines("weights", lambda measured: size_text(measured.size)),
         of_engines("perplexity", lambda measured: _shown(measured.perplexity)),
         ["ln(PPL / reference's)", "", "", *map(_shown, ratios)],
         of_engines("bits per byte", lambda measured: _shown(measured.bits_per_byte(fidelity.text_bytes))),
-        of_differences("mean KLD", lambda difference: _shown(mean(difference.kld))),
-        of_differences("on the scale", lambda difference: _band(mean(difference.kld))),
+        of_differences("mean KLD", lambda difference: _shown(fidelity_results.mean(difference.kld))),
+        of_differences("on the scale", lambda difference: _band(fidelity_results.mean(difference.kld))),
         of_klds("median KLD", 0.5),
         of_klds("90% KLD", 0.9),
         of_klds("99% KLD", 0.99),
         of_klds("maximum KLD", 1),
-        of_differences("mean Δp", lambda difference: _percent(mean(difference.delta_p))),
-        of_differences("RMS Δp", lambda difference: _percent(root_mean_square(difference.delta_p))),
-        of_differences("same top token", lambda difference: _percent(mean(difference.same_top))),
+        of_differences("mean Δp", lambda difference: _percent(fidelity_results.mean(difference.delta_p))),
+        of_differences(
+            "RMS Δp", lambda difference: _percent(fidelity_results.root_mean_square(difference.delta_p))
+        ),
+        of_differences(
+            "same top token", lambda difference: _percent(fidelity_results.mean(difference.same_top))
+        ),
         *_top_rows([candidate.top for candidate in candidates]),
     ]
 
 
-def _top_rows(tops: Sequence[TopAgreement | None]) -> list[list[str]]:
+def _top_rows(tops: Sequence[fidelity_results.TopAgreement | None]) -> list[list[str]]:
     """Return rows on the candidates that report only their likeliest tokens; no rows if there are no such candidates."""
     if not any(tops):
         return []
 
-    def row(title: str, show: Callable[[TopAgreement], Estimate | None]) -> list[str]:
+    def row(title: str, show: Callable[[fidelity_results.TopAgreement], Estimate | None]) -> list[str]:
         return [title, "", "", *("" if top is None else _percent(show(top)) for top in tops)]
 
     return [
-        row(f"same first of the top {TOP}", lambda top: top.same_top),
-        row(f"in common of the top {TOP}", lambda top: top.common),
+        row(f"same first of the top {fidelity_results.TOP}", lambda top: top.same_top),
+        row(f"in common of the top {fidelity_results.TOP}", lambda top: top.common),
     ]
 
 
-def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
+def _put_pictures(rows: Sequence[tuple[str, int | None, fidelity_results.Difference]]) -> None:
     """Draw the mean KL divergence by the size of the weights, and the distribution of the positions' KL divergences."""
-    means = [(name, size, mean(difference.kld)) for name, size, difference in rows]
+    means = [(name, size, fidelity_results.mean(difference.kld)) for name, size, difference in rows]
     largest = max((estimate.value for _, _, estimate in means if estimate is not None), default=0.0)
     put("\nMean KLD by size")
     known = [(name, size, estimate) for name, size, estimate in means if estimate is not None]
@@ -171,15 +154,17 @@ def _put_pictures(rows: Sequence[tuple[str, int | None, Difference]]) -> None:
     )
     put("\nShare of the positions, by their KLD")
     drawn = [
-        [short_name(name), "".join(_columns(shares(difference.kld)))]
+        [short_name(name), "".join(_columns(fidelity_results.shares(difference.kld)))]
         for name, _, difference in rows
         if difference.windows
     ]
-    width = len(drawn[0][1]) // len(DECADES[1:])
-    put_table([*drawn, ["", "".join(f"1e{decade}".ljust(width) for decade in DECADES[:-1])]])
+    width = len(drawn[0][1]) // len(fidelity_results.DECADES[1:])
+    put_table([*drawn, ["", "".join(f"1e{decade}".ljust(width) for decade in fidelity_results.DECADES[:-1])]])
 
 
-def _put_depths(candidates: Sequence[Candidate], found: Sequence[Depth]) -> None:
+def _put_depths(
+    candidates: Sequence[fidelity_results.Candidate], found: Sequence[fidelity_results.Depth]
+) -> None:
     """Print the mean KL divergence by the number of tokens before the position."""
     measured = [
         (candidate.name, depth.parts)
@@ -214,7 +199,7 @@ def _percent(estimate: Estimate | None) -> str:
 
 
 def _band(estimate: Estimate | None) -> str:
-    return "" if estimate is None else band_of(estimate.value)
+    return "" if estimate is None else fidelity_verdict.band_of(estimate.value)
 
 
 def _plain(value: float | None) -> str:
@@ -277,7 +262,7 @@ def fidelity_run(
     status = run(_run(args, comparison))
     if _is_measured(comparison):
         save_measurement("fidelity", engines, _json(args, comparison), registry)
-    exceeded = () if args.max_kld is None else above_limit(comparison.fidelity, args.max_kld)
+    exceeded = () if args.max_kld is None else fidelity_verdict.above_limit(comparison.fidelity, args.max_kld)
     for sentence in exceeded:
         note(sentence)
     return status or int(bool(exceeded))
@@ -300,7 +285,7 @@ async def _run(args: FidelityArguments, comparison: Comparison) -> int:
     else:
         _put(comparison)
     for candidate in fidelity.candidates:
-        if sentence := unchanged(candidate, fidelity):
+        if sentence := fidelity_verdict.unchanged(candidate, fidelity):
             warn(sentence)
     found = [*(one.error for one in (fidelity.reference, *fidelity.candidates)), *answers.errors.values()]
     errors = list({id(error): error for error in found if error is not None}.values())
@@ -327,7 +312,7 @@ def _json(args: FidelityArguments, comparison: Comparison) -> dict[str, Json]:
     prompts = None if args.prompts is None else args.prompts.name
     return {
         "text": text,
-        **fidelity_json(comparison.fidelity),
+        **fidelity_verdict.fidelity_json(comparison.fidelity),
         "free_running": comparison.answers_json(prompts),
     }
 

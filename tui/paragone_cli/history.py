@@ -10,23 +10,11 @@ from pathlib import Path
 from paragone import InputError, Json
 from paragone.texts import counted, quoted
 from paragone_cli.command_arguments import HistoryArguments
+from paragone_cli.command_line import output
 from paragone_cli.command_line.arguments import command, refuse_untaken
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
-from paragone_cli.command_line.output import (
-    confirmed,
-    note,
-    print_error,
-    put,
-    put_json,
-    put_line,
-    put_result,
-    put_table,
-    require_answer,
-    shortened,
-    warn,
-)
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
 from paragone_cli.command_line.saved import conversation_id, opened_history, opened_store
 from paragone_workbench.compare.answers import answer_json
@@ -75,9 +63,9 @@ async def _continue(context: CommandContext, number: int, *, as_json: bool) -> i
             await session.saved()
             await printer.finish(again)
         if again.error is not None:
-            print_error(again.error)
+            output.print_error(again.error)
         else:
-            note(f"Saved as r{again.number}, a variant of r{number}.")
+            output.note(f"Saved as r{again.number}, a variant of r{number}.")
         return interrupts.exit_code([] if again.error is None else [again.error], nothing_done=False)
 
 
@@ -109,15 +97,15 @@ def history_costs(args: HistoryArguments) -> int:
     except InputError as error:
         if args.price:
             raise
-        note(str(error))
+        output.note(str(error))
     with opened_store() as store:
         engines = store.costs(since or 0.0)
     if args.json:
-        put_json({"since": since, **costs_json(engines, prices)})
+        output.put_json({"since": since, **costs_json(engines, prices)})
     elif engines:
         _put(engines, prices)
     else:
-        note("The history has no runs" + (f" since {date(since)}." if since is not None else " yet."))
+        output.note("The history has no runs" + (f" since {date(since)}." if since is not None else " yet."))
     return 0
 
 
@@ -146,16 +134,16 @@ def _put(engines: Mapping[str, Costs], prices: tuple[Price, ...]) -> None:
     for name, it in rows:
         counts = (it.runs, it.prompt_tokens, it.cached_tokens, it.completion_tokens)
         table.append([name, *(f"{count:,}" for count in counts), duration(it.seconds)])
-    put_table(table)
+    output.put_table(table)
     if prices:
-        put()
-        put("The same tokens at providers:")
+        output.put()
+        output.put("The same tokens at providers:")
         at_providers = [[name, *(usd_text(price.of(costs)) for price in prices)] for name, costs in rows]
-        put_table([["ENGINE", *(price.name for price in prices)], *at_providers])
+        output.put_table([["ENGINE", *(price.name for price in prices)], *at_providers])
     put_full_names(short)
-    put()
+    output.put()
     for sentence in cost_notes(total, prices):
-        put_line(sentence)
+        output.put_line(sentence)
 
 
 def history_delete(args: HistoryArguments) -> int:
@@ -166,17 +154,17 @@ def history_delete(args: HistoryArguments) -> int:
     with opened_store() as store:
         found = [store.load(number) for number in numbers]
         if not args.yes:
-            require_answer()
+            output.require_answer()
             for saved in found:
                 prompts = counted(len(saved.conversation.prompts), "prompt")
-                note(f"c{saved.conversation.number} · {saved.title} · {prompts}")
-            if not confirmed("Delete for good?"):
-                note("Nothing was deleted.")
+                output.note(f"c{saved.conversation.number} · {saved.title} · {prompts}")
+            if not output.confirmed("Delete for good?"):
+                output.note("Nothing was deleted.")
                 return 1
         for number in numbers:
             store.delete_conversation(number)
     data = {"deleted": [f"c{number}" for number in numbers]}
-    put_result(data, f"{counted(len(numbers), 'conversation')} deleted.", as_json=args.json)
+    output.put_result(data, f"{counted(len(numbers), 'conversation')} deleted.", as_json=args.json)
     return 0
 
 
@@ -193,13 +181,13 @@ def history_export(args: HistoryArguments) -> int:
     with opened_store() as store:
         exported = export_conversations(store, args.to, numbers, Registry().find, replaces=args.force)
     for sentence in exported.left_out:
-        warn(sentence)
+        output.warn(sentence)
     data: dict[str, Json] = {
         "file": str(exported.path),
         "exported": [f"c{number}" for number in exported.numbers],
         "bytes": exported.size,
     }
-    put_result(data, str(exported), as_json=args.json)
+    output.put_result(data, str(exported), as_json=args.json)
     return int(bool(exported.left_out))
 
 
@@ -215,7 +203,7 @@ def history_import(args: HistoryArguments) -> int:
         path, _open, context.registry, context.config.models.folders, context.consent(path).require
     )
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
-    put_result({"imported": listed}, import_text(imported), as_json=args.json)
+    output.put_result({"imported": listed}, import_text(imported), as_json=args.json)
     return 0
 
 
@@ -228,14 +216,14 @@ def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
         "imported": [{"id": f"c{added.number}", "title": added.title, "new": added.is_new}]
     }
     sentence = f"The prompt of e{experiment}/{run} is the conversation c{added.number}."
-    put_result(data, sentence, as_json=args.json)
+    output.put_result(data, sentence, as_json=args.json)
     return 0
 
 
 def _open() -> Store:
     store = Store.open()
     if store.warning:
-        warn(store.warning)
+        output.warn(store.warning)
     return store
 
 
@@ -252,7 +240,7 @@ def history_rename(args: HistoryArguments) -> int:
         store.labels.rename(number, title)
         saved_as = store.summaries([number])[number].title
     data = {"id": f"c{number}", "title": saved_as}
-    put_result(data, f"c{number} has the new title.", as_json=args.json)
+    output.put_result(data, f"c{number} has the new title.", as_json=args.json)
     return 0
 
 
@@ -267,7 +255,7 @@ def history_tag(args: HistoryArguments) -> int:
         store.labels.tag(number, args.operands[1:])
         tags = store.summaries([number])[number].tags
     sentence = f"c{number} has the tags {', '.join(tags)}." if tags else f"c{number} has no tags."
-    put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
+    output.put_result({"id": f"c{number}", "tags": list(tags)}, sentence, as_json=args.json)
     return 0
 
 
@@ -278,7 +266,7 @@ def history_pin(args: HistoryArguments) -> int:
     with opened_store() as store:
         store.labels.pin(number, pinned=is_pinned)
     sentence = f"c{number} is {'listed first' if is_pinned else 'no longer listed first'}."
-    put_result({"id": f"c{number}", "pinned": is_pinned}, sentence, as_json=args.json)
+    output.put_result({"id": f"c{number}", "pinned": is_pinned}, sentence, as_json=args.json)
     return 0
 
 
@@ -292,11 +280,11 @@ def history_list(args: HistoryArguments) -> int:
     with opened_store() as store:
         found = store.conversations(args.most, query=query)
         if args.json:
-            put_json({"conversations": [_summary(summary) for summary in found]})
+            output.put_json({"conversations": [_summary(summary) for summary in found]})
         elif found:
-            put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *map(_row, found)])
+            output.put_table([("ID", "LAST USED", "PROMPTS", "ENGINES", "TITLE"), *map(_row, found)])
         elif args.operands:
-            note("No conversation fits these filters.")
+            output.note("No conversation fits these filters.")
         else:
             _note_empty(store)
     return 0
@@ -325,7 +313,7 @@ def history_show(args: HistoryArguments) -> int:
 def _note_empty(store: Store) -> None:
     count = len(store.experiments.all())
     more = f", but {counted(count, 'experiment')}, which `paragone suite list` lists" if count else ""
-    note(f"The history has no conversations yet{more}.")
+    output.note(f"The history has no conversations yet{more}.")
 
 
 def _row(summary: Summary) -> tuple[str, ...]:
@@ -370,18 +358,18 @@ def _show(saved: SavedConversation, *, as_json: bool) -> None:
             }
             for prompt, runs in prompts
         ]
-        put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
+        output.put_json({"id": f"c{saved.conversation.number}", "title": saved.title, "prompts": listed})
         return
     for prompt, runs in prompts:
-        put_line(f"> {_first(prompt.written)}")
+        output.put_line(f"> {_first(prompt.written)}")
         for name in (*(file.label for file in prompt.files), *(image.name for image in prompt.images)):
-            put_line(f"  [{name}]")
+            output.put_line(f"  [{name}]")
         for answer in runs:
             result = answer.result
             words = result.message if result.error else _first(result.text)
-            put_line(f"  r{answer.number}  {result.definition.name}  {_state(saved, answer)}  {words}")
+            output.put_line(f"  r{answer.number}  {result.definition.name}  {_state(saved, answer)}  {words}")
             if result.metrics is not None:
-                put(f"      {metrics_text(result.metrics)}")
+                output.put(f"      {metrics_text(result.metrics)}")
 
 
 def _run(saved: SavedConversation, run: Run) -> dict[str, Json]:
@@ -398,7 +386,7 @@ def _state(saved: SavedConversation, run: Run) -> str:
 
 
 def _first(text: str) -> str:
-    return shortened(" ".join(text.split()), _TEXT_WIDTH)
+    return output.shortened(" ".join(text.split()), _TEXT_WIDTH)
 
 
 def history_search(args: HistoryArguments) -> int:
@@ -411,12 +399,12 @@ def history_search(args: HistoryArguments) -> int:
     with opened_store() as store:
         hits = store.search(text, args.most)
     if args.json:
-        put_json({"hits": [_json(hit) for hit in hits]})
+        output.put_json({"hits": [_json(hit) for hit in hits]})
     elif hits:
         rows = [(hit.id, date(hit.time), _by(hit), hit.snippet) for hit in hits]
-        put_table([("ID", "TIME", "BY", "TEXT"), *rows])
+        output.put_table([("ID", "TIME", "BY", "TEXT"), *rows])
     else:
-        note("No prompt, no answer and no title has all of these words.")
+        output.note("No prompt, no answer and no title has all of these words.")
     return 0
 
 

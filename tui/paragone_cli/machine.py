@@ -15,30 +15,10 @@ from paragone import EngineError, InputError, Json, Probe
 from paragone.network import GUARD, ONLINE_HINT
 from paragone.texts import size_text
 from paragone.wire import to_json
-from paragone_cli.command_line.arguments import (
-    Arguments,
-    PrintArguments,
-    command,
-    option,
-    refuse_untaken,
-    switch,
-    word,
-)
+from paragone_cli.command_line import arguments, output
 from paragone_cli.command_line.context import require_consent_to_config
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import not_asked_text, problems_json
-from paragone_cli.command_line.output import (
-    confirmed,
-    flush,
-    note,
-    one_line,
-    put,
-    put_json,
-    put_line,
-    put_table,
-    require_answer,
-    warn,
-)
 from paragone_cli.command_line.progress import StatusLine
 from paragone_tui import keys as screen_settings
 from paragone_workbench.config.read import init, load_with_problems
@@ -59,11 +39,11 @@ _ENGINES = "paragone engines 2>/dev/null | cut -d ' ' -f 1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletionArguments(Arguments):
-    shell: str = word("SHELL", "the shell whose script is printed", choices=SHELLS)
+class CompletionArguments(arguments.Arguments):
+    shell: str = arguments.word("SHELL", "the shell whose script is printed", choices=SHELLS)
 
 
-@command(CompletionArguments)
+@arguments.command(CompletionArguments)
 def completion(args: CompletionArguments) -> int:
     import shtab  # only this command needs shtab
 
@@ -83,29 +63,29 @@ def completion(args: CompletionArguments) -> int:
         if isinstance(argument.metavar, str) and argument.metavar in completed:
             argument.complete = completed[argument.metavar]  # type: ignore[attr-defined]
 
-    put(shtab.complete(program_parser(complete), shell=args.shell))
+    output.put(shtab.complete(program_parser(complete), shell=args.shell))
     return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigArguments(PrintArguments):
-    action: str = word(
+class ConfigArguments(arguments.PrintArguments):
+    action: str = arguments.word(
         "ACTION",
         "path: print the path of config.toml; check: list the problems in it; init: create a documented sample",
         choices=("path", "check", "init"),
     )
 
 
-@command(ConfigArguments)
+@arguments.command(ConfigArguments)
 def config(args: ConfigArguments) -> int:
     """Print the path of the config file, or its problems, or create a sample file."""
     if args.action == "check":
         return _check(args)
     path = init(args.config) if args.action == "init" else args.config or config_file()
     if args.json:
-        put_json({"file": str(path), "exists": path.exists()})
+        output.put_json({"file": str(path), "exists": path.exists()})
     else:
-        put_line(str(path))
+        output.put_line(str(path))
     return 0
 
 
@@ -113,23 +93,23 @@ def _check(args: ConfigArguments) -> int:
     path = args.config or config_file()
     state = State(state_file())
     if state.warning:
-        warn(state.warning)
+        output.warn(state.warning)
     registry = Registry()
     settings, found = load_with_problems(args.config, state, registry.get)
     all_found = (*found, *screen_settings.problems(settings), *template_problems(settings))
     problems = sorted(all_found, key=lambda problem: problem.line)
     exposed = permission_warning(settings.document, registry.find)
     if exposed:
-        warn(exposed)
+        output.warn(exposed)
     if args.json:
-        put_json(problems_json(path, problems, exposed))
+        output.put_json(problems_json(path, problems, exposed))
     elif problems:
         for problem in problems:
-            put_line(str(problem))
+            output.put_line(str(problem))
     elif path.exists():
-        put_line(f"{path}: no problems found.")
+        output.put_line(f"{path}: no problems found.")
     else:
-        put_line(
+        output.put_line(
             f"{path} does not exist; the defaults are in force. `paragone config init` creates a sample."
         )
     return 2 if problems else 0
@@ -140,25 +120,27 @@ NAMED = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DoctorArguments(PrintArguments):
+class DoctorArguments(arguments.PrintArguments):
     """The backend to check, or none for a whole diagnosis."""
 
-    backend: str | None = word("BACKEND", "check only this backend, and fail if it cannot be used", nargs="?")
+    backend: str | None = arguments.word(
+        "BACKEND", "check only this backend, and fail if it cannot be used", nargs="?"
+    )
 
 
-@command(DoctorArguments)
+@arguments.command(DoctorArguments)
 def doctor(args: DoctorArguments) -> int:
     if args.backend is not None:
         return _check_backend(args.backend, as_json=args.json)
     state = State(state_file())
     if state.warning:
-        warn(state.warning)
+        output.warn(state.warning)
     registry = Registry()
     if args.config is not None:
         require_consent_to_config(args, load_with_problems(args.config, state)[0], state, registry)
     diagnosis = run(_diagnosed(args, state, registry))
     if args.json:
-        put_json(_json(diagnosis))
+        output.put_json(_json(diagnosis))
     return 0
 
 
@@ -171,7 +153,7 @@ async def _diagnosed(args: DoctorArguments, state: State, registry: Registry) ->
                 _print(diagnosis)
             else:
                 _print_late(known, diagnosis)
-            flush()
+            output.flush()
         known = diagnosis
     assert known is not None
     return known
@@ -184,7 +166,7 @@ def _check_backend(name: str, *, as_json: bool) -> int:
     backend = Registry().get(name)
     found = run(probe_backend(backend))
     if found.usable:
-        put_line(f"✓ {name}: {backend.title or name} works")
+        output.put_line(f"✓ {name}: {backend.title or name} works")
         return 0
     raise EngineError(found.reason or f"{backend.title or name} cannot be used.", hint=found.remedy)
 
@@ -223,31 +205,33 @@ def _endpoint_json(endpoint: ConfiguredEndpoint) -> dict[str, Json]:
 
 def _print(diagnosis: Diagnosis) -> None:
     _print_machine(diagnosis.version, diagnosis.machine)
-    put("\nBackends")
+    output.put("\nBackends")
     if not diagnosis.backends:
-        put("  none: no plugin with a backend is installed, or none has answered yet")
+        output.put("  none: no plugin with a backend is installed, or none has answered yet")
     _print_backends(diagnosis.backends)
     _print_endpoints(diagnosis)
     if diagnosis.broken_plugins:
-        put("\nPlugins that cannot be used")
+        output.put("\nPlugins that cannot be used")
         for broken in diagnosis.broken_plugins:
-            put_line(f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}")
-    put("\nSettings")
+            output.put_line(
+                f"  ✗ {broken.plugin} of {broken.package or 'an unknown package'}: {broken.reason}"
+            )
+    output.put("\nSettings")
     if diagnosis.problems:
         for problem in diagnosis.problems:
-            put_line(f"  ✗ {problem}")
+            output.put_line(f"  ✗ {problem}")
     elif diagnosis.config.exists():
-        put_line(f"  ✓ {diagnosis.config}")
+        output.put_line(f"  ✓ {diagnosis.config}")
     else:
-        put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
+        output.put_line(f"  {diagnosis.config} does not exist; the defaults are in force")
     if diagnosis.permission_warning:
-        put_line(f"  ! {diagnosis.permission_warning}")
+        output.put_line(f"  ! {diagnosis.permission_warning}")
 
 
 def _print_late(known: Diagnosis, diagnosis: Diagnosis) -> None:
     late = {name: found for name, found in diagnosis.backends.items() if name not in known.backends}
     if late:
-        put("\nBackends that took longer")
+        output.put("\nBackends that took longer")
         _print_backends(late)
     if not (known.endpoints or known.not_asked):
         _print_endpoints(diagnosis)
@@ -260,20 +244,20 @@ def _print_backends(backends: Mapping[str, tuple[str, Probe]]) -> None:
 
 def _print_endpoints(diagnosis: Diagnosis) -> None:
     if diagnosis.endpoints or diagnosis.not_asked:
-        put("\nEndpoints")
+        output.put("\nEndpoints")
     for endpoint in diagnosis.endpoints:
         _print_endpoint(endpoint)
     if diagnosis.not_asked:
-        put_line(f"  {not_asked_text(diagnosis.not_asked)}")
+        output.put_line(f"  {not_asked_text(diagnosis.not_asked)}")
 
 
 def _print_probe(name: str, probe: Probe) -> None:
-    put_line(f"  {'✓' if probe.usable else '✗'} {name}")
+    output.put_line(f"  {'✓' if probe.usable else '✗'} {name}")
     for text in (probe.reason, probe.remedy):
         if text:
-            put_line(f"      {text}")
+            output.put_line(f"      {text}")
     for key, value in probe.facts.items():
-        put_line(f"      {key}: {value}")
+        output.put_line(f"      {key}: {value}")
 
 
 def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
@@ -283,30 +267,30 @@ def _print_endpoint(endpoint: ConfiguredEndpoint) -> None:
     names = [model.name for model in report.models]
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        put_line(f"      models: {', '.join(names[:NAMED])}{more}")
+        output.put_line(f"      models: {', '.join(names[:NAMED])}{more}")
     for name, problem in endpoint.problems.items() if report.probe.usable else ():
-        put_line(f"      ✗ {name}: {problem.reason} {problem.remedy}")
+        output.put_line(f"      ✗ {name}: {problem.reason} {problem.remedy}")
 
 
 def _print_machine(version: str, machine: Machine) -> None:
-    put_line(f"paragone {version}, {machine.python} ({machine.executable})")
-    put("\nMachine")
-    put_line(f"  {machine.platform}")
-    put(f"  {machine.cores} cores, {machine.threads} threads")
-    put(f"  memory {_memory(machine.memory, machine.memory_free)}")
+    output.put_line(f"paragone {version}, {machine.python} ({machine.executable})")
+    output.put("\nMachine")
+    output.put_line(f"  {machine.platform}")
+    output.put(f"  {machine.cores} cores, {machine.threads} threads")
+    output.put(f"  memory {_memory(machine.memory, machine.memory_free)}")
     for gpu in machine.gpus:
-        put_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}")
+        output.put_line(f"  GPU {gpu.name}: {_memory(gpu.memory, gpu.memory_free)}, driver {gpu.driver}")
     if not machine.gpus:
-        put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
+        output.put_line(f"  no GPU: {machine.gpu_problem or 'nvidia-smi lists none.'}")
     if machine.confinement.holds:
-        put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
+        output.put(f"  ✓ local engines have no network ({machine.confinement.layer}; tested)")
     else:
-        put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
+        output.put_line(f"  ✗ local engines can use the network: {machine.confinement.reason}")
     if machine.offline is not None:
         if machine.offline.holds:
-            put(f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)")
+            output.put(f"  ✓ offline, nothing is contacted ({machine.offline.layer}; tested)")
         else:
-            put_line(f"  ✗ offline, but nothing enforces it: {machine.offline.reason}")
+            output.put_line(f"  ✗ offline, but nothing enforces it: {machine.offline.reason}")
 
 
 def _memory(size: int | None, free: int | None) -> str:
@@ -317,45 +301,45 @@ def _memory(size: int | None, free: int | None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvArguments(PrintArguments):
+class EnvArguments(arguments.PrintArguments):
     """The action of `paragone env`, and the backend of the environment."""
 
-    action: str = word(
+    action: str = arguments.word(
         "ACTION",
         "create: install a backend's library in an environment of its own, after showing its size; "
         "list: list the environments; check: import the library in an environment; remove: delete an environment",
         choices=("create", "list", "check", "remove"),
     )
-    backend: str | None = word("BACKEND", "the backend of the environment", nargs="?")
-    cuda: str | None = option(
+    backend: str | None = arguments.word("BACKEND", "the backend of the environment", nargs="?")
+    cuda: str | None = arguments.option(
         "--cuda VERSION",
         "for this major version of CUDA; default: the newest that the driver supports",
         actions=("create",),
     )
-    python: str | None = option("--python PATH", "with this interpreter", actions=("create",))
-    find_links: str | None = option(
+    python: str | None = arguments.option("--python PATH", "with this interpreter", actions=("create",))
+    find_links: str | None = arguments.option(
         "--find-links FOLDER", "from the wheels in this folder, without a network", actions=("create",)
     )
-    yes: bool = switch("--yes", "without confirmation", actions=("create",))
+    yes: bool = arguments.switch("--yes", "without confirmation", actions=("create",))
 
 
-@command(EnvArguments)
+@arguments.command(EnvArguments)
 def env(args: EnvArguments) -> int:
     """List, create, check or remove environments. The user is asked before an environment is created."""
     registry = Registry()
-    refuse_untaken(args, "env", args.action, json=("list",))
+    arguments.refuse_untaken(args, "env", args.action, json=("list",))
     if args.action == "list":
         return _list(registry, as_json=args.json)
     if args.backend is None:
         raise InputError("No backend was named.", hint=f"Write: paragone env {args.action} BACKEND")
     if args.action == "remove":
         freed = remove(args.backend)  # the backend need not be installed
-        put(f"{one_line(args.backend)}: removed, {size_text(freed)} freed")
+        output.put(f"{output.one_line(args.backend)}: removed, {size_text(freed)} freed")
         return 0
     backend = registry.get(args.backend)
     if args.action == "check":
         run(_follow(check(backend)))
-        put(f"{backend.name}: the environment works")
+        output.put(f"{backend.name}: the environment works")
         return 0
     if GUARD.is_offline and not args.find_links:
         raise InputError(
@@ -365,12 +349,12 @@ def env(args: EnvArguments) -> int:
     planned = run(plan(backend, cuda=args.cuda, python=args.python, find_links=args.find_links))
     _print_plan(planned)
     if not args.yes:
-        require_answer()
-        if not confirmed("Create it?"):
-            note("Nothing was created.")
+        output.require_answer()
+        if not output.confirmed("Create it?"):
+            output.note("Nothing was created.")
             return 1
     run(_follow(create(planned)))
-    put(f"{backend.name}: created; its engines run in it unless they set another `python`")
+    output.put(f"{backend.name}: created; its engines run in it unless they set another `python`")
     return 0
 
 
@@ -388,9 +372,9 @@ def _list(registry: Registry, *, as_json: bool) -> int:
             }
             for environment in found
         ]
-        put_json({"environments": listed})
+        output.put_json({"environments": listed})
     elif found:
-        put_table(
+        output.put_table(
             [
                 (
                     environment.name,
@@ -403,7 +387,7 @@ def _list(registry: Registry, *, as_json: bool) -> int:
             ]
         )
     else:
-        note("There are no environments; `paragone env create BACKEND` creates one.")
+        output.note("There are no environments; `paragone env create BACKEND` creates one.")
     return 0
 
 
@@ -415,7 +399,7 @@ def _state(environment: InstalledEnvironment) -> str:
 
 def _print_plan(planned: EnvironmentPlan) -> None:
     wheels = f"from {planned.find_links}" if planned.find_links else f"about {size_text(planned.download)}"
-    note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
+    output.note(f"Environment for {planned.backend.title}, CUDA {planned.build.cuda}, with {planned.python}:")
     rows = [
         f"  packages  {', '.join(planned.build.requirements)}",
         f"  download  {wheels}",
@@ -423,9 +407,9 @@ def _print_plan(planned: EnvironmentPlan) -> None:
         f"  folder    {planned.folder}{', replacing the existing one' if planned.replaces else ''}",
     ]
     for row in rows:
-        print(one_line(row), file=sys.stderr)
+        print(output.one_line(row), file=sys.stderr)
     for warning in planned.warnings:
-        warn(warning)
+        output.warn(warning)
 
 
 async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:
@@ -437,13 +421,13 @@ async def _follow(steps: AsyncGenerator[InstallStep, None]) -> None:
             async with contextlib.aclosing(steps):
                 async for step in steps:
                     if step.stage != stage and not status.on:
-                        note(f"{step.stage} …")
+                        output.note(f"{step.stage} …")
                     if step.stage != stage or status.due:
                         stage = step.stage
                         status.show(f"{stage} {step.seconds:.0f} s: {step.line}")
         except asyncio.CancelledError:
             status.end()
-            note("Cancelled; the incomplete environment was deleted.")
+            output.note("Cancelled; the incomplete environment was deleted.")
             if received:
                 raise SystemExit(128 + received[0]) from None
             raise

@@ -29,31 +29,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_reporting_errors(argv: Sequence[str]) -> int:
     from paragone import ParagoneError
-    from paragone_cli.command_line.output import (
-        OutputError,
-        configure_streams,
-        discard_output,
-        flush,
-        print_error,
-    )
+    from paragone_cli.command_line import output
     from paragone_cli.commands import run
 
-    configure_streams()
+    output.configure_streams()
     try:
         try:
             status = run(argv)
         finally:
-            flush()
-    except OutputError as error:
-        discard_output()
+            output.flush()
+    except output.OutputError as error:
+        output.discard_output()
         if error.sentence:
-            print_error(error)
+            output.print_error(error)
         return error.exit_code
     except ParagoneError as error:
-        print_error(error)
+        output.print_error(error)
         return error.exit_code
     except MemoryError:
-        print_error(ParagoneError("The memory of this machine, or the limit of this process, is used up."))
+        output.print_error(
+            ParagoneError("The memory of this machine, or the limit of this process, is used up.")
+        )
         return 1
     except Exception as error:  # noqa: BLE001 (the outermost handler: users see a sentence, not a traceback)
         import traceback
@@ -61,7 +57,9 @@ def _run_reporting_errors(argv: Sequence[str]) -> int:
         from paragone_workbench.engines.failures import crash_report
 
         report = crash_report(traceback.format_exc())
-        print_error(ParagoneError(f"An internal error ended the program ({type(error).__name__}); {report}"))
+        output.print_error(
+            ParagoneError(f"An internal error ended the program ({type(error).__name__}); {report}")
+        )
         return 1
     return status
 

@@ -11,21 +11,9 @@ from paragone import InputError, Json
 from paragone.options import value_text
 from paragone.texts import counted
 from paragone_cli.command_arguments import SuiteArguments
+from paragone_cli.command_line import output
 from paragone_cli.command_line.event_loop import run
 from paragone_cli.command_line.formats import date, put_full_names, short_names
-from paragone_cli.command_line.output import (
-    flush,
-    json_line,
-    note,
-    one_line,
-    put,
-    put_json,
-    put_line,
-    put_table,
-    shortened,
-    standard_output,
-    terminal_width,
-)
 from paragone_cli.command_line.saved import (
     experiment_id,
     newest_experiments,
@@ -57,12 +45,12 @@ _SHARED = (
 def put_totals(totals: Sequence[EngineTotals]) -> None:
     """Print a line for each engine, and a note if speeds are shared. Raises OutputError."""
     short = short_names(engine.engine for engine in totals)
-    put_table([_HEADER, *(_row(engine, short[engine.engine]) for engine in totals)])
+    output.put_table([_HEADER, *(_row(engine, short[engine.engine]) for engine in totals)])
     put_full_names(short)
     if any(engine.are_times_shared for engine in totals):
-        put()
-        put(_SHARED)
-    flush()
+        output.put()
+        output.put(_SHARED)
+    output.flush()
 
 
 def _row(engine: EngineTotals, name: str) -> tuple[str, ...]:
@@ -90,19 +78,19 @@ def _speed(values: SpeedTotals, factor: float = 1) -> str:
 
 async def put_runs(head: Mapping[str, Json], runs: AsyncIterable[Json]) -> None:
     """Print an object with the fields of `head`, and with the runs as its last field. Raises OutputError."""
-    put("{")
+    output.put("{")
     for name, value in head.items():
-        put(f"  {json_line(name)}: {json_line(value)},")
-    put('  "runs": [')
+        output.put(f"  {output.json_line(name)}: {output.json_line(value)},")
+    output.put('  "runs": [')
     before = None
     async for entry in runs:
         if before is not None:
-            put(f"    {before},")
-        before = json_line(entry)
+            output.put(f"    {before},")
+        before = output.json_line(entry)
     if before is not None:
-        put(f"    {before}")
-    put("  ]\n}")
-    flush()
+        output.put(f"    {before}")
+    output.put("  ]\n}")
+    output.flush()
 
 
 def suite_list(args: SuiteArguments) -> int:
@@ -126,11 +114,11 @@ def suite_list(args: SuiteArguments) -> int:
             }
             for experiment in experiments
         ]
-        put_json({"experiments": listed})
+        output.put_json({"experiments": listed})
     elif experiments:
-        put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
+        output.put_table([("id", "name", "engines", "done", "failed", "begun", ""), *_rows(experiments)])
     else:
-        note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
+        output.note("There are no experiments; `paragone suite run FILE --engines ENGINE…` begins one.")
     return 0
 
 
@@ -194,10 +182,10 @@ async def _show(number: int, *, failed: bool, as_json: bool) -> int:
                     head, ({"run": _run_id(experiment, saved), **saved.to_json()} async for saved in chosen)
                 )
             else:
-                put_line(
+                output.put_line(
                     f"e{experiment.number} · {experiment.name} · {_size(experiment)} · {date(experiment.created)}"
                 )
-                put()
+                output.put()
                 put_totals(totals)
                 await _put_prompts(history, experiment, chosen, failed=failed)
     return 0
@@ -217,8 +205,8 @@ async def _put_prompts(
 
     On a terminal, only the runs of the first prompts are printed, and lines are cut at the terminal's width.
     """
-    on_terminal = standard_output().isatty()
-    width = terminal_width() if on_terminal else None
+    on_terminal = output.standard_output().isatty()
+    width = output.terminal_width() if on_terminal else None
     names = short_names(engine.name for engine in experiment.engines)
     column = max(len(_name(name, experiment.repetitions - 1, experiment)) for name in names.values())
     shown, last, more = 0, None, False
@@ -230,19 +218,19 @@ async def _put_prompts(
                 break
             shown, last = shown + 1, index
             read = functools.partial(saved_prompt, experiment_id=experiment.number, index=index)
-            put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
+            output.put("\n" + _cut(f"#{index} {(await history.call(read)).text}", width))
         engine = experiment.engines[saved.key.engine_index].name
         name = _name(names[engine], saved.key.repetition, experiment)
-        put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
+        output.put(_cut(f"  {name.ljust(column)}  {_run_id(experiment, saved)}  {_result(saved)}", width))
         for result in saved.checks:
             if result.passed is not True:
                 sign = "✗" if result.passed is False else "?"
-                put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
+                output.put(_cut(f"  {' ' * column}  {sign} {result.type}: {result.reason}", width))
     if shown:
-        put(f"\nWhole answers: --json · paragone report e{experiment.number} --to report.html")
+        output.put(f"\nWhole answers: --json · paragone report e{experiment.number} --to report.html")
     if more:
         options = " --failed" if failed else ""
-        put(f"More: paragone suite show e{experiment.number}{options} | less")
+        output.put(f"More: paragone suite show e{experiment.number}{options} | less")
 
 
 def _name(engine: str, repetition: int, experiment: Experiment) -> str:
@@ -263,8 +251,8 @@ def _run_id(experiment: Experiment, saved: ExperimentRun) -> str:
 
 
 def _cut(text: str, width: int | None) -> str:
-    line = one_line(text)
-    return line if width is None else shortened(line, width - 1)
+    line = output.one_line(text)
+    return line if width is None else output.shortened(line, width - 1)
 
 
 _COLUMNS = {
@@ -297,16 +285,18 @@ def suite_compare(args: SuiteArguments) -> int:
         if experiment.done + experiment.failed < experiment.runs
     ]
     if args.json:
-        put_json({**comparison_json(comparison), "notes": [*conditions, *unfinished, *comparison.notes]})
+        output.put_json(
+            {**comparison_json(comparison), "notes": [*conditions, *unfinished, *comparison.notes]}
+        )
         return 0
     if conditions:
-        put("The experiments differ in more than their engines:")
+        output.put("The experiments differ in more than their engines:")
         for sentence in conditions:
-            put_line(f"≠ {sentence}")
-        put()
+            output.put_line(f"≠ {sentence}")
+        output.put()
     put_comparison(comparison)
     for sentence in unfinished:
-        put(sentence)
+        output.put(sentence)
     return 0
 
 
@@ -314,7 +304,7 @@ def put_comparison(comparison: SuiteComparison) -> None:
     metrics = list({metric: None for summary in comparison.engines for metric in summary.means})
     short = short_names(summary.engine for summary in comparison.engines)
     comparison = _renamed(comparison, short)
-    put_table(
+    output.put_table(
         [
             ["engine", "runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics)],
             *(
@@ -324,20 +314,20 @@ def put_comparison(comparison: SuiteComparison) -> None:
         ]
     )
     put_full_names(short)
-    put()
+    output.put()
     for same in comparison.same:
         for result in comparison.comparisons:
             if (result.a, result.b) == (same.a, same.b):
-                put_line(result.sentence)
+                output.put_line(result.sentence)
         for verdict in comparison.not_worse:
             if {verdict.a, verdict.b} == {same.a, same.b}:
-                put_line(verdict.sentence)
-        put_line(same.sentence)
-        put()
+                output.put_line(verdict.sentence)
+        output.put_line(same.sentence)
+        output.put()
     if not comparison.same:
-        put("No two engines answered the same prompt, so there is nothing to compare.")
+        output.put("No two engines answered the same prompt, so there is nothing to compare.")
     for sentence in comparison.notes:
-        put_line(sentence)
+        output.put_line(sentence)
 
 
 def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:

@@ -19,15 +19,7 @@ from paragone.texts import size_text
 from paragone.threads import in_daemon_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.doctor import probe
-from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import (
-    EngineDefinition,
-    engine_for_model,
-    expand_home,
-    server_of,
-    shorten_home,
-    to_spec,
-)
+from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.questions import NOTICE_S
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import (
@@ -50,7 +42,7 @@ async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str
 
     Models are searched in `folders` and in the backends' usual folders.
     """
-    path = Path(expand_home(text)).absolute()
+    path = Path(definitions.expand_home(text)).absolute()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TIMEOUT):
             if accessible(path) and (hint := await _hint_for_path(path, registry)):
@@ -96,7 +88,9 @@ async def _named(backend: Backend, name: str, folders: Sequence[str]) -> Sequenc
     with contextlib.suppress(ParagoneError):  # the demo is not installed
         models += await existing_demo_models(backend)
     usable = [model for model in models if not model.problem]
-    return [model for model in usable if name in (model.name, engine_for_model("", model.model).name)]
+    return [
+        model for model in usable if name in (model.name, definitions.engine_for_model("", model.model).name)
+    ]
 
 
 async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
@@ -121,7 +115,11 @@ async def _models_at(backend: Backend, path: Path) -> Sequence[ModelInfo]:
 
 def _listed(found: Sequence[tuple[Backend, ModelInfo]]) -> str:
     specs = [
-        shlex.quote(to_spec(engine_for_model(backend.name, model.model, model.address), backend))
+        shlex.quote(
+            definitions.to_spec(
+                definitions.engine_for_model(backend.name, model.model, model.address), backend
+            )
+        )
         for backend, model in found
     ]
     return " or ".join(dict.fromkeys(specs[:_SHOWN]))
@@ -152,7 +150,7 @@ class CatalogEntry:
     problem: str = ""
     """Why the entry cannot be used: a sentence, or the end of a sentence that begins with the name."""
     remedy: str = ""
-    definition: EngineDefinition | None = None
+    definition: definitions.EngineDefinition | None = None
     """The engine to open. None for the demo, which has two engines, and for a backend."""
     model: str = ""
     """The model's full path or name."""
@@ -327,7 +325,7 @@ class _Catalog:
                     definition = dataclasses.replace(defined[0], name=model.name, model=model.model)
                     backend = (self.backends or {}).get(definition.backend)
                     entry = CatalogEntry(
-                        key=f"model {to_spec(definition, backend)}",
+                        key=f"model {definitions.to_spec(definition, backend)}",
                         group=Group.FOUND,
                         name=model.name,
                         detail=" · ".join((*_facts(model), endpoint.backend, endpoint.report.address)),
@@ -338,7 +336,7 @@ class _Catalog:
     def _add(self, entry: CatalogEntry) -> None:
         self._found[entry.key] = entry
 
-    def _defined(self, definition: EngineDefinition) -> CatalogEntry:
+    def _defined(self, definition: definitions.EngineDefinition) -> CatalogEntry:
         backend = (self.backends or {}).get(definition.backend)
         found = self._at_servers.get(definition.name) or self._probes.get(
             (definition.backend, definition.python)
@@ -346,8 +344,8 @@ class _Catalog:
         added = definition.name in self._config.added
         facts = (
             definition.backend,
-            shorten_home(definition.model),
-            server_of(definition, backend),
+            definitions.shorten_home(definition.model),
+            definitions.server_of(definition, backend),
             self._memory.get(definition.name),
         )
         entry = CatalogEntry(
@@ -368,7 +366,7 @@ class _Catalog:
         return entry
 
 
-def _is_same(definition: EngineDefinition | None, other: EngineDefinition) -> bool:
+def _is_same(definition: definitions.EngineDefinition | None, other: definitions.EngineDefinition) -> bool:
     return definition is not None and dataclasses.replace(definition, name=other.name) == other
 
 
@@ -388,11 +386,15 @@ def _unusable_backend(backend: Backend, problem: str, remedy: str) -> CatalogEnt
 
 
 def _model(backend: Backend, model: ModelInfo) -> CatalogEntry:
-    definition = engine_for_model(backend.name, model.model, model.address)
-    place = (repository_of(model.model) or shorten_home(model.model)) if backend.capabilities.local else ""
-    server = server_of(definition, backend)
+    definition = definitions.engine_for_model(backend.name, model.model, model.address)
+    place = (
+        (repository_of(model.model) or definitions.shorten_home(model.model))
+        if backend.capabilities.local
+        else ""
+    )
+    server = definitions.server_of(definition, backend)
     return CatalogEntry(
-        key=f"model {to_spec(definition, backend)}",
+        key=f"model {definitions.to_spec(definition, backend)}",
         group=Group.UNUSABLE if model.problem else Group.FOUND,
         name=definition.name,
         detail=" · ".join(filter(None, (*_facts(model), backend.title, server, place))),

@@ -18,21 +18,7 @@ from tempfile import gettempdir
 
 import httpx
 
-from paragone import (
-    Caution,
-    EngineCrashed,
-    EngineError,
-    InputError,
-    LoadedModel,
-    LoadProgress,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    ParagoneError,
-    RunRequest,
-    RunSettings,
-    WeightsFile,
-)
+import paragone
 from paragone.crash_causes import WITHOUT_AMX, amx_miscompiled
 from paragone.gguf import Header, check_model, parts
 from paragone.network import GUARD
@@ -42,15 +28,7 @@ from paragone.worker.process import ProgramProcess
 from paragone_remote.endpoint import Endpoint
 from paragone_remote.engine import RemoteModel
 from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer
-from paragone_remote.llama_server.executable import (
-    LlamaServerProgram,
-    build_of,
-    child_environment,
-    command_line,
-    devices_of,
-    find_program,
-    with_flags,
-)
+from paragone_remote.llama_server import executable
 from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.requests import RefusedFields
 from paragone_remote.openai_api.servers import ServerProperties, find_models, identify, identity_of
@@ -88,7 +66,7 @@ class Listening:
                 Path(self.socket).unlink(missing_ok=True)
 
 
-def listen_at(program: LlamaServerProgram, port: int | None) -> Listening:
+def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Listening:
     """Return the address for a new server of this program: `port` on loopback, if it is set.
 
     Raises EngineError if the port is in use, and InputError if the server needs a port and paragone is offline.
@@ -120,7 +98,7 @@ def _free_port(port: int) -> int:
             found: int = probe.getsockname()[1]
             return found
     except OSError as error:
-        raise EngineError(
+        raise paragone.EngineError(
             f"llama-server could not listen: its port is in use ({port}: {error.strerror}).",
             hint="Leave the option port out, or choose another one.",
         ) from error
@@ -221,7 +199,7 @@ class ServerProcess:
     @classmethod
     async def start(
         cls,
-        program: LlamaServerProgram,
+        program: executable.LlamaServerProgram,
         arguments: Sequence[str],
         listening: Listening,
         *,
@@ -243,14 +221,14 @@ class ServerProcess:
             socket=listening.socket,
         )
         # Other users cannot read the environment of a process, but can read its arguments.
-        environment = {**child_environment(), "LLAMA_API_KEY": key}
+        environment = {**executable.child_environment(), "LLAMA_API_KEY": key}
         command = [*program.command, *arguments, *listening.arguments]
         process = await ProgramProcess.start(
             command, environment, log=log, causes=_CRASH_CAUSES, network=network or listening.socket is None
         )
         return cls(process, endpoint, listening, threads)
 
-    async def loaded(self, on_progress: OnProgress, weights: Sequence[WeightsFile]) -> None:
+    async def loaded(self, on_progress: paragone.OnProgress, weights: Sequence[paragone.WeightsFile]) -> None:
         """Wait until the server has loaded these files. Raises EngineError or EngineCrashed if the server ends before."""
         size = sum(file.size or 0 for file in weights)
         fraction = 0.0
@@ -261,11 +239,11 @@ class ServerProcess:
                 loaded = min(0.99, self._peak_memory() / max(size, 1))
                 if loaded > fraction:
                     fraction = loaded
-                    on_progress(LoadProgress(fraction=fraction))
+                    on_progress(paragone.LoadProgress(fraction=fraction))
 
-    def error(self) -> EngineError:
+    def error(self) -> paragone.EngineError:
         error = self.process.error()
-        if isinstance(error, EngineCrashed):
+        if isinstance(error, paragone.EngineCrashed):
             error.log_tail = telling_lines(self.process.output()) or error.log_tail[-1:]
         return error
 
@@ -294,7 +272,7 @@ class ServerProcess:
         return 1024 * int(found[1]) if found else 0
 
 
-Start = Callable[[OnProgress], Awaitable[ServerProcess]]
+Start = Callable[[paragone.OnProgress], Awaitable[ServerProcess]]
 """Starts a server, and returns the server once its model is loaded."""
 
 
@@ -303,7 +281,7 @@ class _Shared:
 
     def __init__(self, start: Start) -> None:
         self.engines = 0
-        self.listeners: list[OnProgress] = []
+        self.listeners: list[paragone.OnProgress] = []
         self.fraction = 0.0
         self.starting = asyncio.ensure_future(start(self._progressed))
 
@@ -314,7 +292,7 @@ class _Shared:
         failed = self.starting.cancelled() or self.starting.exception() is not None
         return not failed and not self.starting.result().process.has_ended
 
-    def _progressed(self, progress: LoadProgress) -> None:
+    def _progressed(self, progress: paragone.LoadProgress) -> None:
         self.fraction = progress.fraction
         for listener in self.listeners:
             listener(progress)
@@ -356,7 +334,7 @@ class Share:
             await shared.starting.result().close()
 
 
-async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnProgress) -> Share:
+async def take_share(key: Hashable, slots: int, start: Start, on_progress: paragone.OnProgress) -> Share:
     """Return a share in a loaded server. Engines with the same `key` share servers.
 
     A new server is started if all `slots` of each running server are taken. Raises what `start` raises. Cancelling
@@ -371,14 +349,14 @@ async def take_share(key: Hashable, slots: int, start: Start, on_progress: OnPro
     share = Share(key, shared)
     shared.listeners.append(on_progress)
     try:
-        on_progress(LoadProgress(fraction=shared.fraction))
+        on_progress(paragone.LoadProgress(fraction=shared.fraction))
         await asyncio.shield(shared.starting)
     except BaseException:
         await share.release()
         raise
     finally:
         shared.listeners.remove(on_progress)
-    on_progress(LoadProgress(fraction=1.0))
+    on_progress(paragone.LoadProgress(fraction=1.0))
     return share
 
 
@@ -393,7 +371,7 @@ class LlamaServerEngine(OpenAIEngine):
         self._share = share
         self._server_process = share.server
 
-    def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
+    def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
@@ -402,7 +380,7 @@ class LlamaServerEngine(OpenAIEngine):
             return Fault(self._server_process.error())
         return await super()._fault(error, begun=begun)
 
-    async def ended(self) -> ParagoneError:
+    async def ended(self) -> paragone.ParagoneError:
         await self._server_process.process.ended()
         return self._server_process.error()
 
@@ -418,18 +396,18 @@ class LlamaServerEngine(OpenAIEngine):
             raise self._server_process.error()
 
 
-async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
     given = build(LlamaServerLoadOptions, request.options, owner="llama-server")
     path = Path(request.model).expanduser().absolute()
     header = await asyncio.to_thread(check_model, path)
-    program = await with_flags(*find_program(given.program))
-    options = with_defaults(given, await devices_of(program) if given.n_gpu_layers != 0 else ())
+    program = await executable.with_flags(*executable.find_program(given.program))
+    options = with_defaults(given, await executable.devices_of(program) if given.n_gpu_layers != 0 else ())
     threads = options.n_threads or request.threads or physical_cores()
     alias = path.stem.replace(",", " ")  # llama-server reads a comma as the end of a name
-    arguments = command_line(options, program, model=path, alias=alias, threads=threads)
+    arguments = executable.command_line(options, program, model=path, alias=alias, threads=threads)
     weights = _weights(path, options)
 
-    async def start(on_progress: OnProgress) -> ServerProcess:
+    async def start(on_progress: paragone.OnProgress) -> ServerProcess:
         if options.rpc_servers:
             GUARD.give_network("llama-server with rpc_servers")
         listening = listen_at(program, options.port)
@@ -445,7 +423,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             if options.draft_model is not None and (differs or failed):
                 problem = "its vocabulary differs" if differs or not failed else plain(failed[0])
                 sentence = f"{Path(options.draft_model).name} cannot be the draft model: {problem}."
-                raise InputError(sentence, hint="Take a smaller model of the same family.")
+                raise paragone.InputError(sentence, hint="Take a smaller model of the same family.")
         except BaseException:
             await process.close()
             raise
@@ -463,10 +441,10 @@ async def _engine(
     share: Share,
     path: Path,
     header: Header,
-    program: LlamaServerProgram,
+    program: executable.LlamaServerProgram,
     options: LlamaServerLoadOptions,
     alias: str,
-    weights: tuple[WeightsFile, ...],
+    weights: tuple[paragone.WeightsFile, ...],
 ) -> LlamaServerEngine:
     async with connected(share.server.endpoint) as http:
         listed = await find_models(http)
@@ -474,7 +452,12 @@ async def _engine(
         # The model continues plain text if it has no chat template, or if the options set an empty one.
         template = options.chat_template
         raw = not (header.values.get("tokenizer.chat_template") if template is None else template)
-        facts = {"server": server.title, "origin": program.name, **server.facts, **await build_of(program)}
+        facts = {
+            "server": server.title,
+            "origin": program.name,
+            **server.facts,
+            **await executable.build_of(program),
+        }
         if (parameters := next((info.parameters for info in listed), None)) is not None:
             facts["parameters"] = str(parameters)
         facts |= facts_in_log(share.server.process.output())
@@ -487,14 +470,14 @@ async def _engine(
             facts["chat template"] = lines(server.template)
         name = header.name or path.stem
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
-        loaded = LoadedModel(
+        loaded = paragone.LoadedModel(
             name=name,
             context=server.context,
             size=sum(file.size or 0 for file in weights[: len(parts(path))]) or None,
             quantization=header.quantization,
             architecture=header.architecture,
             vision=bool(server.vision) and not raw,
-            cautions=(Caution(code="no-chat-template", sentence=sentence),) if raw else (),
+            cautions=(paragone.Caution(code="no-chat-template", sentence=sentence),) if raw else (),
             capabilities=replace(CAPABILITIES, embeddings=await computes_embeddings(http, server, alias)),
             facts=facts,
             weights=weights,
@@ -505,10 +488,10 @@ async def _engine(
         return LlamaServerEngine(model, share, server=server, raw=raw)
 
 
-def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[WeightsFile, ...]:
+def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[paragone.WeightsFile, ...]:
     """Return the files to load, the model's files first. Raises InputError if a file cannot be read."""
     others = map(Path, filter(None, (options.lora, options.mmproj, options.draft_model)))
     try:
-        return tuple(WeightsFile.of(file) for file in (*parts(path), *others))
+        return tuple(paragone.WeightsFile.of(file) for file in (*parts(path), *others))
     except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from error
+        raise paragone.InputError(f"{error.filename} cannot be read: {error.strerror}.") from error

@@ -13,31 +13,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from paragone import (
-    Capabilities,
-    Embeddings,
-    EngineError,
-    InputError,
-    Json,
-    ModelInfo,
-    ParagoneError,
-    PullProgress,
-    WeightsFile,
-)
+import paragone
 from paragone.json_values import JsonObject, count_at, list_at, object_at, objects_at, text_at, texts_at
 from paragone.network import bracketed, is_loopback, spelled
 from paragone.options import build
 from paragone.texts import size_text
+from paragone_remote import faults
 from paragone_remote.answers import embeddings_of
 from paragone_remote.endpoint import Endpoint, make_endpoint
-from paragone_remote.faults import (
-    FAULTS,
-    IncompleteAnswer,
-    ReportedFailure,
-    await_reply,
-    explain,
-    read_object,
-)
 from paragone_remote.options import DEFAULT_URL, OllamaLoadOptions, plain, sentence_of, without_surrogates
 from paragone_remote.transport import EndpointClient, InvalidReply, ReplyTimeout, Wait
 
@@ -68,12 +51,12 @@ def trained_context(details: JsonObject) -> int | None:
     return count_at(details, "model_info", f"{architecture(details)}.context_length") or None
 
 
-def weights_of(running: JsonObject | None) -> tuple[WeightsFile, ...]:
+def weights_of(running: JsonObject | None) -> tuple[paragone.WeightsFile, ...]:
     """Return one entry with the digest of the loaded model's list of layers; empty if the server reports none."""
     digest = text_at(running, "digest").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         return ()
-    return (WeightsFile(path=plain(text_at(running, "model")), sha256=digest),)
+    return (paragone.WeightsFile(path=plain(text_at(running, "model")), sha256=digest),)
 
 
 _NOT_OLLAMA = "data that is not valid in Ollama's protocol"
@@ -86,7 +69,7 @@ class OllamaClient:
         self.http = http
         self.endpoint = http.endpoint
 
-    async def answer_parts(self, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+    async def answer_parts(self, body: Mapping[str, paragone.Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the parts of a streamed answer to a chat, or to a plain text `prompt`, in the form of a chat's parts."""
         is_raw = "prompt" in body
         async with contextlib.aclosing(self.parts("/api/generate" if is_raw else "/api/chat", body)) as parts:
@@ -96,21 +79,23 @@ class OllamaClient:
                     raise InvalidReply(_NOT_OLLAMA)
                 yield {**piece, "message": message}
 
-    async def load(self, body: Mapping[str, Json]) -> None:
+    async def load(self, body: Mapping[str, paragone.Json]) -> None:
         """Send a chat request without messages, which loads or unloads the model."""
         await self._post("/api/chat", {**body, "messages": [], "stream": False})
 
-    async def embeddings(self, body: Mapping[str, Json], texts: Sequence[str]) -> Embeddings:
+    async def embeddings(
+        self, body: Mapping[str, paragone.Json], texts: Sequence[str]
+    ) -> paragone.Embeddings:
         reply = await self.http.post("/api/embed", json={**body, "input": texts})
 
-        def read() -> Embeddings:
-            data = read_object(reply.text, invalid=_NOT_OLLAMA)
+        def read() -> paragone.Embeddings:
+            data = faults.read_object(reply.text, invalid=_NOT_OLLAMA)
             vectors = list_at(data, "embeddings")
             return embeddings_of(vectors, count_at(data, "prompt_eval_count"), texts=len(texts))
 
         return await asyncio.to_thread(read)
 
-    async def rendered(self, body: Mapping[str, Json]) -> str | None:
+    async def rendered(self, body: Mapping[str, paragone.Json]) -> str | None:
         """Return the server's rendered prompt of a chat request; None if the server returns none.
 
         `_debug_render_only` (`ChatRequest` in Ollama's api/types.go) is not documented. A server that does not
@@ -131,21 +116,21 @@ class OllamaClient:
         return await self._post("/api/show", {"model": model})
 
     async def version(self) -> str:
-        reply = read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
+        reply = faults.read_object((await self.http.get("/api/version")).text, invalid=_NOT_OLLAMA)
         if not (version := text_at(reply, "version")):
             raise InvalidReply(_NOT_OLLAMA)
         return version
 
     async def _models(self, path: str) -> tuple[JsonObject, ...]:
-        reply = read_object((await self.http.get(path)).text, invalid=_NOT_OLLAMA)
+        reply = faults.read_object((await self.http.get(path)).text, invalid=_NOT_OLLAMA)
         if not isinstance(reply.get("models"), list):
             raise InvalidReply(_NOT_OLLAMA)
         return tuple(objects_at(reply, "models"))
 
-    async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
-        return read_object((await self.http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
+    async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
+        return faults.read_object((await self.http.post(path, json=body)).text, invalid=_NOT_OLLAMA)
 
-    async def parts(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[JsonObject, None]:
+    async def parts(self, path: str, body: Mapping[str, paragone.Json]) -> AsyncGenerator[JsonObject, None]:
         """Yield the objects of a streamed reply, one in each line."""
         async with self.http.stream("POST", path, json={**body, "stream": True}) as reply:
             line: list[str] = []
@@ -154,10 +139,10 @@ class OllamaClient:
                 first, *others = text.split("\n")
                 line.append(first)
                 for other in others:
-                    yield read_object("".join(line), invalid=_NOT_OLLAMA)
+                    yield faults.read_object("".join(line), invalid=_NOT_OLLAMA)
                     line = [other]
             if any(line):
-                yield read_object("".join(line), invalid=_NOT_OLLAMA)
+                yield faults.read_object("".join(line), invalid=_NOT_OLLAMA)
 
 
 SUPPORTS_TRUNCATE = (0, 12, 4)
@@ -173,9 +158,9 @@ RENDERS = (0, 12, 11)
 """The oldest version whose source is known to have `_debug_render_only`; no release notes mention it."""
 
 
-def capabilities_of(version: str) -> Capabilities:
+def capabilities_of(version: str) -> paragone.Capabilities:
     number = read_version(version)
-    return Capabilities(
+    return paragone.Capabilities(
         logprobs=number >= _HAS_LOGPROBS or number == (0,),
         plain_text=True,
         embeddings=number >= _EMBEDS or number == (0,),
@@ -196,15 +181,15 @@ _AT_ONCE = 4
 """Number of simultaneous requests for model details."""
 
 
-async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[ModelInfo, ...]]:
+async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...]]:
     """Return facts about a server for the user, and the server's models. Raises ParagoneError."""
     client = OllamaClient(http)
-    version = await await_reply(client.endpoint, client.version())
-    running = await await_reply(client.endpoint, client.running())
-    listed = await await_reply(client.endpoint, client.listed())
+    version = await faults.await_reply(client.endpoint, client.version())
+    running = await faults.await_reply(client.endpoint, client.running())
+    listed = await faults.await_reply(client.endpoint, client.listed())
     turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(entry: JsonObject) -> ModelInfo:
+    async def one(entry: JsonObject) -> paragone.ModelInfo:
         async with turn:
             info = await _info(client, entry)
             return replace(info, is_loaded=find_model(running, text_at(entry, "model")) is not None)
@@ -216,18 +201,18 @@ async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[Model
     return facts, models
 
 
-async def _info(client: OllamaClient, entry: JsonObject) -> ModelInfo:
+async def _info(client: OllamaClient, entry: JsonObject) -> paragone.ModelInfo:
     model = text_at(entry, "model")
     name = plain(model)
     aliases = (model.removesuffix(":latest"),) if model.endswith(":latest") else ()
     size = count_at(entry, "size")
     quantization = plain(text_at(entry, "details", "quantization_level")) or None
-    info = ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
+    info = paragone.ModelInfo(model=name, name=name, size=size, quantization=quantization, aliases=aliases)
     if name != model:
         return replace(info, aliases=(), problem="Its name has unprintable characters.")
     try:
-        details = await await_reply(client.endpoint, client.details(model), model=model)
-    except ParagoneError as error:
+        details = await faults.await_reply(client.endpoint, client.details(model), model=model)
+    except paragone.ParagoneError as error:
         return replace(info, problem=error.sentence)
     able = texts_at(details, "capabilities")
     return replace(
@@ -306,7 +291,9 @@ _NO_REPLY = re.compile(r"\b(Get|Head) \"")
 _AGAIN = "Pull the model again when the server is running."
 
 
-async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+async def pull(
+    model: str, options: Mapping[str, paragone.Json]
+) -> AsyncGenerator[paragone.PullProgress, None]:
     """Yield the progress of the download. Closing the generator closes the request, which stops the download."""
     endpoint = await make_endpoint(build(OllamaLoadOptions, options, owner="Ollama"))
     layers: dict[str, tuple[int, int]] = {}
@@ -321,8 +308,8 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
                 # a server sends nothing while it verifies the digest of a large file
                 part = await Wait().within(endpoint.options.load_timeout, anext(parts, None))
                 if part is None:
-                    raise IncompleteAnswer
-            except FAULTS as error:
+                    raise faults.IncompleteAnswer
+            except faults.FAULTS as error:
                 raise _pull_error(error, endpoint, model, begun=begun) from error
             if part.get("status") == "success":
                 return
@@ -332,7 +319,7 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
                 before = layers.get(digest, (0, 0))
                 now = layers[digest] = (min(count_at(part, "completed") or 0, size), size)
                 done, total = done + now[0] - before[0], total + now[1] - before[1]
-            yield PullProgress(status=plain(text_at(part, "status")), done=done, total=total or None)
+            yield paragone.PullProgress(status=plain(text_at(part, "status")), done=done, total=total or None)
 
 
 def pull_command(endpoint: Endpoint, model: str) -> str | None:
@@ -351,28 +338,30 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
     return f"paragone pull {shlex.quote(f'ollama:{model}{place}')}"
 
 
-def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> ParagoneError:
+def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
     """Return the error for an exception in `FAULTS`. `begun` says whether the download had begun."""
     at = f"The server at {endpoint.origin}"
     match error:
-        case ReportedFailure() if _NOT_THERE.search(str(error)):
+        case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."
-            return InputError(
+            return paragone.InputError(
                 sentence,
                 hint="Check the name and tag of the model: the registry of the server does not have it.",
             )
-        case ReportedFailure():
+        case faults.ReportedFailure():
             words = endpoint.quote_error(str(error))
             hint = "The server itself downloads the model: can it reach the registry?"
-            return EngineError(
+            return paragone.EngineError(
                 f"{at} cancelled the download: {sentence_of(words)}",
                 hint=hint if _NO_REPLY.search(words) else "",
             )
         case ReplyTimeout() if begun:
             sentence = f"{at} reported no progress of the download for {error.seconds:g} seconds."
-            return EngineError(sentence, hint="load_timeout sets how long to wait.")
-        case IncompleteAnswer():
-            return EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
+            return paragone.EngineError(sentence, hint="load_timeout sets how long to wait.")
+        case faults.IncompleteAnswer():
+            return paragone.EngineError(f"{at} ended the download before it was complete.", hint=_AGAIN)
         case httpx.HTTPError() | httpx.StreamError() if begun:
-            return EngineError(f"{at} closed the connection in the middle of the download.", hint=_AGAIN)
-    return explain(error, endpoint, model=model).error
+            return paragone.EngineError(
+                f"{at} closed the connection in the middle of the download.", hint=_AGAIN
+            )
+    return faults.explain(error, endpoint, model=model).error

@@ -10,56 +10,12 @@ import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
-from paragone import (
-    Caution,
-    Embeddings,
-    EmbedRequest,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    InputError,
-    Json,
-    LoadedModel,
-    LoadProgress,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    ParagoneError,
-    RunRequest,
-    RunSettings,
-    Timings,
-    Token,
-    TokenizedText,
-    TokenizeRequest,
-    Usage,
-)
-from paragone.json_values import (
-    JsonObject,
-    count_at,
-    duration_at,
-    list_at,
-    object_at,
-    objects_at,
-    read_schema,
-    text_at,
-    texts_at,
-)
+import paragone
+from paragone import json_values
 from paragone.options import build, describe
 from paragone.shared_options import draw_seed
 from paragone.texts import size_text
-from paragone_remote.answers import (
-    MAY_NOT_CONTINUE,
-    AskPrompt,
-    RenderedPrompt,
-    continues_answer,
-    has_images,
-    refuse_unfinished_thinking,
-    scored_tokens,
-    set_options,
-    tokens_of,
-    unfinished_text,
-)
+from paragone_remote import answers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, Identity, ModelLoader, RemoteEngine, RemoteModel
 from paragone_remote.faults import await_reply
@@ -84,53 +40,55 @@ NANO = 1e-9
 """The unit of Ollama's durations, in seconds."""
 
 
-def read_tokens(chunk: JsonObject, logprobs: int | None, now: float) -> Iterator[Token]:
-    message = object_at(chunk, "message")
-    return tokens_of(
-        text_at(message, "content"),
-        [] if logprobs is None else [*scored_tokens(objects_at(chunk, "logprobs"))],
-        thinking=text_at(message, "thinking"),
+def read_tokens(chunk: json_values.JsonObject, logprobs: int | None, now: float) -> Iterator[paragone.Token]:
+    message = json_values.object_at(chunk, "message")
+    return answers.tokens_of(
+        json_values.text_at(message, "content"),
+        [] if logprobs is None else [*answers.scored_tokens(json_values.objects_at(chunk, "logprobs"))],
+        thinking=json_values.text_at(message, "thinking"),
         top=logprobs or 0,
         time=now,
     )
 
 
-def read_finish(chunk: JsonObject, now: float) -> Finish:
-    reason: FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
-    return Finish(
+def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
+    reason: paragone.FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
+    return paragone.Finish(
         reason=reason,
-        usage=Usage(
-            prompt_tokens=count_at(chunk, "prompt_eval_count"),
-            completion_tokens=count_at(chunk, "eval_count"),
+        usage=paragone.Usage(
+            prompt_tokens=json_values.count_at(chunk, "prompt_eval_count"),
+            completion_tokens=json_values.count_at(chunk, "eval_count"),
         ),
-        timings=Timings(
-            prefill_s=duration_at(chunk, "prompt_eval_duration", unit=NANO),
-            decode_s=duration_at(chunk, "eval_duration", unit=NANO),
+        timings=paragone.Timings(
+            prefill_s=json_values.duration_at(chunk, "prompt_eval_duration", unit=NANO),
+            decode_s=json_values.duration_at(chunk, "eval_duration", unit=NANO),
         ),
         time=now,
     )
 
 
-def make_body(base: Mapping[str, Json], request: RunRequest, sampling: OllamaSampling) -> dict[str, Json]:
+def make_body(
+    base: Mapping[str, paragone.Json], request: paragone.RunRequest, sampling: OllamaSampling
+) -> dict[str, paragone.Json]:
     """Return the body of a chat request. `base` has the fields that all requests of an engine share. Raises InputError."""
-    messages: list[Json] = []
+    messages: list[paragone.Json] = []
     for message in request.messages:
-        turn: dict[str, Json] = {"role": message.role, "content": message.text}
+        turn: dict[str, paragone.Json] = {"role": message.role, "content": message.text}
         if message.thinking:
             turn["thinking"] = message.thinking
         if message.images:
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
-    body: dict[str, Json] = {**base, "messages": messages}
-    sent = {_NAMES.get(name, name): value for name, value in set_options(sampling).items()}
+    body: dict[str, paragone.Json] = {**base, "messages": messages}
+    sent = {_NAMES.get(name, name): value for name, value in answers.set_options(sampling).items()}
     body["options"] = {
-        **object_at(base, "options"),
+        **json_values.object_at(base, "options"),
         **{name: value for name, value in sent.items() if name not in ("thinking", "json_schema")},
     }
     if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:
-        body["format"] = read_schema(sampling.json_schema)
+        body["format"] = json_values.read_schema(sampling.json_schema)
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = min(request.logprobs, 20)
@@ -151,13 +109,13 @@ _LONGEST = 32
 """Largest number of characters of a plausible number."""
 
 
-def modelfile_parameters(text: str) -> dict[str, Json]:
+def modelfile_parameters(text: str) -> dict[str, paragone.Json]:
     """Return the values of sampling options that a Modelfile sets, by paragone's option names.
 
     Each line has a name and a value in Go's syntax; `stop` has one line per sequence.
     """
-    stops: list[Json] = []
-    found: dict[str, Json] = {"stop": stops}
+    stops: list[paragone.Json] = []
+    found: dict[str, paragone.Json] = {"stop": stops}
     for name, value in _lines(text):
         if name == "stop":
             stops.append(value)
@@ -200,7 +158,12 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     _sampling = OllamaSampling
 
     def __init__(
-        self, model: RemoteModel, *, base: Mapping[str, Json], parameters: Mapping[str, Json], renders: bool
+        self,
+        model: RemoteModel,
+        *,
+        base: Mapping[str, paragone.Json],
+        parameters: Mapping[str, paragone.Json],
+        renders: bool,
     ) -> None:
         """Create an engine.
 
@@ -215,22 +178,28 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         self._raw_prompt: str | None = None
         """The rendered prompt of the run, if the request sends this text instead of messages."""
 
-    async def _answer(self, request: RunRequest, sampling: OllamaSampling) -> AsyncGenerator[Event, None]:
-        refuse_unfinished_thinking(request, "Ollama")
+    async def _answer(
+        self, request: paragone.RunRequest, sampling: OllamaSampling
+    ) -> AsyncGenerator[paragone.Event, None]:
+        answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
             sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
-            yield Caution(code="not-cold", sentence=sentence)
+            yield paragone.Caution(code="not-cold", sentence=sentence)
         body = make_body(self._base, request, sampling)
         self._raw_prompt = None if request.messages else request.text
-        if continues_answer(request):
+        if answers.continues_answer(request):
             answer = request.messages[-1]
             whole = await self._client.rendered(body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
-            if not is_open and self._renders and not has_images(request.messages):
-                before = await self._client.rendered({**body, "messages": list_at(body, "messages")[:-1]})
-                self._raw_prompt = None if before is None else before + unfinished_text(answer, before)
+            if not is_open and self._renders and not answers.has_images(request.messages):
+                before = await self._client.rendered(
+                    {**body, "messages": json_values.list_at(body, "messages")[:-1]}
+                )
+                self._raw_prompt = (
+                    None if before is None else before + answers.unfinished_text(answer, before)
+                )
             if not is_open and self._raw_prompt is None:
-                yield MAY_NOT_CONTINUE
+                yield answers.MAY_NOT_CONTINUE
         if self._raw_prompt is not None:
             shared = {name: value for name, value in body.items() if name not in ("messages", "think")}
             body = {**shared, "prompt": self._raw_prompt, "raw": True}
@@ -243,13 +212,13 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
                     yield token
                 if not chunk.get("done"):
                     continue
-                if request.logprobs is not None and count_at(chunk, "eval_count") and not scored:
+                if request.logprobs is not None and json_values.count_at(chunk, "eval_count") and not scored:
                     sentence = "The server returned no log-probabilities; Ollama supports them from version 0.12.11 on."
-                    yield Caution(code="no-logprobs", sentence=sentence)
-                load = duration_at(chunk, "load_duration", unit=NANO)
+                    yield paragone.Caution(code="no-logprobs", sentence=sentence)
+                load = json_values.duration_at(chunk, "load_duration", unit=NANO)
                 if load is not None and load > _SLOW_LOAD_S:
                     sentence = f"The server loaded the model first, which took {load:.1f} s of the time to the first token."
-                    yield Caution(code="reloaded", sentence=sentence)
+                    yield paragone.Caution(code="reloaded", sentence=sentence)
                 yield read_finish(chunk, now)
                 return
 
@@ -258,30 +227,30 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             return sampling
         return dataclasses.replace(sampling, seed=draw_seed() if drawn_seed is None else drawn_seed)
 
-    def _settings(self, request: RunRequest, sampling: OllamaSampling) -> RunSettings:
-        in_force = {**self._parameters, **set_options(sampling)}
-        return RunSettings(seed=count_at(in_force.get("seed")), sampling=in_force)
+    def _settings(self, request: paragone.RunRequest, sampling: OllamaSampling) -> paragone.RunSettings:
+        in_force = {**self._parameters, **answers.set_options(sampling)}
+        return paragone.RunSettings(seed=json_values.count_at(in_force.get("seed")), sampling=in_force)
 
-    def _ask_prompt(self, request: RunRequest, sampling: OllamaSampling) -> AskPrompt | None:
-        if not self._renders or has_images(request.messages):
+    def _ask_prompt(self, request: paragone.RunRequest, sampling: OllamaSampling) -> answers.AskPrompt | None:
+        if not self._renders or answers.has_images(request.messages):
             return None
 
-        async def ask() -> RenderedPrompt:
+        async def ask() -> answers.RenderedPrompt:
             if self._raw_prompt is not None:
-                return RenderedPrompt(self._raw_prompt)
+                return answers.RenderedPrompt(self._raw_prompt)
             text = await self._client.rendered(make_body(self._base, request, sampling))
             self._renders = text is not None
-            return RenderedPrompt(text)
+            return answers.RenderedPrompt(text)
 
         return ask
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         """Raise EngineError: Ollama has no endpoint for tokenization."""
-        raise EngineError("Ollama does not report the tokens of a prompt or a text.")
+        raise paragone.EngineError("Ollama does not report the tokens of a prompt or a text.")
 
-    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+    async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         if request.ids:
-            raise EngineError("Ollama takes no token ids.")
+            raise paragone.EngineError("Ollama takes no token ids.")
         return await self._client.embeddings(self._base, request.texts)
 
     async def _identify(self) -> Identity:
@@ -292,7 +261,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
 class OllamaLoader(ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
-    def __init__(self, client: OllamaClient, base: Mapping[str, Json]) -> None:
+    def __init__(self, client: OllamaClient, base: Mapping[str, paragone.Json]) -> None:
         """Create a loader. `base` has the model and its load options."""
         super().__init__(client.http)
         self._client = client
@@ -300,9 +269,9 @@ class OllamaLoader(ModelLoader):
 
     async def loaded(self) -> frozenset[str]:
         running = await await_reply(self.endpoint, self._client.running())
-        return frozenset(full_name(text_at(entry, "model")) for entry in running)
+        return frozenset(full_name(json_values.text_at(entry, "model")) for entry in running)
 
-    async def load(self, model: str, on_progress: OnProgress) -> None:
+    async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         """Load the model with its options. Ollama reloads a model that is loaded with other options."""
         del on_progress
         seconds = self.endpoint.options.load_timeout
@@ -316,7 +285,7 @@ _BARE_TEMPLATE = "{{ .Prompt }}"
 """Ollama's template for a model without a chat template."""
 
 
-async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
     """Load a model on a server. Cancelling closes the request, so that the server cancels the load too."""
     options = build(OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
@@ -331,7 +300,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             OllamaLoader(client, base), full_name(request.model), keeps_loaded=options.keep_alive is not None
         )
         async with hold.taken(on_progress) as evictions:
-            on_progress(LoadProgress(fraction=1.0))
+            on_progress(paragone.LoadProgress(fraction=1.0))
             running = find_model(await await_reply(endpoint, client.running()), request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
@@ -346,7 +315,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             return OllamaEngine(
                 model,
                 base=base,
-                parameters=modelfile_parameters(text_at(details, "parameters")),
+                parameters=modelfile_parameters(json_values.text_at(details, "parameters")),
                 renders=read_version(version) >= RENDERS,
             )
 
@@ -355,19 +324,20 @@ async def _size(client: OllamaClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     try:
         entry = find_model(await await_reply(client.endpoint, client.listed()), model)
-    except ParagoneError:  # some proxies pass on chats only
+    except paragone.ParagoneError:  # some proxies pass on chats only
         return None
-    return count_at(entry, "size") or None
+    return json_values.count_at(entry, "size") or None
 
 
-async def _details(client: OllamaClient, model: str) -> JsonObject:
+async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
     try:
         details = await await_reply(client.endpoint, client.details(model), model=model)
-    except InputError as error:
+    except paragone.InputError as error:
         if "no model" not in error.sentence:
             raise
         names = [
-            plain(text_at(entry, "model")) for entry in await await_reply(client.endpoint, client.listed())
+            plain(json_values.text_at(entry, "model"))
+            for entry in await await_reply(client.endpoint, client.listed())
         ]
         near = difflib.get_close_matches(model, names, n=1)
         if near:
@@ -375,32 +345,34 @@ async def _details(client: OllamaClient, model: str) -> JsonObject:
         else:
             hint = f"The server has: {', '.join(names[:20])}." if names else "The server has no models yet."
         pull = pull_command(client.endpoint, model)
-        raise InputError(error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint) from error
-    able = texts_at(details, "capabilities")
+        raise paragone.InputError(
+            error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint
+        ) from error
+    able = json_values.texts_at(details, "capabilities")
     if able and "completion" not in able:
-        raise InputError(
+        raise paragone.InputError(
             f"{plain(model)} does not generate text: its capabilities are {plain(', '.join(able))}."
         )
     return details
 
 
-def _usual_context(details: JsonObject) -> int:
+def _usual_context(details: json_values.JsonObject) -> int:
     """Return the context size that the Modelfile sets, or else the model's own size up to a limit."""
-    for line in text_at(details, "parameters").splitlines():
+    for line in json_values.text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
     return min(trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
-def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, Json]:
+def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, paragone.Json]:
     load = {
         "num_ctx": context,
         "num_gpu": options.num_gpu,
         "num_thread": options.num_thread,
         "num_batch": options.num_batch,
     }
-    base: dict[str, Json] = {
+    base: dict[str, paragone.Json] = {
         "model": model,
         "options": {name: value for name, value in load.items() if value is not None},
         # A prompt that does not fit is an error, and an answer ends at the end of the context.
@@ -419,55 +391,55 @@ def _loaded(
     model: str,
     endpoint: Endpoint,
     version: str,
-    details: JsonObject,
-    running: JsonObject | None,
+    details: json_values.JsonObject,
+    running: json_values.JsonObject | None,
     size: int | None,
     context: int,
     options: OllamaLoadOptions,
-    evictions: Sequence[Caution],
-) -> LoadedModel:
+    evictions: Sequence[paragone.Caution],
+) -> paragone.LoadedModel:
     facts = {"program": "Ollama", "version": endpoint.quote(version), "origin": endpoint.shown}
-    if able := texts_at(details, "capabilities"):
+    if able := json_values.texts_at(details, "capabilities"):
         facts["capabilities"] = endpoint.quote(", ".join(able))
-    if template := text_at(details, "template"):
+    if template := json_values.text_at(details, "template"):
         facts["chat template"] = lines(template)
-    if weights := count_at(details, "model_info", "general.parameter_count"):
+    if weights := json_values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
     if options.num_thread is not None:
         facts["threads"] = str(options.num_thread)
     if options.num_batch is not None:
         facts["batch size"] = str(options.num_batch)
-    in_memory, in_vram = count_at(running, "size"), count_at(running, "size_vram")
+    in_memory, in_vram = json_values.count_at(running, "size"), json_values.count_at(running, "size_vram")
     if in_memory and in_vram is not None:
         facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"
-    in_force = count_at(running, "context_length")
-    cautions: list[Caution] = []
-    if text_at(details, "template").strip() == _BARE_TEMPLATE:
+    in_force = json_values.count_at(running, "context_length")
+    cautions: list[paragone.Caution] = []
+    if json_values.text_at(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{plain(model)} has no chat template: the model continues the plain text of the messages."
-        cautions.append(Caution(code="no-chat-template", sentence=sentence))
+        cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
     trained = trained_context(details)
     if in_force and in_force < context:
         sentence = (
             f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
         )
-        cautions.append(Caution(code="context-reduced", sentence=sentence))
+        cautions.append(paragone.Caution(code="context-reduced", sentence=sentence))
     elif trained and context < trained and options.num_ctx is None:
         sentence = f"The context is {context:,} tokens instead of the model's {trained:,}; num_ctx sets it."
-        cautions.append(Caution(code="context-reduced", sentence=sentence))
+        cautions.append(paragone.Caution(code="context-reduced", sentence=sentence))
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
-        cautions.append(Caution(code="beyond-trained-context", sentence=sentence))
+        cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
     if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this from the token count only."
         )
-        cautions.append(Caution(code="may-truncate", sentence=sentence))
-    return LoadedModel(
+        cautions.append(paragone.Caution(code="may-truncate", sentence=sentence))
+    return paragone.LoadedModel(
         name=plain(model),
         context=in_force or context,
         size=size,
-        quantization=plain(text_at(details, "details", "quantization_level")) or None,
+        quantization=plain(json_values.text_at(details, "details", "quantization_level")) or None,
         architecture=architecture(details),
         vision="vision" in able if able else None,
         capabilities=capabilities_of(version),

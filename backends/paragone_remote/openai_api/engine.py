@@ -11,62 +11,14 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 import httpx
 
-from paragone import (
-    Alternative,
-    Caution,
-    Embeddings,
-    EmbedRequest,
-    EngineError,
-    Event,
-    Finish,
-    FinishReason,
-    Json,
-    RunRequest,
-    RunSettings,
-    TokenizedText,
-    TokenizeRequest,
-    TopTokensRequest,
-    Vocabulary,
-    fingerprint,
-)
+import paragone
 from paragone.json_values import JsonObject, count_at, flag_at, list_at, object_at, objects_at, text_at
 from paragone.options import build
 from paragone.shared_options import draw_seed
-from paragone_remote.answers import (
-    MAY_NOT_CONTINUE,
-    AskPrompt,
-    RenderedPrompt,
-    continues_answer,
-    embeddings_of,
-    has_images,
-    refuse_unfinished_thinking,
-    scored_tokens,
-    tokens_of,
-)
+from paragone_remote import answers
 from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
-from paragone_remote.openai_api.requests import (
-    HONOUR_SEEDS,
-    RefusedFields,
-    StreamedAnswer,
-    chat_body,
-    completion_body,
-    continues,
-    progress_in,
-    raw_prompt,
-    repeat_for_error,
-    settings_of,
-    streamed,
-)
-from paragone_remote.openai_api.servers import (
-    FINGERPRINT,
-    ServerProperties,
-    context_in_use,
-    find_models,
-    identify_again,
-    identity_of,
-    with_queue,
-)
+from paragone_remote.openai_api import requests, servers
 from paragone_remote.options import OpenAISampling, without_surrogates
 from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Stopped, Wait
 
@@ -81,7 +33,7 @@ TabbyAPI computes embeddings with another model than the model that answers.
 """
 
 
-async def computes_embeddings(http: httpx.AsyncClient, server: ServerProperties, model: str) -> bool:
+async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerProperties, model: str) -> bool:
     """Whether a server computes embeddings, or may compute them. Never raises.
 
     The request to a llama-server has no input, so that nothing is computed. A llama-server with `--embeddings` and a
@@ -116,7 +68,7 @@ _RENDERED = (
 """Fields of a chat request that the rendered prompt depends on."""
 
 
-def tokenizes(server: ServerProperties, *, raw: bool) -> bool:
+def tokenizes(server: servers.ServerProperties, *, raw: bool) -> bool:
     """Whether a server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
     return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
 
@@ -128,14 +80,14 @@ def _ids(reply: JsonObject) -> tuple[int, ...]:
     return ids
 
 
-def _vocabulary_of(reply: JsonObject, size: int) -> Vocabulary:
+def _vocabulary_of(reply: JsonObject, size: int) -> paragone.Vocabulary:
     found = list_at(reply, "tokens")
     if len(found) != size:
         raise InvalidReply("a reply that is not its whole vocabulary")
-    return Vocabulary(size=size, fingerprint=fingerprint(_pieces(found)))
+    return paragone.Vocabulary(size=size, fingerprint=paragone.fingerprint(_pieces(found)))
 
 
-def _pieces(found: Sequence[Json]) -> Iterator[bytes]:
+def _pieces(found: Sequence[paragone.Json]) -> Iterator[bytes]:
     for token, entry in enumerate(found):
         piece = object_at(entry).get("piece")
         if count_at(entry, "id") != token:
@@ -153,9 +105,9 @@ def _pieces(found: Sequence[Json]) -> Iterator[bytes]:
 
 async def top_tokens_after(
     http: EndpointClient, model: str, ids: Sequence[int], top: int
-) -> tuple[Alternative, ...]:
+) -> tuple[paragone.Alternative, ...]:
     """Return the likeliest tokens after `ids`, likeliest first. Raises EngineError or the exceptions in `faults.FAULTS`."""
-    body: dict[str, Json] = {
+    body: dict[str, paragone.Json] = {
         "model": model,
         "prompt": list(ids),
         "n_predict": 1,
@@ -164,9 +116,9 @@ async def top_tokens_after(
         "cache_prompt": True,
     }
     reply = await http.post(f"{http.endpoint.root}/completion", json=body)
-    generated = next(scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
+    generated = next(answers.scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
     if generated is None or not generated.top:
-        raise EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
+        raise paragone.EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
     return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
 
 
@@ -176,7 +128,12 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     _sampling = OpenAISampling
 
     def __init__(
-        self, model: RemoteModel, *, server: ServerProperties, raw: bool, refused_fields: RefusedFields
+        self,
+        model: RemoteModel,
+        *,
+        server: servers.ServerProperties,
+        raw: bool,
+        refused_fields: requests.RefusedFields,
     ) -> None:
         """`raw` says whether chats use the completions endpoint too. `refused_fields` are the fields that the server has refused before."""
         super().__init__(model)
@@ -191,25 +148,27 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """The model that the last answer names."""
         self._is_ollama = False
 
-    async def _answer(self, request: RunRequest, sampling: OpenAISampling) -> AsyncGenerator[Event, None]:
+    async def _answer(
+        self, request: paragone.RunRequest, sampling: OpenAISampling
+    ) -> AsyncGenerator[paragone.Event, None]:
         if self._server.kind != "llama-server":
-            refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
+            answers.refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
             if request.cold:
                 sentence = (
                     "This server may reuse its KV cache: the prompt may not have been processed completely."
                 )
-                yield Caution(code="not-cold", sentence=sentence)
-        if continues_answer(request) and not continues(self._server.kind, raw=self._raw):
-            yield MAY_NOT_CONTINUE
+                yield paragone.Caution(code="not-cold", sentence=sentence)
+        if answers.continues_answer(request) and not requests.continues(self._server.kind, raw=self._raw):
+            yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
         while True:
             body = self._refused_fields.without_refused(wanted)
             answer = self._events(body, request)
-            watched = answer if request.bare else with_queue(answer, self._all_busy)
+            watched = answer if request.bare else servers.with_queue(answer, self._all_busy)
             try:
                 async with contextlib.aclosing(answer), contextlib.aclosing(watched) as events:
                     async for event in events:
-                        if isinstance(event, Finish):
+                        if isinstance(event, paragone.Finish):
                             for caution in self._cautions_of_refused(wanted, request):
                                 yield caution
                         yield event
@@ -233,55 +192,59 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return False
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
-    def _body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
-        make = completion_body if self._is_raw(request) else chat_body
+    def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
+        make = requests.completion_body if self._is_raw(request) else requests.chat_body
         return make(self._model, request, sampling, self._server.kind)
 
-    def _is_raw(self, request: RunRequest) -> bool:
+    def _is_raw(self, request: paragone.RunRequest) -> bool:
         """Whether a request uses the completions endpoint: for a plain text, and for models without a chat template."""
         return self._raw or not request.messages
 
-    def _accepted_body(self, request: RunRequest, sampling: OpenAISampling) -> dict[str, Json]:
+    def _accepted_body(
+        self, request: paragone.RunRequest, sampling: OpenAISampling
+    ) -> dict[str, paragone.Json]:
         """Return the body of a request without the fields that the server has refused."""
         return self._refused_fields.without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
-        honours = self._server.kind in HONOUR_SEEDS and "seed" not in self._refused_fields
+        honours = self._server.kind in requests.HONOUR_SEEDS and "seed" not in self._refused_fields
         if sampling.seed is not None or not honours:
             return sampling
         drawn = draw_seed() if drawn_seed is None else drawn_seed
         return dataclasses.replace(sampling, seed=drawn if self._server.seed is None else self._server.seed)
 
-    def _settings(self, request: RunRequest, sampling: OpenAISampling) -> RunSettings:
+    def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
         raw = self._is_raw(request)
-        settings = settings_of(sampling, self._server, self._refused_fields, raw=raw)
-        return dataclasses.replace(settings, prompt=raw_prompt(request) or None) if raw else settings
+        settings = requests.settings_of(sampling, self._server, self._refused_fields, raw=raw)
+        return dataclasses.replace(settings, prompt=requests.raw_prompt(request) or None) if raw else settings
 
-    def _ask_prompt(self, request: RunRequest, sampling: OpenAISampling) -> AskPrompt | None:
+    def _ask_prompt(self, request: paragone.RunRequest, sampling: OpenAISampling) -> answers.AskPrompt | None:
         ids = request.prompt_ids and self._tokenizes
-        if request.ids or not (self._renders or ids) or has_images(request.messages):
+        if request.ids or not (self._renders or ids) or answers.has_images(request.messages):
             return None
 
-        async def ask() -> RenderedPrompt:
+        async def ask() -> answers.RenderedPrompt:
             return await self._rendered(self._accepted_body(request, sampling), ids=ids)
 
         return ask
 
-    async def _count(self, request: RunRequest, sampling: OpenAISampling) -> int | None:
-        if not self._tokenizes or has_images(request.messages):
+    async def _count(self, request: paragone.RunRequest, sampling: OpenAISampling) -> int | None:
+        if not self._tokenizes or answers.has_images(request.messages):
             return None
         prompt = await self._rendered(self._accepted_body(request, sampling), ids=True)
         return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
-        return await context_in_use(self._http, self._model) if self._is_ollama else self.loaded.context
+        return (
+            await servers.context_in_use(self._http, self._model) if self._is_ollama else self.loaded.context
+        )
 
-    async def _embeddings(self, request: EmbedRequest) -> Embeddings:
+    async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         count = len(request.inputs)
         body = {"model": self._model, "input": [*request.inputs], "encoding_format": "float"}
         reply = await self._http.post(_PATH, json=body)
 
-        def read() -> Embeddings:
+        def read() -> paragone.Embeddings:
             data = data_of(reply)
             by_index = {
                 count_at(entry, "index"): entry.get("embedding") for entry in objects_at(data, "data")
@@ -289,43 +252,45 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             if set(by_index) != set(range(count)):
                 raise InvalidReply("embeddings of other texts than requested")
             tokens = count_at(data, "usage", "prompt_tokens")
-            return embeddings_of((by_index[index] for index in range(count)), tokens, texts=count)
+            return answers.embeddings_of((by_index[index] for index in range(count)), tokens, texts=count)
 
         return await asyncio.to_thread(read)
 
     async def _identify(self) -> Identity:
-        listed = await find_models(self._http)
-        server = await identify_again(self._http, self._server)
-        return identity_of(self._model, listed, server, answered_as=self._answered_as)
+        listed = await servers.find_models(self._http)
+        server = await servers.identify_again(self._http, self._server)
+        return servers.identity_of(self._model, listed, server, answered_as=self._answered_as)
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._require_open()
         where = f"The server at {self._endpoint.origin}"
         if not self._tokenizes:
             if self._server.kind != "llama-cpp-python":
-                raise EngineError(f"{where} does not report the tokens of a prompt.")
-            raise EngineError(
+                raise paragone.EngineError(f"{where} does not report the tokens of a prompt.")
+            raise paragone.EngineError(
                 f"{where} reports the tokens of a text, but not the text that its chat template renders."
             )
-        if has_images(request.messages):
-            raise EngineError(f"{where} does not report the tokens of images.")
-        body: Mapping[str, Json] = {"prompt": request.text}
+        if answers.has_images(request.messages):
+            raise paragone.EngineError(f"{where} does not report the tokens of images.")
+        body: Mapping[str, paragone.Json] = {"prompt": request.text}
         if request.messages:
-            body = self._accepted_body(RunRequest(messages=request.messages), sampling)
+            body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
         rendered = self._rendered(body, ids=True)
         prompt = await await_reply(self._endpoint, rendered, model=self._model)
         assert prompt.ids is not None
         if request.count_only:
-            return TokenizedText(text=None, ids=(), count=len(prompt.ids))
-        return TokenizedText(text=prompt.text, ids=prompt.ids)
+            return paragone.TokenizedText(text=None, ids=(), count=len(prompt.ids))
+        return paragone.TokenizedText(text=prompt.text, ids=prompt.ids)
 
-    async def top_tokens(self, request: TopTokensRequest) -> AsyncGenerator[tuple[Alternative, ...], None]:
+    async def top_tokens(
+        self, request: paragone.TopTokensRequest
+    ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
         if self._server.kind != "llama-server":
-            raise EngineError(
+            raise paragone.EngineError(
                 f"The server at {self._endpoint.origin} does not report the likeliest tokens after given tokens."
             )
         wait = self._wait = Wait()
@@ -340,49 +305,51 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         finally:
             self._wait = None
 
-    async def vocabulary(self) -> Vocabulary:
+    async def vocabulary(self) -> paragone.Vocabulary:
         self._require_open()
         return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
 
-    async def _vocabulary(self) -> Vocabulary:
+    async def _vocabulary(self) -> paragone.Vocabulary:
         if self._server.kind != "llama-server":
-            raise EngineError(f"The server at {self._endpoint.origin} does not report its vocabulary.")
+            raise paragone.EngineError(
+                f"The server at {self._endpoint.origin} does not report its vocabulary."
+            )
         listed = objects_at(data_of(await self._http.get(f"{self._endpoint.root}/v1/models")), "data")
         sizes = (
             count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self._model
         )
         if not (size := next(filter(None, sizes), None)):
-            raise EngineError(
+            raise paragone.EngineError(
                 f"The server at {self._endpoint.origin} does not report the size of its vocabulary."
             )
         # The path also takes token ids.
-        every: dict[str, Json] = {"content": list(range(size)), "with_pieces": True}
+        every: dict[str, paragone.Json] = {"content": list(range(size)), "with_pieces": True}
         reply = await self._post("/tokenize", {"model": self._model, **every})
         return await asyncio.to_thread(_vocabulary_of, reply, size)
 
-    async def _rendered(self, body: Mapping[str, Json], *, ids: bool) -> RenderedPrompt:
+    async def _rendered(self, body: Mapping[str, paragone.Json], *, ids: bool) -> answers.RenderedPrompt:
         """Return the prompt of a chat or completion request, with its token ids if `ids` is set."""
         if isinstance(text := body.get("prompt"), str):
-            return RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
-        wanted: dict[str, Json] = {name: body[name] for name in _RENDERED if name in body}
+            return answers.RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
+        wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
         if self._server.kind == "llama-server":
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in the reply to a request for a prompt")
-            return RenderedPrompt(
+            return answers.RenderedPrompt(
                 without_surrogates(rendered), await self._ids_of_text(rendered) if ids else None
             )
         if self._server.kind == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
-                raise EngineError(
+                raise paragone.EngineError(
                     f"vLLM's /tokenize at {self._endpoint.origin} does not take the effort of thinking, which affects the prompt."
                 )
-            return RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
-        return RenderedPrompt()
+            return answers.RenderedPrompt(ids=_ids(await self._post("/tokenize", wanted)))
+        return answers.RenderedPrompt()
 
     async def _ids_of_text(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a plain text, including the special tokens at its beginning."""
-        body: dict[str, Json] = {"model": self._model}
+        body: dict[str, paragone.Json] = {"model": self._model}
         match self._server.kind:
             case "llama-server":
                 # llama-server tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
@@ -395,61 +362,65 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             case _:
                 return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
 
-    async def _post(self, path: str, body: Mapping[str, Json]) -> JsonObject:
+    async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
         reply = await self._http.post(self._endpoint.root + path, json=body)
         # parse in a thread: the tokens of a long prompt or of a vocabulary take a while
         return await asyncio.to_thread(data_of, reply)
 
-    async def _events(self, body: Mapping[str, Json], request: RunRequest) -> AsyncGenerator[Event, None]:
-        state = StreamedAnswer()
+    async def _events(
+        self, body: Mapping[str, paragone.Json], request: paragone.RunRequest
+    ) -> AsyncGenerator[paragone.Event, None]:
+        state = requests.StreamedAnswer()
         is_raw = self._is_raw(request)
         path = "/completions" if is_raw else "/chat/completions"
         top = request.logprobs or 0
-        stream = streamed(self._http, path, body, hangs_up=self._server.kind == "llama-server")
+        stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind == "llama-server")
         async with contextlib.aclosing(stream) as chunks:
             try:
                 async for chunk in chunks:
                     now = time.monotonic()
                     part = state.take(chunk, raw=is_raw)
-                    if (progress := progress_in(chunk, now)) is not None:
+                    if (progress := requests.progress_in(chunk, now)) is not None:
                         yield progress
                     scored = (*state.held, *part.scored) if request.logprobs is not None else ()
                     # A token without text belongs to the next text, in whichever channel that is.
                     state.held = () if part.answer or part.thinking else scored
                     if not state.held:
-                        for token in tokens_of(
+                        for token in answers.tokens_of(
                             part.answer, scored, thinking=part.thinking, top=top, time=now
                         ):
                             yield token
             except httpx.TransportError:
                 if not state.reason:  # with a reason, the answer is complete
                     raise
-        for token in tokens_of("", state.held, top=top, time=time.monotonic()):
+        for token in answers.tokens_of("", state.held, top=top, time=time.monotonic()):
             yield token
         if not state.reason and not state.began:
             # A server may have started the stream before it fails at the first token.
-            await repeat_for_error(self._http, path, body)
+            await requests.repeat_for_error(self._http, path, body)
         if not state.reason:
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
         if scores_missing and "logprobs" not in self._refused_fields:
             sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
-            yield Caution(code="no-logprobs", sentence=sentence)
+            yield paragone.Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
-            yield Caution(code="filtered", sentence="The server's filter ended the answer.")
-        self._answered_as, self._is_ollama = state.model, state.fingerprint == FINGERPRINT
-        reason: FinishReason = "length" if state.reason == "length" else "stop"
-        yield Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
+            yield paragone.Caution(code="filtered", sentence="The server's filter ended the answer.")
+        self._answered_as, self._is_ollama = state.model, state.fingerprint == servers.FINGERPRINT
+        reason: paragone.FinishReason = "length" if state.reason == "length" else "stop"
+        yield paragone.Finish(reason=reason, usage=state.usage, timings=state.timings, time=time.monotonic())
 
-    def _cautions_of_refused(self, wanted: Mapping[str, Json], request: RunRequest) -> Iterator[Caution]:
+    def _cautions_of_refused(
+        self, wanted: Mapping[str, paragone.Json], request: paragone.RunRequest
+    ) -> Iterator[paragone.Caution]:
         for name in self._refused_fields.left_out(wanted):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":
                 sentence = f"The server at {self._endpoint.origin} returns no log-probabilities."
-                yield Caution(code="no-logprobs", sentence=sentence)
+                yield paragone.Caution(code="no-logprobs", sentence=sentence)
             else:
                 sentence = (
                     f"The server at {self._endpoint.origin} does not support {name}, so it was left out."
                 )
-                yield Caution(code="option-refused", sentence=sentence)
+                yield paragone.Caution(code="option-refused", sentence=sentence)

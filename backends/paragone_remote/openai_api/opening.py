@@ -9,43 +9,21 @@ import urllib.parse
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
-from paragone import (
-    Capabilities,
-    Caution,
-    EngineError,
-    InputError,
-    Json,
-    LoadedModel,
-    LoadProgress,
-    ModelInfo,
-    OnProgress,
-    OpenEngine,
-    OpenRequest,
-    PullProgress,
-)
+import paragone
 from paragone.json_values import count_at, text_at
 from paragone.options import build
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
 from paragone_remote.faults import Loading, await_data, optional_data
+from paragone_remote.openai_api import servers
 from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings, tokenizes
 from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.openai_api.requests import HONOUR_SEEDS, TAKE_IDS, RefusedFields, continues
-from paragone_remote.openai_api.servers import (
-    CHATML,
-    Launch,
-    ServerProperties,
-    find_launch,
-    find_models,
-    identify,
-    identity_of,
-    of_model,
-)
 from paragone_remote.options import OpenAILoadOptions, lines, plain
 from paragone_remote.transport import EndpointClient, connected
 
 
-async def loader_of(http: EndpointClient, server: ServerProperties) -> ModelLoader | None:
+async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> ModelLoader | None:
     """Return the loader for the models of a server; None if the server loads no models on demand."""
     if server.routes:
         return RouterLoader(http)
@@ -63,7 +41,9 @@ _PAUSE_S = 0.5
 """Seconds between two requests for the progress of the download."""
 
 
-async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullProgress, None]:
+async def pull(
+    model: str, options: Mapping[str, paragone.Json]
+) -> AsyncGenerator[paragone.PullProgress, None]:
     """Yield the progress of the download. LM Studio offers no way to stop a download.
 
     Raises InputError if the server downloads no models, and EngineError if the download fails.
@@ -71,11 +51,11 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
     at = f"The server at {endpoint.origin}"
     async with EndpointClient(endpoint) as http:
-        await find_models(http)  # raises if the server does not answer
-        server = await identify(http)
+        await servers.find_models(http)  # raises if the server does not answer
+        server = await servers.identify(http)
         loader = await loader_of(http, server)
         if loader is None or not loader.downloads:
-            raise InputError(
+            raise paragone.InputError(
                 f"{at} downloads no models on request.",
                 hint="LM Studio from 0.4.0 on does, and so does Ollama (ollama:MODEL).",
             )
@@ -84,13 +64,13 @@ async def pull(model: str, options: Mapping[str, Json]) -> AsyncGenerator[PullPr
         name = urllib.parse.quote(plain(text_at(job, "job_id")), safe="")
         while (status := plain(text_at(job, "status"))) in ("downloading", "paused"):
             done, total = count_at(job, "downloaded_bytes"), count_at(job, "total_size_bytes")
-            yield PullProgress(status=status, done=done or 0, total=total or None)
+            yield paragone.PullProgress(status=status, done=done or 0, total=total or None)
             if not name:
-                raise EngineError(f"{at} does not report the progress of its download of {model!r}.")
+                raise paragone.EngineError(f"{at} does not report the progress of its download of {model!r}.")
             await asyncio.sleep(_PAUSE_S)
             job = await await_data(endpoint, http.get(f"{url}/status/{name}"))
         if status not in ("completed", "already_downloaded"):
-            raise EngineError(
+            raise paragone.EngineError(
                 f"{at} did not download {endpoint.quote(model)!r}: the download's status is "
                 f"{endpoint.quote_error(status) or 'missing'}.",
                 hint="LM Studio's window or log says why.",
@@ -104,28 +84,28 @@ _refused_fields: dict[str, RefusedFields] = {}
 """The refused fields of each endpoint, by URL. A running server always refuses the same fields."""
 
 
-async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
     """Open a model at a server. A server that loads models on demand loads the model first."""
     options = build(OpenAILoadOptions, request.options, owner="OpenAI-compatible")
     endpoint = await make_endpoint(options)
     async with connected(endpoint) as http, AsyncExitStack() as loading:
         listed = await _models(http)
         model = _choose(listed, request.model, endpoint)
-        server = await identify(http)
+        server = await servers.identify(http)
         loader = await loader_of(http, server)
         hold = None if loader is None else Hold(loader, request.model)
-        evictions: tuple[Caution, ...] = ()
+        evictions: tuple[paragone.Caution, ...] = ()
         if hold is not None:
             evictions = await loading.enter_async_context(hold.taken(on_progress))
-            server = await of_model(http, server, request.model)
+            server = await servers.of_model(http, server, request.model)
             listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind in ("llama-swap", "unknown")
-        launch = await find_launch(http, request.model) if starts_others else Launch()
+        launch = await servers.find_launch(http, request.model) if starts_others else servers.Launch()
         raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
-        loaded = LoadedModel(
+        loaded = paragone.LoadedModel(
             name=name,
             context=server.context or (model.context if server.kind in ("vLLM", "SGLang") else None),
             size=model.size,
@@ -133,7 +113,7 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             architecture=model.architecture,
             vision=False if raw else server.vision,
             cautions=(*_cautions(name, server, launch, raw=raw), *evictions),
-            capabilities=Capabilities(
+            capabilities=paragone.Capabilities(
                 # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
                 logprobs="logprobs" not in refused_fields,
                 plain_text=True,
@@ -147,37 +127,44 @@ async def open_model(request: OpenRequest, on_progress: OnProgress) -> OpenEngin
             ),
             facts=_facts(server, endpoint, model, launch, raw=raw),
         )
-        on_progress(LoadProgress(fraction=1.0))
+        on_progress(paragone.LoadProgress(fraction=1.0))
         opened = RemoteModel(
             http=http,
             model=request.model,
             loaded=loaded,
-            identity=identity_of(request.model, listed, server),
+            identity=servers.identity_of(request.model, listed, server),
             hold=hold,
         )
         return OpenAIEngine(opened, server=server, raw=raw, refused_fields=refused_fields)
 
 
-def _cautions(name: str, server: ServerProperties, launch: Launch, *, raw: bool) -> Iterator[Caution]:
+def _cautions(
+    name: str, server: servers.ServerProperties, launch: servers.Launch, *, raw: bool
+) -> Iterator[paragone.Caution]:
     if raw:
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
-        yield Caution(code="no-chat-template", sentence=sentence)
-    elif "".join((server.template or "").split()) == CHATML:
+        yield paragone.Caution(code="no-chat-template", sentence=sentence)
+    elif "".join((server.template or "").split()) == servers.CHATML:
         sentence = (
             f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
             "If the model has no chat template, set raw = true to continue the plain text of the messages."
         )
-        yield Caution(code="assumed-chat-template", sentence=sentence)
+        yield paragone.Caution(code="assumed-chat-template", sentence=sentence)
     if launch.by_llama_swap:
         sentence = (
             f"{name} is behind llama-swap, which can change requests (setParams, stripParams) without reporting it: "
             "the sampling options in force may differ."
         )
-        yield Caution(code="may-change-requests", sentence=sentence)
+        yield paragone.Caution(code="may-change-requests", sentence=sentence)
 
 
 def _facts(
-    server: ServerProperties, endpoint: Endpoint, model: ModelInfo, launch: Launch, *, raw: bool
+    server: servers.ServerProperties,
+    endpoint: Endpoint,
+    model: paragone.ModelInfo,
+    launch: servers.Launch,
+    *,
+    raw: bool,
 ) -> dict[str, str]:
     server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
     facts = {"server": endpoint.quote(server.title), "origin": endpoint.shown, **server_facts}
@@ -192,19 +179,19 @@ def _facts(
     return facts
 
 
-async def _models(http: EndpointClient) -> tuple[ModelInfo, ...]:
+async def _models(http: EndpointClient) -> tuple[paragone.ModelInfo, ...]:
     """List the server's models. Waits while a llama-server loads its model, because such a server lists no models meanwhile."""
     until = time.monotonic() + http.endpoint.options.load_timeout
     while True:
         try:
-            return await find_models(http)
+            return await servers.find_models(http)
         except Loading:
             if time.monotonic() >= until:
                 raise
         await asyncio.sleep(_PAUSE)
 
 
-def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> ModelInfo:
+def _choose(models: Sequence[paragone.ModelInfo], wanted: str, endpoint: Endpoint) -> paragone.ModelInfo:
     """Return a model's description. Raises InputError if it is missing: many servers would answer with another model."""
     for model in models:
         if model.model == wanted and not model.problem:
@@ -212,4 +199,4 @@ def _choose(models: Sequence[ModelInfo], wanted: str, endpoint: Endpoint) -> Mod
     names = [model.name for model in models]
     near = difflib.get_close_matches(wanted, names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
-    raise InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)
+    raise paragone.InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)

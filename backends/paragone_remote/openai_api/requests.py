@@ -13,27 +13,8 @@ from typing import NamedTuple
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
-from paragone import (
-    Alternative,
-    InputError,
-    Json,
-    Message,
-    PromptProgress,
-    RunRequest,
-    RunSettings,
-    Timings,
-    Usage,
-)
-from paragone.json_values import (
-    JsonObject,
-    count_at,
-    duration_at,
-    number_at,
-    object_at,
-    objects_at,
-    read_schema,
-    text_at,
-)
+import paragone
+from paragone import json_values
 from paragone.options import describe
 from paragone.shared_options import thinking_choice
 from paragone_remote.answers import Scored, continues_answer, scored_tokens, set_options, unfinished_text
@@ -60,23 +41,29 @@ BUDGETS: Mapping[ServerKind, str] = {
 """The field for the largest number of tokens of the thinking, by server."""
 
 
-def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
+def chat_body(
+    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: ServerKind
+) -> dict[str, paragone.Json]:
     """Return the body of a chat request, with the server's extra fields. Raises InputError."""
     given = request.messages[-1] if continues_answer(request) else None
     if given is not None and kind == "TabbyAPI":  # the field response_prefix has the answer's text
         request = replace(request, messages=request.messages[:-1])
-    messages: list[Json] = []
+    messages: list[paragone.Json] = []
     for message in request.messages:
-        turn: dict[str, Json] = {"role": message.role, "content": _content(message)}
+        turn: dict[str, paragone.Json] = {"role": message.role, "content": _content(message)}
         if message.thinking and kind in ("llama-server", "vLLM", "SGLang"):
             turn["reasoning_content"] = message.thinking
         messages.append(turn)
-    body: dict[str, Json] = {"model": model, "messages": messages, **_sampling(sampling, request, kind)}
+    body: dict[str, paragone.Json] = {
+        "model": model,
+        "messages": messages,
+        **_sampling(sampling, request, kind),
+    }
     if sampling.max_tokens is not None:
         body["max_tokens"] = sampling.max_tokens
     body |= _thinking(sampling, kind)
     if sampling.json_schema is not None:
-        body |= _format_of_chat(read_schema(sampling.json_schema), kind)
+        body |= _format_of_chat(json_values.read_schema(sampling.json_schema), kind)
     if request.logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = _alternatives(request.logprobs, kind)
@@ -88,19 +75,19 @@ def chat_body(model: str, request: RunRequest, sampling: OpenAISampling, kind: S
     return body
 
 
-def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, Json]:
+def _thinking(sampling: OpenAISampling, kind: ServerKind) -> dict[str, paragone.Json]:
     """Return a chat's fields for thinking. Raises InputError if the server accepts no budget for thinking."""
     chosen = thinking_choice(sampling.thinking)
     if chosen.effort is not None:
         return {"reasoning_effort": chosen.effort}
     if chosen.enabled is None:
         return {}
-    fields: dict[str, Json] = {"chat_template_kwargs": {"enable_thinking": chosen.enabled}}
+    fields: dict[str, paragone.Json] = {"chat_template_kwargs": {"enable_thinking": chosen.enabled}}
     if chosen.budget is None:
         return fields
     if kind not in BUDGETS:
         server = "This server" if kind == "unknown" else kind
-        raise InputError(
+        raise paragone.InputError(
             f"{server} takes no budget for thinking.",
             hint="The option thinking can be true, false, minimal, low, medium or high.",
         )
@@ -112,11 +99,11 @@ def continues(kind: ServerKind, *, raw: bool) -> bool:
     return raw or kind in _CONTINUE
 
 
-def _content(message: Message) -> Json:
+def _content(message: paragone.Message) -> paragone.Json:
     """Return a message's text, or its parts: https://platform.openai.com/docs/guides/images-vision."""
     if not message.images:
         return message.text
-    images: list[Json] = [
+    images: list[paragone.Json] = [
         {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
         for image in message.images
     ]
@@ -124,35 +111,35 @@ def _content(message: Message) -> Json:
 
 
 def completion_body(
-    model: str, request: RunRequest, sampling: OpenAISampling, kind: ServerKind
-) -> dict[str, Json]:
+    model: str, request: paragone.RunRequest, sampling: OpenAISampling, kind: ServerKind
+) -> dict[str, paragone.Json]:
     """Return the body of a completion request, with the server's extra fields.
 
     The prompt is a plain text (the text of the messages, if there are any) or token ids. Raises InputError.
     """
-    prompt: Json = raw_prompt(request) or list(request.ids)
+    prompt: paragone.Json = raw_prompt(request) or list(request.ids)
     # The default of max_tokens is 16 on many servers; null means as many as fit.
-    body: dict[str, Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
+    body: dict[str, paragone.Json] = {"model": model, "prompt": prompt, "max_tokens": sampling.max_tokens}
     body |= _sampling(sampling, request, kind)
     if sampling.json_schema is not None:
-        body |= _format_of_completion(read_schema(sampling.json_schema), kind)
+        body |= _format_of_completion(json_values.read_schema(sampling.json_schema), kind)
     if request.logprobs is not None:
         body["logprobs"] = _alternatives(request.logprobs, kind)
     return body
 
 
-def _format_of_chat(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
+def _format_of_chat(schema: dict[str, paragone.Json], kind: ServerKind) -> dict[str, paragone.Json]:
     match kind:
         case "llama-cpp-python":
             return {"response_format": {"type": "json_object", "schema": schema}}
         case "TabbyAPI":
             return {"json_schema": schema}
         case _:
-            named: dict[str, Json] = {"name": "answer", "schema": schema, "strict": True}
+            named: dict[str, paragone.Json] = {"name": "answer", "schema": schema, "strict": True}
             return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str, Json]:
+def _format_of_completion(schema: dict[str, paragone.Json], kind: ServerKind) -> dict[str, paragone.Json]:
     """Return a completion's field for a JSON schema, which OpenAI's protocol lacks. Raises InputError."""
     match kind:
         case "llama-server" | "TabbyAPI":
@@ -163,13 +150,13 @@ def _format_of_completion(schema: dict[str, Json], kind: ServerKind) -> dict[str
             return _format_of_chat(schema, kind)
         case _:
             server = "This server" if kind == "unknown" else kind
-            raise InputError(
+            raise paragone.InputError(
                 f"{server} takes no JSON schema for plain text.",
                 hint="Leave out the option json_schema, or raw.",
             )
 
 
-def raw_prompt(request: RunRequest) -> str:
+def raw_prompt(request: paragone.RunRequest) -> str:
     """Return the plain text that a completion continues: the text of the messages, if there are any."""
     return "\n\n".join(message.text for message in request.messages) or request.text
 
@@ -179,7 +166,9 @@ def _alternatives(wanted: int, kind: ServerKind) -> int:
     return min(max(wanted, 1) if kind == "llama-server" else wanted, _MOST_ALTERNATIVES)
 
 
-def _sampling(sampling: OpenAISampling, request: RunRequest, kind: ServerKind) -> dict[str, Json]:
+def _sampling(
+    sampling: OpenAISampling, request: paragone.RunRequest, kind: ServerKind
+) -> dict[str, paragone.Json]:
     body = set_options(sampling)
     for name in _DIFFERENT_IN_COMPLETIONS:
         body.pop(name, None)
@@ -223,11 +212,11 @@ _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 
 class RefusedFields(set[str]):
-    def without_refused(self, body: Mapping[str, Json]) -> dict[str, Json]:
+    def without_refused(self, body: Mapping[str, paragone.Json]) -> dict[str, paragone.Json]:
         """Return a request's body without the refused fields."""
         return {name: value for name, value in body.items() if name not in self}
 
-    def learn(self, refusal: Refusal, body: Mapping[str, Json]) -> bool:
+    def learn(self, refusal: Refusal, body: Mapping[str, paragone.Json]) -> bool:
         """Add the extra fields of `body` that a refusal names. Returns whether the refusal names such a field."""
         if refusal.status not in _LEARNS_FROM:
             return False
@@ -238,7 +227,7 @@ class RefusedFields(set[str]):
         self.update(named)
         return bool(named)
 
-    def left_out(self, body: Mapping[str, Json]) -> list[str]:
+    def left_out(self, body: Mapping[str, paragone.Json]) -> list[str]:
         return sorted({EXTRAS[name] for name in body if name in self} - {""})
 
 
@@ -248,7 +237,7 @@ HONOUR_SEEDS: frozenset[ServerKind] = frozenset({"llama-server", "llama-cpp-pyth
 
 def settings_of(
     sampling: OpenAISampling, server: ServerProperties, refused_fields: RefusedFields, *, raw: bool
-) -> RunSettings:
+) -> paragone.RunSettings:
     """Return the settings of an accepted run. `raw` says whether the run uses the completions endpoint."""
     sent = set_options(sampling)
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
@@ -257,7 +246,7 @@ def settings_of(
         sent.setdefault("max_tokens", None)  # sent as null, which means as many tokens as fit
         sent.pop("thinking", None)  # the option thinking applies to chats only
     seed = sampling.seed if "seed" in sent and server.kind in HONOUR_SEEDS else None
-    return RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)
+    return paragone.RunSettings(seed=seed, sampling={**server.defaults, **sent} or None)
 
 
 class StreamPart(NamedTuple):
@@ -280,83 +269,85 @@ class StreamedAnswer:
     """Log-probabilities whose text has not arrived yet."""
     reason: str = ""
     """The `finish_reason` of the protocol; empty while the answer continues."""
-    timings: Timings = field(default_factory=Timings)
-    usage: Usage = field(default_factory=Usage)
+    timings: paragone.Timings = field(default_factory=paragone.Timings)
+    usage: paragone.Usage = field(default_factory=paragone.Usage)
 
-    def take(self, chunk: JsonObject, *, raw: bool) -> StreamPart:
+    def take(self, chunk: json_values.JsonObject, *, raw: bool) -> StreamPart:
         """Update the state from a chunk of a chat, or of a completion if `raw` is set, and return the chunk's text."""
-        choice = next(iter(objects_at(chunk, "choices")), {})
+        choice = next(iter(json_values.objects_at(chunk, "choices")), {})
         part = _completion_part(choice) if raw else _chat_part(choice)
-        self.model = text_at(chunk, "model") or self.model
-        self.fingerprint = text_at(chunk, "system_fingerprint") or self.fingerprint
+        self.model = json_values.text_at(chunk, "model") or self.model
+        self.fingerprint = json_values.text_at(chunk, "system_fingerprint") or self.fingerprint
         self.began = self.began or bool(part.answer or part.thinking)
         self.scored = self.scored or bool(part.scored)
-        self.reason = text_at(choice, "finish_reason") or self.reason
-        if usage := object_at(chunk, "usage"):
+        self.reason = json_values.text_at(choice, "finish_reason") or self.reason
+        if usage := json_values.object_at(chunk, "usage"):
             self.usage = replace(
                 self.usage,
-                prompt_tokens=count_at(usage, "prompt_tokens"),
-                cached_tokens=count_at(usage, "prompt_tokens_details", "cached_tokens"),
-                completion_tokens=count_at(usage, "completion_tokens"),
+                prompt_tokens=json_values.count_at(usage, "prompt_tokens"),
+                cached_tokens=json_values.count_at(usage, "prompt_tokens_details", "cached_tokens"),
+                completion_tokens=json_values.count_at(usage, "completion_tokens"),
             )
-        if timings := object_at(chunk, "timings"):
-            self.timings = Timings(
-                prefill_s=duration_at(timings, "prompt_ms", unit=1e-3),
-                decode_s=duration_at(timings, "predicted_ms", unit=1e-3),
+        if timings := json_values.object_at(chunk, "timings"):
+            self.timings = paragone.Timings(
+                prefill_s=json_values.duration_at(timings, "prompt_ms", unit=1e-3),
+                decode_s=json_values.duration_at(timings, "predicted_ms", unit=1e-3),
             )
             # The counts of speculative decoding may arrive in another chunk than the other counts.
-            if (drafted := count_at(timings, "draft_n")) is not None:
-                accepted = count_at(timings, "draft_n_accepted")
+            if (drafted := json_values.count_at(timings, "draft_n")) is not None:
+                accepted = json_values.count_at(timings, "draft_n_accepted")
                 self.usage = replace(self.usage, drafted_tokens=drafted, accepted_tokens=accepted)
         return part
 
 
-def progress_in(chunk: JsonObject, now: float) -> PromptProgress | None:
+def progress_in(chunk: json_values.JsonObject, now: float) -> paragone.PromptProgress | None:
     """Return llama-server's `prompt_progress`; None if the chunk has none."""
-    if progress := object_at(chunk, "prompt_progress"):
-        done, total = count_at(progress, "processed"), count_at(progress, "total")
+    if progress := json_values.object_at(chunk, "prompt_progress"):
+        done, total = json_values.count_at(progress, "processed"), json_values.count_at(progress, "total")
         if done is not None and total is not None:
-            return PromptProgress(done=done, total=total, cached=count_at(progress, "cache") or 0, time=now)
+            return paragone.PromptProgress(
+                done=done, total=total, cached=json_values.count_at(progress, "cache") or 0, time=now
+            )
     return None
 
 
-def _chat_part(choice: JsonObject) -> StreamPart:
+def _chat_part(choice: json_values.JsonObject) -> StreamPart:
     """Parse the text of an answer in a chunk of a chat: https://platform.openai.com/docs/api-reference/chat-streaming."""
-    delta = object_at(choice, "delta")
+    delta = json_values.object_at(choice, "delta")
     return StreamPart(
-        answer=text_at(delta, "content"),
+        answer=json_values.text_at(delta, "content"),
         # vLLM and SGLang have used both of these names; llama-server, TabbyAPI and DeepSeek use reasoning_content
-        thinking=text_at(delta, "reasoning_content") or text_at(delta, "reasoning"),
-        scored=tuple(scored_tokens(objects_at(choice, "logprobs", "content")))
+        thinking=json_values.text_at(delta, "reasoning_content") or json_values.text_at(delta, "reasoning"),
+        scored=tuple(scored_tokens(json_values.objects_at(choice, "logprobs", "content")))
         if "logprobs" in choice
         else (),
     )
 
 
-def _completion_part(choice: JsonObject) -> StreamPart:
+def _completion_part(choice: json_values.JsonObject) -> StreamPart:
     """Parse the text of a completion's chunk: https://platform.openai.com/docs/api-reference/completions."""
-    logprobs = object_at(choice, "logprobs")
+    logprobs = json_values.object_at(choice, "logprobs")
     # llama-server uses the format of a chat in completions too
     scored = (
-        scored_tokens(objects_at(logprobs, "content"))
+        scored_tokens(json_values.objects_at(logprobs, "content"))
         if "content" in logprobs
         else _scored_in_columns(logprobs)
     )
-    return StreamPart(answer=text_at(choice, "text"), scored=tuple(scored))
+    return StreamPart(answer=json_values.text_at(choice, "text"), scored=tuple(scored))
 
 
-def _scored_in_columns(logprobs: JsonObject) -> Iterator[Scored]:
+def _scored_in_columns(logprobs: json_values.JsonObject) -> Iterator[Scored]:
     columns = [logprobs.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")]
     tokens, values, others = (column if isinstance(column, list) else [] for column in columns)
     for place, (token, value) in enumerate(zip(tokens, values, strict=False)):
-        logprob = number_at(value)
+        logprob = json_values.number_at(value)
         if not isinstance(token, str) or logprob is None:
             continue  # the first token of a text has no log-probability
         row = others[place] if place < len(others) else None
         top = [
-            Alternative(text=other, logprob=likelihood)
+            paragone.Alternative(text=other, logprob=likelihood)
             for other, found in (row.items() if isinstance(row, dict) else ())
-            if (likelihood := number_at(found)) is not None
+            if (likelihood := json_values.number_at(found)) is not None
         ]
         yield Scored(text=token, logprob=logprob, top=top)
 
@@ -368,8 +359,8 @@ _END_PATIENCE = 1.0
 
 
 async def streamed(
-    http: httpx.AsyncClient, path: str, body: Mapping[str, Json], *, hangs_up: bool
-) -> AsyncGenerator[JsonObject, None]:
+    http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json], *, hangs_up: bool
+) -> AsyncGenerator[json_values.JsonObject, None]:
     """Yield the parts of a streamed answer, each a JSON object. Raises the exceptions in `faults.FAULTS`.
 
     `hangs_up` says that the server closes the connection after a stream, although the server announces keep-alive.
@@ -387,7 +378,7 @@ async def streamed(
                 yield read_object(event.data, invalid=_NOT_THE_PROTOCOL)
 
 
-async def repeat_for_error(http: httpx.AsyncClient, path: str, body: Mapping[str, Json]) -> None:
+async def repeat_for_error(http: httpx.AsyncClient, path: str, body: Mapping[str, paragone.Json]) -> None:
     """Repeat a failed request without a stream and for one token, to get the error that the stream did not report."""
     short = {name: value for name, value in body.items() if name != "stream_options"} | {"max_tokens": 1}
     try:

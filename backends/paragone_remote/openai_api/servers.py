@@ -13,17 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from paragone import Event, Json, ModelInfo, Queued
-from paragone.json_values import (
-    JsonObject,
-    count_at,
-    flag_at,
-    number_at,
-    object_at,
-    objects_at,
-    text_at,
-    texts_at,
-)
+from paragone import Event, Json, ModelInfo, Queued, json_values
 from paragone.options import describe
 from paragone_remote.faults import await_reply, data_or_nothing, optional_data
 from paragone_remote.openai_api.loaders import context_of, upstream
@@ -50,21 +40,23 @@ _RANDOM = 2**32 - 1
 """LLAMA_DEFAULT_SEED: with this seed, llama.cpp draws a new seed for each request."""
 
 
-def sampling_defaults(values: JsonObject) -> dict[str, Json]:
+def sampling_defaults(values: json_values.JsonObject) -> dict[str, Json]:
     """Return the sampling options among a server's values, without the token limit."""
     # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
     found: dict[str, Json] = {
-        name: float(f"{value:.7g}") for name in _NUMBERS if (value := number_at(values, name)) is not None
+        name: float(f"{value:.7g}")
+        for name in _NUMBERS
+        if (value := json_values.number_at(values, name)) is not None
     }
-    if (top_k := number_at(values, "top_k")) is not None:
+    if (top_k := json_values.number_at(values, "top_k")) is not None:
         found["top_k"] = max(int(top_k), 0)
     if values:
         found["stop"] = []  # these servers add no stop sequences of their own
     return found
 
 
-def sampling_facts(values: JsonObject) -> dict[str, str]:
-    known = {name: value for name in _OTHERS if (value := number_at(values, name)) is not None}
+def sampling_facts(values: json_values.JsonObject) -> dict[str, str]:
+    known = {name: value for name in _OTHERS if (value := json_values.number_at(values, name)) is not None}
     active = [f"{name} {value:g}" for name, value in known.items() if value != _OTHERS[name]]
     facts = {"other samplers": ", ".join(active) or "none"} if known else {}
     if isinstance(lora := values.get("lora"), list):
@@ -137,36 +129,38 @@ async def identify(http: EndpointClient) -> ServerProperties:
     if _is_llama_server(props := first.result()):
         return _llama_server(props)
     if "tokenizer_path" in info or "model_path" in info:
-        number = plain(text_at(info, "version"))
+        number = plain(json_values.text_at(info, "version"))
         return ServerProperties(
             kind="SGLang",
             version=number,
-            context=count_at(info, "context_length") or None,
+            context=json_values.count_at(info, "context_length") or None,
             facts=_program_facts("SGLang", number),
         )
-    about = object_at(described, "info")
-    if "llama.cpp Python API" in text_at(about, "title"):
+    about = json_values.object_at(described, "info")
+    if "llama.cpp Python API" in json_values.text_at(about, "title"):
         # Chats and completions have the same fields for sampling (llama_cpp/server/types.py).
-        fields = object_at(described, "components", "schemas", "CreateChatCompletionRequest", "properties")
-        values = {name: object_at(fields, name).get("default") for name in fields}
+        fields = json_values.object_at(
+            described, "components", "schemas", "CreateChatCompletionRequest", "properties"
+        )
+        values = {name: json_values.object_at(fields, name).get("default") for name in fields}
         return ServerProperties(
             kind="llama-cpp-python",
-            version=plain(text_at(about, "version")),
+            version=plain(json_values.text_at(about, "version")),
             defaults=sampling_defaults(values),
             facts={"program": "llama.cpp", **sampling_facts(values)},
         )
-    if "TabbyAPI" in text_at(about, "title") or "parameters" in tabby:
-        parameters = object_at(tabby, "parameters")
+    if "TabbyAPI" in json_values.text_at(about, "title") or "parameters" in tabby:
+        parameters = json_values.object_at(tabby, "parameters")
         return ServerProperties(
             kind="TabbyAPI",
-            context=count_at(parameters, "max_seq_len") or None,
-            vision=flag_at(parameters, "use_vision"),
+            context=json_values.count_at(parameters, "max_seq_len") or None,
+            vision=json_values.flag_at(parameters, "use_vision"),
         )
     if isinstance(studio.get("data"), list):
         return ServerProperties(kind="LM Studio", facts=_program_facts("LM Studio"))
     if isinstance(swap.get("running"), list):
         return ServerProperties(kind="llama-swap")
-    if number := plain(text_at(version, "version")):
+    if number := plain(json_values.text_at(version, "version")):
         return ServerProperties(kind="vLLM", version=number, facts=_program_facts("vLLM", number))
     return ServerProperties()
 
@@ -215,29 +209,33 @@ async def find_models(http: EndpointClient) -> tuple[ModelInfo, ...]:
         return listed
 
     listed = await await_reply(http.endpoint, list_them())
-    return tuple(_info(entry) for item in listed if text_at(entry := object_at(item), "id").strip())
+    return tuple(
+        _info(entry)
+        for item in listed
+        if json_values.text_at(entry := json_values.object_at(item), "id").strip()
+    )
 
 
-def _info(entry: JsonObject) -> ModelInfo:
+def _info(entry: json_values.JsonObject) -> ModelInfo:
     model = entry["id"]
-    name = plain(text_at(entry, "id"))
-    meta = object_at(entry, "meta")  # llama-server's
+    name = plain(json_values.text_at(entry, "id"))
+    meta = json_values.object_at(entry, "meta")  # llama-server's
     context = (
-        count_at(entry, "max_model_len")  # vLLM, SGLang
-        or count_at(entry, "loaded_context_length")  # LM Studio
-        or count_at(entry, "max_context_length")
-        or count_at(meta, "n_ctx_train")
+        json_values.count_at(entry, "max_model_len")  # vLLM, SGLang
+        or json_values.count_at(entry, "loaded_context_length")  # LM Studio
+        or json_values.count_at(entry, "max_context_length")
+        or json_values.count_at(meta, "n_ctx_train")
         or None
     )
     return ModelInfo(
         model=name,
         name=name,
-        size=count_at(meta, "size"),
-        quantization=plain(text_at(entry, "quantization"))
-        or _file_type(plain(text_at(meta, "ftype")))
+        size=json_values.count_at(meta, "size"),
+        quantization=plain(json_values.text_at(entry, "quantization"))
+        or _file_type(plain(json_values.text_at(meta, "ftype")))
         or None,
-        architecture=plain(text_at(entry, "arch")) or None,
-        parameters=count_at(meta, "n_params") or None,
+        architecture=plain(json_values.text_at(entry, "arch")) or None,
+        parameters=json_values.count_at(meta, "n_params") or None,
         context=context,
         problem="" if name == model else "Its name has unprintable characters.",
     )
@@ -261,28 +259,28 @@ def _program_facts(program: str, version: str = "") -> dict[str, str]:
     return {"program": program} | ({"version": version} if version else {})
 
 
-def _is_llama_server(props: JsonObject) -> bool:
+def _is_llama_server(props: json_values.JsonObject) -> bool:
     return "default_generation_settings" in props or "total_slots" in props
 
 
-def _llama_server(props: JsonObject) -> ServerProperties:
-    settings = object_at(props, "default_generation_settings")
-    values = object_at(
+def _llama_server(props: json_values.JsonObject) -> ServerProperties:
+    settings = json_values.object_at(props, "default_generation_settings")
+    values = json_values.object_at(
         settings, "params"
     )  # the token limit there is not the one that the server's argument -n sets
-    version = plain(text_at(props, "build_info"))
+    version = plain(json_values.text_at(props, "build_info"))
     build = _BUILD.fullmatch(version)
     facts = {"program": "llama.cpp"} | ({"commit": build[1]} if build else {})
-    seed = count_at(values, "seed")
+    seed = json_values.count_at(values, "seed")
     return ServerProperties(
         kind="llama-server",
         version=version,
-        context=count_at(settings, "n_ctx") or count_at(props, "n_ctx") or None,
-        routes=text_at(props, "role") == "router",
-        vision=flag_at(props, "modalities", "vision"),
-        template=text_at(props, "chat_template") if "chat_template" in props else None,
-        model_file=plain(text_at(props, "model_path")),
-        has_slots=flag_at(props, "endpoint_slots") is not False,
+        context=json_values.count_at(settings, "n_ctx") or json_values.count_at(props, "n_ctx") or None,
+        routes=json_values.text_at(props, "role") == "router",
+        vision=json_values.flag_at(props, "modalities", "vision"),
+        template=json_values.text_at(props, "chat_template") if "chat_template" in props else None,
+        model_file=plain(json_values.text_at(props, "model_path")),
+        has_slots=json_values.flag_at(props, "endpoint_slots") is not False,
         seed=None if seed is None or seed >= _RANDOM else seed,
         defaults=sampling_defaults(values),
         facts={**facts, **sampling_facts(values)},
@@ -333,17 +331,19 @@ class Launch:
 async def find_launch(http: EndpointClient, model: str) -> Launch:
     """Return how the server of a loaded model was launched. Never raises."""
     listed = await optional_data(http, f"{http.endpoint.url}/models")
-    entry = next((item for item in objects_at(listed, "data") if item.get("id") == model), {})
-    if plain(text_at(entry, "owned_by")) == "llama-swap":
+    entry = next((item for item in json_values.objects_at(listed, "data") if item.get("id") == model), {})
+    if plain(json_values.text_at(entry, "owned_by")) == "llama-swap":
         running = await optional_data(http, f"{http.endpoint.root}/running")
-        entry = next((item for item in objects_at(running, "running") if item.get("model") == model), {})
-        command = text_at(entry, "cmd")
+        entry = next(
+            (item for item in json_values.objects_at(running, "running") if item.get("model") == model), {}
+        )
+        command = json_values.text_at(entry, "cmd")
         try:
             words = shlex.split(command, comments=True)
         except ValueError:
             words = command.split()
         return Launch(arguments=_shown(words), by_llama_swap=True)
-    return Launch(arguments=_shown(texts_at(entry, "status", "args")))
+    return Launch(arguments=_shown(json_values.texts_at(entry, "status", "args")))
 
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:
@@ -370,9 +370,9 @@ FINGERPRINT = "fp_ollama"
 async def context_in_use(http: EndpointClient, model: str) -> int | None:
     """Return the size of a loaded model's context in tokens; None if unknown. Raises the exceptions in `faults.FAULTS`."""
     found = data_or_nothing(await http.get(f"{http.endpoint.root}/api/ps"))
-    for entry in objects_at(found, "models"):
-        if text_at(entry, "name") in (model, f"{model}:latest"):
-            return count_at(entry, "context_length")
+    for entry in json_values.objects_at(found, "models"):
+        if json_values.text_at(entry, "name") in (model, f"{model}:latest"):
+            return json_values.count_at(entry, "context_length")
     return None
 
 

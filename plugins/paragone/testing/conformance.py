@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from paragone.testing import opening
 from paragone.testing.answers import AnswerChecks, RefusalChecks, ReportChecks, StoppingChecks
-from paragone.testing.opening import (
-    DeclarationChecks,
-    EmbeddingChecks,
-    EstimateChecks,
-    LoadingChecks,
-    OpeningChecks,
-)
 from paragone.testing.probabilities import DistributionChecks, ProbabilityChecks, ScoreChecks, TopTokensChecks
 
 
 @pytest.mark.asyncio(loop_scope="class")
 class BackendConformance(
-    DeclarationChecks,
-    EstimateChecks,
-    OpeningChecks,
-    LoadingChecks,
+    opening.DeclarationChecks,
+    opening.EstimateChecks,
+    opening.OpeningChecks,
+    opening.LoadingChecks,
     ReportChecks,
     AnswerChecks,
     ProbabilityChecks,
     ScoreChecks,
     DistributionChecks,
     TopTokensChecks,
-    EmbeddingChecks,
+    opening.EmbeddingChecks,
     RefusalChecks,
     StoppingChecks,
 ):

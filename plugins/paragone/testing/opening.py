@@ -21,17 +21,7 @@ from paragone.facts import STANDARD_FACTS
 from paragone.models import WeightsFile
 from paragone.options import Options, build, describe, parse
 from paragone.requests import Embeddings, EmbedRequest, OpenRequest, TokenizeRequest
-from paragone.testing.runs import (
-    Sampling,
-    asked,
-    check_error,
-    check_events,
-    check_plain,
-    events_of,
-    needs,
-    refused,
-    within,
-)
+from paragone.testing import runs
 from paragone.testing.subject import ConformanceFixtures, Opened, Subject
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://)?([^\s/:@]+|\[[0-9a-fA-F:.]+\]):\d+")
@@ -97,13 +87,13 @@ class DeclarationChecks(ConformanceFixtures):
 
     async def test_the_probe_is_complete(self, backend: Backend, opening: OpenRequest) -> None:
         """A probe returns facts, or the reason why the backend is not usable and a remedy."""
-        probe = await within(self.patience, "the probe", backend.probe(opening.python))
+        probe = await runs.within(self.patience, "the probe", backend.probe(opening.python))
         check_probe(probe)
         assert probe.usable, f"the suite needs a usable backend: {probe.reason} {probe.remedy}"
 
     async def test_the_probe_never_raises(self, backend: Backend) -> None:
         """A probe with an interpreter that does not exist also returns a result."""
-        check_probe(await within(self.patience, "the probe", backend.probe("/nowhere/bin/python")))
+        check_probe(await runs.within(self.patience, "the probe", backend.probe("/nowhere/bin/python")))
 
     async def test_it_lists_models(self, backend: Backend, opening: OpenRequest, tmp_path: Path) -> None:
         """Empty and missing folders cause no error, and a model on disk is found in its folder."""
@@ -112,9 +102,9 @@ class DeclarationChecks(ConformanceFixtures):
         on_disk = backend.capabilities.local and model.exists()
         if on_disk:
             folders.append(str(model.parent))
-        models = await within(self.patience, "listing models", backend.models(folders))
+        models = await runs.within(self.patience, "listing models", backend.models(folders))
         for info in models:
-            check_plain(info)
+            runs.check_plain(info)
             assert info.model, f"{info!r} has no model to open"
             assert info.name, f"{info!r} has no name"
         if on_disk:
@@ -123,16 +113,16 @@ class DeclarationChecks(ConformanceFixtures):
 
     async def test_its_server_is_described(self, backend: Backend, opening: OpenRequest) -> None:
         """A backend with servers describes the server of the model to open."""
-        report = await within(self.patience, "describing the server", backend.endpoint(opening.options))
+        report = await runs.within(self.patience, "describing the server", backend.endpoint(opening.options))
         if report is not None:
-            check_plain(report)
+            runs.check_plain(report)
             check_probe(report.probe)
             assert report.probe.usable, f"{report.address}: {report.probe.reason} {report.probe.remedy}"
 
 
 def check_probe(probe: Probe) -> None:
     """Check that a probe gives the user enough information to act on."""
-    check_plain(probe)
+    runs.check_plain(probe)
     if probe.usable:
         assert probe.facts, "the probe of a usable backend must have facts, at least its version"
     else:
@@ -157,7 +147,7 @@ class OpeningChecks(ConformanceFixtures):
     async def test_the_loaded_model_is_described(self, engine: OpenEngine) -> None:
         """The description of the open model has valid types and values."""
         loaded = engine.loaded
-        check_plain(loaded)
+        runs.check_plain(loaded)
         assert loaded.name.strip(), "the loaded model has no name"
         assert loaded.context is None or loaded.context > 0
         assert loaded.size is None or loaded.size > 0
@@ -194,45 +184,51 @@ class OpeningChecks(ConformanceFixtures):
         other = await subject.within("opening", subject.backend.open(opening, ignore))
         try:
             request = dataclasses.replace(subject.asked(), threads=1)
-            both = asyncio.gather(*(events_of(engine.run(request)) for engine in (subject.engine, other)))
-            for events in await within(2 * self.patience, "two answers at once", both):
-                check_events(events)
+            both = asyncio.gather(
+                *(runs.events_of(engine.run(request)) for engine in (subject.engine, other))
+            )
+            for events in await runs.within(2 * self.patience, "two answers at once", both):
+                runs.check_events(events)
         finally:
             await subject.within("closing", other.close())
         await subject.complete(request)
 
     async def test_opening_can_be_cancelled(
-        self, backend: Backend, opening: OpenRequest, sampling: Sampling
+        self, backend: Backend, opening: OpenRequest, sampling: runs.Sampling
     ) -> None:
         """A cancelled task that opens a model ends soon. The next task can open the model."""
         task = asyncio.create_task(opened_and_closed(backend, opening))
         await asyncio.sleep(0)  # lets the task begin
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await within(self.grace, "giving up", task)
+            await runs.within(self.grace, "giving up", task)
         assert task.cancelled(), "open() did not pass on CancelledError"
-        engine = await within(self.patience, "opening", backend.open(opening, ignore))
+        engine = await runs.within(self.patience, "opening", backend.open(opening, ignore))
         try:
-            check_events(
-                await within(self.patience, "an answer", events_of(engine.run(asked("Hello?", sampling))))
+            runs.check_events(
+                await runs.within(
+                    self.patience, "an answer", runs.events_of(engine.run(runs.asked("Hello?", sampling)))
+                )
             )
         finally:
-            await within(self.patience, "closing", engine.close())
+            await runs.within(self.patience, "closing", engine.close())
 
     async def test_a_closed_engine_cannot_be_used(
-        self, backend: Backend, opening: OpenRequest, sampling: Sampling
+        self, backend: Backend, opening: OpenRequest, sampling: runs.Sampling
     ) -> None:
         """An engine can be closed twice, and a closed engine raises errors."""
-        engine = await within(self.patience, "opening", backend.open(opening, ignore))
-        await within(self.patience, "closing", engine.close())
-        await within(self.patience, "closing again", engine.close())
-        await within(self.patience, "stopping a closed engine", engine.stop())
+        engine = await runs.within(self.patience, "opening", backend.open(opening, ignore))
+        await runs.within(self.patience, "closing", engine.close())
+        await runs.within(self.patience, "closing again", engine.close())
+        await runs.within(self.patience, "stopping a closed engine", engine.stop())
         with pytest.raises(ParagoneError):
-            await within(
-                self.patience, "refusing to answer", events_of(engine.run(asked("Hello?", sampling)))
+            await runs.within(
+                self.patience,
+                "refusing to answer",
+                runs.events_of(engine.run(runs.asked("Hello?", sampling))),
             )
         with pytest.raises(ParagoneError):
-            await within(
+            await runs.within(
                 self.patience, "refusing to tokenize", engine.tokenize(TokenizeRequest(text="Hello?"))
             )
 
@@ -291,11 +287,11 @@ class EstimateChecks(ConformanceFixtures):
     async def test_memory_is_estimated(self, backend: Backend, opening: OpenRequest) -> None:
         """An estimate lists the memory for each purpose. Backends without estimates raise an error."""
         if not backend.capabilities.estimate:
-            work = within(self.patience, "an estimate", backend.estimate(opening))
-            await refused(work, kind=ParagoneError)
+            work = runs.within(self.patience, "an estimate", backend.estimate(opening))
+            await runs.refused(work, kind=ParagoneError)
             return
-        estimate = await within(self.patience, "an estimate", backend.estimate(opening))
-        check_plain(estimate)
+        estimate = await runs.within(self.patience, "an estimate", backend.estimate(opening))
+        runs.check_plain(estimate)
         assert estimate.context > 0, f"a context of {estimate.context} tokens"
         assert estimate.devices, "the estimate has no devices"
         for device in estimate.devices:
@@ -310,8 +306,8 @@ class EstimateChecks(ConformanceFixtures):
 
     async def test_the_parts_of_a_model_add_up(self, backend: Backend, opening: OpenRequest) -> None:
         """The parts of a layout have, in total, as many bytes of KV cache and of weights as the devices."""
-        needs(backend.capabilities.estimate, "the backend does not estimate")
-        estimate = await within(self.patience, "an estimate", backend.estimate(opening))
+        runs.needs(backend.capabilities.estimate, "the backend does not estimate")
+        estimate = await runs.within(self.patience, "an estimate", backend.estimate(opening))
         layout = estimate.layout
         if layout is None:
             pytest.skip("the backend does not say how a model can be divided")
@@ -331,14 +327,16 @@ class EstimateChecks(ConformanceFixtures):
 
     async def test_an_estimate_fails_like_opening(self, backend: Backend, opening: OpenRequest) -> None:
         """The error for a missing model or an unknown option contains its name."""
-        needs(backend.capabilities.estimate, "the backend does not estimate")
+        runs.needs(backend.capabilities.estimate, "the backend does not estimate")
         options = {**opening.options, "no_such_option": 1}
         for name, wrong in (
             ("no-such-model", dataclasses.replace(opening, model="no-such-model")),
             ("no_such_option", dataclasses.replace(opening, options=options)),
         ):
             work = backend.estimate(wrong)
-            await refused(within(self.patience, "refusing to estimate", work), name, kind=InputError)
+            await runs.refused(
+                runs.within(self.patience, "refusing to estimate", work), name, kind=InputError
+            )
 
 
 TEXTS = ("The sea is deep, 海は深い.", "Nobody knows the way home.", "one two three four")
@@ -352,7 +350,7 @@ class EmbeddingChecks(ConformanceFixtures):
     async def test_texts_are_embedded(self, subject: Subject) -> None:
         """Each text has a vector, which does not depend on the other texts. Backends without embeddings raise an error."""
         if not subject.able.embeddings:
-            await refused(embed(subject, EmbedRequest(texts=TEXTS)), kind=ParagoneError)
+            await runs.refused(embed(subject, EmbedRequest(texts=TEXTS)), kind=ParagoneError)
             return
         vectors = check_vectors(await embed(subject, EmbedRequest(texts=(*TEXTS, TEXTS[0]))), 4)
         assert cosine(vectors[0], vectors[3]) > SAME, "equal texts have different embeddings"
@@ -364,7 +362,7 @@ class EmbeddingChecks(ConformanceFixtures):
     async def test_tokens_are_embedded(self, subject: Subject) -> None:
         """Sequences of tokens have vectors like texts, and the engine adds no tokens."""
         able = subject.able
-        needs(
+        runs.needs(
             able.embeddings and able.token_ids and able.tokenize,
             "the backend does not embed token ids, or does not tokenize",
         )
@@ -377,14 +375,14 @@ class EmbeddingChecks(ConformanceFixtures):
 
     async def test_embedding_can_be_stopped(self, subject: Subject) -> None:
         """`stop` ends `embed` soon, with an EngineError unless all vectors are complete. The engine is then free."""
-        needs(subject.able.embeddings, "the backend computes no embeddings")
+        runs.needs(subject.able.embeddings, "the backend computes no embeddings")
         task = asyncio.ensure_future(subject.engine.embed(EmbedRequest(texts=(subject.long_text(500),) * 16)))
         await asyncio.sleep(0.05)
-        await within(subject.grace, "`stop`", subject.engine.stop())
+        await runs.within(subject.grace, "`stop`", subject.engine.stop())
         try:
-            await within(subject.grace, "ending embeddings that were stopped", task)
+            await runs.within(subject.grace, "ending embeddings that were stopped", task)
         except EngineError as error:
-            check_error(error)
+            runs.check_error(error)
         await subject.still_answers()
 
 

@@ -10,35 +10,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from paragone import requests
 from paragone.backend import OpenEngine
 from paragone.errors import InputError, ParagoneError
 from paragone.events import Alternative, Event, PromptProgress, Token
-from paragone.requests import (
-    DistributionsRequest,
-    Message,
-    RunRequest,
-    ScoreRequest,
-    TokenizeRequest,
-    TopTokensRequest,
-)
-from paragone.testing.runs import (
-    FLOOR,
-    Noise,
-    check_agreement,
-    check_error,
-    check_events,
-    check_plain,
-    finish_of,
-    log_probabilities,
-    needs,
-    noise_between,
-    noise_of,
-    refused,
-    tokens_of,
-)
+from paragone.testing import runs
 from paragone.testing.subject import ConformanceFixtures, Subject
 
-SLACK = FLOOR
+SLACK = runs.FLOOR
 """Allowed error of a log-probability in nats, because engines compute in single precision."""
 
 FIXED = {"max_tokens": 32, "seed": 7}
@@ -52,29 +31,30 @@ class ProbabilityChecks(ConformanceFixtures):
         """`tokenize` counts as many tokens as the run's prompt has. Backends without `tokenize` raise an error."""
         request = subject.asked("How long is this prompt?")
         if not subject.able.tokenize:
-            await refused(subject.prompt_of(request), kind=ParagoneError)
+            await runs.refused(subject.prompt_of(request), kind=ParagoneError)
             return
         tokenized = await subject.prompt_of(request)
-        check_plain(tokenized)
+        runs.check_plain(tokenized)
         assert tokenized.ids, "the prompt has no tokens"
-        counted = await subject.tokenize(TokenizeRequest(messages=request.messages, count_only=True))
+        counted = await subject.tokenize(requests.TokenizeRequest(messages=request.messages, count_only=True))
         assert counted.length == len(tokenized.ids), (
             f"{len(tokenized.ids)} tokens when tokenized, {counted.length} when counted"
         )
-        turns = (*request.messages, Message(role="assistant", text="Long."), *request.messages)
-        longer = await subject.tokenize(TokenizeRequest(messages=turns))
+        turns = (*request.messages, requests.Message(role="assistant", text="Long."), *request.messages)
+        longer = await subject.tokenize(requests.TokenizeRequest(messages=turns))
         assert len(longer.ids) > len(tokenized.ids), "a longer conversation does not have more tokens"
-        usage = finish_of(await subject.run(request)).usage
+        usage = runs.finish_of(await subject.run(request)).usage
         assert usage.prompt_tokens in (None, len(tokenized.ids)), (
             f"{len(tokenized.ids)} tokens when tokenized, {usage.prompt_tokens} in the run"
         )
 
     async def test_a_text_is_tokenized(self, subject: Subject) -> None:
         """A plain text has the same tokens each time, and a longer text has more tokens."""
-        needs(subject.able.tokenize, "the backend does not tokenize")
+        runs.needs(subject.able.tokenize, "the backend does not tokenize")
         text = "The sea is deep."
         once, again, twice = [
-            await subject.tokenize(TokenizeRequest(text=part)) for part in (text, text, f"{text} {text}")
+            await subject.tokenize(requests.TokenizeRequest(text=part))
+            for part in (text, text, f"{text} {text}")
         ]
         assert once == again, "tokenizing the same text twice gives different tokens"
         assert 0 < len(once.ids) < len(twice.ids)
@@ -90,13 +70,13 @@ class ProbabilityChecks(ConformanceFixtures):
             try:
                 check_bare(await subject.run(request), "the backend does not declare log-probabilities")
             except ParagoneError as error:
-                check_error(error)
+                runs.check_error(error)
             return
         events = await subject.run(request)
-        check_events(events)
-        known = [token for token in tokens_of(events) if token.logprob is not None]
+        runs.check_events(events)
+        known = [token for token in runs.tokens_of(events) if token.logprob is not None]
         assert known, "no token has a log-probability"
-        for token in tokens_of(events):
+        for token in runs.tokens_of(events):
             assert token.logprob is not None or token.id is None, f"no log-probability: {token!r}"
         check_probabilities(known, top)
 
@@ -111,18 +91,18 @@ class ProbabilityChecks(ConformanceFixtures):
         engine's own noise.
         """
         able = subject.able
-        needs(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
+        runs.needs(able.logprobs and able.score, "the backend has no log-probabilities or no scores")
         fixed = {name: value for name, value in FIXED.items() if subject.has_option(name)}
         request = subject.asked("Name three colours.", fixed, cold=True, logprobs=0)
-        tokens = tokens_of(await subject.run(request))
+        tokens = runs.tokens_of(await subject.run(request))
         written = [token for token in tokens if token.channel == "answer"]
-        needs(
+        runs.needs(
             0 < len(written) == len(tokens),
             "the model thought first, so its answer does not directly follow the prompt",
         )
         text = "".join(token.text for token in written)
-        wanted = ScoreRequest(text=text, messages=request.messages)
-        scored = tokens_of(await subject.score(wanted))
+        wanted = requests.ScoreRequest(text=text, messages=request.messages)
+        scored = runs.tokens_of(await subject.score(wanted))
         # The text may be tokenized differently from the generated tokens. Compare the common tokens.
         pairs = list(
             itertools.takewhile(
@@ -130,32 +110,34 @@ class ProbabilityChecks(ConformanceFixtures):
                 zip(written, scored, strict=False),
             )
         )
-        needs(bool(pairs), "tokenizing the answer gives other tokens than those generated")
+        runs.needs(bool(pairs), "tokenizing the answer gives other tokens than those generated")
         noise = await noise_in(subject, request, written, wanted)
         ones = [one.logprob for one, _ in pairs if one.logprob is not None]
         others = [other.logprob for _, other in pairs if other.logprob is not None]
         assert len(ones) == len(others) == len(pairs), "a token has no log-probability"
-        check_agreement(ones, others, noise, "writing and scoring")
+        runs.check_agreement(ones, others, noise, "writing and scoring")
 
 
 async def noise_in(
-    subject: Subject, request: RunRequest, written: Sequence[Token], wanted: ScoreRequest
-) -> Noise:
+    subject: Subject, request: requests.RunRequest, written: Sequence[Token], wanted: requests.ScoreRequest
+) -> runs.Noise:
     """Measure the engine's own noise on the tokens of an answer."""
     if subject.able.distributions and subject.able.tokenize:
         prompt = await subject.prompt_of(request)
         ids = [*prompt.ids, *(token.id for token in written if token.id is not None)]
-        return await subject.within("distributions", noise_of(subject.engine, ids))
+        return await subject.within("distributions", runs.noise_of(subject.engine, ids))
     # Score the same text with its prompt in the cache and without the cache.
-    warm = tokens_of(await subject.score(wanted))
+    warm = runs.tokens_of(await subject.score(wanted))
     await subject.run(subject.asked("And now of the sky.", request.sampling, cold=True))
-    cold = tokens_of(await subject.score(wanted))
-    return noise_between([token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold])
+    cold = runs.tokens_of(await subject.score(wanted))
+    return runs.noise_between(
+        [token.logprob or 0.0 for token in warm], [token.logprob or 0.0 for token in cold]
+    )
 
 
 def check_bare(events: Sequence[Event], why: str) -> None:
     """Check that the tokens of a run have no log-probabilities and no alternatives."""
-    for token in tokens_of(events):
+    for token in runs.tokens_of(events):
         assert token.logprob is None, f"{why}, but this was sent: {token!r}"
         assert not token.top, f"{why}, but this was sent: {token!r}"
 
@@ -194,13 +176,13 @@ class ScoreChecks(ConformanceFixtures):
     async def test_a_text_is_scored(self, subject: Subject, answering: bool) -> None:
         """The tokens of a given text have log-probabilities and numbers of bytes. Backends without `score` raise an error."""
         messages = subject.asked("Tell me of the sea.").messages if answering else ()
-        request = ScoreRequest(text=TEXT, messages=messages, top=2)
+        request = requests.ScoreRequest(text=TEXT, messages=messages, top=2)
         if not subject.able.score:
-            await refused(subject.score(request), kind=ParagoneError)
+            await runs.refused(subject.score(request), kind=ParagoneError)
             return
         events = await subject.score(request)
-        check_events(events, scoring=True)
-        tokens = tokens_of(events)
+        runs.check_events(events, scoring=True)
+        tokens = runs.tokens_of(events)
         assert tokens, "the score has no tokens"
         for token in tokens:
             assert token.logprob is not None, f"no log-probability: {token!r}"
@@ -222,16 +204,18 @@ class ScoreChecks(ConformanceFixtures):
     async def test_tokens_are_scored_as_their_text(self, subject: Subject) -> None:
         """The tokens of a text have the same scores as the text itself. The first token has no log-probability."""
         able = subject.able
-        needs(able.score and able.token_ids and able.distributions, "the backend does not score token ids")
+        runs.needs(
+            able.score and able.token_ids and able.distributions, "the backend does not score token ids"
+        )
         ids = await subject.ids_of(TEXT)
-        scored = tokens_of(await subject.score(ScoreRequest(text=TEXT)))
-        given = tokens_of(await subject.score(ScoreRequest(ids=ids)))
+        scored = runs.tokens_of(await subject.score(requests.ScoreRequest(text=TEXT)))
+        given = runs.tokens_of(await subject.score(requests.ScoreRequest(ids=ids)))
         assert tuple(token.id for token in given) == ids, "the tokens are not the given ones"
         assert given[0].logprob is None
         later = given[len(given) - len(scored) :]
         assert [token.id for token in later] == [token.id for token in scored]
-        noise = await subject.within("distributions", noise_of(subject.engine, ids))
-        check_agreement(
+        noise = await subject.within("distributions", runs.noise_of(subject.engine, ids))
+        runs.check_agreement(
             [token.logprob or 0.0 for token in later],
             [token.logprob or 0.0 for token in scored],
             noise,
@@ -241,8 +225,8 @@ class ScoreChecks(ConformanceFixtures):
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_a_score_can_be_stopped(self, subject: Subject, how: str) -> None:
         """`stop` ends a score as it ends a run, and the engine is free for the next job."""
-        needs(subject.able.score, "the backend does not score")
-        request = ScoreRequest(text=subject.long_text(3000))
+        runs.needs(subject.able.score, "the backend does not score")
+        request = requests.ScoreRequest(text=subject.long_text(3000))
         if how == "left":
             stream = subject.engine.score(request)
             await subject.within("leaving a score", subject.ended(stream, stop=False))
@@ -253,7 +237,7 @@ class ScoreChecks(ConformanceFixtures):
 
 def check_progress(events: Sequence[Event]) -> None:
     """Check that the progress of a score has a constant total, and that the last progress reaches this total."""
-    finish_of(events)
+    runs.finish_of(events)
     progress = [event for event in events if isinstance(event, PromptProgress)]
     assert progress, "no PromptProgress was sent"
     totals = {event.total for event in progress}
@@ -274,39 +258,43 @@ class DistributionChecks(ConformanceFixtures):
     async def test_distributions_are_complete(self, subject: Subject) -> None:
         """Each token has a row as wide as the vocabulary. Backends without distributions raise an error."""
         if not subject.able.distributions:
-            work = rows_of(subject.engine, DistributionsRequest(ids=(0, 1)))
-            await refused(subject.within("distributions", work), kind=ParagoneError)
+            work = rows_of(subject.engine, requests.DistributionsRequest(ids=(0, 1)))
+            await runs.refused(subject.within("distributions", work), kind=ParagoneError)
             return
         ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
         size = await subject.vocabulary_size()
-        whole = await subject.within("distributions", rows_of(subject.engine, DistributionsRequest(ids=ids)))
+        whole = await subject.within(
+            "distributions", rows_of(subject.engine, requests.DistributionsRequest(ids=ids))
+        )
         assert len(whole) == len(ids), f"{len(whole)} rows for {len(ids)} tokens"
         for row in whole:
             assert len(row) == size, f"a row of {len(row)} numbers for a vocabulary of {size} tokens"
             assert all(map(math.isfinite, row)), "a row contains numbers that are not finite"
-        request = DistributionsRequest(ids=ids, start=len(ids) - 2, batch=3)
+        request = requests.DistributionsRequest(ids=ids, start=len(ids) - 2, batch=3)
         assert len(await subject.within("distributions", rows_of(subject.engine, request))) == 2
 
     async def test_distributions_agree_with_the_score(self, subject: Subject) -> None:
         """A softmax of the rows equals the score of the same text, except for the engine's own noise."""
         engine, able = subject.engine, subject.able
-        needs(able.distributions and able.score, "the backend has no distributions or no scores")
+        runs.needs(able.distributions and able.score, "the backend has no distributions or no scores")
         ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
-        scored = tokens_of(await subject.score(ScoreRequest(text=DISTRIBUTIONS_TEXT)))
+        scored = runs.tokens_of(await subject.score(requests.ScoreRequest(text=DISTRIBUTIONS_TEXT)))
         start = len(ids) - len(scored)
         scored_ids = tuple(token.id for token in scored)
         assert start > 0, f"{len(scored)} scored tokens, but the text has {len(ids)}"
         assert scored_ids == ids[start:], "the scored tokens are not the tokens of the text"
-        noise = await subject.within("distributions", noise_of(engine, ids))
-        found = await subject.within("distributions", log_probabilities(engine, ids, start=start - 1))
-        check_agreement(found, [token.logprob or 0.0 for token in scored], noise, "distributions and score")
+        noise = await subject.within("distributions", runs.noise_of(engine, ids))
+        found = await subject.within("distributions", runs.log_probabilities(engine, ids, start=start - 1))
+        runs.check_agreement(
+            found, [token.logprob or 0.0 for token in scored], noise, "distributions and score"
+        )
 
     @pytest.mark.parametrize("how", ["stopped", "left"])
     async def test_distributions_can_be_stopped(self, subject: Subject, how: str) -> None:
         """`stop`, or closing the generator, ends distributions early without an error, and the engine is free for a run."""
-        needs(subject.able.distributions, "the backend has no distributions")
+        runs.needs(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(subject.long_text(500))
-        stream = subject.engine.distributions(DistributionsRequest(ids=ids, batch=1))
+        stream = subject.engine.distributions(requests.DistributionsRequest(ids=ids, batch=1))
         ended = subject.ended(stream, stop=how == "stopped", size=lambda block: block.rows)
         rows = await subject.within("ending distributions", ended)
         assert rows < len(ids), "all rows were sent, although the stop came after the first"
@@ -314,16 +302,16 @@ class DistributionChecks(ConformanceFixtures):
 
     async def test_invalid_sequences_are_refused(self, subject: Subject) -> None:
         """A token outside the vocabulary, or a sequence longer than the context, raises an InputError."""
-        needs(subject.able.distributions, "the backend has no distributions")
+        runs.needs(subject.able.distributions, "the backend has no distributions")
         ids = await subject.ids_of(DISTRIBUTIONS_TEXT)
         size = await subject.vocabulary_size()
         wrong = [(*ids[:3], size), (*ids[:3], -1)]
         if (context := subject.engine.loaded.context) is not None:
             wrong.append((ids * (context // len(ids) + 1))[: context + 1])
         for sequence in wrong:
-            request = DistributionsRequest(ids=sequence, start=len(sequence) - 1)
+            request = requests.DistributionsRequest(ids=sequence, start=len(sequence) - 1)
             work = rows_of(subject.engine, request)
-            await refused(subject.within("refusing a sequence", work), kind=InputError)
+            await runs.refused(subject.within("refusing a sequence", work), kind=InputError)
         await subject.still_answers()
 
     async def test_the_vocabulary_stays_the_same(self, subject: Subject) -> None:
@@ -332,9 +320,9 @@ class DistributionChecks(ConformanceFixtures):
             vocabulary = await subject.within("the vocabulary", subject.engine.vocabulary())
         except ParagoneError as error:
             assert not subject.able.distributions, "a backend with distributions must return its vocabulary"
-            check_error(error)
+            runs.check_error(error)
             return
-        check_plain(vocabulary)
+        runs.check_plain(vocabulary)
         assert vocabulary.size > 0, f"a vocabulary of {vocabulary.size} tokens"
         assert len(vocabulary.fingerprint) == 64, (
             f"{vocabulary.fingerprint!r} was not made by paragone.fingerprint"
@@ -343,7 +331,7 @@ class DistributionChecks(ConformanceFixtures):
         assert again == vocabulary, "a second request returns another vocabulary"
 
 
-async def rows_of(engine: OpenEngine, request: DistributionsRequest) -> list[Sequence[float]]:
+async def rows_of(engine: OpenEngine, request: requests.DistributionsRequest) -> list[Sequence[float]]:
     """Check the positions of all rows and return the rows. Copy each block before the next block is requested."""
     rows: list[Sequence[float]] = []
     async with contextlib.aclosing(engine.distributions(request)) as blocks:
@@ -368,11 +356,11 @@ class TopTokensChecks(ConformanceFixtures):
     async def test_top_tokens_are_ranked(self, subject: Subject) -> None:
         """Each position has its likeliest tokens in order. Backends without `top_tokens` raise an error."""
         if not subject.able.top_tokens:
-            work = tops_of(subject.engine, TopTokensRequest(ids=(0, 1)))
-            await refused(subject.within("top tokens", work), kind=ParagoneError)
+            work = tops_of(subject.engine, requests.TopTokensRequest(ids=(0, 1)))
+            await runs.refused(subject.within("top tokens", work), kind=ParagoneError)
             return
         ids = await subject.ids_of(TOP_TOKENS_TEXT)
-        request = TopTokensRequest(ids=ids, start=2, top=4)
+        request = requests.TopTokensRequest(ids=ids, start=2, top=4)
         found = await subject.within("top tokens", tops_of(subject.engine, request))
         assert len(found) == len(ids) - 2, f"{len(found)} positions were reported instead of {len(ids) - 2}"
         size = await subject.vocabulary_size()
@@ -381,11 +369,11 @@ class TopTokensChecks(ConformanceFixtures):
 
     async def test_top_tokens_follow_the_sequence(self, subject: Subject) -> None:
         """The likeliest tokens depend on the tokens before a position, and not on later tokens or on earlier requests."""
-        needs(subject.able.top_tokens, "the backend does not report top tokens")
+        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
         whole = await subject.ids_of(TOP_TOKENS_TEXT)
         likeliest = []
         for ids in (whole, whole, whole[:-1]):
-            request = TopTokensRequest(ids=ids, start=1)
+            request = requests.TopTokensRequest(ids=ids, start=1)
             found = await subject.within("top tokens", tops_of(subject.engine, request))
             likeliest.append([top[0].id for top in found])
         first, again, shorter = likeliest
@@ -395,9 +383,9 @@ class TopTokensChecks(ConformanceFixtures):
 
     async def test_top_tokens_can_be_ended(self, subject: Subject) -> None:
         """`stop` ends `top_tokens` early without an error, and the engine is free for the next run."""
-        needs(subject.able.top_tokens, "the backend does not report top tokens")
+        runs.needs(subject.able.top_tokens, "the backend does not report top tokens")
         ids = await subject.ids_of(subject.long_text(500))
-        stream = subject.engine.top_tokens(TopTokensRequest(ids=ids))
+        stream = subject.engine.top_tokens(requests.TopTokensRequest(ids=ids))
         tops = await subject.within("ending top tokens", subject.ended(stream, stop=True))
         assert tops < len(ids), "all positions were sent, although the stop came after the first"
         await subject.still_answers()
@@ -416,6 +404,6 @@ def check_top(top: tuple[Alternative, ...], count: int, size: int) -> None:
     )
 
 
-async def tops_of(engine: OpenEngine, request: TopTokensRequest) -> list[tuple[Alternative, ...]]:
+async def tops_of(engine: OpenEngine, request: requests.TopTokensRequest) -> list[tuple[Alternative, ...]]:
     """Return the top tokens of all positions."""
     return [top async for top in engine.top_tokens(request)]

@@ -12,22 +12,8 @@ from typing import TypeAlias, TypeVar, cast
 
 from paragone.errors import EngineError, ParagoneError
 from paragone.wire import Value, to_json
+from paragone.worker import protocol
 from paragone.worker.process import GRACE, EngineProcess
-from paragone.worker.protocol import (
-    VERSION,
-    Completed,
-    Events,
-    Failed,
-    FilledSlot,
-    Hello,
-    JobKind,
-    Pong,
-    Progress,
-    WorkerCommand,
-    WorkerMessage,
-    dump_command,
-    load_message,
-)
 
 
 class Sender:
@@ -61,7 +47,7 @@ class Sender:
 R = TypeVar("R", bound=Value)
 A = TypeVar("A", bound=Value)
 
-Update: TypeAlias = Progress | Events | FilledSlot
+Update: TypeAlias = protocol.Progress | protocol.Events | protocol.FilledSlot
 """The messages that a worker sends during a job."""
 
 HANDSHAKE = 60.0
@@ -87,7 +73,7 @@ class _Job:
     """A running job and its unread messages."""
 
     number: int
-    inbox: asyncio.Queue[Update | Completed | ParagoneError] = field(default_factory=asyncio.Queue)
+    inbox: asyncio.Queue[Update | protocol.Completed | ParagoneError] = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_ending: bool = False
     """Whether the caller waits for the job's end, so that the pipe is read regardless of unread messages."""
@@ -140,7 +126,7 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    async def job(self, kind: JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
+    async def job(self, kind: protocol.JobKind[R, A], request: R) -> AsyncGenerator[Update | A, None]:
         """Run a job and yield the worker's messages; the last item is the answer.
 
         Raises the job's error, or EngineCrashed if the process ends during the job. Closing the generator early stops the
@@ -156,7 +142,7 @@ class Worker:
                         self._read_on()
                     if isinstance(message, ParagoneError):
                         raise message
-                    if isinstance(message, Completed):
+                    if isinstance(message, protocol.Completed):
                         yield kind.read_answer(message.answer)
                         return
                     yield message
@@ -167,11 +153,11 @@ class Worker:
                     await self._enforce_stop(job)
                 self._job = None
 
-    async def answer(self, kind: JobKind[R, A], request: R) -> A:
+    async def answer(self, kind: protocol.JobKind[R, A], request: R) -> A:
         """Run a job and return its answer."""
         async with contextlib.aclosing(self.job(kind, request)) as messages:
             async for message in messages:
-                if not isinstance(message, Progress | Events | FilledSlot):
+                if not isinstance(message, protocol.Progress | protocol.Events | protocol.FilledSlot):
                     return message
         raise AssertionError("a job ends with an answer or an error")
 
@@ -188,7 +174,7 @@ class Worker:
     def free_slot(self) -> None:
         """Tell the worker that the application has read a slot of the shared buffer."""
         if self._job is not None and self._death is None:
-            self._send(WorkerCommand(do="taken", job=self._job.number))
+            self._send(protocol.WorkerCommand(do="taken", job=self._job.number))
 
     async def close(self) -> None:
         self._closing = True
@@ -199,21 +185,21 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, kind: JobKind[R, A], request: R) -> _Job:
+    def _begin(self, kind: protocol.JobKind[R, A], request: R) -> _Job:
         if self._death is not None:
             raise self._death
         self._numbers += 1
         self._job = job = _Job(self._numbers)
-        self._send(WorkerCommand(do=kind.name, job=job.number, request=to_json(request)))
+        self._send(protocol.WorkerCommand(do=kind.name, job=job.number, request=to_json(request)))
         return job
 
-    def _send(self, command: WorkerCommand) -> None:
-        self._sender.send(dump_command(command))
+    def _send(self, command: protocol.WorkerCommand) -> None:
+        self._sender.send(protocol.dump_command(command))
 
     async def _enforce_stop(self, job: _Job) -> None:
         self._read_to_the_end(job)
         if self._death is None:
-            self._send(WorkerCommand(do="stop", job=job.number))
+            self._send(protocol.WorkerCommand(do="stop", job=job.number))
         try:
             await asyncio.wait_for(job.ended.wait(), GRACE)
         except TimeoutError:
@@ -233,7 +219,7 @@ class Worker:
             silent_checks = silent_checks + 1 if now == before and self._reads.is_set() else 0
             before = now
             if silent_checks == 1:
-                self._send(WorkerCommand(do="ping", job=job.number))
+                self._send(protocol.WorkerCommand(do="ping", job=job.number))
             elif silent_checks >= FROZEN_CHECKS:
                 seconds = FREEZE_CHECK_S * FROZEN_CHECKS
                 self._killed = (
@@ -252,11 +238,11 @@ class Worker:
         if not line.endswith(b"\n"):
             raise await self._ended()
         hello = self._parse(line)
-        spoken = hello.version if isinstance(hello, Hello) else None
-        if spoken != VERSION:
+        spoken = hello.version if isinstance(hello, protocol.Hello) else None
+        if spoken != protocol.VERSION:
             raise EngineError(
                 f"The engine's process uses version {spoken or 'unknown'} of the worker protocol, and this "
-                f"paragone uses version {VERSION}.",
+                f"paragone uses version {protocol.VERSION}.",
                 hint="Install matching versions of paragone and of the engine's package.",
             )
 
@@ -284,13 +270,17 @@ class Worker:
                 return await self._ended(unreadable=line.endswith(b"\n"))
             self._heard += 1
             job = self._job
-            if job is None or job.number != message.job or isinstance(message, Hello | Pong):
+            if (
+                job is None
+                or job.number != message.job
+                or isinstance(message, protocol.Hello | protocol.Pong)
+            ):
                 continue  # a late message of a job that was abandoned
-            if isinstance(message, Failed):
+            if isinstance(message, protocol.Failed):
                 job.inbox.put_nowait(self._process.with_cure(message.error))
             else:
                 job.inbox.put_nowait(message)
-            if isinstance(message, Completed | Failed):
+            if isinstance(message, protocol.Completed | protocol.Failed):
                 job.ended.set()
             await self._when_read(job)
 
@@ -324,11 +314,11 @@ class Worker:
             await self._reads.wait()
         self._reader.feed_eof()
 
-    def _parse(self, line: bytes) -> WorkerMessage | None:
+    def _parse(self, line: bytes) -> protocol.WorkerMessage | None:
         if not line.endswith(b"\n"):
             return None
         try:
-            return load_message(line)
+            return protocol.load_message(line)
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
+from paragone import requests
 from paragone.backend import Backend, OnProgress, OpenEngine, Probe
 from paragone.crash_causes import CrashCause
 from paragone.errors import EngineError, ParagoneError
@@ -18,32 +19,12 @@ from paragone.events import Event, LoadProgress
 from paragone.models import LoadedModel, MemoryEstimate, ModelInfo
 from paragone.network import GUARD
 from paragone.options import build
-from paragone.requests import (
-    DistributionsRequest,
-    Embeddings,
-    EmbedRequest,
-    LogitsBlock,
-    OpenRequest,
-    RunRequest,
-    ScoreRequest,
-    TokenizedText,
-    TokenizeRequest,
-    Vocabulary,
-)
 from paragone.threads import in_daemon_thread
 from paragone.wire import Value
+from paragone.worker import protocol
 from paragone.worker import protocol as jobs
 from paragone.worker.client import Worker
 from paragone.worker.process import start_worker
-from paragone.worker.protocol import (
-    Events,
-    FilledSlot,
-    JobKind,
-    Nothing,
-    Progress,
-    SharedBuffer,
-    SharedDistributions,
-)
 
 __all__ = ["Build", "Environment", "NativeBackend"]
 
@@ -115,20 +96,20 @@ class NativeBackend(Backend):
         except ParagoneError as error:
             return Probe(usable=False, reason=error.sentence, remedy=error.hint)
         try:
-            return await worker.answer(jobs.PROBE, Nothing())
+            return await worker.answer(jobs.PROBE, protocol.Nothing())
         except ParagoneError as error:
             return Probe(usable=False, reason=error.sentence, remedy=error.hint or self.install)
         finally:
             await worker.close()
 
-    async def open(self, request: OpenRequest, on_progress: OnProgress) -> OpenEngine:
+    async def open(self, request: requests.OpenRequest, on_progress: OnProgress) -> OpenEngine:
         """Open a model in a new worker."""
         build(self.load_options, request.options, owner=self.title)
         worker = await self._start_for(request)
         try:
             async with contextlib.aclosing(worker.job(jobs.LOAD, request)) as messages:
                 async for message in messages:
-                    if isinstance(message, Progress):
+                    if isinstance(message, protocol.Progress):
                         on_progress(LoadProgress(fraction=message.fraction))
                     elif isinstance(message, LoadedModel):
                         able = message.capabilities or self.capabilities
@@ -138,7 +119,7 @@ class NativeBackend(Backend):
             raise
         raise EngineError("The engine's process did not answer.")
 
-    async def estimate(self, request: OpenRequest) -> MemoryEstimate:
+    async def estimate(self, request: requests.OpenRequest) -> MemoryEstimate:
         """Return the memory that opening a model would take, computed in a temporary worker."""
         if not self.capabilities.estimate:
             return await super().estimate(request)
@@ -149,7 +130,7 @@ class NativeBackend(Backend):
         finally:
             await worker.close()
 
-    async def _start_for(self, request: OpenRequest) -> Worker:
+    async def _start_for(self, request: requests.OpenRequest) -> Worker:
         """Start a worker, with the network if the request names an address.
 
         Raises InputError if the request names an address while paragone is offline.
@@ -173,22 +154,24 @@ class WorkerEngine(OpenEngine):
         self.loaded = loaded
         self.worker = worker
 
-    def run(self, request: RunRequest) -> AsyncGenerator[Event, None]:
+    def run(self, request: requests.RunRequest) -> AsyncGenerator[Event, None]:
         return self._events(jobs.RUN, request)
 
     async def stop(self) -> None:
         await self.worker.stop()
 
-    async def tokenize(self, request: TokenizeRequest) -> TokenizedText:
+    async def tokenize(self, request: requests.TokenizeRequest) -> requests.TokenizedText:
         return await self.worker.answer(jobs.TOKENIZE, request)
 
-    def score(self, request: ScoreRequest) -> AsyncGenerator[Event, None]:
+    def score(self, request: requests.ScoreRequest) -> AsyncGenerator[Event, None]:
         return self._events(jobs.SCORE, request)
 
-    async def distributions(self, request: DistributionsRequest) -> AsyncGenerator[LogitsBlock, None]:
+    async def distributions(
+        self, request: requests.DistributionsRequest
+    ) -> AsyncGenerator[requests.LogitsBlock, None]:
         """Compute the logits over the whole vocabulary, which the worker passes in shared memory."""
         try:
-            buffer = SharedBuffer.create()
+            buffer = protocol.SharedBuffer.create()
         except OSError as error:
             raise EngineError(
                 f"The shared memory for the engine's process cannot be allocated: {error.strerror}.",
@@ -196,25 +179,25 @@ class WorkerEngine(OpenEngine):
             ) from error
         try:
             job = self.worker.job(
-                jobs.DISTRIBUTIONS, SharedDistributions(request=request, buffer=buffer.path)
+                jobs.DISTRIBUTIONS, protocol.SharedDistributions(request=request, buffer=buffer.path)
             )
             async with contextlib.aclosing(job) as messages:
                 async for message in messages:
                     buffer.unlink()  # the worker has already mapped the buffer
-                    if not isinstance(message, FilledSlot):
+                    if not isinstance(message, protocol.FilledSlot):
                         continue
                     rows, size = message.rows, message.vocab_size
                     data = buffer.slot(message.slot, rows * size * 4).cast("f", (rows, size))
-                    yield LogitsBlock(start=message.start, rows=rows, vocab_size=size, data=data)
+                    yield requests.LogitsBlock(start=message.start, rows=rows, vocab_size=size, data=data)
                     self.worker.free_slot()
         finally:
             buffer.unlink()
 
-    async def embed(self, request: EmbedRequest) -> Embeddings:
+    async def embed(self, request: requests.EmbedRequest) -> requests.Embeddings:
         return await self.worker.answer(jobs.EMBED, request)
 
-    async def vocabulary(self) -> Vocabulary:
-        return await self.worker.answer(jobs.VOCABULARY, Nothing())
+    async def vocabulary(self) -> requests.Vocabulary:
+        return await self.worker.answer(jobs.VOCABULARY, protocol.Nothing())
 
     async def ended(self) -> ParagoneError:
         """Wait until the worker ends by itself, and return why."""
@@ -223,9 +206,11 @@ class WorkerEngine(OpenEngine):
     async def close(self) -> None:
         await self.worker.close()
 
-    async def _events(self, kind: JobKind[R, Nothing], request: R) -> AsyncGenerator[Event, None]:
+    async def _events(
+        self, kind: protocol.JobKind[R, protocol.Nothing], request: R
+    ) -> AsyncGenerator[Event, None]:
         async with contextlib.aclosing(self.worker.job(kind, request)) as messages:
             async for message in messages:
-                if isinstance(message, Events):
+                if isinstance(message, protocol.Events):
                     for event in message.events:
                         yield event

@@ -12,16 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
+from paragone import requests
 from paragone.errors import ContextOverflow, EngineError, InputError, ParagoneError
 from paragone.events import Caution, Event, Finish, PromptProgress, Queued, RunSettings, Token
-from paragone.requests import (
-    DistributionsRequest,
-    EmbedRequest,
-    OpenRequest,
-    RunRequest,
-    ScoreRequest,
-    TokenizeRequest,
-)
 from paragone.wire import Json, Value, from_json, to_json
 
 if TYPE_CHECKING:
@@ -204,7 +197,7 @@ class Nothing:
 class SharedDistributions:
     """A request for distributions, and the path of the shared buffer for these distributions."""
 
-    request: DistributionsRequest
+    request: requests.DistributionsRequest
     buffer: str
 
 
@@ -223,16 +216,20 @@ class JobKind(NamedTuple, Generic[R, A_co]):
 _NOTHING = f"{__name__}:Nothing"
 
 PROBE: JobKind[Nothing, Probe] = JobKind("probe", Nothing, "paragone.backend:Probe")
-LOAD: JobKind[OpenRequest, LoadedModel] = JobKind("load", OpenRequest, "paragone.models:LoadedModel")
-ESTIMATE: JobKind[OpenRequest, MemoryEstimate] = JobKind(
-    "estimate", OpenRequest, "paragone.models:MemoryEstimate"
+LOAD: JobKind[requests.OpenRequest, LoadedModel] = JobKind(
+    "load", requests.OpenRequest, "paragone.models:LoadedModel"
 )
-RUN: JobKind[RunRequest, Nothing] = JobKind("run", RunRequest, _NOTHING)
-SCORE: JobKind[ScoreRequest, Nothing] = JobKind("score", ScoreRequest, _NOTHING)
-TOKENIZE: JobKind[TokenizeRequest, TokenizedText] = JobKind(
-    "tokenize", TokenizeRequest, "paragone.requests:TokenizedText"
+ESTIMATE: JobKind[requests.OpenRequest, MemoryEstimate] = JobKind(
+    "estimate", requests.OpenRequest, "paragone.models:MemoryEstimate"
 )
-EMBED: JobKind[EmbedRequest, Embeddings] = JobKind("embed", EmbedRequest, "paragone.requests:Embeddings")
+RUN: JobKind[requests.RunRequest, Nothing] = JobKind("run", requests.RunRequest, _NOTHING)
+SCORE: JobKind[requests.ScoreRequest, Nothing] = JobKind("score", requests.ScoreRequest, _NOTHING)
+TOKENIZE: JobKind[requests.TokenizeRequest, TokenizedText] = JobKind(
+    "tokenize", requests.TokenizeRequest, "paragone.requests:TokenizedText"
+)
+EMBED: JobKind[requests.EmbedRequest, Embeddings] = JobKind(
+    "embed", requests.EmbedRequest, "paragone.requests:Embeddings"
+)
 VOCABULARY: JobKind[Nothing, Vocabulary] = JobKind("vocabulary", Nothing, "paragone.requests:Vocabulary")
 DISTRIBUTIONS: JobKind[SharedDistributions, Nothing] = JobKind("distributions", SharedDistributions, _NOTHING)
 

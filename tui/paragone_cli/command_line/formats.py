@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING
 
 from paragone.network import GUARD
 from paragone.texts import counted
-from paragone_cli.command_line.output import (
-    cells,
-    one_line,
-    put,
-    put_line,
-    standard_output,
-    table_lines,
-    terminal_width,
-)
+from paragone_cli.command_line import output
 from paragone_workbench.measure.bench_results import Distribution, MeanStdev
 from paragone_workbench.text import local_date
 
@@ -47,7 +39,7 @@ def short_names(names: Iterable[str]) -> Mapping[str, str]:
     # loads rich, which other commands do not need
     from paragone_tui.terminal.short_names import shortened, shortest
 
-    full = {name: one_line(name) for name in names}
+    full = {name: output.one_line(name) for name in names}
     everyone = tuple(full.values())
     short = {name: shortened(line, everyone, shortest(line, everyone)) for name, line in full.items()}
     return short if len(set(short.values())) == len(short) else full
@@ -55,11 +47,11 @@ def short_names(names: Iterable[str]) -> Mapping[str, str]:
 
 def put_full_names(short: Mapping[str, str]) -> None:
     """Print the full name of each name that was shortened. Raises OutputError."""
-    cut = {name: shown for name, shown in short.items() if shown != one_line(name)}
+    cut = {name: shown for name, shown in short.items() if shown != output.one_line(name)}
     if cut:
-        put()
+        output.put()
     for name, shown in cut.items():
-        put_line(f"{shown}: {name}")
+        output.put_line(f"{shown}: {name}")
 
 
 def for_shell(spec: str) -> str:
@@ -145,19 +137,19 @@ _NAMING = 3
 
 def put_figures(table: Sequence[Sequence[str]]) -> None:
     """Print a table, on a terminal in parts that fit in its width, each with the columns that name the test."""
-    room = terminal_width() if standard_output().isatty() else sys.maxsize
+    room = output.terminal_width() if output.standard_output().isatty() else sys.maxsize
     begin, columns = _NAMING, len(table[0])
     while begin < columns:
         end = columns
         while True:
-            lines = table_lines([[*row[:_NAMING], *row[begin:end]] for row in table])
-            if end == begin + 1 or max(map(cells, lines)) <= room:
+            lines = output.table_lines([[*row[:_NAMING], *row[begin:end]] for row in table])
+            if end == begin + 1 or max(map(output.cells, lines)) <= room:
                 break
             end -= 1
         if begin > _NAMING:
-            put()
+            output.put()
         for line in lines:
-            put(line)
+            output.put(line)
         begin = end
 
 

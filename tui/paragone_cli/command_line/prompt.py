@@ -8,14 +8,7 @@ from dataclasses import dataclass, replace
 
 from paragone import InputError, Message
 from paragone.texts import quoted
-from paragone_cli.command_line.arguments import (
-    PrintArguments,
-    RunArguments,
-    option,
-    repeated,
-    utf8_text,
-    whole_number,
-)
+from paragone_cli.command_line import arguments
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import at_terminal, warn
 from paragone_workbench.conversation.attached_files import read_files
@@ -32,29 +25,31 @@ LARGEST = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptArguments(RunArguments, PrintArguments):
+class PromptArguments(arguments.RunArguments, arguments.PrintArguments):
     prompt: str | None
-    logprobs: int | None = option(
+    logprobs: int | None = arguments.option(
         "--logprobs N",
         "with --json: each token with its log-probability and those of the N most likely tokens",
-        type=whole_number(0, 1000),
+        type=arguments.whole_number(0, 1000),
     )
-    begin: str = option(
+    begin: str = arguments.option(
         "--begin TEXT",
         "text that the answer begins with, and that the engine continues",
         default="",
-        type=utf8_text,
+        type=arguments.utf8_text,
     )
-    attached: Sequence[str] = repeated(
+    attached: Sequence[str] = arguments.repeated(
         "--attach FILE",
         "send this file with the prompt: a text, a PDF, or an image (PNG, JPEG, WebP or GIF); a pattern in quotes, such "
         "as '*.py', stands for several files; may be repeated",
     )
-    template: str | None = option(
+    template: str | None = arguments.option(
         "--template NAME", "send this template of config.toml; its variable `prompt` is the prompt"
     )
-    variables: Sequence[str] = repeated(
-        "--var NAME=VALUE", "with --template: the value of a variable; may be repeated", type=utf8_text
+    variables: Sequence[str] = arguments.repeated(
+        "--var NAME=VALUE",
+        "with --template: the value of a variable; may be repeated",
+        type=arguments.utf8_text,
     )
 
 

@@ -151,23 +151,19 @@ def _table(fidelity: Fidelity) -> Table:
 
 
 def _sentences(fidelity: Fidelity) -> Iterator[str]:
-    from paragone_workbench.measure.fidelity_verdict import (
-        depths_of,
-        kld_pairs,
-        neighbours,
-        unchanged,
-        verdict,
-    )
+    from paragone_workbench.measure import fidelity_verdict
 
-    for candidate, depth in zip(fidelity.candidates, depths_of(fidelity), strict=True):
+    for candidate, depth in zip(fidelity.candidates, fidelity_verdict.depths_of(fidelity), strict=True):
         found = (
             candidate.reason,
-            unchanged(candidate, fidelity) or verdict(candidate, fidelity),
+            fidelity_verdict.unchanged(candidate, fidelity) or fidelity_verdict.verdict(candidate, fidelity),
             f"{candidate.name}: {depth.sentence}" if depth.sentence else "",
             f"{candidate.name}: {candidate.error}" if candidate.error is not None else "",
         )
         yield from filter(None, found)
-    for pair in neighbours(kld_pairs(fidelity.candidates), fidelity.candidates):
+    for pair in fidelity_verdict.neighbours(
+        fidelity_verdict.kld_pairs(fidelity.candidates), fidelity.candidates
+    ):
         yield pair.sentence
     if any(candidate.difference.windows for candidate in fidelity.candidates):
         yield f"Scale of the mean KLD: {scale_text()}."

@@ -19,12 +19,7 @@ from textual.app import App
 from textual.events import Key, Paste
 from textual.message import Message
 
-from paragone_tui.textual_internals import (
-    BRACKETED_PASTE_END,
-    BRACKETED_PASTE_START,
-    JobControlDriver,
-    SequenceParser,
-)
+from paragone_tui import textual_internals
 
 # A mouse report in the X10 protocol: a button, a column and a row as one byte each. paragone uses the SGR protocol, and
 # drops X10 reports, since their bytes could be the beginning of a UTF-8 character.
@@ -49,7 +44,7 @@ class KeyParser:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parser = SequenceParser()
+        self._parser = textual_internals.SequenceParser()
         self._last = ""
         """The last characters that the parser got, as many as the sequence that starts a paste has."""
         self._pasted: list[str] | None = None
@@ -86,12 +81,12 @@ class KeyParser:
                 yield from map(_typed, self._parser.feed(character))
             except (ValueError, ArithmeticError):  # a sequence with invalid numbers
                 self._restart()
-            self._last = self._last[1 - len(BRACKETED_PASTE_START) :] + character
+            self._last = self._last[1 - len(textual_internals.BRACKETED_PASTE_START) :] + character
             if _ALT_KEY.search(self._last):
                 # Do not wait for more characters: if another sequence came meanwhile, such as an answer of the terminal,
                 # the parser would turn the key into the characters `^` and `u`.
                 yield from self._parser.complete()
-            if self._last == BRACKETED_PASTE_START:
+            if self._last == textual_internals.BRACKETED_PASTE_START:
                 self._restart()
                 self._pasted = []
                 return text[at:]
@@ -104,8 +99,8 @@ class KeyParser:
 
     def _feed_paste(self, pasted: list[str], text: str) -> Generator[Message, None, str]:
         tail = "".join(pasted[-1:])  # perhaps the beginning of the sequence that ends the paste
-        before, end, rest = (tail + text).partition(BRACKETED_PASTE_END)
-        part = len(BRACKETED_PASTE_END) - 1
+        before, end, rest = (tail + text).partition(textual_internals.BRACKETED_PASTE_END)
+        part = len(textual_internals.BRACKETED_PASTE_END) - 1
         pasted[-1:] = [before[:-part], before[-part:]]
         if not end:
             return ""
@@ -118,7 +113,7 @@ class KeyParser:
 
         Copy the terminal's sizes from the old parser to the new parser.
         """
-        ended, self._parser = self._parser, SequenceParser()
+        ended, self._parser = self._parser, textual_internals.SequenceParser()
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
         self._parser.terminal_pixel_size = ended.terminal_pixel_size
@@ -129,7 +124,7 @@ def _is_alt_key(character: str) -> bool:
 
 
 def _alt_key(character: str) -> Key:
-    name = next(key.key for key in SequenceParser().feed(character) if isinstance(key, Key))
+    name = next(key.key for key in textual_internals.SequenceParser().feed(character) if isinstance(key, Key))
     if len(name) == 1 and name.isupper():
         name = f"shift+{name.lower()}"
     return Key(f"alt+{name}", character if character.isprintable() else None)
@@ -156,7 +151,7 @@ ENDED_BY_SIGNAL = 128
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
-class TerminalDriver(JobControlDriver):
+class TerminalDriver(textual_internals.JobControlDriver):
     """Textual's driver, with the program's own reader and signal handlers.
 
     On a signal such as SIGTERM, the program quits as after the key for quitting: it restores the terminal and saves

@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
+from paragone_workbench.choosing import figures
 from paragone_workbench.choosing.decision import FEWEST_PROMPTS, Decided, decide_for
-from paragone_workbench.choosing.figures import (
-    EngineMemory,
-    largest_file,
-    loaded_sizes,
-    memory_of,
-)
 from paragone_workbench.choosing.measurements import (
     GREEDY_PROMPTS,
     MOST_USERS,
@@ -126,7 +121,7 @@ def not_measured(
     users: Throughputs | None,
     suite: SuiteRounds | None,
     reference: str,
-    memory: Iterable[EngineMemory],
+    memory: Iterable[figures.EngineMemory],
 ) -> Iterator[str]:
     """`suite` is None if no prompt was answered."""
     names = [engine.name for engine in measured.engines]
@@ -206,12 +201,12 @@ class Choice:
 
     def __post_init__(self) -> None:
         self._limit = TimeLimit(self.seconds)
-        self._memory: dict[str, EngineMemory] = {}
+        self._memory: dict[str, figures.EngineMemory] = {}
         self._left_out: dict[str, str] = {}
         self._measurements: EngineMeasurements | None = None
         self._throughputs: Throughputs | None = None
         self._suite: SuiteRounds | None = None
-        self.reference = self.wanted or largest_file(self.request.engines)
+        self.reference = self.wanted or figures.largest_file(self.request.engines)
         """The name of the reference, whose quality should be reached."""
 
     async def measure(self) -> None:
@@ -307,7 +302,7 @@ class Choice:
         for engine in self.request.engines:
             if self._limit.stopped:
                 return
-            self._memory[engine.name] = memory = await memory_of(engine, self.registry, self.vram)
+            self._memory[engine.name] = memory = await figures.memory_of(engine, self.registry, self.vram)
             if memory.error is not None:
                 unopened[engine.name] = memory.error
         self._leave_out(unopened)
@@ -351,7 +346,7 @@ class Choice:
         if len(kept) < len(self.request.engines):
             self.request = dataclasses.replace(self.request, engines=kept)
             if kept and self.reference not in [engine.name for engine in kept]:
-                self.reference = largest_file(kept)
+                self.reference = figures.largest_file(kept)
 
     # The decision
 
@@ -404,7 +399,7 @@ class Choice:
 def _answers(store: Store, experiment: Experiment) -> tuple[tuple[EngineValues, ...], dict[str, int]]:
     """Return the values of the engines' answers, and the bytes of the engines' loaded weights."""
     found = comparable(store, [experiment])
-    return collect(found.rows, found.engines), loaded_sizes(store, experiment)
+    return collect(found.rows, found.engines), figures.loaded_sizes(store, experiment)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -15,16 +15,8 @@ from paragone.json_values import count_at, number_at
 from paragone_workbench.compare.agreement import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import known_measurements
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
-from paragone_workbench.experiments.known_measurements import (
-    KnownFidelity,
-    MeasurementJson,
-    by_engine,
-    is_enough,
-    known_fidelity,
-    known_speeds,
-    known_throughputs,
-)
 from paragone_workbench.measure.bench import Bench, OnStep, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchTest, users_tests
 from paragone_workbench.measure.fidelity import Fidelity, sample_text
@@ -164,7 +156,11 @@ class Comparison:
         """Return the figures of each candidate's distributions, by the candidate's name."""
         compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
         items = fidelity_json(self.fidelity)["candidates"] if compared else ()
-        return {name: item for name, item in by_engine(items, "engine").items() if name in compared}
+        return {
+            name: item
+            for name, item in known_measurements.by_engine(items, "engine").items()
+            if name in compared
+        }
 
     @property
     def summary(self) -> AnswerSummary | None:
@@ -240,7 +236,9 @@ class Throughputs:
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         identities = {engine.name: identities[engine.name] for engine in self.engines}
         most = USERS_TESTS[-1]
-        levels = known_throughputs(saved, identities).get((most.users, most.prompt_tokens, most.tokens), {})
+        levels = known_measurements.known_throughputs(saved, identities).get(
+            (most.users, most.prompt_tokens, most.tokens), {}
+        )
         self.rates = {
             name: rate
             for name, level in levels.items()
@@ -293,9 +291,11 @@ class EngineMeasurements:
     """The name of the suite that `prompts` are from."""
     prompts: Sequence[Sequence[Message]]
     """Prompts that the engines answer greedily."""
-    speeds: dict[str, MeasurementJson] = field(default_factory=dict)
+    speeds: dict[str, known_measurements.MeasurementJson] = field(default_factory=dict)
     """The results of `bench` for each engine, by name."""
-    fidelity: KnownFidelity = field(default_factory=lambda: KnownFidelity({}, {}, {}))
+    fidelity: known_measurements.KnownFidelity = field(
+        default_factory=lambda: known_measurements.KnownFidelity({}, {}, {})
+    )
     """The results of `fidelity` for each candidate."""
     errors: dict[str, ParagoneError] = field(default_factory=dict)
     """Why engines could not be measured, by the names of the engines."""
@@ -311,13 +311,13 @@ class EngineMeasurements:
     async def look_up_speeds(self) -> None:
         """Read the known speeds from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
-        self.speeds = known_speeds(saved, self.identities, TEST)
+        self.speeds = known_measurements.known_speeds(saved, self.identities, TEST)
 
     async def look_up_fidelity(self, reference: str) -> None:
         """Read the known fidelity to the reference from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
-        self.fidelity = known_fidelity(
+        self.fidelity = known_measurements.known_fidelity(
             saved, identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
         )
 
@@ -365,7 +365,7 @@ class EngineMeasurements:
         if measured:
             data = bench_json(bench)
             await self._save("bench", engines, data)
-            found = by_engine(data.get("engines"), "engine")
+            found = known_measurements.by_engine(data.get("engines"), "engine")
             self.speeds |= {name: item for name, item in found.items() if name in measured}
 
     async def compare(
@@ -393,8 +393,12 @@ class EngineMeasurements:
         found, answers = comparison.candidates_json(), comparison.answers_json(self.suite)
         names = [engine.name for engine in engines]
         if found or answers:
-            self.fidelity.candidates.update({name: item for name, item in found.items() if is_enough(item)})
-            self.fidelity.answers.update(by_engine(answers and answers["candidates"], "candidate"))
+            self.fidelity.candidates.update(
+                {name: item for name, item in found.items() if known_measurements.is_enough(item)}
+            )
+            self.fidelity.answers.update(
+                known_measurements.by_engine(answers and answers["candidates"], "candidate")
+            )
             measured = fidelity_json(comparison.fidelity) if found else {**self.fidelity.data}
             data: Mapping[str, Json] = {
                 "text": None,

@@ -11,29 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from paragone import InputError, Options, ParagoneError, option
 from paragone.options import build
-from paragone_workbench.config.settings import (
-    ChatSettings,
-    Config,
-    ConfigError,
-    ConfigProblem,
-    LaneSettings,
-    ModelSettings,
-    NetworkSettings,
-    Preset,
-    ThemeSettings,
-    UiSettings,
-    is_colour,
-)
+from paragone_workbench.config import settings
 from paragone_workbench.config.state import State
 from paragone_workbench.config.toml_file import TomlDocument, TomlError, read_toml
-from paragone_workbench.engines.definitions import (
-    EngineDefinition,
-    check_engine,
-    expand_home,
-    resolve,
-    split_options,
-    suggest,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.paths import config_file, exists, private_folder, state_file
 
 if TYPE_CHECKING:
@@ -59,16 +40,16 @@ _HINTS = {
 _TEMPLATE_HINT = 'Write, for example, translate = "Translate into {{ language }}: {{ prompt }}".'
 _KEYS_HINT = 'Keys are a string, for example "ctrl+x,f5".'
 SECTIONS: Mapping[str, type[Options]] = {
-    "models": ModelSettings,
-    "lanes": LaneSettings,
-    "chat": ChatSettings,
-    "network": NetworkSettings,
-    "ui": UiSettings,
+    "models": settings.ModelSettings,
+    "lanes": settings.LaneSettings,
+    "chat": settings.ChatSettings,
+    "network": settings.NetworkSettings,
+    "ui": settings.UiSettings,
 }
 TABLES = ("engines", *SECTIONS, "presets", "templates", "themes", "keys")
 
 
-def load(path: Path | None = None, state: State | None = None) -> Config:
+def load(path: Path | None = None, state: State | None = None) -> settings.Config:
     """Return the settings in force: the settings of the user's file, merged with the program's saved state.
 
     `path` is the file that the user named, which must exist. Without `path`, the default file is read
@@ -77,13 +58,13 @@ def load(path: Path | None = None, state: State | None = None) -> Config:
     """
     config, problems = load_with_problems(path, state)
     if problems:
-        raise ConfigError(tuple(problems))
+        raise settings.ConfigError(tuple(problems))
     return config
 
 
 def load_with_problems(
     path: Path | None = None, state: State | None = None, backend: Callable[[str], Backend] | None = None
-) -> tuple[Config, list[ConfigProblem]]:
+) -> tuple[settings.Config, list[settings.ConfigProblem]]:
     """Return the settings without invalid values, and all problems in the file, in the order of its lines.
 
     With `backend`, which returns a backend by its name or raises InputError, the options of each engine are checked as well.
@@ -93,7 +74,7 @@ def load_with_problems(
     try:
         reader = _Reader(_document(path))
     except TomlError as error:
-        problem = ConfigProblem(
+        problem = settings.ConfigProblem(
             file=error.path, line=error.line, key="", sentence=error.what, hint=error.hint
         )
         return _Reader(TomlDocument(error.path)).config(state), [problem]
@@ -143,32 +124,34 @@ class _Reader:
     """Reads one document completely and collects all its problems."""
 
     def __init__(self, document: TomlDocument) -> None:
-        self.problems: list[ConfigProblem] = []
+        self.problems: list[settings.ConfigProblem] = []
         self._document = document
-        self._own: dict[str, EngineDefinition] = {}
+        self._own: dict[str, definitions.EngineDefinition] = {}
 
-    def config(self, state: State) -> Config:
+    def config(self, state: State) -> settings.Config:
         for name in self._document.data:
             if name not in TABLES:
-                self._note((name,), f"There is no section [{name}].", suggest(name, TABLES))
+                self._note((name,), f"There is no section [{name}].", definitions.suggest(name, TABLES))
         for name, table in self._table("engines").items():
             self._engine(name, table)
         added = {name: engine for name, engine in state.saved.engines.items() if name not in self._own}
         engines = {**self._own, **added}
-        models = self._section("models", ModelSettings)
-        lanes = self._section("lanes", LaneSettings)
-        ui = self._section("ui", UiSettings)
+        models = self._section("models", settings.ModelSettings)
+        lanes = self._section("lanes", settings.LaneSettings)
+        ui = self._section("ui", settings.UiSettings)
         self._check_start(lanes, engines)
         remembered, warnings = _remembered(state, engines)
-        return Config(
+        return settings.Config(
             engines=engines,
             added=frozenset(added),
-            models=dataclasses.replace(models, folders=tuple(expand_home(path) for path in models.folders)),
+            models=dataclasses.replace(
+                models, folders=tuple(definitions.expand_home(path) for path in models.folders)
+            ),
             lanes=lanes if lanes.start else dataclasses.replace(lanes, start=remembered),
-            chat=self._section("chat", ChatSettings),
+            chat=self._section("chat", settings.ChatSettings),
             presets={**state.saved.presets, **self._presets()},
             templates=self._texts("templates", "The template {!r} is not text.", _TEMPLATE_HINT),
-            network=self._section("network", NetworkSettings),
+            network=self._section("network", settings.NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
             themes={name: self._theme(name, table) for name, table in self._table("themes").items()},
             keys=self._texts("keys", "The keys for {!r} cannot be {!r}.", _KEYS_HINT),
@@ -186,13 +169,13 @@ class _Reader:
             wrong = False
             for key, value in definition.options.items():
                 try:
-                    split_options(dataclasses.replace(definition, options={key: value}), found)
+                    definitions.split_options(dataclasses.replace(definition, options={key: value}), found)
                 except InputError as error:
                     self._note(("engines", name, key), error.sentence, error.hint)
                     wrong = True
             if not wrong:
                 try:
-                    check_engine(definition, found)
+                    definitions.check_engine(definition, found)
                 except ParagoneError as error:
                     self._note(("engines", name), f"The engine {name!r}: {error.sentence}", error.hint)
 
@@ -212,11 +195,11 @@ class _Reader:
                 self._note(key, f"The engine {name!r} has no {wanted}.", hint)
         fixed = {name: value for name, value in table.items() if name in own}
         checked = build(EngineTable, self._valid(EngineTable, key, fixed, f"the engine {name!r}"))
-        self._own[name] = EngineDefinition(
+        self._own[name] = definitions.EngineDefinition(
             name=name,
             backend=checked.backend,
-            model=expand_home(checked.model),
-            python=None if checked.python is None else expand_home(checked.python),
+            model=definitions.expand_home(checked.model),
+            python=None if checked.python is None else definitions.expand_home(checked.python),
             options=self._options(key, rest),
         )
 
@@ -231,8 +214,8 @@ class _Reader:
                 )
         return options
 
-    def _presets(self) -> dict[str, Preset]:
-        presets: dict[str, Preset] = {}
+    def _presets(self) -> dict[str, settings.Preset]:
+        presets: dict[str, settings.Preset] = {}
         for name, table in self._table("presets").items():
             key = ("presets", name)
             if not self._is_table(table, key, f"The preset {name!r}"):
@@ -242,7 +225,7 @@ class _Reader:
             if not (system is None or isinstance(system, str)):
                 self._note((*key, "system"), f"The system prompt of the preset {name!r} is not text.", "")
                 system = None
-            presets[name] = Preset(name=name, system=system, sampling=self._options(key, values))
+            presets[name] = settings.Preset(name=name, system=system, sampling=self._options(key, values))
         return presets
 
     def _texts(self, section: str, sentence: str, hint: str) -> dict[str, str]:
@@ -255,22 +238,24 @@ class _Reader:
                 self._note((section, name), sentence.format(name, value), hint)
         return texts
 
-    def _theme(self, name: str, table: object) -> ThemeSettings:
+    def _theme(self, name: str, table: object) -> settings.ThemeSettings:
         key = ("themes", name)
         if not self._is_table(table, key, f"The theme {name!r}"):
-            return ThemeSettings()
-        values = self._valid(ThemeSettings, key, table, f"the theme {name!r}")
+            return settings.ThemeSettings()
+        values = self._valid(settings.ThemeSettings, key, table, f"the theme {name!r}")
         for part, value in [*values.items()]:
-            if part != "base" and not is_colour(str(value)):
+            if part != "base" and not settings.is_colour(str(value)):
                 sentence = f"{part!r} of the theme {name!r} cannot be {value!r}."
                 self._note((*key, part), sentence, 'A colour is written as "#1e90ff".')
                 del values[part]
-        return build(ThemeSettings, values)
+        return build(settings.ThemeSettings, values)
 
-    def _check_start(self, lanes: LaneSettings, engines: Mapping[str, EngineDefinition]) -> None:
+    def _check_start(
+        self, lanes: settings.LaneSettings, engines: Mapping[str, definitions.EngineDefinition]
+    ) -> None:
         for index, text in enumerate(lanes.start):
             try:
-                resolve(text, engines)
+                definitions.resolve(text, engines)
             except InputError as error:
                 self._note(("lanes", "start", index), error.sentence, error.hint)
 
@@ -299,7 +284,7 @@ class _Reader:
 
     def _note(self, key: Key, sentence: str, hint: str) -> None:
         self.problems.append(
-            ConfigProblem(
+            settings.ConfigProblem(
                 file=self._document.path,
                 line=self._document.line(*key),
                 key=".".join(map(str, key)),
@@ -317,13 +302,13 @@ def _is_json(value: object) -> bool:
 
 
 def _remembered(
-    state: State, engines: Mapping[str, EngineDefinition]
+    state: State, engines: Mapping[str, definitions.EngineDefinition]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     warnings = [state.warning] if state.warning else []
     lanes: list[str] = []
     for text in state.saved.lanes:
         try:
-            resolve(text, engines)
+            definitions.resolve(text, engines)
         except InputError as error:
             warnings.append(f"A lane of the last session was not reopened. {error.sentence}")
         else:

@@ -14,12 +14,7 @@ from paragone.texts import without_keys
 from paragone.wire import from_json, to_json
 from paragone_workbench.config.settings import Config, Preset
 from paragone_workbench.config.toml_file import read_toml
-from paragone_workbench.engines.definitions import (
-    EngineDefinition,
-    numbered,
-    without_literal_keys,
-    without_secrets,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.paths import accessible, exists, private_folder
 
 if TYPE_CHECKING:
@@ -30,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    engines: Mapping[str, EngineDefinition] = field(default_factory=dict)
+    engines: Mapping[str, definitions.EngineDefinition] = field(default_factory=dict)
     """The engines added on the screen, by name."""
     lanes: tuple[str, ...] = ()
     """The engines of the last session's lanes: names or engine specs."""
@@ -57,9 +52,9 @@ class State:
         self.saved = Saved()
         self._read()
 
-    def save_engine(self, definition: EngineDefinition) -> None:
+    def save_engine(self, definition: definitions.EngineDefinition) -> None:
         """Save an engine, replacing a saved engine of the same name. Raises ParagoneError."""
-        kept = without_literal_keys(definition)
+        kept = definitions.without_literal_keys(definition)
         self._change(lambda saved: dataclasses.replace(saved, engines={**saved.engines, kept.name: kept}))
 
     def remove_engine(self, name: str) -> None:
@@ -135,18 +130,20 @@ class State:
             ) from error
 
 
-def add_engine(config: Config, state: State, definition: EngineDefinition, backend: Backend | None) -> Config:
+def add_engine(
+    config: Config, state: State, definition: definitions.EngineDefinition, backend: Backend | None
+) -> Config:
     """Save an engine without its secrets, and return the settings with this engine.
 
     If another engine has the same name, the new name gets a number, so no engine of config.toml is ever replaced. An
     engine that is already defined is not saved again. Raises ParagoneError.
     """
-    kept = without_secrets(definition, backend)
+    kept = definitions.without_secrets(definition, backend)
     if backend is not None and backend.capabilities.local and accessible(kept.model):
         kept = dataclasses.replace(kept, model=str(Path(kept.model).absolute()))
     if any(dataclasses.replace(kept, name=name) == engine for name, engine in config.engines.items()):
         return config
-    name = next(name for name in numbered(kept.name) if name not in config.engines)
+    name = next(name for name in definitions.numbered(kept.name) if name not in config.engines)
     kept = dataclasses.replace(kept, name=name)
     state.save_engine(kept)
     return dataclasses.replace(
@@ -160,7 +157,9 @@ def add_preset(config: Config, state: State, preset: Preset) -> Preset:
     If config.toml has a preset of the same name, the new name gets a number, so no preset of config.toml is ever replaced.
     """
     own = {name for name, known in config.presets.items() if state.saved.presets.get(name) != known}
-    kept = dataclasses.replace(preset, name=next(name for name in numbered(preset.name) if name not in own))
+    kept = dataclasses.replace(
+        preset, name=next(name for name in definitions.numbered(preset.name) if name not in own)
+    )
     state.save_preset(kept)
     return kept
 
@@ -176,9 +175,9 @@ def _without(saved: Mapping[str, T], name: str) -> dict[str, T]:
 
 
 def _load(data: Mapping[str, object]) -> Saved:
-    engines: dict[str, EngineDefinition] = {}
+    engines: dict[str, definitions.EngineDefinition] = {}
     for name, table in _table(data.get("engines", {})).items():
-        engines[name] = from_json(EngineDefinition, {**_table(table), "name": name})
+        engines[name] = from_json(definitions.EngineDefinition, {**_table(table), "name": name})
     presets: dict[str, Preset] = {}
     for name, table in _table(data.get("presets", {})).items():
         presets[name] = from_json(Preset, {**_table(table), "name": name})
@@ -215,7 +214,7 @@ def _dump(saved: Saved) -> dict[str, object]:
     return out
 
 
-def _engine(definition: EngineDefinition) -> dict[str, object]:
+def _engine(definition: definitions.EngineDefinition) -> dict[str, object]:
     # TOML has no null; None means the option's default
     options = {key: value for key, value in definition.options.items() if value is not None}
     table = to_json(dataclasses.replace(definition, options=options))

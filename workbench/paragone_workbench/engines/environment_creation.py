@@ -20,25 +20,8 @@ from paragone import Backend, EngineError, InputError, ParagoneError
 from paragone.texts import size_text
 from paragone.threads import run_in_thread
 from paragone.worker import Build, Environment
-from paragone_workbench.engines import questions
+from paragone_workbench.engines import environments, questions
 from paragone_workbench.engines.definitions import suggest
-from paragone_workbench.engines.environments import (
-    MARKER,
-    CommandFailed,
-    InstallStep,
-    Stage,
-    chosen_home,
-    declared_environment,
-    end_group,
-    environment_folder,
-    is_complete,
-    list_installed,
-    python_in,
-    run_command,
-    sibling_path,
-    size_of,
-    use_toolkit,
-)
 from paragone_workbench.machine import find_gpus
 from paragone_workbench.paths import private_folder
 
@@ -84,7 +67,7 @@ async def plan(
     `cuda` is a major version, by default the newest that this machine's driver supports. `python` is an
     interpreter. `find_links` is a folder of wheels to install from without an index. Raises InputError.
     """
-    environment = declared_environment(backend)
+    environment = environments.declared_environment(backend)
     if environment is None:
         raise InputError(
             f"{backend.title} needs no environment of its own.",
@@ -95,13 +78,13 @@ async def plan(
     links = None if find_links is None else Path(find_links).expanduser().absolute()
     if links is not None and not links.is_dir():
         raise InputError(f"There is no folder {links}.", hint="--find-links needs a folder of wheels.")
-    folder = environment_folder(backend.name)
+    folder = environments.environment_folder(backend.name)
     if os.path.islink(folder):  # noqa: PTH114 (raises no error if access is denied)
         raise InputError(
             f"{folder} is a symbolic link, whose target would be deleted.",
             hint="Delete the link. To run engines in another interpreter, set `python` in their definitions.",
         )
-    replaces = is_complete(folder)
+    replaces = environments.is_complete(folder)
     existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
     free = shutil.disk_usage(existing).free
     if free < build.disk:
@@ -146,7 +129,7 @@ def _build(
 
 def _has_compiler(build: Build, compiler: str | None) -> bool:
     """Whether there is a CUDA compiler for a build: this machine's, of version `compiler`, or the build's own if the user has chosen no toolkit."""
-    return compiler == build.cuda or (bool(build.toolkit) and chosen_home() is None)
+    return compiler == build.cuda or (bool(build.toolkit) and environments.chosen_home() is None)
 
 
 def _warnings(
@@ -193,7 +176,7 @@ async def _driver() -> int | None:
 
 async def _compiler() -> str | None:
     """Return the major version of CUDA of this machine's compiler; None if there is no compiler."""
-    home = chosen_home() or "/usr/local/cuda"
+    home = environments.chosen_home() or "/usr/local/cuda"
     nvcc = shutil.which("nvcc", path=str(Path(home, "bin"))) or shutil.which("nvcc")
     if nvcc is None:
         return None
@@ -246,20 +229,22 @@ async def _output_of(*command: str) -> str:
             )
         except OSError:
             return ""
-        late = threading.Timer(_OUTPUT_S, end_group, (process, signal.SIGKILL))
+        late = threading.Timer(_OUTPUT_S, environments.end_group, (process, signal.SIGKILL))
         late.start()
         assert process.stdout is not None
         with process.stdout as output:
             text = output.read(_MAX_OUTPUT).decode(errors="replace")
         late.cancel()
-        end_group(process, signal.SIGKILL)  # the user may have named any program, even one that does not end
+        environments.end_group(
+            process, signal.SIGKILL
+        )  # the user may have named any program, even one that does not end
         process.wait()
         return text
 
     return await run_in_thread(read)
 
 
-async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
+async def create(plan: EnvironmentPlan) -> AsyncGenerator[environments.InstallStep, None]:
     """Create an environment, yielding the steps as they happen.
 
     An existing environment is replaced once the new environment is installed, and is kept if the installation fails.
@@ -272,19 +257,21 @@ async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
         try:
             with _replacing(plan.folder), _scratch(plan.folder) as scratch:
                 for stage, command in _commands(plan):
-                    running = run_command(stage, command, plan.folder, scratch=scratch, lock=lock)
+                    running = environments.run_command(
+                        stage, command, plan.folder, scratch=scratch, lock=lock
+                    )
                     async with contextlib.aclosing(running) as steps:
                         async for step in steps:
                             yield step
                 if plan.build.toolkit:
-                    use_toolkit(plan.folder, plan.build.toolkit)
+                    environments.use_toolkit(plan.folder, plan.build.toolkit)
                 marker = {
                     "cuda": plan.build.cuda,
                     "requirements": plan.build.requirements,
                     "python": plan.python,
                 }
-                (plan.folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
-        except CommandFailed as error:
+                (plan.folder / environments.MARKER).write_text(json.dumps(marker, indent=1) + "\n")
+        except environments.CommandFailed as error:
             raise EngineError(f"{failed}: {error}", hint=_source_hint(plan)) from error
         except OSError as error:
             raise EngineError(f"{failed}: {error.strerror or error}.") from error
@@ -293,8 +280,8 @@ async def create(plan: EnvironmentPlan) -> AsyncGenerator[InstallStep, None]:
                 yield step
 
 
-def _commands(plan: EnvironmentPlan) -> Sequence[tuple[Stage, list[str]]]:
-    python = str(python_in(plan.folder))
+def _commands(plan: EnvironmentPlan) -> Sequence[tuple[environments.Stage, list[str]]]:
+    python = str(environments.python_in(plan.folder))
     source = [] if plan.find_links is None else ["--no-index", "--find-links", str(plan.find_links)]
     if plan.uv is not None:
         make = [plan.uv, "venv", "--no-project", "--python", plan.python, str(plan.folder)]
@@ -319,8 +306,8 @@ def _source_hint(plan: EnvironmentPlan) -> str:
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[None]:
     """Move the existing environment away, and restore it if the block raises."""
-    old = sibling_path(folder, "old")
-    if is_complete(folder):
+    old = environments.sibling_path(folder, "old")
+    if environments.is_complete(folder):
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     else:  # `old` may exist: a program that was killed had moved the environment there
@@ -338,7 +325,7 @@ def _replacing(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """Yield a folder for temporary files on the environment's disk, whose free space was checked: /tmp may be too small."""
-    scratch = sibling_path(folder, "tmp")
+    scratch = environments.sibling_path(folder, "tmp")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
     try:
@@ -347,27 +334,30 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-async def check(backend: Backend) -> AsyncGenerator[InstallStep, None]:
+async def check(backend: Backend) -> AsyncGenerator[environments.InstallStep, None]:
     """Import the backend's library in its environment, yielding the steps as they happen.
 
     Raises InputError if there is no complete environment, and EngineError if a module cannot be imported.
     """
-    environment, folder = declared_environment(backend), environment_folder(backend.name)
-    if environment is None or not is_complete(folder):
+    environment, folder = (
+        environments.declared_environment(backend),
+        environments.environment_folder(backend.name),
+    )
+    if environment is None or not environments.is_complete(folder):
         raise InputError(
             f"{backend.title} has no environment on this machine, or an incomplete one.",
             hint=f"Create it with: paragone env create {backend.name}.",
         )
     for module in environment.modules:
-        command = [str(python_in(folder)), "-I", "-c", f"import {module}"]
+        command = [str(environments.python_in(folder)), "-I", "-c", f"import {module}"]
         try:
-            running = run_command("check", command, folder, f"import {module}")
+            running = environments.run_command("check", command, folder, f"import {module}")
             async with contextlib.aclosing(running) as steps:
                 async for step in steps:
                     yield step
-        except CommandFailed as error:
+        except environments.CommandFailed as error:
             # the backend knows the usual reasons and remedies
-            probe = await questions.probe(backend, str(python_in(folder)))
+            probe = await questions.probe(backend, str(environments.python_in(folder)))
             general = (
                 str(error),
                 f"Once this is fixed, check again with: paragone env check {backend.name}.",
@@ -385,24 +375,24 @@ def remove(name: str) -> int:
 
     Raises InputError if the environment does not exist or is locked, and ParagoneError if it cannot be deleted.
     """
-    installed = [environment.name for environment in list_installed({})]
+    installed = [environment.name for environment in environments.list_installed({})]
     if name not in installed:
         hint = suggest(name, installed) if installed else "There are no environments on this machine."
         raise InputError(f"There is no environment {name!r}.", hint=hint)
-    folder = environment_folder(name)
+    folder = environments.environment_folder(name)
     with _exclusive_lock(name):
-        size = 0 if folder.is_symlink() else size_of(folder)
+        size = 0 if folder.is_symlink() else environments.size_of(folder)
         try:
             if folder.is_symlink():  # the target may belong to somebody else: delete only the link
                 folder.unlink()
                 return size
-            (folder / MARKER).unlink(
+            (folder / environments.MARKER).unlink(
                 missing_ok=True
             )  # first, so that a partly deleted environment is not used
             shutil.rmtree(folder)
             # a program that was killed while it created the environment has left these folders behind
             for suffix in ("old", "tmp"):
-                shutil.rmtree(sibling_path(folder, suffix), ignore_errors=True)
+                shutil.rmtree(environments.sibling_path(folder, suffix), ignore_errors=True)
         except OSError as error:
             raise ParagoneError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
         return size
@@ -416,10 +406,14 @@ def _exclusive_lock(name: str) -> Iterator[int]:
     process ends.
     """
     try:
-        descriptor = os.open(sibling_path(environment_folder(name), "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(
+            environments.sibling_path(environments.environment_folder(name), "lock"),
+            os.O_RDWR | os.O_CREAT,
+            0o600,
+        )
     except OSError as error:
         raise ParagoneError(
-            f"{environment_folder(name).parent} cannot be written to: {error.strerror or error}.",
+            f"{environments.environment_folder(name).parent} cannot be written to: {error.strerror or error}.",
             hint="Check the permissions and the free space there, or set XDG_DATA_HOME to another folder.",
         ) from error
     try:

@@ -10,14 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from paragone import EngineCrashed, EngineError, ParagoneError
+from paragone_workbench.engines import failures
 from paragone_workbench.engines.definitions import ContextOptions, split_context_options, split_options
-from paragone_workbench.engines.failures import (
-    PLUGIN_ERRORS,
-    as_paragone_error,
-    engine_log,
-    notify_observers,
-    report,
-)
 from paragone_workbench.engines.registry import Placement, name_reached, placement_of
 
 if TYPE_CHECKING:
@@ -88,7 +82,7 @@ class Slot:
             await asyncio.wait([freeing])  # two engines may not fit in memory together
         try:
             engine = await opening()
-        except PLUGIN_ERRORS as error:  # the observers of the engine report the error
+        except failures.PLUGIN_ERRORS as error:  # the observers of the engine report the error
             if self._is_wanted():
                 self._opening = None
                 self._failed(error)
@@ -123,8 +117,8 @@ class Slot:
 async def _close(engine: OpenEngine) -> Caution | None:
     try:
         return await engine.close()
-    except PLUGIN_ERRORS as error:  # the engine is dropped in any case
-        report("A backend failed to close an engine.", error)
+    except failures.PLUGIN_ERRORS as error:  # the engine is dropped in any case
+        failures.report("A backend failed to close an engine.", error)
         return None
 
 
@@ -382,7 +376,7 @@ class EngineHandle:
             return await engine.vocabulary()
         except Exception as error:  # noqa: BLE001 (a plugin's error; runs do not depend on it)
             if not isinstance(error, ParagoneError):
-                report("A backend failed to describe its vocabulary.", error)
+                failures.report("A backend failed to describe its vocabulary.", error)
             return None
 
     async def _open(self, threads: int | None) -> OpenEngine:
@@ -410,7 +404,7 @@ class EngineHandle:
 
         self._unkept = ()
         try:
-            return str(engine_log(self.definition.name))
+            return str(failures.engine_log(self.definition.name))
         except ParagoneError as error:
             sentence = f"What the engine prints is not saved. {error.sentence}"
             self._unkept = (Caution(code="no-log", sentence=sentence),)
@@ -431,8 +425,8 @@ class EngineHandle:
         """Report the end of an open engine. A run that uses the engine reports the end itself."""
         try:
             error = await engine.ended()
-        except PLUGIN_ERRORS as failure:
-            report("A backend failed to watch an engine.", failure)
+        except failures.PLUGIN_ERRORS as failure:
+            failures.report("A backend failed to watch an engine.", failure)
             return
         await self.wait_until_unused()
         if self.engine is engine:
@@ -449,7 +443,7 @@ class EngineHandle:
 
     def _failed(self, error: BaseException) -> None:
         """Record why the engine is not open."""
-        self.error = reason = as_paragone_error(error, self.definition.backend)
+        self.error = reason = failures.as_paragone_error(error, self.definition.backend)
         self._changed()
         self._notify(lambda observer: observer.engine_failed(self, reason))
 
@@ -476,7 +470,7 @@ class EngineHandle:
         self._notify(lambda observer: observer.engine_changed(self))
 
     def _notify(self, call: Callable[[EngineObserver], None]) -> None:
-        notify_observers(self.observers, call, "an engine")
+        failures.notify_observers(self.observers, call, "an engine")
 
 
 ENGINES_S = 0.5

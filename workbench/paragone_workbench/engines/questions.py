@@ -8,12 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from paragone import Backend, EndpointReport, Json, MemoryEstimate, ModelInfo, OpenRequest, Probe
 from paragone.checks import check_value
 from paragone.errors import InterfaceViolation
-from paragone_workbench.engines.definitions import (
-    RENAME,
-    EngineDefinition,
-    expand_home,
-    split_options,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.engines.environments import interpreter
 from paragone_workbench.engines.failures import naming
 from paragone_workbench.engines.registry import name_reached
@@ -36,7 +31,7 @@ async def models(backend: Backend, folders: Iterable[str], *, usual: bool = True
     """Return the models in these folders, and with `usual` also in the backend's folders. Raises ParagoneError."""
     with naming(backend.name):
         more = map(str, backend.model_folders()) if usual else ()
-        return _checked_models(await backend.models([*map(expand_home, (*folders, *more))]))
+        return _checked_models(await backend.models([*map(definitions.expand_home, (*folders, *more))]))
 
 
 async def demo(backend: Backend, cache: str, *, create: bool) -> Sequence[ModelInfo]:
@@ -46,10 +41,10 @@ async def demo(backend: Backend, cache: str, *, create: bool) -> Sequence[ModelI
 
 
 async def estimate(
-    backend: Backend, definition: EngineDefinition, options: Mapping[str, Json] | None = None
+    backend: Backend, definition: definitions.EngineDefinition, options: Mapping[str, Json] | None = None
 ) -> MemoryEstimate:
     """Return the memory that opening an engine would take, with these load options overriding its own. Raises ParagoneError."""
-    load, _ = split_options(definition, backend)
+    load, _ = definitions.split_options(definition, backend)
     request = OpenRequest(
         model=definition.model,
         options={**load, **(options or {})},
@@ -86,4 +81,4 @@ def _with_problem(model: ModelInfo) -> ModelInfo:
     """Return a model, with a problem if its path is not UTF-8, since such a path can be neither saved nor sent to an engine."""
     if is_utf8(model.model):
         return model
-    return dataclasses.replace(model, problem=f"The file's name is not UTF-8 text. {RENAME}")
+    return dataclasses.replace(model, problem=f"The file's name is not UTF-8 text. {definitions.RENAME}")

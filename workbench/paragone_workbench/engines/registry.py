@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError, Json, ParagoneError
 from paragone.threads import in_daemon_thread, run_in_thread
-from paragone_workbench.engines.definitions import (
-    IMPORTED,
-    EngineDefinition,
-    split_options,
-    suggest,
-    without_secrets,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, naming
 
 if TYPE_CHECKING:
@@ -41,7 +35,7 @@ class Placement:
         return None if self.addresses and not self.is_local else self.sharing
 
 
-def placement_of(definition: EngineDefinition, backend: Backend | None) -> Placement:
+def placement_of(definition: definitions.EngineDefinition, backend: Backend | None) -> Placement:
     """Return where an engine computes. If the definition is invalid or the backend fails, unknown fields have their default."""
     if backend is None:
         return Placement()
@@ -49,7 +43,7 @@ def placement_of(definition: EngineDefinition, backend: Backend | None) -> Place
     addresses: tuple[str, ...] = ()
     sharing = 1
     try:
-        load, _ = split_options(definition, backend)
+        load, _ = definitions.split_options(definition, backend)
     except PLUGIN_ERRORS:  # opening the engine reports the error
         return Placement(is_local=is_local)
     with contextlib.suppress(ParagoneError):
@@ -92,7 +86,7 @@ class Registry:
         found = self.find(name)
         if found is not None:
             return found
-        if name == IMPORTED:
+        if name == definitions.IMPORTED:
             raise InputError(
                 "These answers were imported from another program, so there is no engine to open.",
                 hint="Choose one of your engines for this lane.",
@@ -102,7 +96,11 @@ class Registry:
                 raise InputError(
                     problem.sentence, hint="Repair or remove the plugin; the other backends are not affected."
                 )
-        hint = suggest(name, self._found) if self._found else "No plugin with a backend is installed."
+        hint = (
+            definitions.suggest(name, self._found)
+            if self._found
+            else "No plugin with a backend is installed."
+        )
         raise InputError(f"There is no backend {name!r}.", hint=hint)
 
     def find(self, name: str) -> Backend | None:
@@ -114,9 +112,9 @@ class Registry:
             self.all()
         return self._found.get(name)
 
-    def public(self, definition: EngineDefinition) -> EngineDefinition:
+    def public(self, definition: definitions.EngineDefinition) -> definitions.EngineDefinition:
         """Return a definition without the options that its backend declares as secret."""
-        return without_secrets(definition, self.find(definition.backend))
+        return definitions.without_secrets(definition, self.find(definition.backend))
 
     def knows(self, name: str) -> bool:
         """Whether `find` returns at once, because it has looked for this backend before."""

@@ -24,15 +24,9 @@ from paragone.texts import quoted, shortened, without_key_words
 from paragone.wire import json_text, parse_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, split_options
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import suite
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
-from paragone_workbench.experiments.suite import (
-    Cell,
-    SuiteProblem,
-    prompt_from,
-    seed_option,
-    unfinished_cells,
-)
 from paragone_workbench.ids import derived_id
 from paragone_workbench.output_file import replacing
 from paragone_workbench.runs.metrics import RunMetrics
@@ -126,7 +120,7 @@ async def write_batch(
     `chosen` are the indices of the prompts to write. Raises StoreError, and ParagoneError for the file.
     """
     index = experiment.engines.index(engine.definition)
-    cells = unfinished_cells(history, experiment, [index], chosen=chosen, retry_failed=retry_failed)
+    cells = suite.unfinished_cells(history, experiment, [index], chosen=chosen, retry_failed=retry_failed)
     requests = 0
     async with contextlib.aclosing(cells):
         cell = await anext(cells, None)
@@ -137,7 +131,7 @@ async def write_batch(
                 messages: list[Json] = [
                     {"role": it.role, "content": _content(it)} for it in cell.prompt.messages
                 ]
-                seed = seed_option(cell, engine.definition, engine.backend)
+                seed = suite.seed_option(cell, engine.definition, engine.backend)
                 request: Json = {
                     "custom_id": f"{experiment.id}-{index}-{cell.key.prompt_index}-{cell.key.repetition}",
                     "method": "POST",
@@ -157,7 +151,7 @@ async def read_batch(
     registry: Registry,
     catalog: AssertionCatalog,
     counts: Counter[str],
-) -> AsyncGenerator[SuiteProblem | None, None]:
+) -> AsyncGenerator[suite.SuiteProblem | None, None]:
     """Save the results in a file as runs, one by one. Yield after each line why it is not imported; None if it is.
 
     Counts in `counts` "answers", "errors", "known" results and "refused" lines. Raises StoreError, and InputError if
@@ -171,7 +165,7 @@ async def read_batch(
                     counts[await _take(history, experiment, line, registry, catalog)] += 1
                 except InputError as error:
                     counts["refused"] += 1
-                    problem = SuiteProblem(line=number, sentence=str(error))
+                    problem = suite.SuiteProblem(line=number, sentence=str(error))
             yield problem
 
 
@@ -199,7 +193,7 @@ async def _take(
         or prompt_index not in contents
     ):
         raise InputError(f"e{own} has no run with the custom_id {quoted(custom_id)}.")
-    cell = Cell(key=key, prompt=prompt_from(prompt_index, contents[prompt_index]))
+    cell = suite.Cell(key=key, prompt=suite.prompt_from(prompt_index, contents[prompt_index]))
     run = _run(data, custom_id, batch_engine(experiment.engines[engine_index], registry), cell)
     saved = await retrying(history, lambda store: store.experiments.run_at(own, key))
     if saved is not None:
@@ -215,7 +209,7 @@ async def _take(
     return "answers" if run.state == "done" else "errors"
 
 
-def _run(data: Json, custom_id: str, engine: BatchEngine, cell: Cell) -> RunResult:
+def _run(data: Json, custom_id: str, engine: BatchEngine, cell: suite.Cell) -> RunResult:
     """Return the run of a result, without durations. The same answer to the same request always has the same id.
 
     `error` is null, a text, or an object with `message` or with `error`; of a failed request, the response can have it.
@@ -245,7 +239,7 @@ def _run(data: Json, custom_id: str, engine: BatchEngine, cell: Cell) -> RunResu
             text = "".join(token.text for token in tokens if token.channel == "answer")
             thinking = "".join(token.text for token in tokens if token.channel == "thinking")
         text = text or text_at(message, "refusal")
-    seed = seed_option(cell, engine.definition, engine.backend)
+    seed = suite.seed_option(cell, engine.definition, engine.backend)
     request = RunRequest(messages=cell.prompt.messages, sampling={**engine.sampling, **seed})
     loaded = LoadedModel(name=text_at(body, "model") or engine.definition.model)
     created, generated = number_at(body, "created"), count_at(body, "usage", "completion_tokens")

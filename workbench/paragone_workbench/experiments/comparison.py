@@ -12,6 +12,7 @@ from typing import Literal
 from paragone import Json
 from paragone.texts import counted
 from paragone.wire import to_json
+from paragone_workbench import statistics
 from paragone_workbench.experiments.comparison_rows import (
     PASS_RATE,
     EngineValues,
@@ -19,18 +20,6 @@ from paragone_workbench.experiments.comparison_rows import (
     alternate,
     drift,
     in_order,
-)
-from paragone_workbench.statistics import (
-    FEWEST,
-    LEVEL,
-    Interval,
-    PairedDifference,
-    PairedKind,
-    holm,
-    np,
-    paired_difference,
-    rounded_up,
-    values_needed,
 )
 
 
@@ -47,7 +36,7 @@ class MetricComparison:
     a: str
     b: str
     metric: Metric
-    paired: PairedDifference
+    paired: statistics.PairedDifference
     adjusted_p: float | None
     comparisons: int
     repeated: bool = False
@@ -55,14 +44,14 @@ class MetricComparison:
     @property
     def shown(self) -> bool:
         """Whether the data show a difference: the adjusted p-value is below 0.05 and the interval excludes 0."""
-        return self.adjusted_p is not None and self.adjusted_p < LEVEL and self._is_zero_excluded
+        return self.adjusted_p is not None and self.adjusted_p < statistics.LEVEL and self._is_zero_excluded
 
     @property
     def _is_contradictory(self) -> bool:
         """Whether the p-value and the interval, which come from different methods, disagree."""
         if self.adjusted_p is None or self.paired.interval is None:
             return False
-        return (self.adjusted_p < LEVEL) != self._is_zero_excluded
+        return (self.adjusted_p < statistics.LEVEL) != self._is_zero_excluded
 
     @property
     def _is_zero_excluded(self) -> bool:
@@ -106,13 +95,13 @@ class MetricComparison:
             turn = -1 if self.shown and self.paired.difference < 0 else 1
             low, high = sorted((turn * interval.low, turn * interval.high))
             return f"95% interval {metric.shown(low)} to {metric.shown(high)}"
-        if self.paired.prompts < FEWEST:
-            return f"no interval below {FEWEST} prompts, here {self.paired.prompts}"
+        if self.paired.prompts < statistics.FEWEST:
+            return f"no interval below {statistics.FEWEST} prompts, here {self.paired.prompts}"
         return "no interval, as all prompts differ by the same amount"
 
     def _counts(self) -> str:
         if self.metric != PASS_RATE:
-            return counted(self.paired.prompts, "prompt") if self.paired.prompts >= FEWEST else ""
+            return counted(self.paired.prompts, "prompt") if self.paired.prompts >= statistics.FEWEST else ""
         word = "more often" if self.repeated else "only"
         return (
             f"{counted(self.paired.more_b, 'prompt')} {word} {self.b}, {self.paired.more_a} {word} {self.a}"
@@ -181,7 +170,7 @@ class NonInferiority:
     b: str
     margin: float
     difference: float
-    interval: Interval
+    interval: statistics.Interval
     prompts: int
     comparisons: int = 1
     planned: int = 0
@@ -203,7 +192,9 @@ class NonInferiority:
         found = replace(self, comparisons=comparisons, planned=planned)
         middle = (self.interval.low + self.interval.high) / 2
         half = (self.interval.high - middle) * found._z / self._z
-        return replace(found, interval=Interval(low=max(-1.0, middle - half), high=min(1.0, middle + half)))
+        return replace(
+            found, interval=statistics.Interval(low=max(-1.0, middle - half), high=min(1.0, middle + half))
+        )
 
     @property
     def _z(self) -> float:
@@ -233,7 +224,7 @@ class NonInferiority:
         """
         distance = abs((self.interval.low + self.interval.high) / 2 + self.margin)
         variance = ((self.interval.high - self.interval.low) / (2 * self._z)) ** 2 * self.prompts
-        return values_needed(variance, distance, z=self._last_z, estimates_variance=False)
+        return statistics.values_needed(variance, distance, z=self._last_z, estimates_variance=False)
 
     @property
     def more_prompts(self) -> int | None:
@@ -241,7 +232,11 @@ class NonInferiority:
 
         At least 1: `prompts_needed` is for the last look, and an earlier look has a wider interval.
         """
-        return None if self.prompts_needed is None else rounded_up(max(1, self.prompts_needed - self.prompts))
+        return (
+            None
+            if self.prompts_needed is None
+            else statistics.rounded_up(max(1, self.prompts_needed - self.prompts))
+        )
 
     @property
     def sentence(self) -> str:
@@ -289,7 +284,7 @@ def non_inferiority(comparisons: Iterable[MetricComparison], margin: float) -> I
         interval = pair.paired.interval
         if pair.metric != PASS_RATE or interval is None:
             continue
-        turned = Interval(low=-interval.high, high=-interval.low)
+        turned = statistics.Interval(low=-interval.high, high=-interval.low)
         for a, b, difference, own in (
             (pair.a, pair.b, pair.paired.difference, interval),
             (pair.b, pair.a, -pair.paired.difference, turned),
@@ -427,8 +422,8 @@ def compare_suite(
         if not (metric.timed and (one, other) in apart)
         and (paired := _paired(one, other, metric)) is not None
     ]
-    ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= FEWEST}
-    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    ps = {index: paired.p for index, (*_, paired) in enumerate(found) if paired.prompts >= statistics.FEWEST}
+    adjusted = dict(zip(ps, statistics.holm(list(ps.values())), strict=True))
     comparisons = tuple(
         MetricComparison(
             a=one.engine,
@@ -469,16 +464,18 @@ def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
     }
 
 
-def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> PairedDifference | None:
+def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> statistics.PairedDifference | None:
     prompts_a, a = one.means(metric)
     prompts_b, b = other.means(metric)
-    common, in_a, in_b = np.intersect1d(prompts_a, prompts_b, assume_unique=True, return_indices=True)
+    common, in_a, in_b = statistics.np.intersect1d(
+        prompts_a, prompts_b, assume_unique=True, return_indices=True
+    )
     if not common.size:
         return None
-    kind: PairedKind = "numbers"
+    kind: statistics.PairedKind = "numbers"
     if metric == PASS_RATE:
         kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
-    return paired_difference(a[in_a], b[in_b], kind=kind)
+    return statistics.paired_difference(a[in_a], b[in_b], kind=kind)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:

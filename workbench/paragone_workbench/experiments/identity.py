@@ -16,13 +16,7 @@ from paragone import Backend, InputError, Json, LoadedModel, WeightsFile
 from paragone.files import open_regular_file
 from paragone.threads import in_daemon_thread
 from paragone.wire import from_json, to_json
-from paragone_workbench.engines.definitions import (
-    EngineDefinition,
-    declared_options,
-    expand_home,
-    split_options,
-    without_secrets,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import accessible
 from paragone_workbench.store import History
@@ -185,7 +179,7 @@ def _short(value: str) -> str:
 
 
 def engine_identity(
-    engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
+    engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> Json:
     """Return an engine's definition without secrets, and the path, size and time of change of each file that it names.
 
@@ -193,7 +187,7 @@ def engine_identity(
     a server, only the name is known. With `weights`, the files that an earlier run loaded, the result is the identity
     that the engine had in that run.
     """
-    known = without_secrets(engine, backend)
+    known = definitions.without_secrets(engine, backend)
     if backend is None or not backend.capabilities.local:
         return to_json(known)
     model = _file(engine.model, weights)
@@ -205,7 +199,7 @@ def engine_identity(
 
 def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
     """Return the file called `name` in `weights`, else the present file on this machine; None if there is neither."""
-    path = Path(expand_home(name))
+    path = Path(definitions.expand_home(name))
     for file in weights:
         loaded = Path(file.path)
         if file.modified_ns is not None and (
@@ -216,16 +210,16 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
 
 
 def _other_files(
-    engine: EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
+    engine: definitions.EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
 ) -> Iterator[Json]:
-    for name, (_, info) in declared_options(backend).items():
+    for name, (_, info) in definitions.declared_options(backend).items():
         value = engine.options.get(name)
         if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:
             yield to_json(file)
 
 
 def measured_identity(
-    engine: EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
+    engine: definitions.EngineDefinition, backend: Backend | None, weights: Sequence[WeightsFile] = ()
 ) -> str:
     """Return a digest of everything on which an engine's speed and distributions depend.
 
@@ -235,7 +229,7 @@ def measured_identity(
     options = engine.options
     if backend is not None:
         with contextlib.suppress(InputError):  # an option that this version of the backend does not declare
-            options, _ = split_options(engine, backend)
+            options, _ = definitions.split_options(engine, backend)
     return identity_digest(
         engine_identity(dataclasses.replace(engine, name="", options=dict(options)), backend, weights)
     )
@@ -243,7 +237,7 @@ def measured_identity(
 
 def measurement_of(
     kind: MeasurementKind,
-    engines: Sequence[EngineDefinition],
+    engines: Sequence[definitions.EngineDefinition],
     data: Mapping[str, Json],
     registry: Registry,
 ) -> Measurement:

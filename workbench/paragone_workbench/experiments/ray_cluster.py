@@ -20,13 +20,7 @@ from paragone import Backend, InputError, MemoryEstimate, ParagoneError
 from paragone.network import GUARD, bracketed, host_and_port
 from paragone.texts import install_command
 from paragone.threads import in_daemon_thread
-from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import (
-    EngineDefinition,
-    check_engine,
-    declared_options,
-    expand_home,
-)
+from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine, execute_cell
@@ -105,7 +99,9 @@ def own_version() -> str:
     return version("paragone")
 
 
-def report(engines: Sequence[EngineDefinition], files: Sequence[str], *, offline: bool) -> NodeReport:
+def report(
+    engines: Sequence[definitions.EngineDefinition], files: Sequence[str], *, offline: bool
+) -> NodeReport:
     """Return the report of this machine: paragone, the files, and the memory that the engines would take. Blocks."""
     GUARD.is_offline = GUARD.is_offline or offline
     found = NodeReport(paragone=own_version(), files={path: size_of(path) for path in files})
@@ -114,12 +110,12 @@ def report(engines: Sequence[EngineDefinition], files: Sequence[str], *, offline
     return found
 
 
-async def _estimate(engines: Sequence[EngineDefinition], found: NodeReport) -> None:
+async def _estimate(engines: Sequence[definitions.EngineDefinition], found: NodeReport) -> None:
     registry = Registry()
     for engine in engines:
         try:
             backend = registry.get(engine.backend)
-            check_engine(engine, backend)
+            definitions.check_engine(engine, backend)
             found.estimates[engine.name] = (
                 await questions.estimate(backend, engine) if backend.capabilities.estimate else None
             )
@@ -138,19 +134,19 @@ def size_of(path: str) -> int | None:
         return None
 
 
-def placed(engine: EngineDefinition) -> EngineDefinition:
+def placed(engine: definitions.EngineDefinition) -> definitions.EngineDefinition:
     """Return the engine with the absolute path of its model, because a node has another current folder."""
-    path = Path(expand_home(engine.model))
+    path = Path(definitions.expand_home(engine.model))
     return dataclasses.replace(engine, model=str(path.absolute())) if accessible(path) else engine
 
 
-def files_of(engine: EngineDefinition, backend: Backend) -> list[str]:
+def files_of(engine: definitions.EngineDefinition, backend: Backend) -> list[str]:
     """Return the files that an engine needs on its node: its model, if that is a file, and files that options name."""
     paths = [engine.model] if Path(engine.model).is_absolute() else []
-    for name, (_, info) in declared_options(backend).items():
+    for name, (_, info) in definitions.declared_options(backend).items():
         value = engine.options.get(name)
         if info.outside == "file" and isinstance(value, str) and value:
-            paths.append(str(Path(expand_home(value)).absolute()))
+            paths.append(str(Path(definitions.expand_home(value)).absolute()))
     return paths
 
 
@@ -187,7 +183,7 @@ class Place:
 class PlacedEngine:
     """An engine and its places. `definition` names the model by a path on the nodes."""
 
-    definition: EngineDefinition
+    definition: definitions.EngineDefinition
     places: Sequence[Place]
 
 
@@ -256,7 +252,7 @@ class CellActor:
         self._left: list[RunKey] = []
         self._something = asyncio.Event()
 
-    async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
+    async def begin(self, definition: definitions.EngineDefinition, cores: int, *, offline: bool) -> Shard:
         """Open the engine with `cores` CPU cores. If that fails, `given_up` of the result says why."""
         GUARD.is_offline = GUARD.is_offline or offline
         registry = Registry()
@@ -365,7 +361,7 @@ class RemoteActor:
         }
         self._actor = ray.remote(CellActor).options(**options).remote()
 
-    async def begin(self, definition: EngineDefinition, cores: int, *, offline: bool) -> Shard:
+    async def begin(self, definition: definitions.EngineDefinition, cores: int, *, offline: bool) -> Shard:
         """See `CellActor.begin`. Waits until the cluster has room for the process."""
         return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
 
@@ -427,7 +423,7 @@ class Cluster:
     async def reports(
         self,
         nodes: Sequence[Node],
-        engines: Sequence[EngineDefinition],
+        engines: Sequence[definitions.EngineDefinition],
         files: Sequence[str],
         *,
         offline: bool,

@@ -14,23 +14,7 @@ from paragone import ParagoneError
 from paragone.network import GUARD
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.experiments.executor import (
-    Executed,
-    ExecutedCell,
-    JudgeEngine,
-    LocalExecutor,
-    SharedIterator,
-    SuiteObserver,
-    SuiteWork,
-)
-from paragone_workbench.experiments.ray_cluster import (
-    Cluster,
-    Place,
-    PlacedEngine,
-    ProcessLost,
-    RemoteActor,
-    Shard,
-)
+from paragone_workbench.experiments import executor, ray_cluster
 from paragone_workbench.experiments.suite import Cell
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.store import RunKey
@@ -40,7 +24,7 @@ class CellQueue:
     """Gives each run to one process at a time."""
 
     def __init__(self, cells: AsyncGenerator[Cell, None]) -> None:
-        self._cells = SharedIterator(cells)
+        self._cells = executor.SharedIterator(cells)
         self._returned: deque[Cell] = deque()
         self._given: dict[RunKey, Cell] = {}
         self._exhausted = False
@@ -94,7 +78,7 @@ class ClusterEngine:
 
     def __init__(self, name: str, places: int) -> None:
         self.given_up: ParagoneError | None = None
-        self.shards: dict[int, Shard] = {}
+        self.shards: dict[int, ray_cluster.Shard] = {}
         """The last report of each process, by the number of the place."""
         self.losses = 0
         """Number of processes that were lost since the last run ended."""
@@ -119,7 +103,7 @@ class ClusterEngine:
     def give_up(self, error: ParagoneError) -> None:
         self.given_up = self.given_up or error
 
-    def lose(self, place: Place, why: str, runs: int, *, is_there: bool) -> str:
+    def lose(self, place: ray_cluster.Place, why: str, runs: int, *, is_there: bool) -> str:
         """Count a lost process, and return a sentence about it. After `LOSSES` lost processes in a row, give the engine up."""
         self.losses += 1
         node = place.node.name
@@ -141,7 +125,7 @@ class ClusterEngine:
         )
         return f"{what}: {why}{again}"
 
-    def fail(self, place_number: int, place: Place, sentence: str, hint: str) -> None:
+    def fail(self, place_number: int, place: ray_cluster.Place, sentence: str, hint: str) -> None:
         """Stop using a place whose process gave the engine up."""
         self.failed[place_number] = ParagoneError(f"On the node {place.node.name}: {sentence}", hint=hint)
 
@@ -165,9 +149,9 @@ END_S = 20.0
 @dataclasses.dataclass(eq=False)
 class _JudgeProcess:
     number: int
-    place: Place
-    actor: RemoteActor | None = None
-    opening: asyncio.Future[Shard] | None = None
+    place: ray_cluster.Place
+    actor: ray_cluster.RemoteActor | None = None
+    opening: asyncio.Future[ray_cluster.Shard] | None = None
     asked: int = 0
     """Number of requests in progress."""
 
@@ -176,7 +160,11 @@ class ClusterJudge:
     """A judge whose engine is open in a process at each of its places. Implements `JudgeEngine`."""
 
     def __init__(
-        self, cluster: Cluster, placed: PlacedEngine, recorded: EngineDefinition, observer: SuiteObserver
+        self,
+        cluster: ray_cluster.Cluster,
+        placed: ray_cluster.PlacedEngine,
+        recorded: EngineDefinition,
+        observer: executor.SuiteObserver,
     ) -> None:
         """Prepare the judge without opening the engine. `recorded` is the definition of the judge in results."""
         self.definition = recorded
@@ -195,7 +183,7 @@ class ClusterJudge:
     def width(self) -> int:
         return _ASKED_AT_ONCE * len(self._processes)
 
-    async def execute(self, spec: RunSpec) -> Executed | None:
+    async def execute(self, spec: RunSpec) -> executor.Executed | None:
         while self._processes and not self._stopped and self.given_up is None:
             process = min(self._processes, key=lambda process: process.asked)
             actor = process.actor
@@ -208,7 +196,7 @@ class ClusterJudge:
                     )
                 opened = await asyncio.shield(process.opening)
                 executed, given_up = (None, opened.given_up) if opened.given_up else await actor.ask(spec)
-            except ProcessLost as lost:
+            except ray_cluster.ProcessLost as lost:
                 if process.actor is actor:
                     self._lose(process, lost)
                 continue
@@ -241,11 +229,11 @@ class ClusterJudge:
         if actor is None or opening is None:
             return
         if opening.done() and opening.exception() is None:
-            with contextlib.suppress(TimeoutError, ProcessLost):
+            with contextlib.suppress(TimeoutError, ray_cluster.ProcessLost):
                 await asyncio.wait_for(actor.end(), END_S)
         actor.kill()
 
-    def _lose(self, process: _JudgeProcess, lost: ProcessLost) -> None:
+    def _lose(self, process: _JudgeProcess, lost: ray_cluster.ProcessLost) -> None:
         """Handle a lost process: unless the node is gone, the next request starts another process at the place."""
         if self._stopped:
             return
@@ -273,9 +261,9 @@ _LEAST_AHEAD, _MOST_AHEAD = 2, 100
 
 @dataclass(eq=False)
 class _Process:
-    actor: RemoteActor
+    actor: ray_cluster.RemoteActor
     number: int
-    place: Place
+    place: ray_cluster.Place
     given: dict[RunKey, Cell] = field(default_factory=dict)
     ahead: int = _LEAST_AHEAD
     """Number of runs that the process is given at a time."""
@@ -288,10 +276,10 @@ class RayExecutor:
 
     def __init__(
         self,
-        work: SuiteWork,
-        cluster: Cluster,
-        engines: Mapping[int, PlacedEngine],
-        judges: Mapping[str, PlacedEngine],
+        work: executor.SuiteWork,
+        cluster: ray_cluster.Cluster,
+        engines: Mapping[int, ray_cluster.PlacedEngine],
+        judges: Mapping[str, ray_cluster.PlacedEngine],
     ) -> None:
         """`engines`, by index in the request, and `judges`, by name, are opened on nodes."""
         self._work = work
@@ -300,7 +288,7 @@ class RayExecutor:
         self._judges = judges
         self._states: dict[int, ClusterEngine] = {}
         self._asked_judges: dict[str, ClusterJudge] = {}
-        self._servers = LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
+        self._servers = executor.LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
         self._stopped = asyncio.Event()
         self._failure: ParagoneError | None = None
 
@@ -321,7 +309,7 @@ class RayExecutor:
         if self._failure is not None:
             raise self._failure
 
-    async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
+    async def judges(self, names: Sequence[str]) -> Mapping[str, executor.JudgeEngine]:
         await self._close_judges()
         public = self._work.registry.public
         self._asked_judges = {
@@ -369,14 +357,14 @@ class RayExecutor:
                     tasks.create_task(self._run_process(index, number, place, queue))
             await queue.close()
 
-    async def _run_process(self, index: int, number: int, place: Place, queue: CellQueue) -> None:
+    async def _run_process(self, index: int, number: int, place: ray_cluster.Place, queue: CellQueue) -> None:
         engine = self._states[index]
         try:
             while not (self._stopped.is_set() or queue.is_done or engine.given_up):
                 process = _Process(self._cluster.start(place), number, place)
                 try:
                     await self._use(index, process, queue)
-                except ProcessLost as lost:
+                except ray_cluster.ProcessLost as lost:
                     engine.shards.pop(number, None)
                     is_there = self._cluster.has(place.node)
                     runs = len(process.given)
@@ -433,7 +421,7 @@ class RayExecutor:
             return
         await self._merge(index, shard, process, queue)
 
-    async def _merge(self, index: int, shard: Shard, process: _Process, queue: CellQueue) -> None:
+    async def _merge(self, index: int, shard: ray_cluster.Shard, process: _Process, queue: CellQueue) -> None:
         """Save the runs of a shard, and show the state of its engine. Raises StoreError."""
         engine = self._states[index]
         engine.shards[process.number] = shard
@@ -443,7 +431,9 @@ class RayExecutor:
             process.given.pop(key, None)
             if (cell := queue.end(key)) is not None:
                 executed.append(
-                    ExecutedCell(cell, dataclasses.replace(result, definition=definition), assertions)
+                    executor.ExecutedCell(
+                        cell, dataclasses.replace(result, definition=definition), assertions
+                    )
                 )
         queue.give_back([process.given.pop(key) for key in shard.left if key in process.given])
         if executed:

@@ -17,15 +17,8 @@ from paragone_workbench.compare.diff import common_length
 from paragone_workbench.compare.divergence import token_at
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import recorded_runs
 from paragone_workbench.experiments.identity import digest_until, known_weights, weights_in
-from paragone_workbench.experiments.recorded_runs import (
-    Change,
-    RecordedRun,
-    WeightsVerdict,
-    changes_of_engine,
-    changes_of_run,
-    compare_weights,
-)
 from paragone_workbench.experiments.replay_engines import ReplayEngine
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
@@ -69,8 +62,8 @@ class ReplayedRun:
 class EngineReport:
     engine: str
     model: str
-    weights: WeightsVerdict = field(default_factory=WeightsVerdict)
-    changes: list[Change] = field(default_factory=list)
+    weights: recorded_runs.WeightsVerdict = field(default_factory=recorded_runs.WeightsVerdict)
+    changes: list[recorded_runs.Change] = field(default_factory=list)
     promises: bool = True
     """Whether the engine promises the same answer for the same seed."""
     unknown_seeds: int = 0
@@ -78,17 +71,19 @@ class EngineReport:
     reused_cache: int = 0
     """Number of recorded runs that reused the KV cache. The repetition is cold, and so cannot be exact."""
 
-    def add(self, changes: Iterable[Change]) -> None:
+    def add(self, changes: Iterable[recorded_runs.Change]) -> None:
         self.changes += [change for change in changes if change not in self.changes]
 
 
-def replayable(runs: Sequence[RecordedRun]) -> tuple[list[RecordedRun], dict[str, str]]:
+def replayable(
+    runs: Sequence[recorded_runs.RecordedRun],
+) -> tuple[list[recorded_runs.RecordedRun], dict[str, str]]:
     """Return the runs that can be repeated and, by the id of each other run, why that run cannot.
 
     Raises InputError if no run can be repeated.
     """
     reasons: dict[str, str] = {}
-    able: list[RecordedRun] = []
+    able: list[recorded_runs.RecordedRun] = []
     for run in runs:
         if run.result.state != "done":
             reasons[run.id] = f"it has no whole answer to compare with: it was {run.result.state}"
@@ -133,7 +128,7 @@ class Replay:
             handle = self._pool.add(engine.definition)
             report = EngineReport(engine=engine.recorded.name, model=engine.definition.model)
             last: RunResult | None = None
-            repeated: list[RecordedRun] = []
+            repeated: list[recorded_runs.RecordedRun] = []
             for recorded in engine.runs:
                 if self._stopped.is_set():
                     break
@@ -145,7 +140,7 @@ class Replay:
                 repeated.append(recorded)
                 if again.manifest:
                     last = again
-                    report.add(changes_of_run(recorded.result, again))
+                    report.add(recorded_runs.changes_of_run(recorded.result, again))
                     report.unknown_seeds += _seed_unknown(recorded)
                     metrics = recorded.result.metrics
                     report.reused_cache += metrics is not None and bool(metrics.cached_tokens)
@@ -162,7 +157,9 @@ class Replay:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _repeat(self, handle: EngineHandle, engine: ReplayEngine, recorded: RecordedRun) -> RunResult:
+    async def _repeat(
+        self, handle: EngineHandle, engine: ReplayEngine, recorded: recorded_runs.RecordedRun
+    ) -> RunResult:
         if handle.error is None or handle.state == "crashed":
             handle.open(_threads_at_opening(recorded.result))
         logprobs = recorded.result.request.get("logprobs")
@@ -185,21 +182,27 @@ class Replay:
         return again
 
     async def _describe(
-        self, report: EngineReport, engine: ReplayEngine, repeated: Sequence[RecordedRun], last: RunResult
+        self,
+        report: EngineReport,
+        engine: ReplayEngine,
+        repeated: Sequence[recorded_runs.RecordedRun],
+        last: RunResult,
     ) -> None:
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
-        verdicts: list[WeightsVerdict] = []
+        verdicts: list[recorded_runs.WeightsVerdict] = []
         for before in _distinct_manifests(repeated):
             recorded = await known_weights(self._history, weights_in(before))
-            verdict, changes = compare_weights(recorded, now)
+            verdict, changes = recorded_runs.compare_weights(recorded, now)
             verdicts.append(verdict)
             report.add(changes)
-            report.add(changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict))
+            report.add(
+                recorded_runs.changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict)
+            )
         report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
 
 
-def _distinct_manifests(runs: Iterable[RecordedRun]) -> list[Mapping[str, Json]]:
+def _distinct_manifests(runs: Iterable[recorded_runs.RecordedRun]) -> list[Mapping[str, Json]]:
     """Return the different manifests of runs, without the requests that the manifests contain."""
     found: list[Mapping[str, Json]] = []
     for run in runs:
@@ -221,7 +224,7 @@ def _threads(run: RunResult) -> int | None:
     return None if recorded is None else min(recorded, physical_cores())
 
 
-def _seed_unknown(run: RecordedRun) -> bool:
+def _seed_unknown(run: recorded_runs.RecordedRun) -> bool:
     settings = run.result.settings
     if settings is not None and settings.seed is not None:
         return False
@@ -229,7 +232,7 @@ def _seed_unknown(run: RecordedRun) -> bool:
     return "seed" not in without_effect({**sampling, "seed": None})
 
 
-def _compared(recorded: RecordedRun, again: RunResult) -> ReplayedRun:
+def _compared(recorded: recorded_runs.RecordedRun, again: RunResult) -> ReplayedRun:
     result = ReplayedRun(
         id=recorded.id, engine=recorded.result.definition.name, prompt=recorded.messages[-1].text
     )
@@ -322,7 +325,7 @@ def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport],
     return " ".join(sentences)
 
 
-def weights_sentence(verdict: WeightsVerdict) -> str:
+def weights_sentence(verdict: recorded_runs.WeightsVerdict) -> str:
     match verdict.same, verdict.by:
         case True, "sha256":
             return "the same (by SHA-256)"

@@ -14,20 +14,7 @@ from paragone.options import describe
 from paragone.threads import run_in_thread
 from paragone_workbench.config.settings import Config
 from paragone_workbench.consent import Consent, engine_actions, option_actions
-from paragone_workbench.engines.definitions import (
-    ContextOptions,
-    EngineDefinition,
-    address_of,
-    apply_settings,
-    check_engine,
-    expand_home,
-    resolve,
-    secret_options,
-    server_of,
-    settings_of,
-    suggest,
-    without_secrets,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import digest_weights, known_weights, weights_in
 from paragone_workbench.experiments.recorded_runs import RecordedRun
@@ -37,7 +24,7 @@ from paragone_workbench.store import History
 
 
 async def find_model(
-    definition: EngineDefinition,
+    definition: definitions.EngineDefinition,
     weights: Sequence[WeightsFile],
     backend: Backend,
     history: History,
@@ -60,7 +47,7 @@ async def find_model(
         beside = Path(first.path).name
     named: list[str] = []
     for model in await find_models(backend, folders) or ():
-        path = Path(expand_home(model.model)) / beside
+        path = Path(definitions.expand_home(model.model)) / beside
         try:
             found = WeightsFile.of(path)
         except (OSError, ValueError):
@@ -83,7 +70,7 @@ async def find_model(
 
 def _recorded(model: str, file: Path) -> str:
     """Return the recorded model; by an absolute path, if a relative path was recorded in another folder."""
-    path = Path(expand_home(model))
+    path = Path(definitions.expand_home(model))
     found = [recorded for recorded in (file, file.parent) if recorded.name == path.name]
     return model if path.absolute() in found or path.is_absolute() or not found else str(found[0])
 
@@ -102,8 +89,8 @@ class ReplayChoices:
 class ReplayEngine:
     """An engine to open, and the recorded runs to repeat on this engine."""
 
-    recorded: EngineDefinition
-    definition: EngineDefinition
+    recorded: definitions.EngineDefinition
+    definition: definitions.EngineDefinition
     backend: Backend
     runs: Sequence[RecordedRun]
     overridden: frozenset[str]
@@ -116,13 +103,13 @@ class ReplayEngine:
         settings = run.result.settings
         if settings is not None and settings.seed is not None:
             wanted["seed"] = settings.seed
-        left_out = self.overridden | secret_options(self.backend)
+        left_out = self.overridden | definitions.secret_options(self.backend)
         return {name: value for name, value in wanted.items() if name in declared and name not in left_out}
 
     def left_out_of(self, run: RecordedRun) -> int | None:
         """Return how many of the oldest messages a run left out; None if unknown, or if the user set a context option."""
         left_out = run.result.request.get("left_out")
-        is_chosen = any(info.name in self.overridden for info in describe(ContextOptions))
+        is_chosen = any(info.name in self.overridden for info in describe(definitions.ContextOptions))
         return left_out if type(left_out) is int and left_out >= 0 and not is_chosen else None
 
 
@@ -163,7 +150,7 @@ async def engines_to_replay(
                     f"--engine {recorded.name}=BACKEND:MODEL.",
                 )
             backend = found
-            definition = without_secrets(recorded, backend)
+            definition = definitions.without_secrets(recorded, backend)
             if choices.consent is not None:
                 definition = _foreign(definition, backend)
             else:
@@ -171,9 +158,9 @@ async def engines_to_replay(
             weights = await known_weights(history, weights_in(group[-1].result.manifest))
             model = await find_model(definition, weights, backend, history, folders)
             definition = dataclasses.replace(definition, model=model)
-        settings = settings_of(recorded.name, choices.settings, names)
-        definition = apply_settings(definition, backend, settings)
-        check_engine(definition, backend)
+        settings = definitions.settings_of(recorded.name, choices.settings, names)
+        definition = definitions.apply_settings(definition, backend, settings)
+        definitions.check_engine(definition, backend)
         engine = ReplayEngine(
             recorded=recorded,
             definition=definition,
@@ -192,21 +179,25 @@ async def engines_to_replay(
     return tuple(engines)
 
 
-def _replacements(texts: Iterable[str], names: Sequence[str], config: Config) -> dict[str, EngineDefinition]:
-    found: dict[str, EngineDefinition] = {}
+def _replacements(
+    texts: Iterable[str], names: Sequence[str], config: Config
+) -> dict[str, definitions.EngineDefinition]:
+    found: dict[str, definitions.EngineDefinition] = {}
     for text in texts:
         name, equals, spec = text.partition("=")
         if not equals or not spec:
             raise InputError(f"{text!r} names no replacement.", hint="Write NAME=ENGINE, such as smol=other.")
         if name not in names:
-            raise InputError(f"No recorded run used an engine {name!r}.", hint=suggest(name, names))
-        found[name] = resolve(spec, config.engines)
+            raise InputError(
+                f"No recorded run used an engine {name!r}.", hint=definitions.suggest(name, names)
+            )
+        found[name] = definitions.resolve(spec, config.engines)
     return found
 
 
 def _replaced(
-    recorded: EngineDefinition, replacement: EngineDefinition, backend: Backend
-) -> EngineDefinition:
+    recorded: definitions.EngineDefinition, replacement: definitions.EngineDefinition, backend: Backend
+) -> definitions.EngineDefinition:
     """Return the replacement, with the recorded options if the replacement is a local engine of the same backend.
 
     The recorded options of an engine on a server are dropped, since a stranger may have written these options, which
@@ -214,24 +205,26 @@ def _replaced(
     """
     options = dict(replacement.options)
     if recorded.backend == backend.name and backend.capabilities.local:
-        options = {**without_secrets(recorded, backend).options, **options}
+        options = {**definitions.without_secrets(recorded, backend).options, **options}
     return dataclasses.replace(replacement, name=recorded.name, options=options)
 
 
-def _with_own_secrets(definition: EngineDefinition, backend: Backend, config: Config) -> EngineDefinition:
+def _with_own_secrets(
+    definition: definitions.EngineDefinition, backend: Backend, config: Config
+) -> definitions.EngineDefinition:
     own = config.engines.get(definition.name)
     if (
         own is None
         or own.backend != definition.backend
-        or server_of(own, backend) != server_of(definition, backend)
+        or definitions.server_of(own, backend) != definitions.server_of(definition, backend)
     ):
         return definition
-    secret = secret_options(backend)
+    secret = definitions.secret_options(backend)
     keys = {name: value for name, value in own.options.items() if name in secret}
     return dataclasses.replace(definition, options={**definition.options, **keys})
 
 
-def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition:
+def _foreign(definition: definitions.EngineDefinition, backend: Backend) -> definitions.EngineDefinition:
     """Return the engine of a document with the options that are allowed here if the user consents.
 
     Of the load options of an engine on a server, only the address is kept: other options say which keys of this machine
@@ -239,7 +232,7 @@ def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition
     """
     if backend.capabilities.local:
         return definition
-    if "$" in (address_of(definition, backend) or ""):
+    if "$" in (definitions.address_of(definition, backend) or ""):
         raise InputError(
             f"The url of the engine {definition.name} in the document has a variable of your environment in it.",
             hint=f"Name an engine of yours instead: --engine {definition.name}=BACKEND:MODEL.",
@@ -252,7 +245,7 @@ def _foreign(definition: EngineDefinition, backend: Backend) -> EngineDefinition
 
 def _actions(
     engine: ReplayEngine,
-    replacement: EngineDefinition | None,
+    replacement: definitions.EngineDefinition | None,
     settings: Sequence[str],
     document: Path,
     folders: Sequence[str],
@@ -263,14 +256,14 @@ def _actions(
     """
     backend = engine.backend
 
-    def of(definition: EngineDefinition) -> tuple[str, ...]:
+    def of(definition: definitions.EngineDefinition) -> tuple[str, ...]:
         return engine_actions(definition, backend, document, folders)
 
     if replacement is not None:
-        chosen = {*of(apply_settings(replacement, backend, settings))}
+        chosen = {*of(definitions.apply_settings(replacement, backend, settings))}
     else:
         bare = dataclasses.replace(engine.definition, python=None, address=None, options={})
-        chosen = {*of(apply_settings(bare, backend, settings))} - {*of(bare)}
+        chosen = {*of(definitions.apply_settings(bare, backend, settings))} - {*of(bare)}
     found = [*of(engine.definition)]
     for run in engine.runs:
         found += option_actions(backend.sampling, engine.sampling_of(run), document)

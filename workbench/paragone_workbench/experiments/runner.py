@@ -9,23 +9,8 @@ from dataclasses import dataclass, field
 from paragone import InputError, ParagoneError, WeightsFile
 from paragone.wire import to_json
 from paragone_workbench.engines.registry import Registry
+from paragone_workbench.experiments import executor, identity
 from paragone_workbench.experiments.assertions import AssertionCatalog
-from paragone_workbench.experiments.executor import (
-    CellExecutor,
-    EngineProgress,
-    ExecutedCell,
-    LocalExecutor,
-    SuiteObserver,
-    SuiteWork,
-)
-from paragone_workbench.experiments.identity import (
-    Identity,
-    changes,
-    digest_until,
-    identity_of,
-    known_weights,
-    without_times,
-)
 from paragone_workbench.experiments.judging import Judging
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.suite import Cell, SuiteRequest, unfinished_cells
@@ -47,18 +32,18 @@ class SuiteRunner:
     request: SuiteRequest
     registry: Registry
     catalog: AssertionCatalog
-    observer: SuiteObserver = field(default_factory=SuiteObserver)
-    executor_of: Callable[[SuiteWork], CellExecutor] = LocalExecutor
+    observer: executor.SuiteObserver = field(default_factory=executor.SuiteObserver)
+    executor_of: Callable[[executor.SuiteWork], executor.CellExecutor] = executor.LocalExecutor
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
     """Number of runs that were taken over from other experiments instead of being executed."""
 
     def __post_init__(self) -> None:
-        self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
+        self.progress = tuple(executor.EngineProgress(name=engine.name) for engine in self.request.engines)
         self._executor = self.executor_of(self)
         self._judging = Judging(self, self._executor)
-        self._identities: dict[int, Identity] = {}
+        self._identities: dict[int, identity.Identity] = {}
         """The identities of the models that have answered, by the index of the engine."""
         self._weights: dict[str, WeightsFile] = {}
         """The files of weights of the models that answered, by path."""
@@ -121,15 +106,18 @@ class SuiteRunner:
         number = self.experiment.number
         saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
-            weights = await known_weights(self.history, loaded.weights)
-            self._identities[index] = identity_of(loaded, weights)
+            weights = await identity.known_weights(self.history, loaded.weights)
+            self._identities[index] = identity.identity_of(loaded, weights)
 
     async def _digest_weights(self) -> None:
         """Compute the digests by which a replay recognizes weights. Call this after the runs, since hashing takes a core."""
         for file in self._weights.values():
-            if not self._stopped.is_set() and (await known_weights(self.history, [file]))[0].sha256 is None:
+            if (
+                not self._stopped.is_set()
+                and (await identity.known_weights(self.history, [file]))[0].sha256 is None
+            ):
                 self.observer.digesting(file.path)
-                await digest_until(self._stopped, self.history, [file])
+                await identity.digest_until(self._stopped, self.history, [file])
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
         return unfinished_cells(
@@ -140,7 +128,7 @@ class SuiteRunner:
             retry_failed=self.request.retry_failed,
         )
 
-    async def save(self, executed: Sequence[ExecutedCell]) -> None:
+    async def save(self, executed: Sequence[executor.ExecutedCell]) -> None:
         kept = [one for one in executed if await self._is_the_same(one.cell.key.engine_index, one.result)]
         number = self.experiment.number
         ended = [
@@ -172,10 +160,12 @@ class SuiteRunner:
         """Return whether the same model answered as in the engine's earlier runs; if not, give the engine up."""
         if result.loaded is None:
             return True
-        now = identity_of(result.loaded, await known_weights(self.history, result.loaded.weights))
+        now = identity.identity_of(
+            result.loaded, await identity.known_weights(self.history, result.loaded.weights)
+        )
         if self._executor.elsewhere:
-            now = without_times(now)
-        found = changes(self._identities.setdefault(index, now), now)
+            now = identity.without_times(now)
+        found = identity.changes(self._identities.setdefault(index, now), now)
         if found:
             engine = self.progress[index].engine
             assert engine is not None, "the engine has answered"

@@ -20,15 +20,8 @@ from paragone_workbench.consent import named_actions, option_actions
 from paragone_workbench.engines.definitions import EngineDefinition, declared_options, without_secrets
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.document import read_conversation, read_json
+from paragone_workbench.files import other_programs
 from paragone_workbench.files.chat import Chat, conversation_of
-from paragone_workbench.files.other_programs import (
-    chatgpt_chats,
-    database_chats,
-    llama_web_ui_chats,
-    lm_studio_chats,
-    open_webui_chats,
-    openai_chats,
-)
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
 from paragone_workbench.store import SavedConversation, Store
@@ -170,11 +163,11 @@ def _is_digest(name: str, value: Json) -> bool:
 
 # Each yields nothing if the JSON has another program's form.
 _READERS: tuple[Callable[[Json], Iterator[Chat]], ...] = (
-    chatgpt_chats,
-    open_webui_chats,
-    llama_web_ui_chats,
-    lm_studio_chats,
-    openai_chats,
+    other_programs.chatgpt_chats,
+    other_programs.open_webui_chats,
+    other_programs.llama_web_ui_chats,
+    other_programs.lm_studio_chats,
+    other_programs.openai_chats,
 )
 
 FORMATS = (
@@ -196,7 +189,9 @@ def read_conversations(path: Path) -> Iterator[SavedConversation]:
     if head.startswith(_ZIP):
         raise InputError(f"{path} is a zip archive.", hint="Unpack it, and import conversations.json in it.")
     if head == _SQLITE:
-        found: Iterator[SavedConversation] = (_dated(chat, path) for chat in database_chats(path))
+        found: Iterator[SavedConversation] = (
+            _dated(chat, path) for chat in other_programs.database_chats(path)
+        )
     else:
         found = _in_json(path, read_json(path, hint=f"The file can be {FORMATS}."))
     count = 0

@@ -7,13 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from paragone_workbench.engines.definitions import (
-    BackendLookup,
-    EngineDefinition,
-    numbered,
-    server_of,
-    without_secrets,
-)
+from paragone_workbench.engines import definitions
 from paragone_workbench.engines.failures import notify_observers
 from paragone_workbench.engines.handle import EngineObserver
 from paragone_workbench.runs.context import path_to, request_of
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
     from paragone_workbench.scheduling import EnginePool
 
 
-def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
+def unique_name(definition: definitions.EngineDefinition, lanes: Iterable[Lane], registry: Registry) -> str:
     """Return a name for a new lane with this engine that differs from the names of `lanes`.
 
     If the engine's name is in use, the backend is added, or the server if the backends are the same, or else a number.
@@ -40,12 +34,12 @@ def unique_name(definition: EngineDefinition, lanes: Iterable[Lane], registry: R
     return _unique(definition, named, registry.find)
 
 
-def names_of(lanes: Sequence[LaneRecord], find: BackendLookup) -> Mapping[str, str]:
+def names_of(lanes: Sequence[LaneRecord], find: definitions.BackendLookup) -> Mapping[str, str]:
     """Return the names that saved lanes get when their conversation is opened, by the lanes' ids; closed lanes come last.
 
     `find` returns the backend of a given name.
     """
-    named: list[tuple[str, EngineDefinition]] = []
+    named: list[tuple[str, definitions.EngineDefinition]] = []
     names: dict[str, str] = {}
     for lane in sorted(lanes, key=lambda lane: lane.closed):
         names[lane.id] = _unique(lane.definition, named, find)
@@ -54,19 +48,19 @@ def names_of(lanes: Sequence[LaneRecord], find: BackendLookup) -> Mapping[str, s
 
 
 def _unique(
-    definition: EngineDefinition,
-    named: Sequence[tuple[str, EngineDefinition]],
-    find: BackendLookup,
+    definition: definitions.EngineDefinition,
+    named: Sequence[tuple[str, definitions.EngineDefinition]],
+    find: definitions.BackendLookup,
 ) -> str:
     taken = {name for name, _ in named}
     namesakes = [other for _, other in named if other.name == definition.name]
     names = [definition.name]
     if any(other.backend != definition.backend for other in namesakes):
         names.append(f"{definition.name} ({definition.backend})")
-    server = server_of(definition, find(definition.backend)) if namesakes else ""
-    if server and any(server_of(other, find(other.backend)) != server for other in namesakes):
+    server = definitions.server_of(definition, find(definition.backend)) if namesakes else ""
+    if server and any(definitions.server_of(other, find(other.backend)) != server for other in namesakes):
         names.append(f"{definition.name} ({server})")
-    return next(name for name in chain(names, numbered(definition.name)) if name not in taken)
+    return next(name for name in chain(names, definitions.numbered(definition.name)) if name not in taken)
 
 
 LaneState: TypeAlias = Literal[
@@ -125,7 +119,7 @@ class Lane(EngineObserver, RunObserver["Run"]):
 
     def __init__(
         self,
-        definition: EngineDefinition,
+        definition: definitions.EngineDefinition,
         pool: EnginePool,
         *,
         name: str = "",
@@ -277,7 +271,7 @@ class Lane(EngineObserver, RunObserver["Run"]):
         """Start to open the engine, unless it is open or being opened, or the schedule opens engines for each run."""
         self._pool.start(self.engine)
 
-    async def swap(self, definition: EngineDefinition, *, name: str = "") -> None:
+    async def swap(self, definition: definitions.EngineDefinition, *, name: str = "") -> None:
         """Replace the engine and keep the path. The current run is stopped.
 
         Returns once the previous engine is closed.
@@ -297,7 +291,7 @@ class Lane(EngineObserver, RunObserver["Run"]):
 
     def _describe(self) -> None:
         """Store the engine's definition, without secrets, in the lane's record."""
-        self.record.definition = without_secrets(self.engine.definition, self.engine.backend)
+        self.record.definition = definitions.without_secrets(self.engine.definition, self.engine.backend)
 
     def _cancel_waiting(self) -> None:
         if self._execution is not None:

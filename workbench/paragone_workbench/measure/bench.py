@@ -18,15 +18,7 @@ from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import EngineDefinition, with_options
 from paragone_workbench.engines.handle import EngineHandle
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.measure.bench_results import (
-    BenchedEngine,
-    BenchStep,
-    BenchTest,
-    MeanStdev,
-    Throughput,
-    UsersTest,
-    steps_of,
-)
+from paragone_workbench.measure import bench_results
 from paragone_workbench.measure.fidelity import sample_text
 from paragone_workbench.measure.free_running import greedy
 from paragone_workbench.runs.execute import Execution
@@ -77,10 +69,10 @@ class PromptFitter:
     def __init__(self) -> None:
         self._words = sample_text().split()
         self._tokens_per_word = 1.35
-        self._made: dict[BenchTest, BenchPrompt] = {}
+        self._made: dict[bench_results.BenchTest, BenchPrompt] = {}
 
     async def fit(
-        self, test: BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
+        self, test: bench_results.BenchTest, engine: OpenEngine | None, sampling: Mapping[str, Json]
     ) -> BenchPrompt:
         """Return the prompt of a test. `engine` is None for an engine that cannot tokenize. Raises ParagoneError."""
         if engine is None:
@@ -93,13 +85,15 @@ class PromptFitter:
         """Improve later guesses by the number of tokens that the engine counted for a prompt."""
         self._tokens_per_word = counted / max(1, len(prompt.text.split()))
 
-    def _guess(self, test: BenchTest) -> BenchPrompt:
+    def _guess(self, test: bench_results.BenchTest) -> BenchPrompt:
         start = max(0, round(test.depth / self._tokens_per_word))
         count = max(1, round(test.prompt_tokens / self._tokens_per_word))
         text = [*self._beginning(test), *self._text(start + count)]
         return BenchPrompt(text=" ".join(text), start=" ".join(text[:start]))
 
-    async def _fit(self, test: BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]) -> BenchPrompt:
+    async def _fit(
+        self, test: bench_results.BenchTest, engine: OpenEngine, sampling: Mapping[str, Json]
+    ) -> BenchPrompt:
         async def ids(words: _Words) -> Sequence[int]:
             messages = (Message(role="user", text=" ".join(words)),)
             return (await engine.tokenize(TokenizeRequest(messages=messages, sampling=sampling))).ids
@@ -135,8 +129,8 @@ class PromptFitter:
                     return filled
         return words
 
-    def _beginning(self, test: BenchTest) -> _Words:
-        return [str(_FIRST)] if isinstance(test, UsersTest) else []
+    def _beginning(self, test: bench_results.BenchTest) -> _Words:
+        return [str(_FIRST)] if isinstance(test, bench_results.UsersTest) else []
 
     def _text(self, count: int) -> _Words:
         return list(itertools.islice(itertools.cycle(self._words), count))
@@ -187,8 +181,8 @@ class Users:
         self._stopped = False
 
     async def measure(
-        self, test: UsersTest, repeat: int, next_request: Callable[[], RunSpec]
-    ) -> Throughput | None:
+        self, test: bench_results.UsersTest, repeat: int, next_request: Callable[[], RunSpec]
+    ) -> bench_results.Throughput | None:
         """Return the figures of `repeat` answers for each user on average; None after `stop`.
 
         The time begins when every user has had an answer that is not counted, and ends with the last counted
@@ -221,7 +215,7 @@ class Users:
             return None
         if crowd.error is not None:
             raise crowd.error
-        return Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
+        return bench_results.Throughput.of(test, crowd.answers, crowd.gaps_ms, crowd.seconds)
 
     async def stop(self) -> None:
         self._stopped = True
@@ -280,7 +274,7 @@ class _Crowd:
         self.error = self.error or error
 
 
-OnStep = Callable[[BenchStep, Sequence[BenchStep]], None]
+OnStep = Callable[[bench_results.BenchStep, Sequence[bench_results.BenchStep]], None]
 """Called before each step, with the step and all remaining steps, including this one."""
 
 
@@ -290,13 +284,13 @@ class Bench:
     def __init__(
         self,
         pool: EnginePool,
-        tests: Sequence[BenchTest],
+        tests: Sequence[bench_results.BenchTest],
         *,
-        users: Sequence[UsersTest] = (),
+        users: Sequence[bench_results.UsersTest] = (),
         repeat: int = 5,
     ) -> None:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
-        self.engines = tuple(BenchedEngine(engine=engine) for engine in pool.engines)
+        self.engines = tuple(bench_results.BenchedEngine(engine=engine) for engine in pool.engines)
         self.tests = tuple(tests)
         """The tests with one run at a time, in order."""
         self.users = tuple(users)
@@ -329,7 +323,9 @@ class Bench:
         else:
             await asyncio.gather(*map(self._open, self.engines))
         swap = decision.mode == "swap"
-        steps = list(steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap))
+        steps = list(
+            bench_results.steps_of(len(self.engines), self.tests, self.repeat, users=self.users, swap=swap)
+        )
         while steps:
             left = [step for step in steps if self._is_needed(step)]
             if self.stopped or not left:
@@ -337,7 +333,7 @@ class Bench:
             on_step(left[0], left)
             steps = left[1:]
             benched, test = self.engines[left[0].engine], left[0].test
-            if isinstance(test, UsersTest):
+            if isinstance(test, bench_results.UsersTest):
                 await self._measure_users(benched, test)
             else:
                 await self._do(benched, test)
@@ -354,16 +350,16 @@ class Bench:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _open(self, benched: BenchedEngine) -> None:
+    async def _open(self, benched: bench_results.BenchedEngine) -> None:
         benched.engine.open(physical_cores())  # engines compute one after the other
         if not await benched.engine.opened() and not self.stopped:
             benched.error = benched.engine.error
 
-    def _is_needed(self, step: BenchStep) -> bool:
+    def _is_needed(self, step: bench_results.BenchStep) -> bool:
         benched = self.engines[step.engine]
         return benched.error is None and step.test not in benched.skipped
 
-    async def _do(self, benched: BenchedEngine, test: BenchTest | None) -> None:
+    async def _do(self, benched: bench_results.BenchedEngine, test: bench_results.BenchTest | None) -> None:
         """Execute one step. An error is kept with the engine."""
         try:
             wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
@@ -386,7 +382,9 @@ class Bench:
         if test is not None:
             benched.samples.setdefault(wanted, []).append(metrics)
 
-    async def _measure_users(self, benched: BenchedEngine, test: UsersTest) -> None:
+    async def _measure_users(
+        self, benched: bench_results.BenchedEngine, test: bench_results.UsersTest
+    ) -> None:
         """Measure an engine with users at once. An error is kept with the engine."""
         if reason := refusal(benched.engine, test.users):
             benched.refused[test] = reason
@@ -414,7 +412,9 @@ class Bench:
         if found is not None:
             benched.throughputs[test] = found
 
-    async def _prompt(self, benched: BenchedEngine, test: BenchTest) -> BenchPrompt | None:
+    async def _prompt(
+        self, benched: bench_results.BenchedEngine, test: bench_results.BenchTest
+    ) -> BenchPrompt | None:
         """Return the prompt of a test; None, with the reason in `skipped`, if the test exceeds the context."""
         handle = benched.engine
         async with self._pool.scheduler.turn(handle):
@@ -431,7 +431,7 @@ class Bench:
 
     async def _run(
         self,
-        benched: BenchedEngine,
+        benched: bench_results.BenchedEngine,
         messages: tuple[Message, ...],
         tokens: int,
         *,
@@ -464,10 +464,12 @@ FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
 """The figures of a run by name in the JSON. docs/bench.md defines these figures."""
 
 
-def figures_of(samples: Sequence[RunMetrics]) -> dict[str, MeanStdev | None]:
+def figures_of(samples: Sequence[RunMetrics]) -> dict[str, bench_results.MeanStdev | None]:
     """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
     return {
-        name: MeanStdev.of([value for sample in samples if (value := figure(sample)) is not None])
+        name: bench_results.MeanStdev.of(
+            [value for sample in samples if (value := figure(sample)) is not None]
+        )
         for name, figure in FIGURES.items()
     }
 
@@ -482,7 +484,7 @@ def bench_json(bench: Bench) -> dict[str, Json]:
     }
 
 
-def _engine(benched: BenchedEngine, bench: Bench) -> dict[str, Json]:
+def _engine(benched: bench_results.BenchedEngine, bench: Bench) -> dict[str, Json]:
     definition = benched.engine.definition
     return {
         "engine": definition.name,
@@ -495,7 +497,7 @@ def _engine(benched: BenchedEngine, bench: Bench) -> dict[str, Json]:
     }
 
 
-def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
+def _test(benched: bench_results.BenchedEngine, test: bench_results.BenchTest) -> dict[str, Json]:
     samples = benched.samples.get(test, [])
     return {
         "prompt_tokens": test.prompt_tokens,
@@ -509,7 +511,7 @@ def _test(benched: BenchedEngine, test: BenchTest) -> dict[str, Json]:
     }
 
 
-def _users(benched: BenchedEngine, test: UsersTest) -> dict[str, Json]:
+def _users(benched: bench_results.BenchedEngine, test: bench_results.UsersTest) -> dict[str, Json]:
     found = benched.throughputs.get(test)
     figures = {name: getattr(found, name, None) for name in ("user_tps", "ttft_s", "tpot_ms", "itl_ms")}
     return {

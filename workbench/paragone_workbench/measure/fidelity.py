@@ -9,37 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from paragone import (
-    Alternative,
-    DistributionsRequest,
-    EngineCrashed,
-    EngineError,
-    InputError,
-    LogitsBlock,
-    OpenEngine,
-    ParagoneError,
-    TokenizeRequest,
-    TopTokensRequest,
-    Vocabulary,
-)
+import paragone
 from paragone.threads import physical_cores
 from paragone_workbench.engines.failures import as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.measure.fidelity_results import (
-    TOP,
-    Candidate,
-    Difference,
-    Measured,
-    Rows,
-    Scores,
-    Targets,
-    TopAgreement,
-    compared,
-    joined,
-    log_probabilities,
-    losses,
-    top_of,
-)
+from paragone_workbench.measure import fidelity_results
 from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.statistics import Values, np
 
@@ -60,7 +34,7 @@ class Window:
     """The tokens to compute: all but the last, with BOS in place of the first if the model adds a BOS token."""
     start: int
     """Index in `ids` of the first token whose successor is scored."""
-    targets: Targets
+    targets: fidelity_results.Targets
     """The tokens after `ids[start:]`."""
 
 
@@ -70,9 +44,11 @@ class Windows:
     def __init__(self, ids: Sequence[int], size: int, *, bos: int | None, owner: str) -> None:
         """Cut `ids`, the tokens of the text for the model `owner`. Raises InputError if the tokens are too few."""
         if size < SMALLEST:
-            raise InputError(f"A window of {size} tokens is too small.", hint=f"The smallest is {SMALLEST}.")
+            raise paragone.InputError(
+                f"A window of {size} tokens is too small.", hint=f"The smallest is {SMALLEST}."
+            )
         if len(ids) < 2 * size:
-            raise InputError(
+            raise paragone.InputError(
                 f"The text is too short: it has {len(ids):,} tokens for {owner}, and two windows of {size:,} "
                 f"need {2 * size:,}.",
                 hint="Use a longer text or a smaller window.",
@@ -104,7 +80,7 @@ class Windows:
 
 T = TypeVar("T")
 
-Take: TypeAlias = Callable[[LogitsBlock, slice], T]
+Take: TypeAlias = Callable[[paragone.LogitsBlock, slice], T]
 """A function that gets a block, valid only during the call, and a slice with the scored positions of the block's rows."""
 
 
@@ -124,13 +100,13 @@ class DistributionReader:
         """Whether the open engine reports distributions over the whole vocabulary."""
         return self._handle.capabilities.distributions
 
-    async def vocabulary(self) -> Vocabulary:
+    async def vocabulary(self) -> paragone.Vocabulary:
         """Wait until the engine is open, and return the engine's vocabulary."""
         handle = self._handle
         await handle.opened()
         handle.require_open()
         if not (handle.capabilities.distributions or handle.capabilities.top_tokens):
-            raise InputError(
+            raise paragone.InputError(
                 f"{self._name} reports neither distributions over its vocabulary nor the likeliest tokens at "
                 "the positions of a given text, so its fidelity cannot be measured.",
                 hint="Use an engine that computes on this machine.",
@@ -142,8 +118,8 @@ class DistributionReader:
 
     async def windows(self, text: str, size: int) -> Windows:
         with self._errors() as engine:
-            bos = (await engine.tokenize(TokenizeRequest(text=""))).ids
-            ids = (await engine.tokenize(TokenizeRequest(text=text))).ids
+            bos = (await engine.tokenize(paragone.TokenizeRequest(text=""))).ids
+            ids = (await engine.tokenize(paragone.TokenizeRequest(text=text))).ids
         return Windows(ids, size, bos=bos[0] if bos else None, owner=self._name)
 
     async def read(self, window: Window, take: Take[T], *, batch: int | None = None) -> list[T] | None:
@@ -153,14 +129,14 @@ class DistributionReader:
         """
         if self._stopped.is_set():
             return None
-        request = DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
+        request = paragone.DistributionsRequest(ids=window.ids, start=window.start, batch=batch)
         taken: list[T] = []
         rows = 0
         async with self._turn() as engine, contextlib.aclosing(engine.distributions(request)) as blocks:
             async for block in blocks:
                 part = slice(rows, rows + block.rows)
                 if block.start != window.start + rows or block.vocab_size != self._width:
-                    raise EngineError(f"{self._name} returned distributions of an unexpected shape.")
+                    raise paragone.EngineError(f"{self._name} returned distributions of an unexpected shape.")
                 taken.append(await asyncio.to_thread(take, block, part))
                 rows += block.rows
         if self._stopped.is_set():
@@ -168,11 +144,11 @@ class DistributionReader:
         self._check_count(rows, window)
         return taken
 
-    async def read_top(self, window: Window, top: int) -> list[tuple[Alternative, ...]] | None:
+    async def read_top(self, window: Window, top: int) -> list[tuple[paragone.Alternative, ...]] | None:
         """Return the likeliest tokens at each scored position of a window; None after `stop`."""
         if self._stopped.is_set():
             return None
-        request = TopTokensRequest(ids=window.ids, start=window.start, top=top)
+        request = paragone.TopTokensRequest(ids=window.ids, start=window.start, top=top)
         async with self._turn() as engine, contextlib.aclosing(engine.top_tokens(request)) as positions:
             found = [tokens async for tokens in positions]
         if self._stopped.is_set():
@@ -189,7 +165,7 @@ class DistributionReader:
             await self._handle.engine.stop()
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[OpenEngine]:
+    async def _turn(self) -> AsyncIterator[paragone.OpenEngine]:
         """Wait until no run uses the engine, and yield the engine, which is reserved during the context."""
         async with self._handle.turn:
             self._reads = True
@@ -202,15 +178,17 @@ class DistributionReader:
     def _check_count(self, count: int, window: Window) -> None:
         expected = len(window.targets)
         if count != expected:
-            raise EngineError(f"{self._name} returned {count:,} of the {expected:,} positions of a window.")
+            raise paragone.EngineError(
+                f"{self._name} returned {count:,} of the {expected:,} positions of a window."
+            )
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[OpenEngine]:
+    def _errors(self) -> Iterator[paragone.OpenEngine]:
         """Yield the open engine. Any exception of the engine becomes a ParagoneError."""
         engine = self._handle.require_open()
         try:
             yield engine
-        except EngineCrashed as error:
+        except paragone.EngineCrashed as error:
             self._handle.mark_crashed(error)
             raise
         except Exception as error:
@@ -239,10 +217,10 @@ class Fidelity:
     def __init__(
         self, reference: EngineHandle, candidates: Sequence[EngineHandle], text: str, *, window: int = WINDOW
     ) -> None:
-        self.reference = Measured(reference)
-        self.noise = Difference()
+        self.reference = fidelity_results.Measured(reference)
+        self.noise = fidelity_results.Difference()
         """How the reference differs from itself with another batch size."""
-        self.candidates = tuple(Candidate(engine) for engine in candidates)
+        self.candidates = tuple(fidelity_results.Candidate(engine) for engine in candidates)
         """The engines that are compared with the reference, in the given order."""
         self.window = window
         """Size of a window in tokens."""
@@ -269,14 +247,14 @@ class Fidelity:
             measured.engine.open(physical_cores())  # engines compute one after the other
         vocabulary = await self._vocabulary(self.reference)
         if not self._readers[self.reference].is_full:
-            raise InputError(
+            raise paragone.InputError(
                 f"{self.reference.name} reports the likeliest tokens only: the reference must report "
                 "distributions over its whole vocabulary.",
                 hint="Make it a candidate, with an engine that computes on this machine as the reference.",
             )
         windows = await self._windows(self.reference)
         self.windows = len(windows)
-        able: dict[Candidate, Windows] = {}
+        able: dict[fidelity_results.Candidate, Windows] = {}
         for candidate in self.candidates:
             own = await self._attempt(candidate, self._prepared(candidate, vocabulary, windows))
             if own is not None:
@@ -289,29 +267,33 @@ class Fidelity:
         self.stopped = True
         await asyncio.gather(*(reader.stop() for reader in self._readers.values()))
 
-    async def _vocabulary(self, measured: Measured) -> Vocabulary:
+    async def _vocabulary(self, measured: fidelity_results.Measured) -> paragone.Vocabulary:
         vocabulary = await self._readers[measured].vocabulary()
         loaded = measured.engine.loaded
         measured.size = loaded.size if loaded is not None else None
         return vocabulary
 
-    async def _windows(self, measured: Measured) -> Windows:
+    async def _windows(self, measured: fidelity_results.Measured) -> Windows:
         windows = await self._readers[measured].windows(self._text, self.window)
         measured.tokens = windows.tokens
         return windows
 
-    async def _prepared(self, candidate: Candidate, vocabulary: Vocabulary, windows: Windows) -> Windows:
+    async def _prepared(
+        self, candidate: fidelity_results.Candidate, vocabulary: paragone.Vocabulary, windows: Windows
+    ) -> Windows:
         """Return the text cut into windows of the candidate's tokens, and note what cannot be compared."""
         same = await self._vocabulary(candidate) == vocabulary
         full = self._readers[candidate].is_full
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"
         if not full and not same:
-            raise InputError(f"{different}, and {candidate.name} reports no more than its likeliest tokens.")
+            raise paragone.InputError(
+                f"{different}, and {candidate.name} reports no more than its likeliest tokens."
+            )
         if not full:
-            candidate.top = TopAgreement()
+            candidate.top = fidelity_results.TopAgreement()
             candidate.reason = (
                 f"{candidate.name} reports no more than its likeliest tokens, so there is neither a perplexity "
-                f"nor a KL divergence. Compared are the top {TOP}."
+                f"nor a KL divergence. Compared are the top {fidelity_results.TOP}."
             )
         if same:
             candidate.tokens = windows.tokens
@@ -325,7 +307,7 @@ class Fidelity:
         self,
         windows: Windows,
         width: int,
-        prepared: Mapping[Candidate, Windows],
+        prepared: Mapping[fidelity_results.Candidate, Windows],
         on_step: Callable[[MeasurementStep], None],
     ) -> None:
         kept = np.empty((windows.positions, width), np.float32)
@@ -355,60 +337,68 @@ class Fidelity:
             if self._over(prepared):
                 return
 
-    def _over(self, candidates: Iterable[Candidate]) -> bool:
+    def _over(self, candidates: Iterable[fidelity_results.Candidate]) -> bool:
         """Whether the comparison is over: because of `stop`, or because the reference or all candidates failed."""
         all_failed = all(candidate.error is not None for candidate in candidates)
         return self.stopped or self.reference.error is not None or all_failed
 
-    async def _measure_reference(self, window: Window, kept: Rows) -> None:
-        def keep(block: LogitsBlock, part: slice) -> Values:
-            kept[part] = log_probabilities(block)
-            return losses(kept[part], window.targets[part])
+    async def _measure_reference(self, window: Window, kept: fidelity_results.Rows) -> None:
+        def keep(block: paragone.LogitsBlock, part: slice) -> Values:
+            kept[part] = fidelity_results.log_probabilities(block)
+            return fidelity_results.losses(kept[part], window.targets[part])
 
         if found := await self._read(self.reference, window, keep):
             self.reference.add(np.concatenate(found))
 
-    async def _measure_noise(self, window: Window, kept: Rows) -> None:
+    async def _measure_noise(self, window: Window, kept: fidelity_results.Rows) -> None:
         if found := await self._read(self.reference, window, _comparing(window, kept), batch=NOISE_BATCH):
-            self.noise.add(joined(found))
+            self.noise.add(fidelity_results.joined(found))
 
-    async def _measure_candidate(self, candidate: Candidate, window: Window, kept: Rows) -> None:
+    async def _measure_candidate(
+        self, candidate: fidelity_results.Candidate, window: Window, kept: fidelity_results.Rows
+    ) -> None:
         if candidate.top is not None:
-            tokens = await self._attempt(candidate, self._readers[candidate].read_top(window, TOP))
+            tokens = await self._attempt(
+                candidate, self._readers[candidate].read_top(window, fidelity_results.TOP)
+            )
             if tokens is not None:
-                candidate.top.add(await asyncio.to_thread(top_of, kept), tokens)
+                candidate.top.add(await asyncio.to_thread(fidelity_results.top_of, kept), tokens)
         elif candidate.reason:
 
-            def loss(block: LogitsBlock, part: slice) -> Values:
-                return losses(log_probabilities(block), window.targets[part])
+            def loss(block: paragone.LogitsBlock, part: slice) -> Values:
+                return fidelity_results.losses(
+                    fidelity_results.log_probabilities(block), window.targets[part]
+                )
 
             if lost := await self._read(candidate, window, loss):
                 candidate.add(np.concatenate(lost))
         elif found := await self._read(candidate, window, _comparing(window, kept)):
-            scores = joined(found)
+            scores = fidelity_results.joined(found)
             candidate.add(scores.loss)
             candidate.difference.add(scores)
 
     async def _read(
-        self, measured: Measured, window: Window, take: Take[T], *, batch: int | None = None
+        self, measured: fidelity_results.Measured, window: Window, take: Take[T], *, batch: int | None = None
     ) -> list[T] | None:
         """Read a window. Returns None after an error, which is kept with the engine, and after `stop`."""
         return await self._attempt(measured, self._readers[measured].read(window, take, batch=batch))
 
-    async def _attempt(self, measured: Measured, work: Awaitable[T]) -> T | None:
+    async def _attempt(self, measured: fidelity_results.Measured, work: Awaitable[T]) -> T | None:
         """Await `work` with an engine, and return the result; None after an error, which is kept with the engine."""
         try:
             return await work
-        except ParagoneError as error:
+        except paragone.ParagoneError as error:
             measured.error = error
             return None
 
 
-def _comparing(window: Window, kept: Rows) -> Take[Scores]:
+def _comparing(window: Window, kept: fidelity_results.Rows) -> Take[fidelity_results.Scores]:
     """Return the function that compares a block with the reference's rows of the same window."""
 
-    def compare(block: LogitsBlock, part: slice) -> Scores:
-        return compared(kept[part], log_probabilities(block), window.targets[part])
+    def compare(block: paragone.LogitsBlock, part: slice) -> fidelity_results.Scores:
+        return fidelity_results.compared(
+            kept[part], fidelity_results.log_probabilities(block), window.targets[part]
+        )
 
     return compare
 

@@ -10,17 +10,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from pathlib import Path
 
-from paragone import (
-    Backend,
-    DeviceMemory,
-    EngineError,
-    InputError,
-    Json,
-    MemoryEstimate,
-    ModelInfo,
-    ModelLayout,
-    ParagoneError,
-)
+import paragone
 from paragone.options import describe
 from paragone_workbench.engines import questions
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
@@ -37,13 +27,13 @@ _LARGEST = 1 << 50
 def parse_sizes(text: str) -> tuple[int, ...]:
     """Return the bytes of one or several sizes of GPUs, such as `24G,24G`. Raises InputError."""
     if not all(map(str.strip, text.split(","))):
-        raise InputError(
+        raise paragone.InputError(
             f"--vram {text} has a comma without a size beside it.",
             hint="Write for example 24G, or 24G,24G for two GPUs.",
         )
     sizes = tuple(map(parse_size, text.split(",")))
     if min(sizes) < _SMALLEST:
-        raise InputError(
+        raise paragone.InputError(
             f"A GPU of --vram {text} is too small for any model.",
             hint="Is the unit missing? Write for example 24G, 24GB or 512M.",
         )
@@ -54,12 +44,14 @@ def parse_size(text: str) -> int:
     """Return the bytes of a size such as `24G`, `24GiB` (both 24 × 2^30) or `24GB` (24 × 10^9). Raises InputError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or (match[3] and not match[2]):
-        raise InputError(f"{text!r} is not a size.", hint="Write for example 24G, 24GB or 512M.")
+        raise paragone.InputError(f"{text!r} is not a size.", hint="Write for example 24G, 24GB or 512M.")
     number, unit, binary, byte = match.groups()
     base = 1000 if byte and not binary else 1024
     size = float(number) * float(base ** " KMGT".index(unit.upper() or " "))
     if not 1 <= size <= _LARGEST:
-        raise InputError(f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M.")
+        raise paragone.InputError(
+            f"A GPU cannot have {text} of memory.", hint="Write for example 24G, 24GB or 512M."
+        )
     return math.floor(size)
 
 
@@ -78,12 +70,12 @@ class Division:
     """Number of parts, counted from the first, whose experts stay in main memory."""
 
 
-def whole(layout: ModelLayout) -> Division:
+def whole(layout: paragone.ModelLayout) -> Division:
     """Return the division with everything on GPUs."""
     return Division(count=len(layout.parts))
 
 
-def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
+def best(layout: paragone.ModelLayout, rooms: Sequence[int]) -> Division:
     """Return the division that puts as much as possible on the GPUs. `rooms` has the bytes for the model on each GPU.
 
     An indivisible model is placed on GPUs as a whole, even if there is too little room.
@@ -97,7 +89,9 @@ def best(layout: ModelLayout, rooms: Sequence[int]) -> Division:
     return found
 
 
-def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+def on_gpus(
+    layout: paragone.ModelLayout, division: Division, rooms: Sequence[int]
+) -> list[paragone.DeviceMemory]:
     """Return the memory that the model takes on each GPU, with empty names of the GPUs."""
     at = len(layout.parts) - division.count
     parts = [
@@ -108,7 +102,7 @@ def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> li
     # For a long prompt, a GPU copies experts from main memory, one layer at a time, and computes with the copies.
     copied = max((part.experts for part in layout.parts[at : division.expert_layers]), default=0)
     return [
-        DeviceMemory(
+        paragone.DeviceMemory(
             device="",
             weights=sum(weights for (weights, _), used in zip(parts, gpus, strict=True) if used == gpu),
             kv_cache=sum(cache for (_, cache), used in zip(parts, gpus, strict=True) if used == gpu),
@@ -118,7 +112,7 @@ def on_gpus(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> li
     ]
 
 
-def _choices(layout: ModelLayout) -> Iterator[Division]:
+def _choices(layout: paragone.ModelLayout) -> Iterator[Division]:
     """Yield the divisions, from everything on GPUs to nothing on GPUs."""
     count = len(layout.parts)
     yield Division(count=count)
@@ -134,7 +128,9 @@ def _in_proportion(count: int, rooms: Sequence[int]) -> Iterator[int]:
     yield from (min(bisect_right(ends, index / count), len(rooms) - 1) for index in range(count))
 
 
-def _in_order(layout: ModelLayout, parts: Sequence[tuple[int, int]], rooms: Sequence[int]) -> Iterator[int]:
+def _in_order(
+    layout: paragone.ModelLayout, parts: Sequence[tuple[int, int]], rooms: Sequence[int]
+) -> Iterator[int]:
     """Yield the GPU of each part. The last GPU gets everything that does not fit."""
     gpu, left = 0, rooms[0] - layout.compute
     for weights, cache in parts:
@@ -153,7 +149,7 @@ _MAIN = "CPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan(MemoryEstimate):
+class MemoryPlan(paragone.MemoryEstimate):
     """An estimate of an engine's memory, divided between the devices of this machine or hypothetical GPUs.
 
     Hypothetical GPUs come first in `devices`, without `KEPT_FREE` in their free memory. In plans for hypothetical
@@ -195,17 +191,19 @@ class MemoryPlan(MemoryEstimate):
         return sum(device.needed for device in self.devices)
 
 
-def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None) -> MemoryPlan:
+def place(
+    found: paragone.MemoryEstimate, *, vram: Sequence[int] = (), division: Division | None = None
+) -> MemoryPlan:
     """Return the plan of an estimate: for this machine, or for hypothetical GPUs with `vram` free bytes each.
 
     `division` is the division to use on hypothetical GPUs, whether or not the parts fit; by default the best division.
     Raises EngineError if hypothetical GPUs are given and the estimate has no layout.
     """
-    plan = MemoryPlan(**{field.name: getattr(found, field.name) for field in fields(MemoryEstimate)})
+    plan = MemoryPlan(**{field.name: getattr(found, field.name) for field in fields(paragone.MemoryEstimate)})
     if not vram:
         return replace(plan, offload=_offload(found))
     if found.layout is None:
-        raise EngineError("The backend does not say how a model can be divided between devices.")
+        raise paragone.EngineError("The backend does not say how a model can be divided between devices.")
     rooms = [max(0, size - KEPT_FREE) for size in vram]
     division = division or best(found.layout, rooms)
     main = next((device for device in found.devices if device.device == _MAIN), None)
@@ -218,7 +216,7 @@ def place(found: MemoryEstimate, *, vram: Sequence[int] = (), division: Division
     )
 
 
-def _offload(found: MemoryEstimate) -> Division | None:
+def _offload(found: paragone.MemoryEstimate) -> Division | None:
     """Return the best division between the GPUs of an estimate.
 
     None if the whole model fits on the GPUs, or if it is unknown how the model can be divided.
@@ -229,18 +227,22 @@ def _offload(found: MemoryEstimate) -> Division | None:
     return best(found.layout, [max(0, (gpu.free or 0) - KEPT_FREE) for gpu in gpus])
 
 
-def _hypothetical(layout: ModelLayout, division: Division, rooms: Sequence[int]) -> list[DeviceMemory]:
+def _hypothetical(
+    layout: paragone.ModelLayout, division: Division, rooms: Sequence[int]
+) -> list[paragone.DeviceMemory]:
     numbers = [f" {number}" for number in range(len(rooms))] if len(rooms) > 1 else [""]
     gpus = zip(on_gpus(layout, division, rooms), numbers, rooms, strict=True)
     return [replace(gpu, device=f"{HYPOTHETICAL}{number}", free=room) for gpu, number, room in gpus]
 
 
-def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) -> DeviceMemory:
+def _main(
+    layout: paragone.ModelLayout, division: Division, main: paragone.DeviceMemory | None
+) -> paragone.DeviceMemory:
     """Return the memory that the model takes in main memory. `main` is the estimate without hypothetical GPUs."""
     at = len(layout.parts) - division.count
     rest = layout.parts[:at]
     experts = sum(part.experts for part in layout.parts[at : division.expert_layers])
-    return DeviceMemory(
+    return paragone.DeviceMemory(
         device=_MAIN,
         weights=layout.main_weights + experts + sum(part.weights - part.shared for part in rest),
         kv_cache=sum(part.kv_cache for part in rest),
@@ -250,7 +252,7 @@ def _main(layout: ModelLayout, division: Division, main: DeviceMemory | None) ->
     )
 
 
-def scaled(found: MemoryEstimate, factor: float) -> MemoryEstimate:
+def scaled(found: paragone.MemoryEstimate, factor: float) -> paragone.MemoryEstimate:
     def times(size: int) -> int:
         return round(size * factor)
 
@@ -282,13 +284,13 @@ class MemoryPlanner:
     def __init__(
         self,
         definition: EngineDefinition,
-        backend: Backend,
+        backend: paragone.Backend,
         *,
         vram: Sequence[int] = (),
         comparable: bool = False,
     ) -> None:
         if not backend.capabilities.estimate:
-            raise InputError(
+            raise paragone.InputError(
                 f"{backend.title} cannot estimate the memory that a model needs.",
                 hint="Only engines that compute in paragone's own processes are estimated.",
             )
@@ -299,7 +301,7 @@ class MemoryPlanner:
         self._option = next(
             (info.name for info in describe(backend.load_options) if info.fact == "context"), None
         )
-        self._estimates: dict[int | None, MemoryEstimate] = {}
+        self._estimates: dict[int | None, paragone.MemoryEstimate] = {}
         self._free: dict[str, int | None] = {}
 
     async def plan(self, context: int | None = None) -> MemoryPlan:
@@ -351,12 +353,12 @@ class MemoryPlanner:
 
         return await _largest(spare, plan.context, trained)
 
-    async def _estimate(self, context: int | None) -> MemoryEstimate:
+    async def _estimate(self, context: int | None) -> paragone.MemoryEstimate:
         if context not in self._estimates:
-            options: dict[str, Json] = {}
+            options: dict[str, paragone.Json] = {}
             if context is not None:
                 if self._option is None:
-                    raise InputError(f"{self._backend.title} has no option for the context window.")
+                    raise paragone.InputError(f"{self._backend.title} has no option for the context window.")
                 options[self._option] = context
             found = await questions.estimate(self._backend, self._definition, options)
             for device in found.devices:
@@ -407,7 +409,7 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 class Quantization:
     name: str
     """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
-    model: ModelInfo | None
+    model: paragone.ModelInfo | None
     """The model on this machine; None for a quantization that is not here, whose plan is rough."""
     size: int
     """Bytes of the quantization's files or, if this machine has no such files, of the weights."""
@@ -415,8 +417,8 @@ class Quantization:
 
 
 async def find_siblings(
-    definition: EngineDefinition, backend: Backend, folders: Sequence[str]
-) -> tuple[ModelInfo | None, list[ModelInfo]]:
+    definition: EngineDefinition, backend: paragone.Backend, folders: Sequence[str]
+) -> tuple[paragone.ModelInfo | None, list[paragone.ModelInfo]]:
     """Return the engine's model, if this machine has the file, and the model's other quantizations, the largest first.
 
     Models are searched in the usual places and beside the engine's model. Raises ParagoneError.
@@ -436,8 +438,8 @@ async def find_siblings(
 
 async def plan_siblings(
     definition: EngineDefinition,
-    backend: Backend,
-    models: Sequence[ModelInfo],
+    backend: paragone.Backend,
+    models: Sequence[paragone.ModelInfo],
     context: int,
     vram: Sequence[int],
 ) -> list[Quantization]:
@@ -447,7 +449,7 @@ async def plan_siblings(
         planner = MemoryPlanner(replace(definition, model=model.model), backend, vram=vram)
         try:
             plan = await planner.plan(context)
-        except ParagoneError:
+        except paragone.ParagoneError:
             continue
         name, weights = model.quantization or model.name, sum(device.weights for device in plan.devices)
         found.append(Quantization(name=name, model=model, size=model.size or weights, plan=plan))
@@ -455,7 +457,7 @@ async def plan_siblings(
 
 
 async def rough_quantizations(
-    planner: MemoryPlanner, backend: Backend, plan: MemoryPlan, *, without: Sequence[str | None]
+    planner: MemoryPlanner, backend: paragone.Backend, plan: MemoryPlan, *, without: Sequence[str | None]
 ) -> list[Quantization]:
     """Return rough plans for the backend's usual quantizations, except the ones named in `without`.
 
@@ -475,7 +477,7 @@ def is_same_file(one: str, other: str) -> bool:
     return one == other or Path(expand_home(one)).resolve() == Path(expand_home(other)).resolve()
 
 
-def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
+def _is_sibling(one: paragone.ModelInfo, other: paragone.ModelInfo) -> bool:
     return (
         one.architecture == other.architecture
         and one.context == other.context
@@ -483,7 +485,7 @@ def _is_sibling(one: ModelInfo, other: ModelInfo) -> bool:
     )
 
 
-def _names(model: ModelInfo) -> set[str]:
+def _names(model: paragone.ModelInfo) -> set[str]:
     """Return the model's names without quantization, punctuation and case."""
     path = Path(model.model)
     stem = path.stem if path.suffix[1:].isalpha() else path.name

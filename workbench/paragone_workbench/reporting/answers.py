@@ -12,21 +12,8 @@ from paragone_workbench.compare.answers import warnings_of
 from paragone_workbench.compare.diff import Span, common_words, differing, words
 from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Side
-from paragone_workbench.engines.definitions import (
-    BackendLookup,
-    EngineDefinition,
-    address_of,
-    without_secrets,
-)
-from paragone_workbench.reporting.content import (
-    AnswerView,
-    Conditions,
-    EngineView,
-    Fact,
-    Remark,
-    Segment,
-    public,
-)
+from paragone_workbench.engines import definitions
+from paragone_workbench.reporting import content
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store.experiment_records import AssertionResult
@@ -43,21 +30,21 @@ def answers_side_by_side(
     answers: Sequence[NamedRun],
     *,
     checks: Sequence[tuple[AssertionResult, ...]] | None = None,
-    remarks: Sequence[tuple[Remark, ...]] | None = None,
+    remarks: Sequence[tuple[content.Remark, ...]] | None = None,
     with_settings: bool = False,
-) -> tuple[AnswerView, ...]:
+) -> tuple[content.AnswerView, ...]:
     """Return the answers to one prompt. All answers are compared with the first answer, unless the first answer is empty.
 
     `checks` and `remarks` have the checks and remarks of each answer.
     """
-    views: list[AnswerView] = []
+    views: list[content.AnswerView] = []
     texts = [visible(run.text) for _, run in answers]
     for index, ((name, run), text) in enumerate(zip(answers, texts, strict=True)):
         is_compared = index > 0 and texts[0] != ""
         shown = text[:SHOWN]
         spans = differing(texts[0][:SHOWN], shown) if is_compared else ()
         views.append(
-            AnswerView(
+            content.AnswerView(
                 engine=visible(name),
                 segments=tuple(_segments(shown, spans)),
                 thinking=visible(run.thinking)[:SHOWN],
@@ -72,7 +59,7 @@ def answers_side_by_side(
     return tuple(views)
 
 
-def settings_in_force(run: RunResult) -> tuple[Fact, ...]:
+def settings_in_force(run: RunResult) -> tuple[content.Fact, ...]:
     """Return the seed, the sampling options and the threads of a run, as far as the engine reports them."""
     settings = run.settings
     if settings is None:
@@ -83,21 +70,21 @@ def settings_in_force(run: RunResult) -> tuple[Fact, ...]:
         "threads": settings.threads,
     }
     return tuple(
-        Fact(public(name), public(value_text(value)))
+        content.Fact(content.public(name), content.public(value_text(value)))
         for name, value in values.items()
         if value not in (None, [], "")
     )
 
 
-def _segments(text: str, spans: Iterable[Span]) -> Iterator[Segment]:
+def _segments(text: str, spans: Iterable[Span]) -> Iterator[content.Segment]:
     at = 0
     for span in spans:
         if span.start > at:
-            yield Segment(text[at : span.start])
-        yield Segment(text[span.start : span.end], differs=True)
+            yield content.Segment(text[at : span.start])
+        yield content.Segment(text[span.start : span.end], differs=True)
         at = span.end
     if at < len(text) or not text:
-        yield Segment(text[at:])
+        yield content.Segment(text[at:])
 
 
 def _left_out(length: int) -> str:
@@ -119,17 +106,17 @@ def _compared(reference: str, text: str, first: str) -> str:
     return f"{int(100 * share)}% of the words are the same as those of {first}."
 
 
-def _remarks(run: RunResult) -> Iterator[Remark]:
+def _remarks(run: RunResult) -> Iterator[content.Remark]:
     if run.error:
-        yield Remark(public(f"Failed: {run.error}"), stands_out=True)
+        yield content.Remark(content.public(f"Failed: {run.error}"), stands_out=True)
     elif run.state in ("stopped", "interrupted"):
-        yield Remark(f"The answer was {run.state}.", stands_out=True)
+        yield content.Remark(f"The answer was {run.state}.", stands_out=True)
     elif run.cut:
-        yield Remark(run.cut)
+        yield content.Remark(run.cut)
     if run.prefilled is not None:
-        yield Remark(public(run.prefilled.sentence))
+        yield content.Remark(content.public(run.prefilled.sentence))
     for caution in warnings_of(run):
-        yield Remark(public(caution.sentence))
+        yield content.Remark(content.public(caution.sentence))
 
 
 def _figures(metrics: RunMetrics | None) -> str:
@@ -152,7 +139,7 @@ def _figures(metrics: RunMetrics | None) -> str:
     return " · ".join(parts)
 
 
-def conditions_of(answers: Sequence[NamedRun], find: BackendLookup) -> Conditions | None:
+def conditions_of(answers: Sequence[NamedRun], find: definitions.BackendLookup) -> content.Conditions | None:
     """Return whether the engines answered a prompt under the same conditions; None for fewer than two answers.
 
     `find` returns the backend with a given name. Runs that did not begin are left out.
@@ -167,29 +154,34 @@ def conditions_of(answers: Sequence[NamedRun], find: BackendLookup) -> Condition
     parity = check_parity(sides)
     remarks = [
         *(
-            Remark(public(f"{it.sentence} {it.advice}".rstrip()), stands_out=not it.is_expected)
+            content.Remark(
+                content.public(f"{it.sentence} {it.advice}".rstrip()), stands_out=not it.is_expected
+            )
             for it in parity.findings
         ),
-        *(Remark(public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
+        *(content.Remark(content.public(f"{it.sentence} {it.advice}".rstrip())) for it in parity.unknown),
     ]
     if parity.remark:
-        remarks.append(Remark(parity.remark))
-    return Conditions(f"{parity.verdict.rstrip('.:')}.", tuple(remarks))
+        remarks.append(content.Remark(parity.remark))
+    return content.Conditions(f"{parity.verdict.rstrip('.:')}.", tuple(remarks))
 
 
 def engine_view(
-    name: str, definition: EngineDefinition, run: RunResult | None, find: BackendLookup
-) -> EngineView:
+    name: str,
+    definition: definitions.EngineDefinition,
+    run: RunResult | None,
+    find: definitions.BackendLookup,
+) -> content.EngineView:
     """Return an engine for the report. `run` is a run of the engine; without a run, the loaded model is unknown."""
     backend = find(definition.backend)
-    shown = without_secrets(definition, backend)
+    shown = definitions.without_secrets(definition, backend)
     loaded = None if run is None else run.loaded
     options = ", ".join(f"{key}={value_text(value)}" for key, value in shown.options.items())
     settings = () if run is None else settings_in_force(run)
     facts: dict[str, str] = {
         "Backend": shown.backend,
         "Model": shown.model,
-        "Server": address_of(shown, backend) or "",
+        "Server": definitions.address_of(shown, backend) or "",
     }
     if loaded is not None:
         facts |= {
@@ -201,4 +193,7 @@ def engine_view(
         "Options set": options or "none",
         "In force": ", ".join(f"{fact.name}={fact.value}" for fact in settings if fact.name != "seed"),
     }
-    return EngineView(public(name), tuple(Fact(key, public(value)) for key, value in facts.items() if value))
+    return content.EngineView(
+        content.public(name),
+        tuple(content.Fact(key, content.public(value)) for key, value in facts.items() if value),
+    )

@@ -11,16 +11,7 @@ from paragone.texts import counted
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.compare.ratings import rate
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric, in_order
-from paragone_workbench.reporting.content import (
-    Axis,
-    ChartMark,
-    Remark,
-    Section,
-    Table,
-    TableCell,
-    TableLine,
-    public,
-)
+from paragone_workbench.reporting import content
 from paragone_workbench.statistics import mean_interval, share_interval
 from paragone_workbench.store.experiment_records import Vote
 
@@ -58,30 +49,34 @@ class Figure(NamedTuple):
     sample: str = ""
 
 
-def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = None) -> Table:
+def chart(
+    title: str, note: str, figures: Sequence[Figure], axis: content.Axis | None = None
+) -> content.Table:
     """Return a table with a drawing in each row: bars from 0, or dots if `axis` does not begin at 0.
 
     Without `axis`, the axis has room for all values and intervals.
     """
     if axis is None:
-        axis = Axis(0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0)
+        axis = content.Axis(
+            0.0, max(0.0, *(end for it in figures for end in (it.value, *(it.ends or ())))) or 1.0
+        )
 
-    def mark(figure: Figure) -> ChartMark:
+    def mark(figure: Figure) -> content.ChartMark:
         ends = figure.ends and ((axis.place(figure.ends[0]), 50.0), (axis.place(figure.ends[1]), 50.0))
-        return ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
+        return content.ChartMark("dot" if axis.start else "bar", axis.place(figure.value), 50.0, ends)
 
     titles = ("Value", "95% interval", "Measured on")
     rows = [(it.text, it.interval, it.sample) for it in figures]
     shown = [column for column in range(len(titles)) if any(row[column] for row in rows)]
-    return Table(
+    return content.Table(
         title=title,
         first="Engine",
         note=note,
         columns=tuple(titles[column] for column in shown),
         lines=tuple(
-            TableLine(
-                name=public(figure.name),
-                cells=tuple(TableCell(row[column]) for column in shown),
+            content.TableLine(
+                name=content.public(figure.name),
+                cells=tuple(content.TableCell(row[column]) for column in shown),
                 mark=mark(figure),
             )
             for figure, row in zip(figures, rows, strict=True)
@@ -89,7 +84,7 @@ def chart(title: str, note: str, figures: Sequence[Figure], axis: Axis | None = 
     )
 
 
-def metric_charts(engines: Sequence[EngineValues]) -> tuple[Table, ...]:
+def metric_charts(engines: Sequence[EngineValues]) -> tuple[content.Table, ...]:
     charts = []
     for metric in in_order(metric for engine in engines for metric in engine.metrics):
         figures = [
@@ -98,9 +93,9 @@ def metric_charts(engines: Sequence[EngineValues]) -> tuple[Table, ...]:
             if (values := engine.values(metric))
         ]
         if figures:
-            name = public(metric.title)
+            name = content.public(metric.title)
             note = _NOTES.get(metric.name, "Mean score over the prompts.")
-            axis = None if metric in SPEEDS else Axis(0.0, 1.0)
+            axis = None if metric in SPEEDS else content.Axis(0.0, 1.0)
             charts.append(chart(f"{name[:1].upper()}{name[1:]}", note, figures, axis))
     return tuple(charts)
 
@@ -117,13 +112,13 @@ def _mean(metric: Metric, engine: str, values: Sequence[float]) -> Figure:
     return Figure(engine, mean, text, (low, high), f"{metric.shown(low)} to {metric.shown(high)}", sample)
 
 
-def ratings_sections(votes: Sequence[Vote]) -> Iterator[Section]:
+def ratings_sections(votes: Sequence[Vote]) -> Iterator[content.Section]:
     """Yield the section with the ratings by blind votes; nothing if there are no votes."""
     ratings = rate(votes)
     if not ratings.votes:
         if ratings.unblind:
-            yield Section(
-                title="Ratings", remarks=(Remark("No vote was blind, so there is nothing to rate."),)
+            yield content.Section(
+                title="Ratings", remarks=(content.Remark("No vote was blind, so there is nothing to rate."),)
             )
         return
     figures = []
@@ -138,22 +133,22 @@ def ratings_sections(votes: Sequence[Vote]) -> Iterator[Section]:
         f"By Bradley–Terry, from {counted(ratings.votes, 'blind vote')}. "
         "The mean rating of engines that votes connect is 1000."
     )
-    axis = Axis(
+    axis = content.Axis(
         _RATING_STEP * math.floor(min(ends) / _RATING_STEP),
         _RATING_STEP * (math.floor(max(ends) / _RATING_STEP) + 1),
     )
     pairs = sorted(ratings.pairs, key=lambda pair: not pair.shown)
-    yield Section(
+    yield content.Section(
         title="Ratings",
         tables=(chart("Rating", note, figures, axis),),
         remarks=(
-            *(Remark(public(pair.sentence), stands_out=pair.shown) for pair in pairs),
-            *(Remark(public(note)) for note in ratings.notes),
+            *(content.Remark(content.public(pair.sentence), stands_out=pair.shown) for pair in pairs),
+            *(content.Remark(content.public(note)) for note in ratings.notes),
         ),
     )
 
 
-def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[Table, ...]:
+def plots_of(figures: Sequence[EngineFigures], chosen: str | None) -> tuple[content.Table, ...]:
     """Return plots of the pass rate over memory and speed, if two engines or more have both values.
 
     `chosen` is the engine that stands out.
@@ -179,7 +174,7 @@ def _plot(
     value: Callable[[EngineFigures], float | None],
     *,
     better: int,
-) -> Iterator[Table]:
+) -> Iterator[content.Table]:
     """Yield the plot of the pass rate over `value`, of which more is better if `better` is 1, and less if it is −1."""
     xs = {it.engine: x for it in known if (x := value(it)) and math.isfinite(x)}
     found = [it for it in known if it.engine in xs]
@@ -206,12 +201,12 @@ def _plot(
         low, height, high = (100 - upward.place(100 * share) for share in (interval.low, y, interval.high))
         kind: Literal["dot", "ring"] = "dot" if index in best else "ring"
         lines.append(
-            TableLine(
-                name=public(engine.engine),
+            content.TableLine(
+                name=content.public(engine.engine),
                 note="Pareto front" if index in best else "",
-                cells=(TableCell(f"{x:,.4g} {unit}"), TableCell(f"{PASS_RATE.shown(y)}%")),
+                cells=(content.TableCell(f"{x:,.4g} {unit}"), content.TableCell(f"{PASS_RATE.shown(y)}%")),
                 stands_out=engine.engine == chosen,
-                mark=ChartMark(kind, place, height, ((place, low), (place, high))),
+                mark=content.ChartMark(kind, place, height, ((place, low), (place, high))),
             )
         )
     off = next((it.name for it in lines if it.stands_out and not it.note), None)
@@ -220,7 +215,7 @@ def _plot(
         if off
         else ""
     )
-    yield Table(
+    yield content.Table(
         title=f"Pass rate over {title}",
         first="Engine",
         columns=(title, "pass rate"),
@@ -233,20 +228,22 @@ def _plot(
     )
 
 
-def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> Axis:
+def _around(values: Sequence[float], *, title: str, most: float = math.inf) -> content.Axis:
     """Return an axis that begins and ends a little outside the values, between 0 and `most`."""
     low, high = min(values), max(values)
     air = _AIR * (high - low) or _AIR * high or 1.0
-    return Axis(max(0.0, low - air), min(high + air, most), title)
+    return content.Axis(max(0.0, low - air), min(high + air, most), title)
 
 
-def pass_rate_cell(rate: float, prompts: int) -> TableCell:
+def pass_rate_cell(rate: float, prompts: int) -> content.TableCell:
     interval = share_interval(rate, prompts)
     detail = f"{PASS_RATE.shown(interval.low)} to {PASS_RATE.shown(interval.high)}"
-    return TableCell(f"{PASS_RATE.shown(rate)}%", detail)
+    return content.TableCell(f"{PASS_RATE.shown(rate)}%", detail)
 
 
-def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]) -> tuple[Table, ...]:
+def rates_by_tag(
+    engines: Sequence[EngineValues], tags: Mapping[int, Sequence[str]]
+) -> tuple[content.Table, ...]:
     """Return a table of the pass rates at the prompts of each tag; no table if no tag is left.
 
     Tags that all prompts have are left out. `tags` has the tags of each prompt by its index.
@@ -267,7 +264,7 @@ def rates_by_tag(engines: Sequence[EngineValues], tags: Mapping[int, Sequence[st
 
 def rates_by_assertion(
     engines: Sequence[str], rates: Iterable[tuple[int, str, float, int]]
-) -> tuple[Table, ...]:
+) -> tuple[content.Table, ...]:
     """Return a table of the pass rates of each type of assertion; none if there are fewer than two types.
 
     Each item of `rates` has the index of an engine, a type, the rate and the number of prompts. The items are ordered by
@@ -281,14 +278,14 @@ def rates_by_assertion(
     return _rates_table("assertion", engines, rows) if len(rows) > 1 else ()
 
 
-def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> tuple[Table, ...]:
+def _rates_table(first: str, engines: Sequence[str], rows: Sequence[_Rates]) -> tuple[content.Table, ...]:
     lines = tuple(
-        TableLine(
-            name=public(name),
+        content.TableLine(
+            name=content.public(name),
             note=counted(prompts, "prompt"),
-            cells=tuple(TableCell() if rate is None else pass_rate_cell(*rate) for rate in rates),
+            cells=tuple(content.TableCell() if rate is None else pass_rate_cell(*rate) for rate in rates),
         )
         for name, prompts, rates in rows[:MOST]
     )
-    columns = tuple(map(public, engines))
-    return (Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()
+    columns = tuple(map(content.public, engines))
+    return (content.Table(title=f"By {first}", first=first, columns=columns, lines=lines),) if lines else ()

@@ -14,17 +14,9 @@ from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.comparison_rows import EngineValues, SuiteRow, collect
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.lanes.lane import names_of
+from paragone_workbench.reporting import content
 from paragone_workbench.reporting.answers import NamedRun, answers_side_by_side, conditions_of, engine_view
 from paragone_workbench.reporting.charts import metric_charts, ratings_sections
-from paragone_workbench.reporting.content import (
-    Fact,
-    PromptView,
-    Remark,
-    ReportContent,
-    Section,
-    date_text,
-    public,
-)
 from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.verdict import overview_of
 from paragone_workbench.runs.context import path_to
@@ -46,7 +38,7 @@ class _Lane(NamedTuple):
 
 def conversation_report(
     saved: SavedConversation, find: BackendLookup, store: Store | None = None
-) -> ReportContent:
+) -> content.ReportContent:
     """Return the report of a conversation. `find` returns the backend with a given name.
 
     `store` has the votes and the measurements; None if the conversation is not saved. Raises StoreError, and InputError if
@@ -69,11 +61,11 @@ def conversation_report(
     ]
     closed = sum(lane.closed for lane in saved.lanes)
     facts = [
-        Fact("Begun", date_text(saved.conversation.created)),
-        Fact("Last used", date_text(saved.updated)),
+        content.Fact("Begun", content.date_text(saved.conversation.created)),
+        content.Fact("Last used", content.date_text(saved.updated)),
     ]
     if 0 < closed < len(saved.lanes):
-        facts.append(Fact("Closed lanes", f"{closed}, not shown"))
+        facts.append(content.Fact("Closed lanes", f"{closed}, not shown"))
     values = _values(lanes, [prompt for _, prompt in prompts])
     figures = [
         EngineFigures(
@@ -84,7 +76,7 @@ def conversation_report(
     ]
     sections = []
     if charts := metric_charts(values):
-        sections.append(Section(title="Results", tables=charts))
+        sections.append(content.Section(title="Results", tables=charts))
     if store is not None:
         asked = {prompt.id for prompt in saved.conversation.prompts}
         sections += ratings_sections([vote for vote in store.votes.all() if vote.prompt_id in asked])
@@ -93,7 +85,7 @@ def conversation_report(
             for lane in saved.lanes
         }
         sections += measurements_of(saved_measurements(store), identities)
-    return ReportContent(
+    return content.ReportContent(
         id="not saved" if saved.conversation.number is None else f"c{saved.conversation.number}",
         title=visible(saved.title) or "Conversation",
         summary=f"{counted(len(lanes), 'lane')} · {counted(len(prompts), 'prompt')}",
@@ -153,7 +145,7 @@ def _values(lanes: list[_Lane], prompts: list[Prompt]) -> tuple[EngineValues, ..
 
 def _prompts(
     saved: SavedConversation, lanes: list[_Lane], prompts: list[tuple[int, Prompt]], find: BackendLookup
-) -> Iterator[PromptView]:
+) -> Iterator[content.PromptView]:
     system = ""
     for number, prompt in prompts:
         messages = [Message(role="user", text=visible(prompt.text))]
@@ -164,7 +156,7 @@ def _prompts(
             )
         answering = [(lane, lane.path[prompt]) for lane in lanes if prompt in lane.path]
         answers: list[NamedRun] = [(lane.name, run.result) for lane, run in answering]
-        yield PromptView(
+        yield content.PromptView(
             number=number,
             title=f"Prompt {number}",
             messages=tuple(messages),
@@ -181,27 +173,27 @@ def _prompts(
         )
 
 
-def _facts(prompt: Prompt) -> Iterator[Fact]:
+def _facts(prompt: Prompt) -> Iterator[content.Fact]:
     if prompt.files:
-        yield Fact("Files", ", ".join(public(file.label) for file in prompt.files))
+        yield content.Fact("Files", ", ".join(content.public(file.label) for file in prompt.files))
     if prompt.images:
-        yield Fact("Images", ", ".join(public(image.name) for image in prompt.images))
+        yield content.Fact("Images", ", ".join(content.public(image.name) for image in prompt.images))
     if prompt.sampling:
         options = ", ".join(f"{name}={value_text(value)}" for name, value in prompt.sampling.items())
-        yield Fact("Sampling from here on", public(options))
+        yield content.Fact("Sampling from here on", content.public(options))
 
 
-def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[Remark]:
+def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> Iterator[content.Remark]:
     if not everywhere:
-        yield Remark("This prompt is not on the path of every lane.")
+        yield content.Remark("This prompt is not on the path of every lane.")
     places = sum(other.parent is prompt.parent for other in saved.conversation.prompts)
     if places > 1:
-        yield Remark(
+        yield content.Remark(
             f"One of {places} prompts that follow the same prompt: it was edited, or lanes got different prompts."
         )
 
 
-def _variant(lane: _Lane, run: Run) -> Iterator[Remark]:
+def _variant(lane: _Lane, run: Run) -> Iterator[content.Remark]:
     """Yield which variant an answer is, and its engine if the lane has another engine now."""
     variants = [
         other
@@ -209,7 +201,9 @@ def _variant(lane: _Lane, run: Run) -> Iterator[Remark]:
         if other.continues is run.continues and other.prompt is run.prompt
     ]
     if len(variants) > 1:
-        yield Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
+        yield content.Remark(f"Answer {variants.index(run) + 1} of {len(variants)}: the one on the path.")
     if run.result.definition.name != lane.record.definition.name:
         engine = run.result.definition
-        yield Remark(public(f"From the engine {engine.name} ({engine.backend}:{engine.model})."))
+        yield content.Remark(
+            content.public(f"From the engine {engine.name} ({engine.backend}:{engine.model}).")
+        )

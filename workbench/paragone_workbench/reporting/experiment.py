@@ -16,23 +16,8 @@ from paragone_workbench.experiments.comparison import SuiteComparison
 from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, comparable
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
+from paragone_workbench.reporting import charts, content
 from paragone_workbench.reporting.answers import answers_side_by_side, conditions_of, engine_view
-from paragone_workbench.reporting.charts import (
-    metric_charts,
-    rates_by_assertion,
-    rates_by_tag,
-    ratings_sections,
-)
-from paragone_workbench.reporting.content import (
-    Conditions,
-    Fact,
-    PromptView,
-    Remark,
-    ReportContent,
-    Section,
-    date_text,
-    public,
-)
 from paragone_workbench.reporting.measurements import measurements_of, saved_measurements
 from paragone_workbench.reporting.verdict import FirstPage, first_page
 from paragone_workbench.runs.result import RunResult
@@ -58,7 +43,7 @@ _COMPARED = (
 )
 
 
-def experiment_report(store: Store, experiment: Experiment, find: BackendLookup) -> ReportContent:
+def experiment_report(store: Store, experiment: Experiment, find: BackendLookup) -> content.ReportContent:
     """Return the report of an experiment. `find` returns the backend with a given name.
 
     The store must stay open while the report is written. Raises StoreError, and InputError if a package for the figures
@@ -78,30 +63,30 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     saved = saved_measurements(store)
     page = first_page(store, experiment, values, tags, examples, identities, saved)
     sections = (
-        Section(
+        content.Section(
             title="Differences between engines",
             remarks=tuple(
-                Remark(public(pair.sentence), stands_out=True)
+                content.Remark(content.public(pair.sentence), stands_out=True)
                 for pair in page.comparison.comparisons
                 if pair.shown and page.concerns(pair)
             ),
             rest=_other_comparisons(page),
             note=_COMPARED,
         ),
-        Section(title="Pass rates", tables=rates_by_tag(values, tags)),
-        Section(
+        content.Section(title="Pass rates", tables=charts.rates_by_tag(values, tags)),
+        content.Section(
             title="Pass rates by type of assertion",
-            tables=rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
+            tables=charts.rates_by_assertion(names, store.experiments.assertion_rates(experiment.number)),
             folded=True,
         ),
-        Section(
+        content.Section(
             title="Results",
-            tables=metric_charts(values),
+            tables=charts.metric_charts(values),
             remarks=tuple(_notes(page.comparison, experiment)),
             folded=True,
         ),
         *measurements_of(saved, identities),
-        *ratings_sections(store.votes.all(experiment.number)),
+        *charts.ratings_sections(store.votes.all(experiment.number)),
     )
     numbers = selection.numbers
     order = ["Prompts with failures come first, then those whose answers differ most."] * (
@@ -112,9 +97,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
             f"{left_out:,} of {selection.count:,} prompts are not shown. The CSV and JSON files have all."
         )
     first_sound = max(PROMPTS_OPEN, len(numbers) - selection.sound)
-    return ReportContent(
+    return content.ReportContent(
         id=f"e{experiment.number}",
-        title=public(experiment.name),
+        title=content.public(experiment.name),
         summary=" · ".join(
             (
                 counted(len(names), "engine"),
@@ -161,7 +146,7 @@ def _watched(rows: Iterator[SuiteRow], selection: _Selection) -> Iterator[SuiteR
 
 def _first_answers(
     store: Store, experiment: Experiment, find: BackendLookup
-) -> tuple[dict[int, RunResult], Conditions | None]:
+) -> tuple[dict[int, RunResult], content.Conditions | None]:
     """Return a begun run of each engine by the engine's index, and the conditions at a prompt.
 
     The prompt is the first that all engines answered.
@@ -176,11 +161,11 @@ def _first_answers(
     return examples, None
 
 
-def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
+def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fact]:
     failed = f", {experiment.failed:,} failed" if experiment.failed else ""
     machine = experiment.machine  # a description by `describe_machine`
     values = {
-        "Begun": date_text(experiment.created),
+        "Begun": content.date_text(experiment.created),
         "Schedule": experiment.schedule,
         "Runs": f"{experiment.done:,} of {experiment.runs:,} done{failed}",
         "Judges": " · ".join(judges),
@@ -192,34 +177,36 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[Fact]:
     }
     for name, value in values.items():
         if value:
-            yield Fact(name, public(str(value)))
+            yield content.Fact(name, content.public(str(value)))
 
 
-def _other_comparisons(page: FirstPage) -> tuple[Remark, ...]:
+def _other_comparisons(page: FirstPage) -> tuple[content.Remark, ...]:
     """Return the folded comparisons. Comparisons that show a difference come first."""
     comparison = page.comparison
     shown = [
-        Remark(public(pair.sentence), stands_out=True)
+        content.Remark(content.public(pair.sentence), stands_out=True)
         for pair in comparison.comparisons
         if pair.shown and not page.concerns(pair)
     ]
     sentences = [pair.sentence for pair in comparison.comparisons if not pair.shown]
     sentences += [pair.sentence for pair in comparison.not_worse]
     sentences += [pair.sentence for pair in comparison.same]
-    return (*shown, *(Remark(public(sentence)) for sentence in sentences))
+    return (*shown, *(content.Remark(content.public(sentence)) for sentence in sentences))
 
 
-def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[Remark]:
+def _notes(comparison: SuiteComparison, experiment: Experiment) -> Iterator[content.Remark]:
     missing = experiment.runs - sum(engine.runs for engine in comparison.engines)
     if missing > 0:
-        yield Remark(
+        yield content.Remark(
             text=f"The experiment is not complete. Missing: {counted(missing, 'run')}.", stands_out=True
         )
     for note in comparison.notes:
-        yield Remark(public(note))
+        yield content.Remark(content.public(note))
 
 
-def _prompt(store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool) -> PromptView:
+def _prompt(
+    store: Store, experiment: Experiment, index: int, *, folded: bool, sound: bool
+) -> content.PromptView:
     """Return the prompt with this index, with its answers. `sound` says that no run and no assertion failed at this prompt."""
     prompt = saved_prompt(store, experiment.number, index)
     rounds: dict[int, list[ExperimentRun]] = {}
@@ -227,12 +214,12 @@ def _prompt(store: Store, experiment: Experiment, index: int, *, folded: bool, s
         if run.key.repetition < REPETITIONS_SHOWN:
             rounds.setdefault(run.key.repetition, []).append(run)
     left_out = experiment.repetitions - REPETITIONS_SHOWN
-    return PromptView(
+    return content.PromptView(
         number=index,
         title=f"#{index}",
         messages=tuple(Message(role=message.role, text=visible(message.text)) for message in prompt.messages),
         facts=tuple(
-            Fact(name, visible(value))
+            content.Fact(name, visible(value))
             for name, value in (("Expected", prompt.expected), ("Tags", ", ".join(prompt.tags)))
             if value
         ),
@@ -252,7 +239,7 @@ def _prompt(store: Store, experiment: Experiment, index: int, *, folded: bool, s
 
 
 def _public(check: AssertionResult) -> AssertionResult:
-    return replace(check, type=public(check.type), reason=public(check.reason))
+    return replace(check, type=content.public(check.type), reason=content.public(check.reason))
 
 
 class _Selection:

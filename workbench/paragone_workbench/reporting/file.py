@@ -25,19 +25,7 @@ from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.ids import parse_id
 from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.output_file import check_target, replacing
-from paragone_workbench.reporting.content import (
-    AnswerView,
-    Fact,
-    PromptView,
-    Remark,
-    ReportContent,
-    Section,
-    Table,
-    TableCell,
-    TableLine,
-    date_text,
-    public,
-)
+from paragone_workbench.reporting import content
 from paragone_workbench.runs.context import path_to
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
@@ -49,10 +37,10 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def html_pieces(report: ReportContent, now: float) -> Iterator[str]:
+def html_pieces(report: content.ReportContent, now: float) -> Iterator[str]:
     """Yield the page. `now` is the time of writing, in seconds since 1970."""
     template = _environment().get_template("report.html.j2")
-    return template.generate(report=report, written=date_text(now), version=version("paragone"))
+    return template.generate(report=report, written=content.date_text(now), version=version("paragone"))
 
 
 @functools.cache
@@ -131,7 +119,7 @@ def newest(store: Store) -> str:
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&$])")
 
 
-def markdown_pieces(report: ReportContent, now: float) -> Iterator[str]:
+def markdown_pieces(report: content.ReportContent, now: float) -> Iterator[str]:
     """Yield the document. `now` is the time of writing, in seconds since 1970."""
     named = f"{_inline(report.title)} ({report.id})"
     if report.verdict is None:
@@ -156,16 +144,16 @@ def markdown_pieces(report: ReportContent, now: float) -> Iterator[str]:
     yield f"## How it was run\n\n{_facts(report.facts)}"
     for engine in report.engines:
         yield f"### {_inline(engine.name)}\n\n{_facts(engine.facts)}"
-    yield f"Written by paragone {version('paragone')} on {date_text(now)}.\n"
+    yield f"Written by paragone {version('paragone')} on {content.date_text(now)}.\n"
 
 
-def _section(section: Section) -> str:
+def _section(section: content.Section) -> str:
     note = f"{_inline(section.note)}\n\n" if section.note else ""
     tables, remarks = "".join(map(_table, section.tables)), _remarks((*section.remarks, *section.rest))
     return f"## {_inline(section.title)}\n\n{tables}{remarks}{note}"
 
 
-def _prompt(prompt: PromptView) -> Iterator[str]:
+def _prompt(prompt: content.PromptView) -> Iterator[str]:
     yield f"### {prompt.title}\n\n"
     for message in prompt.messages:
         yield (f"{message.role}:\n\n" if len(prompt.messages) > 1 else "") + _fenced(message.text)
@@ -181,7 +169,7 @@ def _prompt(prompt: PromptView) -> Iterator[str]:
         yield f"{_inline(prompt.conditions.verdict)}\n\n{_remarks(prompt.conditions.remarks)}"
 
 
-def _answer(answer: AnswerView) -> str:
+def _answer(answer: content.AnswerView) -> str:
     parts = [f"#### {_inline(answer.engine)}\n\n"]
     if answer.thinking:
         parts.append(f"Thinking:\n\n{_fenced(answer.thinking)}")
@@ -197,7 +185,7 @@ def _answer(answer: AnswerView) -> str:
     return "".join(parts) + _list(lines)
 
 
-def _table(table: Table) -> str:
+def _table(table: content.Table) -> str:
     rows = [
         [_inline(table.first), *map(_inline, table.columns)],
         ["---", *("---:" for _ in table.columns)],
@@ -210,24 +198,24 @@ def _table(table: Table) -> str:
     return f"{about}{grid}\n" if title else f"{grid}\n{about}"
 
 
-def _name(line: TableLine) -> str:
+def _name(line: content.TableLine) -> str:
     name = f"**{_inline(line.name)}**" if line.stands_out else _inline(line.name)
     return f"{name}, {_inline(line.note)}" if line.note else name
 
 
-def _cell(cell: TableCell) -> str:
+def _cell(cell: content.TableCell) -> str:
     return _inline(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
 
 
-def _facts(facts: Iterable[Fact]) -> str:
+def _facts(facts: Iterable[content.Fact]) -> str:
     return _list(f"{_inline(fact.name)}: {_inline(fact.value)}" for fact in facts)
 
 
-def _remarks(remarks: Iterable[Remark]) -> str:
+def _remarks(remarks: Iterable[content.Remark]) -> str:
     return _list(map(_remark, remarks))
 
 
-def _remark(remark: Remark) -> str:
+def _remark(remark: content.Remark) -> str:
     return f"**{_inline(remark.text)}**" if remark.stands_out else _inline(remark.text)
 
 
@@ -261,7 +249,7 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "chosen": None,
     "engine": None,
     "backend": lambda run: run.definition.backend,
-    "model": lambda run: public(run.definition.model),
+    "model": lambda run: content.public(run.definition.model),
     "prompt": None,
     "tags": None,
     "expected": None,
@@ -269,7 +257,7 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "thinking": lambda run: run.thinking,
     "state": lambda run: run.state,
     "finish": lambda run: run.finish,
-    "error": lambda run: public(run.message),
+    "error": lambda run: content.public(run.message),
     "passed": None,
     "failed_assertions": None,
     "scores": None,

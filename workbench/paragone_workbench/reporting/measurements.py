@@ -11,17 +11,8 @@ from paragone.json_values import count_at, list_at, number_at, object_at, object
 from paragone.texts import counted
 from paragone_workbench.experiments.known_measurements import MeasurementJson, names_now
 from paragone_workbench.measure.fidelity_verdict import band_of, scale_text
+from paragone_workbench.reporting import content
 from paragone_workbench.reporting.charts import Figure, chart
-from paragone_workbench.reporting.content import (
-    Axis,
-    Remark,
-    Section,
-    Table,
-    TableCell,
-    TableLine,
-    date_text,
-    public,
-)
 from paragone_workbench.statistics import t_interval
 from paragone_workbench.store.experiment_records import Measurement, MeasurementKind
 from paragone_workbench.store.store import Store
@@ -51,7 +42,7 @@ def saved_measurements(store: Store) -> SavedMeasurements:
     return {kind: store.measurements.all(kind) for kind in get_args(MeasurementKind)}
 
 
-def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[Section, ...]:
+def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> tuple[content.Section, ...]:
     """Return sections with the newest measurement of each kind and engine; for the fidelity, of each candidate.
 
     `identities` has the identity of each engine by its name. Engines of the report that differ only in sampling options
@@ -73,7 +64,7 @@ def measurements_of(saved: SavedMeasurements, identities: Mapping[str, str]) -> 
     return tuple(sections)
 
 
-def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | None:
+def _section(measurement: Measurement, names: Mapping[str, str]) -> content.Section | None:
     """Return the section of a measurement; None if the measurement has no figures.
 
     `names` maps the name that each shown engine had in the measurement to its present name.
@@ -93,22 +84,28 @@ def _section(measurement: Measurement, names: Mapping[str, str]) -> Section | No
         about, notes = _about_bench(engines, measurement), _bench_notes(engines)
     if not tables:
         return None
-    remarks = [Remark(public(f"Measured on {date_text(measurement.created)} {', '.join(about)}."))]
+    remarks = [
+        content.Remark(
+            content.public(f"Measured on {content.date_text(measurement.created)} {', '.join(about)}.")
+        )
+    ]
     if measurement.data.get("partial"):
-        remarks.append(Remark("The measurement is incomplete.", stands_out=True))
+        remarks.append(content.Remark("The measurement is incomplete.", stands_out=True))
     remarks += [
-        Remark(public(f"{subject}: {text}"))
+        content.Remark(content.public(f"{subject}: {text}"))
         for subject, text in dict.fromkeys(note for note in notes if isinstance(note[1], str))
     ]
     if is_fidelity:
         remarks += _fidelity_findings(engines, measurement)
-    return Section(title=measurement.kind.capitalize(), tables=tables, remarks=tuple(remarks), folded=True)
+    return content.Section(
+        title=measurement.kind.capitalize(), tables=tables, remarks=tuple(remarks), folded=True
+    )
 
 
 # Bench
 
 
-def _bench_charts(engines: _Named) -> Iterator[Table]:
+def _bench_charts(engines: _Named) -> Iterator[content.Table]:
     tests = [[(name, test) for test in objects_at(engine, "tests")] for name, engine in engines]
     measured = [row for test in zip(*tests, strict=False) for row in test]
     for key, title, note, unit, factor in _BENCH_CHARTS:
@@ -158,11 +155,11 @@ def _bench_notes(engines: _Named) -> Iterator[tuple[str, Json]]:
 # Users at once
 
 
-def _users_tables(engines: _Named) -> Iterator[Table]:
+def _users_tables(engines: _Named) -> Iterator[content.Table]:
     """Yield a table of the speeds with several users at once, if measured, ordered by the number of users."""
     levels = [(name, level) for name, engine in engines for level in objects_at(engine, "users")]
     several = len({count_at(level, "prompt_tokens") for _, level in levels}) > 1
-    found: list[tuple[int, int, TableLine]] = []
+    found: list[tuple[int, int, content.TableLine]] = []
     for name, level in levels:
         users, tokens = count_at(level, "users"), count_at(level, "prompt_tokens")
         rate = number_at(level, "tokens_per_s")
@@ -170,27 +167,27 @@ def _users_tables(engines: _Named) -> Iterator[Table]:
             continue
         mean, deviation = number_at(level, "user_tps", "mean"), number_at(level, "user_tps", "stdev")
         cells = (
-            TableCell(f"{rate:,.1f}"),
-            TableCell()
+            content.TableCell(f"{rate:,.1f}"),
+            content.TableCell()
             if mean is None
-            else TableCell(f"{mean:,.1f}", "" if deviation is None else f"± {deviation:,.1f}"),
+            else content.TableCell(f"{mean:,.1f}", "" if deviation is None else f"± {deviation:,.1f}"),
             _percentiles(level, "ttft_s", "s", 2),
             _percentiles(level, "tpot_ms", "ms", 1),
             _percentiles(level, "itl_ms", "ms", 1),
         )
         note = f"{counted(users, 'user')}{f', prompt {tokens:,}' if several else ''}"
-        found.append((users, tokens, TableLine(name=public(name), note=note, cells=cells)))
+        found.append((users, tokens, content.TableLine(name=content.public(name), note=note, cells=cells)))
     if found:
         lines = tuple(line for _, _, line in sorted(found, key=lambda level: level[:2]))
-        yield Table(title="Users at once", columns=_USERS_COLUMNS, lines=lines, note=_USERS_NOTE)
+        yield content.Table(title="Users at once", columns=_USERS_COLUMNS, lines=lines, note=_USERS_NOTE)
 
 
-def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) -> TableCell:
+def _percentiles(level: MeasurementJson, figure: str, unit: str, digits: int) -> content.TableCell:
     p50, p95, p99 = (number_at(level, figure, name) for name in ("p50", "p95", "p99"))
     if p50 is None:
-        return TableCell()
+        return content.TableCell()
     higher = "" if p95 is None or p99 is None else f"{p95:,.{digits}f}, {p99:,.{digits}f}"
-    return TableCell(f"{p50:,.{digits}f} {unit}", higher)
+    return content.TableCell(f"{p50:,.{digits}f} {unit}", higher)
 
 
 def common_throughput(
@@ -207,7 +204,7 @@ def common_throughput(
 # Fidelity
 
 
-def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[Table]:
+def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[content.Table]:
     floor = [("noise floor", object_at(measurement.data, "noise"))]
     if klds := [
         figure._replace(text=f"{figure.text}, {band_of(figure.value)}")
@@ -220,7 +217,7 @@ def _fidelity_charts(engines: _Named, measurement: Measurement) -> Iterator[Tabl
         yield chart("Mean KL divergence", note, [*klds, *_fidelities(floor, "mean_kld", " nats", 4)])
     if same := list(_fidelities(engines, "top1_agreement", "%", 1, error="top1_se", factor=100, largest=100)):
         note = "Share of the positions at which the likeliest token is the reference's."
-        yield chart("Same top token", note, same, Axis(0.0, 100.0))
+        yield chart("Same top token", note, same, content.Axis(0.0, 100.0))
     if bits := list(_fidelities(engines, "bits_per_byte", "", 3)):
         yield chart("Bits per byte", "Log-loss of the text. Less is better.", bits)
 
@@ -259,15 +256,15 @@ def _about_fidelity(measurement: Measurement) -> Iterator[str]:
         yield f"with {tokens:,} tokens scored"
 
 
-def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[Remark]:
+def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[content.Remark]:
     """Yield remarks: where the divergence grows, which engine is closer, and how free-running answers agree."""
     for name, engine in engines:
         if warning := text_at(engine, "warning"):
-            yield Remark(public(warning), stands_out=True)
+            yield content.Remark(content.public(warning), stands_out=True)
         depth = object_at(engine, "by_depth")
         if depth.get("grows") is True:
             growth = f"{name}: the KLD grows with the depth in the context{_growth(depth)}."
-            yield Remark(public(growth), stands_out=True)
+            yield content.Remark(content.public(growth), stands_out=True)
     measured = {str(engine.get("engine")) for _, engine in engines}
     answers = objects_at(measurement.data, "free_running", "candidates")
     for item, who in (
@@ -276,7 +273,7 @@ def _fidelity_findings(engines: _Named, measurement: Measurement) -> Iterator[Re
     ):
         if who <= measured and (sentence := text_at(item, "sentence")):
             stands_out = item.get("collapsed") is True or item.get("shown") is True
-            yield Remark(public(sentence), stands_out)
+            yield content.Remark(content.public(sentence), stands_out)
 
 
 def _growth(depth: Mapping[str, Json]) -> str:

@@ -21,25 +21,12 @@ from paragone_workbench.choosing.figures import (
     loaded_sizes,
 )
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
+from paragone_workbench.experiments import known_measurements
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
-from paragone_workbench.experiments.known_measurements import (
-    MeasurementJson,
-    known_errors,
-    known_fidelity,
-    known_speeds,
-    known_throughputs,
-)
 from paragone_workbench.measure.fidelity_verdict import band_of
+from paragone_workbench.reporting import content
 from paragone_workbench.reporting.charts import pass_rate_cell, plots_of
-from paragone_workbench.reporting.content import (
-    BriefNames,
-    ReportVerdict,
-    Table,
-    TableCell,
-    TableLine,
-    public,
-)
 from paragone_workbench.reporting.measurements import SavedMeasurements, common_throughput
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.statistics import number, share_interval
@@ -58,9 +45,9 @@ class FirstPage(NamedTuple):
         about: The names of the reference, and of the engine to deploy if there is one.
     """
 
-    verdict: ReportVerdict
-    overview: Table
-    plots: tuple[Table, ...]
+    verdict: content.ReportVerdict
+    overview: content.Table
+    plots: tuple[content.Table, ...]
     comparison: SuiteComparison
     about: frozenset[str]
 
@@ -93,9 +80,9 @@ def first_page(
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     reference = choice.reference if choice.reference in names else largest(names, sizes)
     benches, fidelities = saved["bench"], saved["fidelity"]
-    speeds = known_speeds(benches, identities, TEST)
+    speeds = known_measurements.known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
-    fidelity = known_fidelity(fidelities, identities, reference, WINDOW, fewest)
+    fidelity = known_measurements.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
     decision, figures, comparison, benched = decide_for(
         replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
         names,
@@ -106,7 +93,7 @@ def first_page(
         fidelity=fidelity,
         sizes=sizes,
     )
-    throughput = common_throughput(known_throughputs(benches, identities), names)
+    throughput = common_throughput(known_measurements.known_throughputs(benches, identities), names)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
     cautions = cautions_of(speeds if benched else {}, throughput[1], fidelity.candidates, loaded)
     against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
@@ -114,8 +101,8 @@ def first_page(
         experiment,
         figures,
         reference,
-        known_errors(benches, identities, "engines"),
-        known_errors(against, identities, "candidates"),
+        known_measurements.known_errors(benches, identities, "engines"),
+        known_measurements.known_errors(against, identities, "candidates"),
     )
     chosen: str | None = None
     others: tuple[str, ...] = ()
@@ -135,14 +122,14 @@ def first_page(
         throughput=throughput,
         cautions=cautions,
     )
-    brief = BriefNames(list(map(public, names)))
+    brief = content.BriefNames(list(map(content.public, names)))
 
     def shortened(sentences: Sequence[str]) -> tuple[str, ...]:
-        return tuple(brief.within(public(sentence)) for sentence in sentences)
+        return tuple(brief.within(content.public(sentence)) for sentence in sentences)
 
     return FirstPage(
-        ReportVerdict(
-            headline=brief.within(public(headline)),
+        content.ReportVerdict(
+            headline=brief.within(content.public(headline)),
             reasons=shortened(reasons),
             not_chosen=shortened(others),
             not_measured=shortened(unknown),
@@ -150,8 +137,8 @@ def first_page(
         ),
         replace(overview, note=brief.within(overview.note)),
         plots_of(
-            [replace(engine, engine=brief.of(public(engine.engine))) for engine in figures],
-            None if chosen is None else brief.of(public(chosen)),
+            [replace(engine, engine=brief.of(content.public(engine.engine))) for engine in figures],
+            None if chosen is None else brief.of(content.public(chosen)),
         ),
         comparison,
         frozenset({reference, chosen or reference}),
@@ -226,9 +213,9 @@ class Cautions(NamedTuple):
 
 
 def cautions_of(
-    speeds: Mapping[str, MeasurementJson],
-    users: Mapping[str, MeasurementJson],
-    fidelities: Mapping[str, MeasurementJson],
+    speeds: Mapping[str, known_measurements.MeasurementJson],
+    users: Mapping[str, known_measurements.MeasurementJson],
+    fidelities: Mapping[str, known_measurements.MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
     """Return the cautions. The keys of all arguments are names of engines; `loaded` has the models that answered."""
@@ -241,7 +228,7 @@ def _divided(name: str, model: LoadedModel) -> str:
     layers = re.fullmatch(r"(\d+) of (\d+)", model.facts.get("layers on a GPU", ""))
     if layers is None or not 0 < int(layers[1]) < int(layers[2]):
         return ""
-    return public(
+    return content.public(
         f"{name} has {layers[1]} of its {layers[2]} layers on a GPU, the others on the CPU: its speeds hold for this "
         "division only."
     )
@@ -261,12 +248,12 @@ def _sentences(
             )
     if windows:
         yield (
-            f"The fidelity of {public(', '.join(windows))} was measured over only some windows of the text: compare "
+            f"The fidelity of {content.public(', '.join(windows))} was measured over only some windows of the text: compare "
             "the uncertainties, too."
         )
 
 
-def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
+def _dates(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
     """Return the time of each engine's measurement; empty if all were measured together."""
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
@@ -277,7 +264,7 @@ def _dates(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
     }
 
 
-def _windows(found: Mapping[str, MeasurementJson]) -> dict[str, str]:
+def _windows(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
     """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
     counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
     most = max(counts.values(), default=0)
@@ -294,28 +281,28 @@ def overview_of(
     reference: str | None = None,
     chosen: str | None = None,
     benched: bool = False,
-    throughput: tuple[int, Mapping[str, MeasurementJson]] = (0, {}),
+    throughput: tuple[int, Mapping[str, known_measurements.MeasurementJson]] = (0, {}),
     cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
-) -> Table:
+) -> content.Table:
     """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
     the measurement of each engine with this number of users. `cautions` has the marks that follow figures.
     """
     users = counted(throughput[0], "user")
 
-    def cells(engine: EngineFigures) -> dict[str, TableCell]:
+    def cells(engine: EngineFigures) -> dict[str, content.TableCell]:
         """Return the cells by their columns; a cell is empty if its value is unknown."""
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
         rate = number_at(throughput[1], name, "tokens_per_s")
         return {
-            "size": TableCell(size_text(engine.size)),
+            "size": content.TableCell(size_text(engine.size)),
             "memory": _cell(size_text(engine.memory), context),
-            "pass rate": TableCell()
+            "pass rate": content.TableCell()
             if engine.pass_rate is None
             else pass_rate_cell(engine.pass_rate, engine.prompts),
             "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
             "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
             users: _cell(_shown(rate, "{:,.1f}/s"), cautions.users.get(name, "")),
-            "TTFT": TableCell(_shown(engine.ttft_s, "{:.2f} s")),
+            "TTFT": content.TableCell(_shown(engine.ttft_s, "{:.2f} s")),
         }
 
     rows = [cells(engine) for engine in figures]
@@ -329,15 +316,15 @@ def overview_of(
     measured = f"measured by paragone bench{prompt}" if benched else "means over the answers"
     notes = {
         "memory": "Memory is estimated for a context of this many tokens.",
-        "KLD": f"KLD is the mean divergence from {public(reference or '')}.",
+        "KLD": f"KLD is the mean divergence from {content.public(reference or '')}.",
         "speed": f"Speed, in tokens per second, and TTFT are {measured}.",
         users: f"With {users} at once, the speed is the sum over the users.",
     }
-    return Table(
+    return content.Table(
         columns=tuple(columns),
         lines=tuple(
-            TableLine(
-                name=public(engine.engine),
+            content.TableLine(
+                name=content.public(engine.engine),
                 note="reference" if engine.engine == reference else "",
                 cells=tuple(row[column] for column in columns),
                 stands_out=engine.engine == chosen,
@@ -348,18 +335,18 @@ def overview_of(
     )
 
 
-def _kld(engine: EngineFigures, reference: str | None, mark: str) -> TableCell:
+def _kld(engine: EngineFigures, reference: str | None, mark: str) -> content.TableCell:
     if engine.engine == reference:
-        return TableCell("0")
+        return content.TableCell("0")
     if engine.kld is None:
-        return TableCell()
+        return content.TableCell()
     value, _, error = number(engine.kld).partition(" ± ")
     details = (band_of(engine.kld.value), error and f"± {error}", mark)
-    return TableCell(value, ", ".join(filter(None, details)))
+    return content.TableCell(value, ", ".join(filter(None, details)))
 
 
-def _cell(text: str, detail: str) -> TableCell:
-    return TableCell(text, detail if text else "")
+def _cell(text: str, detail: str) -> content.TableCell:
+    return content.TableCell(text, detail if text else "")
 
 
 def _shown(value: float | None, form: str) -> str:

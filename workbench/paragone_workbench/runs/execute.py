@@ -10,17 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
-from paragone import (
-    Caution,
-    EngineCrashed,
-    EngineError,
-    Finish,
-    InputError,
-    PromptProgress,
-    Queued,
-    RunSettings,
-    Token,
-)
+import paragone
 from paragone_workbench.conversation.attached_files import drop_unsupported_images
 from paragone_workbench.engines.definitions import secret_options, without_secrets
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error, report
@@ -119,7 +109,7 @@ class Execution:
         assert self._asked is not None  # the run has begun, since it was not cancelled
         try:
             await self._asked.stop()
-        except EngineCrashed:
+        except paragone.EngineCrashed:
             self._task.cancel()  # the engine's handle reports the crash
         except Exception as error:  # noqa: BLE001 (the task is cancelled instead)
             report("A backend failed to stop a run.", error)
@@ -181,12 +171,12 @@ class Execution:
         run, handle = self.run, self._handle
         spec = run.spec = self._spec() if callable(self._spec) else self._spec
         if spec.text and not handle.capabilities.plain_text:
-            raise InputError(
+            raise paragone.InputError(
                 f"{handle.definition.name} answers messages; it cannot continue a plain text.",
                 hint="Send the text as the message of a user.",
             )
         if spec.ids and not handle.capabilities.token_ids:
-            raise InputError(
+            raise paragone.InputError(
                 f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text."
             )
         messages, cautions = drop_unsupported_images(spec.messages, engine.loaded)
@@ -245,13 +235,13 @@ class Execution:
             meter.shared = turn.shared
             run.result = dataclasses.replace(run.result, metrics=meter.metrics())
         if run.result.finish is None:
-            raise EngineError("The engine ended its answer without a finish reason.")
+            raise paragone.EngineError("The engine ended its answer without a finish reason.")
         run.end_as("stopped" if run.result.finish == "cancelled" else "done")
 
     def _take(self, event: Event) -> None:
         run = self.run
         match event:
-            case Token():
+            case paragone.Token():
                 begins, run.phase = run.phase != "decode", "decode"
                 if run.spec is not None and run.spec.logprobs is not None:
                     run.keep(event)
@@ -259,32 +249,32 @@ class Execution:
                     run.add(event.channel, event.text)
                 if begins or not event.text:
                     run.changed()
-            case Queued():
+            case paragone.Queued():
                 run.phase = "queued"
                 run.changed()
-            case PromptProgress():
+            case paragone.PromptProgress():
                 run.phase = "prefill"
                 run.progress = event
                 run.changed()
-            case RunSettings():
+            case paragone.RunSettings():
                 run.result = dataclasses.replace(run.result, settings=self._without_secrets(event))
                 run.changed()
-            case Caution():
+            case paragone.Caution():
                 self._caution(event)
-            case Finish():
+            case paragone.Finish():
                 run.result = dataclasses.replace(run.result, finish=event.reason)
 
-    def _caution(self, caution: Caution) -> None:
+    def _caution(self, caution: paragone.Caution) -> None:
         run, count = self.run, len(self.run.result.cautions)
         if count > MOST_CAUTIONS:
             return
         if count == MOST_CAUTIONS:
             sentence = f"The engine sent more than {MOST_CAUTIONS} warnings. The others are not kept."
-            caution = Caution(code="many-cautions", sentence=sentence)
+            caution = paragone.Caution(code="many-cautions", sentence=sentence)
         run.result = dataclasses.replace(run.result, cautions=(*run.result.cautions, caution))
         run.notify(lambda observer: observer.cautioned(run, caution))
 
-    def _without_secrets(self, settings: RunSettings) -> RunSettings:
+    def _without_secrets(self, settings: paragone.RunSettings) -> paragone.RunSettings:
         backend = self._handle.backend
         if settings.sampling is None or backend is None:
             return settings
@@ -298,7 +288,7 @@ class Execution:
             run.end_as("stopped", finish="cancelled")  # the engine was closed or replaced during the answer
             return
         run.fail(error)
-        if isinstance(error, EngineCrashed):
+        if isinstance(error, paragone.EngineCrashed):
             self._handle.mark_crashed(error)
 
     def _cancelled(self) -> None:

@@ -30,23 +30,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from paragone import Embeddings, Json, Options, ParagoneError
 from paragone_workbench.engines.failures import report
+from paragone_workbench.serving import replies, requests
 from paragone_workbench.serving.listening import ClientLeft, EventStream, JsonResponse, read_body, unless_left
-from paragone_workbench.serving.replies import (
-    End,
-    Part,
-    Reply,
-    embeddings_reply,
-    embeddings_request,
-    reply_to,
-)
-from paragone_workbench.serving.requests import (
-    AnswerRequest,
-    ApiError,
-    Fields,
-    api_error,
-    chat_request,
-    completion_request,
-)
 from paragone_workbench.serving.served_engine import ServedEngine, ServedEngines, embedded, parts_of
 
 _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
@@ -89,7 +74,7 @@ class Figures:
         """Count a request by the status of its response; 499 if the client left before the response."""
         self._requests.labels(path, str(status)).inc()
 
-    def answered(self, model: str, end: End) -> None:
+    def answered(self, model: str, end: replies.End) -> None:
         self._prompt.labels(model).inc(end.prompt_tokens)
         self._completion.labels(model).inc(end.completion_tokens)
         if end.ttft_s is not None:
@@ -130,10 +115,10 @@ class RequiredKey:
             await self._app(scope, receive, send)
             return
         # Many clients read the refusal only after they have sent the whole body, which is discarded here.
-        with contextlib.suppress(ApiError, ClientLeft):
+        with contextlib.suppress(requests.ApiError, ClientLeft):
             await read_body(receive, largest=0)
         sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
-        error = ApiError(401, sentence, code="invalid_api_key")
+        error = requests.ApiError(401, sentence, code="invalid_api_key")
         await JsonResponse(error.to_json(), error.status)(scope, receive, send)
 
 
@@ -157,7 +142,7 @@ class CountedRequests:
 
 
 _Asked = TypeVar("_Asked")
-ReadRequest: TypeAlias = Callable[[Fields, type[Options]], _Asked]
+ReadRequest: TypeAlias = Callable[[requests.Fields, type[Options]], _Asked]
 """Reads the fields of a client's request, given the engine's sampling options."""
 
 _INTERNAL = "An internal error occurred."
@@ -185,7 +170,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
             Middleware(RequiredKey, key=key, open_paths=["/health"]),
         ],
         exception_handlers={
-            ApiError: _refused,
+            requests.ApiError: _refused,
             ClientLeft: _left,
             HTTPException: _no_such_path,
             Exception: _failed,
@@ -216,20 +201,22 @@ class _Paths:
         return JsonResponse(self._described(self._engines.find(request.path_params["name"])))
 
     async def chat(self, request: Request) -> Response:
-        return await self._answer(request, chat_request)
+        return await self._answer(request, requests.chat_request)
 
     async def completions(self, request: Request) -> Response:
-        return await self._answer(request, completion_request)
+        return await self._answer(request, requests.completion_request)
 
     async def embeddings(self, request: Request) -> Response:
-        engine, asked = await self._parsed(request, embeddings_request)
+        engine, asked = await self._parsed(request, replies.embeddings_request)
         try:
             found = await unless_left(request.receive, embedded(engine, asked.inputs))
         except ParagoneError as error:
-            raise api_error(error) from error
+            raise requests.api_error(error) from error
         self.figures.embedded(engine.name, found)
         # writing many vectors takes so long that other answers would wait
-        return await asyncio.to_thread(lambda: JsonResponse(embeddings_reply(asked, found, engine.name)))
+        return await asyncio.to_thread(
+            lambda: JsonResponse(replies.embeddings_reply(asked, found, engine.name))
+        )
 
     def _described(self, engine: ServedEngine) -> Json:
         return {"id": engine.name, "object": "model", "created": self._started, "owned_by": "paragone"}
@@ -238,7 +225,7 @@ class _Paths:
         data = await read_body(request.receive)
 
         def parsed() -> tuple[ServedEngine, _Asked]:
-            body = Fields.of_body(data)
+            body = requests.Fields.of_body(data)
             engine = self._engines.find(body.required("model"))
             return engine, read(body, engine.options)
 
@@ -246,9 +233,9 @@ class _Paths:
         is_large = len(data) > _SMALL
         return await asyncio.to_thread(parsed) if is_large else parsed()
 
-    async def _answer(self, request: Request, read: ReadRequest[AnswerRequest]) -> Response:
+    async def _answer(self, request: Request, read: ReadRequest[requests.AnswerRequest]) -> Response:
         engine, asked = await self._parsed(request, read)
-        reply = reply_to(asked, engine.name)
+        reply = replies.reply_to(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:
             return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
@@ -256,23 +243,27 @@ class _Paths:
         first = await unless_left(request.receive, anext(parts))
         return EventStream(_events(first, parts, reply))
 
-    async def _counted(self, engine: ServedEngine, asked: AnswerRequest) -> AsyncGenerator[Part, None]:
+    async def _counted(
+        self, engine: ServedEngine, asked: requests.AnswerRequest
+    ) -> AsyncGenerator[replies.Part, None]:
         async with contextlib.aclosing(parts_of(engine, asked.choices)) as parts:
             try:
                 async for part in parts:
-                    if isinstance(part, End):
+                    if isinstance(part, replies.End):
                         self.figures.answered(engine.name, part)
                     yield part
             except ParagoneError as error:
-                raise api_error(error) from error
+                raise requests.api_error(error) from error
 
 
-async def _all(parts: AsyncGenerator[Part, None]) -> list[Part]:
+async def _all(parts: AsyncGenerator[replies.Part, None]) -> list[replies.Part]:
     async with contextlib.aclosing(parts):
         return [part async for part in parts]
 
 
-async def _events(first: Part, parts: AsyncGenerator[Part, None], reply: Reply) -> AsyncGenerator[Json, None]:
+async def _events(
+    first: replies.Part, parts: AsyncGenerator[replies.Part, None], reply: replies.Reply
+) -> AsyncGenerator[Json, None]:
     """Yield the events of a stream. If an error occurs, the last event is this error."""
     async with contextlib.aclosing(parts):
         try:
@@ -281,15 +272,15 @@ async def _events(first: Part, parts: AsyncGenerator[Part, None], reply: Reply) 
                 yield reply.event(part)
             for event in reply.last_events():
                 yield event
-        except ApiError as error:
+        except requests.ApiError as error:
             yield error.to_json()
         except Exception as error:  # noqa: BLE001 (the response has begun: no handler can tell the client)
             report("A request failed.", error)
-            yield ApiError(500, _INTERNAL).to_json()
+            yield requests.ApiError(500, _INTERNAL).to_json()
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
+    assert isinstance(error, requests.ApiError)
     return JsonResponse(error.to_json(), error.status)
 
 
@@ -300,10 +291,10 @@ async def _left(request: Request, error: Exception) -> Response:
 async def _no_such_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = f"{request.method} {request.url.path} is not part of this server."
-    refusal = ApiError(error.status_code, sentence, code="unknown_url")
+    refusal = requests.ApiError(error.status_code, sentence, code="unknown_url")
     return JsonResponse(refusal.to_json(), refusal.status)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     report("A request failed.", error)
-    return JsonResponse(ApiError(500, _INTERNAL).to_json(), 500)
+    return JsonResponse(requests.ApiError(500, _INTERNAL).to_json(), 500)

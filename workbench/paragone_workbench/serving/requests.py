@@ -9,17 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from paragone import (
-    ContextOverflow,
-    EngineCrashed,
-    Image,
-    InputError,
-    Json,
-    Message,
-    Options,
-    ParagoneError,
-    Role,
-)
+import paragone
 from paragone.options import OptionInfo, build, describe
 from paragone.shared_options import SEEDS
 from paragone.texts import without_keys
@@ -46,21 +36,21 @@ class ApiError(Exception):
         self.param = param
         self.code = code
 
-    def to_json(self) -> dict[str, Json]:
+    def to_json(self) -> dict[str, paragone.Json]:
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return {"error": error}
 
 
-def api_error(error: ParagoneError) -> ApiError:
+def api_error(error: paragone.ParagoneError) -> ApiError:
     """Return the HTTP error that a client gets for an engine's error."""
     message = without_keys(str(error))
     match error:
-        case ContextOverflow():
+        case paragone.ContextOverflow():
             return ApiError(400, message, code="context_length_exceeded")
-        case InputError():
+        case paragone.InputError():
             return ApiError(400, message)
-        case EngineCrashed():
+        case paragone.EngineCrashed():
             return ApiError(500, message, code="engine_crashed")
         case _:
             return ApiError(500, message)
@@ -76,7 +66,7 @@ class Fields:
     The methods return None for a missing field, and raise ApiError for a value of another type.
     """
 
-    def __init__(self, values: Mapping[str, Json], path: str = "") -> None:
+    def __init__(self, values: Mapping[str, paragone.Json], path: str = "") -> None:
         self._values = values
         self._path = path
 
@@ -95,7 +85,7 @@ class Fields:
     def has(self, name: str) -> bool:
         return self._values.get(name) is not None
 
-    def value(self, name: str) -> Json:
+    def value(self, name: str) -> paragone.Json:
         return self._values.get(name)
 
     def path(self, name: str) -> str:
@@ -184,7 +174,7 @@ def given_in(body: Fields, name: str) -> Sequence[Given]:
     return given
 
 
-def _given(value: Json) -> Given:
+def _given(value: paragone.Json) -> Given:
     """Return a text or the ids of tokens; empty if the value is neither."""
     if isinstance(value, str):
         return value
@@ -196,16 +186,16 @@ def _given(value: Json) -> Given:
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 
-def _message(fields: Fields) -> Message:
+def _message(fields: Fields) -> paragone.Message:
     role = _role(fields)
     if role != "assistant" and not fields.has("content"):
         raise fields.wrong("content", "given, as a text or a list of objects")
     text, images = _content(fields)
     thinking = fields.text("reasoning_content") or ""
-    return Message(role=role, text=text, images=images, thinking=thinking)
+    return paragone.Message(role=role, text=text, images=images, thinking=thinking)
 
 
-def _role(fields: Fields) -> Role:
+def _role(fields: Fields) -> paragone.Role:
     match fields.required("role"):
         case "user" | "assistant" | "system" as role:
             return role
@@ -215,7 +205,7 @@ def _role(fields: Fields) -> Role:
             raise fields.wrong("role", "system, developer, user or assistant: tools are not supported")
 
 
-def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
+def _content(fields: Fields) -> tuple[str, tuple[paragone.Image, ...]]:
     """Return the text and the images of a message, both empty without content. Newlines join the texts of several parts."""
     content = fields.value("content")
     if content is None or isinstance(content, str):
@@ -223,7 +213,7 @@ def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
     if not isinstance(content, list):
         raise fields.wrong("content", "a text or a list of objects")
     texts: list[str] = []
-    images: list[Image] = []
+    images: list[paragone.Image] = []
     for part in fields.objects("content"):
         match part.required("type"):
             case "text":
@@ -235,7 +225,7 @@ def _content(fields: Fields) -> tuple[str, tuple[Image, ...]]:
     return "\n".join(texts), tuple(images)
 
 
-def _image(part: Fields) -> Image:
+def _image(part: Fields) -> paragone.Image:
     url = part.object("image_url")
     if url is None:
         raise part.wrong("image_url", "an object with a url")
@@ -252,7 +242,7 @@ def _image(part: Fields) -> Image:
         base64.b64decode(data, validate=True)
     except binascii.Error as error:
         raise url.wrong("url", f"base64: {error}") from error
-    return Image(data=data, media_type=media_type)
+    return paragone.Image(data=data, media_type=media_type)
 
 
 _MOST_CHOICES = 1024
@@ -281,9 +271,9 @@ _NOT_SUPPORTED = (
     *("logit_bias", "suffix", "best_of", "audio", "prediction"),
 )
 """Fields of the OpenAI API that this server refuses, because they would change the answer."""
-_NOTHING_ASKED: Sequence[Json] = (None, 1, "", [], {})
+_NOTHING_ASKED: Sequence[paragone.Json] = (None, 1, "", [], {})
 """The values with which the fields in `_NOT_SUPPORTED` change nothing."""
-_NO_TOOL: Mapping[str, Sequence[Json]] = dict.fromkeys(
+_NO_TOOL: Mapping[str, Sequence[paragone.Json]] = dict.fromkeys(
     ("tool_choice", "function_call"), (*_NOTHING_ASKED, "auto", "none")
 )
 """The values with which the fields that choose a tool change nothing, since there are no tools."""
@@ -310,7 +300,7 @@ class AnswerRequest:
     stream_usage: bool
 
 
-def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
+def chat_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
     """Read a client's request for a chat. `options` are the engine's sampling options."""
     messages = tuple(map(_message, body.objects("messages")))
     if not messages:
@@ -325,7 +315,7 @@ def chat_request(body: Fields, options: type[Options]) -> AnswerRequest:
     return _request(body, choices, is_chat=True)
 
 
-def completion_request(body: Fields, options: type[Options]) -> AnswerRequest:
+def completion_request(body: Fields, options: type[paragone.Options]) -> AnswerRequest:
     """Read a client's request for completions. `options` are the engine's sampling options."""
     prompts, echo = given_in(body, "prompt"), body.flag("echo")
     answers = len(prompts) * _count(body)
@@ -377,13 +367,13 @@ def _count(body: Fields) -> int:
     return body.whole("n", 1, _MOST_CHOICES) or 1
 
 
-def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[str, Json]:
+def _sampling(body: Fields, options: type[paragone.Options], limit: int | None) -> dict[str, paragone.Json]:
     """Return the sampling options that a request sets: each field with the name of an option sets this option."""
     stop = body.texts("stop")
     if stop is not None and len(stop) > _MOST_STOPS:
         raise body.wrong("stop", f"at most {_MOST_STOPS} texts")
     known = {info.name: info for info in describe(options)}
-    wanted: dict[str, Json] = {
+    wanted: dict[str, paragone.Json] = {
         **{name: body.value(name) for name in known},
         "max_tokens": limit,
         **{name: body.number(name) for name in _NUMBERS},
@@ -391,7 +381,7 @@ def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[s
         "stop": stop,
         "json_schema": _schema(body),
     }
-    sampling: dict[str, Json] = {}
+    sampling: dict[str, paragone.Json] = {}
     for name, value in wanted.items():
         if value is None or (name not in known and value == _NEUTRAL.get(name)):
             continue
@@ -402,20 +392,20 @@ def _sampling(body: Fields, options: type[Options], limit: int | None) -> dict[s
             raise body.wrong(param, "a value that names no file or program: the server uses none for clients")
         try:
             build(options, {name: value})
-        except InputError as error:
+        except paragone.InputError as error:
             raise ApiError(400, without_keys(str(error)), param=param) from error
         sampling[name] = value
     return sampling
 
 
-def _reaches_out(option: OptionInfo, value: Json) -> bool:
+def _reaches_out(option: OptionInfo, value: paragone.Json) -> bool:
     if option.outside != "text or file":
         return bool(option.outside)
     texts = value if isinstance(value, list) else [value]
     return any(isinstance(text, str) and text.startswith("@") for text in texts)
 
 
-def _schema(body: Fields) -> Json:
+def _schema(body: Fields) -> paragone.Json:
     """Return the JSON schema that the answer must follow; None for any text."""
     wanted = body.object("response_format")
     if wanted is None:
@@ -437,7 +427,7 @@ def _schema(body: Fields) -> Json:
             raise wanted.wrong("type", "text, json_object or json_schema")
 
 
-def _with_seeds(sampling: Mapping[str, Json], count: int) -> Iterator[Mapping[str, Json]]:
+def _with_seeds(sampling: Mapping[str, paragone.Json], count: int) -> Iterator[Mapping[str, paragone.Json]]:
     """Yield the options of each of several answers to one prompt. A seed grows by 1 from answer to answer, so that the
     answers differ."""
     seed = sampling.get("seed")

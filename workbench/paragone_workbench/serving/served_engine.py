@@ -9,21 +9,7 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
-from paragone import (
-    Channel,
-    ContextOverflow,
-    Embeddings,
-    EmbedRequest,
-    EngineCrashed,
-    EngineError,
-    Finish,
-    InputError,
-    OpenEngine,
-    Options,
-    ScoreRequest,
-    Token,
-    TokenizeRequest,
-)
+import paragone
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
 from paragone_workbench.engines.handle import EngineHandle
@@ -35,7 +21,7 @@ from paragone_workbench.serving.requests import ApiError, Given, RequestedAnswer
 
 
 @contextlib.asynccontextmanager
-async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngine]:
+async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[paragone.OpenEngine]:
     """Wait until an engine is free, and lend it for one computation. The engine's exceptions become ParagoneErrors."""
     async with pool.scheduler.turn(handle):
         engine = handle.require_open()
@@ -45,7 +31,7 @@ async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngi
             yield engine
         except PLUGIN_ERRORS as failure:
             error = as_paragone_error(failure, handle.definition.backend)
-            if isinstance(error, EngineCrashed):
+            if isinstance(error, paragone.EngineCrashed):
                 handle.mark_crashed(error)
             raise error from failure
         finally:
@@ -56,7 +42,7 @@ async def used(pool: EnginePool, handle: EngineHandle) -> AsyncIterator[OpenEngi
 class _Use:
     """A computation in progress, which is stopped when the engine is closed."""
 
-    def __init__(self, engine: OpenEngine) -> None:
+    def __init__(self, engine: paragone.OpenEngine) -> None:
         self._engine = engine
         self.over = asyncio.Event()
 
@@ -109,9 +95,9 @@ class ServedEngine:
         return self._handles[0]
 
     @property
-    def options(self) -> type[Options]:
+    def options(self) -> type[paragone.Options]:
         backend = self.first.backend
-        return Options if backend is None else backend.sampling
+        return paragone.Options if backend is None else backend.sampling
 
     async def open(self) -> None:
         await self._opened(self.first)
@@ -191,7 +177,7 @@ _AT_ONCE = 32
 the client leaves."""
 
 
-async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> Embeddings:
+async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> paragone.Embeddings:
     """Return the vectors of texts and tokens once the engine has room.
 
     Raises ParagoneError if the engine fails, and ApiError if the engine cannot compute these inputs or is too busy.
@@ -205,35 +191,39 @@ async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> Embeddings:
         async with used(engine.pool, handle) as opened:
             found = [await opened.embed(request) for request in _requests(inputs)]
     counts = [part.prompt_tokens for part in found]
-    return Embeddings(
+    return paragone.Embeddings(
         vectors=tuple(vector for part in found for vector in part.vectors),
         prompt_tokens=None if None in counts else sum(count or 0 for count in counts),
     )
 
 
-def _requests(inputs: Sequence[Given]) -> Iterator[EmbedRequest]:
+def _requests(inputs: Sequence[Given]) -> Iterator[paragone.EmbedRequest]:
     """Yield requests in the order of the inputs, each for texts alone or for tokens alone."""
     for _, group in itertools.groupby(inputs, type):
         alike = tuple(group)
         for at in range(0, len(alike), _AT_ONCE):
             part = alike[at : at + _AT_ONCE]
             texts = tuple(item for item in part if isinstance(item, str))
-            yield EmbedRequest(texts=texts, ids=tuple(item for item in part if not isinstance(item, str)))
+            yield paragone.EmbedRequest(
+                texts=texts, ids=tuple(item for item in part if not isinstance(item, str))
+            )
 
 
 async def scored(
     pool: EnginePool, handle: EngineHandle, given: Given, top: int, *, answer_follows: bool
-) -> tuple[Token, ...]:
+) -> tuple[paragone.Token, ...]:
     """Return the given text as tokens, with log-probabilities and `top` alternatives, once the engine is free.
 
     The first token has no log-probability, unless the model puts a token before every text. If `answer_follows`,
     check first that the context has room for an answer. Raises ParagoneError.
     """
     if not isinstance(given, str) and not handle.capabilities.token_ids:
-        raise InputError(f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text.")
+        raise paragone.InputError(
+            f"{handle.definition.name} takes no token ids.", hint="Send the prompt as a text."
+        )
     if not handle.capabilities.score:
         wanted = "log-probabilities of a given text" if isinstance(given, str) else "text of token ids"
-        raise InputError(
+        raise paragone.InputError(
             f"{handle.definition.name} does not report the {wanted}.",
             hint="Leave out echo or logprobs, or ask an engine that computes on this machine.",
         )
@@ -241,17 +231,17 @@ async def scored(
         if answer_follows:
             await _check_room(engine, given)
         if not isinstance(given, str):
-            return tuple(await _tokens(engine, ScoreRequest(ids=given, top=top)))
-        return _with_beginning(given, await _tokens(engine, ScoreRequest(text=given, top=top)))
+            return tuple(await _tokens(engine, paragone.ScoreRequest(ids=given, top=top)))
+        return _with_beginning(given, await _tokens(engine, paragone.ScoreRequest(text=given, top=top)))
 
 
-async def _check_room(engine: OpenEngine, given: Given) -> None:
+async def _check_room(engine: paragone.OpenEngine, given: Given) -> None:
     """Raise ContextOverflow if the given text leaves no room for a token in the context."""
     context, count = engine.loaded.context, len(given)
     if isinstance(given, str):
-        count = (await engine.tokenize(TokenizeRequest(text=given, count_only=True))).length
+        count = (await engine.tokenize(paragone.TokenizeRequest(text=given, count_only=True))).length
     if context is not None and count >= context:
-        raise ContextOverflow(
+        raise paragone.ContextOverflow(
             f"The prompt is {count:,} tokens long and the context holds {context:,}: that leaves no room for an answer.",
             hint="Shorten it, or ask for its log-probabilities alone, with max_tokens 0.",
             tokens=count,
@@ -259,25 +249,25 @@ async def _check_room(engine: OpenEngine, given: Given) -> None:
         )
 
 
-async def _tokens(engine: OpenEngine, request: ScoreRequest) -> list[Token]:
+async def _tokens(engine: paragone.OpenEngine, request: paragone.ScoreRequest) -> list[paragone.Token]:
     """Return the scored tokens. A text's first token is missing, unless the model puts a token before every text."""
-    found: list[Token] = []
+    found: list[paragone.Token] = []
     async with contextlib.aclosing(engine.score(request)) as events:
         async for event in events:
-            if isinstance(event, Token):
+            if isinstance(event, paragone.Token):
                 found.append(event)
-            elif isinstance(event, Finish) and event.reason == "cancelled":
-                raise EngineError("The computation was stopped.")
+            elif isinstance(event, paragone.Finish) and event.reason == "cancelled":
+                raise paragone.EngineError("The computation was stopped.")
     return found
 
 
-def _with_beginning(text: str, tokens: list[Token]) -> tuple[Token, ...]:
+def _with_beginning(text: str, tokens: list[paragone.Token]) -> tuple[paragone.Token, ...]:
     """Return the tokens of the whole text: a token for the text before the scored tokens, and the scored tokens."""
     data = text.encode("utf-8", "replace")
     missing = len(data) - sum(token.n_bytes or 0 for token in tokens)
     if missing <= 0:  # the scored tokens cover the whole text; some tokenizers add a space before it
         return tuple(tokens)
-    first = Token(text=data[:missing].decode("utf-8", "ignore"), time=time.monotonic())
+    first = paragone.Token(text=data[:missing].decode("utf-8", "ignore"), time=time.monotonic())
     return (first, *(dataclasses.replace(token, channel="answer") for token in tokens))
 
 
@@ -318,7 +308,7 @@ async def _compute(
 ) -> None:
     """Compute one answer once the engine has room for it. Raises the same errors as `parts_of`."""
     async with engine.reserved() as handle:
-        given: tuple[Token, ...] = ()
+        given: tuple[paragone.Token, ...] = ()
         if choice.given:
             text = choice.given
             # An engine gives the text of token ids only together with their scores.
@@ -368,7 +358,7 @@ class _Pieces(RunObserver["Run"]):
         self._put = put
         self._passed = 0
 
-    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+    def text_came(self, run: Run, channel: paragone.Channel, text: str) -> None:
         tokens = run.tokens_from(self._passed)
         self._passed += len(tokens)
         self._put(Piece(index=self.index, text=text, channel=channel, tokens=tokens))

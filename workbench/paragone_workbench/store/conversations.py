@@ -18,18 +18,10 @@ from paragone_workbench.conversation.tree import Conversation, Prompt
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
+from paragone_workbench.store import records
 from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.database import Database, Row, clean, saved_text
 from paragone_workbench.store.errors import DAMAGED, ConversationDeleted, decoding
-from paragone_workbench.store.records import (
-    DraftRecord,
-    LaneRecord,
-    Query,
-    QueuedPrompt,
-    SavedConversation,
-    Summary,
-    tag_name,
-)
 from paragone_workbench.store.runs import (
     COLUMNS,
     MANIFEST,
@@ -127,7 +119,7 @@ def _prompt(database: Database, prompt: Prompt, conversation_id: str) -> None:
     )
 
 
-def _queue(database: Database, queue: tuple[QueuedPrompt, ...], conversation_id: str) -> None:
+def _queue(database: Database, queue: tuple[records.QueuedPrompt, ...], conversation_id: str) -> None:
     database.run("DELETE FROM queued WHERE conversation_id = ?", conversation_id)
     for position, queued in enumerate(queue):
         database.insert(
@@ -184,7 +176,7 @@ class Labels:
 
     def tag(self, number: int, tags: Iterable[str]) -> None:
         """Replace the tags of a conversation. Raises InputError for an invalid tag too."""
-        names = [tag_name(name) for name in tags]
+        names = [records.tag_name(name) for name in tags]
         with self._database.transaction():
             conversation_id = self._update(number, "pinned = pinned")
             self._database.run("DELETE FROM tag WHERE conversation_id = ?", conversation_id)
@@ -228,8 +220,8 @@ _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT clo
 
 
 def conversations(
-    database: Database, limit: int, before: Summary | None, query: Query
-) -> tuple[Summary, ...]:
+    database: Database, limit: int, before: records.Summary | None, query: records.Query
+) -> tuple[records.Summary, ...]:
     # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
     last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
     fits = fitting_conversation(query)
@@ -237,21 +229,21 @@ def conversations(
     return tuple(_summary(database, row) for row in rows)
 
 
-def summaries(database: Database, numbers: Iterable[int]) -> dict[int, Summary]:
+def summaries(database: Database, numbers: Iterable[int]) -> dict[int, records.Summary]:
     rows = database.rows(_SELECT + _THESE, json.dumps([*numbers]))
     return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
 
 
-def last_open(database: Database) -> Summary | None:
+def last_open(database: Database) -> records.Summary | None:
     found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
     found += database.rows(_LAST_OPENED)
     number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))
     return None if number is None else summaries(database, [number])[number]
 
 
-def _summary(database: Database, row: Row) -> Summary:
+def _summary(database: Database, row: Row) -> records.Summary:
     number, conversation_id, title, used, pinned, prompts, tags, is_interrupted = row
-    return Summary(
+    return records.Summary(
         number=number,
         title=title if isinstance(title, str) else "?",
         engines=tuple(dict.fromkeys(_name(lane) for (lane,) in database.rows(_OPEN_LANES, conversation_id))),
@@ -294,7 +286,7 @@ _RUNS = f"""
 """  # noqa: S608 (the names of columns)
 
 
-def load(database: Database, number: int) -> SavedConversation:
+def load(database: Database, number: int) -> records.SavedConversation:
     found = database.rows("SELECT id, title, created, used FROM conversation WHERE number = ?", number)
     if not found:
         raise InputError(
@@ -305,12 +297,12 @@ def load(database: Database, number: int) -> SavedConversation:
         return _loaded(database, number, found[0])
 
 
-def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
+def _loaded(database: Database, number: int, row: Row) -> records.SavedConversation:
     conversation_id, title, created, updated = row
     prompts = _prompts(database, conversation_id)
     rows = database.rows(_LANES, conversation_id)
     lanes = {
-        lane_id: LaneRecord(
+        lane_id: records.LaneRecord(
             id=lane_id,
             position=position,
             definition=from_json(EngineDefinition, object_in(definition)),
@@ -321,7 +313,7 @@ def _loaded(database: Database, number: int, row: Row) -> SavedConversation:
     runs, running = _runs(database, conversation_id, prompts, lanes)
     for lane_id, *_, head_id, fork_id in rows:
         lanes[lane_id].head, lanes[lane_id].fork = runs.get(head_id), runs.get(fork_id)
-    return SavedConversation(
+    return records.SavedConversation(
         conversation=Conversation(
             prompts=list(prompts.values()), created=created, id=conversation_id, number=number
         ),
@@ -338,10 +330,10 @@ def _load_queue(
     database: Database,
     conversation_id: str,
     prompts: Mapping[str, Prompt],
-    lanes: Mapping[str, LaneRecord],
-) -> Iterator[QueuedPrompt]:
+    lanes: Mapping[str, records.LaneRecord],
+) -> Iterator[records.QueuedPrompt]:
     for text, files, images, waiting, for_all, prompt_id in database.rows(_QUEUED, conversation_id):
-        yield QueuedPrompt(
+        yield records.QueuedPrompt(
             text=text_in(text),
             files=tuple(from_json(AttachedFile, file) for file in list_in(files)),
             images=tuple(from_json(Image, image) for image in list_in(images)),
@@ -392,13 +384,13 @@ def _runs(
     database: Database,
     conversation_id: str,
     prompts: Mapping[str, Prompt],
-    lanes: Mapping[str, LaneRecord],
+    lanes: Mapping[str, records.LaneRecord],
 ) -> tuple[dict[str, Run], frozenset[str]]:
     """Return the runs by id, each after the run that it continues, and the ids of the runs in progress.
 
     Adds each run to its lane.
     """
-    results: dict[str, tuple[int, RunResult, Prompt, LaneRecord]] = {}
+    results: dict[str, tuple[int, RunResult, Prompt, records.LaneRecord]] = {}
     continued: dict[str, str | None] = {}
     running: set[str] = set()
     for number, prompt_id, lane_id, continues_id, *columns in database.rows(_RUNS, conversation_id):
@@ -467,7 +459,7 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
             yield text
 
 
-def keep_draft(database: Database, draft: DraftRecord, owner_id: int) -> None:
+def keep_draft(database: Database, draft: records.DraftRecord, owner_id: int) -> None:
     if not draft.text:
         database.run("DELETE FROM draft WHERE owner_id = ?", owner_id)
         return
@@ -492,10 +484,10 @@ def take_draft(database: Database, owner_id: int) -> Row | None:
     return next(iter(rows), None)
 
 
-def draft_of(row: Row) -> DraftRecord:
+def draft_of(row: Row) -> records.DraftRecord:
     text, pasted, named, edits = row
     with decoding("The prompt that was not sent"):
-        return DraftRecord(
+        return records.DraftRecord(
             text=text_in(text),
             pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
             named=tuple(map(text_in, list_in(named))),

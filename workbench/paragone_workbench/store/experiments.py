@@ -11,23 +11,9 @@ from paragone import InputError, Json, WeightsFile
 from paragone.wire import from_json, to_json
 from paragone_workbench.engines.definitions import EngineDefinition, without_literal_keys
 from paragone_workbench.runs.result import RunResult
+from paragone_workbench.store import experiment_records
 from paragone_workbench.store.database import Database, Owner, Row, clean
 from paragone_workbench.store.errors import DAMAGED, StoreError, decoding
-from paragone_workbench.store.experiment_records import (
-    Digests,
-    EndedRun,
-    Experiment,
-    ExperimentRun,
-    KnownRun,
-    Measurement,
-    MeasurementKind,
-    RunCount,
-    RunKey,
-    SavedChoice,
-    Vote,
-    VoteChoice,
-    VotedAnswer,
-)
 from paragone_workbench.store.runs import COLUMNS, MANIFEST, list_in, object_in, result_of, save_run
 from paragone_workbench.text import visible
 
@@ -55,13 +41,13 @@ class Votes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, vote: Vote) -> str:
+    def add(self, vote: experiment_records.Vote) -> str:
         """Save a vote and return the vote's id. A vote in a conversation is also a use of the conversation."""
         with self._database.transaction():
             self._add(vote)
         return vote.id
 
-    def _add(self, vote: Vote) -> None:
+    def _add(self, vote: experiment_records.Vote) -> None:
         self._database.run(
             _ADD,
             vote.id,
@@ -76,7 +62,7 @@ class Votes:
         if vote.prompt_id is not None:
             self._database.run(_USED, vote.created, vote.prompt_id)
 
-    def add_first(self, vote: Vote) -> bool:
+    def add_first(self, vote: experiment_records.Vote) -> bool:
         """Save a vote on a ballot of an experiment, unless a blind vote was saved before, perhaps by another program.
 
         Returns whether the vote was saved.
@@ -93,7 +79,9 @@ class Votes:
         where = "blind AND experiment.number = ? AND prompt_index = ?"
         return {vote.engines for vote in self._read(where, experiment, prompt_index, skips_damaged=True)}
 
-    def all(self, experiment: int | None = None, *, skips_damaged: bool = False) -> tuple[Vote, ...]:
+    def all(
+        self, experiment: int | None = None, *, skips_damaged: bool = False
+    ) -> tuple[experiment_records.Vote, ...]:
         """Return all votes, or the votes of the experiment with this number, oldest first.
 
         Raises StoreError at a damaged record, unless these are skipped.
@@ -101,7 +89,9 @@ class Votes:
         where = "? IS NULL OR experiment.number = ?"
         return tuple(self._read(where, experiment, experiment, skips_damaged=skips_damaged))
 
-    def _read(self, where: str, *values: int | None, skips_damaged: bool) -> Iterator[Vote]:
+    def _read(
+        self, where: str, *values: int | None, skips_damaged: bool
+    ) -> Iterator[experiment_records.Vote]:
         rows = self._database.rows(f"{_VOTES} WHERE {where} ORDER BY vote.number", *values)
         for row in rows:
             try:
@@ -127,11 +117,13 @@ def _vote(
     experiment: int | None,
     prompt_index: int | None,
     prompt_id: str | None,
-) -> Vote:
+) -> experiment_records.Vote:
     with decoding(f"Vote {vote_id}"):
-        return Vote(
+        return experiment_records.Vote(
             id=vote_id,
-            candidates=tuple(from_json(VotedAnswer, answer) for answer in list_in(candidates)),
+            candidates=tuple(
+                from_json(experiment_records.VotedAnswer, answer) for answer in list_in(candidates)
+            ),
             choice=_choice(choice),
             blind=bool(blind),
             created=created,
@@ -141,7 +133,7 @@ def _vote(
         )
 
 
-def _choice(text: str) -> VoteChoice:
+def _choice(text: str) -> experiment_records.VoteChoice:
     match text:
         case "tie" | "bad":
             return text
@@ -155,7 +147,7 @@ class Measurements:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, measurement: Measurement) -> None:
+    def add(self, measurement: experiment_records.Measurement) -> None:
         self._database.insert(
             "measurement",
             id=measurement.id,
@@ -166,7 +158,7 @@ class Measurements:
             identities=json.dumps(measurement.identities) if measurement.identities else None,
         )
 
-    def all(self, kind: MeasurementKind) -> tuple[Measurement, ...]:
+    def all(self, kind: experiment_records.MeasurementKind) -> tuple[experiment_records.Measurement, ...]:
         """Return the measurements of a kind, newest first, without damaged records."""
         rows = self._database.rows(
             "SELECT id, kind, engines, data, created, identities FROM measurement WHERE kind = ? ORDER BY number DESC",
@@ -175,7 +167,7 @@ class Measurements:
         found = []
         for measurement_id, saved_kind, engines, data, created, identities in rows:
             with contextlib.suppress(*DAMAGED):
-                measurement = Measurement(
+                measurement = experiment_records.Measurement(
                     id=measurement_id,
                     kind=saved_kind,
                     engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
@@ -276,7 +268,11 @@ class Experiments:
         self._owner_id = owner_id
 
     def create(
-        self, experiment: Experiment, prompts: Iterable[tuple[int, Json]], *, fresh: bool = True
+        self,
+        experiment: experiment_records.Experiment,
+        prompts: Iterable[tuple[int, Json]],
+        *,
+        fresh: bool = True,
     ) -> int:
         """Add an experiment with its prompts and their indices, claim the experiment, and return its number.
 
@@ -317,20 +313,20 @@ class Experiments:
                     )
             self._database.run("UPDATE experiment SET owner_id = ? WHERE number = ?", self._owner_id, number)
 
-    def find(self, fingerprint: str) -> Experiment | None:
+    def find(self, fingerprint: str) -> experiment_records.Experiment | None:
         """Return the newest experiment with this fingerprint, or None."""
         rows = self._database.rows(
             f"{_EXPERIMENT} WHERE fingerprint = ? ORDER BY number DESC LIMIT 1", fingerprint
         )
         return _experiment(rows[0]) if rows else None
 
-    def get(self, number: int) -> Experiment:
+    def get(self, number: int) -> experiment_records.Experiment:
         rows = self._database.rows(f"{_EXPERIMENT} WHERE number = ?", number)
         if not rows:
             raise InputError(f"There is no experiment e{number}.", hint=self.newest())
         return _experiment(rows[0])
 
-    def all(self) -> tuple[Experiment, ...]:
+    def all(self) -> tuple[experiment_records.Experiment, ...]:
         """Return all experiments, newest first; an experiment whose record is damaged has no engines."""
         return tuple(map(_listed, self._database.rows(f"{_EXPERIMENT} ORDER BY number DESC")))
 
@@ -369,12 +365,16 @@ class Experiments:
         with decoding(f"A prompt of experiment e{number}"):
             return tuple((at, None if content is None else object_in(content)) for at, content in rows)
 
-    def counts(self, number: int, prompts: Iterable[int] | None = None) -> tuple[RunCount, ...]:
+    def counts(
+        self, number: int, prompts: Iterable[int] | None = None
+    ) -> tuple[experiment_records.RunCount, ...]:
         """Count the saved runs of these prompts (None: of all prompts), and the results of their assertions."""
         chosen = None if prompts is None else json.dumps(sorted(prompts))
-        return tuple(RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen))
+        return tuple(
+            experiment_records.RunCount(*row) for row in self._database.rows(_COUNTS, number, chosen, chosen)
+        )
 
-    def last_loaded(self, number: int, engine: int) -> ExperimentRun | None:
+    def last_loaded(self, number: int, engine: int) -> experiment_records.ExperimentRun | None:
         """Return the engine's last run whose manifest describes the loaded model; None without such a run."""
         which = "engine_index = ? AND json_type(iif(json_valid(data), data, '{}'), '$.loaded') = 'object'"
         return next(self._runs(which, number, engine, limit=1, order=_LAST_FIRST), None)
@@ -388,14 +388,14 @@ class Experiments:
         )
         return tuple(judges for (judges,) in rows)
 
-    def choice(self, number: int) -> SavedChoice | None:
+    def choice(self, number: int) -> experiment_records.SavedChoice | None:
         sql = f"SELECT asked FROM choice WHERE experiment_id = {_ID}"  # noqa: S608 (the names of columns)
         for (asked,) in self._database.rows(sql, number):
             with contextlib.suppress(*DAMAGED):
-                return from_json(SavedChoice, object_in(asked))
+                return from_json(experiment_records.SavedChoice, object_in(asked))
         return None
 
-    def save_choice(self, number: int, choice: SavedChoice) -> None:
+    def save_choice(self, number: int, choice: experiment_records.SavedChoice) -> None:
         self._database.run(
             f"INSERT OR REPLACE INTO choice (experiment_id, asked) VALUES ({_ID}, ?)",  # noqa: S608 (the names of columns)
             number,
@@ -424,21 +424,23 @@ class Experiments:
             for engine, kind, rate, prompts in rows
         )
 
-    def save(self, number: int, key: RunKey, result: RunResult, assertions: Sequence[Json] = ()) -> int:
+    def save(
+        self, number: int, key: experiment_records.RunKey, result: RunResult, assertions: Sequence[Json] = ()
+    ) -> int:
         """Write an ended run in place of an earlier run with the same key, and return the number of the run.
 
         Writing the same run again changes nothing.
         """
         with self._database.transaction():
-            return self._save(number, EndedRun(key, result, assertions))
+            return self._save(number, experiment_records.EndedRun(key, result, assertions))
 
-    def save_all(self, number: int, runs: Iterable[EndedRun]) -> None:
+    def save_all(self, number: int, runs: Iterable[experiment_records.EndedRun]) -> None:
         """Write ended runs in one transaction, each as `save` does. `known` finds the runs that have `digests`."""
         with self._database.transaction():
             for run in runs:
                 self._save(number, run)
 
-    def _save(self, number: int, run: EndedRun) -> int:
+    def _save(self, number: int, run: experiment_records.EndedRun) -> int:
         """Write an ended run, in the transaction in progress. Returns the number of the run."""
         for cell, run_id in self._database.rows(
             f"SELECT number, run_id FROM cell WHERE experiment_id = {_ID} AND ({_KEY}) = (?, ?, ?)",  # noqa: S608 (the names of columns)
@@ -450,7 +452,12 @@ class Experiments:
         save_run(self._database, run.result)
         return self._put(number, run.key, run.result.id, run.assertions, run.digests)
 
-    def known(self, number: int, wanted: Mapping[RunKey, Digests], since: float) -> list[KnownRun]:
+    def known(
+        self,
+        number: int,
+        wanted: Mapping[experiment_records.RunKey, experiment_records.Digests],
+        since: float,
+    ) -> list[experiment_records.KnownRun]:
         """Return finished runs of other experiments that can be used as the wanted runs, each with the key of its wanted run.
 
         Only runs that started at `since` (seconds since 1970) or later are returned.
@@ -469,17 +476,24 @@ class Experiments:
             taken.add(row[0])
             with contextlib.suppress(*DAMAGED):
                 result = None if checked == digests.checked else result_of(row)
-                answers.append(KnownRun(key, digests, result, row[0], tuple(list_in(assertions))))
+                answers.append(
+                    experiment_records.KnownRun(key, digests, result, row[0], tuple(list_in(assertions)))
+                )
         return answers
 
-    def use_known(self, number: int, runs: Iterable[KnownRun]) -> None:
+    def use_known(self, number: int, runs: Iterable[experiment_records.KnownRun]) -> None:
         """Take over runs of other experiments into this experiment, with the results of their assertions."""
         with self._database.transaction():
             for run in runs:
                 self._put(number, run.key, run.run_id, run.assertions, run.digests)
 
     def _put(
-        self, number: int, key: RunKey, run_id: str, assertions: Sequence[Json], digests: Digests | None
+        self,
+        number: int,
+        key: experiment_records.RunKey,
+        run_id: str,
+        assertions: Sequence[Json],
+        digests: experiment_records.Digests | None,
     ) -> int:
         """Give a saved run this key in the experiment, in place of an earlier run. Must be called in a transaction."""
         self._database.run(
@@ -501,7 +515,7 @@ class Experiments:
             for judge in judges:
                 save_run(self._database, judge, purpose="judge", about_id=run_id)
 
-    def states(self, number: int, first: int, last: int) -> Mapping[RunKey, str]:
+    def states(self, number: int, first: int, last: int) -> Mapping[experiment_records.RunKey, str]:
         rows = self._database.rows(
             f"SELECT {_KEY}, state FROM cell JOIN run ON run.id = run_id"  # noqa: S608 (the names of columns)
             f" WHERE experiment_id = {_ID} AND prompt_index BETWEEN ? AND ?",
@@ -509,20 +523,22 @@ class Experiments:
             first,
             last,
         )
-        return {RunKey(*key): state for *key, state in rows}
+        return {experiment_records.RunKey(*key): state for *key, state in rows}
 
-    def runs(self, number: int, *, after: RunKey | None = None, limit: int = -1) -> Iterator[ExperimentRun]:
+    def runs(
+        self, number: int, *, after: experiment_records.RunKey | None = None, limit: int = -1
+    ) -> Iterator[experiment_records.ExperimentRun]:
         """Yield up to `limit` saved runs with keys greater than `after`, in the order of their keys. -1 is no limit."""
         return self._runs(f"({_KEY}) > (?, ?, ?)", number, *(after or (-1, -1, -1)), limit=limit)
 
-    def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[ExperimentRun]:
+    def runs_of_prompt(self, number: int, prompt_index: int) -> Iterator[experiment_records.ExperimentRun]:
         """Yield the saved runs of one prompt in the order of their keys."""
         return self._runs("prompt_index = ?", number, prompt_index)
 
-    def run_at(self, number: int, key: RunKey) -> ExperimentRun | None:
+    def run_at(self, number: int, key: experiment_records.RunKey) -> experiment_records.ExperimentRun | None:
         return next(self._runs(f"({_KEY}) = (?, ?, ?)", number, *key), None)
 
-    def run(self, number: int, run: int) -> ExperimentRun:
+    def run(self, number: int, run: int) -> experiment_records.ExperimentRun:
         """Return the run with the number `run`. Raises InputError if the run does not exist."""
         for found in self._runs("cell.number = ?", number, run):
             return found
@@ -530,15 +546,15 @@ class Experiments:
 
     def _runs(
         self, which: str, number: int, *values: object, limit: int = -1, order: str = _KEY
-    ) -> Iterator[ExperimentRun]:
+    ) -> Iterator[experiment_records.ExperimentRun]:
         """Yield the saved runs of an experiment that fulfil the condition `which`, ordered by their keys or by `order`."""
         sql = f"{_CELL} WHERE experiment_id = {_ID} AND {which} ORDER BY {order} LIMIT ?"
         for cell, prompt, engine, repetition, assertions, *columns in self._database.stream(
             sql, number, *values, limit
         ):
             with decoding(f"The run e{number}/{cell}"):
-                run = ExperimentRun(
-                    key=RunKey(prompt, engine, repetition),
+                run = experiment_records.ExperimentRun(
+                    key=experiment_records.RunKey(prompt, engine, repetition),
                     number=cell,
                     result=result_of(tuple(columns)),
                     assertions=tuple(list_in(assertions)),
@@ -546,17 +562,17 @@ class Experiments:
             yield run
 
 
-def _listed(row: Row) -> Experiment:
+def _listed(row: Row) -> experiment_records.Experiment:
     *plain, _engines, _machine, done, failed = row
     with contextlib.suppress(StoreError):
         return _experiment(row)
     return _experiment((*plain, "[]", "{}", done, failed))
 
 
-def _experiment(row: Row) -> Experiment:
+def _experiment(row: Row) -> experiment_records.Experiment:
     *columns, engines, machine, done, failed = row
     with decoding(f"Experiment e{columns[0]}"):
-        return Experiment(
+        return experiment_records.Experiment(
             **dict(zip(_PLAIN, columns, strict=True)),
             engines=tuple(from_json(EngineDefinition, engine) for engine in list_in(engines)),
             machine=object_in(machine),

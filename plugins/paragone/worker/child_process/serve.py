@@ -23,27 +23,8 @@ from paragone.events import Event, Token
 from paragone.options import Options, build
 from paragone.requests import LogitsBlock, OpenRequest, RunRequest
 from paragone.wire import Json, Value, from_json, to_json
+from paragone.worker import protocol
 from paragone.worker import protocol as jobs
-from paragone.worker.protocol import (
-    SLOT_BYTES,
-    SLOTS,
-    VERSION,
-    Completed,
-    Events,
-    Failed,
-    FilledSlot,
-    Hello,
-    JobKind,
-    Nothing,
-    Pong,
-    Progress,
-    SharedBuffer,
-    SharedDistributions,
-    WorkerCommand,
-    WorkerMessage,
-    dump_message,
-    load_command,
-)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -79,12 +60,12 @@ class Stop(Cancelled):
 
 
 class Job:
-    def __init__(self, command: WorkerCommand) -> None:
+    def __init__(self, command: protocol.WorkerCommand) -> None:
         self.number = command.job
         self.do = command.do
         self.request = command.request
         self.stop = Stop()
-        self.free_slots = threading.Semaphore(SLOTS)
+        self.free_slots = threading.Semaphore(protocol.SLOTS)
         """Counts the slots of the shared buffer that the worker may fill."""
 
 
@@ -103,19 +84,19 @@ class Pipe:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def say(self, message: WorkerMessage) -> None:
+    def say(self, message: protocol.WorkerMessage) -> None:
         """Send one message. End the process if the application has closed the pipe."""
-        line = dump_message(message)
+        line = protocol.dump_message(message)
         with self._lock:
             try:
                 self._connection.sendall(line)
             except OSError:
                 os._exit(0)
 
-    def commands(self) -> Iterator[WorkerCommand]:
+    def commands(self) -> Iterator[protocol.WorkerCommand]:
         """Yield the application's commands until the application closes the pipe."""
         with io.BufferedReader(_Incoming(self._connection)) as stream:
-            yield from map(load_command, stream)
+            yield from map(protocol.load_command, stream)
 
 
 class _Incoming(io.RawIOBase):
@@ -193,7 +174,7 @@ class Frames:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._pipe.say(Events(job=self._job, events=tuple(self._waiting)))
+            self._pipe.say(protocol.Events(job=self._job, events=tuple(self._waiting)))
             self._waiting = []
             self._sent = time.monotonic()
 
@@ -205,13 +186,13 @@ class Slots:
         """Map the shared buffer, whose path is `buffer`. Raises OSError."""
         self._pipe = pipe
         self._job = job
-        self._buffer = SharedBuffer.open(buffer)
+        self._buffer = protocol.SharedBuffer.open(buffer)
         self._next = 0
 
     def send(self, block: LogitsBlock) -> bool:
         """Send a block, in parts if it exceeds a slot. Return False if the job was stopped."""
         row = 4 * block.vocab_size
-        most = SLOT_BYTES // row
+        most = protocol.SLOT_BYTES // row
         if not most:
             raise EngineError(f"A distribution over {block.vocab_size:,} tokens is too large to send.")
         numbers = block.data.cast("B")
@@ -222,7 +203,7 @@ class Slots:
                 return False
             self._buffer.slot(self._next, rows * row)[:] = numbers[first * row : (first + rows) * row]
             self._pipe.say(
-                FilledSlot(
+                protocol.FilledSlot(
                     job=self._job.number,
                     slot=self._next,
                     start=block.start + first,
@@ -230,7 +211,7 @@ class Slots:
                     vocab_size=block.vocab_size,
                 )
             )
-            self._next = (self._next + 1) % SLOTS
+            self._next = (self._next + 1) % protocol.SLOTS
         return True
 
 
@@ -249,7 +230,7 @@ def serve(descriptor: int, engine: str) -> None:
     connection.set_inheritable(False)  # child processes of the engine must not keep the pipe open
     pipe = Pipe(connection)
     waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    pipe.say(Hello(version=VERSION))
+    pipe.say(protocol.Hello(version=protocol.VERSION))
     threading.Thread(target=_listen, args=(pipe, waiting), daemon=True).start()
     runner = JobRunner(pipe, engine)
     while (job := waiting.get()) is not None:
@@ -263,7 +244,7 @@ def _listen(pipe: Pipe, waiting: queue.SimpleQueue[Job | None]) -> None:
     last: Job | None = None
     for command in pipe.commands():
         if command.do == "ping":
-            pipe.say(Pong(job=command.job))
+            pipe.say(protocol.Pong(job=command.job))
         elif command.do not in ("stop", "taken"):
             last = Job(command)
             waiting.put(last)
@@ -304,7 +285,7 @@ class JobRunner:
     def do(self, job: Job) -> None:
         """Run one job and send its answer, or the job's error."""
         try:
-            self._pipe.say(Completed(job=job.number, answer=self._handlers[job.do](job)))
+            self._pipe.say(protocol.Completed(job=job.number, answer=self._handlers[job.do](job)))
         except ParagoneError as error:
             self._fail(job, error)
         except InterfaceViolation as error:
@@ -324,7 +305,7 @@ class JobRunner:
         import traceback  # imported here because most workers never need this import
 
         traceback.print_exc()
-        self._pipe.say(Failed(job=job.number, error=error))
+        self._pipe.say(protocol.Failed(job=job.number, error=error))
 
     def _kind(self) -> type[AnyEngine]:
         module, _, name = self._name.partition(":")
@@ -340,7 +321,7 @@ class JobRunner:
         options = build(engine.load_options, request.options)
 
         def report(fraction: float) -> None:
-            self._pipe.say(Progress(job=job.number, fraction=fraction))
+            self._pipe.say(protocol.Progress(job=job.number, fraction=fraction))
 
         loaded = engine.load(request, options, report, job.stop)
         self._engine = engine
@@ -350,31 +331,31 @@ class JobRunner:
         kind = self._kind()
         return kind.estimate(request, build(kind.load_options, request.options))
 
-    def _run(self, job: Job, request: RunRequest) -> Nothing:
+    def _run(self, job: Job, request: RunRequest) -> protocol.Nothing:
         engine = self._open()
         sampling = build(engine.sampling, request.sampling)
         return self._send_events(job, engine.generate(request, sampling, job.stop))
 
-    def _send_events(self, job: Job, events: Iterator[Event]) -> Nothing:
+    def _send_events(self, job: Job, events: Iterator[Event]) -> protocol.Nothing:
         frames = Frames(self._pipe, job.number)
         try:
             for event in events:
                 frames.add(check_event(event))
         finally:
             frames.close()
-        return Nothing()
+        return protocol.Nothing()
 
-    def _distributions(self, job: Job, request: SharedDistributions) -> Nothing:
+    def _distributions(self, job: Job, request: protocol.SharedDistributions) -> protocol.Nothing:
         slots = Slots(self._pipe, job, request.buffer)
         # Close the generator here, so that its cleanup ends before the next job; garbage collection might be later.
         with contextlib.closing(_generator(self._open().distributions(request.request, job.stop))) as blocks:
             for block in blocks:
                 if not slots.send(block):
                     break
-        return Nothing()
+        return protocol.Nothing()
 
 
-def _handler(kind: JobKind[R, A], run: Callable[[Job, R], A]) -> tuple[str, Callable[[Job], Json]]:
+def _handler(kind: protocol.JobKind[R, A], run: Callable[[Job, R], A]) -> tuple[str, Callable[[Job], Json]]:
     """Return the name of a kind of job, and a function that runs such a job and returns its answer as JSON."""
     return kind.name, lambda job: to_json(run(job, from_json(kind.request, job.request)))
 
