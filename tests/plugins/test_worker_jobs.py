@@ -34,7 +34,6 @@ from paragone import (
     Vocabulary,
     fingerprint,
 )
-from paragone.worker import client
 from paragone.worker import protocol as shared
 from paragone.worker.native import WorkerEngine
 from paragone.worker.protocol import VERSION
@@ -287,7 +286,7 @@ async def test_an_estimate_is_made_in_a_temporary_worker():
 
 
 async def test_a_worker_of_another_version_is_refused_with_one_sentence(monkeypatch):
-    monkeypatch.setattr(client, "VERSION", VERSION + 1)
+    monkeypatch.setattr(shared, "VERSION", VERSION + 1)
     with pytest.raises(EngineError) as caught:
         await RogueBackend().open(OpenRequest(model="steady"), lambda progress: None)
     assert caught.value.sentence == (
