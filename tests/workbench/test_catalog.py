@@ -10,7 +10,7 @@ from tests.workbench.conftest import Backends
 
 from paragone import Backend, Capabilities, EndpointReport, InputError, ModelInfo, Options, Probe, option
 from paragone.network import GUARD
-from paragone_workbench.catalog import DEMO_KEY, Group, catalog_entries
+from paragone_workbench.catalog import Group, catalog_entries
 from paragone_workbench.config.settings import Config, ModelSettings
 from paragone_workbench.config.toml_file import TomlDocument
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -151,16 +151,6 @@ async def test_engines_that_cannot_be_used_at_their_servers_say_why():
     assert (found["off"].group, found["off"].problem) == (Group.UNUSABLE, "It is gone.")
 
 
-async def test_an_error_in_a_plugin_affects_only_its_own_models():
-    found = await listed(config(), Served(), Shelf())
-    assert [it.name for it in found if it.group is Group.FOUND] == ["tall", "Wide"]
-    (faulty,) = (it for it in found if it.name == "Served")
-    assert faulty.definition is None
-    assert faulty.problem.startswith(
-        "The backend served raised an unexpected error (ZeroDivisionError: a plugin's mistake)."
-    )
-
-
 async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
     configured = EngineDefinition(name="zeta", backend="shelf", model="/z")
     added = EngineDefinition(name="alpha", backend="shelf", model="/a")
@@ -191,18 +181,6 @@ async def test_a_model_that_is_an_engine_is_listed_once_unless_the_engine_has_op
     assert [it.name for it in found] == ["mine", "careful", "tall", "demo", "tiny", "broken"]
 
 
-async def test_an_entry_keeps_its_key_when_it_turns_out_to_be_unusable():
-    defined = EngineDefinition(name="mine", backend="shelf", model="/z")
-    lists = [found async for found in catalog_entries(config(defined), Backends(Shelf(usable=False)))]
-    (first,), last = lists[0], lists[-1]
-    assert first.group is Group.CONFIGURED
-    assert [(it.key, it.group) for it in last] == [
-        (first.key, Group.UNUSABLE),
-        ("backend shelf", Group.UNUSABLE),
-    ]
-    assert [(it.problem, it.remedy) for it in last] == [("It is not installed.", "Install it.")] * 2
-
-
 async def test_a_model_says_what_it_is_and_where(home):
     found = {it.name: it for it in await listed(config(), Shelf())}
     assert found["Wide"].detail == "Q4_K_M · 100 MB · Shelf · ~/models/Wide.gguf"
@@ -212,13 +190,6 @@ async def test_a_model_says_what_it_is_and_where(home):
         name="tiny", backend="shelf", model="/cache/demo.gguf"
     )
     assert found["broken"].problem == "is empty."
-
-
-async def test_the_usual_places_are_searched_after_those_of_the_settings(home):
-    shelf = Shelf()
-    settings = config(folders=["/mine"])
-    await listed(settings, shelf)
-    assert shelf.searched == ["/mine", f"{home}/models", "/shelf"]
 
 
 async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
@@ -239,19 +210,7 @@ async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
     assert [it.name for it in found] == ["mine", "demo"], "a backend with engines needs no model"
 
 
-async def test_a_file_of_the_demo_in_a_folder_of_models_is_listed_as_found():
-    class InFolder(Shelf):
-        async def models(self, folders):
-            return (ModelInfo(model="/cache/demo.gguf", name="tiny"),)
-
-    found = await listed(config(), InFolder())
-    assert [(it.key, it.group) for it in found] == [
-        ("model shelf:/cache/demo.gguf", Group.FOUND),
-        (DEMO_KEY, Group.DEMO),
-    ]
-
-
-@pytest.mark.parametrize("url", [None, "http://127.0.0.1:7"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:7"])
 async def test_a_model_of_a_server_elsewhere_is_opened_there(url):
     class Local(Served):
         async def models(self, folders):

@@ -160,20 +160,6 @@ def test_loading_reports_the_first_problem_and_what_lists_all(write):
     assert len(caught.value.problems) == 3
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "engines = 1",
-        "[engines]\na = 1",
-        "keys = 'x'",
-        "[[engines]]\nx = 1",
-    ],
-)
-def test_a_section_of_the_wrong_type(write, text):
-    (problem,) = check(write(text))
-    assert "not a table" in problem.sentence
-
-
 def test_invalid_toml_is_one_problem(write):
     (problem,) = check(write("[chat]\nsystem = Be brief."))
     assert problem.line == 2
@@ -224,14 +210,6 @@ def test_a_remembered_lane_with_a_missing_engine_does_no_harm():
     settings_ = load()
     assert settings_.lanes.start == ("paper:x",)
     assert "'gone'" in settings_.warnings[0]
-
-
-def test_a_damaged_state_file_is_a_warning(write):
-    state_file().parent.mkdir(parents=True)
-    state_file().write_text("lanes = [")
-    settings_ = load(write(GOOD))
-    assert settings_.lanes.mode == "sequential"
-    assert ".bad" in settings_.warnings[0]
 
 
 def test_init_writes_the_sample_once():

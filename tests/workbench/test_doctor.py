@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from rogue_backend.plugin import RogueBackend
 
@@ -23,21 +20,6 @@ from paragone_workbench.paths import config_file, state_file
 async def examined():
     *_, diagnosis = [found async for found in diagnose(None, State(state_file()), Registry())]
     return diagnosis
-
-
-@pytest.mark.thorough
-async def test_the_machine_and_the_probes_of_backends():
-    diagnosis = await examined()
-    machine = diagnosis.machine
-    assert machine.executable == sys.executable
-    assert 1 <= machine.cores <= machine.threads <= (os.cpu_count() or 1)
-    assert machine.memory is not None
-    assert machine.memory_free is not None
-    assert 0 < machine.memory_free <= machine.memory <= psutil.virtual_memory().total
-    title, found = diagnosis.backends["rogue"]
-    assert (title, found.usable, found.reason) == ("Rogue", True, "")
-    assert found.facts["python"] == sys.executable
-    assert "llama_cpp" in diagnosis.backends
 
 
 @pytest.mark.thorough
@@ -60,19 +42,6 @@ async def test_neither_a_broken_plugin_nor_errors_in_the_config_prevent_the_repo
 
 
 # Probes
-
-
-class Mistaken(RogueBackend):
-    """A test double of a backend with a programming error."""
-
-    async def probe(self, python: str | None = None) -> Probe:
-        raise ZeroDivisionError("division by zero")
-
-
-async def test_an_error_in_a_plugin():
-    found = await probe(Mistaken())
-    assert not found.usable
-    assert "ZeroDivisionError: division by zero" in found.reason
 
 
 async def test_an_interpreter_that_does_not_exist():

@@ -98,25 +98,6 @@ async def made(backend, wheels, **options):
     return plan, [step async for step in installation.create(plan)]
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """Where the first test that uses `tiny` keeps its environment for the others."""
-    return tmp_path_factory.mktemp("environments") / "tiny"
-
-
-@pytest.fixture
-async def tiny(wheels, original):
-    """The folder of a complete environment of `Tiny`, created by the program or a copy of it."""
-    folder = data_folder() / "environments" / "tiny"
-    if original.exists():
-        folder.parent.mkdir(parents=True)
-        shutil.copytree(original, folder, symlinks=True)
-    else:
-        await made(Tiny(), wheels, cuda="13")
-        shutil.copytree(folder, original, symlinks=True)
-    return folder
-
-
 async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path, monkeypatch):
     backend = Tiny()
     assert installed.interpreter(backend, None) is None
@@ -141,7 +122,24 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     assert found.size > 1000
     assert [step.line async for step in installation.check(backend)][-1] == "tiny says hello"
 
-    assert installation.remove("tiny") == found.size
+    folder = data_folder() / "environments" / "tiny"
+    (folder / "stray").touch()
+    plan, _ = await made(backend, wheels, cuda="13")
+    assert plan.replaces
+    assert not (folder / "stray").exists()
+
+    # If a new environment cannot be created, the old one is kept, also that of a program that was killed.
+    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
+    for was_killed in (False, True):
+        if was_killed:
+            folder.rename(folder.with_name(".tiny.old"))
+            folder.mkdir()
+        with pytest.raises(EngineError, match="could not be created"):
+            await made(backend, wheels, cuda="13")
+        assert installed.list_installed({})[0].complete
+        assert left() == ["tiny"]
+
+    installation.remove("tiny")
     assert installed.list_installed({}) == ()
     assert installed.interpreter(backend, None) is None
 
@@ -174,34 +172,6 @@ async def test_a_failed_installation_is_an_error_and_leaves_nothing(wheels):
     assert installed.list_installed({}) == ()
     with pytest.raises(InputError, match="or an incomplete one"):
         _ = [step async for step in installation.check(Tiny())]
-
-
-async def test_creating_it_again_replaces_it(tiny, wheels):
-    stray = tiny / "stray"
-    stray.touch()
-    plan, _ = await made(Tiny(), wheels, cuda="13")
-    assert plan.replaces
-    assert not stray.exists()
-
-
-async def test_if_a_new_environment_fails_the_old_one_is_kept(tiny, wheels):
-    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match="could not be created"):
-        await made(Tiny(), wheels, cuda="13")
-    (found,) = installed.list_installed({})
-    assert found.complete
-    assert [step.line async for step in installation.check(Tiny())][-1] == "tiny says hello"
-    assert left() == ["tiny"]
-
-
-async def test_an_old_environment_is_restored_after_a_kill(tiny, wheels):
-    tiny.rename(tiny.with_name(".tiny.old"))
-    tiny.mkdir()
-    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match="could not be created"):
-        await made(Tiny(), wheels, cuda="13")
-    assert installed.interpreter(Tiny(), None) is not None
-    assert left() == ["tiny"]
 
 
 def left():
@@ -238,27 +208,6 @@ async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path
             await asyncio.sleep(0.01)
     assert installed.interpreter(Tiny(), None) is None
     assert left() == []
-
-
-async def test_processes_can_clean_up_and_use_the_disk_whose_space_was_checked(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(installed, "_HEARTBEAT", 0.01)
-    told = tmp_path / "told"
-    slow = tmp_path / "slow"
-    slow.write_text(
-        f"#!/bin/sh\ntrap 'echo tidied >> {told}; exit 1' INT\n"
-        f'case "$*" in *version_info*) echo {HERE};; *) echo "$TMPDIR" > {told}; while :; do sleep 0.1; done;; esac\n'
-    )
-    slow.chmod(0o755)
-    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
-    object.__setattr__(plan, "uv", None)
-    steps = installation.create(plan)
-    async with asyncio.timeout(30):
-        while not (told.exists() and told.read_text().strip()):
-            await anext(steps)
-    await steps.aclose()
-    scratch = data_folder() / "environments" / ".tiny.tmp"
-    assert told.read_text() == f"{scratch}\ntidied\n"
-    assert not scratch.exists()
 
 
 def _alive(pid):
@@ -334,9 +283,7 @@ def driver(monkeypatch, tmp_path):
     return is_there
 
 
-@pytest.mark.parametrize(
-    ("version", "cuda"), [(None, "13"), ("580.65.06", "13"), ("535.161.08", "12"), ("470.82.01", "12")]
-)
+@pytest.mark.parametrize(("version", "cuda"), [(None, "13"), ("535.161.08", "12"), ("470.82.01", "12")])
 async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version, cuda):
     if version is not None:
         driver(version)
@@ -349,12 +296,6 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
     assert plan.warnings == ((said[version],) if version in said else ())
 
 
-async def test_a_cuda_too_new_for_the_driver_gets_a_warning(driver):
-    driver("535.161.08")
-    plan = await planning.plan(Tiny(), cuda="13")
-    assert plan.warnings == ("CUDA 13 needs NVIDIA driver 580 or newer; this machine has 535.",)
-
-
 class Compiling(Tiny):
     environment = dataclasses.replace(Tiny.environment, compiles=True)
 
@@ -363,13 +304,6 @@ class Compiling(Tiny):
     ("release", "asked", "cuda", "said"),
     [
         ("12.4", None, "12", ""),
-        ("13.0", None, "13", ""),
-        (
-            "11.8",
-            None,
-            "13",
-            "The CUDA compiler (nvcc) on this machine is for CUDA 11: Tiny needs one for CUDA 13.",
-        ),
         (
             "12.4",
             "13",
@@ -412,9 +346,7 @@ class Bringing(Tiny):
 @pytest.mark.parametrize(
     ("on_path", "chosen", "asked", "cuda", "said"),
     [
-        (None, None, None, "13", ""),
         ("12.4", None, None, "13", ""),
-        ("12.4", "13.1", None, "13", ""),
         (None, "12.4", None, "12", ""),
         (None, "12.4", "13", "13", "Unset CUDA_HOME and CUDA_PATH to use the environment's own compiler."),
         (None, None, "12", "12", "install the toolkit of CUDA 12"),
@@ -440,22 +372,6 @@ async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
     assert plan.build.cuda == cuda
     assert bool(plan.warnings) == bool(said)
     assert all(said in warning for warning in plan.warnings)
-
-
-async def test_other_requirements_of_compiling_are_reported(driver, tmp_path, monkeypatch):
-    monkeypatch.delenv("CUDA_HOME", raising=False)
-    monkeypatch.delenv("CUDA_PATH", raising=False)
-    monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
-    _, architectures = (await planning.plan(Bringing())).warnings  # from here on there is no driver
-    assert "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs" in architectures
-    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6+PTX")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    _, compiler = (await planning.plan(Bringing())).warnings
-    assert compiler == (
-        "There is no C++ compiler on this machine. Tiny compiles its CUDA extension at its first use: "
-        "install g++."
-    )
-    assert len((await planning.plan(Tiny())).warnings) == 1
 
 
 async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, tmp_path, monkeypatch):
@@ -551,7 +467,7 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
         if stage == "install":
             (environment() / "paragone.json").symlink_to("/dev/full")
 
-    monkeypatch.setattr(installation, "run_command", filling)
+    monkeypatch.setattr(installed, "run_command", filling)
     with pytest.raises(EngineError) as caught:
         await made(Tiny(), wheels, cuda="13")
     assert caught.value.sentence == "The environment of Tiny could not be created: No space left on device."
@@ -565,21 +481,6 @@ async def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypat
     assert installed.list_installed({}) == ()
     with pytest.raises(ParagoneError, match="cannot be created: File name too long"):
         await made(Tiny(), wheels, cuda="13")
-
-
-async def test_a_read_only_data_folder_is_reported(wheels):
-    (environment().parent / ".tiny.lock").mkdir(parents=True)  # permissions do not apply to root
-    with pytest.raises(ParagoneError, match=r"/environments cannot be written to: Is a directory"):
-        await made(Tiny(), wheels, cuda="13")
-
-
-async def test_an_endless_program_is_not_accepted_as_an_interpreter(tmp_path):
-    endless = tmp_path / "endless"
-    endless.write_text("#!/bin/sh\nwhile :; do echo yes; done\n")
-    endless.chmod(0o755)
-    async with asyncio.timeout(20):
-        with pytest.raises(InputError, match="is not a Python interpreter"):
-            await planning.plan(Tiny(), python=str(endless))
 
 
 async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, monkeypatch):

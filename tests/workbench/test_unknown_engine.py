@@ -40,12 +40,6 @@ async def test_the_name_of_a_model(smollm2, tmp_path):
     assert await hint_for("other", Registry(), [str(tmp_path)]) == ""
 
 
-async def test_a_file_that_cannot_be_opened(tmp_path):
-    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(20))
-    hint = await hint_for(str(tmp_path / "cut.gguf"), Registry(), ())
-    assert hint.startswith("The model in this file cannot be used: ")
-
-
 async def test_other_files_and_folders(home, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("hi")
