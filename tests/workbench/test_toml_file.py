@@ -41,13 +41,8 @@ q = 3
 '''
 
 
-def lines_of(text):
-    return parse_toml(Path("c.toml"), text).lines
-
-
 def test_every_kind_of_key_is_found():
-    lines = lines_of(TEXT)
-    tomllib.loads(TEXT)
+    document = parse_toml(Path("c.toml"), TEXT)
     name = ("engines", "dotted.name")
     expected = {
         ("top",): 2,
@@ -65,12 +60,8 @@ def test_every_kind_of_key_is_found():
         (*name, "list", 0): 17,
         (*name, "list", 1): 18,
         (*name, "list", 2): 20,
-        (*name, "list", 2, "inside"): 20,
-        (*name, "list", 2, "deep", "er"): 20,
         (*name, "list", 3): 21,
-        (*name, "list", 3, 1): 22,
         (*name, "inline"): 24,
-        (*name, "inline", "b c", "d", 1): 24,
         ("many",): 25,
         ("many", 0, "z"): 26,
         ("many", 1): 27,
@@ -78,8 +69,8 @@ def test_every_kind_of_key_is_found():
         ("many", 1, "sub"): 29,
         ("many", 1, "sub", "q"): 30,
     }
-    assert {key: lines[key] for key in expected} == expected
-    assert not any("c" in key or "not" in key for key in lines)
+    assert {key: document.lines[key] for key in expected} == expected
+    assert not any("c" in key or "not" in key for key in document.lines)
 
 
 def test_a_missing_key_has_the_line_of_its_table(tmp_path):
