@@ -88,57 +88,40 @@ class Figures:
         return generate_latest(self._registry)
 
 
-class WholeUrls:
-    """Replaces a whole URL as the target of a request by the path of the URL, as RFC 9112 asks of servers."""
+class Entrance:
+    """Counts requests, by path and status, and refuses requests without the header `Authorization: Bearer KEY`.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Unknown paths are counted together. Only `/health` needs no key. A whole URL as the target of a request is replaced by its
+    path, as RFC 9112 asks of servers.
+    """
+
+    def __init__(self, app: ASGIApp, key: str, figures: Figures, known: Collection[str]) -> None:
         self._app = app
+        self._expected = f"Bearer {key}".encode()
+        self._figures = figures
+        self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scheme, separator, rest = scope["path"].partition("://")
         if separator and scheme.lower() in ("http", "https"):
             scope = {**scope, "path": "/" + rest.partition("/")[2]}
-        await self._app(scope, receive, send)
+        path = scope["path"]
 
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._figures.requested(path if path in self._known else "other", message["status"])
+            await send(message)
 
-class RequiredKey:
-    """Refuses requests without the header `Authorization: Bearer KEY`, except for some paths."""
-
-    def __init__(self, app: ASGIApp, key: str, open_paths: Collection[str]) -> None:
-        self._app = app
-        self._expected = f"Bearer {key}".encode()
-        self._open = open_paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("authorization", "")
-        if scope["path"] in self._open or hmac.compare_digest(given.encode("latin-1"), self._expected):
-            await self._app(scope, receive, send)
+        if path == "/health" or hmac.compare_digest(given.encode("latin-1"), self._expected):
+            await self._app(scope, receive, counted)
             return
         # Many clients read the refusal only after they have sent the whole body, which is discarded here.
         with contextlib.suppress(requests.ApiError, ClientLeft):
             await read_body(receive, largest=0)
         sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
         error = requests.ApiError(401, sentence, code="invalid_api_key")
-        await JsonResponse(error.to_json(), error.status)(scope, receive, send)
-
-
-class CountedRequests:
-    """Counts requests by path and status. Unknown paths are counted together."""
-
-    def __init__(self, app: ASGIApp, figures: Figures, known: Collection[str]) -> None:
-        self._app = app
-        self._figures = figures
-        self._known = known
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"] if scope["path"] in self._known else "other"
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._figures.requested(path, message["status"])
-            await send(message)
-
-        await self._app(scope, receive, counted)
+        await JsonResponse(error.to_json(), error.status)(scope, receive, counted)
 
 
 _Asked = TypeVar("_Asked")
@@ -164,11 +147,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
     known = [route.path for route in routes]
     return Starlette(
         routes=routes,
-        middleware=[
-            Middleware(WholeUrls),
-            Middleware(CountedRequests, figures=paths.figures, known=known),
-            Middleware(RequiredKey, key=key, open_paths=["/health"]),
-        ],
+        middleware=[Middleware(Entrance, key=key, figures=paths.figures, known=known)],
         exception_handlers={
             requests.ApiError: _refused,
             ClientLeft: _left,
@@ -235,7 +214,7 @@ class _Paths:
 
     async def _answer(self, request: Request, read: ReadRequest[requests.AnswerRequest]) -> Response:
         engine, asked = await self._parsed(request, read)
-        reply = replies.reply_to(asked, engine.name)
+        reply = replies.Reply(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:
             return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
