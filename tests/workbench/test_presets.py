@@ -7,8 +7,7 @@ from paragone_workbench.config.read import load
 from paragone_workbench.config.settings import (
     Preset,
     fill_template,
-    find_preset,
-    find_template,
+    find_named,
     preset_of,
     with_preset,
 )
@@ -52,7 +51,7 @@ def test_they_are_read_from_the_config(config):
 
 
 def test_a_preset_takes_precedence_over_the_engines_options(config):
-    preset = find_preset("brief", config.presets)
+    preset = find_named("preset", "brief", config.presets)
     assert with_preset(SMALL, LLAMA_CPP, preset).options == {
         "n_ctx": 512,
         "top_k": 5,
@@ -73,13 +72,12 @@ def test_a_preset_that_does_not_fit_the_engine_is_refused(sampling, sentence, hi
 
 
 def test_an_unknown_name_names_the_nearest(config):
-    for find, known in ((find_preset, config.presets), (find_template, config.templates)):
+    for kind, known in (("preset", config.presets), ("template", config.templates)):
         with pytest.raises(InputError, match=r"There is no .* 'brieff'") as refused:
-            find("brieff", known)
+            find_named(kind, "brieff", known)
         assert next(iter(known)) in refused.value.hint
-        with pytest.raises(InputError) as refused:
-            find("brief", {})
-        assert "config.toml has no section" in refused.value.hint
+        with pytest.raises(InputError, match=r"config\.toml has no section"):
+            find_named(kind, "brief", {})
 
 
 def test_a_preset_saved_on_the_screen_is_there_at_the_next_start(config, tmp_path):
