@@ -10,7 +10,7 @@ from rogue_backend.plugin import RogueBackend
 from paragone import Probe
 from paragone_workbench import doctor
 from paragone_workbench.config.state import State
-from paragone_workbench.doctor import diagnose, probe, probe_engines
+from paragone_workbench.doctor import diagnose, probe_engines
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.machine import Gpu, find_gpus
@@ -42,12 +42,6 @@ async def test_neither_a_broken_plugin_nor_errors_in_the_config_prevent_the_repo
 
 
 # Probes
-
-
-async def test_an_interpreter_that_does_not_exist():
-    found = await probe(RogueBackend(), "/nowhere/python")
-    assert not found.usable
-    assert "/nowhere/python cannot be started" in found.reason
 
 
 @pytest.mark.thorough

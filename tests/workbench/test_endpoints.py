@@ -1,13 +1,8 @@
 """Requests to the configured servers; the servers are doubles, the clients are real."""
 
-from dataclasses import dataclass
-
 import pytest
 from hostile_server import OLLAMA, OPENAI, HostileServer
 
-from paragone import option
-from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.options import OllamaLoadOptions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import normalize_url, query_endpoints
@@ -87,21 +82,3 @@ async def test_an_address_in_two_spellings_is_one_endpoint(serve):
         Registry().find,
     )
     assert [(it.engines, it.report.probe.usable) for it in found] == [(("a", "b"), True), (("c", "d"), False)]
-
-
-async def test_the_default_address_of_a_backend(serve):
-    server = await serve(OLLAMA)
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Options(OllamaLoadOptions):
-        url: str | None = option(server.url, "Where the server is.")
-
-    class Here(OllamaBackend):
-        """A variant of the backend whose default port is unused on the test machine."""
-
-        load_options = Options
-
-    found = await query_endpoints([engine("a", url=f"http://localhost:{server.port}/")], lambda name: Here())
-    assert [(it.engines, it.url) for it in found] == [(("a",), None)]
-    found = await query_endpoints([engine("a", url=server.url)], Registry().find)
-    assert [(it.engines, it.url) for it in found] == [(("a",), server.url)]

@@ -46,6 +46,19 @@ class Tiny(NativeBackend):
         return self.said
 
 
+class Bringing(Tiny):
+    """The build for CUDA 13 includes a compiler, the one for CUDA 12 does not."""
+
+    environment = dataclasses.replace(
+        Tiny.environment,
+        builds=(
+            dataclasses.replace(build("tinyengine==1.0"), toolkit="nvidia/cu13"),
+            build("tinyengine==0.9", cuda="12", driver=525),
+        ),
+        compiles=True,
+    )
+
+
 class Plain(Tiny):
     name = "plain"
     title = "Plain"
@@ -99,7 +112,12 @@ async def made(backend, wheels, **options):
 
 
 async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path, monkeypatch):
-    backend = Tiny()
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("nvidia/cu13/bin/nvcc", "")
+        wheel.writestr("nvidia/cu13/lib/libcudart.so.13", "the runtime")
+    backend = Bringing()
     assert installed.interpreter(backend, None) is None
     python = quick_python(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -112,10 +130,21 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     python = installed.interpreter(backend, None)
     assert python == str(data_folder() / "environments" / "tiny" / "bin" / "python")
     assert installed.interpreter(backend, "/usr/bin/python3") == "/usr/bin/python3"
-    process = await asyncio.create_subprocess_exec(
-        python, "-c", "import tinyengine; print(tinyengine.VALUE)", stdout=asyncio.subprocess.PIPE
-    )
-    assert (await process.communicate())[0].endswith(b"tiny says hello\n7\n")
+
+    async def printed(**variables):
+        code = "import os, tinyengine; print(tinyengine.VALUE, os.environ.get('CUDA_HOME'))"
+        process = await asyncio.create_subprocess_exec(
+            *(python, "-I", "-c", code), env=dict(os.environ, **variables), stdout=asyncio.subprocess.PIPE
+        )
+        return (await process.communicate())[0].decode().splitlines()[-1].split()
+
+    value, home = await printed()
+    assert value == "7"
+    assert Path(home).is_relative_to(data_folder() / "environments" / "tiny")
+    assert (Path(home) / "bin" / "nvcc").exists()
+    assert (Path(home) / "lib" / "libcudart.so").read_text() == "the runtime"
+    assert await printed(CUDA_HOME="/opt/cuda") == ["7", "/opt/cuda"]
+    assert await printed(CUDA_PATH="/opt/cuda") == ["7", "None"]
 
     (found,) = installed.list_installed({"tiny": backend})
     assert (found.name, found.complete, found.cuda, found.outdated) == ("tiny", True, "13", False)
@@ -124,9 +153,18 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
 
     folder = data_folder() / "environments" / "tiny"
     (folder / "stray").touch()
-    plan, _ = await made(backend, wheels, cuda="13")
-    assert plan.replaces
-    assert not (folder / "stray").exists()
+    with pytest.raises(EngineError) as caught:
+        await made(backend, wheels, cuda="12")
+    assert caught.value.sentence == (
+        "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
+    )
+    assert "paragone env check tiny" in caught.value.hint
+    assert not (folder / "stray").exists(), "the new environment has replaced the old one"
+    with pytest.raises(EngineError, match="no GPU"):
+        _ = [step async for step in installation.check(backend)]
+    backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
+    with pytest.raises(EngineError, match=r"cannot be imported in it: Tiny finds no GPU\. Get one\."):
+        _ = [step async for step in installation.check(backend)]
 
     # If a new environment cannot be created, the old one is kept, also that of a program that was killed.
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
@@ -142,36 +180,6 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     installation.remove("tiny")
     assert installed.list_installed({}) == ()
     assert installed.interpreter(backend, None) is None
-
-
-async def test_a_library_that_cannot_be_imported_is_an_error_and_the_environment_is_kept(wheels):
-    backend = Tiny()
-    with pytest.raises(EngineError) as caught:
-        await made(backend, wheels, cuda="12")
-    assert caught.value.sentence == (
-        "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
-    )
-    assert "paragone env check tiny" in caught.value.hint
-    (found,) = installed.list_installed({"tiny": backend})
-    assert (found.complete, found.cuda) == (True, "12")
-    with pytest.raises(EngineError, match="no GPU"):
-        _ = [step async for step in installation.check(backend)]
-    backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
-    with pytest.raises(EngineError) as caught:
-        _ = [step async for step in installation.check(backend)]
-    assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
-
-
-async def test_a_failed_installation_is_an_error_and_leaves_nothing(wheels):
-    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match=r"could not be created: .*tinyengine") as caught:
-        await made(Tiny(), wheels, cuda="13")
-    assert "tinyengine==1.0" in caught.value.sentence  # as uv and pip say
-    assert str(wheels) in caught.value.hint
-    assert installed.interpreter(Tiny(), None) is None
-    assert installed.list_installed({}) == ()
-    with pytest.raises(InputError, match="or an incomplete one"):
-        _ = [step async for step in installation.check(Tiny())]
 
 
 def left():
@@ -245,25 +253,6 @@ async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     assert "needs about 1,000,000,000.0 GB" in await refused(Huge())
 
 
-async def test_the_own_interpreter_comes_before_another_one_of_its_version(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for version in (HERE, "9.9", "9.8"):
-        script = tmp_path / f"python{version}"
-        script.write_text(f"#!/bin/sh\necho {version if version != '9.8' else 'not installed'}\n")
-        script.chmod(0o755)
-
-    async def chosen(*pythons):
-        class Fussy(Tiny):
-            environment = Environment(builds=(build(),), pythons=pythons, modules=())
-
-        return (await planning.plan(Fussy())).python
-
-    assert await chosen(HERE, "9.9") == sys.executable
-    assert await chosen("9.8", "9.7", "9.9", HERE) == str(tmp_path / "python9.9")
-    monkeypatch.setattr(sys, "executable", "")  # as in a program that embeds Python
-    assert await chosen(HERE, "9.9") == str(tmp_path / f"python{HERE}")
-
-
 @pytest.fixture
 def driver(monkeypatch, tmp_path):
     """A function that sets the version of the NVIDIA driver; without a call, there is no driver."""
@@ -294,53 +283,6 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
         "470.82.01": "CUDA 12 needs NVIDIA driver 525 or newer; this machine has 470.",
     }
     assert plan.warnings == ((said[version],) if version in said else ())
-
-
-class Compiling(Tiny):
-    environment = dataclasses.replace(Tiny.environment, compiles=True)
-
-
-@pytest.mark.parametrize(
-    ("release", "asked", "cuda", "said"),
-    [
-        ("12.4", None, "12", ""),
-        (
-            "12.4",
-            "13",
-            "13",
-            "The CUDA compiler (nvcc) on this machine is for CUDA 12: Tiny needs one for CUDA 13.",
-        ),
-        (None, None, "13", "There is no CUDA compiler (nvcc) on this machine."),
-    ],
-)
-async def test_the_installed_compiler_selects_the_cuda_version(
-    driver, tmp_path, monkeypatch, release, asked, cuda, said
-):
-    driver("580.65.06")
-    (tmp_path / "cuda" / "bin").mkdir(parents=True)
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    if release is not None:
-        nvcc = tmp_path / "cuda" / "bin" / "nvcc"
-        nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.99'\n")
-        nvcc.chmod(0o755)
-    plan = await planning.plan(Compiling(), cuda=asked)
-    assert plan.build.cuda == cuda
-    assert bool(plan.warnings) == bool(said)
-    assert all(warning.startswith(said) for warning in plan.warnings)
-    assert (await planning.plan(Tiny())).build.cuda == "13"
-
-
-class Bringing(Tiny):
-    """The build for CUDA 13 includes a compiler, the one for CUDA 12 does not."""
-
-    environment = dataclasses.replace(
-        Tiny.environment,
-        builds=(
-            dataclasses.replace(build("tinyengine==1.0"), toolkit="nvidia/cu13"),
-            build("tinyengine==0.9", cuda="12", driver=525),
-        ),
-        compiles=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -374,33 +316,6 @@ async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
     assert all(said in warning for warning in plan.warnings)
 
 
-async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, tmp_path, monkeypatch):
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.delenv("CUDA_HOME", raising=False)
-    monkeypatch.delenv("CUDA_PATH", raising=False)
-    with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:
-        wheel.writestr("nvidia/cu13/bin/nvcc", "")
-        wheel.writestr("nvidia/cu13/lib/libcudart.so.13", "the runtime")
-    await made(Bringing(), wheels, cuda="13")
-    python = installed.interpreter(Bringing(), None)
-
-    async def told(**variables):
-        process = await asyncio.create_subprocess_exec(
-            *(python, "-I", "-c", "import os; print(os.environ.get('CUDA_HOME'))"),
-            env=dict(os.environ, **variables),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return (await process.communicate())[0].decode().strip()
-
-    home = Path(await told())
-    assert home.is_relative_to(data_folder() / "environments" / "tiny")
-    assert (home / "bin" / "nvcc").exists()
-    assert (home / "lib" / "libcudart.so").read_text() == "the runtime"
-    assert await told(CUDA_HOME="") == str(home)
-    assert await told(CUDA_HOME="/opt/cuda") == "/opt/cuda"
-    assert await told(CUDA_PATH="/opt/cuda") == "None"
-
-
 def test_only_environments_can_be_removed(tmp_path):
     with pytest.raises(InputError, match=r"There is no environment .\.\./\.\.."):
         installation.remove("../..")
@@ -420,10 +335,9 @@ def describe(said: str):
 
 
 def test_an_environment_with_an_unreadable_description_or_no_interpreter_is_incomplete():
-    for said in ("[]", "null", "{", "\xff"):
+    for said in ("[]", "\xff"):
         describe(said)
-        (found,) = installed.list_installed({"tiny": Tiny()})
-        assert not found.complete
+        assert not installed.list_installed({"tiny": Tiny()})[0].complete
     describe("{}")
     (environment() / "bin" / "python").unlink()
     (found,) = installed.list_installed({"tiny": Tiny()})
@@ -486,13 +400,7 @@ async def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypat
 async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, monkeypatch):
     hide_uv(monkeypatch)
     debian = tmp_path / "debian"
-    said = (
-        "The virtual environment was not created successfully because ensurepip is not\n"
-        "available.  On Debian/Ubuntu systems, you need to install the python3-venv\n"
-        "package using the following command.\n\n    apt install python3-venv\n\n"
-        "You may need to use sudo with that command.  After installing the python3-venv\n"
-        "package, recreate your virtual environment.\n\nFailing command: /x/bin/python3\n"
-    )
+    said = "apt install python3-venv"
     debian.write_text(
         f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) echo "{said}"; exit 1;; esac\n'
     )

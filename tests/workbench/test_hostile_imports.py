@@ -133,12 +133,3 @@ def test_a_database_that_computes_without_end(imported, database, monkeypatch):
     monkeypatch.setattr(databases, "LONGEST_S", 0.0)
     with pytest.raises(InputError, match="cannot be read: reading it takes more than 0 seconds of CPU time"):
         imported(database(LLM.format("") + CROSS))
-
-
-def test_a_view_in_place_of_a_table(imported, database):
-    path = database(
-        "CREATE TABLE conversations (id, name);"
-        "CREATE VIEW responses AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n;"
-    )
-    with pytest.raises(InputError, match="is the database of an unknown program"):
-        imported(path)
