@@ -158,15 +158,6 @@ async def test_what_can_be_used_comes_first_in_groups_and_in_a_stable_order():
     assert len({it.key for it in found}) == len(found)
 
 
-async def test_a_model_that_is_an_engine_is_listed_once_unless_the_engine_has_options(home):
-    plain = EngineDefinition(name="mine", backend="shelf", model=f"{home}/models/Wide.gguf")
-    careful = EngineDefinition(
-        name="careful", backend="shelf", model="/cache/demo.gguf", options={"temperature": 0}
-    )
-    found = await listed(config(plain, careful), Shelf())
-    assert [it.name for it in found] == ["mine", "careful", "tall", "demo", "tiny", "broken"]
-
-
 async def test_a_model_says_what_it_is_and_where(home):
     found = {it.name: it for it in await listed(config(), Shelf())}
     assert found["Wide"].detail == "Q4_K_M · 100 MB · Shelf · ~/models/Wide.gguf"
@@ -189,11 +180,6 @@ async def test_where_nothing_is_found_it_is_said_how_to_name_a_model():
             "Write shelf:PATH, or set models.folders.",
         ),
     ]
-    found = await listed(config(), Shelf(empty=True))
-    assert [it.problem for it in found if it.name == "Shelf"] == ["No model found besides those of the demo."]
-    engine = EngineDefinition(name="mine", backend="shelf", model="/elsewhere/mine.gguf")
-    found = await listed(config(engine), Shelf(empty=True, has_demo=False))
-    assert [it.name for it in found] == ["mine", "demo"], "a backend with engines needs no model"
 
 
 class Here(Served):
@@ -201,9 +187,7 @@ class Here(Served):
 
     name = "here"
     title = "Here"
-
-    def __init__(self):
-        self.asked = 0
+    asked = 0
 
     def reaches(self, model, options):
         return ("http://127.0.0.1:1",)
@@ -211,9 +195,6 @@ class Here(Served):
     async def models(self, folders):
         self.asked += 1
         return [ModelInfo(model="small", name="small")]
-
-    async def endpoint(self, options):
-        return await super().endpoint({"url": "http://box:1"})
 
 
 @pytest.mark.parametrize(("asks", "offline"), [(True, False), (True, True)])
@@ -225,10 +206,3 @@ async def test_a_server_here_is_asked_only_if_that_is_allowed(monkeypatch, asks,
     assert here.asked == is_asked
     (entry,) = found
     assert (entry.name, entry.is_unasked) == (("small", False) if is_asked else ("Here", True))
-
-
-async def test_a_server_here_that_an_engine_names_lists_its_models_without_being_asked_twice():
-    here = Here()
-    found = await listed(config(EngineDefinition(name="mine", backend="here", model="small")), here)
-    assert [it.name for it in found] == ["mine", "large:70b"]
-    assert not here.asked

@@ -334,18 +334,6 @@ def describe(said: str):
     (environment() / "paragone.json").write_text(said, "latin-1")
 
 
-def test_an_environment_with_an_unreadable_description_or_no_interpreter_is_incomplete():
-    for said in ("[]", "\xff"):
-        describe(said)
-        assert not installed.list_installed({"tiny": Tiny()})[0].complete
-    describe("{}")
-    (environment() / "bin" / "python").unlink()
-    (found,) = installed.list_installed({"tiny": Tiny()})
-    assert not found.complete
-    installation.remove("tiny")
-    assert not environment().exists()
-
-
 def test_an_environment_with_other_requirements_in_any_order_is_outdated():
     describe('{"cuda": "13", "requirements": ["a", "b<2"]}')
     for requirements, outdated in ((("b<2", "a"), False), (("b<3", "a"), True)):

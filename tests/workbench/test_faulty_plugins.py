@@ -13,12 +13,10 @@ from paragone import EngineError, ModelInfo, Probe
 from paragone_workbench.catalog import catalog_entries
 from paragone_workbench.config.settings import Config
 from paragone_workbench.config.toml_file import TomlDocument
-from paragone_workbench.consent import engine_actions
 from paragone_workbench.doctor import probe
 from paragone_workbench.engines import questions
-from paragone_workbench.engines.definitions import EngineDefinition, check_engine
-from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.models import find_models, has_server_here
+from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.models import find_models
 from paragone_workbench.workbench import Workbench
 
 ENGINE = EngineDefinition(name="engine", backend="stranger", model="m")
@@ -53,19 +51,6 @@ class Listing(Stranger):
 
     async def probe(self, python=None):
         return Probe(usable=True)
-
-
-class Reaching(Listing):
-    """Stands in for a backend that fails when it is asked for the addresses that it contacts, or to check options."""
-
-    async def models(self, folders):
-        return []
-
-    def reaches(self, model, options):
-        return self.give()
-
-    def check(self, model, options):
-        self.give()
 
 
 class Unspeakable(Exception):
@@ -115,28 +100,6 @@ async def test_a_probe_that_is_none(answer, reason):
     found = await probe(Stranger(answer))
     assert not found.usable
     assert reason in found.reason
-
-
-@pytest.mark.parametrize(("answer", "reason"), RAISED)
-async def test_addresses_that_are_none(answer, reason, tmp_path):
-    backend = Reaching(answer)
-    for ask in (
-        lambda: engine_actions(ENGINE, backend, tmp_path / "config.toml"),
-        lambda: check_engine(ENGINE, backend),
-    ):
-        with pytest.raises(EngineError, match=r"^The backend stranger ") as caught:
-            ask()
-        assert reason in caught.value.sentence
-    with pytest.raises(EngineError) as caught:
-        await questions.estimate(backend, ENGINE)
-    assert reason in caught.value.sentence
-    assert not has_server_here(backend)
-
-    engine = EngineHandle(ENGINE, Backends(backend))
-    assert engine.addresses == ()
-    engine.open()
-    assert not await engine.opened()
-    assert reason in str(engine.error)
 
 
 @pytest.mark.parametrize(
