@@ -86,10 +86,7 @@ def load_with_problems(
 
 
 def init(path: Path | None = None) -> Path:
-    """Write the documented sample config file, by default to the default location. Return its path.
-
-    Raises InputError if the file exists, and ParagoneError if the file cannot be written.
-    """
+    """Write the documented sample config file, and return its path. Raises InputError if it exists, and ParagoneError."""
     path = config_file() if path is None else path
     private_folder(path.parent)
     try:

@@ -46,10 +46,7 @@ def find_named(kind: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) -> EngineDefinition:
-    """Return the definition with the preset's sampling options, which override the definition's own options.
-
-    Raises InputError if the backend lacks one of the options, or a value is wrong.
-    """
+    """Return the definition with the preset's sampling options, which override its own. Raises InputError."""
     known = [info.name for info in describe(backend.sampling)]
     for name in preset.sampling:
         if name not in known:
@@ -204,10 +201,7 @@ TEMPLATE_PROMPT = "prompt"
 
 
 def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
-    """Return the text of a template with the values of its variables.
-
-    Raises InputError if a variable has no value, if a value has no variable, or for bad syntax.
-    """
+    """Return the text of a template with its variables' values. Raises InputError for missing and unknown variables."""
     names = names_in(text)
     unknown = [key for key in values if key not in names]
     if unknown:
@@ -237,10 +231,7 @@ def template_problems(config: Config) -> Iterator[ConfigProblem]:
 
 
 def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
-    """Return a warning if other users can read a config file that holds a secret, else an empty string.
-
-    `find` returns the backend of a given name. The backend declares which of its options are secret.
-    """
+    """Return a warning if other users can read a config file that holds a secret, else an empty string."""
     try:
         mode = stat.S_IMODE(document.path.stat().st_mode)
     except OSError:  # the file was deleted after it was read

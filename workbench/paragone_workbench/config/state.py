@@ -153,10 +153,7 @@ def add_engine(
 
 
 def add_preset(config: Config, state: State, preset: Preset) -> Preset:
-    """Save a preset, replacing a saved preset of the same name, and return the preset. Raises ParagoneError.
-
-    If config.toml has a preset of the same name, the new name gets a number, so no preset of config.toml is ever replaced.
-    """
+    """Save a preset, and return it: its name gets a number if config.toml has a preset of this name. Raises ParagoneError."""
     own = {name for name, known in config.presets.items() if state.saved.presets.get(name) != known}
     kept = dataclasses.replace(
         preset, name=next(name for name in definitions.numbered(preset.name) if name not in own)

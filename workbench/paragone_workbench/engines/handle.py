@@ -83,10 +83,7 @@ class EngineUse(Protocol):
 
 
 class EngineHandle:
-    """An engine, open or not. Call the methods on the event loop.
-
-    An error of the engine sets `error`. Methods raise this error only if their documentation says so.
-    """
+    """An engine, open or not. An error sets `error`, and is raised only by methods whose documentation says so."""
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
@@ -211,11 +208,7 @@ class EngineHandle:
         return self.is_open
 
     def configure(self, definition: EngineDefinition) -> bool:
-        """Adopt a definition without reloading the model, if only its name and sampling options differ.
-
-        Returns False, and changes nothing, if other differences require a reload. Raises InputError if
-        an option is invalid.
-        """
+        """Adopt a definition, unless it needs a reload: then return False. Raises InputError if an option is invalid."""
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
         present = self.definition

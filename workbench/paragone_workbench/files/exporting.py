@@ -163,10 +163,7 @@ def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
 
 
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
-    """Write a report of the experiment or conversation with an id, such as `e3` or `c7`, and return the file's size in bytes.
-
-    `find` returns the backend with a given name. `replaces` says whether an existing file may be replaced. Raises ParagoneError.
-    """
+    """Write a report of the experiment or conversation with an id such as `e3`. Returns its size in bytes. Raises ParagoneError."""
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 

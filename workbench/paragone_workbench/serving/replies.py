@@ -72,10 +72,7 @@ def _entry(text: str, logprob: float | None) -> dict[str, Json]:
 
 
 def _table(token: Token) -> Json:
-    """Return the log-probabilities of the token and of the likeliest tokens; null if the token has no log-probability.
-
-    The token's text is the same as in the list of tokens, so that a client sees whether the token is the likeliest.
-    """
+    """Return the log-probabilities of the token, under its text in the list of tokens, and of the likeliest; null if unknown."""
     if token.logprob is None:
         return None
     table: dict[str, Json] = {}
@@ -87,10 +84,7 @@ def _table(token: Token) -> Json:
 
 
 class Reply:
-    """The reply to one request, made of the parts of its answers in the order in which they were computed.
-
-    The thinking of a chat is in `reasoning_content`, as in other servers.
-    """
+    """The reply to one request, made of parts in their order. The thinking of a chat is in `reasoning_content`, as elsewhere."""
 
     def __init__(self, request: AnswerRequest, model: str) -> None:
         self._request = request

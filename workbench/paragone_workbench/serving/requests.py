@@ -56,10 +56,7 @@ _MOST_BRACKETS = 200_000
 
 
 class Fields:
-    """The fields of an object in a request. A field that is null is missing, as in the OpenAI API.
-
-    The methods return None for a missing field, and raise ApiError for a value of another type.
-    """
+    """The fields of an object in a request; null is missing. Methods return None without it, and raise ApiError for a wrong type."""
 
     def __init__(self, values: Mapping[str, paragone.Json], path: str = "") -> None:
         self._values = values
