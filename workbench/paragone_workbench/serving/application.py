@@ -10,15 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+import prometheus_client
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -50,23 +42,25 @@ _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
 class Figures:
     def __init__(self, engines: ServedEngines) -> None:
         # Export no times at which each combination of labels first occurred.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry = prometheus_client.CollectorRegistry()
+        self._requests = prometheus_client.Counter(
             "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
         )
-        self._prompt = Counter("paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry)
-        self._completion = Counter(
+        self._prompt = prometheus_client.Counter(
+            "paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry
+        )
+        self._completion = prometheus_client.Counter(
             "paragone_completion_tokens", "Tokens of answers.", ["model"], registry=registry
         )
-        self._ttft = Histogram(
+        self._ttft = prometheus_client.Histogram(
             "paragone_time_to_first_token_seconds",
             "Seconds from sending a request to the engine to its first token.",
             ["model"],
             registry=registry,
         )
         for name, about, value in _STATES:
-            gauge = Gauge(name, about, ["model"], registry=registry)
+            gauge = prometheus_client.Gauge(name, about, ["model"], registry=registry)
             for engine in engines.all:
                 gauge.labels(engine.name).set_function(partial(value, engine))
 
@@ -85,7 +79,7 @@ class Figures:
         self._prompt.labels(model).inc(found.prompt_tokens or 0)
 
     def text(self) -> bytes:
-        return generate_latest(self._registry)
+        return prometheus_client.generate_latest(self._registry)
 
 
 class Entrance:
@@ -148,12 +142,7 @@ def application(engines: ServedEngines, key: str) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[Middleware(Entrance, key=key, figures=paths.figures, known=known)],
-        exception_handlers={
-            requests.ApiError: _refused,
-            ClientLeft: _left,
-            HTTPException: _no_such_path,
-            Exception: _failed,
-        },
+        exception_handlers=dict.fromkeys((requests.ApiError, ClientLeft, HTTPException, Exception), _refused),
     )
 
 
@@ -171,7 +160,7 @@ class _Paths:
         return JsonResponse({"status": status, "silent_engines": silent}, 200 if is_open else 503)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(self.figures.text(), headers={"content-type": prometheus_client.CONTENT_TYPE_LATEST})
 
     async def models(self, request: Request) -> Response:
         return JsonResponse({"object": "list", "data": list(map(self._described, self._engines.all))})
@@ -259,21 +248,15 @@ async def _events(
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, requests.ApiError)
-    return JsonResponse(error.to_json(), error.status)
-
-
-async def _left(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads this response, but it is counted
-
-
-async def _no_such_path(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    sentence = f"{request.method} {request.url.path} is not part of this server."
-    refusal = requests.ApiError(error.status_code, sentence, code="unknown_url")
+    match error:
+        case requests.ApiError():
+            refusal = error
+        case ClientLeft():
+            return Response(status_code=499)  # nobody reads this response, but it is counted
+        case HTTPException():
+            sentence = f"{request.method} {request.url.path} is not part of this server."
+            refusal = requests.ApiError(error.status_code, sentence, code="unknown_url")
+        case _:
+            report("A request failed.", error)
+            refusal = requests.ApiError(500, _INTERNAL)
     return JsonResponse(refusal.to_json(), refusal.status)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    report("A request failed.", error)
-    return JsonResponse(requests.ApiError(500, _INTERNAL).to_json(), 500)
