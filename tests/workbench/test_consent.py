@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -148,17 +147,6 @@ def test_a_yes_is_remembered_for_the_document_and_its_actions(document):
     consent(document.with_name("other.json"), user).require(["contacts a"])
     assert len(user.questions) == 3
     assert "contacts" not in (document.parent / "state.toml").read_text()
-
-
-def test_where_nobody_can_be_asked_nothing_is_done(document):
-    with pytest.raises(InputError) as caught:
-        consent(document).require(["contacts http://evil.example", "runs the command x"])
-    assert "contacts http://evil.example; runs the command x" in caught.value.sentence
-    assert "--trust" in caught.value.hint
-    consent(document).require([])
-    consent(document, trusted=True).require(["contacts a"])
-    with pytest.raises(InputError):
-        consent(document).require(["contacts a"])
 
 
 def test_a_key_is_not_shown(document):

@@ -22,25 +22,6 @@ async def examined():
     return diagnosis
 
 
-@pytest.mark.thorough
-async def test_neither_a_broken_plugin_nor_errors_in_the_config_prevent_the_report(tmp_path, monkeypatch):
-    folder = tmp_path / "broken-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[paragone]\nbrokenplugin = a_module_that_is_not_there\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    path = config_file()
-    path.parent.mkdir(parents=True)
-    path.write_text("[lanes]\nmode = 'sideways'\n")
-    diagnosis = await examined()
-    (problem,) = diagnosis.broken_plugins
-    assert (problem.plugin, problem.package) == ("brokenplugin", "broken")
-    assert "a_module_that_is_not_there" in problem.reason
-    assert diagnosis.config == path
-    assert [(problem.line, problem.key) for problem in diagnosis.problems] == [(2, "lanes.mode")]
-    assert diagnosis.backends["rogue"][1].usable
-
-
 # Probes
 
 

@@ -67,18 +67,3 @@ def test_spellings_of_the_same_server():
     found = [{normalize_url(url) for url in spellings} for spellings in SERVERS]
     assert [len(it) for it in found] == [1] * len(SERVERS)
     assert len(set.union(*found)) == len(SERVERS)
-
-
-async def test_an_address_in_two_spellings_is_one_endpoint(serve):
-    server, gone = await serve(OLLAMA), await serve(OLLAMA)
-    await gone.stop()
-    found = await query_endpoints(
-        [
-            engine("a", url=server.url),
-            engine("b", url=f"http://localhost:{server.port}/"),
-            engine("c", url=f"http://localhost:{gone.port}"),
-            engine("d", url=gone.url),
-        ],
-        Registry().find,
-    )
-    assert [(it.engines, it.report.probe.usable) for it in found] == [(("a", "b"), True), (("c", "d"), False)]

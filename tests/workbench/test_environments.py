@@ -186,43 +186,6 @@ def left():
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(installed, "_HEARTBEAT", 0.01)
-    # A fake interpreter that creates no environment, but waits, and writes the process id of its child to a file.
-    child = tmp_path / "child"
-    slow = tmp_path / "slow"
-    slow.write_text(
-        f'#!/bin/sh\ntrap "exit 1" INT\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
-    )
-    slow.chmod(0o755)
-    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
-    object.__setattr__(plan, "uv", None)
-    steps = installation.create(plan)
-    async with asyncio.timeout(30):
-        while not (child.exists() and child.read_text().strip()):
-            await anext(steps)
-    pid = int(child.read_text())
-    # While it is being created, it cannot be created or removed by others.
-    with pytest.raises(InputError, match="is already being created or removed"):
-        await anext(installation.create(plan))
-    plan.folder.mkdir()
-    with pytest.raises(InputError, match="is already being created or removed"):
-        installation.remove("tiny")
-    await steps.aclose()
-    async with asyncio.timeout(10):
-        while _alive(pid):
-            await asyncio.sleep(0.01)
-    assert installed.interpreter(Tiny(), None) is None
-    assert left() == []
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     async def refused(backend=None, **options):
         with pytest.raises(InputError) as caught:
@@ -312,12 +275,6 @@ async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
     assert plan.build.cuda == cuda
     assert bool(plan.warnings) == bool(said)
     assert all(said in warning for warning in plan.warnings)
-
-
-def test_only_environments_can_be_removed(tmp_path):
-    with pytest.raises(InputError, match=r"There is no environment .\.\./\.\.."):
-        installation.remove("../..")
-    assert tmp_path.exists()
 
 
 def environment():

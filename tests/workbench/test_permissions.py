@@ -23,14 +23,6 @@ def write(tmp_path):
     return write
 
 
-def test_a_file_with_a_warning(write):
-    path = write("headers = ['X-Title: red']\n", 0o640)
-    warning = permission_warning(read_toml(path), Registry().find)
-    assert warning.startswith(f"{path} sets headers, and its mode 640 gives other users access.")
-    assert warning.endswith(f"chmod 600 '{path}'")
-    assert "red" not in warning
-
-
 @pytest.mark.parametrize(
     ("text", "mode"),
     [("headers = ['X-Title: red']\n", 0o600), ("key_env = 'KEY'\n", 0o644)],
