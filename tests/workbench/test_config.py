@@ -8,7 +8,6 @@ from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config import settings
 from paragone_workbench.config.read import SECTIONS, init, load, load_with_problems, sample
-from paragone_workbench.config.settings import ConfigError
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.paths import config_file, state_file
@@ -97,11 +96,6 @@ def test_a_default_file_that_cannot_be_accessed_is_not_taken_for_a_missing_one(m
         load()
 
 
-def test_a_file_that_was_named_must_exist(tmp_path):
-    with pytest.raises(InputError, match=r"none\.toml cannot be read: No such file"):
-        load(tmp_path / "none.toml")
-
-
 WRONG = """\
 [engines.a]
 backend = "paper"
@@ -149,61 +143,6 @@ def test_every_problem_is_reported_with_its_place(write):
         assert words in sentence
 
 
-def test_loading_reports_the_first_problem_and_what_lists_all(write):
-    with pytest.raises(ConfigError) as caught:
-        load(write("[chat]\nsytem = 'x'\n[ui]\nthem = 'y'\n[lanes]\nmod = 'z'"))
-    assert re.search(r"my\.toml:2: .*'sytem'", caught.value.sentence)
-    assert "Did you mean 'system'?" in caught.value.hint
-    file = caught.value.problems[0].file
-    assert f"`paragone config check --config {file}` lists all problems in the file." in caught.value.hint
-    assert caught.value.exit_code == 2
-    assert len(caught.value.problems) == 3
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "engines = 1",
-        "[engines]\na = 1",
-        "keys = 'x'",
-        "[[engines]]\nx = 1",
-    ],
-)
-def test_a_section_of_the_wrong_type(write, text):
-    (problem,) = check(write(text))
-    assert "not a table" in problem.sentence
-
-
-def test_invalid_toml_is_one_problem(write):
-    (problem,) = check(write("[chat]\nsystem = Be brief."))
-    assert problem.line == 2
-    assert str(problem).startswith(f"{problem.file}:2: The file is not valid TOML")
-    with pytest.raises(InputError, match=r"my\.toml:2: The file is not valid TOML"):
-        load(problem.file)
-
-
-def test_options_are_checked_if_the_backend_is_known(write, paper):
-    path = write(
-        "[engines.a]\nbackend = 'paper'\nmodel = 'x'\nn_ctx = -1\ntemprature = 1\ntemperature = 0.5\n"
-        "[engines.b]\nbackend = 'papre'\nmodel = 'x'\nanything = 1\n"
-    )
-    assert check(path) == []
-
-    def backend(name):
-        if name == "paper":
-            return paper
-        raise InputError("There is no such backend.", hint="Did you mean 'paper'?")
-
-    problems = check(path, backend=backend)
-    assert [(problem.line, problem.key) for problem in problems] == [
-        (4, "engines.a.n_ctx"),
-        (5, "engines.a.temprature"),
-        (8, "engines.b.backend"),
-    ]
-    assert problems[1].hint == "Did you mean 'temperature'?"
-    assert (problems[2].sentence, problems[2].hint) == ("There is no such backend.", "Did you mean 'paper'?")
-
-
 def test_remembered_settings_override_the_file(write):
     state = State(state_file())
     state.save_engine(EngineDefinition(name="new", backend="paper", model="n"))
@@ -224,14 +163,6 @@ def test_a_remembered_lane_with_a_missing_engine_does_no_harm():
     settings_ = load()
     assert settings_.lanes.start == ("paper:x",)
     assert "'gone'" in settings_.warnings[0]
-
-
-def test_a_damaged_state_file_is_a_warning(write):
-    state_file().parent.mkdir(parents=True)
-    state_file().write_text("lanes = [")
-    settings_ = load(write(GOOD))
-    assert settings_.lanes.mode == "sequential"
-    assert ".bad" in settings_.warnings[0]
 
 
 def test_init_writes_the_sample_once():

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from paragone import InputError
 from paragone.options import describe
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -38,20 +37,11 @@ def actions(document, backend, model="m", *, python=None, address=None, folders=
     [
         ("openai", {"url": "http://evil.example/v1"}, "contacts http://evil.example:80"),
         ("openai", {"url": "http://h:1", "key_command": "cat x"}, "runs the command cat x"),
-        ("openai", {"url": "http://h:1", "key_env": "SECRET"}, "sends to its server: key_env = SECRET"),
         ("openai", {"url": "http://h:1", "headers": ["A: $B"]}, "sends to its server: headers = A: $B"),
-        ("openai", {"url": "http://h:1", "client_key": "/k.pem"}, "reads /k.pem"),
-        ("ollama", {}, "contacts http://127.0.0.1:11434"),
-        ("llama_cpp", {"rpc_servers": ["evil.example:50052"]}, "contacts evil.example:50052"),
         ("llama_cpp", {"chat_template": "@/etc/passwd"}, "reads /etc/passwd"),
-        ("llama_cpp", {"grammar": "@/dev/zero"}, "reads /dev/zero"),
-        ("llama_cpp", {"json_schema": "@~/.ssh/id_ed25519"}, "reads ~/.ssh/id_ed25519"),
         ("llama_cpp", {"lora": "../lora.gguf"}, "reads ../lora.gguf"),
         ("llama_server", {"program": "/bin/evil"}, "starts the program /bin/evil"),
-        ("llama_server", {"mmproj": "/m.gguf"}, "reads /m.gguf"),
-        ("llama_server", {"draft_model": "/d.gguf"}, "reads /d.gguf"),
         ("llama_server", {"arguments": ["--log-file"]}, "starts its program with the argument --log-file"),
-        ("exllamav3", {"draft_model": "/draft", "lora": "/lora"}, "reads /draft"),
     ],
 )
 def test_what_an_option_names_outside_is_said(document, backend, options, expected):
@@ -157,30 +147,6 @@ def test_a_yes_is_remembered_for_the_document_and_its_actions(document):
     consent(document.with_name("other.json"), user).require(["contacts a"])
     assert len(user.questions) == 3
     assert "contacts" not in (document.parent / "state.toml").read_text()
-
-
-def test_a_no_is_not_remembered(document):
-    user = User(False)
-    for _ in range(2):
-        with pytest.raises(InputError, match="you did not allow its actions"):
-            consent(document, user).require(["contacts http://evil.example"])
-    assert len(user.questions) == 2
-
-
-def test_where_nobody_can_be_asked_nothing_is_done(document):
-    with pytest.raises(InputError) as caught:
-        consent(document).require(["contacts http://evil.example", "runs the command x"])
-    assert "contacts http://evil.example; runs the command x" in caught.value.sentence
-    assert "--trust" in caught.value.hint
-    consent(document).require([])
-    consent(document, trusted=True).require(["contacts a"])
-    with pytest.raises(InputError):
-        consent(document).require(["contacts a"])
-
-
-def test_a_consent_that_cannot_be_saved_holds_once(document):
-    document.parent.joinpath("state.toml").mkdir()
-    consent(document, User(True)).require(["contacts a"])
 
 
 def test_a_key_is_not_shown(document):

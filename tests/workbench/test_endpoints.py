@@ -1,16 +1,8 @@
 """Requests to the configured servers; the servers are doubles, the clients are real."""
 
-import asyncio
-from dataclasses import dataclass
-
 import pytest
 from hostile_server import OLLAMA, OPENAI, HostileServer
-from rogue_backend.plugin import RogueBackend
 
-from paragone import option
-from paragone.options import describe
-from paragone_remote.ollama_api.backend import OllamaBackend
-from paragone_remote.options import OllamaLoadOptions
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.models import normalize_url, query_endpoints
@@ -75,83 +67,3 @@ def test_spellings_of_the_same_server():
     found = [{normalize_url(url) for url in spellings} for spellings in SERVERS]
     assert [len(it) for it in found] == [1] * len(SERVERS)
     assert len(set.union(*found)) == len(SERVERS)
-
-
-async def test_an_address_in_two_spellings_is_one_endpoint(serve):
-    server, gone = await serve(OLLAMA), await serve(OLLAMA)
-    await gone.stop()
-    found = await query_endpoints(
-        [
-            engine("a", url=server.url),
-            engine("b", url=f"http://localhost:{server.port}/"),
-            engine("c", url=f"http://localhost:{gone.port}"),
-            engine("d", url=gone.url),
-        ],
-        Registry().find,
-    )
-    assert [(it.engines, it.report.probe.usable) for it in found] == [(("a", "b"), True), (("c", "d"), False)]
-
-
-async def test_the_default_address_of_a_backend(serve):
-    server = await serve(OLLAMA)
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Options(OllamaLoadOptions):
-        url: str | None = option(server.url, "Where the server is.")
-
-    class Here(OllamaBackend):
-        """A variant of the backend whose default port is unused on the test machine."""
-
-        load_options = Options
-
-    found = await query_endpoints([engine("a", url=f"http://localhost:{server.port}/")], lambda name: Here())
-    assert [(it.engines, it.url) for it in found] == [(("a",), None)]
-    found = await query_endpoints([engine("a", url=server.url)], Registry().find)
-    assert [(it.engines, it.url) for it in found] == [(("a",), server.url)]
-
-
-async def test_the_default_address_of_ollama():
-    (default,) = [info.default for info in describe(OllamaLoadOptions) if info.name == "url"]
-    assert (
-        await OllamaBackend().endpoint({})
-    ).address == default  # the result does not depend on whether a server is running
-
-
-async def test_an_unreachable_and_a_reachable_server(serve):
-    there, gone = await serve(OLLAMA), await serve(OLLAMA)
-    await gone.stop()
-    found = await query_endpoints([engine("a", url=gone.url), engine("b", url=there.url)], Registry().find)
-    assert [it.report.probe.usable for it in found] == [False, True]
-    assert found[0].report.probe.reason == f"Nothing answers at {gone.url}: the connection was refused."
-
-
-async def test_engines_with_wrong_options_are_skipped():
-    definitions = [engine("a", "olama"), engine("b", nmu_ctx=1), engine("c", num_ctx="many")]
-    assert await query_endpoints(definitions, Registry().find) == ()
-
-
-async def test_servers_are_asked_concurrently(serve):
-    both_are_asked = asyncio.Barrier(2)
-    servers = [await serve(OLLAMA), await serve(OLLAMA)]
-
-    async def answer(exchange):
-        await both_are_asked.wait()
-
-    for server in servers:
-        server.replies["/api/version"] = answer
-    found = await query_endpoints(
-        [engine(str(place), url=server.url) for place, server in enumerate(servers)], Registry().find
-    )
-    assert [it.engines for it in found] == [("0",), ("1",)]
-
-
-async def test_an_error_in_a_plugin():
-    class Mistaken(RogueBackend):
-        """A test double of a backend with a programming error."""
-
-        async def endpoint(self, options):
-            raise ZeroDivisionError("division by zero")
-
-    (found,) = await query_endpoints([engine("a", "rogue")], lambda name: Mistaken())
-    assert not found.report.probe.usable
-    assert "ZeroDivisionError: division by zero" in found.report.probe.reason

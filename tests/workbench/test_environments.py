@@ -46,6 +46,19 @@ class Tiny(NativeBackend):
         return self.said
 
 
+class Bringing(Tiny):
+    """The build for CUDA 13 includes a compiler, the one for CUDA 12 does not."""
+
+    environment = dataclasses.replace(
+        Tiny.environment,
+        builds=(
+            dataclasses.replace(build("tinyengine==1.0"), toolkit="nvidia/cu13"),
+            build("tinyengine==0.9", cuda="12", driver=525),
+        ),
+        compiles=True,
+    )
+
+
 class Plain(Tiny):
     name = "plain"
     title = "Plain"
@@ -98,27 +111,13 @@ async def made(backend, wheels, **options):
     return plan, [step async for step in installation.create(plan)]
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """Where the first test that uses `tiny` keeps its environment for the others."""
-    return tmp_path_factory.mktemp("environments") / "tiny"
-
-
-@pytest.fixture
-async def tiny(wheels, original):
-    """The folder of a complete environment of `Tiny`, created by the program or a copy of it."""
-    folder = data_folder() / "environments" / "tiny"
-    if original.exists():
-        folder.parent.mkdir(parents=True)
-        shutil.copytree(original, folder, symlinks=True)
-    else:
-        await made(Tiny(), wheels, cuda="13")
-        shutil.copytree(folder, original, symlinks=True)
-    return folder
-
-
 async def test_an_environment_is_created_used_listed_and_removed(installer, wheels, tmp_path, monkeypatch):
-    backend = Tiny()
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("nvidia/cu13/bin/nvcc", "")
+        wheel.writestr("nvidia/cu13/lib/libcudart.so.13", "the runtime")
+    backend = Bringing()
     assert installed.interpreter(backend, None) is None
     python = quick_python(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -131,141 +130,60 @@ async def test_an_environment_is_created_used_listed_and_removed(installer, whee
     python = installed.interpreter(backend, None)
     assert python == str(data_folder() / "environments" / "tiny" / "bin" / "python")
     assert installed.interpreter(backend, "/usr/bin/python3") == "/usr/bin/python3"
-    process = await asyncio.create_subprocess_exec(
-        python, "-c", "import tinyengine; print(tinyengine.VALUE)", stdout=asyncio.subprocess.PIPE
-    )
-    assert (await process.communicate())[0].endswith(b"tiny says hello\n7\n")
+
+    async def printed(**variables):
+        code = "import os, tinyengine; print(tinyengine.VALUE, os.environ.get('CUDA_HOME'))"
+        process = await asyncio.create_subprocess_exec(
+            *(python, "-I", "-c", code), env=dict(os.environ, **variables), stdout=asyncio.subprocess.PIPE
+        )
+        return (await process.communicate())[0].decode().splitlines()[-1].split()
+
+    value, home = await printed()
+    assert value == "7"
+    assert Path(home).is_relative_to(data_folder() / "environments" / "tiny")
+    assert (Path(home) / "bin" / "nvcc").exists()
+    assert (Path(home) / "lib" / "libcudart.so").read_text() == "the runtime"
+    assert await printed(CUDA_HOME="/opt/cuda") == ["7", "/opt/cuda"]
+    assert await printed(CUDA_PATH="/opt/cuda") == ["7", "None"]
 
     (found,) = installed.list_installed({"tiny": backend})
     assert (found.name, found.complete, found.cuda, found.outdated) == ("tiny", True, "13", False)
     assert found.size > 1000
     assert [step.line async for step in installation.check(backend)][-1] == "tiny says hello"
 
-    assert installation.remove("tiny") == found.size
-    assert installed.list_installed({}) == ()
-    assert installed.interpreter(backend, None) is None
-
-
-async def test_a_library_that_cannot_be_imported_is_an_error_and_the_environment_is_kept(wheels):
-    backend = Tiny()
+    folder = data_folder() / "environments" / "tiny"
+    (folder / "stray").touch()
     with pytest.raises(EngineError) as caught:
         await made(backend, wheels, cuda="12")
     assert caught.value.sentence == (
         "The environment of Tiny is installed, but tinyengine cannot be imported in it: RuntimeError: no GPU"
     )
     assert "paragone env check tiny" in caught.value.hint
-    (found,) = installed.list_installed({"tiny": backend})
-    assert (found.complete, found.cuda) == (True, "12")
+    assert not (folder / "stray").exists(), "the new environment has replaced the old one"
     with pytest.raises(EngineError, match="no GPU"):
         _ = [step async for step in installation.check(backend)]
     backend.said = Probe(usable=False, reason="Tiny finds no GPU.", remedy="Get one.")
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(EngineError, match=r"cannot be imported in it: Tiny finds no GPU\. Get one\."):
         _ = [step async for step in installation.check(backend)]
-    assert str(caught.value).endswith("cannot be imported in it: Tiny finds no GPU. Get one.")
 
-
-async def test_a_failed_installation_is_an_error_and_leaves_nothing(wheels):
+    # If a new environment cannot be created, the old one is kept, here that of a program that was killed.
     (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match=r"could not be created: .*tinyengine") as caught:
-        await made(Tiny(), wheels, cuda="13")
-    assert "tinyengine==1.0" in caught.value.sentence  # as uv and pip say
-    assert str(wheels) in caught.value.hint
-    assert installed.interpreter(Tiny(), None) is None
+    folder.rename(folder.with_name(".tiny.old"))
+    folder.mkdir()
+    with pytest.raises(EngineError, match="could not be created"):
+        await made(backend, wheels, cuda="13")
+    assert installed.list_installed({})[0].complete
+    assert left() == ["tiny"]
+
+    installation.remove("tiny")
     assert installed.list_installed({}) == ()
-    with pytest.raises(InputError, match="or an incomplete one"):
-        _ = [step async for step in installation.check(Tiny())]
-
-
-async def test_creating_it_again_replaces_it(tiny, wheels):
-    stray = tiny / "stray"
-    stray.touch()
-    plan, _ = await made(Tiny(), wheels, cuda="13")
-    assert plan.replaces
-    assert not stray.exists()
-
-
-async def test_if_a_new_environment_fails_the_old_one_is_kept(tiny, wheels):
-    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match="could not be created"):
-        await made(Tiny(), wheels, cuda="13")
-    (found,) = installed.list_installed({})
-    assert found.complete
-    assert [step.line async for step in installation.check(Tiny())][-1] == "tiny says hello"
-    assert left() == ["tiny"]
-
-
-async def test_an_old_environment_is_restored_after_a_kill(tiny, wheels):
-    tiny.rename(tiny.with_name(".tiny.old"))
-    tiny.mkdir()
-    (wheels / "tinyengine-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(EngineError, match="could not be created"):
-        await made(Tiny(), wheels, cuda="13")
-    assert installed.interpreter(Tiny(), None) is not None
-    assert left() == ["tiny"]
+    assert installed.interpreter(backend, None) is None
 
 
 def left():
     """Return the names of all files among the environments, without locks."""
     folder = data_folder() / "environments"
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
-
-
-async def test_cancelling_ends_all_processes_and_leaves_nothing(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(installed, "_HEARTBEAT", 0.01)
-    # A fake interpreter that creates no environment, but waits, and writes the process id of its child to a file.
-    child = tmp_path / "child"
-    slow = tmp_path / "slow"
-    slow.write_text(
-        f'#!/bin/sh\ntrap "exit 1" INT\ncase "$*" in *version_info*) echo {HERE};; *) sleep 600 & echo $! > {child}; wait;; esac\n'
-    )
-    slow.chmod(0o755)
-    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
-    object.__setattr__(plan, "uv", None)
-    steps = installation.create(plan)
-    async with asyncio.timeout(30):
-        while not (child.exists() and child.read_text().strip()):
-            await anext(steps)
-    pid = int(child.read_text())
-    # While it is being created, it cannot be created or removed by others.
-    with pytest.raises(InputError, match="is already being created or removed"):
-        await anext(installation.create(plan))
-    plan.folder.mkdir()
-    with pytest.raises(InputError, match="is already being created or removed"):
-        installation.remove("tiny")
-    await steps.aclose()
-    async with asyncio.timeout(10):
-        while _alive(pid):
-            await asyncio.sleep(0.01)
-    assert installed.interpreter(Tiny(), None) is None
-    assert left() == []
-
-
-async def test_processes_can_clean_up_and_use_the_disk_whose_space_was_checked(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(installed, "_HEARTBEAT", 0.01)
-    told = tmp_path / "told"
-    slow = tmp_path / "slow"
-    slow.write_text(
-        f"#!/bin/sh\ntrap 'echo tidied >> {told}; exit 1' INT\n"
-        f'case "$*" in *version_info*) echo {HERE};; *) echo "$TMPDIR" > {told}; while :; do sleep 0.1; done;; esac\n'
-    )
-    slow.chmod(0o755)
-    plan = await planning.plan(Tiny(), cuda="13", python=str(slow), find_links=str(wheels))
-    object.__setattr__(plan, "uv", None)
-    steps = installation.create(plan)
-    async with asyncio.timeout(30):
-        while not (told.exists() and told.read_text().strip()):
-            await anext(steps)
-    await steps.aclose()
-    scratch = data_folder() / "environments" / ".tiny.tmp"
-    assert told.read_text() == f"{scratch}\ntidied\n"
-    assert not scratch.exists()
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
@@ -296,25 +214,6 @@ async def test_a_plan_reports_wrong_arguments(wheels, tmp_path):
     assert "needs about 1,000,000,000.0 GB" in await refused(Huge())
 
 
-async def test_the_own_interpreter_comes_before_another_one_of_its_version(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    for version in (HERE, "9.9", "9.8"):
-        script = tmp_path / f"python{version}"
-        script.write_text(f"#!/bin/sh\necho {version if version != '9.8' else 'not installed'}\n")
-        script.chmod(0o755)
-
-    async def chosen(*pythons):
-        class Fussy(Tiny):
-            environment = Environment(builds=(build(),), pythons=pythons, modules=())
-
-        return (await planning.plan(Fussy())).python
-
-    assert await chosen(HERE, "9.9") == sys.executable
-    assert await chosen("9.8", "9.7", "9.9", HERE) == str(tmp_path / "python9.9")
-    monkeypatch.setattr(sys, "executable", "")  # as in a program that embeds Python
-    assert await chosen(HERE, "9.9") == str(tmp_path / f"python{HERE}")
-
-
 @pytest.fixture
 def driver(monkeypatch, tmp_path):
     """A function that sets the version of the NVIDIA driver; without a call, there is no driver."""
@@ -334,9 +233,7 @@ def driver(monkeypatch, tmp_path):
     return is_there
 
 
-@pytest.mark.parametrize(
-    ("version", "cuda"), [(None, "13"), ("580.65.06", "13"), ("535.161.08", "12"), ("470.82.01", "12")]
-)
+@pytest.mark.parametrize(("version", "cuda"), [(None, "13"), ("535.161.08", "12"), ("470.82.01", "12")])
 async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version, cuda):
     if version is not None:
         driver(version)
@@ -349,72 +246,10 @@ async def test_the_newest_cuda_that_the_driver_can_run_is_chosen(driver, version
     assert plan.warnings == ((said[version],) if version in said else ())
 
 
-async def test_a_cuda_too_new_for_the_driver_gets_a_warning(driver):
-    driver("535.161.08")
-    plan = await planning.plan(Tiny(), cuda="13")
-    assert plan.warnings == ("CUDA 13 needs NVIDIA driver 580 or newer; this machine has 535.",)
-
-
-class Compiling(Tiny):
-    environment = dataclasses.replace(Tiny.environment, compiles=True)
-
-
-@pytest.mark.parametrize(
-    ("release", "asked", "cuda", "said"),
-    [
-        ("12.4", None, "12", ""),
-        ("13.0", None, "13", ""),
-        (
-            "11.8",
-            None,
-            "13",
-            "The CUDA compiler (nvcc) on this machine is for CUDA 11: Tiny needs one for CUDA 13.",
-        ),
-        (
-            "12.4",
-            "13",
-            "13",
-            "The CUDA compiler (nvcc) on this machine is for CUDA 12: Tiny needs one for CUDA 13.",
-        ),
-        (None, None, "13", "There is no CUDA compiler (nvcc) on this machine."),
-    ],
-)
-async def test_the_installed_compiler_selects_the_cuda_version(
-    driver, tmp_path, monkeypatch, release, asked, cuda, said
-):
-    driver("580.65.06")
-    (tmp_path / "cuda" / "bin").mkdir(parents=True)
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    if release is not None:
-        nvcc = tmp_path / "cuda" / "bin" / "nvcc"
-        nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.99'\n")
-        nvcc.chmod(0o755)
-    plan = await planning.plan(Compiling(), cuda=asked)
-    assert plan.build.cuda == cuda
-    assert bool(plan.warnings) == bool(said)
-    assert all(warning.startswith(said) for warning in plan.warnings)
-    assert (await planning.plan(Tiny())).build.cuda == "13"
-
-
-class Bringing(Tiny):
-    """The build for CUDA 13 includes a compiler, the one for CUDA 12 does not."""
-
-    environment = dataclasses.replace(
-        Tiny.environment,
-        builds=(
-            dataclasses.replace(build("tinyengine==1.0"), toolkit="nvidia/cu13"),
-            build("tinyengine==0.9", cuda="12", driver=525),
-        ),
-        compiles=True,
-    )
-
-
 @pytest.mark.parametrize(
     ("on_path", "chosen", "asked", "cuda", "said"),
     [
-        (None, None, None, "13", ""),
         ("12.4", None, None, "13", ""),
-        ("12.4", "13.1", None, "13", ""),
         (None, "12.4", None, "12", ""),
         (None, "12.4", "13", "13", "Unset CUDA_HOME and CUDA_PATH to use the environment's own compiler."),
         (None, None, "12", "12", "install the toolkit of CUDA 12"),
@@ -442,55 +277,6 @@ async def test_a_compiler_in_the_environment_is_used_unless_the_user_chose_one(
     assert all(said in warning for warning in plan.warnings)
 
 
-async def test_other_requirements_of_compiling_are_reported(driver, tmp_path, monkeypatch):
-    monkeypatch.delenv("CUDA_HOME", raising=False)
-    monkeypatch.delenv("CUDA_PATH", raising=False)
-    monkeypatch.delenv("TORCH_CUDA_ARCH_LIST", raising=False)
-    _, architectures = (await planning.plan(Bringing())).warnings  # from here on there is no driver
-    assert "set TORCH_CUDA_ARCH_LIST to the compute capability of its GPUs" in architectures
-    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6+PTX")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    _, compiler = (await planning.plan(Bringing())).warnings
-    assert compiler == (
-        "There is no C++ compiler on this machine. Tiny compiles its CUDA extension at its first use: "
-        "install g++."
-    )
-    assert len((await planning.plan(Tiny())).warnings) == 1
-
-
-async def test_programs_in_an_environment_compile_with_its_own_toolkit(wheels, tmp_path, monkeypatch):
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    monkeypatch.delenv("CUDA_HOME", raising=False)
-    monkeypatch.delenv("CUDA_PATH", raising=False)
-    with zipfile.ZipFile(wheels / "tinyengine-1.0-py3-none-any.whl", "a") as wheel:
-        wheel.writestr("nvidia/cu13/bin/nvcc", "")
-        wheel.writestr("nvidia/cu13/lib/libcudart.so.13", "the runtime")
-    await made(Bringing(), wheels, cuda="13")
-    python = installed.interpreter(Bringing(), None)
-
-    async def told(**variables):
-        process = await asyncio.create_subprocess_exec(
-            *(python, "-I", "-c", "import os; print(os.environ.get('CUDA_HOME'))"),
-            env=dict(os.environ, **variables),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return (await process.communicate())[0].decode().strip()
-
-    home = Path(await told())
-    assert home.is_relative_to(data_folder() / "environments" / "tiny")
-    assert (home / "bin" / "nvcc").exists()
-    assert (home / "lib" / "libcudart.so").read_text() == "the runtime"
-    assert await told(CUDA_HOME="") == str(home)
-    assert await told(CUDA_HOME="/opt/cuda") == "/opt/cuda"
-    assert await told(CUDA_PATH="/opt/cuda") == "None"
-
-
-def test_only_environments_can_be_removed(tmp_path):
-    with pytest.raises(InputError, match=r"There is no environment .\.\./\.\.."):
-        installation.remove("../..")
-    assert tmp_path.exists()
-
-
 def environment():
     return data_folder() / "environments" / "tiny"
 
@@ -501,19 +287,6 @@ def describe(said: str):
     python.parent.mkdir(parents=True, exist_ok=True)
     python.touch()
     (environment() / "paragone.json").write_text(said, "latin-1")
-
-
-def test_an_environment_with_an_unreadable_description_or_no_interpreter_is_incomplete():
-    for said in ("[]", "null", "{", "\xff"):
-        describe(said)
-        (found,) = installed.list_installed({"tiny": Tiny()})
-        assert not found.complete
-    describe("{}")
-    (environment() / "bin" / "python").unlink()
-    (found,) = installed.list_installed({"tiny": Tiny()})
-    assert not found.complete
-    installation.remove("tiny")
-    assert not environment().exists()
 
 
 def test_an_environment_with_other_requirements_in_any_order_is_outdated():
@@ -551,7 +324,7 @@ async def test_a_disk_that_is_full_at_the_end_leaves_nothing(wheels, monkeypatch
         if stage == "install":
             (environment() / "paragone.json").symlink_to("/dev/full")
 
-    monkeypatch.setattr(installation, "run_command", filling)
+    monkeypatch.setattr(installed, "run_command", filling)
     with pytest.raises(EngineError) as caught:
         await made(Tiny(), wheels, cuda="13")
     assert caught.value.sentence == "The environment of Tiny could not be created: No space left on device."
@@ -567,31 +340,10 @@ async def test_an_unreadable_data_folder_is_reported(wheels, tmp_path, monkeypat
         await made(Tiny(), wheels, cuda="13")
 
 
-async def test_a_read_only_data_folder_is_reported(wheels):
-    (environment().parent / ".tiny.lock").mkdir(parents=True)  # permissions do not apply to root
-    with pytest.raises(ParagoneError, match=r"/environments cannot be written to: Is a directory"):
-        await made(Tiny(), wheels, cuda="13")
-
-
-async def test_an_endless_program_is_not_accepted_as_an_interpreter(tmp_path):
-    endless = tmp_path / "endless"
-    endless.write_text("#!/bin/sh\nwhile :; do echo yes; done\n")
-    endless.chmod(0o755)
-    async with asyncio.timeout(20):
-        with pytest.raises(InputError, match="is not a Python interpreter"):
-            await planning.plan(Tiny(), python=str(endless))
-
-
 async def test_a_python_without_venv_gets_a_hint_what_to_install(wheels, tmp_path, monkeypatch):
     hide_uv(monkeypatch)
     debian = tmp_path / "debian"
-    said = (
-        "The virtual environment was not created successfully because ensurepip is not\n"
-        "available.  On Debian/Ubuntu systems, you need to install the python3-venv\n"
-        "package using the following command.\n\n    apt install python3-venv\n\n"
-        "You may need to use sudo with that command.  After installing the python3-venv\n"
-        "package, recreate your virtual environment.\n\nFailing command: /x/bin/python3\n"
-    )
+    said = "apt install python3-venv"
     debian.write_text(
         f'#!/bin/sh\ncase "$*" in *version_info*) echo {HERE};; *) echo "{said}"; exit 1;; esac\n'
     )

@@ -120,45 +120,16 @@ def database(tmp_path):
 @pytest.mark.parametrize(
     "rows",
     [
-        "INSERT INTO conversations VALUES (5, x'ff'); INSERT INTO responses VALUES (7.5, 5, x'00', 5, 6, 9, x'fffe');",
-        "INSERT INTO conversations VALUES ('a', NULL); INSERT INTO responses VALUES (NULL, 'a', NULL, 'p', NULL, NULL, NULL);",
-        "INSERT INTO conversations VALUES ('a', CAST(x'ff41' AS TEXT));"
-        "INSERT INTO responses VALUES ('r', 'a', 'm', CAST(x'fffe' AS TEXT), NULL, '9999-99-99', 'r');",
+        "INSERT INTO conversations VALUES (5, x'ff'); INSERT INTO responses VALUES (7.5, 5, x'00', 5, 6, 9, x'fffe');"
     ],
-    ids=["types", "null", "not UTF-8"],
+    ids=["types"],
 )
 def test_values_of_other_types(imported, database, rows):
     (saved,) = imported(database(LLM.format("") + rows))
     assert len(saved.conversation.prompts) == 1
 
 
-@pytest.mark.thorough
-def test_a_column_that_computes_a_text_of_gigabytes(imported, database):
-    path = database(
-        LLM.format(" AS (hex(zeroblob(40000000)))") + "INSERT INTO conversations VALUES ('a', 'n');"
-        "INSERT INTO responses (id, conversation_id, model, prompt) VALUES ('r', 'a', 'm', 'p');"
-    )
-    with pytest.raises(InputError, match="cannot be read: string or blob too big"):
-        imported(path)
-
-
 def test_a_database_that_computes_without_end(imported, database, monkeypatch):
     monkeypatch.setattr(databases, "LONGEST_S", 0.0)
     with pytest.raises(InputError, match="cannot be read: reading it takes more than 0 seconds of CPU time"):
         imported(database(LLM.format("") + CROSS))
-
-
-@pytest.mark.thorough
-def test_a_database_of_more_messages_than_anybody_wrote(imported, database, monkeypatch):
-    monkeypatch.setattr(databases, "MOST_MESSAGES", 1000)
-    with pytest.raises(InputError, match="has more than 1,000 messages"):
-        imported(database(LLM.format("") + CROSS))
-
-
-def test_a_view_in_place_of_a_table(imported, database):
-    path = database(
-        "CREATE TABLE conversations (id, name);"
-        "CREATE VIEW responses AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id FROM n;"
-    )
-    with pytest.raises(InputError, match="is the database of an unknown program"):
-        imported(path)

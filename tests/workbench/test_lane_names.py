@@ -18,10 +18,7 @@ THERE = EngineDefinition(
 @pytest.mark.parametrize(
     ("definitions", "names"),
     [
-        ([SMOL], ["smol"]),
         ([SMOL, SMOL, SMOL], ["smol", "smol-2", "smol-3"]),
-        ([SMOL, HERE], ["smol", "smol (ollama)"]),
-        ([HERE, THERE], ["smol", "smol (box:11434)"]),
         ([SMOL, HERE, THERE, THERE], ["smol", "smol (ollama)", "smol (box:11434)", "smol-2"]),
     ],
 )

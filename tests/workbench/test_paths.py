@@ -32,14 +32,7 @@ def test_a_private_folder_is_readable_by_its_owner_only(tmp_path):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
-def test_a_folder_that_exists_keeps_its_mode(tmp_path):
-    shared = tmp_path / "shared"
-    shared.mkdir(mode=0o755)
-    paths.private_folder(shared)
-    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
-
-
-@pytest.mark.parametrize("below", ["file", "file/folder"])
+@pytest.mark.parametrize("below", ["file/folder"])
 def test_a_file_in_place_of_a_folder_is_reported(tmp_path, below):
     (tmp_path / "file").write_text("")
     with pytest.raises(ParagoneError, match="cannot be created"):

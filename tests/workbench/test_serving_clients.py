@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import resource
 import socket
@@ -98,16 +97,6 @@ async def test_a_request_that_does_not_come_whole(server, client, monkeypatch):
     assert await goes_on(client)
 
 
-async def test_a_head_that_does_not_come_after_another_request(server, monkeypatch):
-    monkeypatch.setattr(listening, "HEAD_S", 0.1)
-    reader, writer = await asyncio.open_connection(*server.address)
-    writer.write(b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n")
-    assert b"503" in await reader.readuntil(b"}")
-    writer.write(b"GET /hea")
-    assert b"408" in await reader.read()
-    writer.close()
-
-
 async def test_a_client_that_does_not_read_its_answer_frees_the_engine(
     server, engines, client, until, monkeypatch
 ):
@@ -125,22 +114,6 @@ async def test_a_client_that_does_not_read_its_answer_frees_the_engine(
         await until(lambda: flood.computing == 1)
         await until(lambda: flood.computing == 0 and not server.server_state.connections)
     assert await goes_on(client)
-
-
-async def test_a_client_that_leaves_ends_a_stream_whose_events_wait_already():
-    """Those of a minute for a client that read nothing kept the server from all others for 17 seconds."""
-
-    async def events():
-        while True:
-            yield {}
-
-    async def receive():
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        pass
-
-    await listening.EventStream(events())({}, receive, send)
 
 
 async def test_one_connection_too_many(server, client, monkeypatch, until):
@@ -178,12 +151,6 @@ async def test_what_is_no_http(server, client, check_nothing_left):
         status, error = await sent(server, nonsense)
         assert (status, error["message"]) == (400, "The request is not valid HTTP/1.1.")
         assert await goes_on(client)
-    reader, writer = await asyncio.open_connection(*server.address)
-    writer.write(HEAD.replace(b"/v1/chat/completions", b"/nowhere") + b"transfer-encoding: chunked\r\n\r\n")
-    assert b" 404 " in await reader.readline()
-    writer.write(b"nonsense\r\n" * 10)  # after the refusal has begun
-    await reader.read()
-    writer.close()
     assert await goes_on(client)
     assert check_nothing_left == []
 
@@ -205,12 +172,9 @@ async def test_a_request_target_may_be_a_whole_url(server):
 BODIES = [
     (b'{"a":[' + b"[]," * 200_000 + b"[]]}", "more than 200,000 opening brackets"),
     (b"[" * 100_000, "nested too deeply"),
-    (b'{"a":' * 20_000, "nested too deeply"),
     (b'{"model":"\xff"}', "not text in UTF-8"),
-    (gzip.compress(b'{"model":"polite"}'), "not text in UTF-8"),
     (b'{"n":' + b"9" * 100_000 + b"}", "a number of 100,000 digits"),
     (b'{"temperature":NaN}', "NaN is not a JSON number"),
-    (b"", "not valid JSON"),
     (b"[]", "must be a JSON object"),
 ]
 

@@ -10,8 +10,6 @@ from paragone import Json, Options, option, shared_options
 from paragone.shared_options import SamplingOptions
 from paragone_workbench.serving.requests import ApiError, Fields, chat_request, completion_request
 
-from .conftest import Sampling
-
 HI: Json = [{"role": "user", "content": "Say hello."}]
 
 
@@ -69,13 +67,3 @@ def test_a_client_names_no_file_or_program_of_the_server():
     both: dict[str, Json] = {"messages": HI, "json_schema": "{}", "response_format": {"type": "json_object"}}
     with pytest.raises(ApiError, match="Only one of response_format and json_schema"):
         chat_request(Fields(both), Constrained)
-
-
-def test_a_field_out_of_an_options_range_is_named():
-    fields = Fields({"messages": HI, "temperature": -1})
-    with pytest.raises(ApiError) as refused:
-        chat_request(fields, Sampling)
-    assert (refused.value.status, refused.value.param) == (400, "temperature")
-    assert (
-        refused.value.message == "The option 'temperature' cannot be -1.0. It takes a number of at least 0."
-    )

@@ -1,5 +1,4 @@
 import errno
-import stat
 import tomllib
 from pathlib import Path
 
@@ -33,45 +32,18 @@ SECRET = "sk-s3cret"
     [
         (f"http://box:80/v1?key={SECRET}", "http://box:80/v1"),
         (f"http://box:80/{SECRET}/v1", "http://box:80/•••/v1"),
-        ("http://box:80/sk%2Ds3cret/v1", "http://box:80/•••/v1"),
-        ("http://box:80/$KEY/v1", "http://box:80/$KEY/v1"),
     ],
 )
-def test_a_key_anywhere_in_a_url_is_not_saved(tmp_path, url, saved):
-    """An engine is saved before its backend has checked the URL."""
+def test_a_key_anywhere_is_not_saved(tmp_path, url, saved):
     state = State(tmp_path / "state.toml")
-    state.save_engine(EngineDefinition(name="a", backend="openai", model="m", address=url))
-    state.save_engine(EngineDefinition(name="b", backend="openai", model="m", options={"url": url}))
+    options = {"url": url, "key_env": SECRET, "arguments": ["--api-key", SECRET], "stop": ["a b"]}
+    state.save_engine(EngineDefinition(name="a", backend="openai", model="m", address=url, options=options))
     state.remember_lanes([f"openai:m@{url}", "openai:a@b"])
     assert "s3cret" not in state.path.read_text()
     again = State(state.path).saved
-    assert (again.engines["a"].address, again.engines["b"].options["url"]) == (saved, saved)
+    public = {"url": saved, "key_env": "•••", "arguments": ["--api-key", "•••"], "stop": ["a b"]}
+    assert (again.engines["a"].address, again.engines["a"].options) == (saved, public)
     assert again.lanes == (f"openai:m@{saved}", "openai:a@b")
-
-
-def test_a_key_in_place_of_a_name_is_not_saved(tmp_path):
-    state = State(tmp_path / "state.toml")
-    options = {
-        "key_env": SECRET,
-        "arguments": ["--api-key", SECRET],
-        "model": "/m/0123456789abcdef0123",
-        "stop": ["a b"],
-    }
-    state.save_engine(EngineDefinition(name="a", backend="openai", model="m", options=options))
-    assert State(state.path).saved.engines["a"].options == {
-        "key_env": "•••",
-        "arguments": ["--api-key", "•••"],
-        "model": "/m/0123456789abcdef0123",
-        "stop": ["a b"],
-    }
-
-
-def test_the_file_is_private_and_no_other_file_is_left(tmp_path):
-    state = State(tmp_path / "folder/state.toml")
-    state.set_theme("nord")
-    assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
-    assert list(state.path.parent.iterdir()) == [state.path]
 
 
 def test_two_instances_keep_each_others_changes(tmp_path):
@@ -84,12 +56,7 @@ def test_two_instances_keep_each_others_changes(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "x = [",
-        "[engines]\na = 1",
-        "[engines.a]\nmodel = 'x'\nbackend = 3",
-        "[lanes]\nstart = [1]",
-    ],
+    ["x = [", "[engines.a]\nmodel = 'x'\nbackend = 3"],
 )
 def test_a_damaged_file_is_renamed_and_reported(tmp_path, text):
     path = tmp_path / "state.toml"
@@ -106,12 +73,6 @@ def test_known_parts_of_a_file_from_a_newer_version_are_read(tmp_path):
     (tmp_path / "state.toml").write_text("future = 1\n[ui]\ntheme = 'nord'\nmore = 2\n")
     state = State(tmp_path / "state.toml")
     assert (state.saved.theme, state.warning) == ("nord", "")
-
-
-def test_a_read_only_file_is_reported(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ParagoneError, match="cannot be"):
-        State(tmp_path / "file/state.toml").set_theme("nord")
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_temporary_files(tmp_path, monkeypatch):

@@ -19,6 +19,8 @@ async def test_the_path_of_a_model(smollm2, home, monkeypatch):
     written = f"write: 'llama_cpp:{file}' or 'llama_server:{file}'"
     for text in (str(file), "~/My model.gguf", "My model.gguf"):
         assert await hint_for(text, Registry(), ()) == f"To use the model in this file, {written}"
+    hint = await hint_for("My model", Registry(), [str(home)])
+    assert hint.startswith("My model is a model, not an engine. Write: ")
     folder = home / "kept" / "here"
     folder.mkdir(parents=True)
     file.rename(folder / "smol.gguf")
@@ -27,23 +29,6 @@ async def test_the_path_of_a_model(smollm2, home, monkeypatch):
         hint
         == f"To use the model in this folder, write: llama_cpp:{folder}/smol.gguf or llama_server:{folder}/smol.gguf"
     )
-
-
-@pytest.mark.model
-async def test_the_name_of_a_model(smollm2, tmp_path):
-    shutil.copy(smollm2, tmp_path / "smol.gguf")
-    hint = await hint_for("smol", Registry(), [str(tmp_path)])
-    assert (
-        hint
-        == f"smol is a model, not an engine. Write: llama_cpp:{tmp_path}/smol.gguf or llama_server:{tmp_path}/smol.gguf"
-    )
-    assert await hint_for("other", Registry(), [str(tmp_path)]) == ""
-
-
-async def test_a_file_that_cannot_be_opened(tmp_path):
-    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(20))
-    hint = await hint_for(str(tmp_path / "cut.gguf"), Registry(), ())
-    assert hint.startswith("The model in this file cannot be used: ")
 
 
 async def test_other_files_and_folders(home, tmp_path):

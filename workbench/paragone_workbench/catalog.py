@@ -38,10 +38,7 @@ _SHOWN = 3
 
 
 async def hint_for(text: str, registry: Registry, folders: Sequence[str]) -> str:
-    """Return a hint for a text that is the path or the name of a model; empty for any other text.
-
-    Models are searched in `folders` and in the backends' usual folders.
-    """
+    """Return a hint for a text that is the path or the name of a model in these or the usual folders; otherwise ""."""
     path = Path(definitions.expand_home(text)).absolute()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TIMEOUT):
@@ -226,10 +223,7 @@ class _Catalog:
         """The backends that have not answered after `NOTICE_S` seconds."""
 
     def entries(self) -> list[CatalogEntry]:
-        """Return the entries by group: engines in the order of their definition, other entries by name.
-
-        A model is left out if a defined engine has the same model and no options.
-        """
+        """Return the entries by group. A model is left out if a defined engine has the same model and no options."""
         order = list(Group)
         engines = self._config.engines.values()
         found = [
@@ -303,10 +297,7 @@ class _Catalog:
         return bool(models)
 
     def add_served(self, endpoints: Sequence[ConfiguredEndpoint]) -> None:
-        """Add the reports of the defined engines' servers: reasons why engines cannot be used, and further models.
-
-        The entry of a further model has the options of the first engine at its server.
-        """
+        """Add what the defined engines' servers report. The entry of a further model has its first engine's options."""
         for endpoint in endpoints:
             self._at_servers |= endpoint.problems
             if not endpoint.report.probe.usable:

@@ -33,10 +33,7 @@ class ConsentNeeded(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """Whether the user consents to a document's actions outside of its folder.
-
-    Consent is remembered for the document's path and these actions. If the document names other actions, the user is asked again.
-    """
+    """Whether the user consents to a document's actions outside of its folder: remembered for its path and these actions."""
 
     document: Path
     state: State
@@ -46,10 +43,7 @@ class Consent:
     """Whether the user has consented to all actions beforehand."""
 
     def require(self, actions: Sequence[str], *, hint: str = "Write --trust to consent.") -> None:
-        """Require the user's consent to these actions. Raises InputError without consent: `ConsentNeeded` if nobody can be asked.
-
-        `hint` says how to consent. Keys in the actions are not shown.
-        """
+        """Require the user's consent, without which InputError is raised; ConsentNeeded, with the hint, if nobody can be asked."""
         if not actions or self.trusted:
             return
         digest = self._digest(actions)
@@ -125,10 +119,7 @@ def option_actions(options: type[Options], values: Mapping[str, Json], document:
 
 
 def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
-    """Return the actions of a config file outside of its folder: by its engines, lanes, presets and folders of models.
-
-    Raises EngineError if a backend fails.
-    """
+    """Return the actions of a config file outside of its folder. Raises EngineError if a backend fails."""
     document = config.document.path
     engines = [engine for name, engine in config.engines.items() if name not in config.added]
     if "lanes" in config.document.data:
@@ -152,11 +143,7 @@ def config_actions(config: Config, registry: Registry) -> tuple[str, ...]:
 def named_actions(
     engines: Iterable[EngineDefinition], registry: Registry, document: Path, folders: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield the actions of a document's engines outside of the document's folder, each with the engine's name.
-
-    Leaves out engines whose backend is missing, because they cannot be opened. `folders` are the user's folders of models.
-    Raises EngineError if a backend fails.
-    """
+    """Yield the actions outside of the document's folder of engines whose backend is there, each with the engine's name."""
     for engine in engines:
         backend = registry.find(engine.backend)
         if backend is not None:

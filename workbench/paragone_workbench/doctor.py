@@ -129,10 +129,7 @@ async def _probe_anywhere(backend: Backend, engines: Iterable[EngineDefinition])
 
 
 async def probe(backend: Backend, python: str | None = None) -> Probe:
-    """Return whether a backend is usable on this machine. Errors of the backend's plugin are part of the result.
-
-    `python` is the interpreter to use; by default, the interpreter of the backend's own environment, if any.
-    """
+    """Return whether a backend is usable with an interpreter, by default its environment's. Its errors are part of the result."""
     try:
         return await questions.probe(backend, python)
     except ParagoneError as error:
@@ -140,10 +137,7 @@ async def probe(backend: Backend, python: str | None = None) -> Probe:
 
 
 async def probe_engines(definitions: Iterable[EngineDefinition], registry: Registry) -> list[Probe]:
-    """Return whether each engine could be opened, without opening it.
-
-    Each backend is probed once for each interpreter, and each server is asked for its models, all concurrently.
-    """
+    """Return whether each engine could be opened, without opening it. All backends and servers are asked concurrently."""
     engines = list(definitions)
     servers = asyncio.create_task(query_endpoints(engines, registry.find))
     probes: dict[tuple[str, str | None], asyncio.Task[Probe]] = {}

@@ -26,10 +26,7 @@ def new_id(seconds: float | None = None, random: bytes | None = None) -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """Return the UUID of version 5 (RFC 9562, section 5.5) for these texts, which is the same for the same texts.
-
-    A conversation that is read twice from the file of another program therefore has the same ids both times.
-    """
+    """Return the UUID of version 5 (RFC 9562, section 5.5) for these texts: a file that is read twice gives the same ids."""
     import uuid  # imported here so that the program starts faster
 
     return str(uuid.uuid5(uuid.UUID(_NAMESPACE), "\0".join(parts)))

@@ -78,10 +78,7 @@ MARGIN = 1 << 30
 
 
 def main_memory() -> tuple[int | None, int | None]:
-    """Return the total and the available bytes of main memory. None if unknown.
-
-    A smaller limit of the program's control group replaces the total.
-    """
+    """Return the total and the available bytes of main memory, within the control group's limit. None if unknown."""
     try:
         total: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):

@@ -38,11 +38,7 @@ class ConfiguredEndpoint:
 async def query_endpoints(
     definitions: Iterable[EngineDefinition], backend: BackendLookup
 ) -> tuple[ConfiguredEndpoint, ...]:
-    """Query the servers of these engines, all concurrently. Never raises.
-
-    Skips engines without a server, and invalid engines, which the check of the config file reports.
-    Engines that get the same report from the same server share one endpoint.
-    """
+    """Query the engines' servers, concurrently; never raises. Engines with the same report of one server share an endpoint."""
     asked: dict[tuple[str, str], tuple[Backend, Mapping[str, Json], list[EngineDefinition]]] = {}
     for definition in definitions:
         found = backend(definition.backend)
@@ -148,11 +144,7 @@ USUAL_FOLDER = "~/models"
 async def find_models(
     backend: Backend, folders: Sequence[str], *, asks_servers: bool = False
 ) -> Sequence[ModelInfo] | None:
-    """Return the models that a backend finds in these folders and in its usual folders; None if the backend is not asked.
-
-    A backend with a server on this machine is asked only with `asks_servers`, and never offline. Raises ParagoneError if the
-    backend fails in any way.
-    """
+    """Return the models in these and the usual folders; None for a server that may not be asked. Raises ParagoneError."""
     asks_servers = asks_servers and not GUARD.is_offline
     if not asks_servers and has_server_here(backend):
         return None
@@ -160,10 +152,7 @@ async def find_models(
 
 
 def servers_not_asked(backends: Iterable[Backend], endpoints: Iterable[ConfiguredEndpoint]) -> list[str]:
-    """Return the backends whose servers on this machine were not asked, because no engine names them.
-
-    `endpoints` has the servers of engines, which were asked.
-    """
+    """Return the backends whose servers here were not asked. `endpoints` has the servers of engines, which were asked."""
     asked = {endpoint.backend for endpoint in endpoints if endpoint.url is None}
     return [backend.name for backend in backends if has_server_here(backend) and backend.name not in asked]
 
@@ -179,11 +168,7 @@ def has_server_here(backend: Backend) -> bool:
 
 
 async def demo_engines(registry: Registry) -> list[EngineDefinition]:
-    """Return two engines to compare, with the demo models of the first backend that has demo models.
-
-    The backend creates missing models in the cache folder. Raises InputError if no backend has demo models, or the
-    error of the last backend that failed.
-    """
+    """Return two engines with the demo models of the first backend that has or creates some. Raises ParagoneError."""
     failure: ParagoneError | None = None
     for backend in registry.all().values():
         try:
@@ -202,8 +187,5 @@ async def demo_engines(registry: Registry) -> list[EngineDefinition]:
 
 
 async def existing_demo_models(backend: Backend) -> Sequence[ModelInfo]:
-    """Return the existing demo models of a backend; an empty list if there are none.
-
-    Raises InputError if the demo must be installed, and ParagoneError if the backend fails.
-    """
+    """Return a backend's demo models. Raises InputError if the demo must be installed, and ParagoneError."""
     return await questions.demo(backend, str(cache_folder()), create=False)

@@ -73,10 +73,7 @@ def accessible(path: str | Path) -> bool:
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder and its missing parents, accessible only to the user (mode 0700), and return the folder.
-
-    An existing folder keeps its mode, because it may be shared on purpose. Raises ParagoneError.
-    """
+    """Create a folder and its parents with mode 0700; an existing one may be shared on purpose. Raises ParagoneError."""
     try:
         for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)

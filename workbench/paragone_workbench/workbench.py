@@ -16,10 +16,7 @@ from paragone_workbench.scheduling import EnginePool
 
 
 class Workbench(EnginePool):
-    """A pool of engines for scripts. Closing the workbench closes the engines.
-
-    Use the workbench as an asynchronous context manager, on one event loop.
-    """
+    """A pool of engines for scripts: an asynchronous context manager, on one event loop, that closes the engines."""
 
     def __init__(self, registry: Registry | None = None, *, mode: Mode = "parallel") -> None:
         super().__init__(registry or Registry(), mode=mode)

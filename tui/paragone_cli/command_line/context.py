@@ -14,7 +14,7 @@ from paragone_cli.command_line.arguments import Arguments, RunArguments
 from paragone_cli.command_line.output import at_terminal, confirmed, note, one_line, standard_output, warn
 from paragone_workbench.config.network import apply_network_settings
 from paragone_workbench.config.read import load
-from paragone_workbench.config.settings import Config, find_preset, permission_warning, with_preset
+from paragone_workbench.config.settings import Config, find_named, permission_warning, with_preset
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import (
     EngineDefinition,
@@ -89,7 +89,7 @@ class CommandContext:
 
         Raises InputError if the preset does not exist.
         """
-        preset = None if args.preset is None else find_preset(args.preset, self.config.presets)
+        preset = None if args.preset is None else find_named("preset", args.preset, self.config.presets)
         given = (args.system, None if preset is None else preset.system)
         return next((text for text in given if text is not None), self.config.chat.system)
 
@@ -124,7 +124,7 @@ class CommandContext:
             return definition  # the backend may be missing: the screen shows that
         backend = self.registry.get(definition.backend)
         if preset is not None:
-            definition = with_preset(definition, backend, find_preset(preset, self.config.presets))
+            definition = with_preset(definition, backend, find_named("preset", preset, self.config.presets))
         return apply_settings(definition, backend, settings)
 
     def checked(
@@ -160,7 +160,7 @@ class CommandContext:
             system=self.system(args),
             demo=demo,
             given=settings_of("", args.settings, known),
-            preset=None if args.preset is None else find_preset(args.preset, self.config.presets),
+            preset=None if args.preset is None else find_named("preset", args.preset, self.config.presets),
         )
         return app.run_until_quit()
 

@@ -76,11 +76,11 @@ def prompt_spec(args: PromptArguments, context: CommandContext) -> RunSpec:
 
 def _filled_template(args: PromptArguments, context: CommandContext) -> str:
     """Return the filled template. The prompt is the value of the template's variable `prompt`, if it has this variable."""
-    from paragone_workbench.config.settings import TEMPLATE_PROMPT, fill_template, find_template
+    from paragone_workbench.config.settings import TEMPLATE_PROMPT, fill_template, find_named
     from paragone_workbench.conversation.variables import names_in
 
     assert args.template is not None
-    template = find_template(args.template, context.config.templates)
+    template = find_named("template", args.template, context.config.templates)
     values: dict[str, str] = {}
     for given in args.variables:
         name, equals, value = given.partition("=")

@@ -26,7 +26,7 @@ from paragone_tui.widgets.modal import Modal
 from paragone_tui.widgets.picker import Picker
 from paragone_tui.widgets.question import LineField
 from paragone_tui.widgets.text_field import TextField
-from paragone_workbench.config.settings import Preset, find_preset
+from paragone_workbench.config.settings import Preset, find_named
 from paragone_workbench.lanes.settings import Setting
 
 
@@ -444,7 +444,7 @@ class SettingsForm(Modal[SettingsChange | None]):
         if not name:
             return True
         try:
-            preset = find_preset(name, self._presets)
+            preset = find_named("preset", name, self._presets)
         except InputError as error:
             self._describe(str(error), is_error=True)
             return False

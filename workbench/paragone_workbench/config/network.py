@@ -21,11 +21,7 @@ _BEGINNING = rb"""^(?:\xef\xbb\xbf)?[ \t]*\[?[ \t]*(?:["']?network|"[^"\n]*\\)""
 
 
 def network_table(path: Path | None) -> Mapping[str, object]:
-    """Return the table with unchecked values; an empty table if it is missing or the file cannot be read.
-
-    `path` is the file that the user named, or None for the default file. If the file seems to have the table but is not
-    valid TOML, the returned table sets `offline`.
-    """
+    """Return the table, unchecked; empty without a readable file. A broken file that seems to have it means offline."""
     path = path or config_file()
     try:
         raw = read_regular_file(path, hint="")
@@ -46,11 +42,7 @@ def network_table(path: Path | None) -> Mapping[str, object]:
 
 
 def restrict_network(*, offline: bool, config: Path | None) -> str:
-    """Go offline if the command line or the config file says so.
-
-    In the file, a value of the wrong type means offline. `config` is the file that the user named, or None for the default
-    file. Returns a warning if the system cannot enforce the restriction, otherwise an empty text.
-    """
+    """Go offline if the command line or the config file says so. Returns a warning if the system cannot enforce it."""
     table = network_table(config)
     if not (offline or table.get("offline", False) is not False):
         return ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -85,10 +86,7 @@ def load_with_problems(
 
 
 def init(path: Path | None = None) -> Path:
-    """Write the documented sample config file, by default to the default location. Return its path.
-
-    Raises InputError if the file exists, and ParagoneError if the file cannot be written.
-    """
+    """Write the documented sample config file, and return its path. Raises InputError if it exists, and ParagoneError."""
     path = config_file() if path is None else path
     private_folder(path.parent)
     try:
@@ -132,14 +130,16 @@ class _Reader:
         for name in self._document.data:
             if name not in TABLES:
                 self._note((name,), f"There is no section [{name}].", definitions.suggest(name, TABLES))
-        for name, table in self._table("engines").items():
+        for name, table in self._tables("engines", "engine"):
             self._engine(name, table)
         added = {name: engine for name, engine in state.saved.engines.items() if name not in self._own}
         engines = {**self._own, **added}
         models = self._section("models", settings.ModelSettings)
         lanes = self._section("lanes", settings.LaneSettings)
         ui = self._section("ui", settings.UiSettings)
-        self._check_start(lanes, engines)
+        for index, text in enumerate(lanes.start):
+            with self._noting("lanes", "start", index):
+                definitions.resolve(text, engines)
         remembered, warnings = _remembered(state, engines)
         return settings.Config(
             engines=engines,
@@ -153,7 +153,7 @@ class _Reader:
             templates=self._texts("templates", "The template {!r} is not text.", _TEMPLATE_HINT),
             network=self._section("network", settings.NetworkSettings),
             ui=ui if state.saved.theme is None else dataclasses.replace(ui, theme=state.saved.theme),
-            themes={name: self._theme(name, table) for name, table in self._table("themes").items()},
+            themes={name: self._theme(name, table) for name, table in self._tables("themes", "theme")},
             keys=self._texts("keys", "The keys for {!r} cannot be {!r}.", _KEYS_HINT),
             document=self._document,
             warnings=warnings,
@@ -161,19 +161,14 @@ class _Reader:
 
     def check_options(self, backend: Callable[[str], Backend]) -> None:
         for name, definition in self._own.items():
-            try:
+            known = len(self.problems)
+            with self._noting("engines", name, "backend"):
                 found = backend(definition.backend)
-            except InputError as error:
-                self._note(("engines", name, "backend"), error.sentence, error.hint)
-                continue
-            wrong = False
-            for key, value in definition.options.items():
-                try:
-                    definitions.split_options(dataclasses.replace(definition, options={key: value}), found)
-                except InputError as error:
-                    self._note(("engines", name, key), error.sentence, error.hint)
-                    wrong = True
-            if not wrong:
+                for key, value in definition.options.items():
+                    with self._noting("engines", name, key):
+                        one = dataclasses.replace(definition, options={key: value})
+                        definitions.split_options(one, found)
+            if len(self.problems) == known:
                 try:
                     definitions.check_engine(definition, found)
                 except ParagoneError as error:
@@ -182,10 +177,8 @@ class _Reader:
     def _section(self, name: str, kind: type[OptionsT]) -> OptionsT:
         return build(kind, self._valid(kind, (name,), self._table(name), f"[{name}]"))
 
-    def _engine(self, name: str, table: object) -> None:
+    def _engine(self, name: str, table: Mapping[str, Any]) -> None:
         key = ("engines", name)
-        if not self._is_table(table, key, f"The engine {name!r}"):
-            return
         own = {field.name for field in dataclasses.fields(EngineTable)}
         rest = {name: value for name, value in table.items() if name not in own}
         for wanted, hint in _HINTS.items():
@@ -216,16 +209,14 @@ class _Reader:
 
     def _presets(self) -> dict[str, settings.Preset]:
         presets: dict[str, settings.Preset] = {}
-        for name, table in self._table("presets").items():
+        for name, table in self._tables("presets", "preset"):
             key = ("presets", name)
-            if not self._is_table(table, key, f"The preset {name!r}"):
-                continue
-            values = dict(table)
-            system = values.pop("system", None)
+            system = table.get("system")
             if not (system is None or isinstance(system, str)):
                 self._note((*key, "system"), f"The system prompt of the preset {name!r} is not text.", "")
                 system = None
-            presets[name] = settings.Preset(name=name, system=system, sampling=self._options(key, values))
+            sampling = {option: value for option, value in table.items() if option != "system"}
+            presets[name] = settings.Preset(name=name, system=system, sampling=self._options(key, sampling))
         return presets
 
     def _texts(self, section: str, sentence: str, hint: str) -> dict[str, str]:
@@ -238,10 +229,8 @@ class _Reader:
                 self._note((section, name), sentence.format(name, value), hint)
         return texts
 
-    def _theme(self, name: str, table: object) -> settings.ThemeSettings:
+    def _theme(self, name: str, table: Mapping[str, Any]) -> settings.ThemeSettings:
         key = ("themes", name)
-        if not self._is_table(table, key, f"The theme {name!r}"):
-            return settings.ThemeSettings()
         values = self._valid(settings.ThemeSettings, key, table, f"the theme {name!r}")
         for part, value in [*values.items()]:
             if part != "base" and not settings.is_colour(str(value)):
@@ -250,18 +239,15 @@ class _Reader:
                 del values[part]
         return build(settings.ThemeSettings, values)
 
-    def _check_start(
-        self, lanes: settings.LaneSettings, engines: Mapping[str, definitions.EngineDefinition]
-    ) -> None:
-        for index, text in enumerate(lanes.start):
-            try:
-                definitions.resolve(text, engines)
-            except InputError as error:
-                self._note(("lanes", "start", index), error.sentence, error.hint)
-
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.data.get(name, {})
         return table if self._is_table(table, (name,), repr(name)) else {}
+
+    def _tables(self, section: str, word: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the tables in a section by name. `word` says what a table describes."""
+        for name, table in self._table(section).items():
+            if self._is_table(table, (section, name), f"The {word} {name!r}"):
+                yield name, table
 
     def _is_table(self, table: object, key: tuple[str, ...], what: str) -> TypeGuard[dict[str, Any]]:
         """Return whether a value is a table, and record a problem if not."""
@@ -274,13 +260,18 @@ class _Reader:
         """Return the valid values of options, and record a problem for each invalid value."""
         valid: dict[str, Json] = {}
         for name, value in values.items():
-            try:
+            with self._noting(*key, name):
                 build(kind, {name: value}, owner=owner)
-            except InputError as error:
-                self._note((*key, name), error.sentence, error.hint)
-            else:
                 valid[name] = value
         return valid
+
+    @contextlib.contextmanager
+    def _noting(self, *key: str | int) -> Iterator[None]:
+        """Record an InputError in the block as a problem at this key."""
+        try:
+            yield
+        except InputError as error:
+            self._note(key, error.sentence, error.hint)
 
     def _note(self, key: Key, sentence: str, hint: str) -> None:
         self.problems.append(

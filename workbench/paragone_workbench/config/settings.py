@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from paragone import InputError, Json, Options, option
 from paragone.options import build, describe
@@ -33,19 +33,20 @@ class Preset:
     """Sampling options by name, which are checked when the preset is applied to an engine."""
 
 
-def find_preset(name: str, presets: Mapping[str, Preset]) -> Preset:
-    """Return the preset of this name. Raises InputError."""
-    if name in presets:
-        return presets[name]
-    hint = suggest(name, presets) if presets else "config.toml has no section [presets.NAME]."
-    raise InputError(f"There is no preset {name!r}.", hint=hint)
+T = TypeVar("T")
+
+
+def find_named(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """Return the preset or the template of this name; `kind` is the word for it. Raises InputError."""
+    if name in known:
+        return known[name]
+    section = "[presets.NAME]" if kind == "preset" else "[templates]"
+    hint = suggest(name, known) if known else f"config.toml has no section {section}."
+    raise InputError(f"There is no {kind} {name!r}.", hint=hint)
 
 
 def with_preset(definition: EngineDefinition, backend: Backend, preset: Preset) -> EngineDefinition:
-    """Return the definition with the preset's sampling options, which override the definition's own options.
-
-    Raises InputError if the backend lacks one of the options, or a value is wrong.
-    """
+    """Return the definition with the preset's sampling options, which override its own. Raises InputError."""
     known = [info.name for info in describe(backend.sampling)]
     for name in preset.sampling:
         if name not in known:
@@ -199,19 +200,8 @@ TEMPLATE_PROMPT = "prompt"
 """The variable of a template that stands for the text of the prompt."""
 
 
-def find_template(name: str, templates: Mapping[str, str]) -> str:
-    """Return the text of the template of this name. Raises InputError."""
-    if name in templates:
-        return templates[name]
-    hint = suggest(name, templates) if templates else "config.toml has no section [templates]."
-    raise InputError(f"There is no template {name!r}.", hint=hint)
-
-
 def fill_template(name: str, text: str, values: Mapping[str, str]) -> str:
-    """Return the text of a template with the values of its variables.
-
-    Raises InputError if a variable has no value, if a value has no variable, or for bad syntax.
-    """
+    """Return the text of a template with its variables' values. Raises InputError for missing and unknown variables."""
     names = names_in(text)
     unknown = [key for key in values if key not in names]
     if unknown:
@@ -241,10 +231,7 @@ def template_problems(config: Config) -> Iterator[ConfigProblem]:
 
 
 def permission_warning(document: TomlDocument, find: BackendLookup) -> str:
-    """Return a warning if other users can read a config file that holds a secret, else an empty string.
-
-    `find` returns the backend of a given name. The backend declares which of its options are secret.
-    """
+    """Return a warning if other users can read a config file that holds a secret, else an empty string."""
     try:
         mode = stat.S_IMODE(document.path.stat().st_mode)
     except OSError:  # the file was deleted after it was read

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from paragone import Backend
 
 T = TypeVar("T")
+NamedT = TypeVar("NamedT", definitions.EngineDefinition, Preset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +153,7 @@ def add_engine(
 
 
 def add_preset(config: Config, state: State, preset: Preset) -> Preset:
-    """Save a preset, replacing a saved preset of the same name, and return the preset. Raises ParagoneError.
-
-    If config.toml has a preset of the same name, the new name gets a number, so no preset of config.toml is ever replaced.
-    """
+    """Save a preset, and return it: its name gets a number if config.toml has a preset of this name. Raises ParagoneError."""
     own = {name for name, known in config.presets.items() if state.saved.presets.get(name) != known}
     kept = dataclasses.replace(
         preset, name=next(name for name in definitions.numbered(preset.name) if name not in own)
@@ -175,22 +173,18 @@ def _without(saved: Mapping[str, T], name: str) -> dict[str, T]:
 
 
 def _load(data: Mapping[str, object]) -> Saved:
-    engines: dict[str, definitions.EngineDefinition] = {}
-    for name, table in _table(data.get("engines", {})).items():
-        engines[name] = from_json(definitions.EngineDefinition, {**_table(table), "name": name})
-    presets: dict[str, Preset] = {}
-    for name, table in _table(data.get("presets", {})).items():
-        presets[name] = from_json(Preset, {**_table(table), "name": name})
     lanes, ui, consents = (_table(data.get(name, {})) for name in ("lanes", "ui", "consents"))
-    saved = from_json(
-        Saved,
-        {
-            "lanes": lanes.get("start", []),
-            "theme": ui.get("theme"),
-            "consents": consents.get("given", []),
-        },
+    plain = {"lanes": lanes.get("start", []), "theme": ui.get("theme"), "consents": consents.get("given", [])}
+    return dataclasses.replace(
+        from_json(Saved, plain),
+        engines=_named(definitions.EngineDefinition, data.get("engines", {})),
+        presets=_named(Preset, data.get("presets", {})),
     )
-    return dataclasses.replace(saved, engines=engines, presets=presets)
+
+
+def _named(kind: type[NamedT], tables: object) -> dict[str, NamedT]:
+    """Return the values of tables, each of which has the name of its table."""
+    return {name: from_json(kind, {**_table(table), "name": name}) for name, table in _table(tables).items()}
 
 
 def _table(value: object) -> dict[str, Json]:
@@ -200,26 +194,20 @@ def _table(value: object) -> dict[str, Json]:
 
 
 def _dump(saved: Saved) -> dict[str, object]:
-    out: dict[str, object] = {}
-    if saved.engines:
-        out["engines"] = {name: _engine(definition) for name, definition in saved.engines.items()}
-    if saved.presets:
-        out["presets"] = {name: _preset(preset) for name, preset in saved.presets.items()}
-    if saved.lanes:
-        out["lanes"] = {"start": list(saved.lanes)}
-    if saved.theme is not None:
-        out["ui"] = {"theme": saved.theme}
-    if saved.consents:
-        out["consents"] = {"given": list(saved.consents)}
-    return out
+    out: dict[str, object] = {
+        "engines": {name: _saved_table(engine) for name, engine in saved.engines.items()},
+        "presets": {name: _saved_table(preset) for name, preset in saved.presets.items()},
+        "lanes": {"start": list(saved.lanes)} if saved.lanes else {},
+        "ui": {} if saved.theme is None else {"theme": saved.theme},
+        "consents": {"given": list(saved.consents)} if saved.consents else {},
+    }
+    return {name: table for name, table in out.items() if table}
 
 
-def _engine(definition: definitions.EngineDefinition) -> dict[str, object]:
-    # TOML has no null; None means the option's default
-    options = {key: value for key, value in definition.options.items() if value is not None}
-    table = to_json(dataclasses.replace(definition, options=options))
-    return {key: value for key, value in table.items() if key != "name" and value != {}}
-
-
-def _preset(preset: Preset) -> dict[str, object]:
-    return {key: value for key, value in to_json(preset).items() if key != "name" and value not in (None, {})}
+def _saved_table(named: definitions.EngineDefinition | Preset) -> dict[str, object]:
+    """Return an engine or a preset without its name. TOML has no null; None means the default, also among options."""
+    table = {key: value for key, value in to_json(named).items() if key != "name" and value not in (None, {})}
+    options = table.get("options")
+    if not isinstance(options, dict):
+        return {**table}
+    return {**table, "options": {key: value for key, value in options.items() if value is not None}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -18,7 +18,7 @@ LARGEST = 2**22
 """Largest size in bytes of a TOML file. Python's parser takes seconds for 1 MiB."""
 
 _DEEPEST = 100
-"""Largest number of names and indexes in the path to a value. Time and memory grow with the square of this number."""
+"""Largest number of names and indexes in the path to a value. Parsing takes time that grows with the square of this number."""
 
 _LONGEST = 1000
 """Largest number of characters of a number, and of a name without quotes."""
@@ -51,7 +51,7 @@ class TomlDocument:
     path: Path
     data: Mapping[str, object] = field(default_factory=dict)
     lines: Mapping[Key, int] = field(default_factory=dict)
-    """Line of each key, table and array element, from 1."""
+    """Line of each table, of each key outside of a value, and of each element of an array, from 1."""
 
     def line(self, *key: str | int) -> int:
         """Return the line of a key, or of the nearest table that would contain the key; 1 if no such table exists."""
@@ -78,9 +78,9 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
     """Parse the text of the TOML file `path`. Raises TomlError."""
     import tomllib
 
+    statements = list(_statements(path, text))
     try:
-        scanner = _Scanner(path, text)
-        return TomlDocument(path, tomllib.loads(text), scanner.run())
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
@@ -90,133 +90,101 @@ def parse_toml(path: Path, text: str) -> TomlDocument:
         what = message[: place.start()] if place else message
         hint = "Strings need quotes, and a table begins with [its.name]."
         raise TomlError(path, line, f"The file is not valid TOML: {what}{column}.", hint=hint) from error
-    except RecursionError as error:
-        raise TomlError(path, 1, "The file is nested too deeply.", hint=_NEEDLESS) from error
+    lines = _lines(path, statements)
+    _check_depth(path, data)
+    return TomlDocument(path, data, lines)
 
 
-class _Scanner:
-    """Scans the tokens of a TOML text once and records the line of each key."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        """Raise TomlError if a number or a key is so long that parsing would take too long."""
-        self._path = path
-        self._tokens: list[tuple[str, int, bool]] = []  # text, line, whether the text is a quoted string
-        line, end, dots = 1, 0, 0
-        for match in _TOKEN.finditer(text):
-            line += text.count("\n", end, match.start())
-            if match.lastgroup == "mark":
-                dots = dots + 1 if match[0] == "." else 0
-                self._check_depth(dots, line)
-            elif match.lastgroup == "bare" and len(match[0]) > _LONGEST:
-                what = f"A number or a name is longer than {_LONGEST:,} characters."
-                raise TomlError(path, line, what, hint=_NEEDLESS)
-            if match.lastgroup != "comment":
-                self._tokens.append((match[0], line, match.lastgroup == "string"))
-            line += match[0].count("\n")
-            end = match.end()
-        self._at = 0
-        self._lines: dict[Key, int] = {}
-        self._arrays: dict[Key, int] = {}  # arrays of tables, with the index of their last element
-
-    def run(self) -> dict[Key, int]:
-        table: Key = ()
-        while self._at < len(self._tokens):
-            if self._take("\n"):
-                continue
-            if self._take("["):
-                many = self._take("[")
-                table = self._header(many)
-            else:
-                self._pair(table)
-        return self._lines
-
-    def _header(self, many: bool) -> Key:
-        table: Key = ()
-        line = self._line()
-        names = self._name()
-        for position, name in enumerate(names):
-            table = (*table, name)
-            self._record(table, line)
-            if many and position == len(names) - 1:
-                self._arrays[table] = self._arrays.get(table, -1) + 1
-            if table in self._arrays:
-                table = (*table, self._arrays[table])
-                self._record(table, line)
-        self._take("]")
-        if many:
-            self._take("]")
-        return table
-
-    def _pair(self, table: Key) -> None:
-        line = self._line()
-        key = table
-        for name in self._name():
-            key = (*key, name)
-            self._record(key, line)
-        self._take("=")
-        self._value(key)
-
-    def _value(self, key: Key) -> None:
-        if self._take("["):
-            self._array(key)
-        elif self._take("{"):
-            while not self._take("}"):
-                if not (self._take("\n") or self._take(",")):
-                    self._pair(key)
-        else:
-            # A plain value extends to the next delimiter, because dates contain spaces and numbers contain dots.
-            while not (self._next("\n") or self._next(",") or self._next("]") or self._next("}")):
-                self._at += 1
-
-    def _array(self, key: Key) -> None:
-        index = 0
-        while not self._take("]"):
-            if self._take("\n"):
-                continue
-            if self._take(","):
-                index += 1
-                continue
-            self._record((*key, index), self._line())
-            self._value((*key, index))
-
-    def _name(self) -> list[str]:
-        """Consume a key, with or without dots, and return its names."""
-        names: list[str] = []
-        while not (self._next("=") or self._next("]")):
-            text, _, quoted = self._tokens[self._at]
-            self._at += 1
-            if quoted:
-                names.append(_unquote(text))
-            elif text != ".":
-                names.append(text)
-        return names
-
-    def _record(self, key: Key, line: int) -> None:
-        self._check_depth(len(key), line)
-        self._lines.setdefault(key, line)
-
-    def _check_depth(self, names: int, line: int) -> None:
-        if names > _DEEPEST:
-            what = f"A value is nested in more than {_DEEPEST} levels."
-            raise TomlError(self._path, line, what, hint=_NEEDLESS)
-
-    def _line(self) -> int:
-        return self._tokens[self._at][1]
-
-    def _next(self, mark: str) -> bool:
-        if self._at >= len(self._tokens):
-            return True  # the end of the text closes all open arrays and tables
-        return self._tokens[self._at][0] == mark
-
-    def _take(self, mark: str) -> bool:
-        if self._next(mark):
-            self._at += 1
-            return True
-        return False
+_Statement: TypeAlias = "list[tuple[str, int]]"
+"""The tokens of a header of a table, or of a key and its value, each with its line."""
 
 
-def _unquote(text: str) -> str:
+def _statements(path: Path, text: str) -> Iterator[_Statement]:
+    """Yield the statements of a file. Raises TomlError if a number or a name would take too long to parse."""
+    statement: _Statement = []
+    line, end, depth, dots = 1, 0, 0, 0
+    for match in _TOKEN.finditer(text):
+        word, kind = match[0], match.lastgroup
+        line += text.count("\n", end, match.start())
+        if kind == "mark":
+            dots = dots + 1 if word == "." else 0
+            depth = max(0, depth + (word in "[{") - (word in "]}"))
+            if max(depth, dots) > _DEEPEST:
+                raise _too_deep(path, line)
+        elif kind == "bare" and len(word) > _LONGEST:
+            what = f"A number or a name is longer than {_LONGEST:,} characters."
+            raise TomlError(path, line, what, hint=_NEEDLESS)
+        if word == "\n" and not depth and statement:
+            yield statement
+            statement = []
+        elif kind != "comment" and word != "\n":
+            statement.append((word, line))
+        line += word.count("\n")
+        end = match.end()
+    if statement:
+        yield statement
+
+
+def _lines(path: Path, statements: Iterable[_Statement]) -> dict[Key, int]:
+    lines: dict[Key, int] = {}
+    arrays: dict[Key, int] = {}  # arrays of tables, with the index of their last element
+    table: Key = ()
+    for statement in statements:
+        tokens = [word for word, _ in statement]
+        line = statement[0][1]
+        is_header = tokens[0] == "["
+        is_array = is_header and tokens[1] == "["
+        end = tokens.index("]" if is_header else "=")
+        names = [word for word in tokens[is_header + is_array : end] if word != "."]
+        key: Key = () if is_header else table
+        for position, name in enumerate(names, 1):
+            key = (*key, _unquote(name))
+            lines.setdefault(key, line)
+            if is_array and position == len(names):
+                arrays[key] = arrays.get(key, -1) + 1
+            if is_header and key in arrays:
+                key = (*key, arrays[key])
+                lines.setdefault(key, line)
+        if len(key) > _DEEPEST:
+            raise _too_deep(path, line)
+        if is_header:
+            table = key
+        elif tokens[end + 1] == "[":
+            lines |= _elements(key, statement[end + 2 :])
+    return lines
+
+
+def _elements(key: Key, tokens: _Statement) -> dict[Key, int]:
+    """Return the lines of an array's elements. `tokens` begin after the array's bracket."""
+    lines: dict[Key, int] = {}
+    depth = index = 0
+    for word, line in tokens:
+        if not depth and word == ",":
+            index += 1
+        elif not depth and word != "]":
+            lines.setdefault((*key, index), line)
+        depth += (word in ("[", "{")) - (word in ("]", "}"))
+    return lines
+
+
+def _check_depth(path: Path, data: dict[str, object]) -> None:
+    level: list[object] = [data]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise _too_deep(path, 1)
+
+
+def _too_deep(path: Path, line: int) -> TomlError:
+    return TomlError(path, line, f"A value is nested in more than {_DEEPEST} levels.", hint=_NEEDLESS)
+
+
+def _unquote(name: str) -> str:
     import tomllib
 
-    value: str = tomllib.loads(f"key = {text}")["key"]
-    return value
+    return str(tomllib.loads(f"key = {name}")["key"]) if name[0] in "\"'" else name

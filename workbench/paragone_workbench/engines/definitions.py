@@ -132,10 +132,7 @@ def engine_for_model(backend: str, model: str, address: str | None = None) -> En
 
 
 def without_literal_keys(definition: EngineDefinition) -> EngineDefinition:
-    """Return the definition without keys and passwords in its URLs and options, so that it may be written to disk.
-
-    No backend accepts a definition with such keys, but a refused definition is saved, too.
-    """
+    """Return the definition without keys in its URLs and options. A refused definition, which may have them, is saved, too."""
     options = {name: _without_key(value) for name, value in definition.options.items()}
     address = None if definition.address is None else without_keys(definition.address)
     return dataclasses.replace(definition, options=options, address=address)
@@ -153,10 +150,7 @@ def _without_key(value: Json) -> Json:
 
 
 def without_secrets(definition: EngineDefinition, backend: Backend | None) -> EngineDefinition:
-    """Return the definition without its secret options, so that it may be shown or exported.
-
-    The backend declares which options are secret. If the backend is not installed, all options are removed.
-    """
+    """Return the definition without its secret options; without all options if the backend is not installed."""
     if backend is None:
         return dataclasses.replace(without_literal_keys(definition), options={})
     secret = secret_options(backend)
@@ -175,10 +169,7 @@ def _secret(*kinds: type[Options]) -> frozenset[str]:
 
 
 def declared_options(backend: Backend) -> dict[str, tuple[type[Options], OptionInfo]]:
-    """Return the options of an engine by name, each with the class that declares it.
-
-    The backend's load options come first, then its sampling options, then the options of every engine.
-    """
+    """Return the options by name, each with the class that declares it: load options, sampling options, every engine's."""
     kinds = (backend.load_options, backend.sampling, ContextOptions)
     return {info.name: (kind, info) for kind in kinds for info in describe(kind)}
 
@@ -240,10 +231,7 @@ def numbered(name: str) -> Iterator[str]:
 def apply_settings(
     definition: EngineDefinition, backend: Backend, settings: Iterable[str]
 ) -> EngineDefinition:
-    """Return the definition with options overridden by `key=value` settings from the command line.
-
-    Raises InputError.
-    """
+    """Return the definition with options overridden by `key=value` settings. Raises InputError."""
     options: dict[str, Json] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -258,10 +246,7 @@ def apply_settings(
 
 
 def settings_of(name: str, settings: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Return the settings for one of several engines, as `key=value`.
-
-    A setting is `key=value` for all engines, or `NAME.key=value` for the engine of this name.
-    """
+    """Return an engine's settings as `key=value`. A setting is `key=value` for all engines, or `NAME.key=value` for one."""
     own: list[str] = []
     known = set(names)
     for setting in settings:
@@ -277,10 +262,7 @@ def settings_of(name: str, settings: Iterable[str], names: Iterable[str]) -> lis
 def with_options(
     definition: EngineDefinition, options: Mapping[str, Json], backend: Backend | None
 ) -> EngineDefinition:
-    """Return the definition with these options, which take precedence over its own.
-
-    A server's URL among these options replaces the address in the engine's spec.
-    """
+    """Return the definition with these options, which override its own. A server's URL replaces the spec's address."""
     address = None if backend is None else address_option(backend.load_options)
     replaced = address is not None and address.name in options
     return dataclasses.replace(
@@ -291,10 +273,7 @@ def with_options(
 
 
 def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[str, Json], dict[str, Json]]:
-    """Return the load options of an engine, and those that take effect with each run.
-
-    Raises InputError if an option is invalid.
-    """
+    """Return the load options of an engine, and those that take effect with each run. Raises InputError."""
     load: dict[str, Json] = {}
     sampling: dict[str, Json] = {}
     for key, value in definition.options.items():
@@ -314,10 +293,7 @@ def split_options(definition: EngineDefinition, backend: Backend) -> tuple[dict[
 
 
 def check_engine(definition: EngineDefinition, backend: Backend) -> None:
-    """Check each of an engine's options, and whether they fit together.
-
-    Raises InputError if an option is invalid, and EngineError if the backend itself fails.
-    """
+    """Check each of an engine's options, and whether they fit together. Raises InputError, and EngineError if the backend fails."""
     from paragone_workbench.engines.failures import naming  # loads asyncio, which definitions do not need
 
     load, _ = split_options(definition, backend)

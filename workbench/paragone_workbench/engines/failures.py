@@ -23,10 +23,7 @@ _numbers = itertools.count(1)
 
 
 def engine_log(engine: str) -> Path:
-    """Create an empty log file for an engine's process, and delete the oldest log files beyond 50.
-
-    Only the user can read the file. Raises ParagoneError if the file cannot be created.
-    """
+    """Create an empty, private log file, and delete the oldest beyond 50. Raises ParagoneError."""
     folder = private_folder(log_folder())
     for old in sorted(folder.glob("*.log"), key=_modified, reverse=True)[_KEPT - 1 :]:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A slot that holds at most one open engine: the next engine is opened after the previous engine is closed."""
+"""The life of an engine: it is opened and closed in tasks of its own, which the cancellation of a caller does not interrupt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from paragone import EngineCrashed, EngineError, ParagoneError
@@ -31,87 +31,6 @@ if TYPE_CHECKING:
 
 CANCEL_TIMEOUT = 5.0
 """Seconds after which a task that was asked to end is cancelled again."""
-
-
-class Slot:
-    """Opens and closes engines in tasks of its own, which the cancellation of a caller does not interrupt.
-
-    `opened` or `failed` is called at the end of an opening that was not cancelled.
-    """
-
-    def __init__(self, opened: Callable[[OpenEngine], None], failed: Callable[[BaseException], None]) -> None:
-        self.engine: OpenEngine | None = None
-        self.left: Caution | None = None
-        """Why the server of the last closed engine keeps the model in memory; None if the server freed the model."""
-        self._opened = opened
-        self._failed = failed
-        self._opening: asyncio.Task[None] | None = None
-        self._freeing: asyncio.Task[None] | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        freed = self._freeing is None or self._freeing.done()
-        return self.engine is None and not self.is_opening and freed
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether an engine is being opened, or will be once the previous engine is closed."""
-        return self._opening is not None and not self._opening.done()
-
-    def open(self, opening: Callable[[], Coroutine[None, None, OpenEngine]]) -> None:
-        """Start to open an engine. Call this only while no engine is open or being opened."""
-        self._opening = asyncio.create_task(self._open(opening, self._freeing))
-
-    async def settled(self) -> None:
-        while self._opening is not None and not self._opening.done():
-            await asyncio.wait([self._opening])
-
-    def free(self, first: Callable[[], Awaitable[None]] | None = None) -> asyncio.Task[None]:
-        opening, self._opening = self._opening, None
-        engine, self.engine = self.engine, None
-        self.left = None
-        if opening is not None:
-            opening.cancel()
-        self._freeing = asyncio.create_task(self._freed(self._freeing, first, opening, engine))
-        return self._freeing
-
-    async def _open(
-        self, opening: Callable[[], Coroutine[None, None, OpenEngine]], freeing: asyncio.Task[None] | None
-    ) -> None:
-        if freeing is not None and not freeing.done():
-            await asyncio.wait([freeing])  # two engines may not fit in memory together
-        try:
-            engine = await opening()
-        except failures.PLUGIN_ERRORS as error:  # the observers of the engine report the error
-            if self._is_wanted():
-                self._opening = None
-                self._failed(error)
-        else:
-            if self._is_wanted():
-                self.engine = engine
-                self._opened(engine)
-            else:
-                self.left = await _close(engine)
-
-    def _is_wanted(self) -> bool:
-        """Whether the current task's opening was not cancelled: a backend may ignore a cancellation."""
-        return self._opening is asyncio.current_task()
-
-    async def _freed(
-        self,
-        earlier: asyncio.Task[None] | None,
-        first: Callable[[], Awaitable[None]] | None,
-        opening: asyncio.Task[None] | None,
-        engine: OpenEngine | None,
-    ) -> None:
-        if first is not None:
-            await first()
-        if opening is not None:
-            await wait_for_end(opening)
-        if earlier is not None and not earlier.done():
-            await asyncio.wait([earlier])
-        if engine is not None:
-            self.left = await _close(engine)
 
 
 async def _close(engine: OpenEngine) -> Caution | None:
@@ -164,14 +83,15 @@ class EngineUse(Protocol):
 
 
 class EngineHandle:
-    """An engine, open or not. Call the methods on the event loop.
-
-    An error of the engine sets `error`. Methods raise this error only if their documentation says so.
-    """
+    """An engine, open or not. An error sets `error`, and is raised only by methods whose documentation says so."""
 
     def __init__(self, definition: EngineDefinition, registry: Registry) -> None:
         self.definition = definition
         self.observers: list[EngineObserver] = []
+        self.engine: OpenEngine | None = None
+        """The open engine."""
+        self.left: Caution | None = None
+        """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
         self.error: ParagoneError | None = None
         """Why the engine is not open."""
         self.load_fraction: float | None = None
@@ -181,12 +101,12 @@ class EngineHandle:
         self.turn = asyncio.Lock()
         """The run that uses the engine holds this lock: one run at a time, in the order of arrival."""
         self._registry = registry
-        self._slot = Slot(self._opened, self._failed)
+        self._opening: asyncio.Task[None] | None = None
+        self._freeing: asyncio.Task[None] | None = None
         self.sampling: Mapping[str, Json] = {}
         """The sampling options of the definition."""
         self.context_options = ContextOptions()
         """The options for conversations that are longer than the context."""
-        self._began = 0.0
         self._use: EngineUse | None = None
         self._unkept: tuple[Caution, ...] = ()
         """A caution that says why there is no log; empty if there is a log."""
@@ -195,11 +115,6 @@ class EngineHandle:
         self._vocabulary: tuple[EngineDefinition | None, Vocabulary | None] = None, None
         self._placed: tuple[EngineDefinition, Placement] | None = None
         """The cached placement, with its definition: each run asks for the placement of each waiting engine."""
-
-    @property
-    def engine(self) -> OpenEngine | None:
-        """The open engine, or None."""
-        return self._slot.engine
 
     @property
     def state(self) -> EngineState:
@@ -225,17 +140,18 @@ class EngineHandle:
 
     @property
     def is_open(self) -> bool:
-        return self._slot.engine is not None
+        return self.engine is not None
 
     @property
     def is_opening(self) -> bool:
         """Whether the engine is being opened, or will be once the previous engine is closed."""
-        return self._slot.is_opening
+        return self._opening is not None and not self._opening.done()
 
     @property
     def is_empty(self) -> bool:
         """Whether the engine uses no memory: it is not open, being opened, or being closed."""
-        return self._slot.is_empty
+        freed = self._freeing is None or self._freeing.done()
+        return self.engine is None and not self.is_opening and freed
 
     @property
     def backend(self) -> Backend | None:
@@ -258,11 +174,6 @@ class EngineHandle:
         return self._placed[1]
 
     @property
-    def left(self) -> Caution | None:
-        """Why the server kept the model in memory when the engine was last closed; None if the server freed the model."""
-        return self._slot.left
-
-    @property
     def is_local(self) -> bool:
         return self.placement.is_local
 
@@ -274,14 +185,14 @@ class EngineHandle:
     def open(self, threads: int | None = None) -> None:
         """Start to open the engine, unless it is open or being opened."""
         if not self.is_open and not self.is_opening:
-            self._slot.open(lambda: self._open(threads))
+            self._opening = asyncio.create_task(self._open(threads, self._freeing))
             self.load_fraction = self.load_s = self.error = None
             self._changed()
 
     def stop_opening(self) -> None:
         """Stop opening the engine, if it is being opened. A process that loads the model is ended."""
         if self.is_opening:
-            self._free()
+            self._free(self._use)
             self._failed(OpeningStopped("Loading the model was stopped."))
 
     def require_open(self) -> OpenEngine:
@@ -292,15 +203,12 @@ class EngineHandle:
 
     async def opened(self) -> bool:
         """Wait while the engine is being opened. Returns whether the engine is open after that."""
-        await self._slot.settled()
+        while self._opening is not None and not self._opening.done():
+            await asyncio.wait([self._opening])
         return self.is_open
 
     def configure(self, definition: EngineDefinition) -> bool:
-        """Adopt a definition without reloading the model, if only its name and sampling options differ.
-
-        Returns False, and changes nothing, if other differences require a reload. Raises InputError if
-        an option is invalid.
-        """
+        """Adopt a definition, unless it needs a reload: then return False. Raises InputError if an option is invalid."""
         backend = self._registry.get(definition.backend)
         load, sampling = split_options(definition, backend)
         present = self.definition
@@ -320,7 +228,7 @@ class EngineHandle:
         Returns once the previous engine is closed; `opened` waits for the new engine. With `opens` false, the
         new engine stays closed until `open` is called.
         """
-        closing = self._free()
+        closing = self._free(self._use)
         self.definition = definition
         if opens:
             self.open(threads)
@@ -347,8 +255,7 @@ class EngineHandle:
 
     def mark_crashed(self, error: ParagoneError) -> None:
         """Record that the engine's process ended unexpectedly."""
-        self._stop_watching()
-        self._slot.free()
+        self._free(None)
         self.error = error
         self._changed()
 
@@ -379,8 +286,28 @@ class EngineHandle:
                 failures.report("A backend failed to describe its vocabulary.", error)
             return None
 
-    async def _open(self, threads: int | None) -> OpenEngine:
-        self._began = time.monotonic()
+    async def _open(self, threads: int | None, freeing: asyncio.Task[None] | None) -> None:
+        if freeing is not None and not freeing.done():
+            await asyncio.wait([freeing])  # two engines may not fit in memory together
+        began = time.monotonic()
+        try:
+            engine = await self._request_engine(threads)
+        except failures.PLUGIN_ERRORS as error:  # the observers of the engine report the error
+            if self._opening is asyncio.current_task():
+                self._opening = None
+                self._failed(error)
+            return
+        if self._opening is not asyncio.current_task():  # the backend ignored the cancellation
+            self.left = await _close(engine)
+            return
+        self.engine = engine
+        self.load_s = time.monotonic() - began
+        self._watch = asyncio.create_task(self._notice_end(engine))
+        self._changed()
+        if (loaded := self.loaded) is not None:
+            self._notify(lambda observer: observer.engine_opened(self, loaded))
+
+    async def _request_engine(self, threads: int | None) -> OpenEngine:
         from paragone import OpenRequest  # these modules are not needed at start
         from paragone_workbench.engines.environments import interpreter
 
@@ -414,13 +341,6 @@ class EngineHandle:
         self.load_fraction = progress.fraction
         self._changed()
 
-    def _opened(self, engine: OpenEngine) -> None:
-        self.load_s = time.monotonic() - self._began
-        self._watch = asyncio.create_task(self._notice_end(engine))
-        self._changed()
-        if (loaded := self.loaded) is not None:
-            self._notify(lambda observer: observer.engine_opened(self, loaded))
-
     async def _notice_end(self, engine: OpenEngine) -> None:
         """Report the end of an open engine. A run that uses the engine reports the end itself."""
         try:
@@ -447,19 +367,36 @@ class EngineHandle:
         self._changed()
         self._notify(lambda observer: observer.engine_failed(self, reason))
 
-    def _free(self) -> asyncio.Task[None]:
-        """Start to close the engine, whatever its state, and return the task."""
-        watch = self._stop_watching()
-        use = self._use
+    def _free(self, use: EngineUse | None) -> asyncio.Task[None]:
+        """Start to close the engine, whatever its state, after the end of its use. Return the task."""
+        opening, self._opening = self._opening, None
+        engine, self.engine = self.engine, None
+        self.left = None
+        if opening is not None:
+            opening.cancel()
+        closing = self._close(self._freeing, self._stop_watching(), use, opening, engine)
+        self._freeing = asyncio.create_task(closing)
+        return self._freeing
 
-        async def end_work() -> None:
-            if watch is not None:
-                await asyncio.wait([watch])
-            if use is not None:
-                await use.stop()
-                await use.ended()
-
-        return self._slot.free(end_work)
+    async def _close(
+        self,
+        earlier: asyncio.Task[None] | None,
+        watch: asyncio.Task[None] | None,
+        use: EngineUse | None,
+        opening: asyncio.Task[None] | None,
+        engine: OpenEngine | None,
+    ) -> None:
+        if watch is not None:
+            await asyncio.wait([watch])
+        if use is not None:
+            await use.stop()
+            await use.ended()
+        if opening is not None:
+            await wait_for_end(opening)
+        if earlier is not None and not earlier.done():
+            await asyncio.wait([earlier])
+        if engine is not None:
+            self.left = await _close(engine)
 
     def _closed(self) -> None:
         if not self.is_open and not self.is_opening:

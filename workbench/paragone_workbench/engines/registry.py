@@ -54,19 +54,13 @@ def placement_of(definition: definitions.EngineDefinition, backend: Backend | No
 
 
 def reached(backend: Backend, model: str, options: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return the addresses that an engine with this model and these load options contacts.
-
-    Raises ParagoneError that names the backend if the backend fails.
-    """
+    """Return the addresses that an engine with these load options contacts. Raises ParagoneError that names the backend."""
     with naming(backend.name):
         return tuple(backend.reaches(model, options))
 
 
 def name_reached(backend: Backend, engine: str, model: str, options: Mapping[str, Json]) -> None:
-    """Let an engine with this name contact the addresses that `reached` returns.
-
-    Raises ParagoneError as `reached` does, and InputError if this process is offline and may not contact an address.
-    """
+    """Let an engine contact the addresses that `reached` returns. Raises InputError if it may not offline, and ParagoneError."""
     from paragone.network import GUARD  # not needed at start
 
     GUARD.name(reached(backend, model, options), engine, is_local=backend.capabilities.local)

@@ -123,10 +123,7 @@ class _Lanes:
     """The engine of a lane's answers to a prompt, by the ids of the lane and the prompt."""
 
     def add(self, run: Run) -> None:
-        """Put a run into the lane of the run that it continues, or into another lane if that lane has another model's answer.
-
-        Raises InputError if there are too many lanes.
-        """
+        """Put a run into the lane of the run that it continues, or another if a different model answers there. Raises InputError."""
         lane = self._free(run)
         if lane is None:
             if len(self.all) == MOST_LANES:
@@ -160,10 +157,7 @@ class _Lanes:
 
 
 def conversation_of(chat: Chat) -> SavedConversation:
-    """Return the chat as a conversation with lanes and runs, whose ids are the same each time that the chat is read.
-
-    Raises InputError if an answer consists of too many messages.
-    """
+    """Return the chat as a conversation, whose ids are always the same. Raises InputError for an answer in too many messages."""
     conversation = Conversation(created=chat.created, id=derived_id(chat.source, chat.id))
     ends: dict[str | None, _BranchEnd] = {None: _BranchEnd()}
     following = Counter(message.parent for message in chat.messages)

@@ -163,36 +163,30 @@ def _record(messages: tuple[Message, ...]) -> dict[str, Json]:
 
 
 def write_report(store: Store, subject_id: str, path: Path, find: BackendLookup, *, replaces: bool) -> int:
-    """Write a report of the experiment or conversation with an id, such as `e3` or `c7`, and return the file's size in bytes.
-
-    `find` returns the backend with a given name. `replaces` says whether an existing file may be replaced. Raises ParagoneError.
-    """
+    """Write a report of the experiment or conversation with an id such as `e3`. Returns its size in bytes. Raises ParagoneError."""
     return write(path, _pieces(store, subject_id, format_of(path, replaces=replaces), find))
 
 
 def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: BackendLookup) -> Iterator[str]:
     """Yield the content of the file. Only the modules and libraries of the file's format are imported."""
     subject = find_subject(store, subject_id)
-    match file_format:
-        case "json":
-            yield from _document(subject, find)
-        case "csv":
-            from paragone_workbench.reporting.file import csv_pieces, rows_of
+    if file_format == "json":
+        yield from _document(subject, find)
+        return
+    from paragone_workbench.reporting import file
 
-            yield from csv_pieces(rows_of(store, subject, find))
-        case "html" | "md":
-            from paragone_workbench.reporting.conversation import conversation_report
-            from paragone_workbench.reporting.experiment import experiment_report
+    if file_format == "csv":
+        yield from file.csv_pieces(file.rows_of(store, subject, find))
+        return
+    from paragone_workbench.reporting.conversation import conversation_report
+    from paragone_workbench.reporting.experiment import experiment_report
 
-            if file_format == "html":
-                from paragone_workbench.reporting.file import html_pieces as pieces
-            else:
-                from paragone_workbench.reporting.file import markdown_pieces as pieces
-            if isinstance(subject, Experiment):
-                report = experiment_report(store, subject, find)
-            else:
-                report = conversation_report(subject, find, store)
-            yield from pieces(report, time.time())
+    if isinstance(subject, Experiment):
+        report = experiment_report(store, subject, find)
+    else:
+        report = conversation_report(subject, find, store)
+    pieces = file.html_pieces if file_format == "html" else file.markdown_pieces
+    yield from pieces(report, time.time())
 
 
 def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:

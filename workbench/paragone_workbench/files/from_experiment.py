@@ -12,7 +12,7 @@ from paragone_workbench.files.importing import Added
 from paragone_workbench.ids import derived_id
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import Run
-from paragone_workbench.store import Experiment, LaneRecord, SavedConversation, Store
+from paragone_workbench.store import Experiment, ExperimentRun, LaneRecord, SavedConversation, Store
 from paragone_workbench.store.changes import Changes
 from paragone_workbench.store.saving import save_whole
 
@@ -33,86 +33,73 @@ def add_prompt(store: Store, experiment_number: int, cell: int) -> Added:
     is_new = number is None
     if number is None:
         prompt = saved_prompt(store, experiment_number, index)
-        builder = _Builder(experiment, conversation_id, prompt.messages)
-        for run in store.experiments.runs_of_prompt(experiment_number, index):
-            builder.add(run.key.engine_index, run.result)
+        runs = store.experiments.runs_of_prompt(experiment_number, index)
+        saved = _conversation(experiment, conversation_id, prompt.messages, runs)
         title = f"e{experiment_number} #{index}: {prompt.text}"
-        number = save_whole(store, Changes.of(builder.saved()), title)
+        number = save_whole(store, Changes.of(saved), title)
     return Added(number, store.summaries([number])[number].title, is_new=is_new, is_completed=False)
 
 
-class _Builder:
-    """Builds the conversation of a prompt of an experiment from the messages of the suite and the runs of the engines."""
-
-    def __init__(self, experiment: Experiment, conversation_id: str, messages: Iterable[Message]) -> None:
-        self._experiment = experiment
-        self._conversation = Conversation(created=experiment.created, id=conversation_id)
-        self._given: list[tuple[Prompt, str]] = []
-        """The earlier prompts of the conversation in the suite, each with the suite's answer."""
-        self._system: str | None = None
-        self._last: Prompt | None = None
-        self._lanes: dict[int, LaneRecord] = {}
-        for message in messages:
-            self._add_message(message)
-        if self._last is None:
-            self._add_message(Message(role="user", text=""))
-
-    def _add_message(self, message: Message) -> None:
-        if message.role == "system":
-            self._system = message.text
-        elif message.role == "user":
-            self._last = self._conversation.add(
+def _conversation(
+    experiment: Experiment, own_id: str, messages: Iterable[Message], runs: Iterable[ExperimentRun]
+) -> SavedConversation:
+    """Return the conversation of a prompt, from the messages of the suite and the runs in the order of the engines."""
+    conversation = Conversation(created=experiment.created, id=own_id)
+    given: list[tuple[Prompt, str]] = []  # the earlier prompts in the suite, each with the suite's answer
+    system: str | None = None
+    last: Prompt | None = None
+    for message in (*messages, None):
+        if message is not None and message.role == "system":
+            system = message.text
+        elif message is not None and message.role == "assistant":
+            given += [(last, message.text)] if last is not None else []
+        elif message is not None or last is None:  # a conversation without a prompt gets an empty one
+            last = conversation.add(
                 Prompt(
-                    id=self._id("prompt", str(len(self._conversation.prompts))),
-                    text=message.text,
-                    images=message.images,
-                    parent=self._last,
-                    system=self._system if self._last is None else None,
-                    created=self._experiment.created,
+                    id=derived_id(own_id, "prompt", str(len(conversation.prompts))),
+                    text="" if message is None else message.text,
+                    images=() if message is None else message.images,
+                    parent=last,
+                    system=system if last is None else None,
+                    created=experiment.created,
                 )
             )
-        elif self._last is not None:
-            self._given.append((self._last, message.text))
-
-    def add(self, engine: int, result: RunResult) -> None:
-        """Add an answer to the lane of its engine. Answers are added in the order of the engines."""
-        lane = self._lanes.get(engine)
-        if lane is None:
-            lane = self._lanes[engine] = LaneRecord(
-                id=self._id("lane", str(engine)),
-                definition=self._experiment.engines[engine],
-                position=engine,
-            )
-            self._add_given(lane)
-        before = lane.head
-        if before is not None and before.prompt is self._last:  # an earlier repetition
+    lanes: dict[int, LaneRecord] = {}
+    for run in runs:
+        engine = run.key.engine_index
+        if engine not in lanes:
+            lanes[engine] = _lane(experiment, own_id, engine, given)
+        before = lanes[engine].head
+        if before is not None and before.prompt is last:  # an earlier repetition
             before = before.continues
-        _answer(lane, Run(result, prompt=self._last, continues=before))
+        _answer(lanes[engine], Run(run.result, prompt=last, continues=before))
+    return SavedConversation(
+        conversation=conversation,
+        title="",
+        updated=experiment.created,
+        lanes=tuple(lanes.values()),
+        runs=tuple(run for lane in lanes.values() for run in lane.runs),
+    )
 
-    def _add_given(self, lane: LaneRecord) -> None:
-        for number, (prompt, text) in enumerate(self._given):
-            result = RunResult(
-                id=self._id("given", str(lane.position), str(number)),
-                definition=_GIVEN,
-                started=self._experiment.created,
-                ended=self._experiment.created,
-                state="done",
-                text=text,
-            )
-            _answer(lane, Run(result, prompt=prompt, continues=lane.head))
 
-    def _id(self, *parts: str) -> str:
-        return derived_id(self._conversation.id, *parts)
-
-    def saved(self) -> SavedConversation:
-        lanes = tuple(self._lanes.values())
-        return SavedConversation(
-            conversation=self._conversation,
-            title="",
-            updated=self._experiment.created,
-            lanes=lanes,
-            runs=tuple(run for lane in lanes for run in lane.runs),
+def _lane(
+    experiment: Experiment, own_id: str, engine: int, given: Iterable[tuple[Prompt, str]]
+) -> LaneRecord:
+    """Return the lane of an engine, with the answers that the suite itself gives."""
+    lane = LaneRecord(
+        id=derived_id(own_id, "lane", str(engine)), definition=experiment.engines[engine], position=engine
+    )
+    for number, (prompt, text) in enumerate(given):
+        result = RunResult(
+            id=derived_id(own_id, "given", str(engine), str(number)),
+            definition=_GIVEN,
+            started=experiment.created,
+            ended=experiment.created,
+            state="done",
+            text=text,
         )
+        _answer(lane, Run(result, prompt=prompt, continues=lane.head))
+    return lane
 
 
 def _answer(lane: LaneRecord, run: Run) -> None:

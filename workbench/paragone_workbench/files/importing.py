@@ -181,10 +181,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def read_conversations(path: Path) -> Iterator[SavedConversation]:
-    """Yield the conversations in a file. A conversation without a date gets the date of the file.
-
-    Raises InputError if the file cannot be read, or contains no conversation.
-    """
+    """Yield the conversations in a file, which dates those without a date. Raises InputError if there is none."""
     head = _head(path)
     if head.startswith(_ZIP):
         raise InputError(f"{path} is a zip archive.", hint="Unpack it, and import conversations.json in it.")

@@ -146,10 +146,7 @@ def lm_studio_chats(data: Json) -> Iterator[Chat]:
 
 
 def _lm_studio_messages(data: Json, listed: Iterable[Json]) -> tuple[list[ChatMessage], str | None]:
-    """Return a message for each version of each message, and the id of the selected version of the last message.
-
-    The versions of a message follow the selected version of the message before.
-    """
+    """Return a message for each version, following the selected one of the message before, and the id of the last selected."""
     messages: list[ChatMessage] = []
     parent: str | None = None
     if system := text_at(data, "systemPrompt"):
@@ -234,10 +231,7 @@ _OTERM = """
 
 
 def database_chats(path: Path) -> Iterator[Chat]:
-    """Yield the conversations of a database.
-
-    Raises InputError if the program that wrote the file is unknown, or if reading it takes too much time or memory.
-    """
+    """Yield the conversations of a database. Raises InputError if its program is unknown, or it takes too much time or memory."""
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as database:

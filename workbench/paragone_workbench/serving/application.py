@@ -10,15 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+import prometheus_client
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -50,23 +42,25 @@ _STATES: tuple[tuple[str, str, Callable[[ServedEngine], float]], ...] = (
 class Figures:
     def __init__(self, engines: ServedEngines) -> None:
         # Export no times at which each combination of labels first occurred.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry = prometheus_client.CollectorRegistry()
+        self._requests = prometheus_client.Counter(
             "paragone_requests", "Requests, by path and status.", ["path", "status"], registry=registry
         )
-        self._prompt = Counter("paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry)
-        self._completion = Counter(
+        self._prompt = prometheus_client.Counter(
+            "paragone_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry
+        )
+        self._completion = prometheus_client.Counter(
             "paragone_completion_tokens", "Tokens of answers.", ["model"], registry=registry
         )
-        self._ttft = Histogram(
+        self._ttft = prometheus_client.Histogram(
             "paragone_time_to_first_token_seconds",
             "Seconds from sending a request to the engine to its first token.",
             ["model"],
             registry=registry,
         )
         for name, about, value in _STATES:
-            gauge = Gauge(name, about, ["model"], registry=registry)
+            gauge = prometheus_client.Gauge(name, about, ["model"], registry=registry)
             for engine in engines.all:
                 gauge.labels(engine.name).set_function(partial(value, engine))
 
@@ -85,60 +79,43 @@ class Figures:
         self._prompt.labels(model).inc(found.prompt_tokens or 0)
 
     def text(self) -> bytes:
-        return generate_latest(self._registry)
+        return prometheus_client.generate_latest(self._registry)
 
 
-class WholeUrls:
-    """Replaces a whole URL as the target of a request by the path of the URL, as RFC 9112 asks of servers."""
+class Entrance:
+    """Counts requests, by path and status, and refuses requests without the header `Authorization: Bearer KEY`.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Unknown paths are counted together. Only `/health` needs no key. A whole URL as the target of a request is replaced by its
+    path, as RFC 9112 asks of servers.
+    """
+
+    def __init__(self, app: ASGIApp, key: str, figures: Figures, known: Collection[str]) -> None:
         self._app = app
+        self._expected = f"Bearer {key}".encode()
+        self._figures = figures
+        self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scheme, separator, rest = scope["path"].partition("://")
         if separator and scheme.lower() in ("http", "https"):
             scope = {**scope, "path": "/" + rest.partition("/")[2]}
-        await self._app(scope, receive, send)
+        path = scope["path"]
 
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._figures.requested(path if path in self._known else "other", message["status"])
+            await send(message)
 
-class RequiredKey:
-    """Refuses requests without the header `Authorization: Bearer KEY`, except for some paths."""
-
-    def __init__(self, app: ASGIApp, key: str, open_paths: Collection[str]) -> None:
-        self._app = app
-        self._expected = f"Bearer {key}".encode()
-        self._open = open_paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("authorization", "")
-        if scope["path"] in self._open or hmac.compare_digest(given.encode("latin-1"), self._expected):
-            await self._app(scope, receive, send)
+        if path == "/health" or hmac.compare_digest(given.encode("latin-1"), self._expected):
+            await self._app(scope, receive, counted)
             return
         # Many clients read the refusal only after they have sent the whole body, which is discarded here.
         with contextlib.suppress(requests.ApiError, ClientLeft):
             await read_body(receive, largest=0)
         sentence = "The key is missing or wrong. Send the key of this server as `Authorization: Bearer KEY`."
         error = requests.ApiError(401, sentence, code="invalid_api_key")
-        await JsonResponse(error.to_json(), error.status)(scope, receive, send)
-
-
-class CountedRequests:
-    """Counts requests by path and status. Unknown paths are counted together."""
-
-    def __init__(self, app: ASGIApp, figures: Figures, known: Collection[str]) -> None:
-        self._app = app
-        self._figures = figures
-        self._known = known
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"] if scope["path"] in self._known else "other"
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._figures.requested(path, message["status"])
-            await send(message)
-
-        await self._app(scope, receive, counted)
+        await JsonResponse(error.to_json(), error.status)(scope, receive, counted)
 
 
 _Asked = TypeVar("_Asked")
@@ -164,17 +141,8 @@ def application(engines: ServedEngines, key: str) -> Starlette:
     known = [route.path for route in routes]
     return Starlette(
         routes=routes,
-        middleware=[
-            Middleware(WholeUrls),
-            Middleware(CountedRequests, figures=paths.figures, known=known),
-            Middleware(RequiredKey, key=key, open_paths=["/health"]),
-        ],
-        exception_handlers={
-            requests.ApiError: _refused,
-            ClientLeft: _left,
-            HTTPException: _no_such_path,
-            Exception: _failed,
-        },
+        middleware=[Middleware(Entrance, key=key, figures=paths.figures, known=known)],
+        exception_handlers=dict.fromkeys((requests.ApiError, ClientLeft, HTTPException, Exception), _refused),
     )
 
 
@@ -192,7 +160,7 @@ class _Paths:
         return JsonResponse({"status": status, "silent_engines": silent}, 200 if is_open else 503)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self.figures.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(self.figures.text(), headers={"content-type": prometheus_client.CONTENT_TYPE_LATEST})
 
     async def models(self, request: Request) -> Response:
         return JsonResponse({"object": "list", "data": list(map(self._described, self._engines.all))})
@@ -235,7 +203,7 @@ class _Paths:
 
     async def _answer(self, request: Request, read: ReadRequest[requests.AnswerRequest]) -> Response:
         engine, asked = await self._parsed(request, read)
-        reply = replies.reply_to(asked, engine.name)
+        reply = replies.Reply(asked, engine.name)
         parts = self._counted(engine, asked)
         if not asked.stream:
             return JsonResponse(reply.whole(await unless_left(request.receive, _all(parts))))
@@ -280,21 +248,15 @@ async def _events(
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, requests.ApiError)
-    return JsonResponse(error.to_json(), error.status)
-
-
-async def _left(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads this response, but it is counted
-
-
-async def _no_such_path(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    sentence = f"{request.method} {request.url.path} is not part of this server."
-    refusal = requests.ApiError(error.status_code, sentence, code="unknown_url")
+    match error:
+        case requests.ApiError():
+            refusal = error
+        case ClientLeft():
+            return Response(status_code=499)  # nobody reads this response, but it is counted
+        case HTTPException():
+            sentence = f"{request.method} {request.url.path} is not part of this server."
+            refusal = requests.ApiError(error.status_code, sentence, code="unknown_url")
+        case _:
+            report("A request failed.", error)
+            refusal = requests.ApiError(500, _INTERNAL)
     return JsonResponse(refusal.to_json(), refusal.status)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    report("A request failed.", error)
-    return JsonResponse(requests.ApiError(500, _INTERNAL).to_json(), 500)

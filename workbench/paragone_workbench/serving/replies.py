@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import sys
 import time
-from abc import ABC, abstractmethod
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from paragone import Channel, Embeddings, Json, Options, Token
 from paragone_workbench.ids import new_id
@@ -41,7 +40,7 @@ class End:
 Part: TypeAlias = Piece | End
 
 
-def chat_logprobs(tokens: Sequence[Token]) -> Json:
+def _chat_logprobs(tokens: Sequence[Token]) -> Json:
     """Return the log-probabilities of a chat: a list of tokens, each with its alternatives. Thinking is left out."""
     content = [
         {
@@ -54,7 +53,7 @@ def chat_logprobs(tokens: Sequence[Token]) -> Json:
     return {"content": content, "refusal": None}
 
 
-def completion_logprobs(tokens: Sequence[Token], offset: int) -> Json:
+def _completion_logprobs(tokens: Sequence[Token], offset: int) -> Json:
     """Return the log-probabilities of a completion: parallel lists. `offset` is the index of the first token in the whole text."""
     offsets: list[int] = []
     for token in tokens:
@@ -73,10 +72,7 @@ def _entry(text: str, logprob: float | None) -> dict[str, Json]:
 
 
 def _table(token: Token) -> Json:
-    """Return the log-probabilities of the token and of the likeliest tokens; null if the token has no log-probability.
-
-    The token's text is the same as in the list of tokens, so that a client sees whether the token is the likeliest.
-    """
+    """Return the log-probabilities of the token, under its text in the list of tokens, and of the likeliest; null if unknown."""
     if token.logprob is None:
         return None
     table: dict[str, Json] = {}
@@ -87,23 +83,20 @@ def _table(token: Token) -> Json:
     return table
 
 
-class Reply(ABC):
-    """The reply to one request, made of the parts of its answers in the order in which they were computed."""
-
-    _prefix: ClassVar[str]
-    _whole: ClassVar[str]
-    """The name of a whole reply in the API."""
-    _event: ClassVar[str]
-    """The name of an event of a stream in the API."""
+class Reply:
+    """The reply to one request, made of parts in their order. The thinking of a chat is in `reasoning_content`, as elsewhere."""
 
     def __init__(self, request: AnswerRequest, model: str) -> None:
         self._request = request
+        prefix, self._whole, self._event = _NAMES[request.is_chat]
         self._head: dict[str, Json] = {
-            "id": f"{self._prefix}-{new_id()}",
+            "id": f"{prefix}-{new_id()}",
             "created": int(time.time()),
             "model": model,
         }
         self._ends: list[End] = []
+        self._lengths: dict[int, int] = {}
+        """Number of characters sent of each answer whose first event was sent, by its index."""
 
     def event(self, part: Part) -> Json:
         if isinstance(part, End):
@@ -123,21 +116,49 @@ class Reply(ABC):
                 self._ends.append(part)
             else:
                 pieces[part.index].append(part)
-        choices = [
-            self._choice(end, pieces[end.index]) for end in sorted(self._ends, key=lambda end: end.index)
-        ]
+        self._ends.sort(key=lambda end: end.index)
+        choices = [self._choice(end, pieces[end.index]) for end in self._ends]
         return {**self._head, "object": self._whole, "choices": choices, "usage": self._usage()}
 
-    @abstractmethod
     def _event_choice(self, part: Part) -> dict[str, Json]:
-        pass
+        sent = self._lengths.get(part.index)
+        is_piece = isinstance(part, Piece)
+        text, tokens = (part.text, part.tokens) if isinstance(part, Piece) else ("", ())
+        self._lengths[part.index] = (sent or 0) + len(text)
+        content: dict[str, Json] = {"text": text}
+        if self._request.is_chat:
+            delta: dict[str, Json] = {"role": "assistant"} if sent is None else {}
+            if isinstance(part, Piece):
+                delta["content" if part.channel == "answer" else "reasoning_content"] = text
+            content = {"delta": delta}
+        return {
+            **content,
+            "index": part.index,
+            "logprobs": self._logprobs(part.index, tokens, sent or 0) if is_piece else None,
+            "finish_reason": part.reason if isinstance(part, End) else None,
+        }
 
-    @abstractmethod
     def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
         """Return the entry of a whole answer in the `choices` of a reply."""
+        is_chat = self._request.is_chat
+        text = "".join(piece.text for piece in pieces if piece.channel == "answer" or not is_chat)
+        thinking = "".join(piece.text for piece in pieces if piece.channel == "thinking")
+        content: dict[str, Json] = {"text": text}
+        if is_chat:
+            message = {"role": "assistant", "content": text, "refusal": None}
+            content = {"message": {**message, "reasoning_content": thinking} if thinking else message}
+        tokens = [token for piece in pieces for token in piece.tokens]
+        return {
+            **content,
+            "index": end.index,
+            "logprobs": self._logprobs(end.index, tokens, 0),
+            "finish_reason": end.reason,
+        }
 
-    def _has_logprobs(self, index: int) -> bool:
-        return self._request.choices[index].logprobs is not None
+    def _logprobs(self, index: int, tokens: Sequence[Token], offset: int) -> Json:
+        if self._request.choices[index].logprobs is None:
+            return None
+        return _chat_logprobs(tokens) if self._request.is_chat else _completion_logprobs(tokens, offset)
 
     def _usage(self) -> Json:
         # The API counts a prompt once, however many answers it has.
@@ -150,78 +171,11 @@ class Reply(ABC):
         }
 
 
-class ChatReply(Reply):
-    """The reply to a chat. Thinking is in `reasoning_content`, as in other servers."""
-
-    _prefix = "chatcmpl"
-    _whole = "chat.completion"
-    _event = "chat.completion.chunk"
-
-    def __init__(self, request: AnswerRequest, model: str) -> None:
-        super().__init__(request, model)
-        self._begun: set[int] = set()
-        """The answers whose first event was sent."""
-
-    def _event_choice(self, part: Part) -> dict[str, Json]:
-        delta: dict[str, Json] = {}
-        if part.index not in self._begun:
-            self._begun.add(part.index)
-            delta["role"] = "assistant"
-        logprobs: Json = None
-        if isinstance(part, Piece):
-            delta["content" if part.channel == "answer" else "reasoning_content"] = part.text
-            if self._has_logprobs(part.index):
-                logprobs = chat_logprobs(part.tokens)
-        reason = part.reason if isinstance(part, End) else None
-        return {"index": part.index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-
-    def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
-        text = "".join(piece.text for piece in pieces if piece.channel == "answer")
-        thinking = "".join(piece.text for piece in pieces if piece.channel == "thinking")
-        message: dict[str, Json] = {"role": "assistant", "content": text, "refusal": None}
-        if thinking:
-            message["reasoning_content"] = thinking
-        tokens = [token for piece in pieces for token in piece.tokens]
-        return {
-            "index": end.index,
-            "message": message,
-            "logprobs": chat_logprobs(tokens) if self._has_logprobs(end.index) else None,
-            "finish_reason": end.reason,
-        }
-
-
-class CompletionReply(Reply):
-    _prefix = "cmpl"
-    _whole = "text_completion"
-    _event = "text_completion"
-
-    def __init__(self, request: AnswerRequest, model: str) -> None:
-        super().__init__(request, model)
-        self._lengths: defaultdict[int, int] = defaultdict(int)
-        """Number of characters sent of each answer, by its index."""
-
-    def _event_choice(self, part: Part) -> dict[str, Json]:
-        text, logprobs = "", None
-        if isinstance(part, Piece):
-            text = part.text
-            if self._has_logprobs(part.index):
-                logprobs = completion_logprobs(part.tokens, self._lengths[part.index])
-            self._lengths[part.index] += len(text)
-        reason = part.reason if isinstance(part, End) else None
-        return {"text": text, "index": part.index, "logprobs": logprobs, "finish_reason": reason}
-
-    def _choice(self, end: End, pieces: list[Piece]) -> dict[str, Json]:
-        tokens = [token for piece in pieces for token in piece.tokens]
-        return {
-            "text": "".join(piece.text for piece in pieces),
-            "index": end.index,
-            "logprobs": completion_logprobs(tokens, 0) if self._has_logprobs(end.index) else None,
-            "finish_reason": end.reason,
-        }
-
-
-def reply_to(request: AnswerRequest, model: str) -> Reply:
-    return (ChatReply if request.is_chat else CompletionReply)(request, model)
+_NAMES = {
+    True: ("chatcmpl", "chat.completion", "chat.completion.chunk"),
+    False: ("cmpl", "text_completion", "text_completion"),
+}
+"""For a chat, and for a completion: the prefix of ids, and the names of a whole reply and of an event of a stream."""
 
 
 _MOST_INPUTS = 2048

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import paragone
 from paragone.options import OptionInfo, build, describe
@@ -16,16 +16,11 @@ from paragone.texts import without_keys
 from paragone.wire import parse_json
 from paragone_workbench.runs.run import RunSpec
 
+T = TypeVar("T")
+
 
 class ApiError(Exception):
-    """An error that is sent to a client.
-
-    Attributes:
-        status: The status code of HTTP.
-        message: What failed, why, and what to do about it.
-        param: The wrong field of the request; None if no field is wrong.
-        code: A stable identifier for programs; None if there is none.
-    """
+    """An error that is sent to a client. `param` is the wrong field of the request, `code` a stable identifier for programs."""
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None
@@ -61,10 +56,7 @@ _MOST_BRACKETS = 200_000
 
 
 class Fields:
-    """The fields of an object in a request. A field that is null is missing, as in the OpenAI API.
-
-    The methods return None for a missing field, and raise ApiError for a value of another type.
-    """
+    """The fields of an object in a request; null is missing. Methods return None without it, and raise ApiError for a wrong type."""
 
     def __init__(self, values: Mapping[str, paragone.Json], path: str = "") -> None:
         self._values = values
@@ -96,11 +88,14 @@ class Fields:
         """Return the error for a field with an invalid value. `expected` says which values are valid."""
         return ApiError(400, f"{self.path(name)} must be {expected}.", param=self.path(name))
 
-    def text(self, name: str) -> str | None:
+    def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
         value = self._values.get(name)
-        if value is not None and not isinstance(value, str):
-            raise self.wrong(name, "a text")
-        return value
+        if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
+            return value
+        raise self.wrong(name, expected)
+
+    def text(self, name: str) -> str | None:
+        return self._typed(name, str, "a text")
 
     def required(self, name: str) -> str:
         value = self.text(name)
@@ -109,45 +104,30 @@ class Fields:
         return value
 
     def flag(self, name: str) -> bool:
-        value = self._values.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise self.wrong(name, "true or false")
-        return bool(value)
+        return bool(self._typed(name, bool, "true or false"))
 
     def whole(self, name: str, least: int, most: int) -> int | None:
-        """Return a whole number from `least` to `most`; None if it is missing."""
-        value = self._values.get(name)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self.wrong(name, f"a whole number from {least:,} to {most:,}")
+        expected = f"a whole number from {least:,} to {most:,}"
+        value = self._typed(name, int, expected)
+        if value is not None and not least <= value <= most:
+            raise self.wrong(name, expected)
         return value
 
     def number(self, name: str) -> float | None:
-        value = self._values.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise self.wrong(name, "a number")
-        return value
+        kind = int if isinstance(self._values.get(name), int) else float
+        return self._typed(name, kind, "a number")
 
     def texts(self, name: str) -> tuple[str, ...] | None:
         value = self._values.get(name)
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return (value,)
-        if isinstance(value, Sequence):
-            texts = tuple(text for text in value if isinstance(text, str))
-            if len(texts) == len(value):
-                return texts
-        raise self.wrong(name, "a text or a list of texts")
+        items = value if isinstance(value, list) else () if value is None else (value,)
+        texts = tuple(text for text in items if isinstance(text, str))
+        if len(texts) != len(items):
+            raise self.wrong(name, "a text or a list of texts")
+        return None if value is None else texts
 
     def object(self, name: str) -> Fields | None:
-        value = self._values.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            raise self.wrong(name, "an object")
-        return Fields(value, self.path(name))
+        value = self._typed(name, dict, "an object")
+        return None if value is None else Fields(value, self.path(name))
 
     def objects(self, name: str) -> Iterator[Fields]:
         value = self._values.get(name)

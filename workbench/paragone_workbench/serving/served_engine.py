@@ -104,10 +104,7 @@ class ServedEngine:
 
     @contextlib.asynccontextmanager
     async def reserved(self) -> AsyncIterator[EngineHandle]:
-        """Wait until the engine has room for an answer, and yield the open engine. A crashed engine is opened again.
-
-        Raises ParagoneError if the engine cannot be opened, and ApiError if too many answers wait.
-        """
+        """Wait for room, and yield the engine, opened again after a crash. Raises ParagoneError, and ApiError if too many wait."""
         if self.waiting >= MOST_WAITING:
             raise ApiError(
                 429, f"{self.waiting:,} answers wait for {self.name}. Try again later.", code="queue_full"
@@ -178,10 +175,7 @@ the client leaves."""
 
 
 async def embedded(engine: ServedEngine, inputs: Sequence[Given]) -> paragone.Embeddings:
-    """Return the vectors of texts and tokens once the engine has room.
-
-    Raises ParagoneError if the engine fails, and ApiError if the engine cannot compute these inputs or is too busy.
-    """
+    """Return the vectors of texts and tokens once the engine has room. Raises ParagoneError and ApiError."""
     async with engine.reserved() as handle:
         if not handle.capabilities.embeddings:
             sentence = f"{engine.name} computes no embeddings."
@@ -272,10 +266,7 @@ def _with_beginning(text: str, tokens: list[paragone.Token]) -> tuple[paragone.T
 
 
 async def parts_of(engine: ServedEngine, choices: Sequence[RequestedAnswer]) -> AsyncGenerator[Part, None]:
-    """Yield the pieces and the ends of all answers as they are computed. Closing the generator stops the runs.
-
-    Raises the error of the first answer that fails: ParagoneError, or ApiError where the request is wrong.
-    """
+    """Yield the pieces and the ends of all answers. Closing this stops the runs. Raises the error of the first that fails."""
     queue: asyncio.Queue[Part | BaseException] = asyncio.Queue()
 
     def failed(task: asyncio.Task[None]) -> None:
