@@ -88,15 +88,6 @@ def test_the_layout_of_the_download_cache_is_recognized(write_model, tmp_path):
     assert model.name == "someone/tiny--llama"
 
 
-def test_links_are_followed_and_no_folder_is_entered_twice(write_model, tmp_path):
-    write_model(tmp_path / "a" / "model")
-    (tmp_path / "b").symlink_to(tmp_path / "a")
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    (tmp_path / "self").symlink_to(tmp_path / "self")
-    (tmp_path / "gone").symlink_to(tmp_path / "none")
-    assert len(V2.find_models([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "none")])) == 1
-
-
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model.safetensors.index.json"])
 def test_a_pipe_in_a_model_folder_does_not_block(name, write_model, tmp_path):
     write_model(tmp_path / "model")
@@ -184,14 +175,6 @@ def test_unsupported_formats_are_refused_with_the_supported_ones(write_model, tm
     )
 
 
-@pytest.mark.parametrize("size", [0, 7, 100_000_001, 2**64 - 1])
-def test_the_length_of_a_header_is_not_trusted(size, write_model, tmp_path):
-    folder = write_model(tmp_path / "some")
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}")
-    (model,) = V2.find_models([str(tmp_path)])
-    assert model.problem.startswith("cannot be loaded: model.safetensors is ")
-
-
 @pytest.mark.parametrize(
     ("tensors", "config", "quantization"),
     [
@@ -211,12 +194,3 @@ def test_numbers_and_shapes_are_not_trusted(tensors, config, quantization, write
     assert found["some"].context in (None, 4096)
     assert set(found) == {"some", "other"}
     assert check_folder(folder, ("EXL2", "plain"), "ExLlamaV2").cache_numbers >= 0
-
-
-@pytest.mark.parametrize("named", [{"a": 1}, None])
-def test_an_index_may_have_any_content(named, write_model, tmp_path):
-    folder = write_model(tmp_path / "some")
-    index = {"weight_map": {"a": named, "b": "model.safetensors", "c": "gone.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (model,) = V2.find_models([str(tmp_path)])
-    assert model.problem == "lacks 1 of its 2 weight files, such as gone.safetensors"

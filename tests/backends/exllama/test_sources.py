@@ -70,12 +70,6 @@ def test_no_argument_of_the_adapter_is_ignored_by_the_real_library(library, pars
     assert {"_Job", complaint.partition(":")[0]} <= passed
 
 
-def test_the_quantized_cache_of_exllamav3_takes_the_arguments_that_the_cache_passes(parsed):
-    real = parsed("exllamav3")
-    signature = real.signature(*real.find("exllamav3", "CacheLayer_quant"))
-    assert {"k_bits", "v_bits"} <= set(signature.parameters)
-
-
 def generator_texts(folder, library):
     """Return all string constants of the real generator, which include the keys and values of its results."""
     texts = set()
@@ -159,14 +153,6 @@ def test_the_formulas_are_in_the_sources(sources):
         text = path.read_text(encoding="utf-8")
         for sentence in said:
             assert sentence in text, f"{path.name}: {sentence}"
-
-
-def test_the_sources_read_the_size_of_the_vocabulary_from_the_config(sources):
-    """The head has the width of vocab_size in config.json plus padding; `Vocab.size` and the cut columns rely on it."""
-    v2 = (sources("exllamav2") / "exllamav2" / "config.py").read_text()
-    assert 'self.vocab_size = read(read_config, int, "vocab_size"' in v2
-    v3 = (sources("exllamav3") / "exllamav3" / "model" / "config.py").read_text()
-    assert 'self.vocab_size = self.read_cfg(int, ["vocab_size", "text_config->vocab_size"], None)' in v3
 
 
 MYPY = """
