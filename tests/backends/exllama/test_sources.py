@@ -180,7 +180,7 @@ def test_mypy_finds_wrong_calls_and_nothing_else_wrong_with_the_adapters(sources
         ("v2.py", "callback=progress", "call_back=progress"),
         ("v2.py", "lazy=True", "lazy_load=True"),
         ("v3.py", "max_num_tokens=self._context", "max_num_tokens=str(self._context)"),
-        ("v3.py", "self._generator.close()", "self._generator.shut()"),
+        ("v3.py", "self.generator.close()", "self.generator.shut()"),
     ):
         text = (copy / name).read_text()
         assert text.count(old) >= 1
