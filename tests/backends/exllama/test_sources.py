@@ -1,7 +1,6 @@
 """The adapters, compared with the real sources of ExLlamaV2 and ExLlamaV3, which are not imported."""
 
 import ast
-import functools
 import os
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from exllama_real_sources import Sources, function_signature
 
 import paragone
 import paragone_exllama
@@ -18,56 +16,6 @@ PACKAGE = Path(paragone_exllama.__file__).parent
 ADAPTERS = {"exllamav2": "v2.py", "exllamav3": "v3.py"}
 
 libraries = pytest.mark.parametrize("library", list(ADAPTERS))
-
-
-@pytest.fixture(scope="module")
-def parsed(sources):
-    """A function that returns the modules of a library, each of which is parsed once for all tests."""
-    return functools.cache(lambda library: Sources(sources(library), library))
-
-
-def ignored(text, real, library):
-    """Return the keywords of an adapter's calls that the library's classes take by `**kwargs` and would ignore silently.
-
-    That the other arguments fit is checked by mypy, see below.
-    """
-    tree = ast.parse(text)
-    imported = {
-        alias.asname or alias.name: (line.module, alias.name)
-        for line in tree.body
-        if isinstance(line, ast.ImportFrom) and (line.module or "").startswith(library)
-        for alias in line.names
-    }
-    jobs = {node.name: ast.unparse(node.bases[0]) for node in tree.body if isinstance(node, ast.ClassDef)}
-    passed, wrong = set(), []
-    for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
-        name = ast.unparse(call.func)
-        if name == "self._model.load" and library == "exllamav3":  # it passes all its arguments on
-            found = real.member(*real.find("exllamav3", "Model"), "load_gen")
-            signature = function_signature(found[1], method=True)
-        elif jobs.get(name, name) in imported:
-            signature = real.signature(*real.find(*imported[jobs.get(name, name)]))
-        else:
-            continue
-        passed.add(name)
-        keywords = {keyword.arg for keyword in call.keywords} - set(signature.parameters)
-        wrong += [f"{name}: {keyword}" for keyword in sorted(keywords)]
-    return passed, wrong
-
-
-@libraries
-def test_no_argument_of_the_adapter_is_ignored_by_the_real_library(library, parsed):
-    text, real = (PACKAGE / ADAPTERS[library]).read_text(), parsed(library)
-    passed, wrong = ignored(text, real, library)
-    cache = ["Cache: k_bits", "Cache: v_bits"]  # for CacheLayer_quant, see below
-    assert wrong == (cache if library == "exllamav3" else [])
-    changes = {
-        "exllamav2": ("max_q_size=", "max_queue=", "ExLlamaV2DynamicGenerator: max_queue"),
-        "exllamav3": ("max_output_size=", "max_outputs=", "self._model.load: max_outputs"),
-    }
-    old, new, complaint = changes[library]
-    assert complaint in ignored(text.replace(old, new), real, library)[1]
-    assert {"_Job", complaint.partition(":")[0]} <= passed
 
 
 def generator_texts(folder, library):
