@@ -6,9 +6,9 @@ import contextlib
 import os
 import sys
 import traceback
-from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from collections.abc import Collection, Iterator
+from pkgutil import resolve_name
+from typing import ClassVar
 
 import paragone
 from paragone.answer_text import AnswerText
@@ -19,7 +19,6 @@ from paragone_exllama.exllama_options import ExLlamaLoadOptions, ExLlamaSampling
 from paragone_exllama.inference import FIRST, ChunkSize, ExllamaVocab, distributions, run, score
 from paragone_exllama.library import Library, extension_folder, release_lock
 from paragone_exllama.loading import (
-    Request,
     check_request,
     estimate,
     is_out_of_memory,
@@ -30,11 +29,6 @@ from paragone_exllama.loading import (
 from paragone_exllama.model_folder import V2_FORMATS, V3_FORMATS, ModelFolder, StorageFormat
 from paragone_exllama.probe import probe
 from paragone_exllama.tokenizer import read_tokenizer_files
-
-if TYPE_CHECKING:
-    from paragone.chat_template import ChatTemplate
-    from paragone_exllama.v2 import V2
-    from paragone_exllama.v3 import V3
 
 
 def cautions(
@@ -65,8 +59,6 @@ def cautions(
         yield paragone.Caution(code="beyond-trained-context", sentence=sentence)
 
 
-L = TypeVar("L", bound=ExLlamaLoadOptions)
-
 BROKEN = 70
 """The exit code of a worker whose GPU context is no longer usable (EX_SOFTWARE)."""
 
@@ -74,24 +66,22 @@ _FATAL_ERRORS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "HIP error")
 """Texts of errors after which every later CUDA call in the same process fails."""
 
 
-class _ExLlamaEngine(paragone.Engine[L, ExLlamaSampling]):
+class _ExLlamaEngine(paragone.Engine[ExLlamaLoadOptions, ExLlamaSampling]):
     sampling = ExLlamaSampling
     name: ClassVar[str]
     title: ClassVar[str]
     formats: ClassVar[Collection[StorageFormat]]
+    library: ClassVar[str]
+    """The class that opens a model, as `module:class`; its module imports the library."""
 
     @classmethod
     def probe(cls) -> paragone.Probe:
         return probe(cls.name, cls.title)
 
-    @abstractmethod
-    def library(self) -> Callable[[Request, L, paragone.Report, paragone.Cancelled], Library]:
-        """Import the library, and return the function that opens a model with this library."""
-
     def load(
         self,
         request: paragone.OpenRequest,
-        options: L,
+        options: ExLlamaLoadOptions,
         report: paragone.Report,
         cancelled: paragone.Cancelled,
     ) -> paragone.LoadedModel:
@@ -101,13 +91,16 @@ class _ExLlamaEngine(paragone.Engine[L, ExLlamaSampling]):
         from paragone.chat_template import ChatTemplate
 
         files = read_tokenizer_files(folder, options.chat_template)
-        template: ChatTemplate | None = None
-        if files.template is not None:
-            template = ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
+        template = (
+            ChatTemplate(files.template, bos=files.bos, eos=files.eos, owner=folder.name)
+            if files.template is not None
+            else None
+        )
         weights = weights_of(wanted)
         prepare_process()
         with translate_failures(self.title, wanted):
-            self._library = library = self.library()(wanted, options, report, cancelled)
+            library: Library = resolve_name(self.library)(wanted, options, report, cancelled)
+            self._library = library
             self._vocab = ExllamaVocab(library, files, folder.name)
         report(1.0)
         self._prompts = PromptMaker(
@@ -190,7 +183,7 @@ class _ExLlamaEngine(paragone.Engine[L, ExLlamaSampling]):
         return self._vocab.vocabulary
 
     @classmethod
-    def estimate(cls, request: paragone.OpenRequest, options: L) -> paragone.MemoryEstimate:
+    def estimate(cls, request: paragone.OpenRequest, options: ExLlamaLoadOptions) -> paragone.MemoryEstimate:
         return estimate(check_request(request, options, cls.formats, cls.title))
 
     def _require(self) -> None:
@@ -240,28 +233,20 @@ class _ExLlamaEngine(paragone.Engine[L, ExLlamaSampling]):
         os._exit(BROKEN)
 
 
-class ExLlamaV2Engine(_ExLlamaEngine[ExLlamaV2LoadOptions]):
+class ExLlamaV2Engine(_ExLlamaEngine):
     load_options = ExLlamaV2LoadOptions
     name = "exllamav2"
     title = "ExLlamaV2"
     formats = V2_FORMATS
-
-    def library(self) -> type[V2]:
-        from paragone_exllama.v2 import V2
-
-        return V2
+    library = "paragone_exllama.v2:V2"
 
 
-class ExLlamaV3Engine(_ExLlamaEngine[ExLlamaLoadOptions]):
+class ExLlamaV3Engine(_ExLlamaEngine):
     load_options = ExLlamaLoadOptions
     name = "exllamav3"
     title = "ExLlamaV3"
     formats = V3_FORMATS
-
-    def library(self) -> type[V3]:
-        from paragone_exllama.v3 import V3
-
-        return V3
+    library = "paragone_exllama.v3:V3"
 
 
 def _drafts(draft: ModelFolder | None, options: ExLlamaLoadOptions) -> str:

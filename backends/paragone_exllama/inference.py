@@ -33,28 +33,28 @@ class ExllamaVocab:
         If the bytes are unknown, the library's texts of the tokens, encoded as UTF-8, approximate the bytes.
         """
         self._owner = owner
-        shown = library.pieces(special=False)
-        tokens = files.tokens or _from_texts(library.pieces(special=True), shown, files.added)
+        pieces = library.tokenizer.get_id_to_piece_list
+        shown = list(pieces(False))  # the texts of all tokens, empty for special tokens
+        tokens = files.tokens or _from_texts(list(pieces(True)), shown, files.added)
         self._bytes = [tokens.pieces.get(token, b"") for token in range(self.size)]
 
         def id_of(text: str) -> int | None:
-            token = library.token_id(text)
+            token: int | None = library.tokenizer.single_id(text)
             return files.added.get(text) if token is None else token
 
         self.ends = files.ends(id_of)
         """The tokens that end an answer."""
         self.bos = id_of(files.bos) if files.adds_bos else None
         """The BOS token that every prompt and plain text begins with, if any."""
-        # In some models the thinking tags are special tokens, of which the generator returns the ids but not
-        # the texts.
-        self._visible = {
+        self.visible = {
             token: self.text(token)
             for tags in THINKING_TAGS
             for tag in tags
             for token in library.tokenize(tag)
             if not shown[token]
         }
-        self._control = tokens.control - self._visible.keys()
+        """The thinking tags that are special tokens, of which the generator returns the ids but not the texts."""
+        self._control = tokens.control - self.visible.keys()
 
     def written(self, token: int) -> bytes:
         """Return the bytes of a token, or the name of a special token; empty for an unused id."""
@@ -67,11 +67,6 @@ class ExllamaVocab:
     def text(self, token: int) -> str:
         """Return the text of a single token. Incomplete characters are replaced by `�`."""
         return self.written(token).decode("utf-8", "replace")
-
-    def with_tags(self, text: str, tokens: Sequence[int]) -> str:
-        """Return a result's text with the thinking tags at its end, which the generator leaves out."""
-        # A result ends as soon as its characters are complete, so only its last token can be a tag.
-        return text + "".join(self._visible.get(token, "") for token in tokens)
 
     def log_probability(
         self, logits: Logits, token: int, top: int
@@ -163,7 +158,7 @@ def run(
     """Yield the events of the answer to a prompt; the last event is a Finish."""
     room = library.capacity - len(tokens)
     limit = min(sampling.max_tokens or room, room)
-    answer = _Answer(library, vocab, text, logprobs)
+    answer = _Answer(vocab, text, logprobs)
     started = time.monotonic()
     reason: paragone.FinishReason | None = None
     done = 0
@@ -175,7 +170,7 @@ def run(
                 reason = "cancelled"
                 break
             if not answer.first:
-                library.set_chunk(chunk_size.chunk)
+                library.generator.max_chunk_size = chunk_size.chunk
             before = time.monotonic()
             for result in library.iterate():
                 if result["stage"] == "prefill":
@@ -204,7 +199,7 @@ def run(
                         break
         yield from text.finish()
     finally:
-        library.cancel(job)
+        library.generator.cancel(job)
 
     if reason == "length" and limit != sampling.max_tokens:
         sentence = f"The answer ends here because the context of {library.capacity:,} tokens is full."
@@ -230,8 +225,7 @@ def run(
 class _Answer:
     """Counts the tokens of one answer, records when the first and the last token came, and makes events of the tokens."""
 
-    def __init__(self, library: Library, vocab: ExllamaVocab, text: AnswerText, logprobs: int | None) -> None:
-        self._library = library
+    def __init__(self, vocab: ExllamaVocab, text: AnswerText, logprobs: int | None) -> None:
         self._vocab = vocab
         self._text = text
         self._logprobs = logprobs
@@ -254,14 +248,14 @@ class _Answer:
         if not tokens:
             return
         self.first, self.last = self.first or now, now
-        text = self._vocab.with_tags(text, tokens)
-        rows = self._library.logits(job, len(tokens)) if self._logprobs is not None else ()
+        # A result ends as soon as its characters are complete, so only its last token can be a thinking tag.
+        text += "".join(self._vocab.visible.get(token, "") for token in tokens)
         for at, token in enumerate(tokens):
             self.count += 1
             logprob: float | None = None
             top: tuple[paragone.Alternative, ...] = ()
             if self._logprobs is not None:
-                logprob, top = self._vocab.log_probability(rows[at], token, self._logprobs)
+                logprob, top = self._vocab.log_probability(job.kept.pop(0), token, self._logprobs)
             # If a character consists of several tokens, the last of these tokens gets the text.
             piece = text.encode() if at == len(tokens) - 1 else b""
             yield from self._text.push(piece, token, now, logprob, top)

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -57,10 +57,12 @@ class Library(ABC):
     """Whether the model uses speculative decoding."""
     facts: Mapping[str, str]
     """How the model was opened, for display."""
-    _generator: Any
-    """The library's generator."""
-    _tokenizer: Any
-    """The library's tokenizer."""
+    generator: Any
+    tokenizer: Any
+    page: int = PAGE
+    """Number of tokens in a page of the generator's cache."""
+    wait: Callable[[], object]
+    """Waits until the GPU has finished all queued work."""
 
     @abstractmethod
     def _make_generator(self) -> Any:
@@ -70,7 +72,7 @@ class Library(ABC):
     def _make_job(
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
     ) -> GeneratorJob:
-        """Return a job for the generator. The answer ends after `limit` tokens or at one of the tokens `ends`."""
+        pass
 
     def start(
         self,
@@ -81,41 +83,20 @@ class Library(ABC):
         ends: Collection[int],
         logits: bool,
     ) -> GeneratorJob:
-        """Add a prompt to the generator.
-
-        The answer ends after `limit` tokens or at one of the tokens `ends`.
-        """
+        """Add a prompt to the generator. The answer ends after `limit` tokens or at one of the tokens `ends`."""
         job = self._make_job(tokens, sampling, limit=limit, ends=sorted(ends))
         job.kept = [] if logits else None
-        self._generator.enqueue(job)
+        self.generator.enqueue(job)
         return job
 
     def iterate(self) -> list[dict[str, Any]]:
-        """Compute the next chunk of the prompt or the next tokens, and return the results.
-
-        The documentation of the generator's `iterate` describes the format of the results.
-        """
-        results: list[dict[str, Any]] = self._generator.iterate()
+        """Compute the next chunk of the prompt or the next tokens. The generator's `iterate` documents the results."""
+        results: list[dict[str, Any]] = self.generator.iterate()
         return results
-
-    def cancel(self, job: GeneratorJob) -> None:
-        self._generator.cancel(job)
-
-    def logits(self, job: GeneratorJob, count: int) -> Sequence[Logits]:
-        """Return the model's logits for the next `count` tokens, before any sampler."""
-        kept = job.kept or []
-        rows = kept[:count]
-        del kept[:count]
-        return rows
 
     def cached(self, job: GeneratorJob) -> int:
         """Return the number of prompt tokens that were already in the cache."""
-        return job.cached_pages * self._page + job.cached_tokens
-
-    @property
-    def _page(self) -> int:
-        """Number of tokens in a page of the generator's cache."""
-        return PAGE
+        return job.cached_pages * self.page + job.cached_tokens
 
     @abstractmethod
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
@@ -125,30 +106,14 @@ class Library(ABC):
         """
 
     def tokenize(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
+        return list(self.tokenizer.encode(text, encode_special_tokens=True)[0].tolist())
 
-    def token_id(self, text: str) -> int | None:
-        token: int | None = self._tokenizer.single_id(text)
-        return token
-
-    def pieces(self, *, special: bool) -> Sequence[str]:
-        """Return the text of every token. Without `special`, special tokens have an empty text."""
-        return list(self._tokenizer.get_id_to_piece_list(special))
-
-    def set_chunk(self, tokens: int) -> None:
-        """Set the largest number of prompt tokens processed at once, a multiple of PAGE."""
-        self._generator.max_chunk_size = tokens
-
-    @abstractmethod
-    def wait(self) -> None:
-        """Wait until the GPU has finished all queued work."""
-
-    @abstractmethod
     def forget(self) -> None:
-        """Discard the contents of the cache."""
+        """Discard the contents of the cache, by default with the generator."""
+        self.rebuild()
 
     def rebuild(self) -> None:
-        self._generator = self._make_generator()
+        self.generator = self._make_generator()
 
 
 _CHECK_INTERVAL = 0.2

@@ -29,6 +29,7 @@ _VOCABULARIES = 1024
 class Request:
     model: ModelFolder
     draft: ModelFolder | None
+    lora: Path | None
     options: ExLlamaLoadOptions
     context: int
     """Size of the cache in tokens."""
@@ -45,14 +46,12 @@ def check_request(
             f"The option 'chunk_size' cannot be {options.chunk_size}.",
             hint="The option takes a multiple of 256.",
         )
-    if (
-        options.lora is not None
-        and not Path(options.lora).expanduser().joinpath("adapter_config.json").exists()
-    ):
+    lora = Path(options.lora).expanduser() if options.lora is not None else None
+    if lora is not None and not (lora / "adapter_config.json").exists():
         raise paragone.InputError(
             f"There is no LoRA adapter in {options.lora}.", hint="Name a folder with an adapter_config.json."
         )
-    return Request(folder, draft, options, vram.choose_context(folder, draft, options))
+    return Request(folder, draft, lora, options, vram.choose_context(folder, draft, options))
 
 
 def _draft(
@@ -75,15 +74,11 @@ def _draft(
 
 def weights_of(request: Request) -> tuple[paragone.WeightsFile, ...]:
     """Return the weight files of the model, the draft model and the adapter; empty if a folder is unreadable."""
-    folders = [request.model.path]
-    if request.draft is not None:
-        folders.append(request.draft.path)
-    if request.options.lora is not None:
-        folders.append(Path(request.options.lora).expanduser())
+    draft = request.draft.path if request.draft is not None else None
     try:
         return tuple(
             paragone.WeightsFile.of(file)
-            for folder in folders
+            for folder in filter(None, (request.model.path, draft, request.lora))
             for file in sorted(folder.glob("*.safetensors"))
         )
     except OSError:  # the library will report why the folder is unreadable

@@ -25,11 +25,8 @@ _LONGEST = 100_000_000
 """Largest size of a header in bytes, as in the reference implementation."""
 
 
-class SafetensorsError(Exception):
-    """The file is not a complete safetensors file.
-
-    The message completes a sentence that begins with the file's name.
-    """
+class _FolderError(Exception):
+    """The folder contains no loadable model. The message completes a sentence that begins with the folder's name."""
 
 
 class SafetensorsTensor(NamedTuple):
@@ -40,29 +37,30 @@ class SafetensorsTensor(NamedTuple):
     """Size in bytes."""
 
 
-def read_header(path: Path) -> dict[str, SafetensorsTensor]:
-    """Return the tensors of a file, by name. Raises OSError or SafetensorsError if the file cannot be read."""
+def _read_header(path: Path) -> dict[str, SafetensorsTensor]:
+    """Return the tensors of a file, by name. Raises OSError or _FolderError if the file cannot be read."""
+    bad = f"cannot be loaded: {path.name}"
     try:
         file = open_regular_file(path)
     except NotRegularFileError as error:
-        raise SafetensorsError("is not a file") from error
+        raise _FolderError(f"{bad} is not a file") from error
     with file:
         whole = os.fstat(file.fileno()).st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= _LONGEST:
-            raise SafetensorsError("is not a safetensors file")
+            raise _FolderError(f"{bad} is not a safetensors file")
         text = file.read(length)
     if len(text) < length:
-        raise SafetensorsError("is truncated")
+        raise _FolderError(f"{bad} is truncated")
     try:
         entries = json.loads(text)
         tensors = {name: _tensor(entry) for name, entry in entries.items() if name != "__metadata__"}
         end = max((entry["data_offsets"][1] for name, entry in entries.items() if name in tensors), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise SafetensorsError("is damaged: its header cannot be read") from error
+        raise _FolderError(f"{bad} is damaged: its header cannot be read") from error
     if whole < 8 + length + end:
-        raise SafetensorsError("is truncated")
+        raise _FolderError(f"{bad} is truncated")
     return tensors
 
 
@@ -97,9 +95,9 @@ def storage_format(config: JsonObject, tensors: Mapping[str, SafetensorsTensor])
     method = text_at(stated, "quant_method").lower()
     endings = {name.rpartition(".")[2] for name in tensors}
     if "q_weight" in endings:
-        return _exl("EXL2", stated, _exl2_bits(tensors))
+        return _exl("EXL2", stated, _counted_bits(tensors, "q_weight"))
     if "trellis" in endings:
-        return _exl("EXL3", stated, _exl3_bits(tensors))
+        return _exl("EXL3", stated, _counted_bits(tensors, "trellis"))
     if "qweight" in endings and method == "gptq":
         bits = _bits(stated)
         return Stored("GPTQ", f"GPTQ {bits:g}-bit" if bits else "GPTQ", bits)
@@ -124,42 +122,28 @@ def _bits(stated: JsonObject) -> float | None:
     return bits if bits is not None and 0 < bits <= 32 else None
 
 
-def _exl2_bits(tensors: Mapping[str, SafetensorsTensor]) -> float | None:
-    """Compute the bits per weight from the columns of `q_weight` and the number of rows in `q_invperm`."""
-    stored = weights = 0
-    for layer, parts in _layers(tensors, "q_weight").items():
-        order = next((parts[name].shape for name in ("q_invperm", "q_perm") if name in parts), ())
-        shape = parts["q_weight"].shape
-        if len(order) == 1 and len(shape) == 2 and not _is_head(layer):
-            stored += sum(part.size for part in parts.values())
-            weights += order[0] * shape[1]
-    return round(8 * stored / weights, 2) if weights else None
-
-
-def _exl3_bits(tensors: Mapping[str, SafetensorsTensor]) -> float | None:
-    """Compute the bits per weight from the shapes of `trellis`, which counts tiles of 16 × 16 weights."""
-    stored = weights = 0
-    for layer, parts in _layers(tensors, "trellis").items():
-        shape = parts["trellis"].shape
-        if len(shape) == 3 and not _is_head(layer):
-            stored += sum(part.size for part in parts.values())
-            weights += 256 * shape[0] * shape[1]
-    return round(8 * stored / weights, 2) if weights else None
-
-
-def _is_head(layer: str) -> bool:
-    return layer.rpartition(".")[2] == "lm_head"
-
-
-def _layers(tensors: Mapping[str, SafetensorsTensor], part: str) -> dict[str, dict[str, SafetensorsTensor]]:
-    layers: dict[str, dict[str, SafetensorsTensor]] = {
-        name.rpartition(".")[0]: {} for name in tensors if name.rpartition(".")[2] == part
-    }
+def _counted_bits(
+    tensors: Mapping[str, SafetensorsTensor], matrix: Literal["q_weight", "trellis"]
+) -> float | None:
+    """Compute the bits per weight of all layers without the head. `matrix` is the part with the weights of a layer."""
+    layers: dict[str, dict[str, SafetensorsTensor]] = {}
     for name, tensor in tensors.items():
-        layer, _, last = name.rpartition(".")
-        if layer in layers:
-            layers[layer][last] = tensor
-    return layers
+        layer, _, part = name.rpartition(".")
+        layers.setdefault(layer, {})[part] = tensor
+    stored = weights = 0
+    for layer, parts in layers.items():
+        if matrix not in parts or layer.rpartition(".")[2] == "lm_head":
+            continue
+        shape, count = parts[matrix].shape, 0
+        if matrix == "trellis" and len(shape) == 3:
+            count = 256 * shape[0] * shape[1]  # tiles of 16 × 16 weights
+        elif matrix == "q_weight" and len(shape) == 2:
+            order = next((parts[name].shape for name in ("q_invperm", "q_perm") if name in parts), ())
+            count = order[0] * shape[1] if len(order) == 1 else 0  # the order has a number for each row
+        if count:
+            stored += sum(part.size for part in parts.values())
+            weights += count
+    return round(8 * stored / weights, 2) if weights else None
 
 
 _KINDS = ("ForCausalLM", "ForConditionalGeneration")
@@ -175,10 +159,6 @@ _CONTEXT = (
     "max_seq_len",
     "n_positions",
 )
-
-
-class _FolderError(Exception):
-    """The folder contains no loadable model. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +314,7 @@ def _read(path: Path) -> ModelFolder:
         raise _FolderError(f"lacks {len(missing)} of its {len(wanted)} weight files, such as {missing[0]}")
     tensors: dict[str, SafetensorsTensor] = {}
     for file in files:
-        try:
-            tensors |= read_header(file)
-        except SafetensorsError as error:
-            raise _FolderError(f"cannot be loaded: {file.name} {error}") from error
+        tensors |= _read_header(file)
     return ModelFolder(path, config, storage_format(config, tensors), tensors)
 
 

@@ -6,7 +6,6 @@ minutes if the library has to be compiled.
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
@@ -219,19 +218,13 @@ def _folder(package: str) -> Path | None:
     return Path(next(iter(places))) if places else None
 
 
-def _constants(path: Path) -> dict[str, str | None]:
-    """Return the strings and Nones that a module assigns to names at its top level."""
+def _constants(path: Path) -> dict[str, str]:
+    """Return the strings that a module assigns to names at its top level."""
     try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        text = path.read_text("utf-8", "replace")
+    except OSError:
         return {}
-    found: dict[str, str | None] = {}
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
-            found[target.id] = value.value if isinstance(value.value, str) else None
-    return found
+    return dict(re.findall(r"""^(\w+)(?:: [^=\n]+)? = ['"]([^'"\n]*)['"]""", text, re.MULTILINE))
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,13 +83,14 @@ class _Job(ExLlamaV2DynamicJob):
 
 
 class V2(Library):
-    _generator: ExLlamaV2DynamicGenerator
-    _tokenizer: ExLlamaV2Tokenizer
+    generator: ExLlamaV2DynamicGenerator
+    tokenizer: ExLlamaV2Tokenizer
 
     def __init__(
         self, request: Request, options: ExLlamaV2LoadOptions, report: Report, cancelled: Cancelled
     ) -> None:
         self._options = options
+        self.wait = cuda_sync_active
         folders = [request.model] + ([request.draft] if request.draft is not None else [])
         config, *drafts = configs = [_config(folder, options, request.context) for folder in folders]
         paged = [choose_attention(one, options) for one in configs]
@@ -112,15 +112,15 @@ class V2(Library):
             self._cache = make_cache(self._model, max_seq_len=request.context, lazy=True)
             self._model.load_autosplit(self._cache, callback=progress)
         self._loras: list[ExLlamaV2Lora] = []
-        if options.lora is not None:
-            folder = str(Path(options.lora).expanduser())
-            self._loras = [ExLlamaV2Lora.from_directory(self._model, folder, options.lora_scale)]
-        self._tokenizer = ExLlamaV2Tokenizer(config)
-        self._generator = self._make_generator()
-        self._generator.warmup()
-        self.drafts = bool(self._generator.num_draft_tokens)
+        if request.lora is not None:
+            self._loras = [ExLlamaV2Lora.from_directory(self._model, str(request.lora), options.lora_scale)]
+        self.tokenizer = ExLlamaV2Tokenizer(config)
+        self.generator = self._make_generator()
+        self.generator.warmup()
+        self.page = int(self.generator.page_size)
+        self.drafts = bool(self.generator.num_draft_tokens)
         # With a draft, the generator stops `num_draft_tokens` before the end of the cache.
-        self.capacity = request.context - self._generator.num_draft_tokens
+        self.capacity = request.context - self.generator.num_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.original_max_seq_len)
         self.facts = {
@@ -133,28 +133,24 @@ class V2(Library):
         self, tokens: Sequence[int], sampling: ExLlamaSampling, *, limit: int, ends: list[int]
     ) -> GeneratorJob:
         # The generator searches n-grams in the last tokens, and assumes that there are enough tokens.
-        long = len(tokens) >= self._generator.max_ngram - 1
-        self._generator.use_ngram_draft = self._options.draft_ngram and long
+        long = len(tokens) >= self.generator.max_ngram - 1
+        self.generator.use_ngram_draft = self._options.draft_ngram and long
         return _Job(
             input_ids=torch.tensor([tokens], dtype=torch.long),
             # With a draft, the generator stops `num_draft_tokens` before the given limit.
-            max_new_tokens=limit + self._generator.num_draft_tokens,
+            max_new_tokens=limit + self.generator.num_draft_tokens,
             gen_settings=_settings(sampling),
             seed=sampling.seed,
             stop_conditions=ends,
         )
 
     def iterate(self) -> list[dict[str, Any]]:
-        results: list[dict[str, Any]] = self._generator.iterate()
+        results: list[dict[str, Any]] = self.generator.iterate()
         for result in results:
             # At the token limit, the generator returns the tokens of a character one by one, although all tokens are known.
             if result.get("eos_reason") == "max_new_tokens" and "\ufffd" in result.get("text", ""):
-                result["text"] = self._tokenizer.decode(result["token_ids"])[0]
+                result["text"] = self.tokenizer.decode(result["token_ids"])[0]
         return results
-
-    @property
-    def _page(self) -> int:
-        return int(self._generator.page_size)
 
     def forward(self, tokens: Sequence[int], chunk: int) -> Chunks:
         self._cache.current_seq_len = 0
@@ -167,18 +163,15 @@ class V2(Library):
         finally:
             self.forget()
 
-    def wait(self) -> None:
-        cuda_sync_active()
-
     def forget(self) -> None:
-        self._generator.reset_page_table()
+        self.generator.reset_page_table()
 
     def _make_generator(self) -> ExLlamaV2DynamicGenerator:
         options = self._options
         generator = ExLlamaV2DynamicGenerator(
             model=self._model,
             cache=self._cache,
-            tokenizer=self._tokenizer,
+            tokenizer=self.tokenizer,
             max_batch_size=1,
             max_chunk_size=self.largest_chunk,
             max_q_size=max(8, options.draft_tokens + 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,8 +58,8 @@ class _Job(V3Job):
 
 
 class V3(Library):
-    _generator: Generator
-    _tokenizer: Tokenizer
+    generator: Generator
+    tokenizer: Tokenizer
 
     def __init__(
         self, request: Request, options: ExLlamaLoadOptions, report: Report, cancelled: Cancelled
@@ -72,6 +71,7 @@ class V3(Library):
                 hint="Remove the option lora, or merge the adapter into the model before quantization.",
             )
         self._options = options
+        self.wait = cuda_sync_active
         self._context = request.context
         self.largest_chunk = min(options.chunk_size or CHUNK, request.context)
         draft_progress, progress = stages(request, report, cancelled)
@@ -95,20 +95,19 @@ class V3(Library):
             callback=progress,
             draft_model=self._draft,
         )
-        if options.lora is not None:
-            folder = str(Path(options.lora).expanduser())
-            self._lora = LoRA.from_directory(self._model, folder, options.lora_scale)
-        self._tokenizer = Tokenizer.from_config(config)
+        if request.lora is not None:
+            self._lora = LoRA.from_directory(self._model, str(request.lora), options.lora_scale)
+        self.tokenizer = Tokenizer.from_config(config)
         self._model.warmup(
             cache=self._cache,
             max_chunk_size=self.largest_chunk,
             max_batch_size=1,
             max_q_len=self._drafted + 1,
         )
-        self._generator = self._make_generator()
+        self.generator = self._make_generator()
         self.drafts = bool(self._drafted)
         # The generator stops `1 + max_draft_tokens` tokens before the end of the cache.
-        self.capacity = request.context - 1 - self._generator.max_draft_tokens
+        self.capacity = request.context - 1 - self.generator.max_draft_tokens
         self.vocab_size = int(config.vocab_size)
         self.trained = int(config.max_position_embeddings)
         self.facts = {"ExLlamaV3": __version__, "PyTorch": torch.__version__, "attention": "paged"}
@@ -145,16 +144,9 @@ class V3(Library):
                 self._cache.release_state(state)
             self.forget()
 
-    def wait(self) -> None:
-        cuda_sync_active()
-
-    def forget(self) -> None:
-        """Discard the contents of the cache, by creating a new generator."""
-        self.rebuild()
-
     def rebuild(self) -> None:
-        self._generator.close()
-        self._generator = self._make_generator()
+        self.generator.close()
+        self.generator = self._make_generator()
 
     @property
     def _drafted(self) -> int:
@@ -185,7 +177,7 @@ class V3(Library):
         return Generator(
             model=self._model,
             cache=self._cache,
-            tokenizer=self._tokenizer,
+            tokenizer=self.tokenizer,
             max_batch_size=1,
             max_chunk_size=self.largest_chunk,
             draft_model=self._draft,

@@ -20,7 +20,7 @@ from paragone_llama_cpp.estimate import estimate
 from paragone_llama_cpp.library import features, instructions, other_build
 from paragone_llama_cpp.llama_cpp_options import LlamaCppLoadOptions, LlamaCppSampling
 from paragone_llama_cpp.model import OUTPUTS, OpenModel, apply_lora, load_lora, make_context, open_model
-from paragone_llama_cpp.samplers import JsonSchemas, make_sampler
+from paragone_llama_cpp.samplers import make_sampler
 from paragone_llama_cpp.self_test import check_computation
 
 
@@ -125,7 +125,6 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         weights = _weights(request, options)
         self._model = model = open_model(request, options, report, cancelled)
         self._vocab = model.vocab
-        self._schemas = JsonSchemas(model.vocab)
         self._threads = model.threads
         self._lora = load_lora(model.pointer, model.options)
         self._context, flash_attn = self._make_context()
@@ -169,7 +168,7 @@ class LlamaCppEngine(paragone.Engine[LlamaCppLoadOptions, LlamaCppSampling]):
         prompt = self._prompts.make(request.messages, sampling, text=request.text, ids=request.ids)
         text = AnswerText(sampling.stop, inside=prompt.inside)
         sampling = with_seed(sampling, request.drawn_seed)
-        sampler = make_sampler(sampling, self._vocab, self._schemas, text)
+        sampler = make_sampler(sampling, self._vocab, text)
         try:
             self._share_cores(request.threads)
             yield paragone.RunSettings(

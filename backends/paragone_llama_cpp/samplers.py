@@ -6,7 +6,7 @@ import ctypes
 import json
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from paragone import EngineError, InputError, Json
@@ -133,16 +133,11 @@ If any whitespace were allowed, small models could write whitespace until the co
 """
 
 
-class JsonSchemas:
-    def __init__(self, vocab: Vocab) -> None:
-        self._vocab = vocab
+class JsonSchemaConstraint:
+    """The constraint that an answer follows a JSON schema. After the complete JSON, the answer can only end."""
 
-    def compile(self, schema: Mapping[str, Json]) -> JsonSchemaConstraint:
-        """Return the constraint that an answer follows the schema. Raises InputError.
-
-        The first call takes some tenths of a second, because it reads the tokens of the vocabulary.
-        """
-        grammar = _lark(schema)
+    def __init__(self, schema: Mapping[str, Json], vocab: Vocab) -> None:
+        """Compile a schema. Raises InputError. The first schema takes some tenths of a second, for the vocabulary."""
         try:
             from llguidance import LLMatcher, LLParserLimits  # imported here, because few runs have a schema
         except ModuleNotFoundError as error:
@@ -153,28 +148,17 @@ class JsonSchemas:
                 hint=f"Install it with: {install_command('json-schema')}",
             ) from error
         limits = LLParserLimits(max_grammar_size=_LARGEST, verbose_errors=False)
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=limits)
-        if not matcher.is_error():
-            # For some schemas, such as one that only refers to itself, this step is the first to find that no answer can match.
-            matcher.compute_bitmask()
-        if matcher.is_error():
-            raise InputError(f"The option 'json_schema' cannot be used: {_reason(matcher)}.")
-        return JsonSchemaConstraint(matcher, self._vocab)
-
-    @cached_property
-    def _tokenizer(self) -> LLTokenizer:
-        from llguidance import LLTokenizer, TokenizerWrapper
-
-        tokens = _Tokens(self._vocab)
-        return LLTokenizer(TokenizerWrapper(tokens), eos_token=tokens.ends or None)
-
-
-class JsonSchemaConstraint:
-    """The constraint that an answer follows a JSON schema. After the complete JSON, the answer can only end."""
-
-    def __init__(self, matcher: LLMatcher, vocab: Vocab) -> None:
-        self._matcher = matcher
+        # These options override options under `x-guidance` in the schema itself.
+        text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
+        # Without `no_forcing`, llguidance would allow only one tokenization of a text without alternatives.
+        grammar = f'%llguidance {{"no_forcing": true}}\nstart: %json {text}'
         self._vocab = vocab
+        self._matcher = LLMatcher(_tokenizer(vocab), grammar, log_level=0, limits=limits)
+        if not self._matcher.is_error():
+            # For some schemas, such as one that only refers to itself, this step is the first to find that no answer can match.
+            self._matcher.compute_bitmask()
+        if self._matcher.is_error():
+            raise InputError(f"The option 'json_schema' cannot be used: {_reason(self._matcher)}.")
 
     def allows(self, token: int) -> bool:
         if self._vocab.ends(token):
@@ -212,11 +196,12 @@ class _Tokens:
         return []
 
 
-def _lark(schema: Mapping[str, Json]) -> str:
-    # These options override options under `x-guidance` in the schema itself.
-    text = json.dumps({**schema, "x-guidance": {"whitespace_pattern": _WHITESPACE}})
-    # Without `no_forcing`, llguidance would allow only one tokenization of a text without alternatives.
-    return f'%llguidance {{"no_forcing": true}}\nstart: %json {text}'
+@lru_cache(maxsize=1)
+def _tokenizer(vocab: Vocab) -> LLTokenizer:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    tokens = _Tokens(vocab)
+    return LLTokenizer(TokenizerWrapper(tokens), eos_token=tokens.ends or None)
 
 
 def _reason(matcher: LLMatcher) -> str:
@@ -230,12 +215,12 @@ Constraint: TypeAlias = Grammar | JsonSchemaConstraint
 """The grammar or the JSON schema that an answer must follow."""
 
 
-def make_sampler(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas, text: AnswerText) -> Sampler:
+def make_sampler(options: LlamaCppSampling, vocab: Vocab, text: AnswerText) -> Sampler:
     """Return the sampler for these options, which must have a seed. Close the sampler after use.
 
     Raises InputError.
     """
-    constraint = _constraint(options, vocab, schemas)
+    constraint = _constraint(options, vocab)
     if constraint is not None:
         return ConstrainedSampler(options, vocab, constraint, text)
     is_greedy = options.temperature == 0 and not _penalizes(options)
@@ -296,12 +281,12 @@ def _samplers(options: LlamaCppSampling, vocab: Vocab) -> list[Pointer]:
     return [*chain, temperature, lib.llama_sampler_init_dist(UInt32(options.seed))]
 
 
-def _constraint(options: LlamaCppSampling, vocab: Vocab, schemas: JsonSchemas) -> Constraint | None:
+def _constraint(options: LlamaCppSampling, vocab: Vocab) -> Constraint | None:
     """Return the grammar or the schema that the answer must follow, if there is one. Raises InputError."""
     if options.grammar is not None and options.json_schema is not None:
         raise InputError("Only one of the options 'grammar' and 'json_schema' can be set.")
     if options.json_schema is not None:
-        return schemas.compile(read_schema(options.json_schema))
+        return JsonSchemaConstraint(read_schema(options.json_schema), vocab)
     if options.grammar is not None:
         return Grammar(option_text(options.grammar, "grammar"), vocab)
     return None

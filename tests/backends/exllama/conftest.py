@@ -70,11 +70,6 @@ def write_model():
     return model_folder.write_model
 
 
-@pytest.fixture
-def write_safetensors():
-    return model_folder.write_safetensors
-
-
 @pytest.fixture(scope="session")
 def compiled_driver(tmp_path_factory):
     """The folder of a double of the NVIDIA driver; the file `answers` there is what it says."""

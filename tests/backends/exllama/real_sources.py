@@ -59,27 +59,6 @@ class Sources:
                 return there
         return None
 
-    def signature(self, module, node):
-        """Return the signature of a class or function."""
-        if isinstance(node, ast.FunctionDef):
-            return function_signature(node, method=False)
-        init = self.member(module, node, "__init__")
-        if init is not None:
-            return function_signature(init[1], method=True)
-        if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-            names = [
-                part.target.id
-                for part in node.body
-                if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)
-            ]
-            return inspect.Signature(
-                [
-                    inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=0)
-                    for name in names
-                ]
-            )
-        return inspect.Signature()
-
 
 def function_signature(node, *, method):
     """Return the signature of a function; without `self` for a method."""

@@ -64,7 +64,8 @@ both = pytest.mark.parametrize("library", list(BACKENDS))
 
 
 @both
-async def test_the_answer_has_whole_characters(open_chat, library):
+async def test_answers_of_one_engine(open_chat, library):
+    """Characters stay whole, answers end at their end, limit or stop sequence, and thinking has its own channel."""
     async with open_chat(library) as chat:
         text, tokens, finish = await chat.ask("Say it.", max_tokens=len(SENTENCE.encode()), temperature=0)
         assert text == SENTENCE
@@ -74,11 +75,6 @@ async def test_the_answer_has_whole_characters(open_chat, library):
         assert len(tokens) == finish.usage.completion_tokens == len(SENTENCE.encode())
         assert [token.id for token in tokens] == list(SENTENCE.encode())
         assert finish.timings.decode_s > 0
-
-
-@both
-async def test_an_answer_ends_at_its_end_or_limit_and_never_in_a_character(open_chat, library):
-    async with open_chat(library) as chat:
         for command, limit, said, reason, count in (
             ("[[end 11]]", None, "The sea is ", "stop", 11),
             ("[[end 13]]", None, "The sea is d", "stop", 13),  # its last token is the first byte of "é"
@@ -91,27 +87,8 @@ async def test_an_answer_ends_at_its_end_or_limit_and_never_in_a_character(open_
             assert (text, finish.reason) == (said, reason)
             assert len(tokens) == finish.usage.completion_tokens == count
             assert all(token.logprob is not None for token in tokens)
-
-
-async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat):
-    async with open_chat("exllamav2", model={"template": None}, draft_ngram=True) as chat:
-        for prompt in ("S", "Sa", "Say"):
-            text, _, finish = await chat.ask(prompt, max_tokens=3, temperature=0)
-            assert (text, finish.usage.prompt_tokens) == ("The", len(prompt))
-
-
-@both
-async def test_stop_sequences_end_the_answer_and_free_the_generator(open_chat, library):
-    async with open_chat(library, draft_ngram=True) as chat:
         text, _, finish = await chat.ask("Say it.", stop=["sky"], temperature=0)
         assert (text, finish.reason) == ("The sea is déjà vu, 🌊 and the ", "stop")
-        text, _, _ = await chat.ask("Say it.", max_tokens=3, temperature=0)
-        assert text == "The"
-
-
-@both
-async def test_thinking_goes_to_its_own_channel(open_chat, library):
-    async with open_chat(library) as chat:
         for spoken, count in (
             ("<think>\nHm, sky?</think>\n\nYes, sky.", 35),
             ("[THINK]Hm, sky?[/THINK]Yes, sky.", 19),  # these tags are special tokens
@@ -122,6 +99,13 @@ async def test_thinking_goes_to_its_own_channel(open_chat, library):
             assert "".join(token.text for token in tokens if token.channel == "thinking") == "Hm, sky?"
             assert (text, finish.reason) == ("Yes, sky.", "stop")
             assert finish.usage.completion_tokens == count
+
+
+async def test_n_grams_are_not_searched_in_prompts_shorter_than_one(open_chat):
+    async with open_chat("exllamav2", model={"template": None}, draft_ngram=True) as chat:
+        for prompt in ("S", "Sa", "Say"):
+            text, _, finish = await chat.ask(prompt, max_tokens=3, temperature=0)
+            assert (text, finish.usage.prompt_tokens) == ("The", len(prompt))
 
 
 @both
@@ -158,7 +142,8 @@ async def test_cached_tokens_are_reused_unless_the_run_is_cold(open_chat, librar
 
 
 @both
-async def test_log_probabilities_are_the_models_before_any_sampler(open_chat, library):
+async def test_probabilities_of_one_engine(open_chat, library):
+    """They are the model's, before any sampler, and the padding of its head is not reported as tokens."""
     async with open_chat(library) as chat:
         _, plain, _ = await chat.ask("Say it.", max_tokens=5, temperature=0, logprobs=2)
         _, harsh, _ = await chat.ask(
@@ -167,21 +152,27 @@ async def test_log_probabilities_are_the_models_before_any_sampler(open_chat, li
         # The stand-in's penalties change the logits in place, as ExLlamaV2's do.
         assert [token.logprob for token in harsh] == [token.logprob for token in plain]
         first = plain[0]
-        assert first.top[0].id == first.id == ord("T")
-        assert first.top[0].text == "T"
+        assert (first.top[0].id, first.top[0].text, len(first.top)) == (first.id, "T", 2)
         assert math.isclose(first.top[0].logprob, first.logprob)
-        assert len(first.top) == 2
-
-
-@both
-async def test_padding_of_the_head_is_not_reported_as_tokens(open_chat, library):
-    """The model's vocabulary of 320 tokens is padded to 384 in ExLlamaV3; the tokenizer has 266."""
-    async with open_chat(library) as chat:
+        # The model's vocabulary of 320 tokens is padded to 384 in ExLlamaV3; the tokenizer has 266.
         _, (token, *_), _ = await chat.ask("Say it.", max_tokens=1, logprobs=400)
-        scored = await chat.score("ab", top=400)
-    for alternatives in (token.top, scored[0].top):
-        assert len(alternatives) == len({one.id for one in alternatives}) == 320
-        assert math.isclose(sum(math.exp(one.logprob) for one in alternatives), 1)
+        _, control, tag, _ = await chat.score("ab<|im_end|>[/THINK]c", top=400)
+        for alternatives in (token.top, control.top):
+            assert len(alternatives) == len({one.id for one in alternatives}) == SIZE
+            assert math.isclose(sum(math.exp(one.logprob) for one in alternatives), 1)
+        # A control token has no bytes; a thinking tag has its text.
+        assert (control.id, control.text, control.n_bytes) == (258, "", 0)
+        assert (tag.id, tag.text, tag.n_bytes) == (261, "[/THINK]", 8)
+        assert "<|im_end|>" in [one.text for one in tag.top]  # alternatives are named
+        # A score clears the cache.
+        await chat.ask(" north" * 600, max_tokens=2)
+        tokens = await chat.score("abc" * 200, top=1)
+        assert len(tokens) == 599
+        # For the stand-in's model, the next letter of the alphabet is the most likely one.
+        assert [(one.text, one.top[0].text) for one in tokens[:3]] == [("b", "b"), ("c", "c"), ("a", "d")]
+        assert tokens[0].logprob > tokens[2].logprob
+        _, _, finish = await chat.ask(" north" * 600, max_tokens=2)
+        assert finish.usage.cached_tokens == 0
 
 
 async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts(open_chat):
@@ -193,23 +184,6 @@ async def test_a_prompt_that_is_too_long_is_refused_before_the_generator_asserts
         with pytest.raises(ContextOverflow) as caught:
             await chat.ask("x" * (room - bare))
         assert (caught.value.tokens, caught.value.context) == (room, room)
-
-
-@both
-async def test_a_text_is_scored_and_the_cache_cleared(open_chat, library):
-    async with open_chat(library) as chat:
-        await chat.ask(" north" * 600, max_tokens=2)
-        tokens = await chat.score("abc" * 200, top=1)
-        assert len(tokens) == 599
-        # For the stand-in's model, the next letter of the alphabet is the most likely one.
-        assert [(token.text, token.top[0].text) for token in tokens[:3]] == [
-            ("b", "b"),
-            ("c", "c"),
-            ("a", "d"),
-        ]
-        assert tokens[0].logprob > tokens[2].logprob
-        _, _, finish = await chat.ask(" north" * 600, max_tokens=2)
-        assert finish.usage.cached_tokens == 0
 
 
 @both
@@ -439,15 +413,6 @@ async def test_a_score_streams_progress_tokens_and_a_finish(open_chat):
     assert "".join(token.text for token in tokens) == "�" + "é" * 299
     assert isinstance(events[-1], Finish)
     assert (events[-1].reason, events[-1].usage.prompt_tokens) == ("stop", 1)
-
-
-@both
-async def test_a_control_token_has_no_bytes_and_a_thinking_tag_has_its_text(open_chat, library):
-    async with open_chat(library) as chat:
-        _, control, tag, _ = await chat.score("ab<|im_end|>[/THINK]c", top=SIZE)
-    assert (control.id, control.text, control.n_bytes) == (258, "", 0)
-    assert (tag.id, tag.text, tag.n_bytes) == (261, "[/THINK]", 8)
-    assert "<|im_end|>" in [one.text for one in tag.top]  # the text of alternatives is the name of the token
 
 
 async def test_the_fingerprint_is_made_from_the_bytes_of_the_tokens(open_chat):

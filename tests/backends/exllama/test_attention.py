@@ -131,15 +131,6 @@ def test_attention_to_later_tokens_is_masked(real):
     assert real.mask(1, 1024) is None  # the last token may attend to all others
 
 
-def test_masks_of_images_are_unchanged(real):
-    ours = importlib.import_module("paragone_exllama.v2")
-    ours.choose_attention(config(), SimpleNamespace(paged=None))
-    image = real.params(1, 64, 0, None, None)
-    image.cu_seqlens = States(2)
-    image.block_diag_mask = made = SimpleNamespace(device=SimpleNamespace(index=0))
-    assert image.get_block_diag_mask(0) is made
-
-
 def test_flash_attention_is_unchanged(real):
     real.attn.has_flash_attn = real.attn.has_flash_attn_with_paged = True
     ours = importlib.import_module("paragone_exllama.v2")

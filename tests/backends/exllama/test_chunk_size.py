@@ -23,9 +23,3 @@ def test_short_chunks_do_not_change_the_size():
     chunk_size.learn(512, 0.0)
     assert chunk_size.chunk == 512
     assert ChunkSize(256, fixed=False).chunk == 256
-
-
-def test_a_chunk_size_set_by_the_user_is_not_changed():
-    chunk_size = ChunkSize(1024, fixed=True)
-    chunk_size.learn(1024, 9.0)
-    assert chunk_size.chunk == 1024

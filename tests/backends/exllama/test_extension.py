@@ -1,13 +1,15 @@
 """The lock of a compilation: a killed process's lock is removed, a running one's is kept."""
 
-import asyncio
 import os
+import select
 import signal
+import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from paragone_exllama.library import extension_folder, release_lock
+from paragone_exllama import library
 
 COMPILING = """
 import os, subprocess, sys
@@ -22,33 +24,36 @@ child.wait()
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
-    folder = extension_folder("exllamav2", "13.0")
+    folder = library.extension_folder("exllamav2", "13.0")
     folder.mkdir(parents=True)
     return folder
 
 
 def test_a_stale_lock_is_deleted(folder):
-    release_lock(folder)
+    library.release_lock(folder)
     (folder / "lock").touch()
-    release_lock(folder)
+    library.release_lock(folder)
     assert list(folder.iterdir()) == []
 
 
-async def test_a_lock_is_kept_while_its_process_or_the_compilers_run(folder):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", COMPILING, str(folder), stdout=asyncio.subprocess.PIPE
-    )
-    compiler = int(await process.stdout.readline())
-    release_lock(folder)
+def test_a_lock_is_kept_while_its_process_or_the_compilers_run(folder, monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", COMPILING, str(folder)], stdout=subprocess.PIPE)
+    compiler = int(process.stdout.readline())
+    library.release_lock(folder)
     assert (folder / "lock").exists()
     process.kill()
-    while process.returncode is None:  # its pipe stays open, because the compiler inherited it
-        await asyncio.sleep(0.01)
-    released = asyncio.ensure_future(asyncio.to_thread(release_lock, folder))
-    done, _ = await asyncio.wait({released}, timeout=0.5)
-    assert not done
-    assert (folder / "lock").exists()
-    os.kill(compiler, signal.SIGKILL)
-    async with asyncio.timeout(10):
-        await released
+    process.wait()
+    waited = []
+
+    def end_the_compiler(_):
+        waited.append((folder / "lock").exists())
+        handle = os.pidfd_open(compiler)
+        os.kill(compiler, signal.SIGKILL)
+        select.select([handle], [], [])
+        os.close(handle)
+
+    monkeypatch.setattr(library, "time", SimpleNamespace(sleep=end_the_compiler))
+    library.release_lock(folder)
+    process.stdout.close()
+    assert waited == [True]
     assert not (folder / "lock").exists()

@@ -45,10 +45,3 @@ def test_an_environment_has_all_imported_packages_and_states_its_size(backend, b
     if backend.name == "exllamav2":
         assert numpy, "without a pin, pip would install a NumPy that the wheel was not built with"
         assert "tokenizers" in names, "the wheel imports it without declaring it"
-
-
-def test_the_newest_cuda_comes_first():
-    for backend in (ExLlamaV2Backend, ExLlamaV3Backend):
-        builds = backend.environment.builds
-        assert [build.cuda for build in builds] == ["13", "12"]
-        assert [build.driver for build in builds] == sorted((build.driver for build in builds), reverse=True)

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from paragone import EngineError, OpenRequest
 from paragone_exllama.backend import ExLlamaV2Backend
 
 V2 = ExLlamaV2Backend()
@@ -51,32 +50,19 @@ def equipped(bare_interpreter):
     return bare_interpreter
 
 
-async def test_no_interpreter():
-    probe = await V2.probe("/nowhere/bin/python")
-    assert not probe.usable
-    assert probe.reason == "The interpreter /nowhere/bin/python cannot be started: No such file or directory."
-    assert probe.remedy == "Check the engine's `python` setting."
-
-
-async def test_no_torch(bare_interpreter, tools):
+async def test_no_torch_and_no_library(bare_interpreter, tools):
     probe = await V2.probe(bare_interpreter.python)
     assert not probe.usable
     assert probe.reason == f"ExLlamaV2 needs PyTorch, which is not installed in {bare_interpreter.python}."
     assert probe.remedy == "Run: paragone env create exllamav2."
-
-
-async def test_torch_for_the_cpu_only(equipped, tools):
-    equipped.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
-    probe = await V2.probe(equipped.python)
-    assert probe.reason == (
-        f"The PyTorch 2.8.0+cpu in {equipped.python} was built for the CPU only; ExLlamaV2 needs a PyTorch with CUDA."
-    )
-    assert "paragone env create exllamav2" in probe.remedy
-
-
-async def test_no_library(bare_interpreter, tools):
-    bare_interpreter.add("torch/version.py", torch_version())
     bare_interpreter.add("torch/__init__.py")
+    bare_interpreter.add("torch/version.py", torch_version(cuda=None, version="2.8.0+cpu"))
+    probe = await V2.probe(bare_interpreter.python)
+    assert probe.reason == (
+        f"The PyTorch 2.8.0+cpu in {bare_interpreter.python} was built for the CPU only; "
+        "ExLlamaV2 needs a PyTorch with CUDA."
+    )
+    bare_interpreter.add("torch/version.py", torch_version())
     probe = await V2.probe(bare_interpreter.python)
     assert probe.reason == f"ExLlamaV2 is not installed in {bare_interpreter.python}."
 
@@ -97,11 +83,9 @@ async def test_no_driver(equipped, tools):
     ("said", "visible", "reason"),
     [
         ({"init": 18}, None, "the NVIDIA driver was updated and the machine has not been restarted"),
-        ({"init": 9}, None, "the NVIDIA driver is not loaded."),
         ({"init": 999}, None, "the NVIDIA driver does not answer (NVML error 999)"),
         ({"gpus": 0}, None, "the NVIDIA driver lists none"),
         ({"gpus": 2}, "", "CUDA_VISIBLE_DEVICES hides all 2 of this machine"),
-        ({"gpus": 2}, "7", "CUDA_VISIBLE_DEVICES hides all 2 of this machine"),
     ],
 )
 async def test_no_gpu(said, visible, reason, equipped, tools, driver, monkeypatch):
@@ -267,11 +251,3 @@ async def test_the_benefit_of_flash_attention_is_mentioned(version, attention, e
     driver(major=7)
     probe = await V2.probe(equipped.python)
     assert probe.facts["attention"].startswith("unpaged")
-
-
-async def test_opening_also_reports_what_is_missing(equipped, tools, write_model, tmp_path):
-    request = OpenRequest(model=str(write_model(tmp_path / "model")), python=equipped.python)
-    with pytest.raises(
-        EngineError, match=r"ExLlamaV2 finds no GPU: there is no NVIDIA driver on this machine\."
-    ):
-        await V2.open(request, lambda progress: None)

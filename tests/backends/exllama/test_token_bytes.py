@@ -7,8 +7,7 @@ import pytest
 from tests.gguf_writer import gguf
 
 from paragone import Json, fingerprint
-from paragone_exllama.model_folder import check_folder
-from paragone_exllama.tokenizer import read_tokenizer_files, token_bytes
+from paragone_exllama.tokenizer import token_bytes
 
 UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1 << 0, 1 << 3, 1 << 4, 1 << 5
 """Attributes of tokens in llama.cpp (`llama_token_attr`)."""
@@ -119,13 +118,6 @@ def test_a_unigram_model_lists_its_tokens():
     assert token_bytes({**kind, "model": model}).pieces == {0: b"<unk>", 1: b" a", 2: b"\xe2"}
 
 
-def test_tokens_outside_the_byte_alphabet_are_plain_text():
-    assert token_bytes({**BYTE_LEVEL, "model": {"vocab": {"日": 0, "Ġ日": 1}}}).pieces == {
-        0: "日".encode(),
-        1: "Ġ日".encode(),
-    }
-
-
 @pytest.mark.parametrize(
     "tokenizer",
     [
@@ -146,10 +138,3 @@ def test_damaged_files_are_read_as_far_as_possible():
         "added_tokens": [1, {"id": 2}],
     }
     assert token_bytes(odd).pieces == {1: b"d"}
-
-
-def test_the_bytes_are_read_from_a_model_folder(write_model, tmp_path):
-    folder = check_folder(write_model(tmp_path / "model"), {"plain"}, "ExLlamaV2")
-    pieces = read_tokenizer_files(folder, None).tokens.pieces
-    assert [pieces[byte] for byte in range(256)] == [bytes([byte]) for byte in range(256)]
-    assert pieces[256] == b"<|bos|>"

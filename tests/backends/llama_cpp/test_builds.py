@@ -115,35 +115,33 @@ def test_a_library_with_another_structure_is_refused(fresh, only, monkeypatch):
         loading.load_build()
 
 
-def test_what_another_build_would_bring(tmp_path, monkeypatch):
+def test_what_another_build_would_bring(tmp_path, only):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n")
-    from paragone_llama_cpp import library as module
-
     info = "CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 0 | AMX_INT8 = 1 | LLAMAFILE = 1 | OPENMP = 1 | REPACK = 1 |"
     assert instructions(info) == ["SSE3", "AVX2", "AMX_INT8"]
     native, prebuilt = InstalledBuild("native", "n", tmp_path), InstalledBuild("prebuilt", "p", tmp_path)
-    monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
+    only(prebuilt)
     assert "with AVX512, AVX512_VNNI, faster on the CPU; needs a C++ compiler" in other_build(
         prebuilt, ["AVX2"], cpuinfo
     )
     assert "not faster on this processor" in other_build(prebuilt, ["AVX512", "AVX512_VNNI"], cpuinfo)
     assert "not faster on this processor" in other_build(prebuilt, [], tmp_path / "missing")
-    monkeypatch.setattr(module, "installed_builds", lambda: [native, prebuilt])
+    only(native, prebuilt)
     assert other_build(native, [], cpuinfo).endswith("choose it with the option build=prebuilt")
     assert other_build(prebuilt, [], cpuinfo).endswith("choose it with the option build=native")
-    monkeypatch.setattr(module, "installed_builds", lambda: [native])
+    only(native)
     assert "needs no compiler" in other_build(native, [], cpuinfo)
 
 
-def test_outside_of_a_clone_the_native_build_is_installed_by_pip_without_amx(tmp_path, monkeypatch):
+def test_outside_of_a_clone_the_native_build_is_installed_by_pip_without_amx(tmp_path, monkeypatch, only):
     from paragone_llama_cpp import library as module
 
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : avx512f amx_tile\n")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "a" / "b" / "c.py"))
     prebuilt = InstalledBuild("prebuilt", "p", tmp_path)
-    monkeypatch.setattr(module, "installed_builds", lambda: [prebuilt])
+    only(prebuilt)
     said = other_build(prebuilt, [], cpuinfo)
     assert "CXXFLAGS=-mno-amx-int8 " in said
     assert "llama-cpp-python" in said

@@ -1,12 +1,10 @@
 """Distributions of the real model: rows, batches, memory, and an early end."""
 
-import math
 import threading
 
 import pytest
 
-from paragone import DistributionsRequest, InputError, TokenizeRequest, fingerprint
-from paragone.testing.runs import check_agreement
+from paragone import DistributionsRequest, TokenizeRequest
 
 pytestmark = pytest.mark.model
 
@@ -15,24 +13,6 @@ TEXT = "The sea is deep, and the sky is high above it. Nobody knows what lies be
 
 def ids_of(chat, text=TEXT):
     return chat.engine.tokenize(TokenizeRequest(text=text)).ids
-
-
-@pytest.fixture(scope="module")
-def noise(chat):
-    """By how much the results for the text differ between batch sizes."""
-    return chat.noise(ids_of(chat))
-
-
-def test_rows_are_the_logits_after_each_token(chat, noise):
-    ids = ids_of(chat)
-    rows = chat.rows(ids)
-    assert rows.shape == (len(ids), chat.engine.vocabulary().size)
-    assert math.isfinite(float(rows.sum()))
-    # Rows do not depend on which of them are requested.
-    part = chat.rows(ids, start=len(ids) - 30)
-    assert part.shape[0] == 30
-    check_agreement(chat.logprobs(ids)[-20:], chat.logprobs(ids, start=len(ids) - 21), noise, "rows")
-    assert chat.rows(ids, start=len(ids) - 1).shape[0] == 1
 
 
 def count_contexts(chat, monkeypatch):
@@ -101,21 +81,3 @@ def test_distributions_are_cancelled_inside_a_batch(chat, make_stop):
     request = DistributionsRequest(ids=ids, batch=len(ids))
     assert list(chat.engine.distributions(request, stop)) == []
     assert chat.rows(ids[:20]).shape[0] == 20
-
-
-def test_invalid_sequences_are_refused(chat, make_stop):
-    def ask(ids, **options):
-        return list(chat.engine.distributions(DistributionsRequest(ids=tuple(ids), **options), make_stop()))
-
-    for options in ({"start": -1}, {"batch": 0}):
-        with pytest.raises(InputError):
-            ask([1, 2], **options)
-    assert ask([]) == ask([1], start=1) == []
-
-
-def test_the_vocabulary_is_reported(chat):
-    vocab = chat.engine._vocab
-    found = chat.engine.vocabulary()
-    assert found.size == vocab.size
-    assert found.fingerprint == fingerprint(vocab.written(token) for token in range(vocab.size))
-    assert chat.engine.vocabulary() is found

@@ -1,11 +1,9 @@
 """Embeddings of the real model: their length, batches, long texts, and an early end."""
 
-import math
-
 import numpy as np
 import pytest
 
-from paragone import ContextOverflow, EmbedRequest, EngineError, InputError, TokenizeRequest
+from paragone import ContextOverflow, EmbedRequest, InputError, TokenizeRequest
 from paragone.gguf import Header
 from paragone_llama_cpp.decoding import pooling_of
 
@@ -27,14 +25,6 @@ def test_each_text_has_its_own_vector_whatever_is_beside_it(chat, make_stop):
     likeness = together @ together.T
     assert np.abs(np.diag(likeness) - 1).max() < 1e-5
     assert likeness[~np.eye(len(TEXTS), dtype=bool)].max() < 0.999
-
-
-def test_tokens_are_embedded_as_their_text(chat, make_stop):
-    ids = [chat.engine.tokenize(TokenizeRequest(text=text)).ids for text in TEXTS]
-    by_ids, count = vectors_of(chat, ids=ids, stop=make_stop())
-    by_text, same = vectors_of(chat, *TEXTS, stop=make_stop())
-    assert (by_ids == by_text).all()
-    assert count == same == sum(map(len, ids))
 
 
 def test_a_long_text_has_several_batches(chat, small, make_stop):
@@ -62,14 +52,6 @@ def test_what_cannot_be_embedded(small, make_stop):
     with pytest.raises(InputError, match="without tokens"):
         vectors_of(small, ids=[(1,), ()], stop=make_stop())
     assert vectors_of(small, SEA, stop=make_stop())[0].shape == (1, 576)
-
-
-def test_it_can_be_stopped(chat, make_stop):
-    stop = make_stop(on_subscribe=lambda stop: stop.ask())
-    with pytest.raises(EngineError, match="was stopped"):
-        vectors_of(chat, SEA, stop=stop)
-    (vector,), _ = vectors_of(chat, SEA, stop=make_stop())
-    assert math.isclose(vector @ vector, 1, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])

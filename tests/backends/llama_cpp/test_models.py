@@ -78,11 +78,9 @@ def test_without_a_file_type_the_name_or_the_tensors_show_the_quantization(write
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is empty"),
         (b"PK\x03\x04" + bytes(100), "is not a GGUF file"),
         (b"GGUF" + struct.pack("<IQQ", 99, 0, 0), "version 99"),
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1), "is truncated"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60), "0 tensors and 1,152,921,504,606,846,976 values"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63), "9,223,372,036,854,775,808 bytes of text"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 77), "unknown type 77"),
@@ -177,12 +175,8 @@ def test_a_split_model_is_one(write):
     assert model.model == str(paths[0])
     assert model.size == sum(path.stat().st_size for path in paths)
     assert (model.name, model.quantization, model.problem) == ("Tiny", "Q4_K_M", "")
-
-
-def test_missing_parts_are_a_problem(write):
-    path = write("big-00001-of-00003.gguf")
-    write("big-00003-of-00003.gguf")
-    (model,) = find_models([str(path.parent)])
+    paths[1].unlink()
+    (model,) = find_models([str(paths[0].parent)])
     assert model.problem == "is one of 3 parts, and part 2 is missing"
 
 

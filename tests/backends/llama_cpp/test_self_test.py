@@ -58,6 +58,8 @@ async def test_the_probe_tells_that_it_passed():
     probe = await LlamaCppBackend().probe()
     assert probe.usable
     assert probe.facts["self-test"] == "passed"
+    assert {"library", "llama.cpp", "build", "GPU"} <= set(probe.facts)
+    assert "CPU" in probe.facts["devices"]
 
 
 async def test_a_temporary_folder_that_is_full_or_missing_is_not_the_librarys_fault(tmp_path, monkeypatch):

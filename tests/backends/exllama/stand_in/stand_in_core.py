@@ -12,10 +12,9 @@ import heapq
 import json
 import math
 import re
-import time
 from pathlib import Path
 
-from torch import OutOfMemoryError, Tensor
+from torch import OutOfMemoryError
 
 SENTENCE = "The sea is déjà vu, 🌊 and the sky is high above it; "
 PAGE = 256
@@ -124,18 +123,15 @@ class Cache:
 
 
 def fail(how):
-    if how == "memory":
-        raise OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 23.64 GiB"
-        )
-    if how == "kernel":
-        raise RuntimeError("CUDA error: out of memory")
-    if how == "cublas":
-        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
-    if how == "cuda":
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-    if how == "page":
-        raise AssertionError("page.ref_count == 1")
+    errors = {
+        "memory": OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB."),
+        "kernel": RuntimeError("CUDA error: out of memory"),
+        "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        "cuda": RuntimeError("CUDA error: an illegal memory access was encountered"),
+        "page": AssertionError("page.ref_count == 1"),
+    }
+    if how in errors:
+        raise errors[how]
 
 
 def loading(folder, callback, modules):
@@ -144,7 +140,6 @@ def loading(folder, callback, modules):
     for index in range(modules):
         if callback is not None:
             callback(index, modules)
-        time.sleep(settings.get("seconds_a_module", 0))
         if index == modules // 2 and "fails" in settings:
             raise {"RuntimeError": RuntimeError, "AssertionError": AssertionError, "KeyError": KeyError}[
                 settings["fails"]["type"]
@@ -156,7 +151,3 @@ def loading(folder, callback, modules):
 def seconds_a_prompt_token(folder):
     settings = json.loads(Path(folder, "config.json").read_text()).get("stand_in", {})
     return settings.get("seconds_a_prompt_token", 0.0)
-
-
-def as_tensor(rows):
-    return Tensor([rows])

@@ -21,11 +21,7 @@ class JobState:
         self.rng = random.Random(seed)
         self.done = 0
         self.new = 0
-        self.started = 0.0
-        self.first = 0.0
         self.held = []
-        self.held_logits = []
-        self.completion = ""
         self.commands = None
 
 
@@ -45,10 +41,9 @@ class GeneratorState:
         assert not self.broken, "the generator was used again after a failure"
         for job in list(self.active):
             state = job.state
-            base = {"job": job, "eos": False, "serial": 0}
+            base = {"job": job, "eos": False}
             if state.commands is None:
                 state.commands = Commands(self.tokenizer, state.sequence)
-                state.started = time.time()
                 state.done = self.known.common(state.sequence)
                 job.cached_pages, job.cached_tokens = self.split(state.done)
                 results.append({**base, "stage": "started"})
@@ -59,11 +54,9 @@ class GeneratorState:
                 part = min(chunk, state.prompt - 1 - state.done)
                 time.sleep(self.slow * part)
                 state.done += part
-                progress = {"curr_progress": state.done, "max_progress": state.prompt - 1}
-                results.append({**base, "stage": "prefill", **progress})
+                results.append({**base, "stage": "prefill", "curr_progress": state.done})
                 if state.done < state.prompt - 1:
                     continue
-            state.first = state.first or time.time()
             try:
                 fail(state.commands.fail)
             except Exception:
@@ -106,20 +99,16 @@ class GeneratorState:
         state.sequence.append(token)
         state.new += 1
         state.held.append(token)
-        if job.keeps_logits:
-            state.held_logits.append(row)
-        result = {"job": job, "stage": "streaming", "eos": False, "serial": 0}
+        result = {"job": job, "stage": "streaming", "eos": False}
         text = "".join(self.tokenizer.piece(one, False) for one in state.held)
         if token in state.ends:
-            result |= {
-                "eos_reason": "stop_token",
-                "eos_triggering_token_id": token,
-                "eos_triggering_token_str": self.tokenizer.piece(token, True),
-            }
-            return self.end(job, result, results, {**({"text": text} if text else {}), **self.held(state)})
+            held = {"token_ids": Tensor([list(state.held)])}
+            results.append({**result, "eos": True, "eos_reason": "stop_token", "held": held})
+            return True
         if state.new >= job.budget:
-            result |= {"eos_reason": "max_new_tokens", **self.release(state, self.text_at_limit(state))}
-            return self.end(job, result, results, {})
+            released = self.release(state, self.text_at_limit(state))
+            results.append({**result, "eos": True, "eos_reason": "max_new_tokens", **released})
+            return True
         if "�" in text and "�" in self.tokenizer.text(state.held, special=False):
             results.append(result)
             return False
@@ -132,34 +121,6 @@ class GeneratorState:
 
     def release(self, state, text):
         """Return the held tokens and their text, and forget them."""
-        state.completion += text
-        released = {**({"text": text} if text else {}), **self.held(state)}
-        state.held, state.held_logits = [], []
+        released = {**({"text": text} if text else {}), "token_ids": Tensor([state.held])}
+        state.held = []
         return released
-
-    def held(self, state):
-        held = {"token_ids": Tensor([list(state.held)])}
-        if state.held_logits:
-            held["logits"] = Tensor([list(state.held_logits)])
-        return held
-
-    def end(self, job, result, results, held):
-        state, now = job.state, time.time()
-        result |= {
-            "eos": True,
-            "full_completion": state.completion,
-            "new_tokens": state.new,
-            "prompt_tokens": state.prompt,
-            "time_enqueued": 0.0,
-            "time_prefill": state.first - state.started,
-            "time_generate": now - state.first,
-            "cached_pages": job.cached_pages,
-            "cached_tokens": job.cached_pages * PAGE + job.cached_tokens,
-        }
-        if self.drafted:
-            result["accepted_draft_tokens"] = job.accepted_draft_tokens
-            result["rejected_draft_tokens"] = job.rejected_draft_tokens
-        if held:
-            result["held"] = held
-        results.append(result)
-        return True

@@ -144,13 +144,11 @@ class Job:
         sampler=None,
         seed=None,
         stop_conditions=None,
-        return_logits=False,
         **kwargs,
     ):
         assert not kwargs, f"the real library would ignore {kwargs}"
         self.state = JobState(input_ids.tolist()[0], max_new_tokens, stop_conditions, seed)
         self.sampler = sampler
-        self.keeps_logits = self.return_logits = return_logits
         self.accepted_draft_tokens = self.rejected_draft_tokens = 0
         self.cached_pages = self.cached_tokens = 0
 
@@ -174,9 +172,7 @@ class Job:
         results,
         first_sample_in_sd_batch=True,
     ):
-        if self.return_logits:
-            there, room = logits.shape[-1], -(-self.vocab // 32) * 32
-            assert there == room, f"The size of tensor a ({room}) must match the size of tensor b ({there})"
+        pass
 
 
 class _State(GeneratorState):
@@ -190,7 +186,7 @@ class _State(GeneratorState):
         """Only this job fails, and its result contains the error."""
         self.active.remove(job)
         error = RuntimeError("the stand-in fails in its prefill")
-        results.append({"job": job, "serial": 0, "stage": "error", "eos": True, "error": error})
+        results.append({"job": job, "stage": "error", "eos": True, "error": error})
 
 
 class Generator:

@@ -23,8 +23,6 @@ class ExLlamaV2Sampler:
 
 
 class ExLlamaV2DynamicJob:
-    keeps_logits = False  # the adapter computes them itself
-
     def __init__(
         self, input_ids, max_new_tokens, gen_settings=None, seed=None, stop_conditions=None, **kwargs
     ):
