@@ -217,19 +217,6 @@ async def test_log_probabilities_that_are_refused(server, open_lane, text):
     assert list(cautions(events)) == ["no-logprobs"]
 
 
-async def test_usage_that_is_refused(server, open_lane):
-    async def chat(exchange):
-        if "stream_options" in exchange.request.body:
-            await exchange.refuse(400, {"error": "unknown field stream_options"})
-        else:
-            await exchange.answer("Hello.")
-
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
-    assert cautions(events) == {}  # the figures are missing, and no option of the user's is
-
-
 async def test_llama_servers_own_times_and_progress(server, open_lane):
     server.replies["/props"] = LLAMA_SERVER
 
@@ -439,7 +426,3 @@ SIGHT = [
 async def test_whether_a_model_sees(server, open_lane, path, reply, vision):
     server.replies[path] = reply
     assert (await open_lane(server)).engine.loaded.vision is vision
-
-
-async def test_raw_completions_have_no_images(server, open_lane):
-    assert (await open_lane(server, raw=True)).engine.loaded.vision is False

@@ -103,11 +103,6 @@ async def test_raw_text_is_completed(raw_engine, text):
     assert all(math.exp(token.logprob) <= 1 and len(token.top) == 2 for token in tokens)
 
 
-async def test_raw_text_goes_on_beyond_the_protocols_16_tokens(raw_engine):
-    events = [event async for event in raw_engine.run(asking("One, two, three, four,"))]
-    assert sum(isinstance(event, Token) for event in events) > 16
-
-
 async def test_what_it_cannot_do_is_said(engine):
     request = RunRequest(
         messages=(Message(role="user", text="Count:"), Message(role="assistant", text="One, two,")),

@@ -128,14 +128,6 @@ async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
     assert settings_of(events).seed == 5
 
 
-async def test_a_run_that_breaks_off_tells_what_was_in_force(serve, open_lane):
-    server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
-    server.on_chat = lambda exchange: exchange.stream("Hello", exchange.reset)
-    events, error = await (await open_lane(server)).ask(seed=5)
-    assert error is not None
-    assert kinds(events) == [Token, RunSettings]
-
-
 async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
     async def chat(exchange):
         await exchange.begin()
@@ -189,14 +181,6 @@ async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(se
         assert settings_of(events).prompt is None
     (asked,) = [request for request in server.requests if "_debug_render_only" in request.body]
     assert asked.body["options"]["num_predict"] == 1
-
-
-async def test_a_run_that_is_closed_asks_for_nothing(serve, open_lane):
-    server = await serve(OPENAI, llama_server())
-    run = (await open_lane(server)).run()
-    await anext(run)
-    await run.aclose()
-    assert not [request for request in server.requests if request.path == "/apply-template"]
 
 
 async def test_raw_text_is_its_own_prompt(serve, open_lane):

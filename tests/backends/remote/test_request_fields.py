@@ -38,17 +38,6 @@ FIELDS = (
     "think",
 )
 
-TEMPLATE = """\
-{%- for m in messages -%}
-{{ '<|im_start|>' + m.role + '\\n' }}
-{%- if m.reasoning_content -%}{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}{%- endif -%}
-{{ m.content + '<|im_end|>\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}
-{%- if enable_thinking is false -%}{{ '<think>\\n\\n</think>\\n\\n' }}{%- else -%}{{ '<think>\\n' }}{%- endif -%}
-{%- endif -%}
-"""
-
 
 async def asked(serve, open_lane, protocol, replies=None, answer='{"name": "Ada"}', **options):
     """Return the body of a request with the schema, and the codes of the run's cautions."""
@@ -171,17 +160,3 @@ async def test_a_server_without_a_budget_is_not_asked(serve, open_lane, protocol
     assert error.sentence == reason
     assert "low" in error.hint
     assert server.chats == []
-
-
-async def test_the_real_llama_server_ends_the_thinking(run_llama_server, open_smollm2, text, tmp_path):
-    (tmp_path / "template").write_text(TEMPLATE)
-    with run_llama_server("-c", "512", "--jinja", "--chat-template-file", str(tmp_path / "template")) as url:
-        lane = await open_smollm2(url)
-        long, _ = await lane.ask("Tell a story.", thinking=True, temperature=0, max_tokens=24)
-        short, _ = await lane.ask("Tell a story.", thinking=6, temperature=0, max_tokens=24)
-        none, _ = await lane.ask("Tell a story.", thinking=False, temperature=0, max_tokens=24)
-    assert text(long, "thinking")
-    assert text(long) == ""
-    assert 0 < len(text(short, "thinking")) < len(text(long, "thinking"))
-    assert text(short)
-    assert text(none, "thinking") == ""

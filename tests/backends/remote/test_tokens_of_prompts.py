@@ -70,15 +70,6 @@ async def test_llama_server_renders_and_tokenizes(serve, open_lane):
     assert prompt_ids(await run(lane)) == (1, 2, 3)
 
 
-async def test_an_answer_to_be_continued_is_rendered_as_one(serve, open_lane):
-    server = await serve(OPENAI, LLAMA_SERVER)
-    turns = (*HELLO, Message(role="assistant", text="I", thinking="Hm."))
-    await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=turns))
-    (body,) = bodies(server, "/apply-template")
-    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
-    assert body["messages"][1] == {"role": "assistant", "content": "I", "reasoning_content": "Hm."}
-
-
 async def test_vllm_tells_the_ids_alone(serve, open_lane):
     server = await serve(OPENAI, VLLM)
     lane = await open_lane(server)
@@ -214,9 +205,3 @@ async def test_a_vocabulary_that_cannot_be_one(serve, open_lane, pieces):
     with pytest.raises(EngineError) as caught:
         await (await open_lane(server)).engine.vocabulary()
     assert caught.value.sentence.startswith(f"The server at {server.url} sent ")
-
-
-async def test_a_vocabulary_of_a_size_that_is_not_told(serve, open_lane):
-    with pytest.raises(EngineError) as caught:
-        await (await open_lane(await serve(OPENAI, LLAMA_SERVER))).engine.vocabulary()
-    assert caught.value.sentence.endswith("does not report the size of its vocabulary.")
