@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,6 +33,17 @@ PROPS = {
     "default_generation_settings": {"n_ctx": 4096},
 }
 """What a double of llama-server says of itself at `/props`."""
+
+SERVERS: dict[str, dict[str, Any]] = {
+    "unknown": {},
+    "llama-server": {"/props": PROPS},
+    "llama-cpp-python": {"/openapi.json": {"info": {"title": "🦙 llama.cpp Python API", "version": "0.3"}}},
+    "vLLM": {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}},
+    "SGLang": {"/get_server_info": {"model_path": "m", "version": "0.5.3"}},
+    "TabbyAPI": {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}},
+    "LM Studio": {"/api/v0/models": {"data": []}},
+}
+"""What a double of each kind of server says of itself, by path."""
 
 _START_PATIENCE = 60
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import EmbedRequest, EngineError, InputError, Json, OpenRequest, TokenizeRequest
+from paragone import EmbedRequest, EngineError, InputError, OpenRequest, TokenizeRequest
 from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
-from .conftest import bare_client
+from .conftest import SERVERS, bare_client
 
 TEXTS = (
     "The sea is deep, and the sky is high above it.",
@@ -60,18 +60,10 @@ async def test_what_is_no_embeddings_of_ollama(serve, open_lane, reply):
         await engine.embed(REQUEST)
 
 
-KINDS: dict[str, dict[str, Json]] = {
-    "vLLM": {"/version": {"version": "0.11.0"}},
-    "SGLang": {"/get_server_info": {"model_path": "m", "version": "0.5.3"}},
-    "LM Studio": {"/api/v0/models": {"data": []}},
-    "unknown": {},
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["vLLM", "LM Studio", "unknown"])
 async def test_replies_of_an_openai_compatible_server(serve, open_lane, kind):
     right = {"data": ENTRIES, "usage": {"prompt_tokens": 7}}
-    server = await serve(OPENAI, {**KINDS[kind], "/v1/embeddings": right})
+    server = await serve(OPENAI, {**SERVERS[kind], "/v1/embeddings": right})
     engine = (await open_lane(server)).engine
     assert engine.loaded.capabilities.embeddings
     assert not [request for request in server.requests if request.path == "/v1/embeddings"]
@@ -104,15 +96,9 @@ def test_an_old_ollama_has_none():
     assert capabilities_of("0.3.0").embeddings
 
 
-UNFIT: dict[str, dict[str, Json]] = {
-    "llama-cpp-python": {"/openapi.json": {"info": {"title": "llama.cpp Python API", "version": "0.3"}}},
-    "TabbyAPI": {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}},
-}
-
-
-@pytest.mark.parametrize("kind", UNFIT)
+@pytest.mark.parametrize("kind", ["llama-cpp-python", "TabbyAPI"])
 async def test_servers_whose_vectors_would_mislead_are_not_asked(serve, open_lane, kind):
-    server = await serve(OPENAI, UNFIT[kind])
+    server = await serve(OPENAI, SERVERS[kind])
     engine = (await open_lane(server)).engine
     assert not engine.loaded.capabilities.embeddings
     with pytest.raises(EngineError, match="computes no embeddings"):

@@ -78,22 +78,6 @@ async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
         assert codes(events) == []
 
 
-async def test_what_a_server_keeps_apart_is_left_as_it_is(hostile, open_lane, text):
-    field = {"ollama": "thinking", "openai": "reasoning_content"}[hostile.protocol.name]
-
-    hostile.on_chat = lambda exchange: exchange.stream(
-        exchange.protocol.piece("", **{field: "A tag </think>?"}),
-        "<think>",
-        " begins it, </think> ends it.",
-        exchange.protocol.end(),
-    )
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events, "thinking") == "A tag </think>?"
-    assert text(events) == "<think> begins it, </think> ends it."
-    assert codes(events) == []
-
-
 @pytest.mark.parametrize("size", [1, 100])
 async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, open_lane, text, size):
     whole = "Let me see.\n</think>\n\nFour, and no </think>."

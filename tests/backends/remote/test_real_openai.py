@@ -17,24 +17,9 @@ from paragone import (
     Token,
     TokenizeRequest,
 )
-from paragone.testing import BackendConformance
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 pytestmark = pytest.mark.model
-
-
-class TestConformance(BackendConformance):
-    @pytest.fixture
-    def backend(self):
-        return OpenAIBackend()
-
-    @pytest.fixture
-    def opening(self, llama_cpp_server):
-        return OpenRequest(model="smollm2", options={"url": llama_cpp_server[0]})
-
-    @pytest.fixture
-    def long_sampling(self):
-        return {"max_tokens": 300}
 
 
 @pytest_asyncio.fixture
@@ -64,19 +49,6 @@ def asking(text, *, logprobs=None, **sampling):
         sampling={"temperature": 0, **sampling},
         logprobs=logprobs,
     )
-
-
-async def test_the_same_answer_as_asked_with_the_bare_client(llama_cpp_server, engine, text):
-    import httpx
-
-    body = {"model": "smollm2", "max_tokens": 12, "temperature": 0}
-    body["messages"] = [{"role": "user", "content": "What is the sea?"}]
-    async with httpx.AsyncClient() as http:
-        reply = await http.post(f"{llama_cpp_server[0]}/v1/chat/completions", json=body, timeout=60)
-    wanted = reply.json()["choices"][0]["message"]["content"]
-    events = [event async for event in engine.run(asking("What is the sea?", max_tokens=12))]
-    assert text(events) == wanted
-    assert events[-1].reason == "length"
 
 
 async def test_stopping_stops_the_server(llama_cpp_server, engine):

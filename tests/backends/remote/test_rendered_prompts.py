@@ -1,7 +1,5 @@
 """The rendered prompt of a run, with doubles of servers. It is requested after the answer."""
 
-import asyncio
-
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
@@ -52,28 +50,6 @@ async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lan
     assert order == ["answer", "prompt"]
     assert kinds(events) == [Token, RunSettings, Finish]
     assert settings_of(events).prompt == "<user>"
-
-
-async def test_stopping_while_the_prompt_is_asked_for(serve, open_lane):
-    """The answer is whole by then, and its end is the server's."""
-    asked = asyncio.Event()
-
-    async def never_told(exchange):
-        asked.set()
-        await exchange.gone()
-
-    lane = await open_lane(await serve(OPENAI, {"/props": PROPS, "/apply-template": never_told}))
-
-    async def stop():
-        await asked.wait()
-        await lane.engine.stop()
-
-    stopping = asyncio.create_task(stop())
-    events, error = await lane.ask()
-    await stopping
-    assert error is None
-    assert settings_of(events).prompt is None
-    assert events[-1].reason == "stop"
 
 
 async def refuse(exchange):

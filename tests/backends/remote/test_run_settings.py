@@ -4,7 +4,7 @@ from hostile_server import OLLAMA, OPENAI
 
 from paragone import RunSettings
 
-from .conftest import codes, settings_of
+from .conftest import PROPS, SERVERS, codes, settings_of
 
 DEFAULTS = {
     "seed": 2**32 - 1,
@@ -18,22 +18,15 @@ DEFAULTS = {
     "max_tokens": -1,
 }
 
-PROPS = {
-    "total_slots": 1,
-    "build_info": "b1-0c1e570",
-    "chat_template": "{{ messages }}\n",
-    "default_generation_settings": {"n_ctx": 4096, "params": DEFAULTS},
-}
-
-VLLM = {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}}
-
 
 def llama_server(**more):
-    return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
+    settings = {"n_ctx": 4096, "params": DEFAULTS}
+    props = {**PROPS, "default_generation_settings": settings, **more}
+    return {"/props": props, "/apply-template": {"prompt": "<user>Hello?"}}
 
 
 async def test_a_seed_is_drawn_and_sent_where_it_is_honoured(serve, open_lane):
-    for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server()), (OPENAI, VLLM)):
+    for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server()), (OPENAI, SERVERS["vLLM"])):
         server = await serve(protocol, replies)
         lane = await open_lane(server)
         assert lane.engine.loaded.capabilities.seed

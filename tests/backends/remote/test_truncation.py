@@ -15,21 +15,12 @@ CONTRACT = (
 )
 TEXTS = {
     "contract": CONTRACT * 10,
-    "long words": "international responsibilities understanding telecommunications " * 40,
     "code": Path(__file__).read_text(),
-    "names": "InternationalOrganizationResponsibilities" * 40,
     "rules": "name: " + "_" * 3000 + "\n" + "-=" * 500 + "=" * 3000 + "." * 3000,
-    "one sign": "a" * 3000 + " " + "0" * 3000 + " " * 3000 + "\n" * 3000 + "\t" * 500,
     "tables": "|---|---|\n| a | b |\n" * 50 + "┌────┬────┐\n│    │    │\n" * 50,
-    "csv": "0,0,0,0,0,0\n" * 100,
-    "markup": '<div class="container"><span></span></div>\n' * 50,
-    "addresses": "https://www.example.com/international/index.html\n" * 20,
     "base64": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=" * 40,
     "Chinese": "这是一个很长的中文句子，用来测试分词器。" * 40,
-    "Japanese": "これはとても長い日本語の文章です。" * 40,
-    "Korean": "이것은 매우 긴 한국어 문장입니다. " * 40,
     "German": "Geschwindigkeitsbegrenzungen für Donaudampfschiffe. " * 40,
-    "Russian": "Международные организации несут ответственность. " * 40,
     "pictures": "😀👩‍👩‍👧 " * 100,
 }
 
