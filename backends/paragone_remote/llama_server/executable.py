@@ -362,21 +362,23 @@ def command_line(
     line.add_if_known("--no-ui", "--no-webui")
     if "trace" in line.help_of("-lv"):
         line.add("-lv", "4")  # log also llama.cpp's own lines, which have the settings in force
-    line.option("n_parallel", str(options.n_parallel))
-    if options.n_ctx is not None:
-        line.option("n_ctx", str(options.n_ctx * options.n_parallel))
     line.add("-t", str(threads), "-tb", str(threads))
     if options.n_batch is not None:
         line.add("-b", str(options.n_batch), "-ub", str(options.n_batch))
-    if options.n_gpu_layers is not None:
-        line.option("n_gpu_layers", _layers(options.n_gpu_layers))
-    if options.tensor_split:
-        line.option("tensor_split", ",".join(f"{share:g}" for share in options.tensor_split))
     if options.main_gpu is not None:
         line.add("--split-mode", "none")
-        line.option("main_gpu", str(options.main_gpu))
-    if options.rpc_servers:
-        line.option("rpc_servers", ",".join(options.rpc_servers))
+    line.numbers(
+        n_parallel=options.n_parallel,
+        n_ctx=None if options.n_ctx is None else options.n_ctx * options.n_parallel,
+        n_gpu_layers=_layers(options.n_gpu_layers),
+        main_gpu=options.main_gpu,
+    )
+    for name, values in (
+        ("tensor_split", [f"{share:g}" for share in options.tensor_split]),
+        ("rpc_servers", options.rpc_servers),
+    ):
+        if values:
+            line.option(name, ",".join(values))
     if options.flash_attn != "auto":
         if line.takes("auto", "flash_attn"):
             line.option("flash_attn", options.flash_attn)
@@ -433,10 +435,16 @@ class _CommandLine:
         """Add the argument for an option, under a name that the program knows, and its value."""
         self.add(self.name_of(option, *flags), value)
 
+    def numbers(self, **values: float | None) -> None:
+        """Add the arguments for the options that have a number."""
+        for name, value in values.items():
+            if value is not None:
+                self.option(name, f"{value:g}" if isinstance(value, float) else str(value))
 
-def _layers(number: int) -> str:
+
+def _layers(number: int | None) -> int | None:
     """Return the argument for a number of layers on the GPU. -1 means all: any large number, in every version."""
-    return "9999" if number < 0 else str(number)
+    return 9999 if number is not None and number < 0 else number
 
 
 def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
@@ -462,9 +470,12 @@ def _add_files(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
 
 
 def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> None:
+    given = {
+        name: getattr(options, name) for name in ("draft_max", "draft_min", "draft_p_min", "draft_gpu_layers")
+    }
     if options.draft_model is None:
-        for name in ("draft_max", "draft_min", "draft_p_min", "draft_gpu_layers"):
-            if getattr(options, name) is not None:
+        for name, value in given.items():
+            if value is not None:
                 raise InputError(f"The option '{name}' is set, but not draft_model.")
         return
     draft_model = _existing(options.draft_model, "draft_model")
@@ -472,12 +483,7 @@ def _add_draft_options(line: _CommandLine, options: LlamaServerLoadOptions) -> N
     line.option("draft_model", str(draft_model))
     if "draft-simple" in line.help_of("--spec-type"):
         line.add("--spec-type", "draft-simple")
-    for name in ("draft_max", "draft_min", "draft_p_min"):
-        value = getattr(options, name)
-        if value is not None:
-            line.option(name, f"{value:g}")
-    if options.draft_gpu_layers is not None:
-        line.option("draft_gpu_layers", _layers(options.draft_gpu_layers))
+    line.numbers(**{**given, "draft_gpu_layers": _layers(options.draft_gpu_layers)})
 
 
 def _existing(named: str, option: str) -> Path:

@@ -276,66 +276,52 @@ Start = Callable[[paragone.OnProgress], Awaitable[ServerProcess]]
 """Starts a server, and returns the server once its model is loaded."""
 
 
-class _Shared:
-    """A server that runs or is being started, and the number of its engines."""
+class SharedServer:
+    """A server that runs or is being started, and the number of its engines. Releasing the last share ends the server."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, key: Hashable, start: Start) -> None:
+        self._key = key
         self.engines = 0
         self.listeners: list[paragone.OnProgress] = []
         self.fraction = 0.0
         self.starting = asyncio.ensure_future(start(self._progressed))
 
     @property
+    def _failed(self) -> bool:
+        return self.starting.done() and (self.starting.cancelled() or self.starting.exception() is not None)
+
+    @property
     def is_usable(self) -> bool:
-        if not self.starting.done():
-            return True
-        failed = self.starting.cancelled() or self.starting.exception() is not None
-        return not failed and not self.starting.result().process.has_ended
+        return not self.starting.done() or not (self._failed or self.starting.result().process.has_ended)
 
     def _progressed(self, progress: paragone.LoadProgress) -> None:
         self.fraction = progress.fraction
         for listener in self.listeners:
             listener(progress)
 
+    async def release(self) -> None:
+        """End the server if no other engine uses it."""
+        self.engines -= 1
+        if self.engines:
+            return
+        _shared[self._key].remove(self)
+        if not _shared[self._key]:
+            del _shared[self._key]
+        if not self.starting.done():
+            self.starting.cancel()
+            await asyncio.wait([self.starting])
+        elif not self._failed:
+            await self.starting.result().close()
 
-_shared: dict[Hashable, list[_Shared]] = {}
+
+_shared: dict[Hashable, list[SharedServer]] = {}
 """The servers with at least one engine, by event loop and by the `key` of `take_share`."""
 
 
-class Share:
-    """One engine's share in a server. Releasing the last share ends the server."""
-
-    def __init__(self, key: Hashable, shared: _Shared) -> None:
-        self._key = key
-        self._shared: _Shared | None = shared
-        shared.engines += 1
-
-    @property
-    def server(self) -> ServerProcess:
-        """The server. Not to be used after `release`."""
-        assert self._shared is not None
-        return self._shared.starting.result()
-
-    async def release(self) -> None:
-        """End the server if no other engine uses it. May be called more than once."""
-        shared, self._shared = self._shared, None
-        if shared is None:
-            return
-        shared.engines -= 1
-        if shared.engines:
-            return
-        _shared[self._key].remove(shared)
-        if not _shared[self._key]:
-            del _shared[self._key]
-        if not shared.starting.done():
-            shared.starting.cancel()
-            await asyncio.wait([shared.starting])
-        elif not shared.starting.cancelled() and shared.starting.exception() is None:
-            await shared.starting.result().close()
-
-
-async def take_share(key: Hashable, slots: int, start: Start, on_progress: paragone.OnProgress) -> Share:
-    """Return a share in a loaded server. Engines with the same `key` share servers.
+async def take_share(
+    key: Hashable, slots: int, start: Start, on_progress: paragone.OnProgress
+) -> SharedServer:
+    """Return a loaded server, in which the caller has a share. Engines with the same `key` share servers.
 
     A new server is started if all `slots` of each running server are taken. Raises what `start` raises. Cancelling
     the task releases the share.
@@ -344,20 +330,20 @@ async def take_share(key: Hashable, slots: int, start: Start, on_progress: parag
     servers = _shared.setdefault(key, [])
     shared = next((server for server in servers if server.engines < slots and server.is_usable), None)
     if shared is None:
-        shared = _Shared(start)
+        shared = SharedServer(key, start)
         servers.append(shared)
-    share = Share(key, shared)
+    shared.engines += 1
     shared.listeners.append(on_progress)
     try:
         on_progress(paragone.LoadProgress(fraction=shared.fraction))
         await asyncio.shield(shared.starting)
     except BaseException:
-        await share.release()
+        await shared.release()
         raise
     finally:
         shared.listeners.remove(on_progress)
     on_progress(paragone.LoadProgress(fraction=1.0))
-    return share
+    return shared
 
 
 _END_S = 1.0
@@ -365,11 +351,14 @@ _END_S = 1.0
 
 
 class LlamaServerEngine(OpenAIEngine):
-    def __init__(self, model: RemoteModel, share: Share, *, server: ServerProperties, raw: bool) -> None:
-        """Create an engine, which owns its share and the HTTP client of the model."""
+    def __init__(
+        self, model: RemoteModel, shared: SharedServer, *, server: ServerProperties, raw: bool
+    ) -> None:
+        """Create an engine, which owns a share in the server and the HTTP client of the model."""
         super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
-        self._share = share
-        self._server_process = share.server
+        self._release = contextlib.AsyncExitStack()
+        self._release.push_async_callback(shared.release)
+        self._server_process = shared.starting.result()
 
     def _settings(self, request: paragone.RunRequest, sampling: OpenAISampling) -> paragone.RunSettings:
         return dataclasses.replace(super()._settings(request, sampling), threads=self._server_process.threads)
@@ -387,7 +376,7 @@ class LlamaServerEngine(OpenAIEngine):
     async def close(self) -> None:
         """End the server, which frees its memory, unless another engine uses the server."""
         await super().close()
-        await self._share.release()
+        await self._release.aclose()
 
     def _require_open(self) -> None:
         """Raise EngineError if the engine is closed, EngineCrashed if the server has ended."""
@@ -429,16 +418,16 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             raise
         return process
 
-    share = await take_share((program.key, path, options), options.n_parallel, start, on_progress)
+    shared = await take_share((program.key, path, options), options.n_parallel, start, on_progress)
     try:
-        return await _engine(share, path, header, program, options, alias, weights)
+        return await _engine(shared, path, header, program, options, alias, weights)
     except BaseException:
-        await share.release()
+        await shared.release()
         raise
 
 
 async def _engine(
-    share: Share,
+    shared: SharedServer,
     path: Path,
     header: Header,
     program: executable.LlamaServerProgram,
@@ -446,7 +435,8 @@ async def _engine(
     alias: str,
     weights: tuple[paragone.WeightsFile, ...],
 ) -> LlamaServerEngine:
-    async with connected(share.server.endpoint) as http:
+    process = shared.starting.result()
+    async with connected(process.endpoint) as http:
         listed = await find_models(http)
         server = await identify(http)
         # The model continues plain text if it has no chat template, or if the options set an empty one.
@@ -460,8 +450,8 @@ async def _engine(
         }
         if (parameters := next((info.parameters for info in listed), None)) is not None:
             facts["parameters"] = str(parameters)
-        facts |= facts_in_log(share.server.process.output())
-        facts |= {"LoRA adapter": "none", "threads": str(share.server.threads)}
+        facts |= facts_in_log(process.process.output())
+        facts |= {"LoRA adapter": "none", "threads": str(process.threads)}
         if options.lora is not None:
             facts["LoRA adapter"] = f"{Path(options.lora).name}, strength {options.lora_scale:g}"
         if options.draft_model is not None:
@@ -485,7 +475,7 @@ async def _engine(
         model = RemoteModel(
             http=http, model=alias, loaded=loaded, identity=identity_of(alias, listed, server)
         )
-        return LlamaServerEngine(model, share, server=server, raw=raw)
+        return LlamaServerEngine(model, shared, server=server, raw=raw)
 
 
 def _weights(path: Path, options: LlamaServerLoadOptions) -> tuple[paragone.WeightsFile, ...]:

@@ -101,7 +101,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
         starts_others = server.routes or server.kind in ("llama-swap", "unknown")
-        launch = await servers.find_launch(http, request.model) if starts_others else servers.Launch()
+        launched, swaps = await servers.find_launch(http, request.model) if starts_others else ((), False)
         raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
@@ -112,7 +112,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             quantization=model.quantization,
             architecture=model.architecture,
             vision=False if raw else server.vision,
-            cautions=(*_cautions(name, server, launch, raw=raw), *evictions),
+            cautions=(*_cautions(name, server, swaps=swaps, raw=raw), *evictions),
             capabilities=paragone.Capabilities(
                 # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
                 logprobs="logprobs" not in refused_fields,
@@ -125,7 +125,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 loads=hold is not None,
                 embeddings=await computes_embeddings(http, server, request.model),
             ),
-            facts=_facts(server, endpoint, model, launch, raw=raw),
+            facts=_facts(server, endpoint, model, launched, raw=raw),
         )
         on_progress(paragone.LoadProgress(fraction=1.0))
         opened = RemoteModel(
@@ -139,7 +139,7 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
 
 
 def _cautions(
-    name: str, server: servers.ServerProperties, launch: servers.Launch, *, raw: bool
+    name: str, server: servers.ServerProperties, *, swaps: bool, raw: bool
 ) -> Iterator[paragone.Caution]:
     if raw:
         sentence = f"{name} is used without a chat template: it continues the plain text of the messages."
@@ -150,7 +150,7 @@ def _cautions(
             "If the model has no chat template, set raw = true to continue the plain text of the messages."
         )
         yield paragone.Caution(code="assumed-chat-template", sentence=sentence)
-    if launch.by_llama_swap:
+    if swaps:  # llama-swap may change requests unnoticed
         sentence = (
             f"{name} is behind llama-swap, which can change requests (setParams, stripParams) without reporting it: "
             "the sampling options in force may differ."
@@ -162,14 +162,14 @@ def _facts(
     server: servers.ServerProperties,
     endpoint: Endpoint,
     model: paragone.ModelInfo,
-    launch: servers.Launch,
+    launched: Sequence[str],
     *,
     raw: bool,
 ) -> dict[str, str]:
     server_facts = {name: endpoint.quote(text) for name, text in server.facts.items()}
     facts = {"server": endpoint.quote(server.title), "origin": endpoint.shown, **server_facts}
-    if launch.arguments:
-        facts["launch arguments"] = " ".join(endpoint.quote(argument) for argument in launch.arguments)
+    if launched:
+        facts["launch arguments"] = " ".join(map(endpoint.quote, launched))
     if server.model_file:
         facts["model file"] = endpoint.quote(server.model_file)
     if model.parameters is not None:

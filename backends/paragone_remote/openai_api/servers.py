@@ -320,16 +320,11 @@ _OWN = re.compile(r"-m|-a|-mm|--(model|host|port|alias|mmproj|ssl-\S+|\S*(key|to
 """Arguments that name the model or the address, or are secret."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    arguments: tuple[str, ...] = ()
-    """The server's arguments without the model, addresses and secrets, each with its values; empty if unknown."""
-    by_llama_swap: bool = False
-    """Whether llama-swap forwards the requests. llama-swap may change requests unnoticed (`setParams`, `stripParams`)."""
+async def find_launch(http: EndpointClient, model: str) -> tuple[tuple[str, ...], bool]:
+    """Return how the server of a loaded model was launched, and whether llama-swap forwards the requests. Never raises.
 
-
-async def find_launch(http: EndpointClient, model: str) -> Launch:
-    """Return how the server of a loaded model was launched. Never raises."""
+    The arguments are those without the model, addresses and secrets, each with its values; none if unknown.
+    """
     listed = await optional_data(http, f"{http.endpoint.url}/models")
     entry = next((item for item in json_values.objects_at(listed, "data") if item.get("id") == model), {})
     if plain(json_values.text_at(entry, "owned_by")) == "llama-swap":
@@ -342,8 +337,8 @@ async def find_launch(http: EndpointClient, model: str) -> Launch:
             words = shlex.split(command, comments=True)
         except ValueError:
             words = command.split()
-        return Launch(arguments=_shown(words), by_llama_swap=True)
-    return Launch(arguments=_shown(json_values.texts_at(entry, "status", "args")))
+        return _shown(words), True
+    return _shown(json_values.texts_at(entry, "status", "args")), False
 
 
 def _shown(command: Sequence[str]) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from paragone import EmbedRequest
 REQUEST = EmbedRequest(texts=("The sea is deep.", "Nobody knows.", "The sea is deep."))
 
 
-async def test_it_embeds_and_answers(program, open_lane, small, text):
+async def test_it_embeds_and_answers(wheel, open_lane, small, text):
     arguments = [*small["arguments"], "--embeddings", "--pooling", "mean"]
-    lane = await open_lane(program, arguments=arguments)
+    lane = await open_lane(wheel, arguments=arguments)
     assert lane.loaded.capabilities.embeddings
     found = await lane.engine.embed(REQUEST)
     first, other, again = found.vectors
     assert math.hypot(*first) == pytest.approx(1, abs=1e-3)
     assert math.dist(first, again) < 0.01 < math.dist(first, other)
     embedding, _ = await lane.ask(temperature=0, max_tokens=8)
-    plain, _ = await (await open_lane(program)).ask(temperature=0, max_tokens=8)
+    plain, _ = await (await open_lane(wheel)).ask(temperature=0, max_tokens=8)
     assert text(embedding) == text(plain) != ""

@@ -118,14 +118,14 @@ async def test_a_model_that_is_not_there(wheel, open_lane, tmp_path):
     assert error.sentence == f"There is no file {tmp_path / 'none.gguf'}."
 
 
-async def test_a_truncated_model(program, open_lane, damaged):
-    error = await fails(open_lane, program, EngineCrashed, model=damaged(lambda data: data[: len(data) // 2]))
+async def test_a_truncated_model(wheel, open_lane, damaged):
+    error = await fails(open_lane, wheel, EngineCrashed, model=damaged(lambda data: data[: len(data) // 2]))
     assert any("not within the file bounds" in line for line in error.log_tail)
 
 
-async def test_a_port_in_use(program, open_lane):
+async def test_a_port_in_use(wheel, open_lane):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        error = await fails(open_lane, program, EngineError, port=taken.getsockname()[1])
+        error = await fails(open_lane, wheel, EngineError, port=taken.getsockname()[1])
     assert "its port is in use" in error.sentence
 
 

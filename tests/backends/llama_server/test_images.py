@@ -21,8 +21,8 @@ def picture(data):
     return Image(data=data, media_type="image/png")
 
 
-async def test_an_image_is_in_the_prompt(program, open_lane, mmproj, smollm2):
-    lane = await open_lane(program, mmproj=str(mmproj))
+async def test_an_image_is_in_the_prompt(wheel, open_lane, mmproj, smollm2):
+    lane = await open_lane(wheel, mmproj=str(mmproj))
     assert lane.loaded.vision is True
     assert [file.path for file in lane.loaded.weights] == [str(smollm2), str(mmproj)]
     results = []

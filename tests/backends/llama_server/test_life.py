@@ -111,8 +111,8 @@ async def test_on_a_port(wheel, open_lane, free_port, runtime):
     assert not runtime.exists()
 
 
-async def test_killed_while_idle(program, open_lane):
-    lane = await open_lane(program)
+async def test_killed_while_idle(wheel, open_lane):
+    lane = await open_lane(wheel)
     ended = asyncio.create_task(lane.engine.ended())
     await lane.ask("Say hello.", max_tokens=2)
     assert not ended.done()
@@ -127,8 +127,8 @@ async def test_killed_while_idle(program, open_lane):
     assert "SIGKILL" in error.sentence
 
 
-async def test_killed_in_an_answer(program, open_lane, text):
-    lane = await open_lane(program)
+async def test_killed_in_an_answer(wheel, open_lane, text):
+    lane = await open_lane(wheel)
 
     def kill(event):
         if isinstance(event, Token):
@@ -189,16 +189,16 @@ asyncio.run(main())
 """
 
 
-async def test_it_ends_with_an_application_that_is_killed(program, smollm2, runtime, open_lane):
+async def test_it_ends_with_an_application_that_is_killed(wheel, smollm2, runtime, open_lane):
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(smollm2), program], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, str(smollm2), wheel], stdout=subprocess.PIPE, text=True
     ) as application:
         pid = int(application.stdout.readline())
         assert psutil.pid_exists(pid)
         application.kill()
     await gone(pid)
     (left,) = runtime.iterdir()
-    await open_lane(program)  # the next one removes what is left
+    await open_lane(wheel)  # the next one removes what is left
     assert left not in runtime.iterdir()
 
 

@@ -24,6 +24,11 @@ async def test_two_engines_have_one_server(program, open_lane, text):
     }  # else results depend on how many tokens are computed at once
     first, second = await asyncio.gather(*(open_lane(program, **options) for _ in range(2)))
     assert first.pid == second.pid
+    third = await open_lane(program, **options)
+    other = await open_lane(program, **options, n_batch=64)
+    assert len({first.pid, third.pid, other.pid}) == 3, (
+        "there are two slots, and another one has other options"
+    )
     assert (first.loaded.context, second.loaded.context) == (1024, 1024)
     alone, _ = await first.ask("Count to ten.", max_tokens=12, temperature=0, cold=True)
     both = await asyncio.gather(
@@ -51,15 +56,6 @@ async def test_they_answer_at_the_same_time_and_the_last_one_ends_it(wheel, open
     assert error is None
     await second.engine.close()
     assert not psutil.pid_exists(second.pid)
-
-
-async def test_a_third_one_and_others_do_not_share(wheel, open_lane):
-    two = [await open_lane(wheel, n_parallel=2) for _ in range(2)]
-    assert two[0].pid == two[1].pid
-    full = await open_lane(wheel, n_parallel=2)
-    others = await open_lane(wheel, n_parallel=2, n_ctx=512)
-    alone = [await open_lane(wheel), await open_lane(wheel)]
-    assert len({lane.pid for lane in (two[0], full, others, *alone)}) == 5
 
 
 async def test_a_crash_is_one_of_both(wheel, open_lane):

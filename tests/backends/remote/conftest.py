@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,6 +33,17 @@ PROPS = {
     "default_generation_settings": {"n_ctx": 4096},
 }
 """What a double of llama-server says of itself at `/props`."""
+
+SERVERS: dict[str, dict[str, Any]] = {
+    "unknown": {},
+    "llama-server": {"/props": PROPS},
+    "llama-cpp-python": {"/openapi.json": {"info": {"title": "🦙 llama.cpp Python API", "version": "0.3"}}},
+    "vLLM": {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}},
+    "SGLang": {"/get_server_info": {"model_path": "m", "version": "0.5.3"}},
+    "TabbyAPI": {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}},
+    "LM Studio": {"/api/v0/models": {"data": []}},
+}
+"""What a double of each kind of server says of itself, by path."""
 
 _START_PATIENCE = 60
 
@@ -153,12 +165,18 @@ def running_ollama(folder, **settings):
 
 
 @pytest.fixture(scope="session")
-def ollama_server(smollm2, tmp_path_factory):
+def ollama_folder(tmp_path_factory):
+    """Give the folder of the real Ollama `ollama_server`."""
+    return tmp_path_factory.mktemp("ollama")
+
+
+@pytest.fixture(scope="session")
+def ollama_server(smollm2, ollama_folder):
     """Give the URL of a real Ollama with SmolLM2, imported by `ollama create`; `make ollama` builds it.
 
     Its model is without most of its layers: it reads the whole one for half a second whenever it loads it.
     """
-    with running_ollama(tmp_path_factory.mktemp("ollama")) as (url, _, env):
+    with running_ollama(ollama_folder) as (url, _, env):
         create(env, "smollm2", smollm2)
         yield url
 
@@ -172,17 +190,20 @@ def create(env, name, path):
         subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
 
 
-@pytest.fixture(scope="session")
-def whole_ollama_folder(tmp_path_factory):
-    """Give the folder of the real Ollama whose model `whole` has all its layers."""
-    return tmp_path_factory.mktemp("whole_ollama")
+@contextlib.contextmanager
+def made(url, model):
+    """Give the server a model until the block ends, and its name to the block."""
+    with bare_client(url) as bare:
+        assert bare.post("/api/create", json=model).json() == {"status": "success"}
+        yield model["model"]
+        bare.post("/api/generate", json={"model": model["model"], "keep_alive": 0})
+        bare.request("DELETE", "/api/delete", json={"model": model["model"]})
 
 
 @pytest.fixture(scope="session")
-def whole_ollama(ollama_server, smollm2, whole_smollm2, whole_ollama_folder):
-    """Give the URL of a real Ollama with the models `smollm2` and `whole`, beside the other one."""
-    with running_ollama(whole_ollama_folder) as (url, _, env):
-        create(env, "smollm2", smollm2)
+def whole_ollama(ollama_server, whole_smollm2, tmp_path_factory):
+    """Give the URL of a real Ollama with the model `whole`, which has all its layers."""
+    with running_ollama(tmp_path_factory.mktemp("whole_ollama")) as (url, _, env):
         create(env, "whole", whole_smollm2)
         yield url
 

@@ -7,8 +7,6 @@ import pytest
 from hostile_server import OLLAMA, OPENAI
 from loopback_server import LoopbackServer
 
-from paragone import EngineError, ParagoneError
-
 from .conftest import codes
 
 
@@ -181,20 +179,3 @@ async def test_a_connection_that_breaks_after_the_answers_end(serve, open_lane, 
     assert error is None
     assert text(events) == "Hello."
     assert events[-1].usage.prompt_tokens == 5
-
-
-async def test_silence_in_a_list_names_the_option_that_it_waits_for(hostile, backend, protocol):
-    hostile.replies["/api/version" if protocol is OLLAMA else "/v1/models"] = lambda exchange: exchange.gone()
-    with pytest.raises(ParagoneError) as caught:
-        await open_at(backend, hostile, idle_timeout=0.3)
-    assert isinstance(caught.value, EngineError)
-    assert caught.value.sentence == f"The server at {hostile.url} did not answer within 0.3 seconds."
-    assert caught.value.hint == "idle_timeout sets how long to wait."
-
-
-async def open_at(backend, server, **options):
-    from paragone import OpenRequest
-
-    return await backend.open(
-        OpenRequest(model="m", options={"url": server.url, **options}), lambda progress: None
-    )

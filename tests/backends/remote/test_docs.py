@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from paragone import OpenRequest
 from paragone.discovery import discover
 from paragone_workbench.engines.definitions import EngineDefinition, split_options
 
@@ -44,24 +43,3 @@ def test_every_server_has_a_page_and_says_whether_it_was_tried():
     for page in sorted((DOCS / "openai").glob("*.md")):
         assert f"(openai/{page.name})" in listed
         assert "ested with the real server" in page.read_text()
-
-
-@pytest.mark.server
-@pytest.mark.parametrize(
-    ("page", "fixture"), [("llama-cpp-python", "llama_cpp_server"), ("llama-server", "llama_server")]
-)
-async def test_the_page_of_a_server_that_runs_here_is_true(request, page, fixture, text):
-    from paragone import Message, RunRequest
-
-    server = request.getfixturevalue(fixture)
-    url = server if isinstance(server, str) else server[0]
-    (definition,) = engines(DOCS / "openai" / f"{page}.md")
-    backend = discover("openai").backends["openai"]
-    load, sampling = split_options(definition, backend)
-    opening = OpenRequest(model=definition.model, options={**load, "url": url})
-    engine = await backend.open(opening, lambda progress: None)
-    run = RunRequest(
-        messages=(Message(role="user", text="Say hello."),), sampling={**sampling, "max_tokens": 4}
-    )
-    assert text([event async for event in engine.run(run)])
-    await engine.close()

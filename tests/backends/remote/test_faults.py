@@ -130,29 +130,6 @@ async def test_a_model_that_was_never_there(backend, hostile):
     assert "The server has: m" in caught.value.hint
 
 
-async def test_too_many_requests_for_a_moment(hostile, open_lane, text, pauses):
-    async def chat(exchange):
-        if len(hostile.chats) == 1:
-            await exchange.refuse(429, {"error": "slow down"}, retry_after="0.2")
-        else:
-            await exchange.answer("Now.")
-
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events) == "Now."
-    assert codes(events) == ["retried"]
-    assert pauses == [0.2]
-
-
-async def test_too_many_requests_for_an_hour(hostile, open_lane):
-    hostile.on_chat = lambda exchange: exchange.refuse(429, {"error": "slow down"}, retry_after="3600")
-    _, error = await (await open_lane(hostile)).ask()
-    assert "accepts no more requests for now (429): slow down." in error.sentence
-    assert error.hint == "The server asks to wait 3600 s."
-    assert len(hostile.chats) == 1
-
-
 async def test_loading_for_as_long_as_load_timeout_says_whatever_the_server_asks(
     hostile, open_lane, pauses, monkeypatch
 ):
@@ -349,23 +326,6 @@ async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypa
     )
 
 
-async def test_it_dies_or_fails_while_loading(hostile, backend):
-    async def die(exchange):
-        exchange.reset()
-
-    async def fail(exchange):
-        body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
-        await exchange.refuse(500, body)
-
-    for reply, sentence in (
-        (die, "closed the connection before it answered."),
-        (fail, "failed (500): model requires more system memory"),
-    ):
-        hostile.on_load = reply
-        hostile.replies["/v1/models"] = reply
-        assert sentence in (await refused_to_open(backend, hostile.url)).sentence
-
-
 async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
     loading, closed = asyncio.Event(), asyncio.Event()
 
@@ -405,19 +365,6 @@ async def test_stop_closes_the_request(hostile, open_lane):
     await closed.wait()
     assert isinstance(events[-1], Finish)
     assert events[-1].reason == "cancelled"
-
-
-async def test_a_second_stop_changes_nothing(hostile, open_lane):
-    hostile.on_chat = lambda exchange: exchange.stream(exchange.gone)
-    lane = await open_lane(hostile)
-    run = asyncio.create_task(lane.ask())
-    while not hostile.chats:
-        await asyncio.sleep(0.01)
-    await lane.engine.stop()
-    await asyncio.sleep(0)  # the wait expires
-    await lane.engine.stop()
-    events, error = await run
-    assert (error, events[-1].reason) == (None, "cancelled")
 
 
 async def test_an_engine_that_is_closed_in_mid_answer(hostile, open_lane):
@@ -466,17 +413,3 @@ async def test_a_connection_lost_before_the_first_token_is_made_again(hostile, o
     assert error is None
     assert text(events) == "Here."
     assert codes(events) == ["retried"]
-
-
-async def test_a_server_that_was_restarted(hostile, open_lane, text):
-    hostile.on_chat = lambda exchange: exchange.answer("Here.")
-    lane = await open_lane(hostile)
-    assert text((await lane.ask())[0]) == "Here."
-    port = hostile.port
-    await hostile.stop()
-    _, error = await lane.ask()
-    assert error.sentence == f"Nothing answers at {hostile.url}: the connection was refused."
-    await hostile.start(port)
-    events, error = await lane.ask()
-    assert error is None
-    assert text(events) == "Here."

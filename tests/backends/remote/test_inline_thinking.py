@@ -78,22 +78,6 @@ async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
         assert codes(events) == []
 
 
-async def test_what_a_server_keeps_apart_is_left_as_it_is(hostile, open_lane, text):
-    field = {"ollama": "thinking", "openai": "reasoning_content"}[hostile.protocol.name]
-
-    hostile.on_chat = lambda exchange: exchange.stream(
-        exchange.protocol.piece("", **{field: "A tag </think>?"}),
-        "<think>",
-        " begins it, </think> ends it.",
-        exchange.protocol.end(),
-    )
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events, "thinking") == "A tag </think>?"
-    assert text(events) == "<think> begins it, </think> ends it."
-    assert codes(events) == []
-
-
 @pytest.mark.parametrize("size", [1, 100])
 async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, open_lane, text, size):
     whole = "Let me see.\n</think>\n\nFour, and no </think>."
@@ -161,33 +145,3 @@ async def test_what_was_held_back_is_not_lost_when_the_connection_is(hostile, op
     assert text(events) == "<thi"
     assert "closed the connection in the middle of the answer" in error.sentence
     assert len(hostile.chats) == 1, "asked again after a token"
-
-
-async def test_what_was_held_back_is_not_lost_when_the_user_stops(hostile, open_lane, text):
-    lane = await open_lane(hostile)
-
-    async def chat(exchange):
-        await exchange.begin()
-        await exchange.say("<think>", "Hm", "</th")
-        await asyncio.sleep(0.05)  # lets the text arrive
-        await lane.engine.stop()
-        await exchange.gone()
-
-    hostile.on_chat = chat
-    events, error = await lane.ask()
-    assert error is None
-    assert events[-1].reason == "cancelled"
-    assert text(events, "thinking") == "Hm</th"
-
-
-async def test_a_second_try_begins_anew(hostile, open_lane, text):
-    async def chat(exchange):
-        if len(hostile.chats) == 1:
-            await exchange.refuse(503, {"error": "busy"}, retry_after="0")
-        else:
-            await exchange.answer("<think>", "Hm", "</think>", "Yes.")
-
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert (text(events, "thinking"), text(events)) == ("Hm", "Yes.")

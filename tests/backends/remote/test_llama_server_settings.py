@@ -3,12 +3,11 @@
 import asyncio
 import mmap
 import os
-import re
 import shutil
 
 import pytest
 
-from paragone import ContextOverflow, EngineError, Message, ParagoneError, Token
+from paragone import EngineError, Message, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 from .conftest import cautions
@@ -24,9 +23,11 @@ THINKING = """\
 {%- if message.reasoning_content -%}{{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' -}}{%- endif -%}
 {{- message.content + '<|im_end|>\n' -}}
 {%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n<think>\n' -}}{%- endif -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}
+{%- if enable_thinking is false -%}{{- '<think>\n\n</think>\n\n' -}}{%- else -%}{{- '<think>\n' -}}{%- endif -%}
+{%- endif -%}
 """
-"""A template of the kind that models have which think: it opens their thinking for them."""
+"""A template of the kind that models have which think: it opens their thinking for them, unless there is to be none."""
 
 
 def without_template(model, copy):
@@ -90,24 +91,6 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
     }
 
 
-async def test_slots_have_a_part_of_the_context_each(run_llama_server, open_smollm2, text):
-    with run_llama_server("-c", "1024", "-np", "2") as url:
-        one, two = await open_smollm2(url), await open_smollm2(url)
-        assert one.engine.loaded.context == two.engine.loaded.context == 512
-        _, error = await one.ask("word " * 700)
-        assert isinstance(error, ContextOverflow)
-        assert error.context == 512
-        answers = await asyncio.gather(*(lane.ask(STORY, max_tokens=30) for lane in (one, two)))
-        for events, error in answers:
-            assert error is None
-            assert text(events)
-        (first, second) = (
-            [event.time for event in events if isinstance(event, Token)] for events, _ in answers
-        )
-        assert first[0] < second[-1]
-        assert second[0] < first[-1], "they answered one after the other"
-
-
 async def test_slots_that_share_the_context_can_fill_it(run_llama_server, open_smollm2, text):
     """Left to itself, it has four slots, each with leave to fill the whole context that they share."""
     with run_llama_server("-c", "256") as url:
@@ -135,15 +118,14 @@ async def test_a_context_that_is_shifted_under_the_answer_is_told(run_llama_serv
         assert "dropped the beginning of the conversation" in cautions(events)["context-shifted"]
 
 
-@pytest.mark.parametrize("form", ["deepseek", "none"])
-async def test_thinking(run_llama_server, open_smollm2, text, tmp_path, form):
+async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):
     """Six tokens of thinking, after which the server ends it for the model."""
     template = tmp_path / "template.jinja"
     template.write_text(THINKING)
-    options = ("--chat-template-file", str(template), "--reasoning-format", form, "--reasoning-budget", "6")
+    options = ("--jinja", "--chat-template-file", str(template))
     with run_llama_server("-c", "256", "-np", "1", *options) as url:
         lane = await open_smollm2(url)
-        events, error = await lane.ask("Say hello.", max_tokens=20, temperature=0, logprobs=1)
+        events, error = await lane.ask("Say hello.", thinking=6, max_tokens=20, temperature=0, logprobs=1)
         assert error is None
         thought, answer = text(events, "thinking"), text(events)
         assert thought.strip()
@@ -153,8 +135,9 @@ async def test_thinking(run_llama_server, open_smollm2, text, tmp_path, form):
         tokens = [event for event in events if isinstance(event, Token) and event.text]
         channels = [token.channel for token in tokens]
         assert channels == sorted(channels, reverse=True), "an answer before the thinking's end"
-        if form == "deepseek":
-            assert all(token.text == token.top[0].text for token in tokens if token.text.strip())
+        assert all(token.text == token.top[0].text for token in tokens if token.text.strip())
+        none, _ = await lane.ask("Say hello.", thinking=False, max_tokens=8, temperature=0)
+        assert (text(none, "thinking"), bool(text(none))) == ("", True)
         turns = [
             Message(role="user", text="Say hello."),
             Message(role="assistant", text=answer, thinking=thought),
@@ -164,44 +147,6 @@ async def test_thinking(run_llama_server, open_smollm2, text, tmp_path, form):
         turns[1] = Message(role="assistant", text=answer)
         without, _ = await lane.ask(turns, max_tokens=1)
         assert with_it[-1].usage.prompt_tokens > without[-1].usage.prompt_tokens
-
-
-async def test_several_models(run_llama_server, smollm2, open_smollm2, text, tmp_path):
-    """Without a model of its own it has those of a folder, each loaded by a process of its own when it is wanted."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "smollm2.gguf").symlink_to(smollm2)
-    without_template(smollm2, folder / "base.gguf")
-    with run_llama_server("--models-dir", str(folder), "-c", "256", "-np", "1", model=None) as url:
-        report = await OpenAIBackend().endpoint({"url": url})
-        assert report.probe.facts["server"].startswith("llama-server ")
-        assert sorted(model.model for model in report.models) == ["base", "smollm2"]
-        lanes = [await open_smollm2(url, model=model) for model in ("smollm2", "base")]
-        assert [lane.engine.loaded.context for lane in lanes] == [256, 256]
-        assert [[one.code for one in lane.engine.loaded.cautions] for lane in lanes] == [
-            [],
-            ["assumed-chat-template"],
-        ]
-        for lane in lanes:  # how the router has started their servers, without their addresses and files
-            launched = lane.engine.loaded.facts["launch arguments"]
-            assert {"--ctx-size 256", "--threads 1"} <= set(re.split(" (?=--)", launched))
-            assert not re.search("--(host|port|model|alias)", launched)
-        for lane in lanes:
-            events, error = await lane.ask("Say hello.", max_tokens=4)
-            assert error is None
-            assert text(events)
-            assert cautions(events) == {}
-
-
-async def test_one_of_several_models_that_cannot_be_loaded(run_llama_server, open_smollm2, tmp_path):
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "smollm2.gguf").write_bytes(b"GGUF")
-    with run_llama_server("--models-dir", str(folder), model=None) as url:
-        with pytest.raises(ParagoneError) as caught:
-            await open_smollm2(url)
-        assert caught.value.sentence.startswith(f"The server at {url} ")
-        assert "load" in caught.value.sentence
 
 
 async def test_a_base_model(run_llama_server, whole_smollm2, open_smollm2, text, tmp_path):

@@ -63,13 +63,6 @@ async def test_what_others_have_loaded_stays_loaded_and_that_is_said(start):
     assert (server.loads, server.unloads, server.loaded) == ([], [], ["m"])
 
 
-async def test_what_others_have_loaded_and_unloaded_since_is_no_news(start):
-    server, _, open_it = await start(loaded=["m"])
-    engine = await open_it()
-    server.loaded.clear()
-    assert await engine.close() is None
-
-
 async def test_the_last_of_several_engines_unloads(start):
     server, _, open_it = await start()
     first, second = await asyncio.gather(open_it(), open_it())

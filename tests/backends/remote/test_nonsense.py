@@ -5,7 +5,7 @@ import json
 import pytest
 from hostile_server import OLLAMA
 
-from paragone import Caution, OpenRequest, Token
+from paragone import Caution, OpenRequest
 from paragone.wire import to_json
 
 ENDLESS = "1" + "0" * 400
@@ -59,34 +59,6 @@ async def test_a_time_too_short_to_divide_by(hostile, protocol, open_lane):
     )
     events, _ = await (await open_lane(hostile)).ask()
     assert events[-1].timings.decode_s == 0
-
-
-@pytest.mark.parametrize("number", [ENDLESS, "NaN", "-Infinity"], ids=["endless", "nan", "infinite"])
-async def test_log_probabilities(hostile, protocol, open_lane, text, number):
-    if protocol is OLLAMA and number is ENDLESS:
-        number = "1e400"  # what its client takes for a logarithm
-    others = f'[{{"token": "Ho", "logprob": {number}}}]'
-    one = f'{{"token": "Hi", "logprob": {number}, "top_logprobs": {others}}}'
-    two = f'{{"token": "!", "logprob": -0.5, "top_logprobs": {others}}}'
-
-    async def chat(exchange):
-        await exchange.begin()
-        for said, scored in (("Hi", one), ("!", two)):
-            if protocol is OLLAMA:
-                message = f'"message": {{"role": "assistant", "content": "{said}"}}'
-                piece = f'{{{message}, "done": false, "logprobs": [{scored}]}}'
-            else:
-                choice = f'{{"delta": {{"content": "{said}"}}, "logprobs": {{"content": [{scored}]}}}}'
-                piece = f'{{"choices": [{choice}]}}'
-            await exchange.send(protocol.raw(piece.encode()))
-        await exchange.send(protocol.end())
-
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask(logprobs=2)
-    assert error is None
-    assert text(events) == "Hi!"
-    assert [event.logprob for event in events if isinstance(event, Token)] == [None, -0.5]
-    assert not [event.top for event in events if isinstance(event, Token) and event.top]
 
 
 @pytest.mark.parametrize("number", [ENDLESS, "1" + "0" * 30], ids=["endless", "31 digits"])

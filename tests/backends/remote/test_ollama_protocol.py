@@ -99,20 +99,6 @@ async def test_a_model_for_embeddings(server):
     assert caught.value.sentence == "m does not generate text: its capabilities are embedding."
 
 
-async def test_thinking_has_its_own_channel(server, open_lane, text):
-    server.on_chat = lambda exchange: exchange.stream(
-        exchange.protocol.piece("", thinking="Let me"),
-        exchange.protocol.piece("", thinking=" see."),
-        "Four.",
-        exchange.protocol.end(),
-    )
-    events, error = await (await open_lane(server)).ask(thinking="high")
-    assert error is None
-    assert text(events, "thinking") == "Let me see."
-    assert text(events) == "Four."
-    assert server.chats[0].body["think"] == "high"
-
-
 async def test_a_server_without_log_probabilities(server, open_lane):
     events, _ = await (await open_lane(server)).ask(logprobs=0)
     assert cautions(events) == {
@@ -142,14 +128,6 @@ async def test_a_conversation_whose_oldest_turns_were_dropped(server, open_lane)
     server.on_chat = lambda exchange: exchange.answer("Fine.", read=850)
     events, _ = await lane.ask([first, Message(role="assistant", text="Fine."), first])
     assert "at least 904 tokens were sent, and the server read 850" in cautions(events)["truncated"]
-
-
-async def test_no_alarm_for_what_is_only_long(server, open_lane):
-    """Blank lines, rules and tables are few tokens however long they are."""
-    lane = await open_lane(server)
-    server.on_chat = lambda exchange: exchange.answer("Hi.", read=40)
-    events, _ = await lane.ask("Look:" + " " * 3000 + "\n" * 500 + "=" * 2000 + "." * 300)
-    assert cautions(events) == {}
 
 
 async def test_a_model_that_was_loaded_anew_is_said(server, open_lane):

@@ -101,18 +101,6 @@ async def test_an_end_without_success_is_none(server):
     assert error.sentence == f"The server at {server.url} ended the download before it was complete."
 
 
-async def test_a_connection_that_breaks(server):
-    async def reset(exchange):
-        exchange.reset()
-
-    telling(server, LAYER, then=reset)
-    progress, error = await told(server)
-    assert sizes(progress) == [(0, 100)]
-    assert (
-        error.sentence == f"The server at {server.url} closed the connection in the middle of the download."
-    )
-
-
 async def test_silence(server):
     telling(server, LAYER, then=lambda exchange: exchange.gone())
     progress, error = await told(server, load_timeout=0.3)
@@ -121,13 +109,6 @@ async def test_silence(server):
         error.sentence == f"The server at {server.url} reported no progress of the download for 0.3 seconds."
     )
     assert "load_timeout" in error.hint
-
-
-async def test_something_else_in_its_place(server):
-    telling(server, LAYER, b"<html>\n")
-    progress, error = await told(server)
-    assert sizes(progress) == [(0, 100)]
-    assert error.sentence == f"The server at {server.url} sent data that is not valid in Ollama's protocol."
 
 
 async def test_what_the_server_says_went_wrong(server):

@@ -17,7 +17,7 @@ from paragone import (
 )
 from paragone_remote.openai_api.backend import OpenAIBackend
 
-from .conftest import cautions
+from .conftest import PROPS, SERVERS, cautions
 
 
 @pytest.fixture
@@ -28,14 +28,6 @@ def protocol():
 @pytest_asyncio.fixture
 async def server(serve, protocol):
     return await serve(protocol)
-
-
-LLAMA_SERVER = {
-    "total_slots": 4,
-    "build_info": "b6000-abc",
-    "chat_template": "{{ messages }}",
-    "default_generation_settings": {"n_ctx": 4096},
-}
 
 
 async def test_only_what_was_set_is_sent(server, open_lane):
@@ -69,7 +61,7 @@ async def test_what_is_sent_when_all_is_set(server, open_lane):
     assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
 
 
-@pytest.mark.parametrize("url", ["{}", "{}/", "{}/v1", "{}/v1/"])
+@pytest.mark.parametrize("url", ["{}", "{}/v1/"])
 async def test_urls_with_and_without_the_version(server, url):
     request = OpenRequest(model="m", options={"url": url.format(server.url)})
     engine = await OpenAIBackend().open(request, lambda progress: None)
@@ -77,9 +69,7 @@ async def test_urls_with_and_without_the_version(server, url):
     assert engine.loaded.facts["origin"] == f"{server.url}/v1"
 
 
-@pytest.mark.parametrize(
-    "names", [["reasoning_content"], ["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join
-)
+@pytest.mark.parametrize("names", [["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join)
 async def test_reasoning_in_either_field_or_in_both(server, open_lane, text, names):
     """vLLM sends both while it changes from one name to the other."""
     thoughts = [OPENAI.piece(None, **dict.fromkeys(names, thought)) for thought in ("Let me", " see.")]
@@ -217,21 +207,8 @@ async def test_log_probabilities_that_are_refused(server, open_lane, text):
     assert list(cautions(events)) == ["no-logprobs"]
 
 
-async def test_usage_that_is_refused(server, open_lane):
-    async def chat(exchange):
-        if "stream_options" in exchange.request.body:
-            await exchange.refuse(400, {"error": "unknown field stream_options"})
-        else:
-            await exchange.answer("Hello.")
-
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
-    assert cautions(events) == {}  # the figures are missing, and no option of the user's is
-
-
 async def test_llama_servers_own_times_and_progress(server, open_lane):
-    server.replies["/props"] = LLAMA_SERVER
+    server.replies["/props"] = PROPS
 
     async def chat(exchange):
         await exchange.begin()
@@ -247,7 +224,7 @@ async def test_llama_servers_own_times_and_progress(server, open_lane):
 
     server.on_chat = chat
     lane = await open_lane(server)
-    assert lane.engine.loaded.facts["server"] == "llama-server b6000-abc"
+    assert lane.engine.loaded.facts["server"] == "llama-server b1-0c1e570"
     assert lane.engine.loaded.context == 4096
     events, error = await lane.ask(cold=True)
     assert error is None
@@ -263,7 +240,7 @@ async def test_llama_servers_own_times_and_progress(server, open_lane):
 
 
 async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):
-    server.replies["/props"] = {**LLAMA_SERVER, "chat_template": ""}
+    server.replies["/props"] = {**PROPS, "chat_template": ""}
 
     async def complete(exchange):
         await exchange.begin()
@@ -303,13 +280,10 @@ async def test_a_context_overflow_in_mid_stream(server, open_lane):
     assert (error.tokens, error.context) == (5000, 4096)
 
 
-VLLM = {"data": [{"id": "m", "max_model_len": 2048}]}
-
-
 async def test_going_on_with_an_answer(serve, open_lane):
     for replies, penalty in (
-        ({"/version": {"version": "0.11.0"}, "/v1/models": VLLM}, "repetition_penalty"),
-        ({"/props": LLAMA_SERVER}, "repeat_penalty"),
+        (SERVERS["vLLM"], "repetition_penalty"),
+        (SERVERS["llama-server"], "repeat_penalty"),
     ):
         server = await serve(OPENAI, replies)
         turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,")]
@@ -321,7 +295,7 @@ async def test_going_on_with_an_answer(serve, open_lane):
 
 
 async def test_tabby_takes_the_text_to_go_on_from_in_a_field_of_its_own(server, open_lane):
-    server.replies["/v1/model"] = {"id": "m", "parameters": {"max_seq_len": 4096}}
+    server.replies.update(SERVERS["TabbyAPI"])
     lane = await open_lane(server)
     turns = [Message(role="user", text="Count."), Message(role="assistant", text="One,", thinking="Hm.")]
     events, _ = await lane.ask(turns)
@@ -343,48 +317,28 @@ async def test_a_server_that_may_begin_a_new_answer_does_not_promise_to_go_on(se
 
 
 @pytest.mark.parametrize(
-    ("replies", "title"),
+    ("kind", "title"),
     [
-        ({"/props": LLAMA_SERVER}, "llama-server b6000-abc"),
-        ({"/version": {"version": "0.11.0"}, "/v1/models": VLLM}, "vLLM 0.11.0"),
-        ({"/get_server_info": {"model_path": "m", "version": "0.5.3"}}, "SGLang 0.5.3"),
-        ({"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}}, "TabbyAPI"),
-        ({"/api/v0/models": {"data": []}}, "LM Studio"),
-        (
-            {"/openapi.json": {"info": {"title": "🦙 llama.cpp Python API", "version": "0.3"}}},
-            "llama-cpp-python 0.3",
-        ),
-        ({"/version": [1], "/props": "x", "/openapi.json": {"info": 7}}, "OpenAI-compatible server"),
+        ("llama-server", "llama-server b1-0c1e570"),
+        ("vLLM", "vLLM 0.11.0"),
+        ("SGLang", "SGLang 0.5.3"),
+        ("TabbyAPI", "TabbyAPI"),
+        ("LM Studio", "LM Studio"),
+        ("llama-cpp-python", "llama-cpp-python 0.3"),
+        ("nonsense", "OpenAI-compatible server"),
     ],
 )
-async def test_each_server_is_known(server, replies, title):
-    server.replies.update(replies)
+async def test_each_server_is_known(server, kind, title):
+    nonsense = {"/version": [1], "/props": "x", "/openapi.json": {"info": 7}}
+    server.replies.update(SERVERS.get(kind, nonsense))
     report = await OpenAIBackend().endpoint({"url": server.url})
     assert report.probe.facts == {"server": title, "models": "1"}
 
 
 async def test_a_llama_server_is_not_asked_what_others_tell(server):
-    server.replies["/props"] = LLAMA_SERVER
+    server.replies["/props"] = PROPS
     await OpenAIBackend().endpoint({"url": server.url})
     assert sorted({request.path for request in server.requests}) == ["/props", "/v1/models"]
-
-
-async def test_a_server_that_is_silent_at_first_is_asked_the_rest(server, monkeypatch):
-    monkeypatch.setattr("paragone_remote.openai_api.servers._ALONE_S", 0.01)
-    others = asyncio.Event()
-
-    async def version(exchange):
-        others.set()
-        await exchange.refuse(404)
-
-    async def answer_after_the_others(exchange):
-        await others.wait()
-        await exchange.refuse(200, LLAMA_SERVER)
-
-    server.replies["/version"] = version
-    server.replies["/props"] = answer_after_the_others
-    report = await OpenAIBackend().endpoint({"url": server.url})
-    assert report.probe.facts["server"] == "llama-server b6000-abc"
 
 
 async def test_details_of_models_where_they_are_told(server):
@@ -427,9 +381,9 @@ async def test_images_are_parts_of_their_message(server, open_lane):
 
 
 SIGHT = [
-    ("/props", LLAMA_SERVER | {"modalities": {"vision": True, "audio": False}}, True),
-    ("/props", LLAMA_SERVER | {"modalities": {"vision": False, "audio": False}}, False),
-    ("/props", LLAMA_SERVER, None),
+    ("/props", PROPS | {"modalities": {"vision": True, "audio": False}}, True),
+    ("/props", PROPS | {"modalities": {"vision": False, "audio": False}}, False),
+    ("/props", PROPS, None),
     ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": True}}, True),
     ("/v1/model", {"parameters": {"max_seq_len": 4096, "use_vision": None}}, None),
 ]
@@ -439,7 +393,3 @@ SIGHT = [
 async def test_whether_a_model_sees(server, open_lane, path, reply, vision):
     server.replies[path] = reply
     assert (await open_lane(server)).engine.loaded.vision is vision
-
-
-async def test_raw_completions_have_no_images(server, open_lane):
-    assert (await open_lane(server, raw=True)).engine.loaded.vision is False

@@ -14,7 +14,6 @@ from paragone import (
     Caution,
     ContextOverflow,
     EngineError,
-    InputError,
     Message,
     OpenRequest,
     RunRequest,
@@ -86,21 +85,6 @@ async def test_the_weights_have_the_digest_of_the_server(ollama_server, opened):
     assert (weights.size, weights.modified_ns) == (None, None)
 
 
-async def test_the_context_is_always_told(ollama_server, opened):
-    await opened(num_ctx=768)
-    assert running(ollama_server) == {"smollm2:latest": 768}
-
-
-async def test_the_models_own_context_is_the_default_and_said_when_it_is_less(ollama_server):
-    request = OpenRequest(model="smollm2", options={"url": ollama_server, "num_thread": 1})
-    engine = await OllamaBackend().open(request, lambda progress: None)
-    try:
-        assert running(ollama_server) == {"smollm2:latest": 8192}
-        assert engine.loaded.cautions == ()
-    finally:
-        await engine.close()
-
-
 async def test_closing_leaves_what_was_there_before(ollama_server, opened):
     first = await opened()
     second = await opened()
@@ -156,13 +140,6 @@ async def test_stopping_stops_the_server(opened, whole_ollama):
     events = [event async for event in engine.run(asking("Say hello.", max_tokens=2))]
     assert events[-1].reason == "length"
     assert time.monotonic() - start < rest / 4
-
-
-async def test_thinking_asked_of_a_model_that_cannot(opened):
-    engine = await opened()
-    with pytest.raises(InputError) as caught:
-        await drain(engine.run(asking("Hello?", thinking=True)))
-    assert "does not support thinking" in caught.value.sentence
 
 
 async def test_a_runner_that_dies_by_sigsegv(opened):

@@ -1,14 +1,12 @@
 """The prompts and run settings that the real Ollama reports, compared with what it does."""
 
-import contextlib
-
 import pytest
 import pytest_asyncio
 
 from paragone import Caution, Message, OpenRequest, RunRequest, RunSettings
 from paragone_remote.ollama_api.backend import OllamaBackend
 
-from .conftest import bare_client
+from .conftest import bare_client, made
 
 pytestmark = pytest.mark.model
 
@@ -34,15 +32,6 @@ BRIEF = {
 def brief(ollama_server):
     with made(ollama_server, BRIEF) as name:
         yield name
-
-
-@contextlib.contextmanager
-def made(url, model):
-    """Give the server a model until the block ends, and its name to the block."""
-    with bare_client(url) as bare:
-        assert bare.post("/api/create", json=model).json() == {"status": "success"}
-        yield model["model"]
-        bare.request("DELETE", "/api/delete", json={"model": model["model"]})
 
 
 @pytest_asyncio.fixture

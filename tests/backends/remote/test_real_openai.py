@@ -17,24 +17,9 @@ from paragone import (
     Token,
     TokenizeRequest,
 )
-from paragone.testing import BackendConformance
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 pytestmark = pytest.mark.model
-
-
-class TestConformance(BackendConformance):
-    @pytest.fixture
-    def backend(self):
-        return OpenAIBackend()
-
-    @pytest.fixture
-    def opening(self, llama_cpp_server):
-        return OpenRequest(model="smollm2", options={"url": llama_cpp_server[0]})
-
-    @pytest.fixture
-    def long_sampling(self):
-        return {"max_tokens": 300}
 
 
 @pytest_asyncio.fixture
@@ -66,19 +51,6 @@ def asking(text, *, logprobs=None, **sampling):
     )
 
 
-async def test_the_same_answer_as_asked_with_the_bare_client(llama_cpp_server, engine, text):
-    import httpx
-
-    body = {"model": "smollm2", "max_tokens": 12, "temperature": 0}
-    body["messages"] = [{"role": "user", "content": "What is the sea?"}]
-    async with httpx.AsyncClient() as http:
-        reply = await http.post(f"{llama_cpp_server[0]}/v1/chat/completions", json=body, timeout=60)
-    wanted = reply.json()["choices"][0]["message"]["content"]
-    events = [event async for event in engine.run(asking("What is the sea?", max_tokens=12))]
-    assert text(events) == wanted
-    assert events[-1].reason == "length"
-
-
 async def test_stopping_stops_the_server(llama_cpp_server, engine):
     log = llama_cpp_server[1]
     before = log.read_text().count("Disconnected from client")
@@ -101,11 +73,6 @@ async def test_raw_text_is_completed(raw_engine, text):
     assert text(events).startswith(" five")
     tokens = [event for event in events if isinstance(event, Token)]
     assert all(math.exp(token.logprob) <= 1 and len(token.top) == 2 for token in tokens)
-
-
-async def test_raw_text_goes_on_beyond_the_protocols_16_tokens(raw_engine):
-    events = [event async for event in raw_engine.run(asking("One, two, three, four,"))]
-    assert sum(isinstance(event, Token) for event in events) > 16
 
 
 async def test_what_it_cannot_do_is_said(engine):

@@ -3,23 +3,23 @@
 import asyncio
 import contextlib
 import json
+import re
 import threading
 import urllib.request
 
 import pytest
 import pytest_asyncio
-from tests.cli.conftest import data, paragone, said
 
-from paragone import OpenRequest
-from paragone.testing import BackendConformance
+from paragone import OpenRequest, ParagoneError
 from paragone_remote import engine as hold
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 
 @pytest.fixture(scope="module")
 def folder(smollm2, tmp_path_factory):
-    """Give a folder with the model under two names."""
+    """Give a folder with the model under two names, and a file that cannot be loaded."""
     folder = tmp_path_factory.mktemp("models")
+    (folder / "broken.gguf").write_bytes(b"GGUF")
     for name in ("one", "two"):
         (folder / f"{name}.gguf").symlink_to(smollm2)
     return folder
@@ -34,16 +34,8 @@ def router(run_llama_server, folder):
 def states(url):
     """Ask a server without any of the code under test."""
     with urllib.request.urlopen(f"{url}/models", timeout=60) as reply:
-        return {entry["id"]: entry["status"]["value"] for entry in json.load(reply)["data"]}
-
-
-def tell(url, action, model):
-    body = json.dumps({"model": model}).encode()
-    request = urllib.request.Request(
-        f"{url}/models/{action}", body, headers={"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60):
-        pass
+        listed = json.load(reply)["data"]
+    return {entry["id"]: entry["status"]["value"] for entry in listed if entry["id"] != "broken"}
 
 
 async def reached(url, model, state):
@@ -90,24 +82,19 @@ async def opened(router):
     assert hold._uses == {}
 
 
-class TestConformance(BackendConformance):
-    @pytest.fixture
-    def backend(self):
-        return OpenAIBackend()
-
-    @pytest.fixture
-    def opening(self, router):
-        return OpenRequest(model="one", options={"url": router})
-
-
 async def test_opening_loads_with_progress_and_closing_unloads(router, opened):
     fractions = []
     with counted_loads(router) as loads:
         engine = await opened(on_progress=lambda progress: fractions.append(progress.fraction))
         assert states(router) == {"one": "loaded", "two": "unloaded"}
         report = await OpenAIBackend().endpoint({"url": router})
-        assert {model.model: model.is_loaded for model in report.models} == {"one": True, "two": False}
+        assert report.probe.facts["server"].startswith("llama-server ")
+        assert [model.model for model in report.models if model.is_loaded] == ["one"]
         assert engine.loaded.context == 256
+        # how the router has started its server, without its address and file
+        launched = engine.loaded.facts["launch arguments"]
+        assert {"--ctx-size 256", "--threads 1"} <= set(re.split(" (?=--)", launched))
+        assert not re.search("--(host|port|model|alias)", launched)
         assert engine.loaded.size is not None
         assert await engine.close() is None
     assert states(router) == {"one": "unloaded", "two": "unloaded"}
@@ -115,16 +102,8 @@ async def test_opening_loads_with_progress_and_closing_unloads(router, opened):
     assert len(fractions) > 1
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-
-
-async def test_what_others_have_loaded_stays_loaded(router, opened):
-    tell(router, "load", "one")
-    engine = await opened()  # it waits until the others' load is complete
-    left = await engine.close()
-    assert left.code == "stays-loaded"
-    assert states(router)["one"] == "loaded"
-    tell(router, "unload", "one")
-    await reached(router, "one", "unloaded")
+    with pytest.raises(ParagoneError, match="load"):
+        await opened("broken")
 
 
 async def test_a_load_that_is_cancelled_ends(router, opened):
@@ -138,16 +117,20 @@ async def test_a_load_that_is_cancelled_ends(router, opened):
     await reached(router, "one", "unloaded")
 
 
-async def test_a_router_that_loads_nothing_by_itself(run_llama_server, folder, opened):
-    options = ("--models-dir", str(folder), "-c", "256", "-np", "1", "--no-models-autoload")
-    with run_llama_server(*options, model=None) as url:
-        engine = await opened(url=url)
-        assert states(url)["one"] == "loaded"
-        assert await engine.close() is None
-
-
-async def test_a_router_with_room_for_one_model_says_what_it_unloads(run_llama_server, folder, opened):
-    options = ("--models-dir", str(folder), "-c", "256", "-np", "1", "--models-max", "1")
+async def test_a_router_with_room_for_one_model_that_loads_nothing_by_itself(
+    run_llama_server, folder, opened
+):
+    options = (
+        "--models-dir",
+        str(folder),
+        "-c",
+        "256",
+        "-np",
+        "1",
+        "--models-max",
+        "1",
+        "--no-models-autoload",
+    )
     with run_llama_server(*options, model=None) as url:
         first = await opened("one", url=url)
         second = await opened("two", url=url)
@@ -158,28 +141,3 @@ async def test_a_router_with_room_for_one_model_says_what_it_unloads(run_llama_s
         assert await second.close() is None
         assert await first.close() is None
         assert set(states(url).values()) == {"unloaded"}
-
-
-@pytest.mark.server
-def test_a_suite_with_swap_loads_each_model_once(router, tmp_path):
-    suite = tmp_path / "colours.jsonl"
-    suite.write_text("".join(json.dumps({"prompt": f"Name {n} colours."}) + "\n" for n in (1, 2, 3)))
-    engines = [f"openai:{model}@{router}" for model in ("one", "two")]
-    with counted_loads(router) as loads:
-        done = paragone(
-            "suite",
-            "run",
-            str(suite),
-            "--engines",
-            *engines,
-            "--schedule",
-            "swap",
-            "--set",
-            "max_tokens=4",
-            "--json",
-        )
-    assert done.returncode == 0, said(done)
-    runs = data("suite run", done)["runs"]
-    assert len(runs) == 6
-    assert loads == ["one", "two"]
-    assert set(states(router).values()) == {"unloaded"}

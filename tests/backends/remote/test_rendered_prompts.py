@@ -1,7 +1,5 @@
 """The rendered prompt of a run, with doubles of servers. It is requested after the answer."""
 
-import asyncio
-
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
@@ -54,28 +52,6 @@ async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lan
     assert settings_of(events).prompt == "<user>"
 
 
-async def test_stopping_while_the_prompt_is_asked_for(serve, open_lane):
-    """The answer is whole by then, and its end is the server's."""
-    asked = asyncio.Event()
-
-    async def never_told(exchange):
-        asked.set()
-        await exchange.gone()
-
-    lane = await open_lane(await serve(OPENAI, {"/props": PROPS, "/apply-template": never_told}))
-
-    async def stop():
-        await asked.wait()
-        await lane.engine.stop()
-
-    stopping = asyncio.create_task(stop())
-    events, error = await lane.ask()
-    await stopping
-    assert error is None
-    assert settings_of(events).prompt is None
-    assert events[-1].reason == "stop"
-
-
 async def refuse(exchange):
     await exchange.refuse(500, {"error": "out of order"})
 
@@ -126,14 +102,6 @@ async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
         await lane.engine.stop()
     assert kinds(events) == [Token, RunSettings, Finish]
     assert settings_of(events).seed == 5
-
-
-async def test_a_run_that_breaks_off_tells_what_was_in_force(serve, open_lane):
-    server = await serve(OPENAI, {"/props": PROPS, "/apply-template": never})
-    server.on_chat = lambda exchange: exchange.stream("Hello", exchange.reset)
-    events, error = await (await open_lane(server)).ask(seed=5)
-    assert error is not None
-    assert kinds(events) == [Token, RunSettings]
 
 
 async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
@@ -189,14 +157,6 @@ async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(se
         assert settings_of(events).prompt is None
     (asked,) = [request for request in server.requests if "_debug_render_only" in request.body]
     assert asked.body["options"]["num_predict"] == 1
-
-
-async def test_a_run_that_is_closed_asks_for_nothing(serve, open_lane):
-    server = await serve(OPENAI, llama_server())
-    run = (await open_lane(server)).run()
-    await anext(run)
-    await run.aclose()
-    assert not [request for request in server.requests if request.path == "/apply-template"]
 
 
 async def test_raw_text_is_its_own_prompt(serve, open_lane):

@@ -7,6 +7,8 @@ from hostile_server import OLLAMA, OPENAI
 
 from paragone import Caution, InputError
 
+from .conftest import SERVERS
+
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
 OPENAI_FORMAT = {
     "response_format": {
@@ -14,18 +16,6 @@ OPENAI_FORMAT = {
         "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True},
     }
 }
-LLAMA_SERVER = {
-    "/props": {
-        "total_slots": 1,
-        "build_info": "b1",
-        "chat_template": "{{ messages }}",
-        "default_generation_settings": {},
-    }
-}
-VLLM = {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}}
-SGLANG = {"/get_server_info": {"model_path": "m", "version": "0.5"}}
-TABBY = {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}}
-LLAMA_CPP_PYTHON = {"/openapi.json": {"info": {"title": "llama.cpp Python API", "version": "0.3"}}}
 ON, OFF = (
     {"chat_template_kwargs": {"enable_thinking": True}},
     {"chat_template_kwargs": {"enable_thinking": False}},
@@ -37,17 +27,6 @@ FIELDS = (
     "thinking_token_budget",
     "think",
 )
-
-TEMPLATE = """\
-{%- for m in messages -%}
-{{ '<|im_start|>' + m.role + '\\n' }}
-{%- if m.reasoning_content -%}{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}{%- endif -%}
-{{ m.content + '<|im_end|>\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}
-{%- if enable_thinking is false -%}{{ '<think>\\n\\n</think>\\n\\n' }}{%- else -%}{{ '<think>\\n' }}{%- endif -%}
-{%- endif -%}
-"""
 
 
 async def asked(serve, open_lane, protocol, replies=None, answer='{"name": "Ada"}', **options):
@@ -61,23 +40,21 @@ async def asked(serve, open_lane, protocol, replies=None, answer='{"name": "Ada"
 
 
 @pytest.mark.parametrize(
-    ("replies", "field"),
+    ("kind", "field", "raw"),
     [
-        (None, OPENAI_FORMAT),
-        (LLAMA_SERVER, OPENAI_FORMAT),
-        (VLLM, OPENAI_FORMAT),
-        (SGLANG, OPENAI_FORMAT),
-        (TABBY, {"json_schema": SCHEMA}),
-        (LLAMA_CPP_PYTHON, {"response_format": {"type": "json_object", "schema": SCHEMA}}),
+        ("unknown", OPENAI_FORMAT, False),
+        ("llama-server", OPENAI_FORMAT, False),
+        ("TabbyAPI", {"json_schema": SCHEMA}, False),
+        ("llama-cpp-python", {"response_format": {"type": "json_object", "schema": SCHEMA}}, False),
+        ("llama-server", {"json_schema": SCHEMA}, True),
+        ("vLLM", OPENAI_FORMAT, True),
+        ("SGLang", {"json_schema": json.dumps(SCHEMA)}, True),
     ],
-    ids=["unknown", "llama-server", "vLLM", "SGLang", "TabbyAPI", "llama-cpp-python"],
 )
-async def test_a_chat_has_the_field_of_its_server(serve, open_lane, replies, field):
-    body, cautions = await asked(serve, open_lane, OPENAI, replies)
-    assert {
-        name: value for name, value in body.items() if name in ("response_format", "json_schema")
-    } == field
-    assert cautions == []
+async def test_a_request_has_the_field_of_its_server(serve, open_lane, kind, field, raw):
+    body, cautions = await asked(serve, open_lane, OPENAI, SERVERS[kind], raw=raw)
+    sent = {name: value for name, value in body.items() if name in ("response_format", "json_schema")}
+    assert (sent, cautions) == (field, [])
 
 
 async def test_ollama_takes_it_as_its_format(serve, open_lane):
@@ -87,22 +64,8 @@ async def test_ollama_takes_it_as_its_format(serve, open_lane):
 
 
 @pytest.mark.parametrize(
-    ("replies", "field"),
-    [
-        (LLAMA_SERVER, {"json_schema": SCHEMA}),
-        (VLLM, OPENAI_FORMAT),
-        (SGLANG, {"json_schema": json.dumps(SCHEMA)}),
-    ],
-    ids=["llama-server", "vLLM", "SGLang"],
+    ("replies", "name"), [(None, "This server"), (SERVERS["llama-cpp-python"], "llama-cpp-python")]
 )
-async def test_plain_text_has_the_field_of_its_server(serve, open_lane, replies, field):
-    body, _ = await asked(serve, open_lane, OPENAI, replies, raw=True)
-    assert {
-        name: value for name, value in body.items() if name in ("response_format", "json_schema")
-    } == field
-
-
-@pytest.mark.parametrize(("replies", "name"), [(None, "This server"), (LLAMA_CPP_PYTHON, "llama-cpp-python")])
 async def test_a_server_that_cannot_for_plain_text_is_not_asked(serve, open_lane, replies, name):
     server = await serve(OPENAI, replies)
     _, error = await (await open_lane(server, raw=True)).ask(json_schema=json.dumps(SCHEMA))
@@ -114,15 +77,6 @@ async def test_a_server_that_cannot_for_plain_text_is_not_asked(serve, open_lane
 async def test_a_server_that_ignores_it_is_named(serve, open_lane):
     _, cautions = await asked(serve, open_lane, OPENAI, answer="Her name is Ada.")
     assert cautions == ["schema-ignored"]
-
-
-async def test_a_server_that_rejects_it_ends_the_run(serve, open_lane):
-    server = await serve(OPENAI)
-    refusal = {"error": {"message": "This response_format type is unavailable now"}}
-    server.on_chat = lambda exchange: exchange.refuse(400, refusal)
-    _, error = await (await open_lane(server)).ask(json_schema=json.dumps(SCHEMA))
-    assert "response_format" in error.sentence
-    assert len(server.chats) == 1
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
@@ -141,8 +95,8 @@ async def test_nothing_is_sent_if_there_is_no_schema(serve, open_lane, protocol,
         (OPENAI, None, True, ON),
         (OPENAI, None, False, OFF),
         (OPENAI, None, "low", {"reasoning_effort": "low"}),
-        (OPENAI, LLAMA_SERVER, 64, {**ON, "thinking_budget_tokens": 64}),
-        (OPENAI, VLLM, 64, {**ON, "thinking_token_budget": 64}),
+        (OPENAI, SERVERS["llama-server"], 64, {**ON, "thinking_budget_tokens": 64}),
+        (OPENAI, SERVERS["vLLM"], 64, {**ON, "thinking_token_budget": 64}),
         (OLLAMA, None, False, {"think": False}),
         (OLLAMA, None, "high", {"think": "high"}),
     ],
@@ -159,7 +113,7 @@ async def test_each_server_has_its_field(serve, open_lane, protocol, replies, va
     ("protocol", "replies", "reason"),
     [
         (OPENAI, None, "This server takes no budget for thinking."),
-        (OPENAI, SGLANG, "SGLang takes no budget for thinking."),
+        (OPENAI, SERVERS["SGLang"], "SGLang takes no budget for thinking."),
         (OLLAMA, None, "The option 'thinking' of m cannot be 64."),
     ],
     ids=["unknown", "SGLang", "Ollama"],
@@ -171,17 +125,3 @@ async def test_a_server_without_a_budget_is_not_asked(serve, open_lane, protocol
     assert error.sentence == reason
     assert "low" in error.hint
     assert server.chats == []
-
-
-async def test_the_real_llama_server_ends_the_thinking(run_llama_server, open_smollm2, text, tmp_path):
-    (tmp_path / "template").write_text(TEMPLATE)
-    with run_llama_server("-c", "512", "--jinja", "--chat-template-file", str(tmp_path / "template")) as url:
-        lane = await open_smollm2(url)
-        long, _ = await lane.ask("Tell a story.", thinking=True, temperature=0, max_tokens=24)
-        short, _ = await lane.ask("Tell a story.", thinking=6, temperature=0, max_tokens=24)
-        none, _ = await lane.ask("Tell a story.", thinking=False, temperature=0, max_tokens=24)
-    assert text(long, "thinking")
-    assert text(long) == ""
-    assert 0 < len(text(short, "thinking")) < len(text(long, "thinking"))
-    assert text(short)
-    assert text(none, "thinking") == ""

@@ -4,7 +4,7 @@ from hostile_server import OLLAMA, OPENAI
 
 from paragone import RunSettings
 
-from .conftest import codes, settings_of
+from .conftest import PROPS, SERVERS, codes, settings_of
 
 DEFAULTS = {
     "seed": 2**32 - 1,
@@ -18,22 +18,15 @@ DEFAULTS = {
     "max_tokens": -1,
 }
 
-PROPS = {
-    "total_slots": 1,
-    "build_info": "b1-0c1e570",
-    "chat_template": "{{ messages }}\n",
-    "default_generation_settings": {"n_ctx": 4096, "params": DEFAULTS},
-}
-
-VLLM = {"/version": {"version": "0.11.0"}, "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]}}
-
 
 def llama_server(**more):
-    return {"/props": {**PROPS, **more}, "/apply-template": {"prompt": "<user>Hello?"}}
+    settings = {"n_ctx": 4096, "params": DEFAULTS}
+    props = {**PROPS, "default_generation_settings": settings, **more}
+    return {"/props": props, "/apply-template": {"prompt": "<user>Hello?"}}
 
 
 async def test_a_seed_is_drawn_and_sent_where_it_is_honoured(serve, open_lane):
-    for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server()), (OPENAI, VLLM)):
+    for protocol, replies in ((OLLAMA, {}), (OPENAI, llama_server()), (OPENAI, SERVERS["vLLM"])):
         server = await serve(protocol, replies)
         lane = await open_lane(server)
         assert lane.engine.loaded.capabilities.seed
@@ -96,28 +89,6 @@ async def test_llama_servers_defaults_hold_for_what_is_not_sent(serve, open_lane
     }
 
 
-async def test_a_seed_that_llama_server_was_started_with_stands(serve, open_lane):
-    settings = {"n_ctx": 4096, "params": {**DEFAULTS, "seed": 42}}
-    lane = await open_lane(await serve(OPENAI, llama_server(default_generation_settings=settings)))
-    assert settings_of((await lane.ask())[0]).seed == 42
-    assert settings_of((await lane.ask(seed=3))[0]).seed == 3
-
-
-async def test_llama_cpp_pythons_defaults_are_those_of_its_schema(serve, open_lane):
-    defaults = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 40, "top_logprobs": None}
-    fields = {name: {"type": "number", "default": value} for name, value in defaults.items()}
-    schemas = {"CreateChatCompletionRequest": {"properties": fields}}
-    described = {"info": {"title": "llama.cpp Python API"}, "components": {"schemas": schemas}}
-    server = await serve(OPENAI, {"/openapi.json": described})
-    events, _ = await (await open_lane(server)).ask(seed=1, top_k=2)
-    chat = {"temperature": 0.8, "repeat_penalty": 1.1, "top_k": 2, "seed": 1, "stop": []}
-    assert settings_of(events).sampling == chat
-    lane = await open_lane(server, raw=True)
-    events, _ = await lane.ask(seed=1, thinking="low")
-    # no limit is sent in so many words, or it would be 16; thinking is of chats
-    assert settings_of(events).sampling == {**chat, "top_k": 40, "max_tokens": None}
-
-
 async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_lane):
     parameters = (
         'stop                           "<|im_start|>"\n'
@@ -142,14 +113,3 @@ async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_l
         "seed": 1,
         "thinking": False,
     }
-
-
-async def test_a_seed_of_the_modelfile_stands(serve, open_lane):
-    shown = {"template": "{{ .Messages }}", "parameters": "seed    42", "model_info": {}}
-    server = await serve(OLLAMA, {"/api/show": shown})
-    lane = await open_lane(server)
-    assert settings_of((await lane.ask())[0]).seed == 42
-    assert "seed" not in server.chats[0].body["options"]
-    assert settings_of((await lane.ask(seed=3))[0]).seed == 3
-    shown["parameters"] = "seed   -1"  # which is a new one each time
-    assert settings_of((await (await open_lane(server)).ask())[0]).seed is not None

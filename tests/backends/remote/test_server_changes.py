@@ -3,13 +3,12 @@
 The doubles change what they say of themselves; the real servers are replaced at their port.
 """
 
-import subprocess
-
 import pytest
 from hostile_server import OLLAMA, OPENAI
-from tests.backends.remote.conftest import OLLAMA_PROGRAM, free_port, running_ollama
 
 from paragone import Caution, Message
+
+from .conftest import made
 
 PROPS = {
     "total_slots": 1,
@@ -76,13 +75,6 @@ async def test_a_model_that_is_not_listed_any_more(serve, open_lane):
     assert changed(again), "every answer of that server is another one's"
 
 
-async def test_a_model_of_the_same_name_that_is_another_one(serve, open_lane):
-    server = await serve(OPENAI, {"/v1/models": models("m", size=96_000_000, ftype="Q4_1")})
-    lane = await open_lane(server)
-    server.replies["/v1/models"] = models("m", size=88_000_000, ftype="Q3_K_M")
-    assert "its model size was 96,000,000 bytes and is 88,000,000 bytes" in changed((await lane.ask())[0])
-
-
 async def test_answers_that_name_another_model_of_the_server(serve, open_lane):
     server = await serve(OPENAI, {"/v1/models": models("m", "other")})
     lane = await open_lane(server)
@@ -122,32 +114,14 @@ async def test_a_server_that_does_not_describe_itself_any_more_does_not_spoil_th
     assert (text(events), error, changed(events)) == ("Hello.", None, None)
 
 
-async def test_a_real_llama_server_with_another_model_at_the_same_port(
-    run_llama_server, open_smollm2, smollm2, tmp_path
-):
-    port = free_port()
-    other = tmp_path / "other.gguf"
-    other.symlink_to(smollm2)
-    with run_llama_server("-c", "512", "-np", "1", port=port) as url:
-        lane = await open_smollm2(url)
-        assert changed((await lane.ask("Hello?", max_tokens=2))[0]) is None
-    with run_llama_server("-c", "256", "-np", "1", port=port, model=other):
-        events, error = await lane.ask("Hello?", max_tokens=2)
-    assert error is None
-    sentence = changed(events)
-    assert f"its model file was {smollm2} and is {other}" in sentence
-    assert "its context was 512 and is 256" in sentence
-
-
-@pytest.fixture(scope="module")
-def small_ollama(smollm2, tmp_path_factory):
-    """Give the URL of a real Ollama whose model has a context of 512 tokens, which /v1 cannot set."""
-    folder = tmp_path_factory.mktemp("small_ollama")
-    (folder / "Modelfile").write_text(f"FROM {smollm2}\nPARAMETER num_ctx 512\nPARAMETER num_thread 1\n")
-    with running_ollama(folder) as (url, _, env):
-        create = [str(OLLAMA_PROGRAM), "create", "small", "-f", str(folder / "Modelfile")]
-        subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
-        yield url
+@pytest.fixture
+def small_ollama(ollama_server):
+    """Give the URL of a real Ollama whose model `small` has a context of 512 tokens, which /v1 cannot set."""
+    parameters = {"num_ctx": 512, "num_thread": 1}
+    with made(
+        ollama_server, {"model": "small", "from": "smollm2", "parameters": parameters, "stream": False}
+    ):
+        yield ollama_server
 
 
 def cut(events):
@@ -170,16 +144,3 @@ async def test_a_conversation_that_ollama_cuts_behind_the_openai_protocol(small_
         last += 160 if cut(events) else read - last
         talk.append(Message(role="assistant", text=text(events)))
     assert cut(events), "six prompts do not fit in 512 tokens"
-
-
-@pytest.mark.server
-async def test_a_single_prompt_that_ollama_cuts_behind_the_openai_protocol(small_ollama, open_smollm2):
-    """Numbers of five digits are one word and five tokens or more."""
-    lane = await open_smollm2(small_ollama, model="small:latest")
-    fits, _ = await lane.ask("word " * 300, max_tokens=2)
-    assert cut(fits) == []
-    numbers = " ".join(str(number) for number in range(10_000, 10_200))
-    events, error = await lane.ask(numbers, max_tokens=2)
-    assert error is None
-    assert events[-1].usage.prompt_tokens <= 512
-    assert cut(events)

@@ -63,15 +63,3 @@ async def test_a_local_engine_beside_two_servers_and_two_that_fail(
         where = f"The server at {server.url}"
         assert lane["error"].startswith(f"{where} closed the connection in the middle of the answer.")
     assert code == 1
-
-
-@pytest.mark.thorough
-async def test_a_cut_prompt_is_in_the_json(broken):
-    server = broken[1]
-    server.on_chat = lambda exchange: exchange.answer("Hi.", read=1)
-    found, code = await compare(f"openai:m@{server.url}")
-    (lane,) = found["lanes"]
-    assert code == 0
-    assert lane["text"] == "Hi."
-    assert [warning["code"] for warning in lane["warnings"]] == ["truncated"]
-    assert "cut the prompt" in lane["warnings"][0]["sentence"]

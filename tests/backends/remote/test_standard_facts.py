@@ -16,15 +16,6 @@ def test_samplers_that_no_option_sets():
     assert sampling_facts({}) == sampling_facts({"mirostat": "2"}) == {}
 
 
-async def test_samplers_in_a_schema(serve, open_lane):
-    fields = {"mirostat_mode": {"type": "integer", "default": 0}, "top_k": {"default": 40}}
-    schemas = {"CreateChatCompletionRequest": {"properties": fields}}
-    about = {"title": "llama.cpp Python API", "version": "0.3"}
-    server = await serve(OPENAI, {"/openapi.json": {"info": about, "components": {"schemas": schemas}}})
-    facts = (await open_lane(server)).engine.loaded.facts
-    assert (facts["program"], facts["other samplers"]) == ("llama.cpp", "none")
-
-
 @pytest.mark.parametrize(
     ("told", "standard"),
     [
@@ -101,9 +92,3 @@ async def test_what_llama_swap_tells_and_does_not_tell(serve, open_lane):
     assert loaded.facts["launch arguments"] == "--flash-attn on -c 4096 --mlock"
     assert "program" not in loaded.facts
     assert [caution.code for caution in loaded.cautions] == ["may-change-requests"]
-
-
-@pytest.mark.parametrize("running", [{}, {"running": [{"model": "m", "cmd": "llama-server 'unclosed"}]}])
-async def test_a_command_that_llama_swap_does_not_tell(serve, open_lane, running):
-    server = await serve(OPENAI, {"/v1/models": SWAPPED, "/running": running})
-    assert "--" not in (await open_lane(server)).engine.loaded.facts.get("launch arguments", "")

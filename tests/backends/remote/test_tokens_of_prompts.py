@@ -14,27 +14,15 @@ from paragone import (
     TokenizeRequest,
 )
 
-PROPS = {
-    "total_slots": 1,
-    "build_info": "b1-0c1e570",
-    "chat_template": "{{ messages }}",
-    "default_generation_settings": {"n_ctx": 4096},
-}
+from .conftest import PROPS, SERVERS
+
 LLAMA_SERVER = {
-    "/props": PROPS,
+    **SERVERS["llama-server"],
     "/apply-template": {"prompt": "<user>Hello?"},
     "/tokenize": {"tokens": [1, 2, 3]},
 }
-VLLM = {
-    "/version": {"version": "0.11.0"},
-    "/v1/models": {"data": [{"id": "m", "max_model_len": 2048}]},
-    "/tokenize": {"count": 2, "max_model_len": 2048, "tokens": [5, 6]},
-}
-LLAMA_CPP_PYTHON = {
-    "/openapi.json": {"info": {"title": "llama.cpp Python API", "version": "0.3"}},
-    "/extras/tokenize": {"tokens": [7]},
-}
-TABBY = {"/v1/model": {"id": "m", "parameters": {"max_seq_len": 4096}}, "/v1/token/encode": {"tokens": [1]}}
+VLLM = {**SERVERS["vLLM"], "/tokenize": {"count": 2, "max_model_len": 2048, "tokens": [5, 6]}}
+LLAMA_CPP_PYTHON = {**SERVERS["llama-cpp-python"], "/extras/tokenize": {"tokens": [7]}}
 
 HELLO = (Message(role="user", text="Hello?"),)
 TURNS = [{"role": "user", "content": "Hello?"}]
@@ -68,15 +56,6 @@ async def test_llama_server_renders_and_tokenizes(serve, open_lane):
     assert await lane.engine.tokenize(TokenizeRequest(text="Hi")) == TokenizedText(text="Hi", ids=(1, 2, 3))
     assert bodies(server, "/tokenize")[1] == {**whole, "content": "Hi"}
     assert prompt_ids(await run(lane)) == (1, 2, 3)
-
-
-async def test_an_answer_to_be_continued_is_rendered_as_one(serve, open_lane):
-    server = await serve(OPENAI, LLAMA_SERVER)
-    turns = (*HELLO, Message(role="assistant", text="I", thinking="Hm."))
-    await (await open_lane(server)).engine.tokenize(TokenizeRequest(messages=turns))
-    (body,) = bodies(server, "/apply-template")
-    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
-    assert body["messages"][1] == {"role": "assistant", "content": "I", "reasoning_content": "Hm."}
 
 
 async def test_vllm_tells_the_ids_alone(serve, open_lane):
@@ -117,42 +96,11 @@ async def test_llama_cpp_python_tells_the_tokens_of_raw_text_alone(serve, open_l
     assert bodies(server, "/extras/tokenize") == [{"model": "m", "input": "Hello?\n\nYes"}]
 
 
-async def test_llama_cpp_python_is_asked_only_when_the_run_has_ended(serve, open_lane):
-    """It gives the run up for any other request, unless it was started not to."""
-    server = await serve(OPENAI, LLAMA_CPP_PYTHON)
-    order = []
-
-    async def tokenize(exchange):
-        order.append("tokenize")
-        await exchange.refuse(200, {"tokens": [7]})
-
-    async def complete(exchange):
-        await exchange.begin()
-        choice = {"text": "Hello.", "finish_reason": "stop"}
-        await exchange.send(exchange.protocol.line({"choices": [choice]}))
-        await exchange.send(b"data: [DONE]\n\n")
-        order.append("run")
-
-    server.replies["/extras/tokenize"] = tokenize
-    server.on_chat = complete
-    events = await run(await open_lane(server, raw=True))
-    assert prompt_ids(events) == (7,)
-    assert order == ["run", "tokenize"]
-
-
 @pytest.mark.parametrize(
-    ("protocol", "replies"),
-    [
-        (OLLAMA, {}),
-        (OPENAI, {}),
-        (OPENAI, {"/get_server_info": {"model_path": "m"}}),
-        (OPENAI, {"/api/v0/models": {"data": []}}),
-        (OPENAI, TABBY),
-    ],
-    ids=["Ollama", "unknown", "SGLang", "LM Studio", "TabbyAPI"],
+    ("protocol", "kind"), [(OLLAMA, "unknown"), (OPENAI, "unknown"), (OPENAI, "SGLang"), (OPENAI, "TabbyAPI")]
 )
-async def test_servers_that_do_not_tell_say_so(serve, open_lane, protocol, replies):
-    lane = await open_lane(await serve(protocol, replies))
+async def test_servers_that_do_not_tell_say_so(serve, open_lane, protocol, kind):
+    lane = await open_lane(await serve(protocol, SERVERS[kind]))
     assert not lane.engine.loaded.capabilities.tokenize
     for request in (TokenizeRequest(messages=HELLO), TokenizeRequest(text="Hi")):
         with pytest.raises(EngineError) as caught:
@@ -214,9 +162,3 @@ async def test_a_vocabulary_that_cannot_be_one(serve, open_lane, pieces):
     with pytest.raises(EngineError) as caught:
         await (await open_lane(server)).engine.vocabulary()
     assert caught.value.sentence.startswith(f"The server at {server.url} sent ")
-
-
-async def test_a_vocabulary_of_a_size_that_is_not_told(serve, open_lane):
-    with pytest.raises(EngineError) as caught:
-        await (await open_lane(await serve(OPENAI, LLAMA_SERVER))).engine.vocabulary()
-    assert caught.value.sentence.endswith("does not report the size of its vocabulary.")

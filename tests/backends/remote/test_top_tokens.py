@@ -17,7 +17,8 @@ from paragone import (
 from paragone.testing.runs import noise_of
 from paragone_workbench.engines.registry import Registry
 
-PROPS = {"total_slots": 1, "chat_template": "{{ messages }}", "default_generation_settings": {"n_ctx": 4096}}
+from .conftest import PROPS
+
 TOP = [{"id": 7, "token": " a", "logprob": -0.5}, {"id": 8, "token": " b", "logprob": -1.5}]
 REPLY = {"completion_probabilities": [{"id": 7, "token": " a", "logprob": -0.5, "top_logprobs": TOP}]}
 REQUEST = TopTokensRequest(ids=(5, 6, 7), start=1, top=2)
