@@ -262,7 +262,7 @@ async def test_a_conversation_that_was_left_is_saved_until_its_runs_have_ended(r
 
 def unsaved(recorded):
     """Return the conversations that the recorder still has in memory."""
-    return recorded.recorder._unsaved
+    return recorded.recorder._outboxes
 
 
 # ── Failures of the store ───────────────────────────────────────────────────────────────────────

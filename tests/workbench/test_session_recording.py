@@ -29,7 +29,7 @@ async def session(unrecorded, history):
 
 def is_saved(session: Session) -> bool:
     """Return whether nothing of the session is left to save."""
-    return not any(session.recorder._unsaved.values())
+    return not any(outbox.is_due for outbox in session.recorder._outboxes.values())
 
 
 async def in_history(history: History) -> dict[str, list[str]]:
