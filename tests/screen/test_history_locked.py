@@ -89,10 +89,9 @@ async def test_leaving_tells_what_could_not_be_saved(start, opening, briefly, mo
     assert in_history() == {}
 
 
-@pytest.mark.parametrize("leaves_at_once", [False, True])
-async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch, leaves_at_once):
+async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch):
     monkeypatch.setattr(database, "BUSY_S", 0.05)
-    monkeypatch.setattr(queue, "CLOSE_S", 3600 if leaves_at_once else 0.1)
+    monkeypatch.setattr(queue, "CLOSE_S", 3600)
     with contextlib.ExitStack() as until_the_end:
         async with start(rogue("steady")) as screen:
             blocker = sqlite3.connect(history_file(), isolation_level=None)
@@ -101,12 +100,11 @@ async def test_leaving_says_on_the_screen_what_it_waits_for(start, monkeypatch, 
             await screen.ask("lost")
             await screen.press("ctrl+q")
             await screen.until(lambda: "tries for some seconds more, then offers a file" in screen.told)
-            if leaves_at_once:
-                session = screen.app.lanes.session
-                # Engines are closed first. Before the recorder is, the program would wait for the history again.
-                await screen.until(lambda: session.recorder._of(session.conversation) is None)
-                assert not screen.app.is_leaving
-                await screen.press("ctrl+q")
+            session = screen.app.lanes.session
+            # Engines are closed first. Before the recorder is, the program would wait for the history again.
+            await screen.until(lambda: session.recorder._of(session.conversation) is None)
+            assert not screen.app.is_leaving
+            await screen.press("ctrl+q")
             await screen.until(lambda: screen.app.is_leaving)
     (words,) = screen.app.exit_messages
     assert "could not be saved" in words

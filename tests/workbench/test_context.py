@@ -35,15 +35,12 @@ async def in_words(messages):
 @pytest.mark.parametrize(
     ("options", "context", "max_tokens", "left_out"),
     [
-        ({}, 60, None, 0),
         ({"overflow": "drop_oldest"}, 200, None, 0),
         ({"overflow": "drop_oldest"}, 120, None, 4),  # a quarter is for the answer
-        ({"overflow": "drop_oldest"}, 120, 10, 2),
         ({"overflow": "drop_oldest"}, 16, None, 10),  # the question itself is too long, and refused
         ({"overflow": "keep_last", "keep_turns": 1}, 120, None, 8),
         ({"overflow": "keep_last", "keep_turns": 0}, 120, None, 10),
         ({"overflow": "keep_last", "keep_turns": 9}, 120, None, 0),
-        ({"overflow": "keep_last"}, 200, None, 0),
     ],
 )
 async def test_what_is_left_out(options, context, max_tokens, left_out):

@@ -80,17 +80,6 @@ async def test_settings_in_force_are_in_the_record(workbench):
     assert run.settings.sampling == {"max_tokens": 3, "rate": 500, "prefill_s": 0.0, "at": 5}
 
 
-async def test_the_next_run_has_other_sampling_options_without_a_reload(workbench, workers):
-    engine = await workbench.open("rogue:steady", max_tokens=3)
-    (process,) = workers()
-    assert (await workbench.ask(engine, "hello").result()).text == "word0 word1 word2 "
-    assert (await workbench.ask(engine, "hello", max_tokens=1).result()).text == "word0 "
-    assert engine.configure(rogue("steady", max_tokens=2))
-    assert (await workbench.ask(engine, "hello").result()).text == "word0 word1 "
-    assert not engine.configure(rogue("steady", max_tokens=2, context=512)), "a load option needs a reload"
-    assert [it.pid for it in workers()] == [process.pid]
-
-
 async def test_an_engine_has_one_run_at_a_time(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=20, rate=5000)
     first, second = workbench.ask(engine, "one"), workbench.ask(engine, "two")
@@ -118,15 +107,6 @@ async def test_an_engine_that_cannot_be_opened_is_reported(workbench):
     assert workbench.engines == []
 
 
-async def test_tokens_are_recorded_on_request(workbench):
-    engine = await workbench.open("rogue:steady", max_tokens=3)
-    without = await workbench.run(engine, HELLO).result()
-    assert without.tokens == ()
-    asked = RunSpec.of_prompt("hello", logprobs=0)
-    run = await workbench.run(engine, asked).result()
-    assert [token.text for token in run.tokens] == ["word0 ", "word1 ", "word2 "]
-
-
 async def test_closing_stops_running_and_waiting_runs(workbench):
     engine = await workbench.open("rogue:steady", max_tokens=10**6, rate=100)
     heard = Heard()
@@ -138,19 +118,6 @@ async def test_closing_stops_running_and_waiting_runs(workbench):
     assert (running.run.state, waiting.run.state) == ("stopped", "stopped")
     assert heard.text
     assert (waiting.run.text, waiting.run.result.manifest) == ("", {})
-
-
-async def test_a_failing_observer_affects_neither_the_run_nor_other_observers(workbench, check_nothing_left):
-    class Broken(RunObserver):
-        def text_came(self, run, channel, text):
-            raise RuntimeError("no")
-
-    engine = await workbench.open("rogue:steady", max_tokens=2)
-    heard = Heard()
-    run = await workbench.run(engine, HELLO, Broken(), heard).result()
-    assert heard.text == run.text == "word0 word1 "
-    assert {context["message"] for context in check_nothing_left} == {"An observer of a run failed."}
-    check_nothing_left.clear()
 
 
 async def test_a_request_is_serialized_once_with_its_images(workbench, monkeypatch):

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paragone import Caution, Finish, PromptProgress, Timings, Token, Usage
-from paragone.wire import from_json, to_json
 from paragone_workbench.runs import metrics as metrics_module
 from paragone_workbench.runs.metrics import Meter, Percentiles, RunMetrics, percentile
 
@@ -84,12 +83,6 @@ def test_measurements_of_the_engine_take_precedence():
     assert counted.tokens == 21
 
 
-def test_counts_of_the_engine_with_the_times_of_the_tokens():
-    counted = meter([1.0, 3.0])  # two pieces with eleven tokens together
-    counted.feed(Finish(reason="stop", usage=Usage(prompt_tokens=4, completion_tokens=11), time=5.0))
-    assert counted.metrics().decode_tps == 5.0
-
-
 @pytest.mark.parametrize(
     ("cached", "prefill_s", "rate"),
     [
@@ -160,12 +153,6 @@ def test_no_drafts_gain_nothing(drafted, accepted):
     usage = Usage(completion_tokens=30, drafted_tokens=drafted, accepted_tokens=accepted)
     counted.feed(Finish(reason="stop", usage=usage, time=5.0))
     assert (counted.metrics().acceptance, counted.metrics().tokens_per_step) == (None, None)
-
-
-def test_metrics_survive_json():
-    metrics = meter([1.0, 2.0, 4.0]).metrics()
-    assert from_json(RunMetrics, to_json(metrics)) == metrics
-    assert from_json(RunMetrics, to_json(RunMetrics())) == RunMetrics()
 
 
 @settings(deadline=None)

@@ -17,10 +17,8 @@ LOADED = {"loaded": {"name": "c", "context": 2048}}
     [
         ("length", 120, (), LOADED, "Cut at max_tokens (120)."),
         ("length", None, (), {"request": {"sampling": {"max_tokens": 100}}}, "Cut at max_tokens (100)."),
-        ("length", None, (), LOADED, "Cut at the end of the context (2,048 tokens)."),
         ("length", 500, FULL, LOADED, "Cut at the end of the context (2,048 tokens)."),
         ("length", 500, (), {}, "Cut at the length limit."),
-        ("length", None, (), {}, "Cut at the end of the context."),
         ("stop", 120, (), LOADED, ""),
     ],
 )

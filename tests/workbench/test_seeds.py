@@ -2,9 +2,6 @@
 
 from tests.workbench.lane_helpers import answers, opened
 
-from paragone_workbench.conversation.tree import Prompt
-from paragone_workbench.lanes.lane import shared_seed
-
 
 async def test_lanes_share_the_drawn_seed(session, rogue):
     lanes = await opened(session, rogue(name="a", max_tokens=1), rogue(name="b", max_tokens=1))
@@ -17,10 +14,3 @@ async def test_lanes_share_the_drawn_seed(session, rogue):
     assert ours == theirs, "answers of the same number to the same prompt are drawn alike"
     assert len(set(ours)) == 3, "another answer and another prompt have another seed"
     assert [run.result.request["drawn_seed"] for run in lanes[0].record.runs] == ours, "the manifest has it"
-
-
-def test_seeds_are_those_that_engines_take():
-    prompts = [Prompt(text="") for _ in range(50)]
-    seeds = {shared_seed(prompt, earlier) for prompt in prompts for earlier in range(4)}
-    assert len(seeds) == 200
-    assert max(seeds) <= 2**32 - 2

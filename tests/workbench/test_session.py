@@ -1,19 +1,17 @@
 """Lanes side by side with real workers: one prompt to all, and failures that affect only one lane."""
 
 import asyncio
-import itertools
 
 import pytest
 from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import EngineCrashed
-from paragone_workbench.engines.definitions import EngineDefinition
 
 # ── One prompt to all ──────────────────────────────────────────────────────────────────────────
 
 
 async def test_one_prompt_goes_to_every_lane(session, rogue, record_events):
-    models = ["steady", "wide", "escapes", "cautious", "loud", "steady"]
+    models = ["steady", "wide", "escapes"]
     lanes = await opened(session, *(rogue(model, max_tokens=8, rate=100) for model in models))
     events = [record_events(lane) for lane in lanes]
     session.send("hello")
@@ -23,8 +21,8 @@ async def test_one_prompt_goes_to_every_lane(session, rogue, record_events):
     assert not session.is_busy
     (prompt,) = session.prompts
     runs = [lane.answer(prompt) for lane in lanes]
-    assert [run.state for run in runs] == ["done"] * 6
-    assert runs[0].text == runs[3].text == runs[4].text == runs[5].text == words(8)
+    assert [run.state for run in runs] == ["done"] * 3
+    assert runs[0].text == words(8)
     assert runs[1].text == "".join(f"語{number}😀 " for number in range(8))
     assert runs[2].text.count("\x1b]0;owned") == 8
     for run, it in zip(runs, events, strict=True):
@@ -51,7 +49,6 @@ async def test_engines_that_failed_are_not_reopened_automatically(session, rogue
     ("model", "mode", "sentence"),
     [
         ("exit", "parallel", "The engine's process ended unexpectedly with exit code 3."),
-        ("garbage", "sequential", "The engine's process sent an unreadable message, so it was killed."),
         ("raises", "sequential", "The engine failed: RuntimeError: the kernel image is unhappy."),
     ],
 )
@@ -111,28 +108,7 @@ async def test_stopping_all_lanes_in_any_state(session, rogue, until, be_impatie
     be_impatient()
 
 
-async def test_stopping_a_sequence_starts_no_other_lane(session, rogue, record_events, until):
-    session.pool.scheduler.mode = "sequential"
-    lanes = await opened(session, *(rogue(max_tokens=10**6, rate=50) for _ in range(3)))
-    events = [record_events(lane) for lane in lanes]
-    session.send("hello")
-    await until(lambda: lanes[0].state == "writing")
-    assert [lane.state for lane in lanes] == ["writing", "waiting", "waiting"]
-    await session.stop()
-    await session.answered()
-    assert [it.others[1:] for it in events] == [["started hello", "ended stopped"], *[["ended stopped"]] * 2]
-
-
 # ── One after the other, and sharing the cores ─────────────────────────────────────────────────
-
-
-async def test_a_sequence_never_overlaps(session, rogue):
-    session.pool.scheduler.mode = "sequential"
-    lanes = await opened(session, *(rogue(max_tokens=20, rate=200) for _ in range(3)))
-    assert await answers(session, "hello") == [words(20)] * 3
-    times = [lane.last.meter._recent for lane in lanes]
-    for before, after in itertools.pairwise(times):
-        assert before[-1] < after[0]
 
 
 async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, until):
@@ -209,38 +185,6 @@ async def test_close_waits_for_lanes_that_are_being_removed(session, rogue, unti
 
 
 # ── The real thing ─────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.model
-async def test_two_lanes_of_a_real_model(session, smollm2, until, workers):
-    def smol(name: str, **options) -> EngineDefinition:
-        options = {"n_ctx": 512, "n_threads": 1, "temperature": 0.0, **options}
-        return EngineDefinition(name=name, backend="llama_cpp", model=str(smollm2), options=options)
-
-    short, long = await opened(session, smol("short", max_tokens=12), smol("long", max_tokens=400))
-    session.send("Write a long story about a dog and its town.")
-    (prompt,) = session.prompts
-    await until(lambda: not short.is_busy and long.answer(prompt).text, 120)
-    await session.swap(long, smol("long", max_tokens=8))
-    await until(lambda: not session.is_busy)
-    run = short.answer(prompt)
-    assert (run.state, run.result.finish, run.result.metrics.completion_tokens) == ("done", "length", 12)
-    assert run.text
-    assert run.result.metrics.prompt_tokens > 10
-    assert run.result.metrics.decode_tps > 0
-    assert long.answer(prompt).state == "stopped"
-    session.send("Go on.")
-    await session.answered()
-    last = session.prompts[-1]
-    assert [lane.answer(last).state for lane in session.lanes] == ["done", "done"]
-    assert short.answer(last).result.metrics.cached_tokens > 0, "the beginning of the prompt is in its cache"
-    assert long.answer(last).result.metrics.cached_tokens == 0, (
-        "this engine was reopened, so its cache is empty"
-    )
-    assert long.answer(last).result.metrics.prompt_tokens > 10, (
-        "but the earlier conversation is in its prompt"
-    )
-    assert len(workers()) == 2
 
 
 async def test_closing_waits_for_what_the_opening_has_started(session, rogue, monkeypatch):

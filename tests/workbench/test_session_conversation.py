@@ -1,7 +1,5 @@
 """The shared conversation, and the part of it that the engine of each lane gets."""
 
-from typing import Any
-
 from tests.workbench.lane_helpers import answers, opened, words
 
 from paragone import Message
@@ -50,27 +48,6 @@ async def test_text_before_a_failure_is_part_of_the_conversation(session, rogue)
     assert said(lane.answer(last).spec.messages) == [("user", "a"), ("assistant", words(5)), ("user", "b")]
 
 
-async def test_regenerate_asks_the_last_prompt_again(session, rogue, record_events):
-    lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
-    events = record_events(other)
-    assert session.regenerate(lane) is None, "there is no prompt yet"
-    await answers(session, "a")
-    await answers(session, "b")
-    first, last = session.prompts
-    before = lane.answer(last)
-    events.others.clear()
-    run = session.regenerate(lane)
-    await session.answered()
-    assert run is lane.answer(last)
-    assert run is not before
-    assert (before.text, run.text) == (words(2), words(2))
-    assert run.result.metrics.prompt_tokens == before.result.metrics.prompt_tokens, (
-        "the earlier answer is not part of the prompt"
-    )
-    assert [run.prompt for run in lane.path] == [first, last]
-    assert events.others == [], "the other lane did not run"
-
-
 async def test_a_lane_added_later(session, rogue):
     await opened(session, rogue(max_tokens=1))
     await answers(session, "early")
@@ -85,26 +62,6 @@ async def test_a_lane_added_later(session, rogue):
     assert said(late.answer(prompt).spec.messages)[0] == ("user", "early")
     assert said(later.answer(prompt).spec.messages) == [("user", "later")]
     assert [lane.answer(prompt).result.metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
-
-
-async def test_swap_during_a_conversation_keeps_the_messages(session, rogue):
-    lane, other = await opened(session, rogue(max_tokens=2), rogue(max_tokens=2))
-    await answers(session, "a b c")
-    await session.swap(lane, rogue("wide", name="new", max_tokens=1))
-    assert [run.result.definition.name for run in lane.path] == ["steady"]
-    assert await answers(session, "d") == ["語0😀 ", words(2)]
-    last = session.prompts[-1]
-    assert said(lane.answer(last).spec.messages) == [
-        ("user", "a b c"),
-        ("assistant", words(2)),
-        ("user", "d"),
-    ]
-    run = lane.answer(last)
-    assert run.result.definition.name == "new"
-    assert run.result.metrics.prompt_tokens == other.answer(last).result.metrics.prompt_tokens == 9
-    manifest: Any = run.result.manifest
-    assert manifest["engine"]["name"] == "new"
-    assert manifest["request"]["messages"] == 3
 
 
 async def test_close_lane_during_an_answer(session, rogue, until, workers):

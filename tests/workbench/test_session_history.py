@@ -111,22 +111,6 @@ async def test_the_queue_and_a_fork_are_restored(session, rogue, history, until)
     assert (await saved(session, history)).queue == ()
 
 
-async def test_a_prompt_for_one_lane_is_only_on_its_path(session, rogue, history):
-    one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
-    await answers(session, "both")
-    session.send("one", lanes=[one])
-    await session.answered()
-    await answers(session, "both again")
-    texts = [[run.prompt.text for run in path_of(lane)] for lane in (await saved(session, history)).lanes]
-    assert texts == [["both", "one", "both again"], ["both", "both again"]]
-    assert [message.text for message in other.path[-1].spec.messages] == [
-        "Be brief.",
-        "both",
-        "語0😀 ",
-        "both again",
-    ]
-
-
 async def test_lanes_keep_their_order(session, rogue, history):
     lanes = await opened(session, *(rogue(name=name, max_tokens=1) for name in "abc"))
     await answers(session, "hello")
@@ -204,6 +188,7 @@ async def test_a_run_that_another_program_is_executing(session, rogue, until):
     (run,) = session.lanes[0].path
     await until(lambda: rows("SELECT * FROM piece"))
     another = await open_history()
+    assert (await another.load(session.conversation.number)).running == {run.id}
     reader = Session(Registry())
     reader.recorder.open(another)
     await reader.reopen(session.conversation.number)
@@ -357,19 +342,6 @@ async def test_a_resumed_conversation_has_its_options_and_names(session, rogue, 
     are_loaded_again = [lane.engine.engine not in engines for lane in session.lanes]
     assert are_loaded_again == ["context" in later] * 2
     assert [len(answer.split()) for answer in await answers(session, "More")] == [1, later["max_tokens"]]
-
-
-async def test_two_lanes_of_one_model_are_resumed_with_their_options(session, rogue, history):
-    await opened(session, rogue(max_tokens=1), rogue(max_tokens=2))
-    await answers(session, "Go on")
-    await saved(session, history)
-    session.new_conversation()
-    await session.configure(session.lanes[0], rogue(max_tokens=2))
-    await session.configure(session.lanes[1], rogue(name="steady-2", max_tokens=1))
-    number = (await history.call(lambda store: store.last_open())).number
-    assert await session.reopen(number, only_with_same_engines=True) == (0, None)
-    assert [lane.engine.definition.options["max_tokens"] for lane in session.lanes] == [1, 2]
-    assert [lane.name for lane in session.lanes] == ["steady", "steady-2"]
 
 
 async def test_an_engine_that_is_defined_beside_that_of_the_conversation_is_another_one(rogue, history):

@@ -29,7 +29,7 @@ async def session(unrecorded, history):
 
 def is_saved(session: Session) -> bool:
     """Return whether nothing of the session is left to save."""
-    return not any(session.recorder._unsaved.values())
+    return not any(outbox.is_due for outbox in session.recorder._outboxes.values())
 
 
 async def in_history(history: History) -> dict[str, list[str]]:
@@ -100,18 +100,6 @@ async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rog
     assert await in_history(history) == {"hello": [words(1)]}
 
 
-async def test_closing_while_the_history_is_not_open_reports_what_is_lost(unrecorded, rogue, problems):
-    await opened(unrecorded, rogue(max_tokens=1))
-    await answers(unrecorded, "first")
-    unrecorded.recorder.not_open(StoreError("It is locked.", hint="Unlock it.", can_pass=True))
-    unrecorded.new_conversation()
-    await answers(unrecorded, "second")
-    await unrecorded.close()
-    assert list(map(str, problems)) == [
-        "2 prompts and their answers could not be saved. It is locked. Unlock it."
-    ]
-
-
 async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
     await opened(unrecorded, rogue(max_tokens=1), rogue(max_tokens=2))
     await answers(unrecorded, "first")
@@ -129,16 +117,15 @@ async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
     assert len(second.lanes) == 2
 
 
-@pytest.mark.parametrize("setting", ["max_page_count = 1", "query_only = 1"], ids=["full disk", "read-only"])
 async def test_what_was_saved_before_nothing_could_be_is_a_part_of_the_whole(
-    session, rogue, history, monkeypatch, until, setting
+    session, rogue, history, monkeypatch, until
 ):
     monkeypatch.setattr(queue, "CLOSE_S", 0.1)
     monkeypatch.setattr(queue, "LAST_TRY_S", 0.1)
     await opened(session, rogue(max_tokens=2))
     await answers(session, "saved")
     await until(lambda: is_saved(session))
-    await history.call(lambda store: store._database.run(f"PRAGMA {setting}"))
+    await history.call(lambda store: store._database.run("PRAGMA max_page_count = 1"))
     await answers(session, "x" * 100_000)
     await session.close()
     (lost,) = session.recorder.losses()
@@ -189,16 +176,6 @@ async def test_an_answer_in_a_closed_lane_is_saved_after_its_conversation_was_le
 
 
 # ── Reopening ──────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_reopening_the_current_conversation_has_the_last_answer(session, rogue, history, monkeypatch):
-    monkeypatch.setattr(queue, "EVERY_S", 3600.0)
-    await opened(session, rogue(max_tokens=2))
-    await answers(session, "first")
-    await session.saved()
-    await answers(session, "second")
-    await session.reopen(session.conversation.number)
-    assert [[run.text for run in lane.path] for lane in session.lanes] == [[words(2)] * 2]
 
 
 async def test_reopening_a_conversation_that_cannot_be_saved_changes_nothing(session, rogue, history, until):
@@ -255,27 +232,6 @@ async def test_reopening_is_refused_after_a_prompt_was_sent_meanwhile(session, r
     await session.answered()
     await session.close()
     assert (await in_history(history)).keys() == {"first", "second"}
-
-
-async def test_a_prompt_answered_while_its_conversation_is_reopened_is_included(session, rogue, history):
-    """The conversation is read again if an answer came after reading it."""
-    await opened(session, rogue(max_tokens=2))
-    await answers(session, "first")
-    await session.saved()
-    load = history.load
-    loads: list[int] = []
-
-    async def slow(conversation_id):
-        saved = await load(conversation_id)
-        if not loads:
-            await answers(session, "second")
-        loads.append(conversation_id)
-        return saved
-
-    history.load = slow
-    await session.reopen(session.conversation.number)
-    assert len(loads) >= 2
-    assert [run.prompt.text for run in session.lanes[0].path] == ["first", "second"]
 
 
 async def test_a_conversation_that_was_reopened_and_left_meanwhile_is_read_again(

@@ -183,23 +183,6 @@ def test_files_are_private(store):
     assert stat.S_IMODE(history_file().parent.stat().st_mode) == 0o700
 
 
-def test_a_running_run_has_its_text_so_far(store):
-    writer = ConversationWriter(store, "x")
-    lane = writer.lane()
-    run = writer.start(writer.conversation.prompts[0], lane)
-    for piece in ("one ", "two ", "three"):
-        writer.add(run, piece, piece.upper())
-    writer.write(run, lane)  # for example, because of a caution
-    (saved,) = writer.load().runs
-    assert (saved.text, saved.thinking, saved.state) == ("one two three", "ONE TWO THREE", "interrupted")
-    assert (saved.phase, saved.result.ended) == ("ended", None)
-    assert store._database.rows("SELECT state FROM run") == [("running",)]
-    writer.end(run, lane, "stopped", finish="cancelled")
-    (saved,) = writer.load().runs
-    assert facts(saved) == facts(run)
-    assert store._database.rows("SELECT * FROM piece") == []
-
-
 def test_a_run_marked_as_interrupted_by_mistake_is_saved_completely(store):
     """If the lock file of this instance is deleted, another instance marks its runs as interrupted."""
     writer = ConversationWriter(store, "x")
@@ -235,22 +218,6 @@ def test_the_list_of_conversations(store):
     paged += store.conversations(limit=2, before=paged[-1])
     paged += store.conversations(limit=2, before=paged[-1])
     assert paged == listed
-
-
-@pytest.mark.parametrize(
-    ("prompt", "title"),
-    [
-        ("Hello", "Hello"),
-        ("\n\n  First line  \nsecond", "First line"),
-        ("x" * 200, "x" * 79 + "…"),
-        ("  \n", ""),
-    ],
-)
-def test_the_title_is_the_first_line_with_text(store, prompt, title):
-    writer = ConversationWriter(store, prompt)
-    assert writer.load().title == title
-    writer.prompt("Later")
-    assert writer.load().title == (title or "Later")
 
 
 def test_deleting_a_conversation_deletes_everything_in_it(store):
@@ -387,17 +354,6 @@ def test_an_unusable_folder_is_reported(tmp_path):
     (tmp_path / "folder.db").mkdir()
     with pytest.raises(StoreError, match="cannot be opened"):
         Store.open(tmp_path / "folder.db")
-
-
-def test_a_read_only_file_is_reported(store, monkeypatch):
-    store.close()
-    connect = sqlite3.connect
-    # permissions do not apply to root, so SQLite itself is set to read-only
-    monkeypatch.setattr(
-        sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options)
-    )
-    with pytest.raises(StoreError, match="may not be written to"):
-        Store.open()
 
 
 @pytest.mark.parametrize(

@@ -25,15 +25,3 @@ def test_only_errors_known_to_be_permanent_end_saving():
         told = store_error(Path("/h/history.db"), error)
         assert told.can_pass is not name.startswith(PERMANENT), name
         assert "/h/history.db" in told.sentence, name
-
-
-def test_an_error_without_a_name_is_temporary():
-    told = store_error(Path("/h/history.db"), sqlite3.OperationalError("went wrong"))
-    assert told.can_pass
-    assert "went wrong" in told.sentence
-
-
-def test_errors_of_the_operating_system_are_temporary():
-    told = store_error(Path("/h/history.db"), OSError(28, "No space left on device"))
-    assert told.can_pass
-    assert "No space left" in told.sentence

@@ -48,14 +48,6 @@ def test_an_experiment_is_returned_as_it_was_created(store):
     assert store.experiments.prompts(new) == tuple(PROMPTS)
 
 
-def test_the_newest_experiment_with_a_fingerprint_is_found(store):
-    create(store)
-    newer = create(store)
-    assert store.experiments.find("f1").number == newer
-    assert store.experiments.find("other") is None
-    assert [it.number for it in store.experiments.all()] == [newer, newer - 1]
-
-
 def test_a_run_is_returned_as_it_was_saved(store):
     new = create(store)
     run = ended(
@@ -73,25 +65,6 @@ def test_a_run_is_returned_as_it_was_saved(store):
     assert (saved.number, saved.result) == (run_id, run)
     assert store.experiments.save(new, key(2, 1, 1), run) == run_id, "saving it again changes nothing"
     assert [it.assertions for it in store.experiments.runs(new)] == [saved.assertions]
-
-
-def test_runs_come_in_the_order_of_their_keys_and_a_page_at_a_time(store):
-    new = create(store)
-    for it in (key(5, 0), key(0, 1), key(0, 0, 1), key(0, 0)):
-        store.experiments.save(new, it, ended("x"))
-    first = list(store.experiments.runs(new, limit=2))
-    assert [it.key for it in first] == [key(0, 0), key(0, 0, 1)]
-    assert [it.key for it in store.experiments.runs(new, after=first[-1].key)] == [key(0, 1), key(5, 0)]
-
-
-def test_a_repeated_run_replaces_the_earlier_one(store):
-    new = create(store)
-    store.experiments.save(new, key(0, 0), ended("", state="failed", error="It broke."))
-    assert (store.experiments.get(new).done, store.experiments.get(new).failed) == (0, 1)
-    store.experiments.save(new, key(0, 0), ended("Better."))
-    (only,) = store.experiments.runs(new)
-    assert only.result.text == "Better."
-    assert store.experiments.states(new, 0, 5) == {key(0, 0): "done"}
 
 
 def test_only_prompts_with_unfinished_runs_are_read(store):
@@ -157,14 +130,6 @@ def test_another_instance_cannot_claim_an_experiment_that_is_being_run(store):
         other.close()
 
 
-def test_an_experiment_that_does_not_exist_is_an_input_error(store):
-    with pytest.raises(InputError, match="no experiment e9"):
-        store.experiments.get(9)
-    new = create(store)
-    with pytest.raises(InputError, match=f"no run e{new}/4"):
-        store.experiments.run(new, 4)
-
-
 def test_an_unknown_experiment_is_answered_with_the_newest_ones(store):
     for number in range(6):
         create(store, name=f"suite {number}\x1b")
@@ -219,16 +184,6 @@ def test_votes_outlive_their_experiment(store):
     assert store.votes.all() == (dataclasses.replace(vote, experiment_id=None),)
     store.votes.delete(vote_id)
     assert store.votes.all() == ()
-
-
-def test_measurements_are_returned_newest_first(store):
-    for number in (1, 2):
-        store.measurements.add(
-            Measurement(kind="fidelity", engines=(SMOL, LARGE), data={"kld": number}, created=number)
-        )
-    assert [it.data for it in store.measurements.all("fidelity")] == [{"kld": 2}, {"kld": 1}]
-    assert store.measurements.all("fidelity")[0].engines == (SMOL, LARGE)
-    assert store.measurements.all("bench") == ()
 
 
 def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):

@@ -71,14 +71,6 @@ def test_the_ends_of_periods():
     assert read_query("foo:bar engine: a:b").words == ("foo:bar", "engine:", "a:b"), "other words are text"
 
 
-def test_an_earlier_engine_of_a_lane_is_found(store):
-    writer = ConversationWriter(store, "swapped")
-    lane = writer.lane()
-    writer.answer(writer.conversation.prompts[0], lane, "Yes.")
-    writer.change(lane, definition=LARGE)
-    assert listed(store, "engine:smol") == ["swapped"]
-
-
 def test_titles_are_searched(store):
     number = written(store, "Name three colours.")
     store.labels.rename(number, "Painting the shed")
@@ -142,19 +134,6 @@ def test_an_interrupted_conversation_says_so(store):
         ("cut", True),
         ("whole", False),
     ]
-
-
-def test_a_damaged_date_hides_no_conversation(store):
-    numbers = [written(store, "damaged"), written(store, "whole")]
-    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
-        database.execute("UPDATE conversation SET updated = 'soon' WHERE number = ?", (numbers[0],))
-    assert [(it.title, it.updated > 0) for it in store.conversations()] == [
-        ("whole", True),
-        ("damaged", False),
-    ]
-    assert store.load(numbers[0]).updated == 0.0
-    page = store.conversations(limit=1)
-    assert titles(store.conversations(before=page[0])) == ["damaged"]
 
 
 def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):

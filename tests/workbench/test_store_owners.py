@@ -80,24 +80,6 @@ def test_a_killed_program_leaves_its_saved_text(start):
     store.close()
 
 
-@pytest.mark.thorough
-def test_runs_of_a_living_program_are_not_changed(start):
-    living, theirs = start()
-    dead, lost = start()
-    dead.send_signal(signal.SIGKILL)
-    dead.wait()
-    store = Store.open()
-    assert states(store, theirs) == ["running", "running"]
-    assert states(store, lost) == ["interrupted", "interrupted"]
-    loaded = store.load(theirs)
-    assert loaded.runs[0].text == "striped 0 striped 1 striped 2 "
-    assert loaded.running == {run.id for run in loaded.runs}
-    assert store.load(lost).running == frozenset()
-    living.communicate("end\n")
-    assert states(store, theirs) == ["done", "interrupted"], "it closed normally during one run"
-    store.close()
-
-
 def test_two_stores_of_one_program_are_two_owners():
     one = Store.open()
     writer = ConversationWriter(one, "x")

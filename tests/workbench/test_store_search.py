@@ -103,13 +103,6 @@ def test_the_snippet_is_one_line_around_the_match(store):
     assert [hit.snippet[start:end] for start, end in hit.marks] == ["Needle", "needle", "stack"]
 
 
-def test_the_index_is_updated_with_the_texts(store):
-    for summary in store.conversations()[::2]:
-        store.delete_conversation(summary.number)
-    for table in ("prompt_search", "run_search"):
-        store._database.run(f"INSERT INTO {table} ({table}) VALUES ('integrity-check')")
-
-
 def test_earlier_prompts_are_found_by_their_words_each_once_newest_first(store):
     ConversationWriter(store, TEXTS[0])  # again
     assert store.prompts("", 3) == (TEXTS[0], TEXTS[8], TEXTS[7])

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone.texts import counted
+from paragone_workbench.conversation.tree import Prompt
 from paragone_workbench.store.records import SavedConversation
 
 if TYPE_CHECKING:
     from paragone import RunSettings
-    from paragone_workbench.conversation.tree import Conversation, Prompt
+    from paragone_workbench.conversation.tree import Conversation
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.runs.result import RunResult
     from paragone_workbench.runs.run import Run
     from paragone_workbench.store.errors import StoreError
     from paragone_workbench.store.records import LaneRecord, QueuedPrompt
 
+
+Item: TypeAlias = "Prompt | LaneRecord | Run | Literal['text', 'queue', 'opened']"
 
 PART = 100
 """Largest number of runs that `Changes.in_parts` puts into a part."""
@@ -122,23 +126,27 @@ class Changes:
         yield replace(rest, turns=())
 
 
-@dataclass(slots=True)
-class _Turn:
+@dataclass(slots=True, eq=False)
+class FollowedRun:
+    """A run of which the history does not have everything yet."""
+
     lane: LaneRecord
-    is_started: bool = False
-    is_changed: bool = False
-    """Whether the run's row must be written. New text alone does not change the row."""
     text: int = 0
     """Number of characters of the answer that have been saved."""
     thinking: int = 0
     settings: RunSettings | None = None
-    """The settings of the run at the last call of `run_changed`."""
+    """The settings that the history has, or that wait to be saved."""
 
 
-class Unsaved:
-    """The unsaved changes of one conversation. An object without unsaved changes is false.
+_stamps = itertools.count(1)
 
-    `take` returns the changes as values. Call `was_saved` after a successful save, and `put_back` after a failed save.
+
+class Outbox:
+    """What one conversation has to save, as an ordered list of its prompts, lanes, runs, and marks.
+
+    Each item stands for the present state of the thing, whose row can be written again, so an item stays in the list until its
+    row is committed. The mark `text` stands for the new text of all runs, `queue` for the prompts that wait, and
+    `opened` for the time of opening.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -147,199 +155,145 @@ class Unsaved:
         """Why the last save failed; None if the last save succeeded."""
         self.is_left = False
         """Whether the session has left the conversation for another one."""
-        self.waiting: list[asyncio.Future[None]] = []
+        self.waiting: list[asyncio.Future[StoreError | None]] = []
         """One future for each caller that waits for a save."""
-        self.is_being_saved = False
-        self.prompts: dict[Prompt, None] = {}
-        """The prompts that are not saved, in their order."""
-        self._lanes: dict[LaneRecord, None] = {}
-        self.queue: tuple[QueuedPrompt, ...] | None = None
-        """The prompts that wait; None if the history has the present queue."""
+        self.items: dict[Item, int] = {}
+        """The list, each item with the stamp of its last change."""
+        self.runs: dict[Run, FollowedRun] = {}
+        self.queue: tuple[QueuedPrompt, ...] = ()
         self._opened: float | None = None
-        """When the conversation was opened again, in seconds since 1970; None if this time is already saved."""
-        self._heads: dict[str, str] = {}
-        """By lane, the id of the latest head that is saved or that the next save writes."""
-        self._turns: dict[Run, _Turn] = {}
-        self._records: dict[LaneRecord, None] = {}
+        self.lanes: dict[LaneRecord, None] = {}
         """All lanes of the conversation."""
-        self._known: set[str] = set()
+        self._heads: dict[LaneRecord, str] = {}
+        """The ids of the latest heads that the history has, or will have after the next save."""
+        self._saved: set[str] = set()
         """The ids of the lanes and runs that the history has."""
 
-    def __bool__(self) -> bool:
-        """Whether there are changes to save. A conversation without prompts is not saved."""
-        if self.conversation.number is None and not self.prompts:
-            return False
-        noted = self.queue is not None or self._opened is not None
-        return bool(self.prompts or self._lanes or noted) or any(
-            turn.is_changed or _new_text(run, turn) for run, turn in self._turns.items()
-        )
+    def put(self, item: Item) -> None:
+        self.items[item] = next(_stamps)
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        return [item for item in self.items if isinstance(item, Prompt)]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to save that may be saved. A conversation without prompts is not saved."""
+        return bool(self.items) and (self.conversation.number is not None or bool(self.prompts))
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the changes can never be saved."""
+        """Whether the list can never be saved."""
         return self.problem is not None and not self.problem.can_pass
 
     @property
     def has_sent(self) -> bool:
-        return bool(self) and not self.is_given_up and (bool(self.prompts) or self.queue is not None)
+        return self.is_due and not self.is_given_up and ("queue" in self.items or bool(self.prompts))
 
-    @property
-    def runs(self) -> Collection[Run]:
-        return self._turns.keys()
-
-    def note_saved(self, lanes: Iterable[LaneRecord]) -> None:
-        """Note that the conversation was opened again, and that the history has these lanes and their numbered runs."""
+    def opened_again(self, lanes: Iterable[LaneRecord]) -> None:
+        """Note that the conversation was opened, and that the history has these lanes and their numbered runs."""
         self._opened = time.time()
+        self.put("opened")
         for lane in lanes:
-            self._records[lane] = None
-            self._known.add(lane.id)
-            self._known.update(run.id for run in lane.runs if run.number is not None)
+            self.lanes[lane] = None
+            self._saved.add(lane.id)
+            self._saved.update(run.id for run in lane.runs if run.number is not None)
 
-    def add_lane(self, lane: LaneRecord) -> None:
-        """Add a lane that is new or has changed. A head that has not started is ignored."""
-        self._lanes[lane] = self._records[lane] = None
-        if lane.head is not None and (lane.head.id in self._known or self.is_started(lane.head)):
-            self._heads[lane.id] = lane.head.id
+    def put_lane(self, lane: LaneRecord) -> None:
+        """Save a lane. A head that has not started is ignored."""
+        self.lanes[lane] = None
+        self.put(lane)
+        if lane.head is not None and self.has(lane.head):
+            self._heads[lane] = lane.head.id
 
-    def follow(self, run: Run, lane: LaneRecord) -> None:
-        """Add a run, which is not saved before `run_changed` marks it as started."""
-        self._turns[run] = _Turn(lane)
-        self._records[lane] = None
+    def put_run(self, run: Run) -> None:
+        """Save a run that has started, or has changed in more than the text."""
+        followed, is_new = self.runs[run], not self.has(run)
+        self.put(run)
+        if is_new and followed.lane.head is run:
+            self.put_lane(followed.lane)
+        followed.settings = run.settings
 
-    def is_started(self, run: Run) -> bool:
-        return run in self._turns and self._turns[run].is_started
-
-    def has_new_settings(self, run: Run) -> bool:
-        """Return whether the settings of a started run have changed since the last call of `run_changed`."""
-        turn = self._turns.get(run)
-        return turn is not None and turn.is_started and turn.settings is not run.settings
-
-    def run_changed(self, run: Run) -> None:
-        """Mark a run as started and as changed. If the run has only new text, this call is not needed."""
-        turn = self._turns.get(run)
-        if turn is not None:
-            is_new = not turn.is_started
-            turn.is_started = turn.is_changed = True
-            if is_new and turn.lane.head is run:
-                self.add_lane(turn.lane)  # a started run can be saved as the lane's head
-            turn.settings = run.settings
-
-    def forget(self, run: Run) -> None:
-        self._turns.pop(run, None)
-
-    def note_ended(self) -> None:
-        """Mark the runs as changed that ended after the recorder unsubscribed from the runs."""
-        for run, turn in self._turns.items():
-            if turn.is_started and run.phase == "ended":
-                turn.is_changed = True
+    def has(self, run: Run) -> bool:
+        """Return whether the history has a run, or will have the run after the next save."""
+        return run in self.items or run.id in self._saved
 
     def clear(self) -> None:
-        self.prompts.clear()
-        self.queue = self._opened = None
-        self._lanes.clear()
-        self._turns.clear()
+        self.items.clear()
+        self.runs.clear()
 
-    def take(self) -> Changes:
-        """Return the unsaved changes.
-
-        Lanes and rows of runs are treated as saved from now on, prompts and text only after a call of `was_saved`.
-        """
-        turns: dict[str, TurnRow] = {}
-        for run, turn in self._turns.items():
-            if turn.is_changed:
-                assert run.prompt is not None  # `Recorder.follow` ignores runs without a prompt
-                turns[run.id] = TurnRow(
-                    lane_id=turn.lane.id,
-                    prompt_id=run.prompt.id,
-                    continues_id=self._nearest_saved(run.continues, turns),
-                    result=run.result,
-                )
-                turn.is_changed = False
-        with_runs = {turn.lane_id for turn in turns.values()}
-        new_lanes = {
-            turn.lane: None for turn in self._turns.values() if turn.lane.id in with_runs - self._known
-        }
+    def changes(self) -> Changes:
+        """Return the rows of all items of the list."""
+        runs = [run for run in self.runs if run in self.items]
+        with_runs = {self.runs[run].lane: None for run in runs if self.runs[run].lane.id not in self._saved}
         # a new lane that is already closed and has no run to save is not saved
-        lanes = new_lanes | {lane: None for lane in self._lanes if lane.id in self._known or not lane.closed}
-        self._lanes.clear()
+        changed = (lane for lane in self.lanes if lane in self.items)
+        lanes = with_runs | {lane: None for lane in changed if lane.id in self._saved or not lane.closed}
         return Changes(
             conversation_id=self.conversation.id,
             created=self.conversation.created,
             is_saved=self.conversation.number is not None,
             prompts=tuple(self.prompts),
             lanes=tuple(
-                LaneRow.of(lane, self._heads.get(lane.id), self._nearest_saved(lane.fork, turns))
+                LaneRow.of(lane, self._heads.get(lane), self._nearest(lane.fork))
                 for lane in sorted(lanes, key=lambda lane: lane.position)
             ),
-            turns=tuple(turns.values()),
+            turns=tuple(
+                TurnRow(
+                    lane_id=self.runs[run].lane.id,
+                    prompt_id=run.prompt.id,
+                    continues_id=self._nearest(run.continues),
+                    result=run.result,
+                )
+                for run in runs
+                if run.prompt is not None
+            ),
             texts=tuple(
                 NewText(
                     run_id=run.id,
-                    position=turn.text + turn.thinking,
-                    text=run.text[turn.text :],
-                    thinking=run.thinking[turn.thinking :],
+                    position=followed.text + followed.thinking,
+                    text=run.text[followed.text :],
+                    thinking=run.thinking[followed.thinking :],
                 )
-                for run, turn in self._turns.items()
-                if run.state == "running" and _new_text(run, turn)
+                for run, followed in self.runs.items()
+                if run.state == "running" and self._new_text(run)
             ),
-            queue=self.queue,
-            opened=self._opened,
+            queue=self.queue if "queue" in self.items else None,
+            opened=self._opened if "opened" in self.items else None,
         )
 
-    def was_saved(self, changes: Changes, numbers: Mapping[str, int]) -> None:
-        """Note that changes were saved, and give the conversation and its runs these numbers."""
+    def committed(self, items: Mapping[Item, int], changes: Changes, numbers: Mapping[str, int]) -> None:
+        """Delete committed items, unless these have changed again, and give the conversation and its runs their numbers."""
         self.conversation.number = numbers[self.conversation.id]
-        self._known.update(lane.id for lane in changes.lanes)
-        self._known.update(turn.result.id for turn in changes.turns)
-        for prompt in changes.prompts:
-            self.prompts.pop(prompt, None)
-        if self.queue is changes.queue:
-            self.queue = None
-        if self._opened == changes.opened:
-            self._opened = None
-        runs = {run.id: run for run in self._turns}
-        for new in changes.texts:
-            if new.run_id in runs:
-                turn = self._turns[runs[new.run_id]]
-                turn.text += len(new.text)
-                turn.thinking += len(new.thinking)
-        for row in changes.turns:
-            if row.result.id in runs:
-                run = runs[row.result.id]
+        self._saved.update(lane.id for lane in changes.lanes)
+        for item, stamp in items.items():
+            if self.items.get(item) == stamp:
+                del self.items[item]
+        results = {row.result.id: row.result for row in changes.turns}
+        texts = {new.run_id: new for new in changes.texts}
+        for run, followed in [*self.runs.items()]:
+            if new := texts.get(run.id):
+                followed.text += len(new.text)
+                followed.thinking += len(new.thinking)
+            if result := results.get(run.id):
+                self._saved.add(run.id)
                 run.number = numbers[run.id]
-                if row.result.state != "running":
-                    self._turns.pop(run)
-
-    def put_back(self, changes: Changes) -> None:
-        failed = {turn.result.id for turn in changes.turns}
-        for run, turn in self._turns.items():
-            turn.is_changed = turn.is_changed or run.id in failed
-        taken = {lane.id for lane in changes.lanes}
-        self._lanes.update({lane: None for lane in self._records if lane.id in taken})
-
-    def wake(self, count: int) -> None:
-        """Wake the first `count` waiting callers after a save that has succeeded or failed."""
-        for future in self.waiting[:count]:
-            if not future.done():
-                future.set_result(None)
-        del self.waiting[:count]
+                if result.state != "running":
+                    del self.runs[run]
 
     def loss(self) -> str:
         """Return how much is not saved, as the subject of a sentence; empty if everything is saved.
 
         The text is also empty if only the time of opening the conversation is not saved.
         """
-        if not self:
+        if not self.is_due:
             return ""
-        counts = [
-            _new_text(run, turn)
-            for run, turn in self._turns.items()
-            if turn.is_changed or _new_text(run, turn)
-        ]
-        parts = [counted(len(self.prompts), "prompt")] if self.prompts else []
+        counts = [self._new_text(run) for run in self.runs if run in self.items or self._new_text(run)]
+        prompts = len(self.prompts)
+        parts = [counted(prompts, "prompt")] if prompts else []
         if counts:
             parts.append(f"{counted(sum(counts), 'character')} of {counted(len(counts), 'answer')}")
-        if not parts and (self._lanes or self.queue is not None):
+        if not parts and self.items.keys() - {"opened", "text"}:
             return "The last changes of lanes"
         return " and ".join(parts)
 
@@ -348,7 +302,7 @@ class Unsaved:
 
         Runs in progress are left out. A prompt stays even if the prompt has no answer.
         """
-        lanes = sorted(self._records, key=lambda lane: lane.position)
+        lanes = sorted(self.lanes, key=lambda lane: lane.position)
         runs = [
             run for lane in lanes for run in lane.runs if run.prompt is not None and run.state != "running"
         ]
@@ -360,16 +314,16 @@ class Unsaved:
             runs=tuple(sorted(runs, key=lambda run: run.result.started)),
         )
 
-    def _nearest_saved(self, run: Run | None, turns: Mapping[str, TurnRow]) -> str | None:
-        """Return the id of the first run that is saved or among `turns`, from `run` back along the path; else None."""
-        while run is not None and run.id not in self._known and run.id not in turns:
+    def _new_text(self, run: Run) -> int:
+        """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
+        followed = self.runs[run]
+        return len(run.text) + len(run.thinking) - followed.text - followed.thinking if self.has(run) else 0
+
+    def _nearest(self, run: Run | None) -> str | None:
+        """Return the id of the first run that the history will have, from `run` back along the path; else None."""
+        while run is not None and not self.has(run):
             run = run.continues
         return _id(run)
-
-
-def _new_text(run: Run, turn: _Turn) -> int:
-    """Return the number of unsaved characters of a run's answer and thinking; 0 before its start."""
-    return len(run.text) + len(run.thinking) - turn.text - turn.thinking if turn.is_started else 0
 
 
 def _id(run: Run | None) -> str | None:

@@ -219,28 +219,6 @@ _THESE = "WHERE number IN (SELECT value FROM json_each(?))"
 _OPEN_LANES = "SELECT definition FROM lane WHERE conversation_id = ? AND NOT closed ORDER BY position, number"
 
 
-def conversations(
-    database: Database, limit: int, before: records.Summary | None, query: records.Query
-) -> tuple[records.Summary, ...]:
-    # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
-    last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
-    fits = fitting_conversation(query)
-    rows = database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
-    return tuple(_summary(database, row) for row in rows)
-
-
-def summaries(database: Database, numbers: Iterable[int]) -> dict[int, records.Summary]:
-    rows = database.rows(_SELECT + _THESE, json.dumps([*numbers]))
-    return {summary.number: summary for summary in (_summary(database, row) for row in rows)}
-
-
-def last_open(database: Database) -> records.Summary | None:
-    found = [row for pinned in (0, 1) for row in database.rows(_LAST_USED, pinned)]
-    found += database.rows(_LAST_OPENED)
-    number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))
-    return None if number is None else summaries(database, [number])[number]
-
-
 def _summary(database: Database, row: Row) -> records.Summary:
     number, conversation_id, title, used, pinned, prompts, tags, is_interrupted = row
     return records.Summary(
@@ -284,17 +262,6 @@ _RUNS = f"""
     FROM prompt JOIN turn ON turn.prompt_id = prompt.id JOIN run ON run.id = turn.run_id {MANIFEST}
     WHERE conversation_id = ? ORDER BY run.number
 """  # noqa: S608 (the names of columns)
-
-
-def load(database: Database, number: int) -> records.SavedConversation:
-    found = database.rows("SELECT id, title, created, used FROM conversation WHERE number = ?", number)
-    if not found:
-        raise InputError(
-            f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",
-            hint="`paragone history` lists the conversations.",
-        )
-    with decoding(f"Conversation c{number}"):
-        return _loaded(database, number, found[0])
 
 
 def _loaded(database: Database, number: int, row: Row) -> records.SavedConversation:
@@ -441,11 +408,6 @@ _WITH_WORD = f"""
 """  # noqa: S608 (constants)
 
 
-def prompts(database: Database, words: str, limit: int) -> tuple[str, ...]:
-    terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
-    return tuple(islice(_distinct(database, terms), limit))
-
-
 def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
     indexed = [phrase(term) for term in terms[:1] if len(term) >= GRAM]
     rows = database.stream(_WITH_WORD if indexed else _ALL, *indexed)
@@ -457,6 +419,80 @@ def _distinct(database: Database, terms: list[str]) -> Iterator[str]:
         if all(term in text.casefold() for term in terms):
             seen.add(text)
             yield text
+
+
+class Conversations:
+    """The conversations of the history, for reading. All methods block, and may raise StoreError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def conversations(
+        self, limit: int = 50, before: records.Summary | None = None, query: records.Query | None = None
+    ) -> tuple[records.Summary, ...]:
+        """Return conversations with prompts: first pinned, then other conversations, each most recently used first.
+
+        With `before`, the list starts after this entry; with `query`, the list has only conversations that fit the filters.
+        """
+        # a sort key: pinned, time of last use, number; without `before`, a key above the keys of all conversations
+        last = (int(before.is_pinned), before.updated, before.number) if before else (2, 0.0, 0)
+        fits = fitting_conversation(query or records.Query())
+        rows = self._database.rows(_SELECT + _LIST.format(fits.sql), *last, *fits.values, limit)
+        return tuple(_summary(self._database, row) for row in rows)
+
+    def summaries(self, numbers: Iterable[int]) -> dict[int, records.Summary]:
+        """Return the list's entries for these conversations, by the numbers of the conversations."""
+        rows = self._database.rows(_SELECT + _THESE, json.dumps([*numbers]))
+        return {summary.number: summary for summary in (_summary(self._database, row) for row in rows)}
+
+    def last_open(self) -> records.Summary | None:
+        """Return the conversation that was used or opened last; None without conversations."""
+        found = [row for pinned in (0, 1) for row in self._database.rows(_LAST_USED, pinned)]
+        found += self._database.rows(_LAST_OPENED)
+        number, _ = max(found, key=lambda row: row[1], default=(None, 0.0))
+        return None if number is None else self.summaries([number])[number]
+
+    def load(self, number: int) -> records.SavedConversation:
+        """Return a conversation with all its lanes and runs. Raises InputError if the conversation does not exist."""
+        sql = "SELECT id, title, created, used FROM conversation WHERE number = ?"
+        with self._database.snapshot(), decoding(f"Conversation c{number}"):
+            for row in self._database.rows(sql, number):
+                return _loaded(self._database, number, row)
+        raise InputError(
+            f"Conversation c{number} no longer exists: it was deleted, or the id is wrong.",
+            hint="`paragone history` lists the conversations.",
+        )
+
+    def prompts(self, words: str, limit: int) -> tuple[str, ...]:
+        """Return the texts of earlier prompts that contain all words, each once, newest first."""
+        terms = sorted(clean(words).replace("\0", " ").casefold().split(), key=len, reverse=True)
+        return tuple(islice(_distinct(self._database, terms), limit))
+
+    def delete_conversation(self, number: int) -> None:
+        self._database.run("DELETE FROM conversation WHERE number = ?", number)
+
+    def number_of(self, conversation_id: str) -> int | None:
+        """Return the number of the conversation with this UUID; None if there is none."""
+        rows = self._database.rows("SELECT number FROM conversation WHERE id = ?", conversation_id)
+        return int(rows[0][0]) if rows else None
+
+    def conversation_of(self, run: int) -> int:
+        """Return the number of the conversation that a run belongs to. Raises InputError if the run does not exist."""
+        for (number,) in self._database.rows(
+            "SELECT conversation.number FROM run JOIN turn ON run_id = run.id JOIN prompt ON prompt.id = prompt_id"
+            " JOIN conversation ON conversation.id = conversation_id WHERE run.number = ?",
+            run,
+        ):
+            return int(number)
+        raise InputError(f"There is no run r{run}.", hint="`paragone history` lists the conversations.")
+
+    def has_any(self, ids: Iterable[str]) -> bool:
+        rows = self._database.rows(
+            "SELECT 1 FROM json_each(?) WHERE value IN (SELECT id FROM prompt) OR value IN (SELECT id FROM lane)"
+            " OR value IN (SELECT id FROM run) LIMIT 1",
+            json.dumps([*ids]),
+        )
+        return bool(rows)
 
 
 def keep_draft(database: Database, draft: records.DraftRecord, owner_id: int) -> None:
@@ -474,22 +510,18 @@ def keep_draft(database: Database, draft: records.DraftRecord, owner_id: int) ->
     )
 
 
-def take_draft(database: Database, owner_id: int) -> Row | None:
-    """Assign the newest draft that belongs to no instance to the instance `owner_id`, and return the draft's row, or None."""
+def take_draft(database: Database, owner_id: int) -> records.DraftRecord | None:
+    """Assign the newest draft that belongs to no instance to the instance `owner_id`, and return the draft, or None."""
     newest = "SELECT max(id) FROM draft WHERE owner_id IS NULL"
-    rows = database.rows(
-        f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits",  # noqa: S608 (a constant)
-        owner_id,
-    )
-    return next(iter(rows), None)
-
-
-def draft_of(row: Row) -> records.DraftRecord:
-    text, pasted, named, edits = row
-    with decoding("The prompt that was not sent"):
-        return records.DraftRecord(
-            text=text_in(text),
-            pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
-            named=tuple(map(text_in, list_in(named))),
-            edits=text_in(edits),
-        )
+    sql = f"UPDATE draft SET owner_id = ? WHERE id = ({newest}) RETURNING text, pasted, named, edits"  # noqa: S608 (a constant)
+    with database.transaction():
+        rows = database.rows(sql, owner_id)
+    for text, pasted, named, edits in rows:
+        with decoding("The prompt that was not sent"):
+            return records.DraftRecord(
+                text=text_in(text),
+                pasted={mark: text_in(whole) for mark, whole in object_in(pasted).items()},
+                named=tuple(map(text_in, list_in(named))),
+                edits=text_in(edits),
+            )
+    return None

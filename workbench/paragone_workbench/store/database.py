@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paragone import InputError
 from paragone_workbench.store.errors import StoreError, store_error
+
+if TYPE_CHECKING:
+    import sqlite3  # imported in functions, so that the help of commands is shown faster
 
 Row: TypeAlias = tuple[Any, ...]
 
 SCHEMA = Path(__file__).with_name("schema")
 """The folder of the SQL scripts: `0015_whole.sql` creates the schema of a new file; `0016_SUBJECT.sql` would change it."""
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 OPENING_S = 4.0
 """Seconds to wait for a lock while the file is being opened."""
@@ -50,6 +51,8 @@ class Database:
             self._connection = self._connected(schema)
 
     def _connected(self, schema: Path) -> sqlite3.Connection:
+        import sqlite3
+
         if not self.path.exists():
             self.path.touch(mode=0o600)
         try:
@@ -62,7 +65,8 @@ class Database:
                 f"it. The file was moved to {aside}, and a new one was created."
             )
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in damaged:
                 raise
             aside = _set_aside(self.path, "bad")
             self.warning = (
@@ -77,6 +81,8 @@ class Database:
 
     def stream(self, sql: str, *values: object) -> Iterator[Row]:
         """Yield the rows of a query one at a time, so that the caller can stop early."""
+        import sqlite3
+
         with self._translated_errors():
             cursor = self._connection.execute(sql, values)
             try:
@@ -112,11 +118,15 @@ class Database:
 
     def close(self) -> None:
         """Close the connection. Ignores SQLite's errors."""
+        import sqlite3
+
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
     @contextlib.contextmanager
     def _translated_errors(self) -> Iterator[None]:
+        import sqlite3
+
         try:
             yield
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
@@ -131,6 +141,8 @@ def clean(text: str) -> str:
 
 
 def _connect(path: Path, schema: Path) -> sqlite3.Connection:
+    import sqlite3
+
     connection = sqlite3.connect(path, timeout=OPENING_S, isolation_level=None)
     try:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -179,6 +191,8 @@ def _statements(script: str) -> Iterator[str]:
 
     `executescript` cannot be used, because it commits the open transaction first.
     """
+    import sqlite3
+
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -8,14 +8,16 @@ from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from paragone_workbench.store.errors import StoreError
-from paragone_workbench.store.records import SavedConversation
-from paragone_workbench.store.store import Store
+
+if TYPE_CHECKING:
+    from paragone_workbench.store.records import SavedConversation
+    from paragone_workbench.store.store import Store
 
 T = TypeVar("T")
-Jobs: TypeAlias = SimpleQueue[Callable[[Store], None] | None]
+Jobs: TypeAlias = "SimpleQueue[Callable[[Store], None] | None]"
 
 CLOSE_S = 3.0
 """Seconds that `close` waits for the thread; longer than SQLite waits for a lock."""
@@ -87,6 +89,8 @@ class History:
 
 def _serve(path: Path | None, jobs: Jobs, opened: Future[str], closed: Future[None]) -> None:
     """Open the store and execute jobs until a None arrives. This is the main function of the thread."""
+    from paragone_workbench.store.store import Store  # imported here so that the program starts faster
+
     try:
         store = Store.open(path)
     except BaseException as error:  # noqa: BLE001 (the error is raised in the caller, on the event loop)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
 from paragone_workbench.runs.observer import RunObserver
-from paragone_workbench.store.changes import PART, Changes, Unsaved
+from paragone_workbench.store.changes import PART, Changes, FollowedRun, Outbox
 from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
 from paragone_workbench.store.records import NO_DRAFT
 
@@ -110,17 +110,15 @@ class Recorder(RunObserver["Run"]):
         self.read_draft: Callable[[], DraftRecord] = lambda: NO_DRAFT
         """Returns the prompt that is written and not sent, which is saved together with each prompt that is sent."""
         self.saved_draft = NO_DRAFT
-        self.changes: Counter[int | None] = Counter()
+        self._changes: Counter[int | None] = Counter()
         """The number of changes of each conversation, by the conversation's number."""
         self._on_problem = on_problem
         self._on_saved_again = on_saved_again
         self._on_changed = on_changed
         self._not_open: ParagoneError | None = None
         """Why the history could not be opened; None if the history is open or still being opened."""
-        self._unsaved: dict[str, Unsaved] = {}
+        self._outboxes: dict[str, Outbox] = {}
         """The conversations of the session by id. The conversation that is saved next comes first."""
-        self._followed: dict[Run, Unsaved] = {}
-        """The runs that have not ended, each with the unsaved changes of the run's conversation."""
         self._saving: asyncio.Task[None] | None = None
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
@@ -140,46 +138,39 @@ class Recorder(RunObserver["Run"]):
     @property
     def problem(self) -> ParagoneError | None:
         """Why changes cannot be saved at present, or None. Ignores lost changes of conversations that the session has left."""
-        found = (
-            unsaved.problem
-            for unsaved in self._unsaved.values()
-            if not (unsaved.is_left and unsaved.is_given_up)
-        )
+        found = (it.problem for it in self._outboxes.values() if not (it.is_left and it.is_given_up))
         return next(filter(None, found), self._not_open)
 
     def losses(self) -> list[SavedConversation]:
         """Return the conversations with unsaved changes, oldest first, including the saved parts."""
-        lost = [
-            unsaved for unsaved in self._unsaved.values() if unsaved.loss() and unsaved.conversation.prompts
-        ]
-        return [unsaved.whole() for unsaved in sorted(lost, key=lambda unsaved: unsaved.conversation.created)]
+        lost = [outbox for outbox in self._outboxes.values() if outbox.loss() and outbox.conversation.prompts]
+        return [outbox.whole() for outbox in sorted(lost, key=lambda outbox: outbox.conversation.created)]
 
     @property
     def has_sent(self) -> bool:
-        return any(unsaved.has_sent for unsaved in self._unsaved.values())
+        return any(outbox.has_sent for outbox in self._outboxes.values())
 
     @property
     def waits_for_history(self) -> bool:
-        return self.history is None and any(unsaved.prompts for unsaved in self._unsaved.values())
+        return self.history is None and any(outbox.prompts for outbox in self._outboxes.values())
 
-    def _of(self, conversation: Conversation) -> Unsaved | None:
-        """Return the unsaved changes of a conversation; None if the conversation is no longer recorded."""
+    def _of(self, conversation: Conversation) -> Outbox | None:
+        """Return the outbox of a conversation; None if the conversation is no longer recorded."""
         if self._closing.is_set():
             return None
-        unsaved = self._unsaved.setdefault(conversation.id, Unsaved(conversation))
-        unsaved.is_left = False
-        return None if isinstance(unsaved.problem, ConversationDeleted) else unsaved
+        outbox = self._outboxes.setdefault(conversation.id, Outbox(conversation))
+        outbox.is_left = False
+        return None if isinstance(outbox.problem, ConversationDeleted) else outbox
 
     def left(self, conversation: Conversation) -> None:
         """Note that the session has left a conversation. Only runs in progress still change the conversation."""
-        unsaved = self._unsaved.get(conversation.id)
-        if unsaved is not None:
-            unsaved.is_left = True
-            self._drop_if_done(unsaved)
+        if (outbox := self._outboxes.get(conversation.id)) is not None:
+            outbox.is_left = True
+            self._drop_if_done(outbox)
 
-    def _changed(self, unsaved: Unsaved, *, urgent: bool = False) -> None:
-        """Save the changes at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
-        self.changes[unsaved.conversation.number] += 1
+    def _put(self, outbox: Outbox, *, urgent: bool = False) -> None:
+        """Save an outbox at once if `urgent`; otherwise after `EVERY_S`, together with later changes."""
+        self._changes[outbox.conversation.number] += 1
         if urgent:
             self._urgent.set()
         self._begin()
@@ -189,16 +180,14 @@ class Recorder(RunObserver["Run"]):
         if self.history is None:
             why = "The history is not open yet." if self._not_open is None else self._not_open.sentence
             return StoreError(why, can_pass=True)
-        unsaved = self._unsaved.get(conversation.id)
-        if unsaved is None:
-            return None
-        if unsaved.problem is None and (unsaved or unsaved.is_being_saved):
-            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            unsaved.waiting.append(waiting)
-            self._urgent.set()
-            self._begin()
-            await waiting
-        return unsaved.problem
+        outbox = self._outboxes.get(conversation.id)
+        if outbox is None or outbox.problem is not None or not outbox.is_due:
+            return None if outbox is None else outbox.problem
+        waiting: asyncio.Future[StoreError | None] = asyncio.get_running_loop().create_future()
+        outbox.waiting.append(waiting)
+        self._urgent.set()
+        self._begin()
+        return await waiting
 
     async def close(self) -> None:
         """Save the remaining changes, for about 5 s at most. `on_problem` gets an error for each loss, also after a cancellation.
@@ -207,87 +196,94 @@ class Recorder(RunObserver["Run"]):
         """
         if self._closing.is_set():
             return
-        for run in self._followed:
-            run.unsubscribe(self)
+        for outbox in self._outboxes.values():
+            for run in outbox.runs:
+                run.unsubscribe(self)
+                if outbox.has(run):
+                    outbox.put(run)
+        self._begin()
         self._closing.set()
         self._urgent.set()
         self._last_try = asyncio.get_running_loop().time() + CLOSE_S
-        saving = self._saving
         try:
-            if saving is not None:
-                await asyncio.wait([saving], timeout=CLOSE_S + LAST_TRY_S)
+            if self._saving is not None:
+                await asyncio.wait([self._saving], timeout=CLOSE_S + LAST_TRY_S)
         finally:
-            if saving is not None:
-                saving.cancel()
+            if self._saving is not None:
+                self._saving.cancel()
             self._report_losses()
 
     def _report_losses(self) -> None:
         if self.history is None:
-            count = sum(len(unsaved.prompts) for unsaved in self._unsaved.values())
+            count = sum(len(outbox.prompts) for outbox in self._outboxes.values())
             if self._not_open is not None and count:
                 prompts = counted(count, "prompt and its", "prompts and their")
                 sentence = f"{prompts} answers could not be saved. {self._not_open.sentence}"
-                self._report(StoreError(sentence, hint=self._not_open.hint))
+                _call(partial(self._on_problem, StoreError(sentence, hint=self._not_open.hint)))
             return
-        for unsaved in self._unsaved.values():
-            if loss := unsaved.loss():
-                why = unsaved.problem or StoreError("The history did not answer in time.")
-                self._report(StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint))
+        for outbox in self._outboxes.values():
+            if loss := outbox.loss():
+                why = outbox.problem or StoreError("The history did not answer in time.")
+                lost = StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint)
+                _call(partial(self._on_problem, lost))
 
     def _begin(self) -> None:
         is_saving = self._saving is not None and not self._saving.done()
-        if self.history is None or self._closing.is_set() or is_saving or not self._pending():
-            return
-        self._saving = asyncio.create_task(self._save(self.history))
-        self._saving.add_done_callback(self._ended)
+        if self.history is not None and not is_saving and not self._closing.is_set() and self._due():
+            self._saving = asyncio.create_task(self._save(self.history))
 
-    def _pending(self) -> list[Unsaved]:
-        return [unsaved for unsaved in self._unsaved.values() if unsaved and not unsaved.is_given_up]
+    def _due(self) -> list[Outbox]:
+        return [outbox for outbox in self._outboxes.values() if outbox.is_due and not outbox.is_given_up]
 
     async def _save(self, history: History) -> None:
         waits = pauses()
-        while pending := self._pending():
-            if all(unsaved.problem is None for unsaved in pending):
+        while due := self._due():
+            if not self._closing.is_set() and all(outbox.problem is None for outbox in due):
                 await _wait(self._urgent, EVERY_S)
             self._urgent.clear()
-            is_last = self._closing.is_set()  # no change is added after `close`
-            for unsaved in self._pending():
-                if not await self._save_one(history, unsaved, is_last=is_last):
+            for outbox in self._due():
+                await self._save_one(history, outbox)
+                if outbox.problem is not None and not outbox.is_given_up:
                     if not await self._pause(next(waits)):
                         return
                     break
             else:
                 waits = pauses()
-            if self._closing.is_set() and not is_last:
-                for unsaved in self._unsaved.values():
-                    unsaved.note_ended()
-                self._urgent.set()
 
-    async def _save_one(self, history: History, unsaved: Unsaved, *, is_last: bool) -> bool:
-        """Save the changes of a conversation. Returns False if the save failed and may succeed later."""
-        if is_last:
-            unsaved.note_ended()
-        waiting = len(unsaved.waiting)
-        unsaved.is_being_saved = True
+    async def _save_one(self, history: History, outbox: Outbox) -> None:
+        """Write all rows of an outbox in one transaction, and delete the committed items."""
+        items, waiting, is_last = {**outbox.items}, outbox.waiting, self._closing.is_set()
+        outbox.waiting = []
         # In one transaction: a kill between two transactions would lose a sent prompt, or restore the prompt as a draft.
-        draft = self.read_draft() if unsaved.has_sent else None
-        changes = unsaved.take()
+        draft = self.read_draft() if outbox.has_sent else None
         try:
+            changes = outbox.changes()
             numbers = await history.call(lambda store: store.save(changes, draft))
         except StoreError as error:
-            unsaved.put_back(changes)
-            self._failed(unsaved, error)
-            unsaved.wake(len(unsaved.waiting))
+            self._failed(outbox, error)
+        except Exception as error:  # noqa: BLE001 (a bug is reported; the conversation continues unsaved)
+            report("A conversation could not be saved.", error)
+            sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
+            self._failed(outbox, StoreError(sentence))
         else:
-            unsaved.is_being_saved = False
-            unsaved.was_saved(changes, numbers)
+            outbox.committed(items, changes, numbers)
             if draft is not None:
                 self.saved_draft = draft
             if is_last:
-                unsaved.clear()  # ignore the text that runs in progress still add
-            unsaved.wake(waiting if unsaved else len(unsaved.waiting))
-            self._succeeded(unsaved)
-        return unsaved.problem is None or unsaved.is_given_up
+                outbox.clear()  # ignore the text that runs in progress still add
+            if outbox.problem is not None:
+                outbox.problem = None
+                if self.problem is None:
+                    _call(self._on_saved_again)
+                _call(self._on_changed)
+            self._drop_if_done(outbox)
+        finally:
+            if outbox.problem is not None or not outbox.is_due:
+                waiting += outbox.waiting
+                outbox.waiting = []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(outbox.problem)
 
     async def _pause(self, seconds: float) -> bool:
         """Wait before another attempt; only briefly if `close` was called. Returns False if no time is left for the attempt."""
@@ -297,80 +293,54 @@ class Recorder(RunObserver["Run"]):
             await _wait(self._closing, seconds)
         return not (self._closing.is_set() and asyncio.get_running_loop().time() > self._last_try)
 
-    def _succeeded(self, unsaved: Unsaved) -> None:
-        if unsaved.problem is not None:
-            unsaved.problem = None
-            if self.problem is None:
-                _call(self._on_saved_again)
-            _call(self._on_changed)
-        self._drop_if_done(unsaved)
-
-    def _failed(self, unsaved: Unsaved, error: StoreError) -> None:
+    def _failed(self, outbox: Outbox, error: StoreError) -> None:
         """Note why changes cannot be saved. A temporary problem is reported once, even if it affects several conversations."""
-        is_known = error.can_pass and any(other.problem is not None for other in self._unsaved.values())
-        unsaved.problem = error
-        unsaved.is_being_saved = False
-        del self._unsaved[unsaved.conversation.id]
-        self._unsaved[unsaved.conversation.id] = unsaved  # so that the other conversations are saved first
+        is_known = error.can_pass and any(other.problem is not None for other in self._outboxes.values())
+        outbox.problem = error
+        # so that the other conversations are saved first
+        self._outboxes[outbox.conversation.id] = self._outboxes.pop(outbox.conversation.id)
         if isinstance(error, ConversationDeleted):
-            unsaved.clear()
+            for run in outbox.runs:
+                run.unsubscribe(self)
+            outbox.clear()
         if not is_known:
-            self._report(error)
-        self._drop_if_done(unsaved)
+            _call(partial(self._on_problem, error))
+        self._drop_if_done(outbox)
         _call(self._on_changed)
 
-    def _drop_if_done(self, unsaved: Unsaved) -> None:
+    def _drop_if_done(self, outbox: Outbox) -> None:
         """Forget a conversation that the session has left, once the whole conversation is saved."""
-        if unsaved.is_left and not (unsaved.runs or unsaved.is_being_saved or unsaved):
-            self._unsaved.pop(unsaved.conversation.id, None)
-            if unsaved.problem is not None:
+        if outbox.is_left and not (outbox.runs or outbox.is_due):
+            self._outboxes.pop(outbox.conversation.id, None)
+            if outbox.problem is not None:
                 _call(self._on_changed)
-
-    def _ended(self, saving: asyncio.Task[None]) -> None:
-        """Handle the end of the saving task. Starts another task if there are new changes."""
-        if self._saving is saving:
-            self._saving = None
-        error = None if saving.cancelled() else saving.exception()
-        if isinstance(error, Exception):  # a bug; the conversation continues unsaved
-            report("A conversation could not be saved.", error)
-            for unsaved in [saved for saved in self._unsaved.values() if saved.is_being_saved]:
-                sentence = f"The history is no longer saved: {type(error).__name__}: {error}."
-                self._failed(unsaved, StoreError(sentence))
-        if not saving.cancelled():
-            self._begin()
-        if self._saving is None:
-            for unsaved in self._unsaved.values():
-                unsaved.wake(len(unsaved.waiting))
-
-    def _report(self, error: StoreError) -> None:
-        _call(lambda: self._on_problem(error))
 
     # Changes
 
     def prompt_added(self, conversation: Conversation, prompt: Prompt) -> None:
         """Save a new prompt. The first prompt also creates the conversation in the history."""
-        if (unsaved := self._of(conversation)) is not None:
-            unsaved.prompts[prompt] = None
-            self._changed(unsaved, urgent=True)
+        if (outbox := self._of(conversation)) is not None:
+            outbox.put(prompt)
+            self._put(outbox, urgent=True)
 
     def queue_changed(self, conversation: Conversation, queue: tuple[QueuedPrompt, ...]) -> None:
-        if (unsaved := self._of(conversation)) is not None:
-            unsaved.queue = queue
-            self._changed(unsaved, urgent=True)
+        if (outbox := self._of(conversation)) is not None:
+            outbox.queue = queue
+            outbox.put("queue")
+            self._put(outbox, urgent=True)
 
     def lane_changed(self, conversation: Conversation, lane: LaneRecord) -> None:
         """Save a lane that is new, was closed, or has another engine or head, once the conversation has a prompt."""
-        if (unsaved := self._of(conversation)) is not None:
-            unsaved.add_lane(lane)
-            self._changed(unsaved)
+        if (outbox := self._of(conversation)) is not None:
+            outbox.put_lane(lane)
+            self._put(outbox)
 
     def follow(self, conversation: Conversation, run: Run, lane: LaneRecord) -> None:
         """Save a run of a lane from start to end, and the lane. A run without a prompt is not saved."""
-        unsaved = self._of(conversation)
-        if unsaved is None or run.prompt is None:
+        outbox = self._of(conversation)
+        if outbox is None or run.prompt is None:
             return
-        self._followed[run] = unsaved
-        unsaved.follow(run, lane)
+        outbox.runs[run] = FollowedRun(lane)
         self.lane_changed(conversation, lane)
         run.subscribe(self)
         if run.phase == "ended":
@@ -380,9 +350,9 @@ class Recorder(RunObserver["Run"]):
 
     def loaded(self, conversation: Conversation, lanes: Iterable[LaneRecord]) -> None:
         """Prepare to continue a conversation from the history, and save the time at which the conversation was opened."""
-        if (unsaved := self._of(conversation)) is not None:
-            unsaved.note_saved(lanes)
-            self._changed(unsaved)
+        if (outbox := self._of(conversation)) is not None:
+            outbox.opened_again(lanes)
+            self._put(outbox)
 
     # Reading conversations whose changes may wait in the queue
 
@@ -394,10 +364,10 @@ class Recorder(RunObserver["Run"]):
         changes cannot be saved.
         """
         assert self.history is not None  # without a history there is nothing to load
-        changes = self.changes[number]
+        changes = self._changes[number]
         await self._all_saved(number, "reopened", "Reopen")
         saved = await self.history.load(number)
-        return saved if self.changes[number] == changes else None
+        return saved if self._changes[number] == changes else None
 
     async def delete(self, number: int) -> None:
         """Delete a conversation from the history, after this session's changes of the conversation are saved.
@@ -409,8 +379,8 @@ class Recorder(RunObserver["Run"]):
         await self.history.call(lambda store: store.delete_conversation(number))
 
     async def _all_saved(self, number: int, done: str, do: str) -> None:
-        for unsaved in [it for it in self._unsaved.values() if it.conversation.number == number]:
-            problem = await self.saved(unsaved.conversation)
+        for outbox in [it for it in self._outboxes.values() if it.conversation.number == number]:
+            problem = await self.saved(outbox.conversation)
             if problem is not None and not isinstance(problem, ConversationDeleted):
                 raise StoreError(
                     f"This conversation cannot be {done}: its last changes are not saved yet. {problem.sentence}",
@@ -420,21 +390,29 @@ class Recorder(RunObserver["Run"]):
 
     # Events of the runs
 
+    def _outbox_with(self, run: Run) -> Outbox:
+        return next(outbox for outbox in self._outboxes.values() if run in outbox.runs)
+
     def run_started(self, run: Run) -> None:
-        self._run_changed(run)
+        outbox = self._outbox_with(run)
+        outbox.put_run(run)
+        self._put(outbox)
 
     def run_changed(self, run: Run) -> None:
         """Save the settings in force once the engine has reported these settings."""
-        if self._followed[run].has_new_settings(run):
-            self._run_changed(run)
+        outbox = self._outbox_with(run)
+        if outbox.has(run) and outbox.runs[run].settings is not run.settings:
+            self.run_started(run)
 
     def text_came(self, run: Run, channel: Channel, text: str) -> None:
         """Schedule a save of the new text, within half a second."""
-        self._changed(self._followed[run])
+        outbox = self._outbox_with(run)
+        outbox.put("text")
+        self._put(outbox)
 
     def cautioned(self, run: Run, caution: Caution) -> None:
-        if self._followed[run].is_started(run):
-            self._run_changed(run)
+        if self._outbox_with(run).has(run):
+            self.run_started(run)
 
     def run_ended(self, run: Run) -> None:
         """Save the result of the run.
@@ -442,16 +420,12 @@ class Recorder(RunObserver["Run"]):
         Of the runs that never started, only failed runs are saved.
         """
         run.unsubscribe(self)
-        unsaved = self._followed.pop(run)
-        if run.state == "failed" or run.result.manifest or unsaved.is_started(run):
-            unsaved.run_changed(run)
+        outbox = self._outbox_with(run)
+        if run.state == "failed" or run.result.manifest or outbox.has(run):
+            outbox.put_run(run)
         else:
-            unsaved.forget(run)
-        self._changed(unsaved, urgent=True)
-
-    def _run_changed(self, run: Run) -> None:
-        self._followed[run].run_changed(run)
-        self._changed(self._followed[run])
+            del outbox.runs[run]
+        self._put(outbox, urgent=True)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
