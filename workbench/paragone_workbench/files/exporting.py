@@ -85,11 +85,12 @@ def _all(store: Store) -> Iterator[int]:
 
 def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.file import markdown_pieces
+    from paragone_workbench.reporting.file import report_pieces
 
     for position, number in enumerate(numbers):
         yield "\n" if position else ""
-        yield from markdown_pieces(conversation_report(store.load(number), find, store), time.time())
+        report = conversation_report(store.load(number), find, store)
+        yield from report_pieces(report, "md", time.time())
 
 
 def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
@@ -183,16 +184,13 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
         case "html" | "md":
             from paragone_workbench.reporting.conversation import conversation_report
             from paragone_workbench.reporting.experiment import experiment_report
+            from paragone_workbench.reporting.file import report_pieces
 
-            if file_format == "html":
-                from paragone_workbench.reporting.file import html_pieces as pieces
-            else:
-                from paragone_workbench.reporting.file import markdown_pieces as pieces
             if isinstance(subject, Experiment):
                 report = experiment_report(store, subject, find)
             else:
                 report = conversation_report(subject, find, store)
-            yield from pieces(report, time.time())
+            yield from report_pieces(report, file_format, time.time())
 
 
 def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
