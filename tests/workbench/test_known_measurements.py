@@ -19,7 +19,7 @@ from paragone_workbench.experiments.known_measurements import (
     known_throughputs,
 )
 from paragone_workbench.reporting.experiment import experiment_report
-from paragone_workbench.reporting.file import html_pieces, markdown_pieces
+from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.reporting.measurements import common_throughput
 from paragone_workbench.reporting.verdict import cautions_of
 from paragone_workbench.runs.result import manifest
@@ -142,8 +142,8 @@ def test_speeds_of_different_moments_are_marked_with_their_dates(store):
     assert caution.startswith("The speeds were measured at different times, which the table names")
     details = [cells[name]["speed"].detail for name in ("smol", "large")]
     assert [detail[:4] for detail in details] == [local_date(86_400.0 * 365, "%Y"), local_date(1.0, "%Y")]
-    for pieces in (html_pieces, markdown_pieces):
-        written = "".join(pieces(found, 0.0))
+    for suffix in ("html", "md"):
+        written = "".join(report_pieces(found, suffix, 0.0))
         assert "Read with care" in written
         assert caution.partition(":")[0] in written
         assert details[0] in written

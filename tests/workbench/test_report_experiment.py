@@ -10,7 +10,7 @@ from paragone import Json
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.reporting import experiment as experiments
-from paragone_workbench.reporting.file import html_pieces, rows_of
+from paragone_workbench.reporting.file import report_pieces, rows_of
 from paragone_workbench.store import Measurement, RunKey, Vote
 from paragone_workbench.store.experiment_records import VotedAnswer
 
@@ -132,7 +132,7 @@ def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, mon
         return add_experiment(store, dict.fromkeys(range(prompts), (long, "x")), name=f"{prompts}.csv")
 
     def size_of(experiment):
-        return sum(map(len, html_pieces(report(store, experiment), 0.0)))
+        return sum(map(len, report_pieces(report(store, experiment), "html", 0.0)))
 
     def peak(prompts):
         experiment = added(prompts)
@@ -198,7 +198,9 @@ def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
     store._database.run("DELETE FROM cell")
     failed = ended("", engine, state="failed", error=f"{home}/models/m.gguf is missing.")
     store.experiments.save(experiment.number, RunKey(prompt_index=0, engine_index=0, repetition=0), failed)
-    found = "".join(html_pieces(report(store, dataclasses.replace(experiment, engines=(engine, LARGE))), 0.0))
+    found = "".join(
+        report_pieces(report(store, dataclasses.replace(experiment, engines=(engine, LARGE))), "html", 0.0)
+    )
     assert "~/models/m.gguf" in found
     assert "https://host/v1" in found
     assert "s3cret" not in found
@@ -332,4 +334,4 @@ def test_the_newest_bench_of_the_same_engines_is_shown(store):
 def test_options_of_a_backend_that_is_not_installed_may_be_secret(store):
     engine = dataclasses.replace(SMOL, backend="gone", options={"token": "s3cret"})
     experiment = dataclasses.replace(add_experiment(store, {0: ("a", "b")}), engines=(engine, LARGE))
-    assert "s3cret" not in "".join(html_pieces(report(store, experiment), 0.0))
+    assert "s3cret" not in "".join(report_pieces(report(store, experiment), "html", 0.0))

@@ -22,7 +22,7 @@ from paragone_workbench.reporting.file import (
     csv_pieces,
     find_subject,
     format_of,
-    markdown_pieces,
+    report_pieces,
     rows_of,
     write,
 )
@@ -36,7 +36,7 @@ marked_up = st.lists(
 
 
 def markdown(saved) -> str:
-    return "".join(markdown_pieces(conversation_report(saved, lambda _: None), 0.0))
+    return "".join(report_pieces(conversation_report(saved, lambda _: None), "md", 0.0))
 
 
 @given(prompt=marked_up, first=marked_up, second=marked_up)

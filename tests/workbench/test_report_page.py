@@ -11,7 +11,7 @@ from tests.workbench.report_subjects import conversation
 
 from paragone import Caution, ParagoneError
 from paragone_workbench.reporting.conversation import conversation_report
-from paragone_workbench.reporting.file import html_pieces
+from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.text import visible
 
 VOID = {"meta", "col", "line", "rect", "circle", "br"}
@@ -61,7 +61,7 @@ class Parsed(HTMLParser):
 
 
 def page(saved) -> str:
-    return "".join(html_pieces(conversation_report(saved, lambda _: None), 0.0))
+    return "".join(report_pieces(conversation_report(saved, lambda _: None), "html", 0.0))
 
 
 def parsed(saved) -> Parsed:

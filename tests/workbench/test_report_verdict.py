@@ -19,7 +19,7 @@ from tests.workbench.test_report_page import HOSTILE, Parsed
 from paragone import Json
 from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.reporting.charts import plots_of
-from paragone_workbench.reporting.file import html_pieces, markdown_pieces
+from paragone_workbench.reporting.file import report_pieces
 from paragone_workbench.store import RunKey
 from paragone_workbench.store.experiment_records import EstimatedMemory, SavedChoice
 
@@ -55,11 +55,11 @@ def test_the_report_begins_with_the_decision(store):
     store.experiments.save_choice(experiment.number, asked)
     found = report(store, experiment)
     assert found.verdict.headline == "Deploy large."
-    for pieces, beginning, table in (
-        (html_pieces, "<h1>Deploy large.</h1>", "<table>"),
-        (markdown_pieces, "# Deploy large.", "\n| "),
+    for suffix, beginning, table in (
+        ("html", "<h1>Deploy large.</h1>", "<table>"),
+        ("md", "# Deploy large.", "\n| "),
     ):
-        written = "".join(pieces(found, 0.0))
+        written = "".join(report_pieces(found, suffix, 0.0))
         places = [written.index(text) for text in (beginning, table, *found.verdict.not_measured)]
         assert places == sorted(places), "the table is on the first page, before what is unknown"
         assert "100.0%" in written
@@ -232,7 +232,7 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
     prompts = list(found.prompts())
     assert [it.folded for it in prompts] == [False] + [True] * 19
     assert [it.sound for it in prompts] == [False] * 17 + [True] * 3
-    seen = open_text("".join(html_pieces(found, 0.0)))
+    seen = open_text("".join(report_pieces(found, "html", 0.0)))
     assert "3 other prompts at which nothing failed" in seen
     assert "Prompt at 8" in seen
     assert "Prompt at 0" not in seen, "nothing failed there"
@@ -240,7 +240,7 @@ def test_after_the_first_page_comes_what_decides_and_the_rest_is_folded(store):
     assert "420 ± 8 tokens/s" not in seen
     places = [seen.index(title) for title in ("Differences between", "Pass rates", "Answers", "Details")]
     assert places == sorted(places)
-    written = "".join(markdown_pieces(found, 0.0))
+    written = "".join(report_pieces(found, "md", 0.0))
     assert written.index("## Answers") < written.index("## Results") < written.index("## How it was run")
 
 
@@ -292,7 +292,7 @@ def test_names_and_tags_are_no_markup(store, text):
     store.measurements.add(bench(*engines, created=1.0, tests=({},)))
     store.experiments.save_choice(experiment.number, SavedChoice(reference=engines[0].name, margin=0.03))
     found = report(store, dataclasses.replace(experiment, engines=engines))
-    page = "".join(html_pieces(found, 0.0))
+    page = "".join(report_pieces(found, "html", 0.0))
     parsed = Parsed(page)
     assert found.plots
     assert not {tag for tag, _ in parsed.elements} & {"script", "img"}

@@ -78,9 +78,9 @@ def _write(conversation: SavedConversation, path: Path, find: BackendLookup, *, 
 
 def _markdown(conversation: SavedConversation, find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.file import markdown_pieces
+    from paragone_workbench.reporting.file import report_pieces
 
-    return markdown_pieces(conversation_report(conversation, find), time.time())
+    return report_pieces(conversation_report(conversation, find), "md", time.time())
 
 
 async def _document(conversation: SavedConversation, find: BackendLookup) -> list[str]:

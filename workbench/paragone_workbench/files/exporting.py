@@ -85,11 +85,12 @@ def _all(store: Store) -> Iterator[int]:
 
 def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
     from paragone_workbench.reporting.conversation import conversation_report
-    from paragone_workbench.reporting.file import markdown_pieces
+    from paragone_workbench.reporting.file import report_pieces
 
     for position, number in enumerate(numbers):
         yield "\n" if position else ""
-        yield from markdown_pieces(conversation_report(store.load(number), find, store), time.time())
+        report = conversation_report(store.load(number), find, store)
+        yield from report_pieces(report, "md", time.time())
 
 
 def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
@@ -185,8 +186,7 @@ def _pieces(store: Store, subject_id: str, file_format: ReportFormat, find: Back
         report = experiment_report(store, subject, find)
     else:
         report = conversation_report(subject, find, store)
-    pieces = file.html_pieces if file_format == "html" else file.markdown_pieces
-    yield from pieces(report, time.time())
+    yield from file.report_pieces(report, file_format, time.time())
 
 
 def _document(subject: Experiment | SavedConversation, find: BackendLookup) -> Iterator[str]:
