@@ -62,10 +62,14 @@ async def query_endpoints(
         first = merged.get(identity) or ConfiguredEndpoint(
             backend=key[0], engines=(), url=_address(found, load), report=report
         )
+        probes = {engine.name: _probe_of(engine, report) for engine in engines}
         merged[identity] = dataclasses.replace(
             first,
             engines=(*first.engines, *(engine.name for engine in engines)),
-            problems={**first.problems, **_problems(engines, report)},
+            problems={
+                **first.problems,
+                **{name: probe for name, probe in probes.items() if not probe.usable},
+            },
         )
     return tuple(merged.values())
 
@@ -84,12 +88,6 @@ def normalize_url(url: str) -> str:
 def offered_model(report: EndpointReport, wanted: str) -> ModelInfo | None:
     """Return a server's description of a model, by any name that opens it; None if the server does not list the model."""
     return next((offered for offered in report.models if wanted in (offered.model, *offered.aliases)), None)
-
-
-def _problems(engines: Iterable[EngineDefinition], report: EndpointReport) -> dict[str, Probe]:
-    """Return the reasons why engines cannot be used at the server of this report, as probes, by the engines' names."""
-    probes = {engine.name: _probe_of(engine, report) for engine in engines}
-    return {name: probe for name, probe in probes.items() if not probe.usable}
 
 
 def _probe_of(definition: EngineDefinition, report: EndpointReport) -> Probe:

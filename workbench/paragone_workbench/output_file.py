@@ -63,10 +63,13 @@ def replacing(path: Path) -> Iterator[TextIO]:
     target = _target(path)
     new = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with _created(new), new.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            new.replace(target)
+        with new.open("x", encoding="utf-8", newline="") as file:
+            try:
+                yield file
+                file.flush()
+                new.replace(target)
+            finally:
+                new.unlink(missing_ok=True)
     except OSError as error:
         unwritable = InputError if isinstance(error, PermissionError) else ParagoneError
         kept = " The earlier file was kept." if target.exists() else ""
@@ -79,13 +82,3 @@ def replacing(path: Path) -> Iterator[TextIO]:
 def _target(path: Path) -> Path:
     """Return the file that a path leads to; for a circular link, the link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-@contextlib.contextmanager
-def _created(new: Path) -> Iterator[None]:
-    """Create a file. At the end of the block, delete the file, unless it was renamed."""
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
-        yield
-    finally:
-        new.unlink(missing_ok=True)

@@ -53,11 +53,9 @@ def restrict_network(*, offline: bool, config: Path | None) -> str:
 
 
 def apply_network_settings(settings: NetworkSettings) -> str:
-    """Go offline if the settings say so or the process is offline already, and make the system enforce the restriction.
+    """Go offline if the settings or the process say so. Returns a warning if the system should enforce it and cannot.
 
-    With `local_servers`, engines may contact loopback offline. Only the guard then restricts the process, because the
-    system's restriction has no exception for loopback. Returns a warning if the system should enforce the restriction
-    and cannot, otherwise an empty text.
+    With `local_servers`, only the guard restricts the process: the system's restriction has no exception for loopback.
     """
     if not (settings.offline or GUARD.is_offline):
         return ""

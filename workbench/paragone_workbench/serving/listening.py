@@ -161,33 +161,26 @@ class EventStream(Response):
 
 async def read_body(receive: Receive, largest: int = MOST_BYTES) -> bytes:
     """Return the body of a request. Raises ApiError if the body is too large or comes too slowly, and ClientLeft if the client leaves."""
+    body = bytearray()
+    size, more = 0, True
     try:
         async with asyncio.timeout(BODY_S):
-            return await _read_body(receive, largest)
+            while more and size <= _MOST_DROPPED:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeft
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                if size <= largest:
+                    body += part
+                more = message.get("more_body", False)
     except TimeoutError as error:
         sentence = f"The request did not come within {BODY_S:g} seconds."
         raise ApiError(408, sentence, code="request_timeout") from error
-
-
-async def _read_body(receive: Receive, largest: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while size <= _MOST_DROPPED:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > largest:
-            parts.clear()
-        else:
-            parts.append(part)
-        if not message.get("more_body", False):
-            break
     if size > largest:
         sentence = f"The request is larger than {largest >> 20} MiB."
         raise ApiError(413, sentence, code="request_too_large")
-    return b"".join(parts)
+    return bytes(body)
 
 
 async def unless_left(receive: Receive, work: Awaitable[T]) -> T:
