@@ -16,7 +16,7 @@ from large_model import (
     write_large_moe,
 )
 
-from paragone import OpenRequest
+from paragone import Json, OpenRequest
 from paragone.worker.native import WorkerEngine
 from paragone.worker.protocol import ESTIMATE
 from paragone_llama_cpp.backend import LlamaCppBackend
@@ -162,7 +162,7 @@ def test_pages_of_other_files_are_not_released(tmp_path):
 
 
 async def test_an_estimate_agrees_with_the_memory_used(model_path, tmp_path):
-    options = {"n_ctx": 512, "type_k": "q8_0", "type_v": "q8_0", "n_gpu_layers": 0}
+    options: dict[str, Json] = {"n_ctx": 512, "type_k": "q8_0", "type_v": "q8_0", "n_gpu_layers": 0}
     backend = LlamaCppBackend()
     estimate = await backend.estimate(OpenRequest(model=model_path, options=options, threads=1))
     log = tmp_path / "engine.log"
