@@ -160,14 +160,10 @@ def _out_of_vram(request: Request, free: Sequence[int]) -> paragone.EngineError:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return (
-        type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in text
-        or "CUBLAS_STATUS_ALLOC_FAILED" in text
-        or "Insufficient VRAM" in text
-        or "Insufficient space in device allocation" in text
-    )
+    signs = (
+        "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "Insufficient VRAM", "Insufficient space in device allocation",
+    )  # fmt: skip
+    return type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in signs)
 
 
 def _message(error: BaseException) -> str:

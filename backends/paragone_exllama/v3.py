@@ -40,21 +40,10 @@ class _Job(V3Job):
 
     kept: list[torch.Tensor] | None = None
 
-    def receive_sample(
-        self,
-        logits: torch.Tensor | None,
-        next_token: torch.Tensor | None,
-        next_k_tokens: torch.Tensor | None,
-        next_k_probs: torch.Tensor | None,
-        next_prob: torch.Tensor | None,
-        results: list[dict[str, Any]],
-        first_sample_in_sd_batch: bool = True,
-    ) -> Any:
+    def receive_sample(self, logits: torch.Tensor | None, *more: Any, **named: Any) -> Any:
         if self.kept is not None and logits is not None:
             self.kept.append(logits[0, 0].clone())
-        return super().receive_sample(
-            logits, next_token, next_k_tokens, next_k_probs, next_prob, results, first_sample_in_sd_batch
-        )
+        return super().receive_sample(logits, *more, **named)
 
 
 class V3(Library):

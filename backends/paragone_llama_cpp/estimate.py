@@ -40,9 +40,14 @@ def estimate(request: OpenRequest, options: LlamaCppLoadOptions) -> MemoryEstima
     model = open_model(request, options, lambda fraction: None, False, weights=False)
     places = _places(library.log_lines())
     context, plan = _plan(model, model.options)
-    tensors = _tensors(model)
+    tensors = {
+        tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))
+    }
     lora = check_lora(options)
-    weights = _weights(model, tensors, places, options.n_cpu_moe)
+    if set(places.values()) <= {_CPU}:
+        weights = Counter({_CPU: int(lib.llama_model_size(model.pointer))})
+    else:
+        weights = weights_by_device(tensors, places, cpu_moe=options.n_cpu_moe)
     weights[_CPU] += lora
     layers: int = lib.llama_model_n_layer(model.pointer)
     on_gpus = [size for device, size in plan.compute.items() if device != _CPU]
@@ -148,19 +153,6 @@ def _plan(model: OpenModel, options: LlamaCppLoadOptions) -> tuple[int, Plan]:
     context: int = lib.llama_n_ctx(pointer)
     lib.llama_free(pointer)
     return context, plan
-
-
-def _tensors(model: OpenModel) -> dict[str, int]:
-    """Return the sizes in bytes of all tensors, by name."""
-    return {tensor.name: _bytes(tensor) for part in parts(model.path) for tensor in read_tensors(str(part))}
-
-
-def _weights(
-    model: OpenModel, tensors: Mapping[str, int], places: Mapping[int, str], cpu_moe: int
-) -> Counter[str]:
-    if set(places.values()) <= {_CPU}:
-        return Counter({_CPU: int(lib.llama_model_size(model.pointer))})
-    return weights_by_device(tensors, places, cpu_moe=cpu_moe)
 
 
 def _places(lines: Iterable[str]) -> dict[int, str]:

@@ -55,13 +55,12 @@ def test_loading_can_be_cancelled_also_while_warming_up(open_chat, make_stop):
         open_chat(stop=stop)
 
 
-@pytest.mark.parametrize("options", [{"n_gpu_layers": 10}, {"tensor_split": [1.0]}])
-def test_gpu_options_without_gpu_support_are_a_caution(open_chat, monkeypatch, options):
+def test_gpu_options_without_gpu_support_are_a_caution(open_chat):
     from paragone_llama_cpp import library
 
     if library.offloads():
         pytest.skip("this build has a GPU")
-    asked = open_chat(**options).loaded.cautions
+    asked = open_chat(n_gpu_layers=10).loaded.cautions
     assert [caution.code for caution in asked] == ["no-gpu"]
 
 
