@@ -100,15 +100,13 @@ async def test_nonsense_between_chunks_in_mid_answer(hostile, open_lane, text):
 
 
 @pytest.mark.parametrize("encoding", ["", "Identity"])
-async def test_what_is_said_not_to_be_compressed_is_not(hostile, open_lane, text, encoding):
+async def test_what_is_said_not_to_be_compressed_is_not(hostile, answered, text, encoding):
     async def chat(exchange):
         await exchange.begin(content_encoding=encoding)
         await exchange.say("Hi")
         await exchange.send(exchange.protocol.end())
 
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
+    events = await answered(hostile, chat)
     assert text(events) == "Hi"
 
 
@@ -143,7 +141,7 @@ async def test_an_event_of_endless_lines(serve, open_lane, text, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\r"], ids=["crlf", "cr"])
-async def test_a_long_answer_of_short_events(serve, open_lane, text, monkeypatch, ending):
+async def test_a_long_answer_of_short_events(serve, answered, text, monkeypatch, ending):
     """Every end that the protocol allows is one, also when it comes in two packets."""
     monkeypatch.setattr("paragone_remote.transport.LONGEST_LINE", 4_000)
     server = await serve(OPENAI)
@@ -157,13 +155,11 @@ async def test_a_long_answer_of_short_events(serve, open_lane, text, monkeypatch
             await exchange.send(piece[-1:])
         await exchange.send(exchange.protocol.end())
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "a" * 5_000
 
 
-async def test_a_connection_that_breaks_after_the_answers_end(serve, open_lane, text):
+async def test_a_connection_that_breaks_after_the_answers_end(serve, answered, text):
     """It has said why it ended, and only `[DONE]` was still to come."""
     server = await serve(OPENAI)
 
@@ -174,8 +170,6 @@ async def test_a_connection_that_breaks_after_the_answers_end(serve, open_lane, 
         await asyncio.sleep(0.05)  # lets it arrive: a reset discards what is under way
         exchange.reset()
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "Hello."
     assert events[-1].usage.prompt_tokens == 5

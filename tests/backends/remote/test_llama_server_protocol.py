@@ -49,7 +49,7 @@ async def test_completions_have_log_probabilities_in_the_chats_shape_and_none_wh
     assert [(event.text, event.logprob) for event in events if isinstance(event, Token)] == [(" five", -0.5)]
 
 
-async def test_log_probabilities_may_come_before_their_text(server, open_lane):
+async def test_log_probabilities_may_come_before_their_text(server, answered):
     """Text that may be the beginning of a tag is held back, and its log-probabilities are not."""
 
     async def chat(exchange):
@@ -60,9 +60,7 @@ async def test_log_probabilities_may_come_before_their_text(server, open_lane):
         choice = {"delta": {}, "logprobs": scored("<end>"), "finish_reason": "stop"}
         await exchange.send(exchange.protocol.line({"choices": [choice]}))
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(logprobs=0)
-    assert error is None
+    events = await answered(server, chat, logprobs=0)
     tokens = [(event.channel, event.text) for event in events if isinstance(event, Token)]
     assert tokens == [("thinking", "\n"), ("thinking", "So"), ("answer", "")]
 
@@ -83,16 +81,14 @@ async def test_the_template_that_it_takes_where_the_model_has_none(server, open_
     assert server.chats[0].path == "/v1/chat/completions"
 
 
-async def test_a_model_that_is_loaded_again_is_waited_for(server, open_lane, text):
+async def test_a_model_that_is_loaded_again_is_waited_for(server, answered, text):
     async def chat(exchange):
         if len(server.chats) < 5:  # more often than a server that is busy would be asked
             await exchange.refuse(503, LOADING, retry_after="0")
         else:
             await exchange.answer("Here.")
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "Here."
     sentence = f"The server at {server.url} is still loading its model (503). The request is repeated."
     assert cautions(events) == [("retried", sentence)]

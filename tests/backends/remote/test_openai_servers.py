@@ -70,18 +70,16 @@ async def test_urls_with_and_without_the_version(server, url):
 
 
 @pytest.mark.parametrize("names", [["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join)
-async def test_reasoning_in_either_field_or_in_both(server, open_lane, text, names):
+async def test_reasoning_in_either_field_or_in_both(server, answered, text, names):
     """vLLM sends both while it changes from one name to the other."""
     thoughts = [OPENAI.piece(None, **dict.fromkeys(names, thought)) for thought in ("Let me", " see.")]
     last = OPENAI.piece("Four.", **dict.fromkeys(names))
-    server.on_chat = lambda exchange: exchange.stream(*thoughts, last, OPENAI.end())
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, lambda exchange: exchange.stream(*thoughts, last, OPENAI.end()))
     assert text(events, "thinking") == "Let me see."
     assert text(events) == "Four."
 
 
-async def test_chunks_that_say_nothing(server, open_lane):
+async def test_chunks_that_say_nothing(server, answered):
     """Azure's begins without a choice; others have a role alone, nothing where a text could be, usage at the end."""
 
     def chunk(exchange, delta, **more):
@@ -100,9 +98,7 @@ async def test_chunks_that_say_nothing(server, open_lane):
         await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
         await exchange.send(b"data: [DONE]\n\n")
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     tokens = [event for event in events if isinstance(event, Token)]
     assert [token.text for token in tokens] == ["Hel", "lo."]
     assert [type(event) for event in events] == [RunSettings, Token, Token, Finish]
@@ -111,19 +107,17 @@ async def test_chunks_that_say_nothing(server, open_lane):
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain; charset=latin-1"])
-async def test_events_under_another_media_type(server, open_lane, text, media_type):
+async def test_events_under_another_media_type(server, answered, text, media_type):
     async def chat(exchange):
         await exchange.begin(content_type=media_type)
         await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", "é".encode()))
         await exchange.send(exchange.protocol.end())
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "é"
 
 
-async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text, monkeypatch):
+async def test_a_reply_that_does_not_end_with_the_answer(server, answered, text, monkeypatch):
     monkeypatch.setattr("paragone_remote.openai_api.requests._END_PATIENCE", 0.01)
     closed = asyncio.Event()
 
@@ -134,9 +128,7 @@ async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text
         await exchange.gone()
         closed.set()
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "Hello."
     await closed.wait()
 
@@ -187,7 +179,7 @@ async def test_a_refusal_of_something_else_is_no_lesson(server, open_lane):
     assert len(server.chats) == 1
 
 
-async def test_log_probabilities_that_are_refused(server, open_lane, text):
+async def test_log_probabilities_that_are_refused(server, answered, text):
     """llama-cpp-python's server promises a stream and breaks it off; asked without one, it says why."""
 
     async def chat(exchange):
@@ -200,9 +192,7 @@ async def test_log_probabilities_that_are_refused(server, open_lane, text):
             message = "logprobs is not supported for models created with logits_all=False"
             await exchange.refuse(500, {"error": {"message": message}})
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(logprobs=1)
-    assert error is None
+    events = await answered(server, chat, logprobs=1)
     assert text(events) == "Hello."
     assert list(cautions(events)) == ["no-logprobs"]
 

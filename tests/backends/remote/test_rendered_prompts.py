@@ -25,7 +25,7 @@ async def test_a_template_does_not_steer_the_terminal(serve, open_lane):
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lane, protocol):
+async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, answered, protocol):
     """During the answer, the request would take the time of its tokens."""
     server = await serve(protocol)
     order = []
@@ -44,9 +44,7 @@ async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lan
     if protocol is OPENAI:
         server.replies.update({"/props": PROPS, "/apply-template": render})
     server.rendered = None
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert order == ["answer", "prompt"]
     assert kinds(events) == [Token, RunSettings, Finish]
     assert settings_of(events).prompt == "<user>"
@@ -67,7 +65,7 @@ async def never(exchange):
 @pytest.mark.parametrize("reply", [refuse, nonsense, never])
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
 async def test_a_prompt_that_is_not_told_costs_nothing_else(
-    serve, open_lane, text, protocol, reply, monkeypatch
+    serve, answered, text, protocol, reply, monkeypatch
 ):
     if reply is never:
         monkeypatch.setattr("paragone_remote.answers._PATIENCE", 0.01)
@@ -80,9 +78,7 @@ async def test_a_prompt_that_is_not_told_costs_nothing_else(
 
     server = await serve(protocol, {"/props": PROPS, "/apply-template": reply} if protocol is OPENAI else {})
     server.rendered = None
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(seed=5)
-    assert error is None
+    events = await answered(server, chat, seed=5)
     assert text(events) == "Hello."
     settings = settings_of(events)
     assert (settings.seed, settings.prompt, settings.prompt_ids) == (5, None, None)
@@ -104,7 +100,7 @@ async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
     assert settings_of(events).seed == 5
 
 
-async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
+async def test_settings_come_once_where_a_run_is_tried_again(serve, answered):
     async def chat(exchange):
         await exchange.begin()
         progress = {"total": 5, "cache": 0, "processed": 1}
@@ -116,9 +112,7 @@ async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
             await exchange.send(exchange.protocol.end())
 
     server = await serve(OPENAI, llama_server())
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert codes(events) == ["retried"]
     assert {chat.body["seed"] for chat in server.chats} == {settings_of(events).seed}
 
