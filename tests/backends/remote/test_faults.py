@@ -286,12 +286,6 @@ async def test_a_byte_order_mark(hostile, open_lane, text):
         assert text(events) == "Once", cut
 
 
-async def test_escape_sequences_in_an_answer_are_data(hostile, answered, text):
-    evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J"
-    events = await answered(hostile, lambda exchange: exchange.answer(evil))
-    assert text(events) == evil  # an answer is kept as it came; the screen makes it harmless
-
-
 async def test_escape_sequences_in_model_names(hostile, backend):
     evil = "m\x1b[2J"
     hostile.replies["/api/tags"] = {"models": [{"model": evil, "size": 1}]}

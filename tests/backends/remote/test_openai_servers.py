@@ -11,7 +11,6 @@ from paragone import (
     Image,
     Message,
     OpenRequest,
-    PromptProgress,
     RunSettings,
     Token,
 )
@@ -39,26 +38,6 @@ async def test_only_what_was_set_is_sent(server, open_lane):
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-
-
-async def test_what_is_sent_when_all_is_set(server, open_lane):
-    sampling = {
-        "max_tokens": 5,
-        "top_p": 0.9,
-        "presence_penalty": 0.1,
-        "frequency_penalty": 0.2,
-        "seed": 3,
-        "stop": ["x"],
-        "top_k": 4,
-        "min_p": 0.1,
-        "repeat_penalty": 1.1,
-        "thinking": False,
-    }
-    await (await open_lane(server)).ask(logprobs=2, **sampling)
-    body = server.chats[0].body
-    assert body["chat_template_kwargs"] == {"enable_thinking": sampling.pop("thinking")}
-    assert {name: body[name] for name in sampling} == sampling
-    assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
 
 
 @pytest.mark.parametrize("url", ["{}", "{}/v1/"])
@@ -195,38 +174,6 @@ async def test_log_probabilities_that_are_refused(server, answered, text):
     events = await answered(server, chat, logprobs=1)
     assert text(events) == "Hello."
     assert list(cautions(events)) == ["no-logprobs"]
-
-
-async def test_llama_servers_own_times_and_progress(server, open_lane):
-    server.replies["/props"] = PROPS
-
-    async def chat(exchange):
-        await exchange.begin()
-        progress = {"total": 50, "cache": 10, "processed": 30, "time_ms": 5}
-        await exchange.send(exchange.protocol.line({"choices": [], "prompt_progress": progress}))
-        await exchange.say("Hello.")
-        timings = {"prompt_ms": 250.0, "predicted_ms": 1500.0, "draft_n": 12, "draft_n_accepted": 5}
-        last = {"choices": [{"delta": {}, "finish_reason": "length"}], "timings": timings}
-        await exchange.send(exchange.protocol.line(last))
-        usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10}}
-        await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
-        await exchange.send(b"data: [DONE]\n\n")
-
-    server.on_chat = chat
-    lane = await open_lane(server)
-    assert lane.engine.loaded.facts["server"] == "llama-server b1-0c1e570"
-    assert lane.engine.loaded.context == 4096
-    events, error = await lane.ask(cold=True)
-    assert error is None
-    (progress,) = [event for event in events if isinstance(event, PromptProgress)]
-    assert (progress.done, progress.total, progress.cached) == (30, 50, 10)
-    last = events[-1]
-    assert last.reason == "length"
-    assert (last.timings.prefill_s, last.timings.decode_s) == (0.25, 1.5)
-    assert (last.usage.prompt_tokens, last.usage.cached_tokens, last.usage.completion_tokens) == (50, 10, 9)
-    assert (last.usage.drafted_tokens, last.usage.accepted_tokens) == (12, 5)
-    assert server.chats[0].body["cache_prompt"] is False
-    assert cautions(events) == {}
 
 
 async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):

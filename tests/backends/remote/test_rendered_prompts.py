@@ -3,7 +3,7 @@
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import Finish, Image, Message, PromptProgress, RunRequest, RunSettings, Token
+from paragone import Finish, Image, Message, PromptProgress, RunSettings, Token
 
 from .conftest import PROPS, codes, settings_of
 
@@ -151,23 +151,3 @@ async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(se
         assert settings_of(events).prompt is None
     (asked,) = [request for request in server.requests if "_debug_render_only" in request.body]
     assert asked.body["options"]["num_predict"] == 1
-
-
-async def test_raw_text_is_its_own_prompt(serve, open_lane):
-    """It is known without a request, also where its tokens are not told."""
-
-    async def complete(exchange):
-        await exchange.begin()
-        choice = {"text": "Hello.", "finish_reason": "stop"}
-        await exchange.send(exchange.protocol.line({"choices": [choice]}))
-
-    for replies in ({}, {"/props": PROPS}):
-        server = await serve(OPENAI, replies)
-        server.on_chat = complete
-        lane = await open_lane(server, raw=True)
-        events, _ = await lane.ask()
-        assert kinds(events) == [RunSettings, Token, Finish]
-        assert settings_of(events).prompt == "Hello?"
-        request = RunRequest(messages=(Message(role="user", text="Hello?"),), prompt_ids=True)
-        settings = settings_of([event async for event in lane.engine.run(request)])
-        assert (settings.prompt, settings.prompt_ids) == ("Hello?", None)
