@@ -148,10 +148,6 @@ class LlamaServerProgram:
         return next((name for name in names if name in self.flags), None)
 
 
-_known: dict[tuple[object, ...], LlamaServerProgram] = {}
-"""The programs whose `--help` was read, by `LlamaServerProgram.key`."""
-
-
 def find_program(named: str | None) -> tuple[tuple[str, ...], str]:
     """Return the command of the llama-server of the option `program`, and its name for the user. Raises InputError."""
     if named is not None:
@@ -189,22 +185,21 @@ async def with_flags(command: tuple[str, ...], name: str) -> LlamaServerProgram:
     """Return the program with its arguments. Raises InputError if one that paragone needs is missing; see `printed_by`."""
     status = Path(command[0]).stat()
     key = (command, status.st_mtime_ns, status.st_size)
-    if key not in _known:
-        printed = await printed_by(command, name, "--help")
-        flags = read_flags(printed)
-        missing = [flag for flag in _NEEDED if flag not in flags]
-        if len(missing) == len(_NEEDED):
-            raise InputError(
-                f"{name} is not a llama-server: its --help lists none of its arguments.",
-                hint="Set the option program to the path of a llama-server.",
-            )
-        if missing:
-            raise InputError(
-                f"The llama-server {name} does not know {', '.join(missing)}, which paragone needs.",
-                hint="Use a newer llama-server.",
-            )
-        _known[key] = LlamaServerProgram(command=command, name=name, flags=flags, key=key)
-    return _known[key]
+    if (*key, "--help") not in _outputs:
+        _outputs[*key, "--help"] = await printed_by(command, name, "--help")
+    flags = read_flags(_outputs[*key, "--help"])
+    missing = [flag for flag in _NEEDED if flag not in flags]
+    if len(missing) == len(_NEEDED):
+        raise InputError(
+            f"{name} is not a llama-server: its --help lists none of its arguments.",
+            hint="Set the option program to the path of a llama-server.",
+        )
+    if missing:
+        raise InputError(
+            f"The llama-server {name} does not know {', '.join(missing)}, which paragone needs.",
+            hint="Use a newer llama-server.",
+        )
+    return LlamaServerProgram(command=command, name=name, flags=flags, key=key)
 
 
 _DEVICE = re.compile(r"^\s+(\w[^:\n]*): (.+?)(?: \(\d+ MiB, \d+ MiB free\))?$", re.MULTILINE)
@@ -218,7 +213,7 @@ _BUILD = {
 }
 """Patterns of standard facts (`paragone.facts`) in the output of `--version` (llama.cpp's common/build-info.cpp)."""
 
-_known_devices: dict[tuple[object, ...], str] = {}
+_outputs: dict[tuple[object, ...], str] = {}
 """The output of programs, by `LlamaServerProgram.key` and the argument."""
 
 
@@ -237,12 +232,12 @@ async def build_of(program: LlamaServerProgram) -> dict[str, str]:
 async def _printed(program: LlamaServerProgram, argument: str) -> str:
     """Return the output of a program that is called with an argument; empty if the call fails."""
     key = (*program.key, argument)
-    if key not in _known_devices:
+    if key not in _outputs:
         try:
-            _known_devices[key] = await printed_by(program.command, program.name, argument)
+            _outputs[key] = await printed_by(program.command, program.name, argument)
         except ParagoneError:
-            _known_devices[key] = ""  # starting the server reports the reason
-    return _known_devices[key]
+            _outputs[key] = ""  # starting the server reports the reason
+    return _outputs[key]
 
 
 def build_in_version(printed: str) -> dict[str, str]:

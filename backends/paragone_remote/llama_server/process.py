@@ -51,7 +51,7 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The address at which a server listens. `release` removes the file of a Unix socket."""
+    """The address at which a server listens."""
 
     origin: str
     """The server's URL; for a Unix socket, with a made-up host."""
@@ -59,11 +59,6 @@ class Listening:
     """The server's arguments for this address."""
     socket: str | None = None
     """Path of the Unix socket, if any."""
-
-    def release(self) -> None:
-        if self.socket is not None:
-            with contextlib.suppress(OSError):
-                Path(self.socket).unlink(missing_ok=True)
 
 
 def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Listening:
@@ -252,7 +247,9 @@ class ServerProcess:
         try:
             await self.process.close()
         finally:
-            self.listening.release()
+            if self.listening.socket is not None:
+                with contextlib.suppress(OSError):
+                    Path(self.listening.socket).unlink(missing_ok=True)
 
     async def _is_ready(self, http: EndpointClient) -> bool:
         try:

@@ -40,17 +40,6 @@ NANO = 1e-9
 """The unit of Ollama's durations, in seconds."""
 
 
-def read_tokens(chunk: json_values.JsonObject, logprobs: int | None, now: float) -> Iterator[paragone.Token]:
-    message = json_values.object_at(chunk, "message")
-    return answers.tokens_of(
-        json_values.text_at(message, "content"),
-        [] if logprobs is None else [*answers.scored_tokens(json_values.objects_at(chunk, "logprobs"))],
-        thinking=json_values.text_at(message, "thinking"),
-        top=logprobs or 0,
-        time=now,
-    )
-
-
 def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
     reason: paragone.FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
     return paragone.Finish(
@@ -207,7 +196,15 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         async with contextlib.aclosing(self._client.answer_parts(body)) as chunks:
             async for chunk in chunks:
                 now = time.monotonic()
-                for token in read_tokens(chunk, request.logprobs, now):
+                message = json_values.object_at(chunk, "message")
+                entries = () if request.logprobs is None else json_values.objects_at(chunk, "logprobs")
+                for token in answers.tokens_of(
+                    json_values.text_at(message, "content"),
+                    tuple(answers.scored_tokens(entries)),
+                    thinking=json_values.text_at(message, "thinking"),
+                    top=request.logprobs or 0,
+                    time=now,
+                ):
                     scored = scored or token.logprob is not None
                     yield token
                 if not chunk.get("done"):

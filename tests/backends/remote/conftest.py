@@ -382,6 +382,19 @@ async def open_lane():
         await engine.close()
 
 
+@pytest.fixture
+def answered(open_lane):
+    """Give what asks a new engine at a double, which replies with `chat`, and returns the events of a run without error."""
+
+    async def ask(server, chat, **options):
+        server.on_chat = chat
+        events, error = await (await open_lane(server)).ask(**options)
+        assert error is None
+        return events
+
+    return ask
+
+
 @pytest_asyncio.fixture
 async def open_smollm2():
     """Open SmolLM2 at real OpenAI-compatible servers, by URL, and close it after the test."""

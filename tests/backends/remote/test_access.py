@@ -123,26 +123,12 @@ def alive(pid):
         return False
 
 
-async def test_a_command_that_prints_much_keeps_nothing_of_it(hostile, open_lane):
-    await open_lane(hostile, key_command=f"sh -c 'echo {SECRET}; head -c 30000000 /dev/zero'")
-    assert hostile.requests[0].headers["authorization"] == f"Bearer {SECRET}"
-
-
 async def test_a_variable_with_spaces_around_the_key(hostile, open_lane, monkeypatch):
     monkeypatch.setenv("BOX_KEY", f" {SECRET} ")
     lane = await open_lane(hostile, key_env="BOX_KEY", headers=["X-Token: $BOX_KEY"])
     assert SECRET not in repr((lane.engine.loaded, vars(lane.engine)))
     assert hostile.requests[0].headers["authorization"] == f"Bearer {SECRET}"
     assert hostile.requests[0].headers["x-token"] == SECRET
-
-
-async def test_headers_with_a_variable_in_them(hostile, open_lane, monkeypatch):
-    monkeypatch.setenv("GATE", SECRET)
-    await open_lane(hostile, headers=["X-Title: red", "X-Api-Key: $GATE", "X-Both: a ${GATE} b"])
-    headers = hostile.requests[0].headers
-    assert headers["x-title"] == "red"
-    assert headers["x-api-key"] == SECRET
-    assert headers["x-both"] == f"a {SECRET} b"
 
 
 async def test_a_header_of_our_own_is_the_users_to_change(hostile, open_lane):

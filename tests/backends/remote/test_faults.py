@@ -212,7 +212,7 @@ async def test_streams_that_break_off_keep_the_text(hostile, open_lane, protocol
         assert ("-mno-amx-int8" in error.hint) == (DIED in sentence)
 
 
-async def test_invalid_utf_8(hostile, open_lane, text):
+async def test_invalid_utf_8(hostile, answered, text):
     async def chat(exchange):
         await exchange.begin()
         whole = exchange.protocol.line
@@ -222,14 +222,12 @@ async def test_invalid_utf_8(hostile, open_lane, text):
         await exchange.send(data.replace(b"QQ", b"caf\xe9 \xff\xf0\x9f "))
         await exchange.send(exchange.protocol.end())
 
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
+    events = await answered(hostile, chat)
     assert text(events).startswith("caf\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}")
     text(events).encode()
 
 
-async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, open_lane, text):
+async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, answered, text):
     async def chat(exchange):
         await exchange.begin()
         data = exchange.protocol.piece("QQ").replace(b"QQ", "é🙂".encode())
@@ -238,9 +236,7 @@ async def test_a_character_in_two_packets_and_half_a_surrogate_pair(hostile, ope
         await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", b"\\ud800"))
         await exchange.send(exchange.protocol.end())
 
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
+    events = await answered(hostile, chat)
     assert text(events) == "é🙂\N{REPLACEMENT CHARACTER}"
 
 
@@ -288,14 +284,6 @@ async def test_a_byte_order_mark(hostile, open_lane, text):
         events, error = await lane.ask()
         assert error is None
         assert text(events) == "Once", cut
-
-
-async def test_escape_sequences_in_an_answer_are_data(hostile, open_lane, text):
-    evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J"
-    hostile.on_chat = lambda exchange: exchange.answer(evil)
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
-    assert text(events) == evil  # an answer is kept as it came; the screen makes it harmless
 
 
 async def test_escape_sequences_in_model_names(hostile, backend):
@@ -401,15 +389,13 @@ async def test_stop_ends_a_wait_for_another_try(hostile, open_lane):
     assert events[-1].reason == "cancelled"
 
 
-async def test_a_connection_lost_before_the_first_token_is_made_again(hostile, open_lane, text):
+async def test_a_connection_lost_before_the_first_token_is_made_again(hostile, answered, text):
     async def chat(exchange):
         if len(hostile.chats) == 1:
             exchange.reset()
         else:
             await exchange.answer("Here.")
 
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
+    events = await answered(hostile, chat)
     assert text(events) == "Here."
     assert codes(events) == ["retried"]

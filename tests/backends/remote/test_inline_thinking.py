@@ -79,11 +79,9 @@ async def test_an_answer_about_tags_is_text(hostile, open_lane, text):
 
 
 @pytest.mark.parametrize("size", [1, 100])
-async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, open_lane, text, size):
+async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, answered, text, size):
     whole = "Let me see.\n</think>\n\nFour, and no </think>."
-    hostile.on_chat = lambda exchange: exchange.answer(*cut(whole, size))
-    events, error = await (await open_lane(hostile)).ask()
-    assert error is None
+    events = await answered(hostile, lambda exchange: exchange.answer(*cut(whole, size)))
     assert text(events) == whole  # what was shown as the answer stays where it is
     assert text(events, "thinking") == ""
     (caution,) = [event for event in events if isinstance(event, Caution)]
@@ -93,7 +91,7 @@ async def test_a_block_that_the_prompt_opened_is_told_of_where_it_ends(hostile, 
     assert before == (whole if size == 100 else "Let me see.\n</think>")
 
 
-async def test_every_token_keeps_its_log_probability(hostile, open_lane):
+async def test_every_token_keeps_its_log_probability(hostile, answered):
     tokens = ["<", "think", ">", "\n", "Hm", "</", "think", ">", "\n\n", "Yes", "."]
     numbered = list(enumerate(tokens, 1))
 
@@ -104,9 +102,7 @@ async def test_every_token_keeps_its_log_probability(hostile, open_lane):
             await exchange.send(scored(exchange.protocol, joined, *some))
         await exchange.send(exchange.protocol.end())
 
-    hostile.on_chat = chat
-    events, error = await (await open_lane(hostile)).ask(logprobs=1)
-    assert error is None
+    events = await answered(hostile, chat, logprobs=1)
     came = [event for event in events if isinstance(event, Token)]
     assert [token.logprob for token in came] == [-float(number) for number, _ in numbered]
     assert [token.top[0].text for token in came] == tokens
@@ -117,17 +113,19 @@ async def test_every_token_keeps_its_log_probability(hostile, open_lane):
     ]
 
 
-async def test_log_probabilities_that_do_not_line_up(hostile, open_lane, text):
+async def test_log_probabilities_that_do_not_line_up(hostile, answered, text):
     """Of a character that is spread over two tokens, and of a token with an end and a beginning in it."""
 
-    hostile.on_chat = lambda exchange: exchange.stream(
-        scored(exchange.protocol, "<think>", (1, "<th"), (2, "ink>")),
-        scored(exchange.protocol, "é", (3, "\ufffd"), (4, "\ufffd")),
-        scored(exchange.protocol, "</think>Yes", (5, "</think>Yes")),
-        exchange.protocol.end(),
+    events = await answered(
+        hostile,
+        lambda exchange: exchange.stream(
+            scored(exchange.protocol, "<think>", (1, "<th"), (2, "ink>")),
+            scored(exchange.protocol, "é", (3, "\ufffd"), (4, "\ufffd")),
+            scored(exchange.protocol, "</think>Yes", (5, "</think>Yes")),
+            exchange.protocol.end(),
+        ),
+        logprobs=1,
     )
-    events, error = await (await open_lane(hostile)).ask(logprobs=1)
-    assert error is None
     assert (text(events, "thinking"), text(events)) == ("é", "Yes")
     logprobs = [event.logprob for event in events if isinstance(event, Token) and event.logprob is not None]
     assert logprobs == [-1, -2, -3, -4, -5]

@@ -3,19 +3,9 @@
 import pytest_asyncio
 from hostile_server import OPENAI
 
-from paragone import Caution, Token
+from paragone import Token
 
 from .conftest import PROPS
-
-LOADING = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
-
-CHATML = """\
-{%- for message in messages -%}
-  {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-  {{- '<|im_start|>assistant\n' -}}
-{%- endif -%}"""
 
 
 @pytest_asyncio.fixture
@@ -23,10 +13,6 @@ async def server(serve):
     server = await serve(OPENAI)
     server.replies["/props"] = PROPS
     return server
-
-
-def cautions(events):
-    return [(event.code, event.sentence) for event in events if isinstance(event, Caution)]
 
 
 def scored(*texts):
@@ -49,7 +35,7 @@ async def test_completions_have_log_probabilities_in_the_chats_shape_and_none_wh
     assert [(event.text, event.logprob) for event in events if isinstance(event, Token)] == [(" five", -0.5)]
 
 
-async def test_log_probabilities_may_come_before_their_text(server, open_lane):
+async def test_log_probabilities_may_come_before_their_text(server, answered):
     """Text that may be the beginning of a tag is held back, and its log-probabilities are not."""
 
     async def chat(exchange):
@@ -60,9 +46,7 @@ async def test_log_probabilities_may_come_before_their_text(server, open_lane):
         choice = {"delta": {}, "logprobs": scored("<end>"), "finish_reason": "stop"}
         await exchange.send(exchange.protocol.line({"choices": [choice]}))
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(logprobs=0)
-    assert error is None
+    events = await answered(server, chat, logprobs=0)
     tokens = [(event.channel, event.text) for event in events if isinstance(event, Token)]
     assert tokens == [("thinking", "\n"), ("thinking", "So"), ("answer", "")]
 
@@ -73,26 +57,3 @@ async def test_each_answer_has_a_connection_of_its_own(server, open_lane):
     del server.replies["/props"]
     await (await open_lane(server)).ask()
     assert [request.headers["connection"] for request in server.chats] == ["close", "keep-alive"]
-
-
-async def test_the_template_that_it_takes_where_the_model_has_none(server, open_lane):
-    server.replies["/props"] = {**PROPS, "chat_template": CHATML}
-    lane = await open_lane(server)
-    assert [caution.code for caution in lane.engine.loaded.cautions] == ["assumed-chat-template"]
-    await lane.ask()
-    assert server.chats[0].path == "/v1/chat/completions"
-
-
-async def test_a_model_that_is_loaded_again_is_waited_for(server, open_lane, text):
-    async def chat(exchange):
-        if len(server.chats) < 5:  # more often than a server that is busy would be asked
-            await exchange.refuse(503, LOADING, retry_after="0")
-        else:
-            await exchange.answer("Here.")
-
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
-    assert text(events) == "Here."
-    sentence = f"The server at {server.url} is still loading its model (503). The request is repeated."
-    assert cautions(events) == [("retried", sentence)]

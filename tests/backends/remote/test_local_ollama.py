@@ -1,8 +1,7 @@
 """The Ollama server on this machine is found where OLLAMA_HOST says, and nothing else is asked."""
 
-import asyncio
-
 import pytest
+from loopback_server import LoopbackServer
 
 from paragone_remote.ollama_api.backend import OllamaBackend
 from paragone_remote.ollama_api.client import listens, local_url
@@ -41,31 +40,14 @@ async def test_without_a_server_there_are_no_models(monkeypatch):
     assert await OllamaBackend().models(()) == ()
 
 
+class Silent(LoopbackServer):
+    async def serve(self, reader, writer):
+        await reader.read()
+
+
 async def test_a_server_that_accepts_and_says_nothing_has_no_models(monkeypatch):
     monkeypatch.setattr("paragone_remote.ollama_api.backend._PATIENCE", 0.2)
-
-    ended = {}
-    """By the client's address: set when the server has closed the connection."""
-
-    async def silent(reader, writer):
-        mine = ended[writer.get_extra_info("peername")] = asyncio.Event()
-        await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        mine.set()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
-        assert await listens(f"http://127.0.0.1:{port}")
+    async with Silent() as server:
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.port}")
+        assert await listens(f"http://127.0.0.1:{server.port}")
         assert await OllamaBackend().models(()) == ()
-        # A busy server may not have accepted all connections yet. It accepts them in order, so this is the last one.
-        _, last = await asyncio.open_connection("127.0.0.1", port)
-        address = last.get_extra_info("sockname")
-        last.close()
-        async with asyncio.timeout(20):
-            while address not in ended:
-                await asyncio.sleep(0.01)
-            for event in ended.values():
-                await event.wait()

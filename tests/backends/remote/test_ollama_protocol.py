@@ -146,19 +146,6 @@ async def test_a_cold_run_is_not_promised(server, open_lane):
     assert list(cautions(events)) == ["not-cold"]
 
 
-async def test_a_report_of_a_server(server):
-    server.replies["/api/ps"] = {"models": [{"model": "m:latest", "size": 2**31, "size_vram": 2**31}]}
-    report = await OllamaBackend().endpoint({"url": server.url})
-    assert report.address == server.url
-    assert report.probe.facts == {
-        "server": "Ollama 0.13.5",
-        "models": "1",
-        "loaded": "m:latest (2.1 GB, 100% in VRAM)",
-    }
-    (model,) = report.models
-    assert (model.model, model.size, model.quantization, model.context) == ("m:latest", 9, "Q4_1", 4096)
-
-
 async def test_a_url_of_something_else(server):
     server.replies["/api/version"] = {"name": "a printer"}
     report = await OllamaBackend().endpoint({"url": server.url})

@@ -11,7 +11,6 @@ from paragone import (
     Image,
     Message,
     OpenRequest,
-    PromptProgress,
     RunSettings,
     Token,
 )
@@ -41,26 +40,6 @@ async def test_only_what_was_set_is_sent(server, open_lane):
     }
 
 
-async def test_what_is_sent_when_all_is_set(server, open_lane):
-    sampling = {
-        "max_tokens": 5,
-        "top_p": 0.9,
-        "presence_penalty": 0.1,
-        "frequency_penalty": 0.2,
-        "seed": 3,
-        "stop": ["x"],
-        "top_k": 4,
-        "min_p": 0.1,
-        "repeat_penalty": 1.1,
-        "thinking": False,
-    }
-    await (await open_lane(server)).ask(logprobs=2, **sampling)
-    body = server.chats[0].body
-    assert body["chat_template_kwargs"] == {"enable_thinking": sampling.pop("thinking")}
-    assert {name: body[name] for name in sampling} == sampling
-    assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
-
-
 @pytest.mark.parametrize("url", ["{}", "{}/v1/"])
 async def test_urls_with_and_without_the_version(server, url):
     request = OpenRequest(model="m", options={"url": url.format(server.url)})
@@ -70,18 +49,16 @@ async def test_urls_with_and_without_the_version(server, url):
 
 
 @pytest.mark.parametrize("names", [["reasoning"], ["reasoning_content", "reasoning"]], ids="+".join)
-async def test_reasoning_in_either_field_or_in_both(server, open_lane, text, names):
+async def test_reasoning_in_either_field_or_in_both(server, answered, text, names):
     """vLLM sends both while it changes from one name to the other."""
     thoughts = [OPENAI.piece(None, **dict.fromkeys(names, thought)) for thought in ("Let me", " see.")]
     last = OPENAI.piece("Four.", **dict.fromkeys(names))
-    server.on_chat = lambda exchange: exchange.stream(*thoughts, last, OPENAI.end())
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, lambda exchange: exchange.stream(*thoughts, last, OPENAI.end()))
     assert text(events, "thinking") == "Let me see."
     assert text(events) == "Four."
 
 
-async def test_chunks_that_say_nothing(server, open_lane):
+async def test_chunks_that_say_nothing(server, answered):
     """Azure's begins without a choice; others have a role alone, nothing where a text could be, usage at the end."""
 
     def chunk(exchange, delta, **more):
@@ -100,9 +77,7 @@ async def test_chunks_that_say_nothing(server, open_lane):
         await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
         await exchange.send(b"data: [DONE]\n\n")
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     tokens = [event for event in events if isinstance(event, Token)]
     assert [token.text for token in tokens] == ["Hel", "lo."]
     assert [type(event) for event in events] == [RunSettings, Token, Token, Finish]
@@ -111,19 +86,17 @@ async def test_chunks_that_say_nothing(server, open_lane):
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain; charset=latin-1"])
-async def test_events_under_another_media_type(server, open_lane, text, media_type):
+async def test_events_under_another_media_type(server, answered, text, media_type):
     async def chat(exchange):
         await exchange.begin(content_type=media_type)
         await exchange.send(exchange.protocol.piece("QQ").replace(b"QQ", "é".encode()))
         await exchange.send(exchange.protocol.end())
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "é"
 
 
-async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text, monkeypatch):
+async def test_a_reply_that_does_not_end_with_the_answer(server, answered, text, monkeypatch):
     monkeypatch.setattr("paragone_remote.openai_api.requests._END_PATIENCE", 0.01)
     closed = asyncio.Event()
 
@@ -134,9 +107,7 @@ async def test_a_reply_that_does_not_end_with_the_answer(server, open_lane, text
         await exchange.gone()
         closed.set()
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert text(events) == "Hello."
     await closed.wait()
 
@@ -187,7 +158,7 @@ async def test_a_refusal_of_something_else_is_no_lesson(server, open_lane):
     assert len(server.chats) == 1
 
 
-async def test_log_probabilities_that_are_refused(server, open_lane, text):
+async def test_log_probabilities_that_are_refused(server, answered, text):
     """llama-cpp-python's server promises a stream and breaks it off; asked without one, it says why."""
 
     async def chat(exchange):
@@ -200,43 +171,9 @@ async def test_log_probabilities_that_are_refused(server, open_lane, text):
             message = "logprobs is not supported for models created with logits_all=False"
             await exchange.refuse(500, {"error": {"message": message}})
 
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(logprobs=1)
-    assert error is None
+    events = await answered(server, chat, logprobs=1)
     assert text(events) == "Hello."
     assert list(cautions(events)) == ["no-logprobs"]
-
-
-async def test_llama_servers_own_times_and_progress(server, open_lane):
-    server.replies["/props"] = PROPS
-
-    async def chat(exchange):
-        await exchange.begin()
-        progress = {"total": 50, "cache": 10, "processed": 30, "time_ms": 5}
-        await exchange.send(exchange.protocol.line({"choices": [], "prompt_progress": progress}))
-        await exchange.say("Hello.")
-        timings = {"prompt_ms": 250.0, "predicted_ms": 1500.0, "draft_n": 12, "draft_n_accepted": 5}
-        last = {"choices": [{"delta": {}, "finish_reason": "length"}], "timings": timings}
-        await exchange.send(exchange.protocol.line(last))
-        usage = {"prompt_tokens": 50, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10}}
-        await exchange.send(exchange.protocol.line({"choices": [], "usage": usage}))
-        await exchange.send(b"data: [DONE]\n\n")
-
-    server.on_chat = chat
-    lane = await open_lane(server)
-    assert lane.engine.loaded.facts["server"] == "llama-server b1-0c1e570"
-    assert lane.engine.loaded.context == 4096
-    events, error = await lane.ask(cold=True)
-    assert error is None
-    (progress,) = [event for event in events if isinstance(event, PromptProgress)]
-    assert (progress.done, progress.total, progress.cached) == (30, 50, 10)
-    last = events[-1]
-    assert last.reason == "length"
-    assert (last.timings.prefill_s, last.timings.decode_s) == (0.25, 1.5)
-    assert (last.usage.prompt_tokens, last.usage.cached_tokens, last.usage.completion_tokens) == (50, 10, 9)
-    assert (last.usage.drafted_tokens, last.usage.accepted_tokens) == (12, 5)
-    assert server.chats[0].body["cache_prompt"] is False
-    assert cautions(events) == {}
 
 
 async def test_a_base_model_is_given_the_text_as_it_stands(server, open_lane, text):

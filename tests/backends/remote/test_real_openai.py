@@ -38,11 +38,6 @@ async def raw_engine(llama_cpp_server):
     await engine.close()
 
 
-async def drain(stream):
-    async for _ in stream:
-        pass
-
-
 def asking(text, *, logprobs=None, **sampling):
     return RunRequest(
         messages=(Message(role="user", text=text),),

@@ -1,15 +1,26 @@
 """SmolLM2 in process and on three servers: why the texts differ at temperature 0, and how they become the same."""
 
+import asyncio
+import json
 import re
 import shlex
 
 import pytest
-from tests.backends.remote.test_side_by_side import compare
+from tests.cli.conftest import paragone
 
 pytestmark = pytest.mark.model
 
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 SETTINGS = ["temperature=0", "max_tokens=24"]
+
+
+async def compare(*engines, settings=(), options=()):
+    """Run `paragone compare --json` and return what it printed, with its exit code."""
+    command = ["compare", "--json", "--prompt", "What is the sea?", *options, *engines]
+    command += [word for setting in settings for word in ("--set", setting)]
+    done = await asyncio.to_thread(paragone, *command)
+    assert done.stdout, done.stderr.decode()
+    return json.loads(done.stdout), done.returncode
 
 
 @pytest.fixture

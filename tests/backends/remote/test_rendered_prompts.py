@@ -3,7 +3,7 @@
 import pytest
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import Finish, Image, Message, PromptProgress, RunRequest, RunSettings, Token
+from paragone import Finish, Image, Message, PromptProgress, RunSettings, Token
 
 from .conftest import PROPS, codes, settings_of
 
@@ -25,7 +25,7 @@ async def test_a_template_does_not_steer_the_terminal(serve, open_lane):
 
 
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
-async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lane, protocol):
+async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, answered, protocol):
     """During the answer, the request would take the time of its tokens."""
     server = await serve(protocol)
     order = []
@@ -44,9 +44,7 @@ async def test_the_prompt_is_asked_for_when_the_answer_has_ended(serve, open_lan
     if protocol is OPENAI:
         server.replies.update({"/props": PROPS, "/apply-template": render})
     server.rendered = None
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert order == ["answer", "prompt"]
     assert kinds(events) == [Token, RunSettings, Finish]
     assert settings_of(events).prompt == "<user>"
@@ -67,7 +65,7 @@ async def never(exchange):
 @pytest.mark.parametrize("reply", [refuse, nonsense, never])
 @pytest.mark.parametrize("protocol", [OLLAMA, OPENAI], ids=["ollama", "openai"])
 async def test_a_prompt_that_is_not_told_costs_nothing_else(
-    serve, open_lane, text, protocol, reply, monkeypatch
+    serve, answered, text, protocol, reply, monkeypatch
 ):
     if reply is never:
         monkeypatch.setattr("paragone_remote.answers._PATIENCE", 0.01)
@@ -80,9 +78,7 @@ async def test_a_prompt_that_is_not_told_costs_nothing_else(
 
     server = await serve(protocol, {"/props": PROPS, "/apply-template": reply} if protocol is OPENAI else {})
     server.rendered = None
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask(seed=5)
-    assert error is None
+    events = await answered(server, chat, seed=5)
     assert text(events) == "Hello."
     settings = settings_of(events)
     assert (settings.seed, settings.prompt, settings.prompt_ids) == (5, None, None)
@@ -104,7 +100,7 @@ async def test_a_stopped_run_tells_what_was_in_force(serve, open_lane):
     assert settings_of(events).seed == 5
 
 
-async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
+async def test_settings_come_once_where_a_run_is_tried_again(serve, answered):
     async def chat(exchange):
         await exchange.begin()
         progress = {"total": 5, "cache": 0, "processed": 1}
@@ -116,9 +112,7 @@ async def test_settings_come_once_where_a_run_is_tried_again(serve, open_lane):
             await exchange.send(exchange.protocol.end())
 
     server = await serve(OPENAI, llama_server())
-    server.on_chat = chat
-    events, error = await (await open_lane(server)).ask()
-    assert error is None
+    events = await answered(server, chat)
     assert codes(events) == ["retried"]
     assert {chat.body["seed"] for chat in server.chats} == {settings_of(events).seed}
 
@@ -157,23 +151,3 @@ async def test_an_ollama_that_answers_instead_of_rendering_is_not_asked_again(se
         assert settings_of(events).prompt is None
     (asked,) = [request for request in server.requests if "_debug_render_only" in request.body]
     assert asked.body["options"]["num_predict"] == 1
-
-
-async def test_raw_text_is_its_own_prompt(serve, open_lane):
-    """It is known without a request, also where its tokens are not told."""
-
-    async def complete(exchange):
-        await exchange.begin()
-        choice = {"text": "Hello.", "finish_reason": "stop"}
-        await exchange.send(exchange.protocol.line({"choices": [choice]}))
-
-    for replies in ({}, {"/props": PROPS}):
-        server = await serve(OPENAI, replies)
-        server.on_chat = complete
-        lane = await open_lane(server, raw=True)
-        events, _ = await lane.ask()
-        assert kinds(events) == [RunSettings, Token, Finish]
-        assert settings_of(events).prompt == "Hello?"
-        request = RunRequest(messages=(Message(role="user", text="Hello?"),), prompt_ids=True)
-        settings = settings_of([event async for event in lane.engine.run(request)])
-        assert (settings.prompt, settings.prompt_ids) == ("Hello?", None)

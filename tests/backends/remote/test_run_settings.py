@@ -73,22 +73,6 @@ async def test_a_seed_that_is_refused_was_not_in_force(serve, open_lane):
     assert not (await open_lane(server)).engine.loaded.capabilities.seed
 
 
-async def test_llama_servers_defaults_hold_for_what_is_not_sent(serve, open_lane):
-    lane = await open_lane(await serve(OPENAI, llama_server()))
-    events, _ = await lane.ask(temperature=0.3, stop=["x"], seed=1)
-    assert settings_of(events).sampling == {
-        "temperature": 0.3,
-        "top_k": 0,
-        "top_p": 0.95,
-        "min_p": 0.05,
-        "repeat_penalty": 1.0,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
-        "stop": ["x"],
-        "seed": 1,
-    }
-
-
 async def test_the_modelfiles_parameters_hold_for_what_is_not_sent(serve, open_lane):
     parameters = (
         'stop                           "<|im_start|>"\n'

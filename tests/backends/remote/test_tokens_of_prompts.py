@@ -137,15 +137,6 @@ def vocabulary(pieces, size=3):
     return {"/props": PROPS, "/v1/models": models, "/tokenize": {"tokens": pieces}}
 
 
-async def test_llama_servers_vocabulary(serve, open_lane):
-    from paragone import Vocabulary, fingerprint
-
-    server = await serve(OPENAI, vocabulary(PIECES))
-    told = await (await open_lane(server)).engine.vocabulary()
-    assert told == Vocabulary(size=3, fingerprint=fingerprint([b"<s>", "é".encode(), b"\xc3"]))
-    assert bodies(server, "/tokenize") == [{"model": "m", "content": [0, 1, 2], "with_pieces": True}]
-
-
 @pytest.mark.parametrize(
     "pieces",
     [

@@ -8,6 +8,7 @@ import contextlib
 import math
 
 import pytest
+from hostile_server import OPENAI
 
 from paragone import Queued, Token
 from paragone_workbench.conversation.tree import Prompt
@@ -37,6 +38,7 @@ async def lane_at(server, protocol):
         await lane.close()
 
 
+@pytest.mark.parametrize("protocol", [OPENAI])
 async def test_silence_is_told_until_data_comes(hostile, protocol, monkeypatch):
     begun, resumed = asyncio.Event(), asyncio.Event()
 
