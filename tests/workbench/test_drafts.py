@@ -27,23 +27,6 @@ def store(home):
     with_close.close()
 
 
-def test_a_draft_is_there_at_the_next_start_once(home):
-    store = open_store()
-    store.keep_draft(DRAFT)
-    store.close()
-    store = open_store()
-    assert store.take_draft() == DRAFT
-    assert store.take_draft() is None
-    store.close()
-    store = open_store()
-    assert store.take_draft() == DRAFT, "it stays until it is sent"
-    store.keep_draft(NO_DRAFT)
-    store.close()
-    store = open_store()
-    assert store.take_draft() is None
-    store.close()
-
-
 def test_a_draft_of_a_running_instance_is_its_own(store):
     other = open_store()
     other.keep_draft(draft("theirs"))

@@ -7,7 +7,6 @@ from tests.workbench.lane_helpers import LONG, ask, words
 
 from paragone import EngineCrashed
 from paragone.worker import client as worker_client
-from paragone_workbench.engines.handle import OpeningStopped
 from paragone_workbench.runs import execute
 
 
@@ -63,19 +62,6 @@ async def test_a_frozen_engine_is_told_as_silent_once_it_is_asked(make_lane, unt
     await lane.answered()
     assert (run.silent_s, lane.state) == (0, "crashed")
     assert "did not stop" in lane.error.sentence
-
-
-async def test_a_load_that_hangs_can_be_stopped(make_lane, record_events, workers):
-    lane = make_lane(load_s=3600)
-    events = record_events(lane)
-    lane.open()
-    lane.engine.stop_opening()
-    assert (lane.state, lane.engine.is_open) == ("stopped", False)
-    assert not await lane.engine.opened()
-    assert isinstance(lane.error, OpeningStopped)
-    assert events.others == ["failed Loading the model was stopped."]
-    await lane.close()
-    assert workers() == []
 
 
 async def test_a_stopped_load_can_begin_again(make_lane, rogue):

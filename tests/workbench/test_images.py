@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.pictures import PNG, picture
-from tests.workbench.history_file import open_history
 from tests.workbench.lane_helpers import opened
 
 from paragone import Image, InputError
 from paragone_workbench.conversation import attached_files as images
 from paragone_workbench.conversation.attached_files import image_size, read_image
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.lanes.session import Session
 
 KINDS = {
@@ -113,23 +111,3 @@ async def test_a_new_model_without_vision_gets_a_caution(session, rogue, cat):
     (caution,) = lane.answer(session.prompts[1]).result.cautions
     assert caution.code == "images-left-out"
     assert caution.sentence == "steady does not accept images: 2 images of earlier prompts were left out."
-
-
-async def test_they_are_loaded_with_the_conversation(check_nothing_left, rogue, cat):
-    history = await open_history()
-    session = Session(Registry())
-    session.recorder.open(history)
-    await opened(session, rogue("seeing", max_tokens=1))
-    await ask(session, "What is this?", cat, Image(data="AAEC", media_type="image/gif", name="two"))
-    await ask(session, "And?")
-    await session.close()
-
-    again = Session(Registry())
-    again.recorder.open(history)
-    await again.reopen(session.conversation.number)
-    again.open_engines()
-    assert [prompt.images for prompt in again.prompts] == [prompt.images for prompt in session.prompts]
-    assert again.prompts[0].images[0] == cat
-    assert await ask(again, "Once more?") == ["cat.png two "]
-    await again.close()
-    await history.close()

@@ -100,25 +100,3 @@ async def test_stopping_twice_and_without_a_run(make_lane, until):
     assert run.state == "stopped"
     await lane.stop()
     assert lane.state == "stopped"
-
-
-async def test_an_engine_that_ignores_a_stop_is_ended_with_a_caution(
-    make_lane, record_events, until, be_impatient
-):
-    lane = make_lane("deaf")
-    events = record_events(lane)
-    lane.open()
-    run = ask(lane)
-    await until(lambda: run.text == words(5))
-    await lane.stop()
-    await lane.answered()
-    assert (run.state, run.text, lane.state) == ("failed", words(5), "crashed")
-    assert run.error is lane.error
-    assert lane.error.sentence == ("The engine did not stop within 2 seconds, so its process was killed.")
-    assert not lane.engine.is_open
-    assert events.others[-1] == "ended failed"
-    await lane.restart()
-    run = ask(lane)
-    assert await lane.engine.opened()
-    await until(lambda: run.text == words(5))
-    be_impatient()

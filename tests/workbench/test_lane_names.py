@@ -1,7 +1,6 @@
 """Lanes have the names of their engines, with the shortest addition that makes them unique."""
 
 import pytest
-from tests.workbench.lane_helpers import opened
 
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
@@ -29,15 +28,3 @@ def test_names(definitions, names):
             Lane(definition, EnginePool(Registry()), name=unique_name(definition, lanes, Registry()))
         )
     assert [lane.name for lane in lanes] == names
-
-
-async def test_a_name_stays_while_other_lanes_change(session, rogue):
-    first, second = await opened(session, rogue(name="one"), rogue(name="two"))
-    await session.swap(first, rogue(name="two"))
-    assert [lane.name for lane in (first, second)] == ["two-2", "two"]
-    await first.restart()
-    assert first.name == "two-2"
-    await session.close_lane(second)
-    assert first.name == "two-2"
-    await session.swap(first, rogue(name="two"))
-    assert first.name == "two"

@@ -102,29 +102,6 @@ async def test_sampling_changes_without_a_reload_and_load_options_with_one(sessi
     assert [worker.pid for worker in workers()] != [pid]
 
 
-async def test_a_system_prompt_holds_from_the_next_prompt_on(session, rogue):
-    await opened(session, rogue(max_tokens=1))
-    assert session.system_prompt.after(None) == ""
-    await answers(session, "one")
-    session.system_prompt.change("Be brief.")
-    assert session.system_prompt.after(session.prompts[-1]) == "Be brief."
-    await answers(session, "two")
-    await answers(session, "three")
-    one, two, three = session.prompts
-    assert [it.system for it in (one, two, three)] == [None, "Be brief.", None]
-    assert three.system_in_force == "Be brief."
-    session.system_prompt.change("")
-    await answers(session, "four")
-    assert session.prompts[-1].system_in_force == ""
-    session.system_prompt.change("Be long.")
-    edited_prompt = session.edit(one, "one, edited")
-    await session.answered()
-    assert edited_prompt.system_in_force == "Be long."
-    session.new_conversation()
-    await answers(session, "anew")
-    assert session.prompts[0].system == "Be long."
-
-
 OLLAMA = Registry().get("ollama")
 CONFIGURED = with_options(n_gpu_layers=9, top_k=10, temperature=0.5)
 NEXT = EngineDefinition(name="other", backend="ollama", model="m", options={"temperature": 0.9, "top_p": 0.5})

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from tests.workbench.lane_helpers import LONG, opened, words
+from tests.workbench.lane_helpers import LONG, opened
 
 
 def waiting(session):
@@ -12,49 +12,6 @@ def waiting(session):
 
 def asked(lane):
     return [run.prompt.text for run in lane.path]
-
-
-async def test_prompts_are_answered_one_after_the_other(session, rogue, record_events):
-    (lane,) = await opened(session, rogue(max_tokens=2))
-    events = record_events(lane)
-    for text in ("one", "two", "three"):
-        session.send(text)
-    assert (waiting(session), len(session.prompts)) == ([("two", False), ("three", False)], 1)
-    assert session.queue.waiting(lane) == 2
-    await session.answered()
-    assert [event for event in events.others if not event.startswith("started")] == [
-        *("prompted one", "ended done"),
-        *("prompted two", "ended done"),
-        *("prompted three", "ended done"),
-    ]
-    assert [message.text for message in lane.path[-1].spec.messages] == [
-        *("one", words(2), "two", words(2), "three")
-    ]
-    assert [prompt.parent for prompt in session.prompts] == [None, *session.prompts[:2]]
-
-
-async def test_a_stop_keeps_the_queue(session, rogue, until):
-    (lane,) = await opened(session, rogue(**LONG))
-    for text in ("one", "two", "three", "four"):
-        session.send(text)
-    await until(lambda: lane.path[0].text)
-    await session.stop()
-    await session.answered()
-    assert waiting(session) == [("two", True), ("three", True), ("four", True)]
-    assert (asked(lane), len(session.prompts)) == (["one"], 1), "no empty turns"
-    two, three, _ = session.queue.prompts
-    session.queue.remove(two)
-    session.queue.edit(three, "three, edited", (), ())
-    session.send("now")
-    assert asked(lane) == ["one", "now"], "what is kept does not hold up a new prompt"
-    session.send_again([three])
-    await until(lambda: lane.path[-1].text)
-    await lane.stop()
-    await session.answered()
-    assert waiting(session) == [("three, edited", True), ("four", True)]
-    session.send_again(session.queue.kept)
-    await until(lambda: lane.path[-1].text)
-    assert (asked(lane), waiting(session)) == (["one", "now", "three, edited"], [("four", False)])
 
 
 async def test_what_is_sent_after_a_stop_follows_the_answer_that_is_being_stopped(session, rogue, until):

@@ -271,21 +271,6 @@ async def test_an_earlier_conversation_is_deleted_once_its_changes_are_saved(ses
         await session.reopen(earlier)
 
 
-async def test_a_saved_run_is_found_also_if_it_is_a_variant(session, rogue, history):
-    await opened(session, rogue(max_tokens=1), rogue("wide", name="other", max_tokens=1))
-    await answers(session, "Go")
-    first, second = session.lanes
-    variant = first.path[0]
-    assert session.regenerate(first) is not None
-    await session.answered()
-    await saved(session, history)
-    newest, prompt_id = first.path[0], variant.prompt.id
-    assert find_run(session.lanes, prompt_id, second.path[0].id) == (second, second.path[0])
-    assert find_run(session.lanes, prompt_id) == (first, newest), "one on a path is preferred"
-    assert find_run(session.lanes, prompt_id, variant.id) == (first, variant)
-    assert find_run(session.lanes, "of another conversation") is None
-
-
 async def test_a_closed_lane_with_what_was_found_is_shown_again(session, rogue, history):
     await opened(session, rogue(max_tokens=1), rogue("wide", name="other", max_tokens=1))
     await answers(session, "Go")
@@ -304,20 +289,6 @@ async def test_a_closed_lane_with_what_was_found_is_shown_again(session, rogue, 
     assert find_run(session.lanes, hit.prompt_id, hit.run_id)[0] is session.lanes[1]
     await saved(session, history)
     assert not any(lane.closed for lane in (await history.load(number)).lanes)
-
-
-async def test_the_last_conversation_is_resumed_in_lanes_with_its_engines_alone(session, rogue, history):
-    await opened(session, rogue(max_tokens=1))
-    await answers(session, "Go on")
-    await saved(session, history)
-    number = session.conversation.number
-    assert await session.reopen(number, only_with_same_engines=True) is None, "a prompt was sent"
-    session.new_conversation()
-    await session.swap(session.lanes[0], rogue("wide", name="other"))
-    assert await session.reopen(number, only_with_same_engines=True) is None
-    await session.swap(session.lanes[0], rogue(max_tokens=1))
-    assert await session.reopen(number, only_with_same_engines=True) == (0, None)
-    assert [prompt.text for prompt in session.prompts] == ["Go on"]
 
 
 @pytest.mark.parametrize("later", [{"max_tokens": 7}, {"max_tokens": 1, "context": 99}], ids=["run", "load"])
@@ -404,27 +375,6 @@ async def test_a_prompt_that_no_lane_has_begun_is_kept(session, rogue, history):
         True,
         [lane.record for lane in session.lanes],
     )
-
-
-async def test_a_new_conversation_keeps_the_system_prompt_of_the_reopened_one(session, rogue, history):
-    await opened(session, rogue(max_tokens=1))
-    session.system_prompt.change("Be terse.")
-    await answers(session, "first")
-    await saved(session, history)
-    terse = session.conversation.number
-    session.new_conversation()
-    session.system_prompt.change("Answer in Dutch.")
-    await answers(session, "second")
-    await session.reopen(terse)
-    added = session.add_lane(rogue("wide", max_tokens=1))
-    session.open_engines()
-    await added.engine.opened()
-    assert session.system_prompt.after(None) == "Be terse.", "of a prompt to the added lane alone"
-    session.new_conversation()
-    session.new_conversation()
-    assert session.system_prompt.after(None) == "Be terse."
-    await answers(session, "third")
-    assert session.prompts[0].system == "Be terse."
 
 
 async def test_a_new_conversation_has_the_default_after_a_reopened_one_without_a_system_prompt(

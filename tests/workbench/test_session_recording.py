@@ -72,34 +72,6 @@ async def test_runs_that_end_before_the_history_is_open_are_saved(unrecorded, ro
     ]
 
 
-async def test_a_run_during_which_the_history_opens_is_saved_completely(unrecorded, rogue, history, until):
-    (lane,) = await opened(unrecorded, rogue(max_tokens=40, rate=100))
-    unrecorded.send("hello")
-    await until(lambda: lane.present is not None and lane.present.text)
-    unrecorded.recorder.open(history)
-    await unrecorded.answered()
-    await unrecorded.close()
-    assert await in_history(history) == {"hello": [words(40)]}
-    assert unrecorded.recorder.losses() == []
-
-
-async def test_a_history_that_is_not_open_yet_shows_in_the_lanes(unrecorded, rogue, history, record_events):
-    (lane,) = await opened(unrecorded, rogue(max_tokens=1))
-    assert unrecorded.recorder.problem is None
-    events = record_events(lane)
-    problem = StoreError("It is locked.", can_pass=True)
-    unrecorded.recorder.not_open(problem)
-    assert unrecorded.recorder.problem is problem
-    assert events.states, "observers are called to show the lane again"
-    await answers(unrecorded, "hello")
-    events.states.clear()
-    unrecorded.recorder.open(history)
-    assert unrecorded.recorder.problem is None
-    assert events.states
-    await unrecorded.close()
-    assert await in_history(history) == {"hello": [words(1)]}
-
-
 async def test_what_could_not_be_saved_is_whole_at_the_end(unrecorded, rogue):
     await opened(unrecorded, rogue(max_tokens=1), rogue(max_tokens=2))
     await answers(unrecorded, "first")

@@ -3,14 +3,12 @@ import dataclasses
 import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import LARGE, SMOL, result_of
-from tests.workbench.history_file import open_store
 
 from paragone import InputError, LoadedModel, RunRequest, Token, WeightsFile
 from paragone_workbench.ids import new_id
-from paragone_workbench.paths import history_file
 from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import manifest
-from paragone_workbench.store import Experiment, Measurement, RunKey, Vote
+from paragone_workbench.store import Experiment, RunKey, Vote
 from paragone_workbench.store.experiment_records import EndedRun, VotedAnswer
 
 EXPERIMENT = Experiment(
@@ -67,24 +65,6 @@ def test_a_run_is_returned_as_it_was_saved(store):
     assert [it.assertions for it in store.experiments.runs(new)] == [saved.assertions]
 
 
-def test_only_prompts_with_unfinished_runs_are_read(store):
-    new = create(store)
-    for repetition in (0, 1):
-        store.experiments.save(new, key(0, 0, repetition), ended("x"))
-        store.experiments.save(new, key(0, 1, repetition), ended("", state="failed", error="It broke."))
-        store.experiments.save(new, key(5, 0, repetition), ended("x"))
-
-    def read(engines, finished, first=0, limit=9):
-        runs = 2 * len(engines)
-        return store.experiments.unfinished_prompts(new, first, limit, engines, finished, runs)
-
-    blue = PROMPTS[1]
-    assert read([0, 1], ["done", "failed"]) == ((0, None), blue, PROMPTS[2])
-    assert read([0], ["done"]) == ((0, None), blue, (5, None))
-    assert read([0, 1], ["done"]) == (PROMPTS[0], blue, PROMPTS[2])
-    assert read([0], ["done"], first=1, limit=1) == (blue,)
-
-
 def test_runs_and_verdicts_are_counted(store):
     new = create(store)
     verdicts = [{"type": "equals", "passed": passed} for passed in (True, False, True, None)]
@@ -118,18 +98,6 @@ def test_what_the_runs_of_an_engine_have_in_common_is_saved_once(store):
     assert store._database.rows("SELECT count(*) FROM manifest") == [(1,)]
 
 
-def test_another_instance_cannot_claim_an_experiment_that_is_being_run(store):
-    new = create(store)
-    other = open_store()
-    try:
-        with pytest.raises(InputError, match="is being run by another instance"):
-            other.experiments.claim(new)
-        store.close()
-        other.experiments.claim(new)
-    finally:
-        other.close()
-
-
 def test_an_unknown_experiment_is_answered_with_the_newest_ones(store):
     for number in range(6):
         create(store, name=f"suite {number}\x1b")
@@ -158,16 +126,6 @@ def test_runs_of_judges_and_repetitions_are_kept_with_the_run_that_they_are_abou
     assert store._database.rows(purposes) == [("replay", None, "Of a document.")]
 
 
-def test_answers_of_experiments_are_found(store):
-    new = create(store)
-    number = store.experiments.save(new, key(0, 0), ended("A zebra is striped."))
-    (hit,) = store.search("zebra")
-    assert (hit.id, hit.title, hit.engine) == (f"e{new}/{number}", "colours.jsonl", "smol")
-    assert (hit.conversation, hit.prompt_id, hit.run_id) == (None, None, None)
-    store.experiments.delete(new)
-    assert store.search("zebra") == ()
-
-
 def test_votes_outlive_their_experiment(store):
     new = create(store)
     vote = Vote(
@@ -192,15 +150,6 @@ def test_the_digest_of_weights_holds_for_the_same_size_and_time_only(store):
     assert store.measurements.weights_digest(file) == "abc"
     assert store.measurements.weights_digest(dataclasses.replace(file, size=11)) is None
     assert store.measurements.weights_digest(dataclasses.replace(file, modified_ns=98)) is None
-
-
-def test_a_password_in_a_url_is_not_saved_with_an_experiment(store):
-    box = dataclasses.replace(SMOL, options={"url": "https://me:s3cret@box/v1"})
-    create(store, engines=(box,))
-    store.measurements.add(Measurement(kind="bench", engines=(box,), data={}, created=1.0))
-    store.close()
-    files = [path for path in history_file().parent.iterdir() if path.is_file()]
-    assert not [path for path in files if b"s3cret" in path.read_bytes()]
 
 
 def test_several_runs_are_saved_at_once_or_none(store):

@@ -127,15 +127,6 @@ def test_opening_a_conversation_is_no_use_of_it_but_a_vote_is(store):
     ]
 
 
-def test_an_interrupted_conversation_says_so(store):
-    written(store, "whole")
-    written(store, "cut", state="interrupted")
-    assert [(it.title, it.is_interrupted) for it in store.conversations()] == [
-        ("cut", True),
-        ("whole", False),
-    ]
-
-
 def test_a_long_conversation_is_saved_in_parts(store, monkeypatch):
     monkeypatch.setattr("paragone_workbench.store.changes.PART", 2)
     writer = ConversationWriter(store, "long")

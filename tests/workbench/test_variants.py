@@ -31,23 +31,6 @@ async def test_stepping_between_answers(session, rogue):
     assert other_author(lane, lane.record.runs[1], in_full=False) == "with other settings"
 
 
-async def test_a_variant_comes_with_what_followed_it(session, rogue):
-    (lane,) = await opened(session, rogue(max_tokens=1))
-    await answers(session, "first")
-    await answers(session, "second")
-    await answers(session, "third")
-    edited = session.edit(session.prompts[1], "second, edited")
-    await session.answered()
-    assert edited.parent is session.prompts[0]
-    assert texts(lane) == [("first", words(1)), ("second, edited", words(1))]
-    assert [message.text for message in lane.path[-1].spec.messages] == ["first", words(1), "second, edited"]
-    await answers(session, "and on")
-    assert session.step(lane, -1)
-    assert [prompt for prompt, _ in texts(lane)] == ["first", "second", "third"]
-    assert session.step(lane, 1)
-    assert [prompt for prompt, _ in texts(lane)] == ["first", "second, edited", "and on"]
-
-
 async def test_an_edited_prompt_goes_to_the_lanes_that_had_it(session, rogue):
     one, other = await opened(session, rogue(max_tokens=1), rogue("wide", max_tokens=1))
     await answers(session, "both")

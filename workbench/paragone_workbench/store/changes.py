@@ -281,6 +281,13 @@ class Outbox:
                 if result.state != "running":
                     del self.runs[run]
 
+    def wake(self, waiting: list[asyncio.Future[StoreError | None]]) -> None:
+        """Tell callers that wait for a save how the save ended."""
+        for future in waiting:
+            if not future.done():
+                future.set_result(self.problem)
+        waiting.clear()
+
     def loss(self) -> str:
         """Return how much is not saved, as the subject of a sentence; empty if everything is saved.
 

@@ -211,6 +211,8 @@ class Recorder(RunObserver["Run"]):
         finally:
             if self._saving is not None:
                 self._saving.cancel()
+            for outbox in self._outboxes.values():
+                outbox.wake(outbox.waiting)
             self._report_losses()
 
     def _report_losses(self) -> None:
@@ -278,12 +280,9 @@ class Recorder(RunObserver["Run"]):
                 _call(self._on_changed)
             self._drop_if_done(outbox)
         finally:
+            outbox.wake(waiting)
             if outbox.problem is not None or not outbox.is_due:
-                waiting += outbox.waiting
-                outbox.waiting = []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(outbox.problem)
+                outbox.wake(outbox.waiting)
 
     async def _pause(self, seconds: float) -> bool:
         """Wait before another attempt; only briefly if `close` was called. Returns False if no time is left for the attempt."""
