@@ -6,10 +6,12 @@ import json
 import signal
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from large_model import write_large_model
 
+from paragone_cli.choose import ChooseProgress
 from paragone_workbench.store import Store
 
 from .conftest import data, paragone, running, said, until
@@ -53,10 +55,9 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     assert len(measured()) > len(before)
 
 
-@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
-def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite, limit):
+def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite):
     servers = ("scripted_server:s", "scripted:a")
-    command = ("choose", *servers, "--suite", suite, *limit)
+    command = ("choose", *servers, "--suite", suite)
     done = paragone(*command, "--json")
     rates = {it["engine"]: it["users_tps"] for it in data("choose", done)["engines"]}
     assert rates["s"] > 0
@@ -109,9 +110,8 @@ def test_a_time_too_short_for_anything_says_so():
         assert not store.experiments.all()
 
 
-@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
-def test_a_file_that_is_missing_is_told_before_anything_is_measured(limit):
-    done = paragone("choose", "llama_cpp:/nowhere.gguf", "scripted:a", *limit)
+def test_a_file_that_is_missing_is_told_before_anything_is_measured():
+    done = paragone("choose", "llama_cpp:/nowhere.gguf", "scripted:a")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no file /nowhere.gguf." in said(done)
     assert not measured()
@@ -119,10 +119,9 @@ def test_a_file_that_is_missing_is_told_before_anything_is_measured(limit):
         assert not store.experiments.all()
 
 
-@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
-def test_the_others_are_compared_without_engines_that_do_not_open(suite, limit):
+def test_the_others_are_compared_without_engines_that_do_not_open(suite):
     lost = ("llama_cpp:/nowhere.gguf", "scripted:gone")
-    done = paragone("choose", *lost, *ENGINES, "--suite", suite, "--json", *limit)
+    done = paragone("choose", *lost, *ENGINES, "--suite", suite, "--json", "--time", "1m")
     found = data("choose", done)
     assert [engine["engine"] for engine in found["engines"]] == ["a", "b"]
     missing, gone = found["left_out"]
@@ -243,3 +242,14 @@ def test_what_decides_nothing_is_refused(argv, sentence, tmp_path, run_here):
     done = run_here("choose", *(word.replace("{folder}", str(tmp_path)) for word in argv))
     assert (done.returncode, done.stdout) == (2, b"")
     assert sentence in said(done)
+
+
+def test_a_further_round_says_how_many_prompts_follow(capsys):
+    def runner(count):
+        return SimpleNamespace(progress=(), request=SimpleNamespace(chosen=frozenset(range(count))))
+
+    with ChooseProgress() as progress:
+        progress.on_event(runner(20))
+        assert "open" not in capsys.readouterr().err
+        progress.on_event(runner(1))
+    assert "The question is open: 1 more prompt." in capsys.readouterr().err
