@@ -55,10 +55,9 @@ def test_a_decision_in_json_and_nothing_is_measured_twice(suite):
     assert len(measured()) > len(before)
 
 
-@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
-def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite, limit):
+def test_users_at_once_are_measured_where_an_engine_answers_several_prompts_at_once(suite):
     servers = ("scripted_server:s", "scripted:a")
-    command = ("choose", *servers, "--suite", suite, *limit)
+    command = ("choose", *servers, "--suite", suite)
     done = paragone(*command, "--json")
     rates = {it["engine"]: it["users_tps"] for it in data("choose", done)["engines"]}
     assert rates["s"] > 0
@@ -111,9 +110,8 @@ def test_a_time_too_short_for_anything_says_so():
         assert not store.experiments.all()
 
 
-@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
-def test_a_file_that_is_missing_is_told_before_anything_is_measured(limit):
-    done = paragone("choose", "llama_cpp:/nowhere.gguf", "scripted:a", *limit)
+def test_a_file_that_is_missing_is_told_before_anything_is_measured():
+    done = paragone("choose", "llama_cpp:/nowhere.gguf", "scripted:a")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no file /nowhere.gguf." in said(done)
     assert not measured()
@@ -121,10 +119,9 @@ def test_a_file_that_is_missing_is_told_before_anything_is_measured(limit):
         assert not store.experiments.all()
 
 
-@pytest.mark.parametrize("limit", [(), ("--time", "1m")])
-def test_the_others_are_compared_without_engines_that_do_not_open(suite, limit):
+def test_the_others_are_compared_without_engines_that_do_not_open(suite):
     lost = ("llama_cpp:/nowhere.gguf", "scripted:gone")
-    done = paragone("choose", *lost, *ENGINES, "--suite", suite, "--json", *limit)
+    done = paragone("choose", *lost, *ENGINES, "--suite", suite, "--json", "--time", "1m")
     found = data("choose", done)
     assert [engine["engine"] for engine in found["engines"]] == ["a", "b"]
     missing, gone = found["left_out"]
@@ -252,7 +249,7 @@ def test_a_further_round_says_how_many_prompts_follow(capsys):
         return SimpleNamespace(progress=(), request=SimpleNamespace(chosen=frozenset(range(count))))
 
     with ChooseProgress() as progress:
-        progress.suite(runner(20))
+        progress.on_event(runner(20))
         assert "open" not in capsys.readouterr().err
-        progress.suite(runner(1))
+        progress.on_event(runner(1))
     assert "The question is open: 1 more prompt." in capsys.readouterr().err

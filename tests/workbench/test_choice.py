@@ -11,7 +11,7 @@ from tests.workbench.history_file import open_history
 from tests.workbench.suites import asked, engine, suite
 
 from paragone import Json
-from paragone_workbench.choosing.choice import Choice, ChoiceObserver
+from paragone_workbench.choosing.choice import Benching, Choice, ChoiceEvent, Known, LeftOut
 from paragone_workbench.choosing.measurements import Comparison
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
@@ -19,15 +19,15 @@ from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
-from paragone_workbench.measure.bench_results import BenchTest, UsersTest
+from paragone_workbench.measure.bench_results import UsersTest
+from paragone_workbench.measure.free_running import MeasurementStep
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 
 HAS_X = AssertionSpec(type="contains", options={"value": "X"})
-TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 
 
-class Heard(ChoiceObserver):
+class Heard:
     """Keeps what was said."""
 
     def __init__(self) -> None:
@@ -35,15 +35,14 @@ class Heard(ChoiceObserver):
         self.known_answers = (0, 0)
         self.rounds: list[int] = []
 
-    def left_out(self, sentence: str) -> None:
-        self.said.append(sentence)
-
-    def known(self, answers: int, total: int) -> None:
-        self.known_answers = answers, total
-
-    def suite(self, runner: SuiteRunner) -> SuiteObserver:
-        self.rounds.append(len(runner.request.chosen or ()))
-        return SuiteObserver()
+    def __call__(self, event: ChoiceEvent) -> None:
+        match event:
+            case LeftOut(sentence):
+                self.said.append(sentence)
+            case Known(answers, total):
+                self.known_answers = answers, total
+            case SuiteRunner():
+                self.rounds.append(len(event.request.chosen or ()))
 
 
 class Choices:
@@ -59,7 +58,7 @@ class Choices:
             registry=Registry(),
             catalog=load_assertions(),
             request=SuiteRequest(suite=suite(*prompts, assertions=[HAS_X]), engines=engines),
-            observer=self.heard,
+            on_event=self.heard,
             **more,
         )
 
@@ -168,28 +167,32 @@ async def test_an_engine_that_does_not_fit_is_left_out_and_one_that_is_left_is_c
     assert decision.reasons == ("No other engine fits. Nothing was measured.",)
 
 
-PHASES = ("bench_step", "answer_step", "answered", "judging", "deciding")
-
-
-class StopAt(ChoiceObserver, SuiteObserver):
+class StopAt(SuiteObserver):
     """Stops a choice in a phase."""
 
     def __init__(self, phase: str, choice: Choice) -> None:
         self._phase, self._choice = phase, choice
         self.stopping: asyncio.Task | None = None
-        self._runner: SuiteRunner | None = None
+        choice.on_event = self
 
     def _at(self, phase: str) -> None:
         if phase == self._phase and self.stopping is None:
             self.stopping = asyncio.create_task(self._choice.stop())
 
-    def bench_step(self, step, left) -> None:
-        if len(left) == 3:
-            self._at("bench_step")
-
-    def suite(self, runner: SuiteRunner) -> SuiteObserver:
-        self._runner = runner
-        return self
+    def __call__(self, event: ChoiceEvent) -> None:
+        match event:
+            case Benching(left=[step, *others]):
+                if isinstance(step.test, UsersTest):
+                    self._at("users")
+                elif len(others) == 2:
+                    self._at("bench")
+            case MeasurementStep(number=11):
+                self._at("answer")
+            case SuiteRunner():
+                self._runner = event
+                event.observer = self
+            case "decision":
+                self._at(event)
 
     def progressed(self) -> None:
         if sum(progress.done for progress in self._runner.progress) >= 3:
@@ -198,16 +201,9 @@ class StopAt(ChoiceObserver, SuiteObserver):
     def judging(self, names) -> None:
         self._at("judging")
 
-    def answer_step(self, step) -> None:
-        if step.number == 11:
-            self._at("answer_step")
-
-    def deciding(self) -> None:
-        self._at("deciding")
-
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", ["bench", "answer", "answered", "judging", "decision"])
 async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     def judged() -> Choice:
         choice = choose(words(20), engine("a", delay_s=0.002), engine("b", delay_s=0.002))
@@ -218,13 +214,13 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
         return choice
 
     stopped = judged()
-    observer = stopped.observer = StopAt(phase, stopped)
+    observer = StopAt(phase, stopped)
     before = await measured(stopped)
     assert observer.stopping is not None, "the phase comes"
     await observer.stopping
     early, figures, *_ = await stopped.decision()
     assert len(figures) == 2
-    has_verdicts = phase == "deciding"
+    has_verdicts = phase == "decision"
     assert (early.prompts == early.planned) == has_verdicts
 
     again = judged()
@@ -242,14 +238,9 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
 
 @pytest.mark.thorough
 async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them(choose):
-    class StopAtUsers(StopAt):
-        def bench_step(self, step, left) -> None:
-            if isinstance(step.test, UsersTest):
-                self._at("users")
-
     servers = [dataclasses.replace(engine(name), backend="scripted_server") for name in ("a", "b")]
     stopped = choose(words(20), *servers)
-    stopped.observer = StopAtUsers("users", stopped)
+    StopAt("users", stopped)
     await measured(stopped)
     assert any(
         sentence.startswith("The throughput of a and b with 16 users at once.")

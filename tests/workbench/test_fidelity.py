@@ -247,7 +247,7 @@ async def test_stop_ends_it_between_windows(until):
     await close(fidelity)
     assert (fidelity.reference.windows, fidelity.candidates[0].windows) == (3, 2)
     assert fidelity.partial
-    assert steps[-1] == (6, 13, 3, 6)
+    assert steps[-1] == ("window", 6, 13, 3, 6)
 
 
 # What cannot be measured

@@ -52,8 +52,8 @@ async def test_engines_of_two_backends_that_compute_the_same_answer_the_same():
     assert rough.identical < 5
     assert rough.unit == "token"
     assert not found.partial
-    assert steps[0] == (0, 15, 1, 5)
-    assert steps[-1] == (14, 15, 5, 5)
+    assert steps[0] == MeasurementStep("prompt", 0, 15, 1, 5)
+    assert steps[-1] == MeasurementStep("prompt", 14, 15, 5, 5)
 
 
 async def test_a_collapse_is_seen_that_distributions_do_not_show():

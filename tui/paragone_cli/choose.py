@@ -23,13 +23,7 @@ from paragone_cli.command_line.output import note, put, put_json, put_line, put_
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
 from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable, known_text
-from paragone_workbench.choosing.choice import (
-    QUESTIONS,
-    Choice,
-    ChoiceObserver,
-    deciding_suite,
-    for_questions,
-)
+from paragone_workbench.choosing import choice as choices
 from paragone_workbench.choosing.decision import Decision, too_few_prompts
 from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text, speed_text, ttft_note
 from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
@@ -39,7 +33,6 @@ from paragone_workbench.experiments.assertions import load_assertions
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report
-from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.measure.fidelity_verdict import kld_text
 from paragone_workbench.measure.fit import parse_sizes
 from paragone_workbench.measure.free_running import MeasurementStep
@@ -50,13 +43,11 @@ from paragone_workbench.reporting.file import format_of
 L = TypeVar("L", bound=StatusLine)
 
 
-class ChooseProgress(ChoiceObserver):
+class ChooseProgress:
     """Shows the display of each measurement while it runs."""
 
     def __init__(self) -> None:
         self._shown = contextlib.ExitStack()
-        self._bench: BenchProgress | None = None
-        self._fidelity: FidelityProgress | None = None
         self._rounds = 0
 
     def __enter__(self) -> ChooseProgress:
@@ -65,44 +56,33 @@ class ChooseProgress(ChoiceObserver):
     def __exit__(self, *error: object) -> None:
         self._shown.close()
 
-    def estimating(self) -> None:
-        self._show(StatusLine()).show("estimating the memory")
+    def on_event(self, event: choices.ChoiceEvent) -> None:
+        match event:
+            case "memory":
+                self._show(StatusLine()).show("estimating the memory")
+            case choices.LeftOut(sentence):
+                self._note(sentence)
+            case choices.Known(answers, total):
+                self._note(known_text(answers, total))
+            case choices.Benching(engines, tests, left) if not left:
+                self._bench = self._show(BenchProgress(engines, tests))
+            case choices.Benching():
+                self._bench.begin(event.left)
+            case "fidelity":
+                self._fidelity = self._show(FidelityProgress())
+            case MeasurementStep():
+                self._fidelity.begin(event)
+            case "decision":
+                self._shown.close()
+            case _:
+                self._begin_round(event)
 
-    def left_out(self, sentence: str) -> None:
-        self._note(sentence)
-
-    def known(self, answers: int, total: int) -> None:
-        """Print how many answers are taken over from earlier experiments."""
-        self._note(known_text(answers, total))
-
-    def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
-        self._bench = self._show(BenchProgress(engines, tests))
-
-    def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        if self._bench is not None:
-            self._bench.begin(step, left)
-
-    def suite(self, runner: SuiteRunner) -> SuiteTable:
+    def _begin_round(self, runner: SuiteRunner) -> None:
         if self._rounds and runner.request.chosen is not None:
             self._note(f"The question is open: {counted(len(runner.request.chosen), 'more prompt')}.")
         self._rounds += 1
-        table = self._show(SuiteTable())
+        table = runner.observer = self._show(SuiteTable())
         table.engines = runner.progress
-        return table
-
-    def comparing(self) -> None:
-        self._fidelity = self._show(FidelityProgress())
-
-    def fidelity_step(self, step: MeasurementStep) -> None:
-        if self._fidelity is not None:
-            self._fidelity.begin(step)
-
-    def answer_step(self, step: MeasurementStep) -> None:
-        if self._fidelity is not None:
-            self._fidelity.answer(step)
-
-    def deciding(self) -> None:
-        self._shown.close()
 
     def _show(self, line: L) -> L:
         self._shown.close()
@@ -156,7 +136,7 @@ def _digest(path: Path) -> str:
 
 
 def put_decision(
-    decision: Decision, figures: Sequence[EngineFigures], choice: Choice, missing: Sequence[str]
+    decision: Decision, figures: Sequence[EngineFigures], choice: choices.Choice, missing: Sequence[str]
 ) -> None:
     """Print the decision: the sentences, a row for each engine, and the missing measurements."""
     brief = BriefNames([engine.engine for engine in figures])
@@ -239,7 +219,7 @@ def choose(args: ChooseArguments) -> int:
     texts = tuple(dict.fromkeys(args.engines))
     engines = context.checked(texts, args.settings, args.preset)
     if args.suite is None:
-        engines = for_questions(engines, context.registry)
+        engines = choices.for_questions(engines, context.registry)
     names = dict(zip(texts, (engine.name for engine in engines), strict=True))
     reference = None if args.reference is None else names.get(args.reference, args.reference)
     if reference is not None and reference not in names.values():
@@ -248,7 +228,7 @@ def choose(args: ChooseArguments) -> int:
             hint=f"The engines are: {', '.join(names.values())}.",
         )
     with closing(load_assertions()) as catalog:
-        suite = deciding_suite(args.suite, catalog, context.system(args))
+        suite = choices.deciding_suite(args.suite, catalog, context.system(args))
         prompts = counted(len(suite.prompts), "prompt")
         source = (
             f"of {suite.name}" if args.suite else "that come with paragone (your own, with --suite, say more)"
@@ -257,7 +237,7 @@ def choose(args: ChooseArguments) -> int:
         note(f"{joined(names.values())} are compared by the {prompts} {source}{within}.")
         if doubt := too_few_prompts(suite.checked, args.margin / 100, len(engines) - 1):
             note(doubt)
-        judges, foreign = consented_judges(context, args.suite or QUESTIONS, suite, engines, catalog)
+        judges, foreign = consented_judges(context, args.suite or choices.QUESTIONS, suite, engines, catalog)
         request = SuiteRequest(
             suite=suite, engines=engines, judges=judges, foreign_judges=foreign, fresh=args.fresh
         )
@@ -266,7 +246,7 @@ def choose(args: ChooseArguments) -> int:
 
         async def measure() -> tuple[int, int | None]:
             async with opened_history() as history:
-                choice = Choice(
+                choice = choices.Choice(
                     history=history,
                     registry=context.registry,
                     catalog=catalog,
@@ -288,9 +268,10 @@ def choose(args: ChooseArguments) -> int:
     return status
 
 
-async def _measure(args: ChooseArguments, choice: Choice) -> tuple[int, int | None]:
+async def _measure(args: ChooseArguments, choice: choices.Choice) -> tuple[int, int | None]:
     """Measure and print. Returns the exit code, and the number of the experiment or None."""
-    with ChooseProgress() as choice.observer:
+    with ChooseProgress() as progress:
+        choice.on_event = progress.on_event
         async with interruptible(choice) as interrupts:
             await choice.measure()
     decision, figures, comparison, _ = await choice.decision()

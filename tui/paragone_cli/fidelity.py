@@ -273,7 +273,7 @@ async def _run(args: FidelityArguments, comparison: Comparison) -> int:
     fidelity, answers = comparison.fidelity, comparison.answers
     async with interruptible(comparison) as interrupts:
         with FidelityProgress() as progress:
-            await comparison.measure(progress.begin, progress.answer)
+            await comparison.measure(progress.begin)
         # an engine without distributions is compared by its answers: nothing failed
         has_failed = comparison.refused is not None and fidelity.reference.engine.capabilities.distributions
     if comparison.refused is not None:

@@ -30,8 +30,9 @@ class BenchProgress(StatusLine):
         self._took: defaultdict[tuple[int, BenchTest | None], list[float]] = defaultdict(list)
         self.show("loading")
 
-    def begin(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        now = time.monotonic()
+    def begin(self, left: Sequence[BenchStep]) -> None:
+        """Show the first of these remaining steps."""
+        now, step = time.monotonic(), left[0]
         if self._current is not None:
             last, began = self._current
             self._took[last.engine, last.test].append(now - began)
@@ -73,13 +74,9 @@ class FidelityProgress(StatusLine):
         self.show("loading")
 
     def begin(self, step: MeasurementStep) -> None:
-        """Show which window of the text is measured now."""
-        self._show(step, f"window {step.number} of {step.last}")
-
-    def answer(self, step: MeasurementStep) -> None:
-        self._show(step, f"greedy answers, prompt {step.number} of {step.last}")
-
-    def _show(self, step: MeasurementStep, what: str) -> None:
+        what = (
+            f"{'greedy answers, ' if step.what == 'prompt' else ''}{step.what} {step.number} of {step.last}"
+        )
         now = time.monotonic()
         began = self._began = now if self._began is None or not step.done else self._began
         text = f"{bar(step.done, step.total)} {what}"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from paragone import InputError, Json, ParagoneError
 from paragone.options import describe
@@ -21,7 +21,6 @@ from paragone_workbench.choosing.measurements import (
     TEST,
     USERS_TESTS,
     EngineMeasurements,
-    Throughputs,
     TimeLimit,
 )
 from paragone_workbench.compare.parity_findings import joined
@@ -31,7 +30,6 @@ from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.comparison import MARGIN
 from paragone_workbench.experiments.comparison_rows import EngineValues, collect, comparable
-from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import KnownFidelity
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
@@ -47,39 +45,31 @@ if TYPE_CHECKING:
     from paragone_workbench.measure.free_running import MeasurementStep
 
 
-class ChoiceObserver:
-    """Gets the events of a choice, on the event loop. Override the methods of interest."""
+class LeftOut(NamedTuple):
+    """An engine is left out; `sentence` says why."""
 
-    def estimating(self) -> None:
-        """The memory of the engines is estimated now."""
+    sentence: str
 
-    def left_out(self, sentence: str) -> None:
-        """An engine is left out; `sentence` says why."""
 
-    def known(self, answers: int, total: int) -> None:
-        pass
+class Known(NamedTuple):
+    """So many answers of the suite are known from earlier experiments."""
 
-    def benching(self, engines: Sequence[str], tests: Sequence[BenchTest]) -> None:
-        """The speed of `engines` is measured now, by `tests`."""
+    answers: int
+    total: int
 
-    def bench_step(self, step: BenchStep, left: Sequence[BenchStep]) -> None:
-        """A step of the bench begins. `left` are the remaining steps, including this one."""
 
-    def suite(self, runner: SuiteRunner) -> SuiteObserver:
-        """The suite, or a part of it, runs now. Returns the observer that gets the suite's events."""
-        return SuiteObserver()
+class Benching(NamedTuple):
+    """The speed of engines is measured now by tests. `left` has the remaining steps from the current one; at first, it is empty."""
 
-    def comparing(self) -> None:
-        """The fidelity is measured now."""
+    engines: Sequence[str]
+    tests: Sequence[BenchTest]
+    left: Sequence[BenchStep] = ()
 
-    def fidelity_step(self, step: MeasurementStep) -> None:
-        pass
 
-    def answer_step(self, step: MeasurementStep) -> None:
-        pass
-
-    def deciding(self) -> None:
-        pass
+ChoiceEvent: TypeAlias = (
+    "Literal['memory', 'fidelity', 'decision'] | LeftOut | Known | Benching | MeasurementStep | SuiteRunner"
+)
+"""What happens now: a phase begins, or a step of a phase. A `SuiteRunner` runs the suite or a part of it, and takes an observer."""
 
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
@@ -118,7 +108,6 @@ def for_questions(engines: Sequence[EngineDefinition], registry: Registry) -> tu
 
 def not_measured(
     measured: EngineMeasurements,
-    users: Throughputs | None,
     suite: SuiteRounds | None,
     reference: str,
     memory: Iterable[figures.EngineMemory],
@@ -134,14 +123,12 @@ def not_measured(
     if unknown := [engine.name for engine in measured.to_bench if engine.name not in errors]:
         instead = "." if suite is None else ": the answers' speeds are shown instead."
         yield f"The speed of {joined(unknown)} with a prompt of {TEST.prompt_tokens} tokens{instead}"
-    if users is not None:
-        yield from (
-            f"The throughput of {name} with {MOST_USERS} users at once: {why}"
-            for name, why in users.errors.items()
-        )
-        if users.left:
-            left = joined(engine.name for engine in users.left)
-            yield f"The throughput of {left} with {MOST_USERS} users at once. Repeat the command to continue."
+    yield from (
+        f"The throughput of {name} with {MOST_USERS} users at once: {why}"
+        for name, why in measured.users_errors.items()
+    )
+    if left := joined(engine.name for engine in measured.to_bench_with_users):
+        yield f"The throughput of {left} with {MOST_USERS} users at once. Repeat the command to continue."
     candidates = measured.to_compare(reference)[1:]
     if not measured.has_distributions(reference):
         yield f"The fidelity: {reference} does not report distributions over its whole vocabulary."
@@ -197,14 +184,13 @@ class Choice:
     wanted: str | None = None
     seconds: float | None = None
     vram: Sequence[int] = ()
-    observer: ChoiceObserver = field(default_factory=ChoiceObserver)
+    on_event: Callable[[ChoiceEvent], None] = lambda event: None
 
     def __post_init__(self) -> None:
         self._limit = TimeLimit(self.seconds)
         self._memory: dict[str, figures.EngineMemory] = {}
         self._left_out: dict[str, str] = {}
         self._measurements: EngineMeasurements | None = None
-        self._throughputs: Throughputs | None = None
         self._suite: SuiteRounds | None = None
         self.reference = self.wanted or figures.largest_file(self.request.engines)
         """The name of the reference, whose quality should be reached."""
@@ -233,14 +219,9 @@ class Choice:
             await measurements.look_up_speeds()
             await measurements.look_up_fidelity(self.reference)
         if measurements.to_bench and not self._limit.is_over:
-            self.observer.benching([engine.name for engine in measurements.to_bench], [TEST])
-            await measurements.measure_speed(self._share(_SPEED_SHARE), self.observer.bench_step)
+            on_step = self._benching(measurements.to_bench, [TEST])
+            await measurements.measure_speed(self._share(_SPEED_SHARE), on_step)
         await self._leave_out_unopened(measurements)
-        users = self._throughputs = Throughputs.of(
-            self.history, self.registry, self._limit, self.request.engines
-        )
-        if not self.request.fresh:
-            await users.look_up(measurements.identities)
         experiment, _ = await find_or_create(self.history, self.request, self.registry)
         suite = SuiteRounds(
             history=self.history,
@@ -254,23 +235,25 @@ class Choice:
         self._suite = suite
         try:
             if suite.taken:
-                self.observer.known(suite.taken, suite.experiment.runs)
-            if users.left and not self._limit.is_over:
-                self.observer.benching([engine.name for engine in users.left], USERS_TESTS)
-                await users.measure(self._share(_SPEED_SHARE), self.observer.bench_step)
+                self.on_event(Known(suite.taken, suite.experiment.runs))
+            if (engines := measurements.to_bench_with_users) and not self._limit.is_over:
+                on_step = self._benching(engines, USERS_TESTS)
+                await measurements.measure_throughput(self._share(_SPEED_SHARE), on_step)
             if measurements.to_compare(self.reference) and not self._limit.is_over:
-                self.observer.comparing()
-                await measurements.compare(
-                    self.reference,
-                    self._share(_FIDELITY_SHARE),
-                    self.observer.fidelity_step,
-                    self.observer.answer_step,
-                )
-            await suite.run(self._is_settled, self.observer.suite)
+                self.on_event("fidelity")
+                await measurements.compare(self.reference, self._share(_FIDELITY_SHARE), self.on_event)
+            await suite.run(self._is_settled, self.on_event)
         finally:
             if await suite.forget_if_empty():
                 self._suite = None
-        self.observer.deciding()
+        self.on_event("decision")
+
+    def _benching(
+        self, engines: Sequence[EngineDefinition], tests: Sequence[BenchTest]
+    ) -> Callable[[Sequence[BenchStep]], None]:
+        names = [engine.name for engine in engines]
+        self.on_event(Benching(names, tests))
+        return lambda left: self.on_event(Benching(names, tests, left))
 
     def _share(self, share: float) -> float | None:
         return None if self.seconds is None else share * self.seconds
@@ -297,7 +280,7 @@ class Choice:
 
     async def _leave_out_misfits(self) -> None:
         """Leave out the engines that cannot be opened or do not fit. A named reference need not fit on the GPUs of `vram`."""
-        self.observer.estimating()
+        self.on_event("memory")
         unopened: dict[str, ParagoneError] = {}
         for engine in self.request.engines:
             if self._limit.stopped:
@@ -309,7 +292,7 @@ class Choice:
         misfits = {name: memory.misfit for name, memory in self._memory.items() if memory.misfit}
         for name, sentence in misfits.items():
             self._left_out[name] = sentence
-            self.observer.left_out(sentence)
+            self.on_event(LeftOut(sentence))
         self._keep(
             engine
             for engine in self.request.engines
@@ -332,7 +315,7 @@ class Choice:
             return
         for name, error in errors.items():
             self._left_out[name] = sentence = f"{name} is left out: {error.sentence}"
-            self.observer.left_out(sentence)
+            self.on_event(LeftOut(sentence))
         kept = [engine for engine in self.request.engines if engine.name not in errors]
         if len(kept) < 2 or self.wanted in errors:
             error = errors.get(self.wanted or "") or next(iter(errors.values()))
@@ -375,7 +358,7 @@ class Choice:
             speeds={} if measured is None else measured.speeds,
             fidelity=KnownFidelity({}, {}, {}) if measured is None else measured.fidelity,
             sizes=sizes,
-            users=None if self._throughputs is None else self._throughputs.rates,
+            users=None if measured is None else measured.throughputs,
         )
 
     def _parameters(self) -> SavedChoice:
@@ -393,7 +376,7 @@ class Choice:
         if self._measurements is None:
             return ("Everything. Repeat the command to continue.",) if self._limit.stopped else ()
         memory = self._memory.values() if self.vram else ()
-        return tuple(not_measured(self._measurements, self._throughputs, self._suite, self.reference, memory))
+        return tuple(not_measured(self._measurements, self._suite, self.reference, memory))
 
 
 def _answers(store: Store, experiment: Experiment) -> tuple[tuple[EngineValues, ...], dict[str, int]]:
@@ -436,10 +419,9 @@ class SuiteRounds:
         await self._count()
 
     async def run(
-        self, is_settled: Callable[[], Awaitable[bool]], observe: Callable[[SuiteRunner], SuiteObserver]
+        self, is_settled: Callable[[], Awaitable[bool]], on_round: Callable[[SuiteRunner], None]
     ) -> None:
         """Execute the remaining runs. With a limited time, in rounds until the time is up or `is_settled` returns true.
-        `observe` returns the observer of a round's runner.
 
         The first round has enough prompts for a decision, and each further round doubles the answered prompts: an engine that
         does not fit in memory together with the others is loaded again for each round. Raises ParagoneError if the history cannot
@@ -458,12 +440,12 @@ class SuiteRounds:
                 count = min(count, math.floor(self.limit.left / prompt_s))
             before, began = len(self.left), time.monotonic()
             if count > 0:
-                await self._round(self._next(count), schedule, observe)
+                await self._round(self._next(count), schedule, on_round)
             if len(self.left) == before:
                 return
             prompt_s = (time.monotonic() - began) / (before - len(self.left))
         if self.left or self.to_judge:
-            await self._round(None, schedule, observe)
+            await self._round(None, schedule, on_round)
 
     @property
     def _fewest(self) -> int:
@@ -488,13 +470,13 @@ class SuiteRounds:
         return True
 
     async def _round(
-        self, chosen: frozenset[int] | None, schedule: Mode, observe: Callable[[SuiteRunner], SuiteObserver]
+        self, chosen: frozenset[int] | None, schedule: Mode, on_round: Callable[[SuiteRunner], None]
     ) -> None:
         if self.limit.is_over:
             return
         request = dataclasses.replace(self.request, chosen=chosen, schedule=schedule)
         runner = SuiteRunner(self.history, self.experiment, request, self.registry, self.catalog)
-        runner.observer = observe(runner)
+        on_round(runner)
         async with self.limit.limiting(runner):
             await runner.run()
         if runner.failure is not None:

@@ -125,9 +125,7 @@ class Comparison:
         self.stopped = False
         self._pool = pool
 
-    async def measure(
-        self, on_step: Callable[[MeasurementStep], None], on_answer: Callable[[MeasurementStep], None]
-    ) -> None:
+    async def measure(self, on_step: Callable[[MeasurementStep], None]) -> None:
         """Open and compare the engines. An error of one engine is kept; other engines continue."""
         if self.fidelity.candidates:
             try:
@@ -135,7 +133,7 @@ class Comparison:
             except ParagoneError as error:
                 self.refused = None if self.stopped else error
         if not self.stopped:
-            await self.answers.measure(on_answer)
+            await self.answers.measure(on_step)
 
     async def stop(self) -> None:
         self.stopped = True
@@ -193,76 +191,6 @@ USERS = (1, 4, MOST_USERS)
 
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 
-
-@dataclass(eq=False, kw_only=True)
-class Throughputs:
-    """The total tokens per second of `MOST_USERS` users at once. After an error of an engine, other engines continue.
-
-    Attributes:
-        engines: The engines that can answer `MOST_USERS` prompts at once, if enough slots are configured.
-    """
-
-    history: History
-    registry: Registry
-    limit: TimeLimit
-    engines: Sequence[EngineDefinition]
-    rates: dict[str, float] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, history: History, registry: Registry, limit: TimeLimit, engines: Sequence[EngineDefinition]
-    ) -> Throughputs:
-        """Select the engines that answer several prompts at once."""
-        handles = bench_pool(registry, engines, USERS).engines
-        able = [
-            engine for engine, handle in zip(engines, handles, strict=True) if not refusal(handle, MOST_USERS)
-        ]
-        return cls(history=history, registry=registry, limit=limit, engines=able)
-
-    @property
-    def left(self) -> list[EngineDefinition]:
-        return [
-            engine
-            for engine in self.engines
-            if engine.name not in self.rates and engine.name not in self.errors
-        ]
-
-    async def look_up(self, identities: Mapping[str, str]) -> None:
-        """Read the known throughputs from the history. `identities` has each engine's identity by name.
-
-        Raises StoreError.
-        """
-        saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
-        identities = {engine.name: identities[engine.name] for engine in self.engines}
-        most = USERS_TESTS[-1]
-        levels = known_measurements.known_throughputs(saved, identities).get(
-            (most.users, most.prompt_tokens, most.tokens), {}
-        )
-        self.rates = {
-            name: rate
-            for name, level in levels.items()
-            if (rate := number_at(level, "tokens_per_s")) is not None
-        }
-
-    async def measure(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown throughputs, for at most `seconds` unless `seconds` is None. Raises StoreError."""
-        engines = self.left
-        bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
-        async with self.limit.limiting(bench, seconds):
-            await bench.measure(on_step)
-        for benched in bench.engines:
-            found = benched.throughputs.get(USERS_TESTS[-1])
-            why = benched.error.sentence if benched.error else benched.skipped.get(USERS_TESTS[-1])
-            if found is not None:
-                self.rates[benched.name] = found.tokens_per_s
-            elif why:
-                self.errors[benched.name] = why
-        if any(benched.throughputs for benched in bench.engines):
-            measurement = measurement_of("bench", engines, bench_json(bench), self.registry)
-            await retrying(self.history, lambda store: store.measurements.add(measurement))
-
-
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 """The test that measures the speed."""
 
@@ -281,37 +209,51 @@ WINDOW = 512
 
 @dataclass(eq=False, kw_only=True)
 class EngineMeasurements:
-    """The speed and the fidelity of engines. The error of an engine is kept, and other engines continue."""
+    """The speed, throughput and fidelity of engines. The error of an engine is kept, and other engines continue.
+
+    Attributes:
+        suite: The name of the suite that `prompts` are from, which the engines answer greedily.
+        speeds: The results of `bench` for each engine, by name.
+        fidelity: The results of `fidelity` for each candidate.
+        errors: Why engines could not be measured, by the names of the engines.
+        refused: Why no distributions were compared.
+        throughputs: The total tokens per second of `MOST_USERS` users at once, by engine.
+        users_errors: Why a throughput could not be measured, by engine.
+    """
 
     history: History
     registry: Registry
     engines: Sequence[EngineDefinition]
     limit: TimeLimit
     suite: str
-    """The name of the suite that `prompts` are from."""
     prompts: Sequence[Sequence[Message]]
-    """Prompts that the engines answer greedily."""
     speeds: dict[str, known_measurements.MeasurementJson] = field(default_factory=dict)
-    """The results of `bench` for each engine, by name."""
     fidelity: known_measurements.KnownFidelity = field(
         default_factory=lambda: known_measurements.KnownFidelity({}, {}, {})
     )
-    """The results of `fidelity` for each candidate."""
     errors: dict[str, ParagoneError] = field(default_factory=dict)
-    """Why engines could not be measured, by the names of the engines."""
     refused: ParagoneError | None = None
-    """Why no distributions were compared."""
+    throughputs: dict[str, float] = field(default_factory=dict)
+    users_errors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.identities = {
             engine.name: measured_identity(engine, self.registry.find(engine.backend))
             for engine in self.engines
         }
+        handles = bench_pool(self.registry, self.engines, USERS).engines
+        self._for_users = {it.definition.name for it in handles if not refusal(it, MOST_USERS)}
 
     async def look_up_speeds(self) -> None:
-        """Read the known speeds from the history. Raises StoreError."""
+        """Read the known speeds and throughputs from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         self.speeds = known_measurements.known_speeds(saved, self.identities, TEST)
+        most = USERS_TESTS[-1]
+        levels = known_measurements.known_throughputs(saved, self.identities).get(
+            (most.users, most.prompt_tokens, most.tokens), {}
+        )
+        rates = {name: number_at(level, "tokens_per_s") for name, level in levels.items()}
+        self.throughputs = {name: rate for name, rate in rates.items() if rate is not None}
 
     async def look_up_fidelity(self, reference: str) -> None:
         """Read the known fidelity to the reference from the history. Raises StoreError."""
@@ -324,6 +266,12 @@ class EngineMeasurements:
     @property
     def to_bench(self) -> list[EngineDefinition]:
         return [engine for engine in self.engines if engine.name not in self.speeds]
+
+    @property
+    def to_bench_with_users(self) -> list[EngineDefinition]:
+        """The engines that can answer `MOST_USERS` prompts at once, and whose throughput is unknown."""
+        known = self.throughputs.keys() | self.users_errors.keys()
+        return [it for it in self.engines if it.name in self._for_users and it.name not in known]
 
     def to_compare(self, reference: str) -> list[EngineDefinition]:
         """Return the reference and the engines whose fidelity is unknown; an empty list if there are no such engines."""
@@ -368,12 +316,24 @@ class EngineMeasurements:
             found = known_measurements.by_engine(data.get("engines"), "engine")
             self.speeds |= {name: item for name, item in found.items() if name in measured}
 
+    async def measure_throughput(self, seconds: float | None, on_step: OnStep) -> None:
+        """Measure the unknown throughputs, for at most `seconds` unless `seconds` is None. Raises StoreError."""
+        engines = self.to_bench_with_users
+        bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
+        async with self.limit.limiting(bench, seconds):
+            await bench.measure(on_step)
+        for benched in bench.engines:
+            found = benched.throughputs.get(USERS_TESTS[-1])
+            why = benched.error.sentence if benched.error else benched.skipped.get(USERS_TESTS[-1])
+            if found is not None:
+                self.throughputs[benched.name] = found.tokens_per_s
+            elif why:
+                self.users_errors[benched.name] = why
+        if any(benched.throughputs for benched in bench.engines):
+            await self._save("bench", engines, bench_json(bench))
+
     async def compare(
-        self,
-        reference: str,
-        seconds: float | None,
-        on_step: Callable[[MeasurementStep], None],
-        on_answer: Callable[[MeasurementStep], None],
+        self, reference: str, seconds: float | None, on_step: Callable[[MeasurementStep], None]
     ) -> None:
         """Compare the engines whose fidelity is unknown with the reference, for at most `seconds` unless `seconds` is None.
 
@@ -387,7 +347,7 @@ class EngineMeasurements:
             self.registry, engines, sample_text(), self.prompts, known=frozenset(known), window=WINDOW
         )
         async with self.limit.limiting(comparison, seconds):
-            await comparison.measure(on_step, on_answer)
+            await comparison.measure(on_step)
         self.errors |= comparison.errors()
         self.refused = comparison.refused
         found, answers = comparison.candidates_json(), comparison.answers_json(self.suite)

@@ -274,8 +274,8 @@ class _Crowd:
         self.error = self.error or error
 
 
-OnStep = Callable[[bench_results.BenchStep, Sequence[bench_results.BenchStep]], None]
-"""Called before each step, with the step and all remaining steps, including this one."""
+OnStep = Callable[[Sequence[bench_results.BenchStep]], None]
+"""Called before each step, with this step and all that remain."""
 
 
 class Bench:
@@ -315,7 +315,7 @@ class Bench:
     def partial(self) -> bool:
         return self.stopped or any(engine.error is not None or engine.skipped for engine in self.engines)
 
-    async def measure(self, on_step: OnStep = lambda step, left: None) -> None:
+    async def measure(self, on_step: OnStep = lambda left: None) -> None:
         """Open and measure the engines. An error of one engine is kept with that engine; other engines continue."""
         decision = await decide(self._pool.engines)
         if decision.mode == "swap":
@@ -330,7 +330,7 @@ class Bench:
             left = [step for step in steps if self._is_needed(step)]
             if self.stopped or not left:
                 return
-            on_step(left[0], left)
+            on_step(left)
             steps = left[1:]
             benched, test = self.engines[left[0].engine], left[0].test
             if isinstance(test, bench_results.UsersTest):

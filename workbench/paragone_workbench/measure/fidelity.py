@@ -318,7 +318,7 @@ class Fidelity:
 
         def step(number: int) -> None:
             nonlocal done
-            on_step(MeasurementStep(done, total, number + 1, count))
+            on_step(MeasurementStep("window", done, total, number + 1, count))
             done += 1
 
         for number in range(count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from paragone import Backend, InputError, Json, Message, ParagoneError
 from paragone.options import describe
@@ -72,6 +72,7 @@ _SEED = 1
 class MeasurementStep(NamedTuple):
     """Progress before a step: one window of a text, or the answer to one prompt, of one engine."""
 
+    what: Literal["window", "prompt"]
     done: int
     total: int
     number: int
@@ -114,7 +115,7 @@ class FreeRunning:
                 if self.stopped:
                     return
                 done = number * len(self.engines) + position
-                on_step(MeasurementStep(done, total, number + 1, len(self.prompts)))
+                on_step(MeasurementStep("prompt", done, total, number + 1, len(self.prompts)))
                 if engine not in self.errors or engine.is_open:
                     await self._ask(engine, number)
 
