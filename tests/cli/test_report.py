@@ -31,10 +31,14 @@ def history(home: Path) -> None:
             writer.answer(writer.conversation.prompts[0], lane, "Because.")
 
 
-@pytest.mark.parametrize("subject", ["e1", "c1"])
 @pytest.mark.parametrize(
-    ("name", "beginning"),
-    [("r.html", "<!DOCTYPE html>"), ("r.md", "# "), ("r.csv", "run,"), ("r.json", '{"paragone_document"')],
+    ("subject", "name", "beginning"),
+    [
+        ("e1", "r.html", "<!DOCTYPE html>"),
+        ("c1", "r.md", "# "),
+        ("c1", "r.csv", "run,"),
+        ("c1", "r.json", '{"paragone_document"'),
+    ],
 )
 def test_each_format_is_written(history, tmp_path, subject, name, beginning, run_here):
     done = run_here("report", subject, "--to", str(tmp_path / name))
@@ -86,10 +90,7 @@ def test_the_document_is_the_portable_one(history, tmp_path, run_here):
             "old.md exists already.\nName another file, or add --force to replace this one.",
         ),
         (("e7", "--to", "r.md"), "There is no experiment e7 in the history."),
-        (("c7", "--to", "r.json"), "There is no conversation c7 in the history."),
         (("x", "--to", "r.md"), "'x' is not the id of an experiment or a conversation."),
-        (("r1", "--to", "r.md"), "'r1' is not the id of an experiment or a conversation."),
-        (("e1/2", "--to", "r.md"), "'e1/2' is not the id of an experiment or a conversation."),
         (("\x1b[1m", "--to", "r.md"), "'␛[1m' is not the id of an experiment or a conversation."),
     ],
 )
@@ -123,7 +124,7 @@ def test_a_damaged_record_is_named(history, tmp_path, run_here):
     assert not (tmp_path / "r.md").exists()
 
 
-@pytest.mark.parametrize("argv", [(), ("--to", "r.md"), ("e7", "--to", "r.md"), ("x", "--to", "r.md")])
+@pytest.mark.parametrize("argv", [(), ("x", "--to", "r.md")])
 def test_without_a_known_id_the_newest_are_named(history, tmp_path, monkeypatch, run_here, argv):
     monkeypatch.chdir(tmp_path)
     assert "The newest are: e1 (" in said(run_here("report", *argv))
