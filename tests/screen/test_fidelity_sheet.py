@@ -90,9 +90,3 @@ async def test_an_engine_without_distributions_is_said(start):
         await screen.until(lambda: "Nothing was measured." in screen.text, "it ends")
         assert "mute reports neither distributions" in screen.text
         assert await saved(screen) == ()
-
-
-async def test_one_lane_has_nothing_to_compare_with(start):
-    async with start(lane("exact")) as screen:
-        await screen.press("escape", "V")
-        assert "There is nothing to compare with" in screen.told
