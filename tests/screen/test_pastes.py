@@ -14,12 +14,12 @@ async def paste(screen, text):
     await screen.pilot.pause()
 
 
-@pytest.mark.parametrize("text", ["y" * 10_000_000, "line\n" * 5_000])
+@pytest.mark.parametrize("text", [LARGE, "line\n" * 5_000])
 async def test_a_long_paste_is_folded_with_its_size(start, text):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.type("hello ")
         await paste(screen, text)
-        size = {"y": "10 MB", "l": "25 kB"}[text[0]]
+        size = {"x": "100 kB", "l": "25 kB"}[text[0]]
         await screen.until(lambda: f", {size}]" in screen.text)
         await screen.ask(" you")
         await screen.answered()
