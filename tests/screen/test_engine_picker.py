@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import threading
 
@@ -144,18 +143,14 @@ async def test_one_key_opens_the_demo_where_nothing_is_found(start, offers):
 async def test_the_demo_takes_the_room_that_is_left(start, offers):
     offers(demo=("steady", "wide"))
     async with start(*(rogue("steady", f"n{number}") for number in range(5)), size=(200, 40)) as screen:
+        await screen.press("f4")
+        await looked(screen)
+        assert [row.split()[0] for row in rows(screen)][:3] == ["Demo", "demo-steady", "demo-wide"]
+        await screen.press("escape")
         await screen.press("f3")
         await looked(screen)
         await screen.press("enter")
         await screen.until(lambda: len(screen.columns) == 6)
-
-
-async def test_changing_an_engine_offers_single_engines(start, offers):
-    offers(demo=("steady", "wide"))
-    async with start(rogue("steady")) as screen:
-        await screen.press("f4")
-        await looked(screen)
-        assert [row.split()[0] for row in rows(screen)][:3] == ["Demo", "demo-steady", "demo-wide"]
 
 
 async def test_what_cannot_be_used_is_last_on_one_line_and_says_why_when_it_is_reached(
@@ -255,18 +250,6 @@ async def test_a_state_that_cannot_be_saved_is_told(start, monkeypatch):
         assert "steady  rogue · steady" in rows(screen)
 
 
-async def test_an_added_engine_that_cannot_be_used_any_more_is_removed_too(start, offers):
-    offers()
-    State(state_file()).save_engine(dataclasses.replace(ADDED, python="/nowhere/python"))
-    async with start(rogue("wide", "first")) as screen:
-        await screen.press("f3")
-        await looked(screen)
-        await screen.press("down")
-        assert "^x removes steady from this list." in screen.text
-        await screen.press("ctrl+x")
-        assert config.load().engines == {}
-
-
 async def test_the_highlight_leaves_an_entry_that_turns_out_to_be_unusable(start, monkeypatch):
     replied = threading.Event()
 
@@ -287,13 +270,6 @@ async def test_the_highlight_leaves_an_entry_that_turns_out_to_be_unusable(start
         await looked(screen)
         await screen.until(lambda: highlighted(screen) == "c")
         assert [row.split()[0] for row in rows(screen)] == ["In", "b", "c", "Not", "a"]
-        await screen.press("escape")
-        replied.clear()
-        await screen.press("f3")
-        await screen.until(lambda: highlighted(screen) == "a")
-        replied.set()
-        await looked(screen)
-        assert highlighted(screen) == "b"
 
 
 async def estimated(screen):
@@ -345,24 +321,6 @@ async def test_an_estimate_ends_when_the_highlight_moves_on_or_the_picker_closes
         assert cancelled == ["steady"]
         await screen.press("escape")
         await screen.until(lambda: cancelled == ["steady", "wide"])
-
-
-async def test_engines_that_are_passed_are_not_estimated(start, offers, monkeypatch):
-    asked = []
-
-    async def estimate(self, request):
-        asked.append(request.model)
-        raise ParagoneError("It is a test double.")
-
-    monkeypatch.setattr(RogueBackend, "estimate", estimate)
-    monkeypatch.setattr("paragone_tui.screens.engine_picker._PAUSE", 1.0)
-    offers("endless", "steady", "threads", "wide")
-    async with start(rogue("steady", "first")) as screen:
-        await screen.press("f3")
-        await looked(screen)
-        await screen.press("down", "down", "down")
-        await screen.until(lambda: asked)
-        assert asked == ["wide"]
 
 
 async def test_a_model_whose_name_is_not_utf8_is_listed_with_the_reason(start, offers):

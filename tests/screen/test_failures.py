@@ -113,7 +113,7 @@ async def mistaken() -> None:
 async def test_a_mistake_of_the_program_is_told_and_ends_nothing(start, home, monkeypatch, where):
     async with start(rogue("steady")) as screen:
         if where == "action":
-            monkeypatch.setitem(screen.app.lanes.commands, "next-lane", lambda: 1 / 0)
+            monkeypatch.setitem(screen.app.lanes.commands, "next-lane", lambda screen: 1 / 0)
             await screen.press("tab")
         elif where == "worker":
             screen.app.lanes.run_worker(mistaken())

@@ -8,7 +8,6 @@ import pytest
 
 from paragone_tui.screens.fidelity_sheet import FidelitySheet
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.measure.fidelity import Fidelity
 
 
 @pytest.fixture(autouse=True)
@@ -61,19 +60,11 @@ async def test_lanes_are_measured_against_the_reference_lane_and_saved(start):
         assert all(it.last_answer for it in screen.lanes)
 
 
-async def test_the_key_that_stops_is_shown_before_the_first_window(start):
-    async def save(found: Fidelity) -> None:
-        """Save nothing."""
-
-    async with start(lane("exact"), lane("rough")) as screen:
-        screen.app.push_screen(FidelitySheet(screen.lanes, lambda work: None, save))
-        await screen.until(lambda: "esc stop, and keep what was measured" in screen.text)
-
-
 async def test_esc_stops_and_keeps_what_was_measured_and_closes_then(start):
     async with start(lane("exact"), lane("endless")) as screen:
         await opened(screen)
         await screen.until(lambda: "window 3 of" in screen.text, "the third window begins")
+        assert "esc stop, and keep what was measured" in screen.text
         await screen.press("escape")
         await screen.until(lambda: "partial" in screen.text, "it is stopped")
         assert "endless does not differ from exact at any position" in " ".join(screen.text.split())
@@ -90,9 +81,3 @@ async def test_an_engine_without_distributions_is_said(start):
         await screen.until(lambda: "Nothing was measured." in screen.text, "it ends")
         assert "mute reports neither distributions" in screen.text
         assert await saved(screen) == ()
-
-
-async def test_one_lane_has_nothing_to_compare_with(start):
-    async with start(lane("exact")) as screen:
-        await screen.press("escape", "V")
-        assert "There is nothing to compare with" in screen.told

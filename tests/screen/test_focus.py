@@ -14,32 +14,13 @@ def shown(screen) -> str:
     return type(screen.app.screen).__name__
 
 
-async def test_a_mouse_event_outside_the_terminal_takes_no_keys_away(start):
+async def test_keys_and_pastes_go_where_the_focus_is_whatever_mouse_and_window_do(start):
     async with start(rogue("steady")) as screen:
         for kind in (events.MouseDown, events.MouseUp, events.MouseScrollDown):
             screen.app.post_message(mouse(kind, FAR, FAR))
             await screen.type("hello")
             assert screen.app.lanes.composer.text == "hello", kind
             await screen.press("ctrl+u")
-
-
-async def test_a_dialog_that_opened_while_the_window_had_no_focus_takes_keys(start):
-    """And a mouse event outside the terminal takes none from it."""
-    async with start(rogue("steady")) as screen:
-        screen.app.post_message(events.AppBlur())
-        await screen.pilot.pause()
-        screen.app.lanes.action_command("add-lane")
-        await screen.until(lambda: shown(screen) == "EnginePicker")
-        screen.app.post_message(events.AppFocus())
-        await screen.type("hello")
-        assert screen.app.screen.words.value == "hello"
-        screen.app.post_message(mouse(events.MouseDown, FAR, FAR))
-        await screen.type(" there")
-        assert screen.app.screen.words.value == "hello there"
-
-
-async def test_a_paste_reaches_the_prompt_in_lane_mode_and_while_the_window_has_no_focus(start):
-    async with start(rogue("steady")) as screen:
         await screen.type("say ")
         await screen.press("escape")
         screen.app.post_message(events.Paste("pasted"))
@@ -50,3 +31,13 @@ async def test_a_paste_reaches_the_prompt_in_lane_mode_and_while_the_window_has_
         screen.app.post_message(events.AppBlur())
         screen.app.post_message(events.Paste("pasted"))
         await screen.until(lambda: screen.app.lanes.composer.text == "pasted")
+        screen.app.post_message(events.AppBlur())
+        await screen.pilot.pause()
+        screen.app.lanes.action_command("add-lane")
+        await screen.until(lambda: shown(screen) == "EnginePicker")
+        screen.app.post_message(events.AppFocus())
+        await screen.type("hello")
+        assert screen.app.screen.words.value == "hello"
+        screen.app.post_message(mouse(events.MouseDown, FAR, FAR))
+        await screen.type(" there")
+        assert screen.app.screen.words.value == "hello there"

@@ -113,22 +113,18 @@ async def test_a_deletion_is_confirmed_and_the_next_row_is_highlighted(start):
         await screen.press("ctrl+x", "y")
         await screen.until(lambda: options.option_count == 2)
         assert (options.highlighted, options.highlighted_option.id) == (1, "c3"), "above the last row"
-
-
-async def test_a_deletion_acts_on_the_row_that_the_question_named(start):
-    async with start(rogue("steady", max_tokens=1)) as screen:
-        for number in range(2):
-            await screen.ask(f"prompt {number}")
-            await screen.answered()
-            await screen.press("ctrl+n")
-        await opened(screen, count=2)
-        history = screen.app.screen
-        await screen.press("tab", "x")
-        await screen.until(lambda: "Delete 'prompt 1'" in screen.text)
-        history.action_move(1)
+        await screen.press("x")
+        await screen.until(lambda: "Delete 'prompt 2'" in screen.text)
+        history.action_move(-1)
         await screen.press("y")
-        await screen.until(lambda: history.options.option_count == 1)
-        assert history.options.get_option_at_index(0).id == "c1"
+        await screen.until(lambda: options.option_count == 1)
+        assert options.get_option_at_index(0).id == "c4", "the row that the question named is gone"
+        await screen.press("r")
+        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
+        question = screen.app.screen
+        await history.remove_children()  # as the program does when it ends
+        question.dismiss("Renamed.")
+        await screen.until(lambda: screen.app.screen is history)
 
 
 async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start, tmp_path):
@@ -162,20 +158,6 @@ async def test_a_file_that_exists_is_replaced_only_when_it_is_named_twice(start,
         await screen.until(lambda: type(screen.app.screen).__name__ == "HistoryScreen")
         assert (tmp_path / "nowhere" / "whales.md").is_file()
     assert kept.read_text() == "precious"
-
-
-async def test_a_question_may_be_answered_while_the_program_removes_the_list(start):
-    async with start(rogue("steady", max_tokens=1)) as screen:
-        await screen.ask("about whales")
-        await screen.answered()
-        await opened(screen, count=1)
-        history = screen.app.screen
-        await screen.press("tab", "r")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "Question")
-        question = screen.app.screen
-        await history.remove_children()
-        question.dismiss("Renamed.")
-        await screen.until(lambda: screen.app.screen is history)
 
 
 async def asked_to_import(screen, path):
@@ -318,21 +300,27 @@ ENGINE = (
 )
 
 
-async def test_the_last_conversation_is_resumed_and_an_interrupted_one_offered(start):
+async def test_the_conversation_that_was_open_is_resumed_and_an_interrupted_one_offered(start):
     async with start(settings=ENGINE, remembered=True) as screen:
         assert "Resumed" not in screen.told
-        await screen.ask("go on tomorrow")
-        await screen.answered()
+        for text in ("older", "newer"):
+            await screen.press("ctrl+n")
+            await screen.ask(text)
+            await screen.answered()
     async with start(settings=ENGINE, remembered=True) as screen:
-        await screen.until(lambda: "Resumed: 'go on tomorrow'. ^n starts a new conversation." in screen.told)
-        assert "go on tomorrow" in screen.columns[0].transcript.text
-        assert len(screen.app.lanes.session.prompts) == 1
+        await screen.until(lambda: "Resumed: 'newer'. ^n starts a new conversation." in screen.told)
+        assert "newer" in screen.columns[0].transcript.text
+        await opened(screen, count=2)
+        await screen.press("tab", "j")
+        assert screen.app.screen.options.highlighted_option.id == "c1"
+        await screen.press("enter")
+        await screen.until(lambda: [prompt.text for prompt in screen.app.lanes.session.prompts] == ["older"])
+    async with start(settings=ENGINE, remembered=True) as screen:
+        await screen.until(lambda: "Resumed: 'older'." in screen.told)
     with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as database:
         database.execute("UPDATE run SET state = 'interrupted'")
     async with start(rogue("wide"), settings=ENGINE) as screen:
-        await screen.until(
-            lambda: "'go on tomorrow' was interrupted. ^o lists the conversation." in screen.told
-        )
+        await screen.until(lambda: "'older' was interrupted. ^o lists the conversation." in screen.told)
         assert not screen.app.lanes.session.prompts
 
 
@@ -361,25 +349,6 @@ async def test_options_set_on_the_screen_are_resumed_and_a_new_conversation_has_
         assert lane.path[-1].result.definition.options == {"max_tokens": 1}
 
 
-async def test_the_conversation_that_was_open_is_resumed_and_not_a_newer_one(start):
-    async with start(settings=ENGINE, remembered=True) as screen:
-        for text in ("older", "newer"):
-            await screen.press("ctrl+n")
-            await screen.ask(text)
-            await screen.answered()
-    async with start(settings=ENGINE, remembered=True) as screen:
-        await screen.until(lambda: "Resumed: " in screen.told)
-        assert "Resumed: 'newer'." in screen.told
-        await opened(screen, count=2)
-        options = screen.app.screen.options
-        await screen.press("tab", "j")
-        assert options.highlighted_option.id == "c1"
-        await screen.press("enter")
-        await screen.until(lambda: [prompt.text for prompt in screen.app.lanes.session.prompts] == ["older"])
-    async with start(settings=ENGINE, remembered=True) as screen:
-        await screen.until(lambda: "Resumed: 'older'." in screen.told)
-
-
 async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
     async with start(rogue("steady", max_tokens=1), rogue("wide", max_tokens=1)) as screen:
         session = screen.app.lanes.session
@@ -398,17 +367,3 @@ async def test_a_new_conversation_keeps_the_system_prompt_in_the_headers(start):
         await screen.ask("again")
         await screen.answered()
         assert session.prompts[0].system == "Be terse."
-
-
-async def test_the_headers_show_the_system_prompt_of_a_new_conversation_at_once(start):
-    async with start(rogue("steady", max_tokens=1), system="Be brief.") as screen:
-        session = screen.app.lanes.session
-        session.system_prompt.change("")
-        await screen.ask("one")
-        await screen.answered()
-        await session.saved()
-        await session.reopen(session.conversation.number)
-        await screen.app.lanes.lanes.rebuild()
-        assert "system:" not in screen.text
-        await screen.press("ctrl+n")
-        assert "system: Be brief." in screen.text.splitlines()[1]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 from rich.table import Table
 from rogue_backend.definitions import rogue
 from textual._compositor import Compositor
@@ -39,6 +38,43 @@ async def test_letters_are_text_while_writing_and_commands_in_lane_mode(start):
         await screen.press("i", "h", "i")
         assert lanes.composer.text == "lzhi"
         assert "LANE" not in screen.text
+        await screen.press("ctrl+u", "escape", "z", "h", "i")
+        lanes = screen.app.lanes.lanes  # escape twice is lane mode too, which stops at the last lane
+        await screen.press("escape", "escape", "z")
+        assert (lanes.in_lane_mode, lanes.zoomed) == (True, True)
+        await screen.press("alt+z")
+        assert (lanes.in_lane_mode, lanes.zoomed) == (True, False)
+        assert screen.app.lanes.composer.text == ""
+        for there, back in (("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")):
+            await screen.press("i", there)
+            assert lanes.in_lane_mode, there
+            await screen.press(back)
+            assert screen.app.screen.focused is screen.app.lanes.composer, back
+        await screen.press("escape", "l", "l", "right")
+        assert lanes.position == 1
+        await screen.press("h", "h", "left")
+        assert lanes.position == 0
+        await screen.press("i", "tab", "tab")
+        assert lanes.position == 0, "while one writes, tab goes around"
+        await screen.press("escape", "slash")
+        await screen.until(lambda: shown(screen) == "HistoryScreen")
+        await screen.press("escape")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        assert screen.app.lanes.lanes.in_lane_mode
+        await screen.press("o")
+        await screen.until(lambda: shown(screen) == "SettingsForm")
+        await screen.press("ctrl+k", *"7", "enter")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        await screen.until(lambda: screen.lanes[0].engine.definition.options["max_tokens"] == 7)
+        assert screen.app.lanes.lanes.in_lane_mode
+        await screen.press("u")
+        assert screen.app.lanes.is_blind
+        assert screen.app.lanes.lanes.in_lane_mode
+        await screen.press("i", "alt+o")
+        await screen.until(lambda: shown(screen) == "SettingsForm")
+        await screen.press("escape")
+        await screen.until(lambda: shown(screen) == "LanesScreen")
+        assert not screen.app.lanes.lanes.in_lane_mode
 
 
 async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start, monkeypatch):
@@ -82,28 +118,6 @@ async def test_a_screen_that_opens_computes_each_style_and_each_table_once(start
         assert set(laid_out.values()) == {1}, "one width with the scroll bar, and one without"
 
 
-async def test_escape_twice_is_lane_mode_too_which_stops_at_the_last_lane(start):
-    """As a letter with Alt is Escape and the letter, one in lane mode is the letter."""
-    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        lanes = screen.app.lanes.lanes
-        await screen.press("escape", "escape", "z")
-        assert (lanes.in_lane_mode, lanes.zoomed) == (True, True)
-        await screen.press("alt+z")
-        assert (lanes.in_lane_mode, lanes.zoomed) == (True, False)
-        assert screen.app.lanes.composer.text == ""
-        for there, back in (("escape", "i"), ("ctrl+f", "enter"), ("ctrl+f", "ctrl+f")):
-            await screen.press("i", there)
-            assert lanes.in_lane_mode, there
-            await screen.press(back)
-            assert screen.app.screen.focused is screen.app.lanes.composer, back
-        await screen.press("escape", "l", "l", "right")
-        assert lanes.position == 1
-        await screen.press("h", "h", "left")
-        assert lanes.position == 0
-        await screen.press("i", "tab", "tab")
-        assert lanes.position == 0, "while one writes, tab goes around"
-
-
 async def test_lane_mode_scrolls(start):
     async with start(rogue("steady", max_tokens=2000, rate=100000), size=(60, 17)) as screen:
         await screen.ask("go")
@@ -128,7 +142,7 @@ async def test_lane_mode_scrolls(start):
         assert transcript.following
 
 
-async def test_neither_escape_nor_copying_stops_an_answer(start):
+async def test_neither_escape_nor_copying_stops_an_answer_but_a_new_conversation_does(start):
     async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].state == "writing")
@@ -141,10 +155,7 @@ async def test_neither_escape_nor_copying_stops_an_answer(start):
         assert screen.lanes[0].state == "writing"
         await screen.press("escape", "s")
         await screen.until(lambda: screen.lanes[0].state == "stopped")
-
-
-async def test_a_new_conversation_stops_the_answers_and_keeps_their_text(start):
-    async with start(rogue("steady", rate=20, max_tokens=2000)) as screen:
+        await screen.press("i", "ctrl+u", "ctrl+n")
         await screen.ask("go")
         await screen.until(lambda: screen.lanes[0].state == "writing")
         await screen.press("ctrl+n")
@@ -166,7 +177,7 @@ async def test_earlier_prompts_are_found_and_what_is_no_command_is_text(start):
             await screen.press("ctrl+n")
         await screen.press("up", "up")
         assert composer.text == "first words"
-        screen.app.lanes.context.earlier_prompts.clear()  # as after a start
+        screen.app.lanes.earlier_prompts.clear()  # as after a start
         await screen.press("down", "down", "up")
         await screen.until(lambda: composer.text == "second")
         composer.put("a draft")
@@ -197,45 +208,6 @@ async def test_earlier_prompts_are_found_and_what_is_no_command_is_text(start):
         await screen.press("enter")
         await screen.until(lambda: screen.app.lanes.lanes.zoomed)
         assert composer.text == ""
-
-
-async def test_lane_mode_goes_on_without_lanes(start):
-    async with start(rogue("steady"), size=(80, 24)) as screen:
-        await screen.press("escape", "X")
-        await screen.until(lambda: "a lists what can answer here" in screen.text)
-        await screen.press("a")
-        await screen.until(lambda: shown(screen) == "EnginePicker")
-        await screen.type("rogue:wide")
-        await screen.press("enter")
-        await screen.until(lambda: len(screen.columns) == 1)
-        assert screen.app.lanes.lanes.in_lane_mode
-
-
-async def test_dialogs_and_blind_voting_leave_the_mode_as_it_is(start):
-    async with start(rogue("steady", "a"), rogue("steady", "b")) as screen:
-        await screen.press("escape", "slash")
-        await screen.until(lambda: shown(screen) == "HistoryScreen")
-        await screen.press("escape")
-        await screen.until(lambda: shown(screen) == "LanesScreen")
-        assert screen.app.lanes.lanes.in_lane_mode
-        await screen.press("o")
-        await screen.until(lambda: shown(screen) == "SettingsForm")
-        await screen.press("ctrl+k", *"7", "enter")
-        await screen.until(lambda: shown(screen) == "LanesScreen")
-        await screen.until(lambda: screen.lanes[0].engine.definition.options["max_tokens"] == 7)
-        assert screen.app.lanes.lanes.in_lane_mode
-        await screen.press("u")
-        assert screen.app.lanes.context.is_blind
-        assert screen.app.lanes.lanes.in_lane_mode
-        await screen.press("i", "alt+o")
-        await screen.until(lambda: shown(screen) == "SettingsForm")
-        await screen.press("escape")
-        await screen.until(lambda: shown(screen) == "LanesScreen")
-        assert not screen.app.lanes.lanes.in_lane_mode
-
-
-async def test_commands_of_the_prompt_lead_back_to_it(start):
-    async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.ask("first")
         await screen.answered()
         await screen.press("escape", "ctrl+up")
@@ -243,48 +215,39 @@ async def test_commands_of_the_prompt_lead_back_to_it(start):
         assert not screen.app.lanes.lanes.in_lane_mode
 
 
-async def test_a_question_mark_opens_help_only_in_an_empty_prompt(start):
+async def test_help_palette_and_quit_work_on_every_screen(start):
     async with start(rogue("steady")) as screen:
-        await screen.press("question_mark")
-        assert shown(screen) == "HelpScreen"
-        await screen.press("question_mark")
-        assert shown(screen) == "LanesScreen"
-        await screen.pilot.click(LaneColumn)
-        await screen.type("hello")
-        assert screen.app.lanes.composer.text == "hello", "a click on a lane does not begin lane mode"
-        await screen.press("question_mark")
-        assert screen.app.lanes.composer.text == "hello?"
-
-
-@pytest.mark.parametrize("name", OPENED_BY)
-async def test_help_palette_and_quit_work_on_every_screen(start, name):
-    async with start(rogue("steady")) as screen:
-        await screen.press(OPENED_BY[name])
-        await screen.until(lambda: shown(screen) == name)
-        dialog = screen.app.screen
-        if name != "HelpScreen":
-            await screen.press("f1")
-            await screen.until(lambda: shown(screen) == "HelpScreen")
-            dialog.dismiss()  # as a click or Enter does that is handled only now
-            await screen.pilot.pause()
-            assert shown(screen) == "HelpScreen"
-            await screen.press("f1")
-            await screen.until(lambda: screen.app.screen is dialog)
-        await screen.press("ctrl+p")
-        await screen.until(lambda: shown(screen) == "Palette")
-        titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2], screen.app.keys)}
-        closes = "Cancel" if name == "SettingsForm" else "Close"
-        assert {closes, "Help", "Quit", "Theme"} <= titles
-        assert "Zoom" not in titles
-        await screen.type(closes.casefold())
-        await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
-        await screen.press("enter")
-        await screen.until(lambda: shown(screen) == "LanesScreen", "the palette's command closes the dialog")
-        await screen.press(OPENED_BY[name])
-        await screen.press("ctrl+c")
-        await screen.until(lambda: shown(screen) == "LanesScreen")
-        await screen.press(OPENED_BY[name], "ctrl+q")
+        for name in OPENED_BY:
+            await help_and_palette_work(screen, name)
+        await screen.press(OPENED_BY["SettingsForm"], "ctrl+q")
         await screen.until(lambda: not screen.app.is_running)
+
+
+async def help_and_palette_work(screen, name):
+    await screen.press(OPENED_BY[name])
+    await screen.until(lambda: shown(screen) == name)
+    dialog = screen.app.screen
+    if name != "HelpScreen":
+        await screen.press("f1")
+        await screen.until(lambda: shown(screen) == "HelpScreen")
+        dialog.dismiss()  # as a click or Enter does that is handled only now
+        await screen.pilot.pause()
+        assert shown(screen) == "HelpScreen"
+        await screen.press("f1")
+        await screen.until(lambda: screen.app.screen is dialog)
+    await screen.press("ctrl+p")
+    await screen.until(lambda: shown(screen) == "Palette")
+    titles = {entry.title for entry in entries(screen.app, screen.app.screen_stack[-2], screen.app.keys)}
+    closes = "Cancel" if name == "SettingsForm" else "Close"
+    assert {closes, "Help", "Quit", "Theme"} <= titles
+    assert "Zoom" not in titles
+    await screen.type(closes.casefold())
+    await screen.until(lambda: screen.app.screen.query_one(OptionList).option_count == 1)
+    await screen.press("enter")
+    await screen.until(lambda: shown(screen) == "LanesScreen", "the palette's command closes the dialog")
+    await screen.press(OPENED_BY[name])
+    await screen.press("ctrl+c")
+    await screen.until(lambda: shown(screen) == "LanesScreen")
 
 
 async def test_the_palette_shows_the_keys_in_force_and_finds_words_of_the_help(start):
@@ -300,25 +263,6 @@ async def test_the_palette_shows_the_keys_in_force_and_finds_words_of_the_help(s
         await screen.type("memory")
         await screen.until(lambda: "Close lane" in screen.text)
         assert screen.app.screen.query_one(OptionList).option_count == 1
-
-
-async def test_help_and_palette_are_shown_once_and_the_palette_changes_the_theme(start):
-    async with start(rogue("steady")) as screen:
-        await screen.press("f1", "ctrl+p", "f1", "ctrl+p", "f1", "ctrl+p")
-        assert [type(it).__name__ for it in screen.app.screen_stack] == [
-            "LanesScreen",
-            "HelpScreen",
-            "Palette",
-        ]
-        await screen.press("escape", "escape")
-        assert shown(screen) == "LanesScreen"
-        await screen.press("ctrl+p")
-        await screen.type("theme")
-        await screen.press("enter")
-        await screen.until(lambda: "nord" in screen.text)
-        await screen.type("nord")
-        await screen.press("enter")
-        await screen.until(lambda: screen.app.theme == "nord")
 
 
 async def test_keys_of_lane_mode_can_be_set(start):
@@ -354,7 +298,7 @@ def test_every_command_has_a_key_that_plain_terminals_pass_on():
     assert "ctrl+b" not in " ".join(f"{command.keys},{command.lane_keys}" for command in COMMANDS)
 
 
-async def test_sheets_scroll_by_letters(start):
+async def test_help_and_palette_and_lane_mode_without_lanes(start):
     async with start(rogue("steady"), size=(80, 24)) as screen:
         await screen.press("f1")
         await screen.until(lambda: shown(screen) == "HelpScreen" and screen.app.screen.scroll.max_scroll_y)
@@ -364,3 +308,36 @@ async def test_sheets_scroll_by_letters(start):
             await screen.until(lambda row=row: scroll.scroll_offset.y == row, key)
         await screen.press("q")
         assert shown(screen) == "LanesScreen"
+        await screen.press("question_mark")
+        assert shown(screen) == "HelpScreen"
+        await screen.press("question_mark")
+        assert shown(screen) == "LanesScreen"
+        await screen.pilot.click(LaneColumn)
+        await screen.type("hello")
+        assert screen.app.lanes.composer.text == "hello", "a click on a lane does not begin lane mode"
+        await screen.press("question_mark")
+        assert screen.app.lanes.composer.text == "hello?"
+        await screen.press("ctrl+u")
+        await screen.press("f1", "ctrl+p", "f1", "ctrl+p", "f1", "ctrl+p")
+        assert [type(it).__name__ for it in screen.app.screen_stack] == [
+            "LanesScreen",
+            "HelpScreen",
+            "Palette",
+        ]
+        await screen.press("escape", "escape")
+        assert shown(screen) == "LanesScreen"
+        await screen.press("ctrl+p")
+        await screen.type("theme")
+        await screen.press("enter")
+        await screen.until(lambda: "nord" in screen.text)
+        await screen.type("nord")
+        await screen.press("enter")
+        await screen.until(lambda: screen.app.theme == "nord")
+        await screen.press("escape", "X")
+        await screen.until(lambda: "a lists what can answer here" in screen.text)
+        await screen.press("a")
+        await screen.until(lambda: shown(screen) == "EnginePicker")
+        await screen.type("rogue:wide")
+        await screen.press("enter")
+        await screen.until(lambda: len(screen.columns) == 1)
+        assert screen.app.lanes.lanes.in_lane_mode

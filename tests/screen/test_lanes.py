@@ -39,14 +39,6 @@ model = "x"
         assert screen.lanes[1].engine.definition.name == "mine"
 
 
-async def test_six_lanes_are_the_most(start):
-    async with start(*(rogue("steady", f"n{number}") for number in range(6)), size=(300, 100)) as screen:
-        await screen.press("f3")
-        await screen.until(lambda: "6 lanes already" in screen.told)
-        assert len(screen.columns) == 6
-        assert all(column.display for column in screen.columns)
-
-
 async def test_an_engine_is_changed_in_mid_conversation(start):
     async with start(rogue("steady", max_tokens=3)) as screen:
         await screen.ask("first")
@@ -135,6 +127,8 @@ async def test_every_size_shows_the_current_lane_and_the_composer(start):
             shown = [column for column in screen.columns if column.display]
             assert all("語" in column.transcript.text for column in shown)
             assert "語" in screen.text
+        await screen.press("f3")
+        await screen.until(lambda: "6 lanes already" in screen.told)
 
 
 async def test_in_a_terminal_of_few_rows_an_answer_and_the_row_of_the_cursor_are_in_sight(start):
@@ -151,27 +145,14 @@ async def test_in_a_terminal_of_few_rows_an_answer_and_the_row_of_the_cursor_are
             assert "steady" in screen.text, "and the lane"
         await screen.pilot.resize_terminal(80, 24)
         await screen.until(lambda: "max_tokens=2" in screen.text.splitlines()[1])
-
-
-async def test_an_earlier_conversation_is_found_by_its_words_and_goes_on(start):
-    async with start(rogue("steady", "a", max_tokens=3), rogue("steady", "b", max_tokens=3)) as screen:
-        await screen.ask("about whales")
+        await screen.press("ctrl+u")
+        await screen.ask("go")
         await screen.answered()
-        await screen.press("ctrl+n")
-        await screen.ask("about birds")
-        await screen.answered()
-        await screen.press("ctrl+o")
-        await screen.until(lambda: "about whales" in screen.text)
-        await screen.type("whales")
-        await screen.press("enter")
-        await screen.until(lambda: type(screen.app.screen).__name__ == "LanesScreen")
-        await screen.until(lambda: "about whales" in screen.text)
-        assert "about birds" not in screen.text
-        await screen.ask("more")
-        await screen.answered()
-        await screen.app.lanes.session.saved()
-        (_, whales) = (await screen.app.history.call(lambda store: store.conversations()))[::-1]
-        assert whales.prompts == 2
+        for width in (5, 4, 3, 2, 1):
+            await screen.pilot.resize_terminal(width, 10)
+            await screen.press("f3", "a", "escape")
+        await screen.pilot.resize_terminal(100, 30)
+        await screen.until(lambda: "word0 word1" in screen.text)
 
 
 async def test_an_answer_of_a_suite_is_found_too(start):
@@ -191,21 +172,15 @@ async def test_an_answer_of_a_suite_is_found_too(start):
         assert "Prompt at 0" in screen.columns[0].transcript.text
 
 
-async def test_the_lanes_of_last_time_are_there_again(start):
-    async with start(rogue("steady", "steady"), rogue("wide", "wide")) as screen:
-        await screen.press("ctrl+q")
-    assert State(state_file()).saved.lanes == ("rogue:steady", "rogue:wide")
-    async with start(remembered=True) as screen:
-        assert [lane.engine.definition.model for lane in screen.lanes] == ["steady", "wide"]
-
-
-async def test_an_engine_with_a_changed_option_keeps_its_name_for_the_next_start(start):
+async def test_the_lanes_of_last_time_are_there_again_with_their_names(start):
     settings = "[engines.mine]\nbackend = 'rogue'\nmodel = 'steady'\nmax_tokens = 7\n"
-    async with start(rogue("steady", "mine", max_tokens=3), settings=settings) as screen:
+    engines = rogue("steady", "mine", max_tokens=3), rogue("wide", "wide")
+    async with start(*engines, settings=settings) as screen:
         await screen.press("ctrl+q")
-    assert State(state_file()).saved.lanes == ("mine",)
+    assert State(state_file()).saved.lanes == ("mine", "rogue:wide")
     async with start(settings=settings, remembered=True) as screen:
-        (lane,) = screen.lanes
+        lane, other = screen.lanes
+        assert other.engine.definition.model == "wide"
         assert (lane.name, lane.engine.definition.options) == ("mine", {"max_tokens": 7})
 
 
@@ -238,7 +213,7 @@ async def test_copying_takes_the_raw_answer(start):
         assert copied_file().read_text().endswith("x"), "what is too long for terminals goes to the file"
 
 
-async def test_help_lists_the_keys_in_force(start):
+async def test_help_lists_the_keys_in_force_and_the_palette_every_command(start):
     async with start(rogue("steady"), settings='[keys]\nzoom = "ctrl+g"\n', size=(100, 140)) as screen:
         await screen.press("f1")
         await screen.until(lambda: type(screen.app.screen).__name__ == "HelpScreen")
@@ -248,17 +223,6 @@ async def test_help_lists_the_keys_in_force(start):
         await screen.press("escape")
         await screen.press("ctrl+g")
         assert screen.app.lanes.lanes.zoomed
-
-
-async def test_problems_of_config_toml_are_told(start):
-    settings = '[keys]\nstop = "f1"\nzooom = "ctrl+g"\nzoom = "s"\n[ui]\ntheme = "mauve"\n'
-    async with start(rogue("steady"), settings=settings) as screen:
-        for problem in ("stop and help", "config.toml:3", "'zoom'", "The key s is set for", "'mauve'"):
-            await screen.until(lambda problem=problem: problem in screen.told, problem)
-
-
-async def test_every_command_is_in_the_palette_and_can_be_executed(start):
-    async with start(rogue("steady")) as screen:
         titles = [entry.title for entry in entries(screen.app, screen.app.lanes, screen.app.keys)]
         left_out = ("palette", "send", "newline", "word-back", "word-forward", "delete-word")
         wanted = [it for it in COMMANDS if it.id not in left_out and it.group != "Lane mode"]
@@ -267,6 +231,13 @@ async def test_every_command_is_in_the_palette_and_can_be_executed(start):
         await screen.until(lambda: type(screen.app.screen).__name__ == "Palette")
         ids = {command.id for command in COMMANDS if command.group != "Program"}
         assert set(screen.app.lanes.commands) == ids
+
+
+async def test_problems_of_config_toml_are_told(start):
+    settings = '[keys]\nstop = "f1"\nzooom = "ctrl+g"\nzoom = "s"\n[ui]\ntheme = "mauve"\n'
+    async with start(rogue("steady"), settings=settings) as screen:
+        for problem in ("stop and help", "config.toml:3", "'zoom'", "The key s is set for", "'mauve'"):
+            await screen.until(lambda problem=problem: problem in screen.told, problem)
 
 
 async def test_two_quick_enters_in_a_picker_are_one(start):
@@ -304,6 +275,7 @@ async def test_ctrl_c_stops_the_answers(start):
 async def test_what_a_lane_s_engine_is_can_be_looked_up(start):
     async with start(rogue("cautious", "mine"), rogue("nothing", "gone"), size=(120, 30)) as screen:
         await screen.until(lambda: [lane.state for lane in screen.lanes] == ["ready", "failed"])
+        assert "fails on cue" in screen.text
         await screen.press("ctrl+l")
         for known in (
             "mine",
@@ -332,18 +304,6 @@ async def test_lanes_of_one_name_keep_their_own_names(start):
         first, second = screen.text.splitlines()[0].split("▏")
         assert "▸ ◆ two-2" in first
         assert second.split()[0] == "two"
-
-
-async def test_no_terminal_is_too_narrow(start):
-    """A window that is dragged nearly shut is one for a moment."""
-    async with start(rogue("steady")) as screen:
-        await screen.ask("go")
-        await screen.answered()
-        for width in (5, 4, 3, 2, 1):
-            await screen.pilot.resize_terminal(width, 10)
-            await screen.press("f3", "a", "escape")
-        await screen.pilot.resize_terminal(100, 30)
-        await screen.until(lambda: "word0 word1" in screen.text)
 
 
 def prompt_rows(screen, number):

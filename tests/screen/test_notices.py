@@ -61,19 +61,15 @@ async def test_what_is_wrong_at_the_start_is_said_over_the_first_dialog(start):
         )
 
 
-async def test_that_a_text_is_folded_is_said_as_long_as_it_is_there(start):
-    async with start(rogue("steady")) as screen:
+async def test_what_is_said_of_the_prompt_stays_as_long_as_its_cause(start, home, monkeypatch):
+    monkeypatch.chdir(home)
+    async with start(rogue("steady", max_tokens=1)) as screen:
         screen.app.post_message(events.Paste("line\n" * 30))
         await screen.until(lambda: "is folded" in screen.told)
         await screen.type("x")
         assert "is folded" in screen.told
         await screen.press("ctrl+u")
         await screen.until(lambda: "is folded" not in screen.told)
-
-
-async def test_that_nothing_is_attached_is_said_as_long_as_it_is_mentioned(start, home, monkeypatch):
-    monkeypatch.chdir(home)
-    async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.type("read @missing.md ")
         await screen.until(lambda: "Not attached" in screen.told)
         await screen.type("now")

@@ -42,6 +42,10 @@ async def test_the_key_and_the_palette_go_offline_and_the_corner_says_so(start):
         screen.app.notify("a long message " * 12 + "finished", timeout=600)
         await screen.until(lambda: "finished" in screen.text)
         assert corner(screen) == "offline", "a message at the foot leaves the word in the corner"
+        GUARD.is_offline, GUARD.layer = True, "seccomp"
+        await screen.press("alt+O")
+        await screen.until(lambda: "seccomp closes the network, which cannot be undone" in screen.told)
+        assert GUARD.is_offline
 
 
 async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(start):
@@ -58,14 +62,6 @@ async def test_going_offline_closes_an_engine_that_has_the_network_and_says_why(
         assert [block.kind for block in screen.columns[1].transcript.blocks] == ["error"], "told once"
         await screen.press("alt+O", "f7")
         await screen.until(lambda: screen.lanes[1].engine.is_open)
-
-
-async def test_what_the_system_holds_is_not_undone(start):
-    async with start(rogue("steady")) as screen:
-        GUARD.is_offline, GUARD.layer = True, "seccomp"
-        await screen.press("alt+O")
-        await screen.until(lambda: "seccomp closes the network, which cannot be undone" in screen.told)
-        assert GUARD.is_offline
 
 
 async def test_servers_here_are_asked_after_one_key_and_not_before(start, monkeypatch):

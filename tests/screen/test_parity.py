@@ -113,9 +113,8 @@ async def test_a_lane_that_did_not_answer_is_named(start):
         assert "Without broken: no answer of the engine to compare." in screen.text
 
 
-async def test_marks_of_earlier_answers_do_not_stay(start):
-    lanes = rogue("steady", "first", max_tokens=2), rogue("steady", "second")
-    async with start(*lanes) as screen:
+async def test_marks_of_earlier_answers_and_of_a_replaced_engine_do_not_stay(start):
+    async with start(*UNLIKE) as screen:
         await screen.ask("go")
         await screen.answered()
         await screen.until(lambda: "≠ 1" in screen.text)
@@ -127,13 +126,6 @@ async def test_marks_of_earlier_answers_do_not_stay(start):
         await screen.ask("go")
         await screen.answered()
         await screen.until(lambda: "≠ 1" in screen.text)
-        await screen.press("f9")
-        await screen.until(lambda: "≠" not in screen.text, "one lane has no marks")
-
-
-async def test_marks_of_a_replaced_engine_do_not_stay(start):
-    async with start(*UNLIKE) as screen:
-        await marked(screen)
         await screen.press("f4")
         await screen.until(lambda: type(screen.app.screen).__name__ == "EnginePicker")
         await screen.type("rogue:wide")

@@ -14,12 +14,12 @@ async def paste(screen, text):
     await screen.pilot.pause()
 
 
-@pytest.mark.parametrize("text", [LARGE, "y" * 10_000_000, "語" * 20_000, "line\n" * 5_000])
+@pytest.mark.parametrize("text", [LARGE, "line\n" * 5_000])
 async def test_a_long_paste_is_folded_with_its_size(start, text):
     async with start(rogue("steady", max_tokens=1)) as screen:
         await screen.type("hello ")
         await paste(screen, text)
-        size = {"x": "100 kB", "y": "10 MB", "語": "60 kB", "l": "25 kB"}[text[0]]
+        size = {"x": "100 kB", "l": "25 kB"}[text[0]]
         await screen.until(lambda: f", {size}]" in screen.text)
         await screen.ask(" you")
         await screen.answered()
@@ -57,10 +57,7 @@ async def test_a_paste_that_is_too_long_for_a_field_is_refused(start):
         await screen.until(lambda: "at most 1,000 characters" in screen.told)
         await screen.type("om")
         assert screen.app.screen.words.value == "zoom"
-
-
-async def test_a_paste_that_is_too_long_for_a_system_prompt_is_refused(start):
-    async with start(rogue("steady")) as screen:
+        await screen.press("escape")
         await screen.app.run_action("screen.command('settings')")
         await screen.until(lambda: screen.app.screen.query("SystemField"))
         screen.app.screen.query_one("SystemField").focus()

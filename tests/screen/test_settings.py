@@ -69,7 +69,7 @@ async def test_what_is_used_most_is_in_sight_at_80_by_24(start):
         assert "esc cancel" in screen.text
 
 
-async def test_a_wrong_value_is_explained_and_nothing_changes(start):
+async def test_the_form_checks_values_moves_between_fields_and_saves_an_engine(start):
     async with start(rogue("steady", "first")) as screen:
         shown = await form(screen)
         await fill(screen, "max_tokens", "0.2")
@@ -79,6 +79,36 @@ async def test_a_wrong_value_is_explained_and_nothing_changes(start):
         await screen.press("escape", "escape")
         assert screen.app.screen is screen.app.lanes
         assert screen.lanes[0].engine.definition == rogue("steady", "first")
+        shown = await form(screen)
+        first = shown.focused
+        await screen.press("up")
+        assert shown.system.has_focus
+        await screen.type("Be brief.")
+        await screen.press("ctrl+j", "up", "down")
+        assert shown.system.has_focus
+        await screen.press("down")
+        assert shown.focused is first
+        await screen.press("up", "up", "up", "shift+tab")
+        assert shown.save_preset.has_focus, "the first field is the end"
+        shown.save_as.focus()
+        await screen.press("down", "tab")
+        assert shown.save_as.has_focus, "and the last one is"
+        await screen.press("escape")
+        assert "What you edited is not applied" in screen.text
+        await screen.press("x", "escape")
+        assert screen.app.screen is shown
+        await screen.press("escape")
+        assert screen.app.screen is screen.app.lanes
+        shown = await form(screen)
+        await fill(screen, "max_tokens", "2")
+        shown.save_as.focus()
+        await screen.type("brief")
+        await screen.press("enter")
+        await screen.until(lambda: screen.lanes[0].name == "brief")
+        assert screen.app.engines.config.engines["brief"].options == {"max_tokens": 2}
+        assert State(state_file()).saved.lanes == ("brief",)
+        await form(screen)
+        assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
 
 
 async def test_a_load_option_changes_in_all_lanes_with_a_reload(start):
@@ -160,13 +190,20 @@ async def test_what_a_lane_uses_is_in_sight(start):
     async with start(rogue("steady", "first", max_tokens=2), rogue("wide", "second")) as screen:
         assert "max_tokens=2" in screen.text
         assert "defaults" in screen.text
-    async with start(rogue("steady", "first")) as screen:
-        assert "defaults" not in screen.text
 
 
-async def test_a_preset_is_picked_from_a_list(start):
+async def test_each_field_is_explained_and_a_preset_is_picked_from_a_list(start):
     settings = '[presets.brief]\nmax_tokens = 2\n[presets.terse]\nmax_tokens = 1\nsystem = "Be terse."\n'
     async with start(rogue("steady", "first"), size=(80, 24), settings=settings) as screen:
+        shown = await form(screen)
+        for field in screen.app.screen.query("SettingField, SystemField, NameField"):
+            (field if field.can_focus else field.query_one("Input")).focus()
+            await screen.pilot.pause()
+            description = " ".join(str(shown.description.content).split())
+            seen = " ".join(screen.text.replace("│", " ").split())
+            assert description
+            assert description in seen
+        await screen.press("escape")
         shown = await form(screen)
         await screen.press("up", "up", "up", "enter")
         await screen.until(lambda: "brief  max_tokens=2" in screen.text)
@@ -176,32 +213,6 @@ async def test_a_preset_is_picked_from_a_list(start):
         assert (shown.preset.value, shown.system.text) == ("terse", "Be terse.")
         await screen.press("enter")
         await screen.until(lambda: screen.lanes[0].engine.definition.options == {"max_tokens": 1})
-
-
-async def test_an_engine_is_saved_with_its_options(start):
-    async with start(rogue("steady", "first")) as screen:
-        shown = await form(screen)
-        await fill(screen, "max_tokens", "2")
-        shown.save_as.focus()
-        await screen.type("brief")
-        await screen.press("enter")
-        await screen.until(lambda: screen.lanes[0].name == "brief")
-        assert screen.app.engines.config.engines["brief"].options == {"max_tokens": 2}
-        assert State(state_file()).saved.lanes == ("brief",)
-        await form(screen)
-        assert "saved" in next(row for row in screen.text.splitlines() if " max_tokens " in row)
-
-
-async def test_the_explanation_of_each_field_is_whole_in_a_small_terminal(start):
-    async with start(rogue("steady"), settings="[presets.brief]\nmax_tokens = 2\n", size=(80, 24)) as screen:
-        shown = await form(screen)
-        for field in screen.app.screen.query("SettingField, SystemField, NameField"):
-            (field if field.can_focus else field.query_one("Input")).focus()
-            await screen.pilot.pause()
-            description = " ".join(str(shown.description.content).split())
-            seen = " ".join(screen.text.replace("│", " ").split())
-            assert description
-            assert description in seen
 
 
 async def test_a_preset_is_applied_and_saved(start):
@@ -259,30 +270,6 @@ async def test_a_value_of_the_last_run_is_shown_but_not_as_the_default_or_for_an
         await screen.app.lanes.session.swap(screen.lanes[0], rogue("steady", "second"))
         shown = await form(screen)
         assert not any("In the last run" in it.description for it in shown._option_fields)
-
-
-async def test_up_and_down_lead_out_of_the_system_prompt(start):
-    async with start(rogue("steady", "first")) as screen:
-        shown = await form(screen)
-        first = shown.focused
-        await screen.press("up")
-        assert shown.system.has_focus
-        await screen.type("Be brief.")
-        await screen.press("ctrl+j", "up", "down")
-        assert shown.system.has_focus
-        await screen.press("down")
-        assert shown.focused is first
-        await screen.press("up", "up", "up", "shift+tab")
-        assert shown.save_preset.has_focus, "the first field is the end"
-        shown.save_as.focus()
-        await screen.press("down", "tab")
-        assert shown.save_as.has_focus, "and the last one is"
-        await screen.press("escape")
-        assert "What you edited is not applied" in screen.text
-        await screen.press("x", "escape")
-        assert screen.app.screen is shown
-        await screen.press("escape")
-        assert screen.app.screen is screen.app.lanes
 
 
 async def test_a_secret_is_not_shown(start):

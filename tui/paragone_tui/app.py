@@ -122,11 +122,11 @@ class ParagoneApp(ProgramApp):
         """Open the history and the engines."""
         self._history.begin(lambda: self.lanes.begin(self._resume))
         if self._demo and not self._session.lanes:
-            add_demo(self.lanes.context)
+            add_demo(self.lanes)
         elif self._session.lanes:
             self._session.open_engines_soon()
         else:
-            add_lane(self.lanes.context)
+            add_lane(self.lanes)
         # Messages come last: the keys that the user presses after a message then go to the dialog.
         for problem in filter(None, (*self._problems, self.state.warning)):
             self.say(problem, warning=True)
@@ -139,11 +139,11 @@ class ParagoneApp(ProgramApp):
         from paragone_tui.screens.lanes.commands.conversation import restore_draft, resume_last
         from paragone_tui.screens.lanes.commands.prompts import resume_edit
 
-        draft = await restore_draft(self.lanes.context, self.lanes.drafts)
+        draft = await restore_draft(self.lanes, self.lanes.drafts)
         await self.registry.load(self._session.backends)
-        await resume_last(self.lanes.context, may_resume=self._may_resume)
+        await resume_last(self.lanes, may_resume=self._may_resume)
         if draft is not None and draft.edits:
-            resume_edit(self.lanes.context, draft.edits)
+            resume_edit(self.lanes, draft.edits)
 
     async def _use_backends(self) -> None:
         """Import the backends' plugins after the first paint, and do the work that needs the plugins."""

@@ -74,14 +74,10 @@ class ScreenCommand:
     group: CommandGroup
 
     @property
-    def method(self) -> str:
-        """The name of the function in `screens.lanes.commands`, or of the application's action, that runs the command."""
-        return self.id.replace("-", "_")
-
-    @property
     def action(self) -> str:
         """The Textual action: the application's for the group `Program`, the lanes screen's for all other groups."""
-        return f"app.{self.method}" if self.group == "Program" else f"screen.command('{self.id}')"
+        program = f"app.{self.id.replace('-', '_')}"
+        return program if self.group == "Program" else f"screen.command('{self.id}')"
 
 
 COMMANDS: tuple[ScreenCommand, ...] = (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,15 +13,13 @@ from textual.widgets import Static
 
 from paragone.network import GUARD
 from paragone_tui.commands import COMMANDS
-from paragone_tui.key_order import ACT
 from paragone_tui.keys import Keys
 from paragone_tui.screens.lanes.commands import compare, conversation, engines, lane, prompts
-from paragone_tui.screens.lanes.commands.context import LanesContext
-from paragone_tui.screens.lanes.commands.lane import simple_commands
+from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.composer import Composer
 from paragone_tui.screens.lanes.lanes import Lanes, Readiness
-from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.text import one_line
+from paragone_tui.transcript import Transcript
 from paragone_tui.widgets.modal import hints
 from paragone_workbench.config.settings import Mode
 from paragone_workbench.lanes.session import Session
@@ -141,14 +138,76 @@ def foot_line(
 
 _MESSAGES = {"information": "$foreground", "warning": "$text-warning", "error": "$text-error"}
 """Colours of messages by their severity."""
-_COMMANDS = (compare, conversation, engines, lane, prompts)
-"""The modules whose functions execute the commands."""
 
 
-class LanesScreen(ChangedRowsScreen[None]):
+class LanesScreen(CommandScreen):
     """Shows the lanes of a session, and executes the commands."""
 
     AUTO_FOCUS = "Composer"
+    commands: ClassVar[Mapping[str, Callable[[CommandScreen], None]]] = {
+        "send": prompts.send,
+        "send-to-lane": on_current_lane(lambda screen, column: prompts.send(screen, column.lane)),
+        "newline": lane.in_prompt(lambda composer: composer.insert("\n")),
+        "lane-mode": lane.lane_mode,
+        "editor": prompts.editor,
+        "attach-file": prompts.attach_file,
+        "recall-earlier": lambda screen: prompts.recall(screen, -1),
+        "recall-later": lambda screen: prompts.recall(screen, 1),
+        "search-prompts": prompts.search_prompts,
+        "word-back": lane.in_prompt(Composer.action_cursor_word_left),
+        "word-forward": lane.in_prompt(Composer.action_cursor_word_right),
+        "delete-word": lane.in_prompt(Composer.action_delete_word_right),
+        "edit-prompt": prompts.edit_prompt,
+        "queue": prompts.queue,
+        "stop-lane": lane.stop_lane,
+        "regenerate": lane.regenerate,
+        "continue-answer": lane.continue_answer,
+        "fork-lane": conversation.fork_lane,
+        "tree": conversation.tree,
+        "swap-engine": engines.swap_engine,
+        "restart-engine": engines.restart_engine,
+        "copy-answer": lane.copy_answer,
+        "copy": lane.copy,
+        "about-lane": lane.about_lane,
+        "costs": lane.costs,
+        "settings": engines.settings,
+        "reference-lane": compare.reference_lane,
+        "divergence": compare.divergence,
+        "toggle-heat": compare.toggle_heat,
+        "zoom": lane.zoom,
+        "close-lane": engines.close_lane,
+        "stop": lane.stop,
+        "add-lane": engines.add_lane,
+        "toggle-differences": compare.toggle_differences,
+        "toggle-link": lane.toggle_link,
+        "toggle-mode": lane.toggle_mode,
+        "parity": compare.parity,
+        "fidelity": compare.fidelity,
+        "blind-vote": compare.blind_vote,
+        "prefer-answer": compare.prefer_answer,
+        "undo-vote": compare.undo_vote,
+        "new-conversation": conversation.new_conversation,
+        "reopen": conversation.reopen,
+        "find": conversation.find,
+        "write": prompts.write,
+        "previous-variant": lambda screen: prompts.step(screen, -1),
+        "next-variant": lambda screen: prompts.step(screen, 1),
+        "previous-turn": lambda screen: conversation.select(screen, -1),
+        "next-turn": lambda screen: conversation.select(screen, 1),
+        "next-lane": lambda screen: screen.lanes.move(1),
+        "previous-lane": lambda screen: screen.lanes.move(-1),
+        "toggle-thinking": lambda screen: screen.lanes.toggle_thinking(),
+        "toggle-logs": lane.toggle_logs,
+        "scroll-down": lane.scrolling(lambda transcript: transcript.scroll_rows(1)),
+        "scroll-up": lane.scrolling(lambda transcript: transcript.scroll_rows(-1)),
+        "half-page-down": lane.scrolling(lambda transcript: transcript.scroll_pages(0.5)),
+        "half-page-up": lane.scrolling(lambda transcript: transcript.scroll_pages(-0.5)),
+        "page-down": lane.scrolling(lambda transcript: transcript.scroll_pages(1)),
+        "page-up": lane.scrolling(lambda transcript: transcript.scroll_pages(-1)),
+        "to-start": lane.scrolling(Transcript.to_start),
+        "to-end": lane.scrolling(Transcript.to_end),
+    }
+    """The function of each command, by the command's id."""
     DEFAULT_CSS = "#keys { height: auto; min-height: 1; max-height: 40%; padding: 0 1; color: $text-muted; }"
 
     def __init__(
@@ -162,9 +221,8 @@ class LanesScreen(ChangedRowsScreen[None]):
         markdown: bool,
     ) -> None:
         """Create the screen. `keys` are the keys in force, and `markdown` is whether answers are typeset."""
-        super().__init__()
-        self.session = session
-        self._program = program
+        super().__init__(session, program, engine_list, history)
+        self.markdown = markdown
         self._keys = keys
         self._readiness = Readiness(session, self._show_readiness)
         self.lanes = Lanes(
@@ -199,26 +257,6 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._foot = Static(id="keys", markup=False)
         self._message = Content()
         """The message that does not fit into the rule above the prompt; empty without such a message."""
-        self.context = LanesContext(
-            session=session,
-            lanes=self.lanes,
-            composer=self.composer,
-            program=program,
-            engines=engine_list,
-            history=history,
-            markdown=markdown,
-            do=self.do,
-            begin=self.begin,
-            show_keys=self._show_keys,
-            other_mode="parallel" if session.pool.scheduler.mode == "sequential" else "sequential",
-        )
-        self.commands: dict[str, Callable[[], None]] = {
-            command.id: partial(getattr(module, command.method), self.context)
-            for command in COMMANDS
-            for module in _COMMANDS
-            if hasattr(module, command.method)
-        } | simple_commands(self.context)
-        """The function of each command, by the command's id."""
 
     def action_list_commands(self) -> None:
         """List the commands. If the text typed in the list is no command, insert it into the prompt."""
@@ -231,7 +269,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         )
 
     def action_command(self, command: str) -> None:
-        self.commands[command]()
+        self.commands[command](self)
 
     def compose(self) -> ComposeResult:
         yield self.lanes
@@ -252,7 +290,7 @@ class LanesScreen(ChangedRowsScreen[None]):
         self._fitted = event.size
         self.composer.fit(event.size.height)
         self.lanes.lay_out(event.size.width)
-        self._show_keys(event.size.width)
+        self.show_keys(event.size.width)
 
     def on_paste(self, event: events.Paste) -> None:
         if self.lanes.in_lane_mode:
@@ -262,7 +300,7 @@ class LanesScreen(ChangedRowsScreen[None]):
     def on_descendant_focus(self) -> None:
         """Show the present mode in the header of the current lane and in the line of key hints."""
         self.lanes.lay_out()
-        self._show_keys()
+        self.show_keys()
 
     def shows_message(self, message: Notification | None) -> bool:
         """Show a message in the rule above the prompt or, if the message does not fit there, instead of the key hints."""
@@ -276,9 +314,9 @@ class LanesScreen(ChangedRowsScreen[None]):
         """Show a message instead of the key hints. An empty message shows the key hints again."""
         if message != self._message:
             self._message = message
-            self._show_keys()
+            self.show_keys()
 
-    def _show_keys(self, width: int | None = None) -> None:
+    def show_keys(self, width: int | None = None) -> None:
         """Show the schedule and as many key hints as fit into `width` cells (default: the screen's width)."""
         if self._message:
             self._foot.update(Content("offline  " if GUARD.is_offline else "") + self._message)
@@ -289,7 +327,7 @@ class LanesScreen(ChangedRowsScreen[None]):
                 self.lanes.in_lane_mode,
                 self.lanes.key_of,
                 is_linked=self.lanes.linked,
-                is_blind=self.context.is_blind,
+                is_blind=self.is_blind,
                 is_offline=GUARD.is_offline,
                 without=self._readiness.idle,
                 width=(width or self.size.width) - 2,
@@ -306,20 +344,12 @@ class LanesScreen(ChangedRowsScreen[None]):
             f"{' and '.join(map(one_line, silent))} {takes} no prompt; {restart} restarts" if silent else ""
         )
         self.composer.show_note(note)
-        self._show_keys()
+        self.show_keys()
 
     def network_changed(self) -> None:
         """Show whether the program is offline. Restart engines that are cut off: the restart fails, and shows why."""
-        self._show_keys()
+        self.show_keys()
         for column in self.lanes.columns:
             engine = column.lane.engine
             if GUARD.cuts_off(engine.definition.name) and (engine.is_open or engine.is_opening):
                 self.begin(column.lane.restart)
-
-    def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""
-        self.run_worker(self._program.reported(work), group=ACT)
-
-    def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Begin a coroutine function that takes long, and for which no key waits. Show a ParagoneError of the function."""
-        self.run_worker(self._program.reported(work), group="work")

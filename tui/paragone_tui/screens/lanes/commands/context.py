@@ -1,16 +1,19 @@
-"""The state that the commands of the lanes use and change."""
+"""The lanes screen, as its commands see it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from paragone_tui.key_order import ACT
+from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
-    from paragone_tui.commands import Do, Program
+    from paragone_tui.commands import Program
     from paragone_tui.engine_list import EngineList
     from paragone_tui.history_opening import HistoryOpening
     from paragone_tui.screens.lanes.column import LaneColumn
@@ -23,37 +26,46 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class LanesContext:
-    """The widgets of the lanes screen, its state, and the checks that several commands share."""
+class CommandScreen(ChangedRowsScreen[None]):
+    """The widgets and the state that commands use and change, and the checks that several commands share."""
 
-    session: Session
     lanes: Lanes
     composer: Composer
-    program: Program
-    engines: EngineList
-    history: HistoryOpening
     markdown: bool
     """Whether answers are typeset."""
-    do: Do
-    begin: Do
-    """Like `do`, but for work that takes long: no key waits for it."""
-    show_keys: Callable[[], None]
-    """Shows the line of key hints again, after the hints have changed."""
-    other_mode: Mode
-    """The schedule that `toggle-mode` switches to."""
-    is_blind: bool = False
-    """Whether the next answers are shown without the names of the lanes, for a blind vote."""
-    demo_is_coming: bool = False
-    """Whether the demo's lanes are about to be added."""
-    sends_after_demo: bool = False
-    """Whether the prompt is sent once the demo's lanes are added."""
 
-    earlier_prompts: list[str] = field(default_factory=list)
-    """The prompts of earlier conversations that can be recalled, oldest first."""
+    def __init__(
+        self, session: Session, program: Program, engines: EngineList, history: HistoryOpening
+    ) -> None:
+        super().__init__()
+        self.session = session
+        self.program = program
+        self.engines = engines
+        self.history = history
+        self.other_mode: Mode = "parallel" if session.pool.scheduler.mode == "sequential" else "sequential"
+        """The schedule that `toggle-mode` switches to."""
+        self.is_blind = False
+        """Whether the next answers are shown without the names of the lanes, for a blind vote."""
+        self.demo_is_coming = False
+        """Whether the demo's lanes are about to be added."""
+        self.sends_after_demo = False
+        """Whether the prompt is sent once the demo's lanes are added."""
+        self.earlier_prompts: list[str] = []
+        """The prompts of earlier conversations that can be recalled, oldest first."""
+
+    @abstractmethod
+    def show_keys(self) -> None:
+        """Show the line of key hints again, after the hints have changed."""
+
+    def do(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Run a coroutine function in the background, for which later keys wait. Show a ParagoneError of the function."""
+        self.run_worker(self.program.reported(work), group=ACT)
+
+    def begin(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin a coroutine function that takes long, and for which no key waits. Show a ParagoneError of the function."""
+        self.run_worker(self.program.reported(work), group="work")
 
     def say(self, sentence: str, *, warning: bool = False) -> None:
         self.program.say(sentence, warning=warning)
@@ -65,7 +77,7 @@ class LanesContext:
             if then is not None and result is not None:
                 then(result)
 
-        self.lanes.app.push_screen(screen, closed)
+        self.app.push_screen(screen, closed)
 
     def key_of(self, command: str) -> str:
         """Return the first key that a command has in the present mode, in short notation."""
@@ -89,16 +101,19 @@ class LanesContext:
         return lane.is_busy
 
 
+Arguments = ParamSpec("Arguments")
+
+
 def on_current_lane(
-    act: Callable[Concatenate[LanesContext, LaneColumn, Arguments], None],
-) -> Callable[Concatenate[LanesContext, Arguments], None]:
+    act: Callable[Concatenate[CommandScreen, LaneColumn, Arguments], None],
+) -> Callable[Concatenate[CommandScreen, Arguments], None]:
     """Make a command act on the column of the current lane. Without lanes, the command shows a message."""
 
     @wraps(act)
-    def command(context: LanesContext, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        if (column := context.lanes.current) is None:
-            context.say(f"There is no lane; {context.key_of('add-lane')} adds one.")
+    def command(screen: CommandScreen, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if (column := screen.lanes.current) is None:
+            screen.say(f"There is no lane; {screen.key_of('add-lane')} adds one.")
         else:
-            act(context, column, *args, **kwargs)
+            act(screen, column, *args, **kwargs)
 
     return command

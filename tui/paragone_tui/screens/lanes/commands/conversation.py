@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paragone.texts import counted, quoted
-from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
+from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.commands.engines import has_room, show_added
 from paragone_workbench.lanes.reopening import defined_otherwise
 from paragone_workbench.lanes.texts import find_run
@@ -21,210 +21,210 @@ if TYPE_CHECKING:
     from paragone_workbench.store.saving import DraftSaving
 
 
-async def resume_last(context: LanesContext, *, may_resume: bool) -> None:
+async def resume_last(screen: CommandScreen, *, may_resume: bool) -> None:
     """Reopen the last conversation with its options if the lanes have the same engines. If the lanes have other engines, and
     the last answer was interrupted, tell the user how to reopen the conversation. Do nothing after a prompt was sent. If
     another running instance of the program may have the conversation open, tell the user that the conversation is not resumed.
     """
-    history, session = context.history.history, context.session
+    history, session = screen.history.history, screen.session
     assert history is not None  # the caller waits until the history is open
     last, is_shared = await history.call(lambda store: (store.last_open(), store.is_shared))
     if last is None or session.prompts:
         return
     if is_shared:
         if may_resume:
-            context.say(
+            screen.say(
                 f"{quoted(last.title)} is not resumed, because another paragone has the history open. "
-                f"{context.key_of('reopen')} lists it."
+                f"{screen.key_of('reopen')} lists it."
             )
         return
     resumed = None
     if may_resume:
         resumed = await session.reopen(last.number, only_with_same_engines=True)
     if resumed is not None:
-        await context.lanes.rebuild()
-        context.lanes.show_history()
+        await screen.lanes.rebuild()
+        screen.lanes.show_history()
         session.open_engines()  # the options of the conversation may need a reload
-        again = f" {context.key_of('regenerate')} writes the interrupted answer again."
-        context.say(
-            f"Resumed: {quoted(last.title)}. {context.key_of('new-conversation')} starts a new conversation."
+        again = f" {screen.key_of('regenerate')} writes the interrupted answer again."
+        screen.say(
+            f"Resumed: {quoted(last.title)}. {screen.key_of('new-conversation')} starts a new conversation."
             f"{again if last.is_interrupted else ''}"
         )
     elif last.is_interrupted:
-        context.say(
-            f"An answer in {quoted(last.title)} was interrupted. {context.key_of('reopen')} lists the conversation."
+        screen.say(
+            f"An answer in {quoted(last.title)} was interrupted. {screen.key_of('reopen')} lists the conversation."
         )
 
 
-async def restore_draft(context: LanesContext, drafts: DraftSaving) -> DraftRecord | None:
+async def restore_draft(screen: CommandScreen, drafts: DraftSaving) -> DraftRecord | None:
     """Put the unsent prompt of an earlier instance of the program back into the composer, and return the prompt, if any."""
-    history = context.history.history
+    history = screen.history.history
     assert history is not None  # the caller waits until the history is open
     if (draft := await drafts.open(history)) is not None:
-        context.composer.restore(draft)
+        screen.composer.restore(draft)
     return draft
 
 
 @on_current_lane
-def select(context: LanesContext, column: LaneColumn, step: int) -> None:
+def select(screen: CommandScreen, column: LaneColumn, step: int) -> None:
     """Select the turn before (-1) or after (1) the selected turn.
 
     If no turn is selected, step -1 selects the last turn. If the last turn is selected, step 1 ends the selection.
     """
     turns = [run.prompt for run in column.lane.path if run.prompt is not None]
     if not turns:
-        context.say("There is no turn yet.")
+        screen.say("There is no turn yet.")
         return
-    selected = context.lanes.turn
+    selected = screen.lanes.turn
     place = max((turns.index(selected) if selected in turns else len(turns)) + step, 0)
-    context.lanes.select_turn(turns[place] if place < len(turns) else None)
+    screen.lanes.select_turn(turns[place] if place < len(turns) else None)
     if selected is None and place < len(turns):
-        context.say(
+        screen.say(
             "A turn is selected (▶): variants, regenerating, copying, editing and forking apply to this turn."
         )
 
 
 @on_current_lane
-def fork_lane(context: LanesContext, column: LaneColumn) -> None:
+def fork_lane(screen: CommandScreen, column: LaneColumn) -> None:
     """Add a lane with the current lane's engine, and with the current lane's path up to the selected turn."""
-    if not has_room(context):
+    if not has_room(screen):
         return
-    run = context.lanes.selected_run or column.lane.record.head
+    run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
-        context.say("There is no turn yet after which a lane could be forked.")
+        screen.say("There is no turn yet after which a lane could be forked.")
     elif run.phase != "ended":
-        context.lane_is_answering(column.lane)
+        screen.lane_is_answering(column.lane)
     else:
-        context.session.add_lane(column.lane.engine.definition, fork=run)
-        context.lanes.select_turn(None)
-        context.lanes.position = len(context.session.lanes) - 1
-        context.do(lambda: show_added(context))
+        screen.session.add_lane(column.lane.engine.definition, fork=run)
+        screen.lanes.select_turn(None)
+        screen.lanes.position = len(screen.session.lanes) - 1
+        screen.do(lambda: show_added(screen))
 
 
 @on_current_lane
-def tree(context: LanesContext, column: LaneColumn) -> None:
+def tree(screen: CommandScreen, column: LaneColumn) -> None:
     if not column.lane.path:
-        context.say("There is no turn yet.")
+        screen.say("There is no turn yet.")
         return
     from paragone_tui.screens.pickers import TurnTree
 
-    context.show(TurnTree(column.lane), lambda run: _go_to(context, column, run))
+    screen.show(TurnTree(column.lane), lambda run: _go_to(screen, column, run))
 
 
-def _go_to(context: LanesContext, column: LaneColumn, run: Run) -> None:
+def _go_to(screen: CommandScreen, column: LaneColumn, run: Run) -> None:
     lane = column.lane
-    if lane not in context.session.lanes:
+    if lane not in screen.session.lanes:
         return
     if run not in lane.path:
-        if context.lane_is_answering(lane):
+        if screen.lane_is_answering(lane):
             return
-        context.session.select(lane, newest_after(lane, run))
-        context.lanes.show_history(column)
-    context.lanes.select_turn(run.prompt)
+        screen.session.select(lane, newest_after(lane, run))
+        screen.lanes.show_history(column)
+    screen.lanes.select_turn(run.prompt)
 
 
-def new_conversation(context: LanesContext) -> None:
+def new_conversation(screen: CommandScreen) -> None:
     """Start a new conversation in the same lanes. Answers in progress stop, and their text is kept."""
-    if context.session.is_busy:
-        context.do(lambda: _stop_and_begin(context))
+    if screen.session.is_busy:
+        screen.do(lambda: _stop_and_begin(screen))
     else:
-        _begin(context)
+        _begin(screen)
 
 
-async def _stop_and_begin(context: LanesContext) -> None:
-    await context.session.stop()
-    if context.is_answering(context.session.lanes):  # a prompt was sent meanwhile
+async def _stop_and_begin(screen: CommandScreen) -> None:
+    await screen.session.stop()
+    if screen.is_answering(screen.session.lanes):  # a prompt was sent meanwhile
         return
-    _begin(context)
-    context.say(f"The answers were stopped. {context.key_of('reopen')} finds their text.")
+    _begin(screen)
+    screen.say(f"The answers were stopped. {screen.key_of('reopen')} finds their text.")
 
 
-def _begin(context: LanesContext) -> None:
-    context.earlier_prompts += [prompt.written for prompt in context.session.prompts]
-    context.session.new_conversation()
-    context.composer.leave_conversation()
-    context.lanes.select_turn(None)
-    context.lanes.lay_out()  # the headers show the system prompt
-    context.lanes.show_history()
-    session, engines = context.session, context.engines.config.engines
+def _begin(screen: CommandScreen) -> None:
+    screen.earlier_prompts += [prompt.written for prompt in screen.session.prompts]
+    screen.session.new_conversation()
+    screen.composer.leave_conversation()
+    screen.lanes.select_turn(None)
+    screen.lanes.lay_out()  # the headers show the system prompt
+    screen.lanes.show_history()
+    session, engines = screen.session, screen.engines.config.engines
     if defined := defined_otherwise(session.lanes, engines, session.registry):
-        context.do(lambda: _configure(context, defined))
+        screen.do(lambda: _configure(screen, defined))
 
 
-async def _configure(context: LanesContext, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
+async def _configure(screen: CommandScreen, defined: Sequence[tuple[Lane, EngineDefinition]]) -> None:
     """Give lanes their options of config.toml in place of the options of a reopened conversation."""
     for lane, definition in defined:
-        await context.session.configure(lane, definition)
+        await screen.session.configure(lane, definition)
         lane.first_definition, lane.is_reopened = definition, False
-    context.lanes.lay_out()
+    screen.lanes.lay_out()
 
 
-def reopen(context: LanesContext) -> None:
+def reopen(screen: CommandScreen) -> None:
     """Let the user pick an earlier conversation, and reopen it. If the history is not open, show why.
 
     When the user picks a conversation, answers in progress stop, and their text is kept.
     """
-    history = context.history_or_say()
+    history = screen.history_or_say()
     if history is None:
         return
     from paragone_tui.screens.history import ConversationFiles, HistoryScreen
 
-    engines = context.engines
-    files = ConversationFiles(context.session.registry, engines.state, engines.config.models.folders)
-    context.show(
-        HistoryScreen(history, context.session, files),
-        lambda found: context.do(lambda: _show(context, *found)),
+    engines = screen.engines
+    files = ConversationFiles(screen.session.registry, engines.state, engines.config.models.folders)
+    screen.show(
+        HistoryScreen(history, screen.session, files),
+        lambda found: screen.do(lambda: _show(screen, *found)),
     )
 
 
-async def _show(context: LanesContext, number: int, hit: Hit | None) -> None:
-    session, shown = context.session, context.lanes
+async def _show(screen: CommandScreen, number: int, hit: Hit | None) -> None:
+    session, shown = screen.session, screen.lanes
     await session.stop()
     reopened = await session.reopen(number, hit=hit)
     assert reopened is not None  # `reopen` returns None only with `only_with_same_engines`
-    context.composer.leave_conversation()
+    screen.composer.leave_conversation()
     shown.select_turn(None)
     await shown.rebuild()
     if reopened.shown_again is not None:
-        context.say(
+        screen.say(
             f"The lane {reopened.shown_again.name} was closed. It is shown again, because it has the text that was found. "
-            f"{context.key_of('close-lane')} closes it."
+            f"{screen.key_of('close-lane')} closes it."
         )
     elif reopened.closed_lanes:
         lanes = counted(reopened.closed_lanes, "closed lane")
-        context.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
+        screen.say(f"Not shown: {lanes} of this conversation. A search finds the answers there.")
     shown.show_history()
     if hit is not None and not hit.is_title:
-        _reveal(context, hit)
+        _reveal(screen, hit)
     session.open_engines()
 
 
-def _reveal(context: LanesContext, hit: Hit) -> None:
+def _reveal(screen: CommandScreen, hit: Hit) -> None:
     """Make the lane with the match of a search current, and scroll to the match."""
-    session, shown = context.session, context.lanes
+    session, shown = screen.session, screen.lanes
     found = None if hit.prompt_id is None else find_run(session.lanes, hit.prompt_id, hit.run_id)
     if found is None:
         return
     lane, run = found
     if run not in lane.path:
-        if context.lane_is_answering(lane):
+        if screen.lane_is_answering(lane):
             return
         session.select(lane, newest_after(lane, run))
         shown.show_history()
-        context.say(
+        screen.say(
             f"{lane.name} shows another branch now, which has the text that was found. "
-            f"{context.key_of('next-variant')} shows the next branch."
+            f"{screen.key_of('next-variant')} shows the next branch."
         )
     shown.position = session.lanes.index(lane)
     shown.lay_out()
     shown.columns[shown.position].reveal(run, hit)
 
 
-def find(context: LanesContext) -> None:
+def find(screen: CommandScreen) -> None:
     """Let the user find words in the open conversation, except during blind votes, as matches have the engines' names."""
-    if context.is_blind:
-        context.say(f"A search would show names; {context.key_of('blind-vote')} ends blind voting.")
+    if screen.is_blind:
+        screen.say(f"A search would show names; {screen.key_of('blind-vote')} ends blind voting.")
         return
     from paragone_tui.screens.pickers import FindScreen
 
-    context.show(FindScreen(context.session.lanes), lambda hit: _reveal(context, hit))
+    screen.show(FindScreen(screen.session.lanes), lambda hit: _reveal(screen, hit))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
+from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
 from paragone_tui.screens.lanes.commands.prompts import send
 from paragone_tui.terminal.text import one_line
 from paragone_workbench.config.settings import preset_of
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 @on_current_lane
-def settings(context: LanesContext, column: LaneColumn) -> None:
+def settings(screen: CommandScreen, column: LaneColumn) -> None:
     """Show the settings of the current lane in a form, and apply the user's changes."""
     lane = column.lane
     definition, backend = lane.engine.definition, lane.engine.backend
     if backend is None:
-        context.say(f"The backend {definition.backend} is not installed: it has no settings.")
+        screen.say(f"The backend {definition.backend} is not installed: it has no settings.")
         return
     from paragone_tui.screens.settings import SettingsForm
 
-    config = context.engines.config
+    config = screen.engines.config
     runs = (run for run in reversed(lane.path) if run.result.definition.is_called_like(definition))
     reported = next((run.settings for run in runs if run.settings is not None), None)
     sources: list[tuple[Origin, EngineDefinition | None]] = [
@@ -44,61 +44,61 @@ def settings(context: LanesContext, column: LaneColumn) -> None:
     found = lane_settings(definition, backend, sources, in_force=in_force)
 
     def check(edits: Mapping[str, str], all_lanes: bool) -> None:
-        for target in _targets(context, lane, all_lanes):
+        for target in _targets(screen, lane, all_lanes):
             _edited(target, edits)
             if target.is_busy and _reloads(target, edits):
                 raise InputError(
                     f"The lane {target.name!r} is still answering, and this change reloads its model.",
-                    hint=f"Close this form and stop the answer with {context.key_of('stop-lane')} first.",
+                    hint=f"Close this form and stop the answer with {screen.key_of('stop-lane')} first.",
                 )
 
     form = SettingsForm(
         lane.name,
         found,
-        _system(context, lane),
+        _system(screen, lane),
         presets=config.presets,
-        remove_preset=context.engines.remove_preset,
-        several_lanes=len(context.session.lanes) > 1,
+        remove_preset=screen.engines.remove_preset,
+        several_lanes=len(screen.session.lanes) > 1,
         check=check,
     )
-    context.show(form, lambda change: context.do(lambda: _apply(context, lane, change)))
+    screen.show(form, lambda change: screen.do(lambda: _apply(screen, lane, change)))
 
 
-async def _apply(context: LanesContext, lane: Lane, change: SettingsChange) -> None:
-    session = context.session
+async def _apply(screen: CommandScreen, lane: Lane, change: SettingsChange) -> None:
+    session = screen.session
     if change.system is not None:
         session.system_prompt.change(change.system)
     if change.edits:
-        for target in _targets(context, lane, change.all_lanes):
+        for target in _targets(screen, lane, change.all_lanes):
             if missing := _missing(target, change.edits):
-                context.say(f"{target.name} has no option {', '.join(missing)}.")
+                screen.say(f"{target.name} has no option {', '.join(missing)}.")
             definition = _edited(target, change.edits)
             if definition != target.engine.definition:
                 await session.configure(target, definition)
     backend = lane.engine.backend
     if change.save_preset and backend is not None:
-        system = _system(context, lane)
+        system = _system(screen, lane)
         preset = preset_of(change.save_preset, lane.engine.definition, backend, system=system)
-        context.say(f"Saved as the preset {context.engines.save_preset(preset)}.")
+        screen.say(f"Saved as the preset {screen.engines.save_preset(preset)}.")
     if change.save_as:
         saved = dataclasses.replace(lane.engine.definition, name=change.save_as)
-        saved = dataclasses.replace(saved, name=context.engines.save(saved, lane.engine.backend))
+        saved = dataclasses.replace(saved, name=screen.engines.save(saved, lane.engine.backend))
         await session.configure(lane, saved)
-        context.engines.remember_lanes()
-        context.say(f"Saved as {saved.name}.")
+        screen.engines.remember_lanes()
+        screen.say(f"Saved as {saved.name}.")
     if change.edits or change.save_as:
-        context.lanes.show_history()  # earlier answers now show the settings that they had
-    context.lanes.lay_out()
+        screen.lanes.show_history()  # earlier answers now show the settings that they had
+    screen.lanes.lay_out()
 
 
-def _system(context: LanesContext, lane: Lane) -> str:
+def _system(screen: CommandScreen, lane: Lane) -> str:
     head = lane.record.head
-    return context.session.system_prompt.after(head.prompt if head is not None else None)
+    return screen.session.system_prompt.after(head.prompt if head is not None else None)
 
 
-def _targets(context: LanesContext, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
+def _targets(screen: CommandScreen, lane: Lane, all_lanes: bool) -> Sequence[Lane]:
     """Return the lanes to change: all lanes, or `lane` unless the user has closed it."""
-    return [other for other in context.session.lanes if all_lanes or other is lane]
+    return [other for other in screen.session.lanes if all_lanes or other is lane]
 
 
 def _edited(lane: Lane, edits: Mapping[str, str]) -> EngineDefinition:
@@ -125,129 +125,129 @@ MOST_LANES = 6
 """Maximum number of lanes after adding a lane: more lanes are hard to read side by side."""
 
 
-def add_lane(context: LanesContext) -> None:
+def add_lane(screen: CommandScreen) -> None:
     """Let the user pick engines, and add a lane for each engine at the right."""
-    if not has_room(context):
+    if not has_room(screen):
         return
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
         engines = [(one.definition, one.is_new) for one in picked if one.definition is not None]
-        room = MOST_LANES - len(context.session.lanes)
+        room = MOST_LANES - len(screen.session.lanes)
         if len(engines) > room:
-            context.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
+            screen.say(f"There can be {MOST_LANES} lanes; the last {len(engines) - room} were not added.")
         if engines:
-            context.do(lambda: _add(context, engines[:room]))
+            screen.do(lambda: _add(screen, engines[:room]))
         else:
-            add_demo(context)
+            add_demo(screen)
 
     advice = (
         "Pick an engine to chat with: enter opens it. tab ticks several, to compare their answers; "
-        f"{context.key_of('add-lane')} adds others later."
+        f"{screen.key_of('add-lane')} adds others later."
     )
-    context.show(EnginePicker(context.engines, advice="" if context.session.lanes else advice), chosen)
+    screen.show(EnginePicker(screen.engines, advice="" if screen.session.lanes else advice), chosen)
 
 
-def has_room(context: LanesContext) -> bool:
+def has_room(screen: CommandScreen) -> bool:
     """Return whether another lane can be added, and show a message if there are too many lanes."""
-    if len(context.session.lanes) < MOST_LANES:
+    if len(screen.session.lanes) < MOST_LANES:
         return True
-    context.say(f"There are {MOST_LANES} lanes already; {context.key_of('close-lane')} closes one.")
+    screen.say(f"There are {MOST_LANES} lanes already; {screen.key_of('close-lane')} closes one.")
     return False
 
 
-async def _add(context: LanesContext, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
+async def _add(screen: CommandScreen, engines: Sequence[tuple[EngineDefinition, bool]]) -> None:
     """Add a lane for each engine. New engines are saved once they are open."""
     for definition, is_new in engines:
-        carried = context.engines.for_new_lane(definition)
-        lane = context.session.add_lane(carried.definition)
-        _show_option_changes(context, carried)
+        carried = screen.engines.for_new_lane(definition)
+        lane = screen.session.add_lane(carried.definition)
+        _show_option_changes(screen, carried)
         if is_new:
-            context.engines.keep_once_open(lane.engine, definition, carried.definition)
-    context.lanes.position = len(context.session.lanes) - 1
-    await show_added(context)
+            screen.engines.keep_once_open(lane.engine, definition, carried.definition)
+    screen.lanes.position = len(screen.session.lanes) - 1
+    await show_added(screen)
 
 
-def add_demo(context: LanesContext) -> None:
-    context.demo_is_coming = True
-    context.lanes.welcome.update("Making the demo's second model, once …")
-    context.begin(lambda: _add_demo(context))
+def add_demo(screen: CommandScreen) -> None:
+    screen.demo_is_coming = True
+    screen.lanes.welcome.update("Making the demo's second model, once …")
+    screen.begin(lambda: _add_demo(screen))
 
 
-async def _add_demo(context: LanesContext) -> None:
+async def _add_demo(screen: CommandScreen) -> None:
     from paragone_workbench.models import demo_engines
 
     try:
-        for definition in await demo_engines(context.session.registry):
-            if len(context.session.lanes) < MOST_LANES:
-                lane = context.session.add_lane(definition)
-                if context.engines.remembers:
-                    context.engines.keep_once_open(lane.engine, definition, definition)
+        for definition in await demo_engines(screen.session.registry):
+            if len(screen.session.lanes) < MOST_LANES:
+                lane = screen.session.add_lane(definition)
+                if screen.engines.remembers:
+                    screen.engines.keep_once_open(lane.engine, definition, definition)
     finally:
-        sends, context.sends_after_demo = context.sends_after_demo, False
-        context.demo_is_coming = False
-        await show_added(context)
+        sends, screen.sends_after_demo = screen.sends_after_demo, False
+        screen.demo_is_coming = False
+        await show_added(screen)
     if sends:
-        send(context)
+        send(screen)
 
 
-async def show_added(context: LanesContext) -> None:
-    await context.lanes.rebuild()
-    context.session.open_engines()
+async def show_added(screen: CommandScreen) -> None:
+    await screen.lanes.rebuild()
+    screen.session.open_engines()
 
 
 @on_current_lane
-def close_lane(context: LanesContext, column: LaneColumn) -> None:
-    context.do(lambda: _close(context, column.lane))
+def close_lane(screen: CommandScreen, column: LaneColumn) -> None:
+    screen.do(lambda: _close(screen, column.lane))
 
 
-async def _close(context: LanesContext, lane: Lane) -> None:
-    await context.session.close_lane(lane)
+async def _close(screen: CommandScreen, lane: Lane) -> None:
+    await screen.session.close_lane(lane)
     left = "" if lane.engine.left is None else f" {lane.engine.left.sentence}"
-    context.say(
-        f"Closed {one_line(lane.name)}: {context.key_of('add-lane')} adds its engine again, "
+    screen.say(
+        f"Closed {one_line(lane.name)}: {screen.key_of('add-lane')} adds its engine again, "
         f"and its answers stay in the history.{left}"
     )
-    await context.lanes.rebuild()
+    await screen.lanes.rebuild()
 
 
 @on_current_lane
-def swap_engine(context: LanesContext, column: LaneColumn) -> None:
+def swap_engine(screen: CommandScreen, column: LaneColumn) -> None:
     """Let the user pick another engine for the current lane. The options that the user set are kept."""
     from paragone_tui.screens.engine_picker import EnginePicker
 
     def chosen(picked: Sequence[Picked]) -> None:
         definition = picked[0].definition
-        if definition is not None and column.lane in context.session.lanes:
-            carried = context.engines.for_lane_of(column.lane.engine.definition, definition)
+        if definition is not None and column.lane in screen.session.lanes:
+            carried = screen.engines.for_lane_of(column.lane.engine.definition, definition)
             if picked[0].is_new:
-                context.engines.keep_once_open(column.lane.engine, definition, carried.definition)
-            _show_option_changes(context, carried)
-            context.do(lambda: _swap(context, column, carried.definition))
+                screen.engines.keep_once_open(column.lane.engine, definition, carried.definition)
+            _show_option_changes(screen, carried)
+            screen.do(lambda: _swap(screen, column, carried.definition))
 
-    context.show(EnginePicker(context.engines, single=True), chosen)
+    screen.show(EnginePicker(screen.engines, single=True), chosen)
 
 
-def _show_option_changes(context: LanesContext, carried: Carried) -> None:
+def _show_option_changes(screen: CommandScreen, carried: Carried) -> None:
     """Show which options a new engine has under other names, and which options it lacks."""
     if carried.remark:
-        context.say(one_line(carried.remark), warning=True)
+        screen.say(one_line(carried.remark), warning=True)
 
 
-async def _swap(context: LanesContext, column: LaneColumn, definition: EngineDefinition) -> None:
+async def _swap(screen: CommandScreen, column: LaneColumn, definition: EngineDefinition) -> None:
     column.show_swap(definition)
-    await context.session.swap(column.lane, definition)
+    await screen.session.swap(column.lane, definition)
     if (left := column.lane.engine.left) is not None:
-        context.say(left.sentence)
-    context.lanes.show_history(column)  # earlier answers now show that another engine wrote them
-    context.lanes.lay_out()
-    context.engines.remember_lanes()
+        screen.say(left.sentence)
+    screen.lanes.show_history(column)  # earlier answers now show that another engine wrote them
+    screen.lanes.lay_out()
+    screen.engines.remember_lanes()
 
 
 @on_current_lane
-def restart_engine(context: LanesContext, column: LaneColumn) -> None:
+def restart_engine(screen: CommandScreen, column: LaneColumn) -> None:
     """Restart the current lane's engine. If that engine runs and others do not, restart the first of the others instead."""
-    session = context.session
+    session = screen.session
     gone = [lane for lane in session.lanes if not session.can_answer(lane)]
     lane = column.lane if column.lane in gone or not gone else gone[0]
-    context.begin(lane.restart)
+    screen.begin(lane.restart)

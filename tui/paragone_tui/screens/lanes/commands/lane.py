@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from paragone import InputError
-from paragone_tui.screens.lanes.commands.context import LanesContext, on_current_lane
-from paragone_tui.screens.lanes.commands.conversation import select
-from paragone_tui.screens.lanes.commands.prompts import recall, step, write
+from paragone_tui.screens.lanes.commands.context import CommandScreen, on_current_lane
+from paragone_tui.screens.lanes.commands.prompts import write
 from paragone_workbench.lanes.session import continue_run
 
 if TYPE_CHECKING:
@@ -28,105 +27,105 @@ _ORDER_SENTENCES: dict[Mode, str] = {
 }
 
 
-def stop(context: LanesContext) -> None:
+def stop(screen: CommandScreen) -> None:
     """Stop all answers. If no lane is busy, stop loading engines. If no engine is loading, cancel the edit of a prompt.
 
     Except after an edit, show the key that quits.
     """
-    session, quits = context.session, f"{context.key_of('quit')} quits."
+    session, quits = screen.session, f"{screen.key_of('quit')} quits."
     if session.is_busy:
-        context.begin(session.stop)
+        screen.begin(session.stop)
         loads = (
-            f"Models go on loading; {context.key_of('stop')} again stops that. " if session.is_opening else ""
+            f"Models go on loading; {screen.key_of('stop')} again stops that. " if session.is_opening else ""
         )
-        context.say(f"All answers stop. {loads}{quits}")
+        screen.say(f"All answers stop. {loads}{quits}")
     elif session.is_opening:
         session.stop_opening()
-        context.say(f"Loading stops. {quits}")
-    elif context.composer.editing is not None:
-        context.composer.end_edit()
+        screen.say(f"Loading stops. {quits}")
+    elif screen.composer.editing is not None:
+        screen.composer.end_edit()
     else:
-        context.say(quits)
+        screen.say(quits)
 
 
-def zoom(context: LanesContext) -> None:
-    context.lanes.zoomed = not context.lanes.zoomed
-    context.lanes.lay_out()
+def zoom(screen: CommandScreen) -> None:
+    screen.lanes.zoomed = not screen.lanes.zoomed
+    screen.lanes.lay_out()
 
 
-def toggle_link(context: LanesContext) -> None:
-    lanes = context.lanes
+def toggle_link(screen: CommandScreen) -> None:
+    lanes = screen.lanes
     lanes.linked = not lanes.linked
     lanes.lay_out()
-    context.show_keys()
-    context.say(
+    screen.show_keys()
+    screen.say(
         "The lanes' turns are aligned, and the lanes scroll together."
         if lanes.linked
-        else f"Each lane scrolls alone; {context.key_of('toggle-link')} links them again."
+        else f"Each lane scrolls alone; {screen.key_of('toggle-link')} links them again."
     )
 
 
-def toggle_mode(context: LanesContext) -> None:
+def toggle_mode(screen: CommandScreen) -> None:
     """Switch between two schedules, usually between parallel and sequential answers."""
-    scheduler = context.session.pool.scheduler
-    scheduler.mode, context.other_mode = context.other_mode, scheduler.mode
-    context.session.open_engines()
-    context.show_keys()
-    context.say(_ORDER_SENTENCES[scheduler.mode])
+    scheduler = screen.session.pool.scheduler
+    scheduler.mode, screen.other_mode = screen.other_mode, scheduler.mode
+    screen.session.open_engines()
+    screen.show_keys()
+    screen.say(_ORDER_SENTENCES[scheduler.mode])
 
 
 @on_current_lane
-def stop_lane(context: LanesContext, column: LaneColumn) -> None:
+def stop_lane(screen: CommandScreen, column: LaneColumn) -> None:
     """Stop the answers of the current lane. If the lane is not answering, stop loading its engine."""
     if column.lane.is_busy:
-        context.begin(partial(context.session.stop, [column.lane]))
+        screen.begin(partial(screen.session.stop, [column.lane]))
     else:
         column.lane.engine.stop_opening()
 
 
 @on_current_lane
-def regenerate(context: LanesContext, column: LaneColumn) -> None:
+def regenerate(screen: CommandScreen, column: LaneColumn) -> None:
     """Let the current lane answer the selected or the last prompt again."""
-    if context.lane_is_answering(column.lane):
+    if screen.lane_is_answering(column.lane):
         return
-    selected = context.lanes.selected_run
-    run = context.session.regenerate(column.lane, None if selected is None else selected.prompt)
+    selected = screen.lanes.selected_run
+    run = screen.session.regenerate(column.lane, None if selected is None else selected.prompt)
     if run is not None and selected is not None:
-        context.lanes.show_history(column)  # later turns stay on the branch of the earlier answer
+        screen.lanes.show_history(column)  # later turns stay on the branch of the earlier answer
     if run is None:
-        context.say(
+        screen.say(
             "There is no prompt yet."
-            if not context.session.prompts
-            else f"This lane's engine is not running; {context.key_of('restart-engine')} starts it."
+            if not screen.session.prompts
+            else f"This lane's engine is not running; {screen.key_of('restart-engine')} starts it."
         )
 
 
 @on_current_lane
-def continue_answer(context: LanesContext, column: LaneColumn) -> None:
-    if context.lane_is_answering(column.lane):
+def continue_answer(screen: CommandScreen, column: LaneColumn) -> None:
+    if screen.lane_is_answering(column.lane):
         return
     try:
-        continue_run(context.session, column.lane)
+        continue_run(screen.session, column.lane)
     except InputError as error:
-        context.say(str(error))
+        screen.say(str(error))
 
 
 @on_current_lane
-def copy_answer(context: LanesContext, column: LaneColumn) -> None:
-    selected = context.lanes.selected_run
+def copy_answer(screen: CommandScreen, column: LaneColumn) -> None:
+    selected = screen.lanes.selected_run
     text = column.lane.last_answer if selected is None else selected.text.strip("\r\n")
     if text:
-        context.program.copy(text)
+        screen.program.copy(text)
     else:
-        context.say("There is no answer to copy yet.")
+        screen.say("There is no answer to copy yet.")
 
 
 @on_current_lane
-def copy(context: LanesContext, column: LaneColumn) -> None:
+def copy(screen: CommandScreen, column: LaneColumn) -> None:
     """Let the user pick a text to copy: a block of code, the answer, the turn of all lanes, or the conversation."""
-    run = context.lanes.selected_run or column.lane.record.head
+    run = screen.lanes.selected_run or column.lane.record.head
     if run is None:
-        context.say("There is nothing to copy yet.")
+        screen.say("There is nothing to copy yet.")
         return
     from paragone_tui.screens.pickers import CopyPicker
     from paragone_workbench.lanes.texts import copies
@@ -134,22 +133,22 @@ def copy(context: LanesContext, column: LaneColumn) -> None:
     def picked(result: tuple[Copy, bool]) -> None:
         chosen, to_file = result
         if to_file:
-            context.program.copy_to_file(chosen.text)
+            screen.program.copy_to_file(chosen.text)
         else:
-            context.program.copy(chosen.text)
+            screen.program.copy(chosen.text)
 
-    context.show(CopyPicker(list(copies(context.session.lanes, run))), picked)
+    screen.show(CopyPicker(list(copies(screen.session.lanes, run))), picked)
 
 
 @on_current_lane
-def about_lane(context: LanesContext, column: LaneColumn) -> None:
+def about_lane(screen: CommandScreen, column: LaneColumn) -> None:
     from paragone_tui.screens.about import AboutLane
 
-    context.show(AboutLane(column.lane))
+    screen.show(AboutLane(column.lane))
 
 
 @on_current_lane
-def costs(context: LanesContext, column: LaneColumn) -> None:
+def costs(screen: CommandScreen, column: LaneColumn) -> None:
     """Show the costs of the current lane's answers, by the engines that gave them."""
     from paragone_tui.screens.about import CostsSheet
     from paragone_workbench.runs.result import Costs
@@ -158,58 +157,39 @@ def costs(context: LanesContext, column: LaneColumn) -> None:
     names = dict.fromkeys(name for name, cost in runs if cost.runs)
     if names:
         engines = {name: Costs.total(cost for engine, cost in runs if engine == name) for name in names}
-        context.show(CostsSheet(column.lane.name, engines))
+        screen.show(CostsSheet(column.lane.name, engines))
     else:
-        context.say("This lane has no answer yet, so it has cost nothing.")
+        screen.say("This lane has no answer yet, so it has cost nothing.")
 
 
-def simple_commands(context: LanesContext) -> dict[str, Callable[[], None]]:
-    """Return the functions that execute the commands, by the ids of the commands."""
-    lanes = context.lanes
+def toggle_logs(screen: CommandScreen) -> None:
+    if not screen.lanes.toggle_logs():
+        screen.composer.unfold()
 
-    def scroll(by: Callable[[Transcript], None]) -> Callable[[], None]:
-        return lambda: by(lanes.current.transcript) if lanes.current is not None else None
 
-    def in_prompt(edit: Callable[[Composer], object]) -> Callable[[], None]:
-        def run() -> None:
-            write(context)
-            edit(context.composer)
+def lane_mode(screen: CommandScreen) -> None:
+    """Leave the prompt. If a list of files is open at the prompt, close the list instead."""
+    if screen.composer.completion.is_open:
+        screen.composer.completion.close()
+    else:
+        screen.set_focus(screen.lanes)
 
-        return run
 
-    def toggle_logs() -> None:
-        if not lanes.toggle_logs():
-            context.composer.unfold()
+def scrolling(by: Callable[[Transcript], None]) -> Callable[[CommandScreen], None]:
+    """Return a command that scrolls the current lane's transcript."""
 
-    def lane_mode() -> None:
-        """Leave the prompt. If a list of files is open at the prompt, close the list instead."""
-        if context.composer.completion.is_open:
-            context.composer.completion.close()
-        else:
-            lanes.screen.set_focus(lanes)
+    def scroll(screen: CommandScreen) -> None:
+        if screen.lanes.current is not None:
+            by(screen.lanes.current.transcript)
 
-    return {
-        "lane-mode": lane_mode,
-        "newline": in_prompt(lambda composer: composer.insert("\n")),
-        "word-back": in_prompt(lambda composer: composer.action_cursor_word_left()),
-        "word-forward": in_prompt(lambda composer: composer.action_cursor_word_right()),
-        "delete-word": in_prompt(lambda composer: composer.action_delete_word_right()),
-        "next-lane": lambda: lanes.move(1),
-        "previous-lane": lambda: lanes.move(-1),
-        "toggle-thinking": lanes.toggle_thinking,
-        "toggle-logs": toggle_logs,
-        "previous-variant": lambda: step(context, -1),
-        "next-variant": lambda: step(context, 1),
-        "previous-turn": lambda: select(context, -1),
-        "next-turn": lambda: select(context, 1),
-        "recall-earlier": lambda: recall(context, -1),
-        "recall-later": lambda: recall(context, 1),
-        "scroll-down": scroll(lambda transcript: transcript.scroll_rows(1)),
-        "scroll-up": scroll(lambda transcript: transcript.scroll_rows(-1)),
-        "half-page-down": scroll(lambda transcript: transcript.scroll_pages(0.5)),
-        "half-page-up": scroll(lambda transcript: transcript.scroll_pages(-0.5)),
-        "page-down": scroll(lambda transcript: transcript.scroll_pages(1)),
-        "page-up": scroll(lambda transcript: transcript.scroll_pages(-1)),
-        "to-start": scroll(lambda transcript: transcript.to_start()),
-        "to-end": scroll(lambda transcript: transcript.to_end()),
-    }
+    return scroll
+
+
+def in_prompt(edit: Callable[[Composer], object]) -> Callable[[CommandScreen], None]:
+    """Return a command that edits the prompt, and leads to it."""
+
+    def run(screen: CommandScreen) -> None:
+        write(screen)
+        edit(screen.composer)
+
+    return run
