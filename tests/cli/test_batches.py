@@ -79,7 +79,7 @@ def test_wrong_commands(prompts, tmp_path, run_here):
         (("import", "e1"), "Name an experiment and the files of results."),
         (("import", "e1", prompts, "--repeat", "2"), "does not take --repeat; `suite run`, `suite export` do."),
     ]:  # fmt: skip
-        done = paragone("suite", *argv)
+        done = run_here("suite", *argv)
         assert done.returncode == 2, argv
         assert sentence in said(done)
     done = run_here("suite", "list", "--json")

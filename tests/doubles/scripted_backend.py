@@ -2,7 +2,7 @@
 
 It stands in for engines of suites. An engine answers a prompt with the same text in upper case. It crashes at a
 prompt with the word `crash`, fails at `fail`, wants to end the program at `exit`, does not finish `endless`, does
-not even hear a stop at `deaf`, and takes the time of its option `delay_s`. The model `steady` neither crashes nor
+not even hear a stop at `deaf`, waits at `meet` until two engines answer, and takes the time of its option `delay_s`. The model `steady` neither crashes nor
 fails. The model `judge` answers with a verdict on answers to its prompts instead. The model `gone` cannot be
 opened, `frail` only once, and `exits` wants to end the program.
 
@@ -68,11 +68,12 @@ class ScriptedSampling(Options):
 
 
 class ScriptedEngine(OpenEngine):
-    def __init__(self, model: str, log: str) -> None:
+    def __init__(self, model: str, log: str, meeting: asyncio.Barrier) -> None:
         self.loaded = LoadedModel(name=model, context=1024, facts=FACTS)
         self.crashed = False
         self._model = model
         self._log = log
+        self._meeting = meeting
         self._stopping = asyncio.Event()
 
     def happened(self, event: str) -> None:
@@ -100,6 +101,8 @@ class ScriptedEngine(OpenEngine):
             raise SystemExit(3)
         if "fail" in words:
             raise EngineError("The engine failed.", hint="Try again.")
+        if "meet" in words:
+            await self._meeting.wait()
         if "deaf" in words:
             await asyncio.sleep(3600)
         if sampling.delay_s or "endless" in words:
@@ -136,6 +139,7 @@ class ScriptedBackend(Backend):
 
     def __init__(self) -> None:
         self._opened: set[str] = set()
+        self._meeting = asyncio.Barrier(2)
 
     async def probe(self, python: str | None = None) -> Probe:
         return Probe(usable=True)
@@ -150,7 +154,7 @@ class ScriptedBackend(Backend):
         if request.model == "gone" or (request.model == "frail" and "frail" in self._opened):
             raise InputError(f"The model {request.model} is gone.", hint="Put it back.")
         self._opened.add(request.model)
-        engine = ScriptedEngine(request.model, options.log)
+        engine = ScriptedEngine(request.model, options.log, self._meeting)
         engine.happened(f"open {request.model}")
         return engine
 

@@ -198,8 +198,9 @@ class StopAt(SuiteObserver):
         if sum(progress.done for progress in self._runner.progress) >= 3:
             self._at("answered")
 
-    def judging(self, names) -> None:
-        self._at("judging")
+    def follows(self, doing) -> None:
+        if "judge" in doing:
+            self._at("judging")
 
 
 @pytest.mark.thorough

@@ -162,18 +162,11 @@ def altered(data, where, value):
 @pytest.mark.parametrize(
     ("where", "value", "reason"),
     [
-        (["paragone_document"], DELETE, "is not a document of paragone"),
-        (["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
-        (["kind"], "novel", "The document cannot be read: kind: 'novel' is not one of"),
-        (["prompts"], DELETE, "It has no list 'prompts'"),
-        (["prompts", 1, "index"], DELETE, "Prompt 1 cannot be read: 'index' is missing"),
-        (["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
-        (["prompts", 0], DELETE, "Run 0 names prompt 0, which is missing"),
-        (["runs", 2, "state"], "running", "Run 2 cannot be read: state: 'running' is not one of"),
-        (["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
-        (["runs", 2, "manifest"], 9, "Run 2 names manifest 9, which is missing"),
-        (["manifests", 0], None, "Manifest 0 is not an object"),
-    ],
+(["paragone_document"], 2, "has version 2 of the format; this paragone reads version 1. Update paragone."),
+(["prompts"], DELETE, "It has no list 'prompts'"),
+(["prompts", 1, "messages"], [], "Prompt 1 cannot be read: it has no messages"),
+(["runs", 2, "engine"], 9, "Run 2 names engine 9, which is missing"),
+],
 )  # fmt: skip
 def test_what_is_wrong_with_a_document(valid, tmp_path, where, value, reason):
     path = tmp_path / "altered.json"

@@ -69,16 +69,10 @@ async def test_results_are_in_the_order_of_the_assertions(catalog):
     ("cue", "reason"),
     [
         ("raises", "The assertion raised an unexpected error (ZeroDivisionError: on cue)."),
-        ("exits", "The assertion raised an unexpected error (SystemExit: 3)."),
         (
             "lies",
             "The assertion breaks the plugin interface: a Verdict was expected, not a value of the type str.",
         ),
-        (
-            "types",
-            "The assertion breaks the plugin interface: a Verdict is wrong: passed: expected bool, not int.",
-        ),
-        ("score", "The assertion breaks the plugin interface: Verdict.score is nan."),
     ],
 )
 async def test_what_a_plugin_does_wrong_is_a_result(catalog, cue, reason):
@@ -149,9 +143,7 @@ def test_the_engines_that_judge(catalog):
     [
         (spec("contain"), "There is no assertion 'contain'. Did you mean 'contains'?"),
         (spec("length", minimum=-1), "The option 'minimum' of the assertion 'length' cannot be -1."),
-        (spec("length"), "The assertion 'length' has no bound."),
         (spec("rogue", options=True), "The assertion 'rogue' raised an unexpected error (Zero"),
-        (spec("rogue", expected=True), "The assertion 'rogue' raised an unexpected error (System"),
     ],
 )
 def test_a_spec_that_is_wrong(catalog, one, sentence):

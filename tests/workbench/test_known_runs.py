@@ -31,13 +31,6 @@ async def test_an_engine_of_another_name_option_or_model_is_asked(suites):
         assert len(asked(await suites.run(suite("x", "y"), other))) == 2
 
 
-async def test_a_failed_run_is_asked_again(suites):
-    await suites.run(suite("nonsense x", "y"), A)
-    failed = sum(run.result.state == "failed" for run in await suites.saved())
-    again = asked(await suites.run(suite("nonsense x", "y", "z"), A))
-    assert len(again) == 1 + failed
-
-
 async def test_other_assertions_check_the_known_answer(suites):
     await suites.run(suite("x", assertions=[contains("X")]), A)
     assert asked(await suites.run(suite("x", assertions=[contains("Z")]), A)) == []
@@ -86,13 +79,6 @@ async def test_an_answer_that_two_experiments_have_is_found_once_and_stays_with_
     assert await call(of) == ([], 0)
 
 
-async def test_a_damaged_run_is_asked_again(suites):
-    await suites.run(suite("x"), A)
-    await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))
-    made = suite("x", assertions=[contains("X")])
-    assert asked(await suites.run(made, A)) == ["a: x"]
-
-
 async def test_repetitions_without_seeds_of_their_own_are_different_runs(suites):
     sampled = engine("a", seed=3)
     await suites.run(suite("x"), sampled, repetitions=2)
@@ -120,3 +106,17 @@ async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, mo
     await runner.close()
     assert [run.result.text for run in await suites.saved()] == ["X", "Y"]
     assert runner.progress[0].done == 2
+
+
+async def test_a_failed_run_is_asked_again(suites):
+    await suites.run(suite("nonsense x", "y"), A)
+    failed = sum(run.result.state == "failed" for run in await suites.saved())
+    again = asked(await suites.run(suite("nonsense x", "y", "z"), A))
+    assert len(again) == 1 + failed
+
+
+async def test_a_damaged_run_is_asked_again(suites):
+    await suites.run(suite("x"), A)
+    await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))
+    made = suite("x", assertions=[contains("X")])
+    assert asked(await suites.run(made, A)) == ["a: x"]

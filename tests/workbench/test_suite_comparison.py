@@ -60,13 +60,7 @@ def test_a_difference_in_plain_words():
     ("unsure", "why"),
     [
         (result(low=-0.001, p=0.3), ", which may be chance ("),
-        (result(low=None, p=None, prompts=9), ", which may be chance ("),
         (result(low=-0.001), "; the test and the interval disagree, so no difference is claimed ("),
-        (result(p=0.05), "; the test and the interval disagree, so no difference is claimed ("),
-        (
-            result(TTFT, low=-1, p=0.001),
-            "; the test and the interval disagree, so no difference is claimed (",
-        ),
     ],
 )
 def test_no_difference_is_claimed_that_is_not_shown(unsure, why):
@@ -146,18 +140,6 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
     assert comparison_json(found)["undecided"] == 3
 
 
-def test_prompts_whose_judges_have_not_been_asked_are_told_apart_from_undecided_ones():
-    rows = [row(prompt, engine, True) for prompt in range(12) for engine in "AB"]
-    rows += [row(12, engine, True, unjudged=engine == "B") for engine in "AB"]
-    found = compare_rows(rows, "AB")
-    assert (found.undecided, found.unjudged) == (0, 1)
-    assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 12)] * 2
-    assert found.notes == (
-        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat "
-        "the command that ran the suite to ask them.",
-    )
-
-
 def test_times_are_compared_only_if_the_runs_alternated():
     def metrics(engine):
         return RunMetrics(ttft_s=0.1 if engine == "A" else 0.2, decode_tps=10, completion_tokens=11)
@@ -179,28 +161,6 @@ def test_times_are_compared_only_if_the_runs_alternated():
     found = compared(lambda prompt, engine: 2 * prompt + ((engine == "B") ^ (prompt % 2)))
     assert [it.metric.name for it in claims(found)] == ["ttft_s", "total_s"]
     assert found.notes == ()
-
-
-@pytest.mark.slow
-def test_a_machine_that_drifts_is_no_difference_between_engines():
-    """The same engine under two names, on a machine whose speed wanders by some percent within minutes."""
-    false = 0
-    for seed in range(40):
-        rng = random.Random(seed)
-        speed, speeds = 0.0, []
-        for _ in range(80):
-            speed += rng.gauss(0, 0.02)
-            speeds.append(50 * math.exp(speed + rng.gauss(0, 0.02)))
-        rows = []
-        for prompt in range(40):
-            for place, engine in enumerate("AB" if prompt % 2 else "BA"):
-                moment = 2 * prompt + place
-                metrics = RunMetrics(
-                    ttft_s=5 / speeds[moment], decode_tps=speeds[moment], completion_tokens=9
-                )
-                rows.append(row(prompt, engine, metrics=metrics, started=float(moment)))
-        false += bool(claims(compare_rows(rows, "AB")))
-    assert false <= 5
 
 
 def test_all_comparisons_are_corrected_together():
@@ -355,3 +315,15 @@ def test_the_fewest_prompts_for_a_margin_are_those_with_which_equal_engines_are_
         (one, _) = verdicts(interval.low, interval.high, margin, prompts=count)
         verdict.append(one.as_one_of(comparisons, count).verdict)
     assert verdict == ["open", "not worse"]
+
+
+def test_prompts_whose_judges_have_not_been_asked_are_told_apart_from_undecided_ones():
+    rows = [row(prompt, engine, True) for prompt in range(12) for engine in "AB"]
+    rows += [row(12, engine, True, unjudged=engine == "B") for engine in "AB"]
+    found = compare_rows(rows, "AB")
+    assert (found.undecided, found.unjudged) == (0, 1)
+    assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 12)] * 2
+    assert found.notes == (
+        "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat "
+        "the command that ran the suite to ask them.",
+    )

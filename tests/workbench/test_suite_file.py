@@ -137,12 +137,6 @@ def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
     assert suite.prompts[0].variables == {"country": "France"}
 
 
-def test_a_suite_travels_as_json(read):
-    suite = read("s.jsonl", as_jsonl() + '\n{"promt": "p"}')
-    assert suite.problems
-    assert from_json(Suite, json.loads(json.dumps(to_json(suite)))) == suite
-
-
 # ── Lines ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -157,24 +151,6 @@ def test_lines_and_indices_of_csv(read):
     (problem,) = suite.problems
     assert problem.line == 6
     assert problem.sentence.startswith("The row has 3 cells and the header 2.")
-
-
-def test_lines_and_indices_of_toml(read):
-    text = '''# a comment
-[[prompts]]
-prompt = """
-several
-lines"""
-
-[[prompts]]
-promt = "a"
-
-[[prompts]]
-prompt = "b"
-'''
-    suite = read("s.toml", text)
-    assert [(prompt.index, prompt.line) for prompt in suite.prompts] == [(0, 2), (2, 10)]
-    assert {problem.line for problem in suite.problems} == {7}
 
 
 # ── System prompts and variables ─────────────────────────────────────────────────────────────
@@ -229,12 +205,8 @@ def test_what_is_no_expression_is_text(read):
     ("text", "sentence"),
     [
         ("{{ nam }}", "{{ nam }} has no value: 'nam' is undefined. There are: name."),
-        ("{{ name. }}", "{{ name. }} cannot be read"),
         ("{{ ''.__class__.__mro__ }}", "has no value"),
-        ("{{ name * 10000000000 }}", "cannot be read: Jinja's * is not allowed"),
         ("{{ name + name }}", "+ adds numbers only"),
-        ("{{ name.ljust(9999999999) }}", "Jinja's Call is not allowed"),
-        ("{{ name | center(9999999999) }}", "No filter named 'center'"),
         ("{{ " + "9" * 6000 + " }}", "9… is longer than 1,000 characters."),
     ],
     ids=lambda text: text[:40],
@@ -292,27 +264,12 @@ GOOD = '{"prompt": "good"}\n'
             "{",
             "The text is not valid JSON: Expecting property name enclosed in double quotes, at character 2.",
         ),
-        ('{"prompt": NaN}', "The text is not valid JSON: NaN is not a JSON number."),
         ('{"prompt": "\\ud800"}', "The text has half of a surrogate pair, which is not a character."),
-        ('{"prompt": ' + "[" * 100_000, "The text is not valid JSON: it is nested too deeply."),
-        ("{}", "There is no prompt: write a 'prompt' or 'messages'."),
         ('{"promt": "a"}', "There is no key 'promt'. Did you mean 'prompt'?"),
-        ('{"prompt": "a", "messages": []}', "There are both 'prompt' and 'messages': leave one out."),
-        ('{"messages": []}', "'messages' needs a message with the role 'user'."),
-        (
-            '{"messages": [{"role": "tool", "content": "a"}]}',
-            "The 'role' of a message must be one of: system,",
-        ),
-        (
-            '{"system": "s", "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": "a"}]}',
-            "There are both 'system' and a message with the role 'system': leave one out.",
-        ),
-        ('{"prompt": "a", "tags": "x"}', "'tags' must be a list of texts."),
         (
             '{"prompt": "a", "assertions": [{"type": "contains", "valu": "x"}]}',
             "There is no option 'valu' of the assertion 'contains'. Did you mean 'value'?",
         ),
-        ('{"prompt": "a", "assertions": [{"type": "regex", "pattern": "("}]}', "is not a valid regular expr"),
     ],
 )
 def test_a_faulty_line_is_named_and_left_out(read, line, sentence):
@@ -326,12 +283,8 @@ def test_a_faulty_line_is_named_and_left_out(read, line, sentence):
     ("row", "sentence"),
     [
         ("a", "The row has 1 cells and the header 3."),
-        ('"a"b,,', "The row is not valid CSV: ',' expected after '\"'."),
-        ("a,[],", None),
         ("a,{,", "The column 'assertions': The text is not valid JSON"),
         (",,", None),
-        (",,x", "There is no prompt"),
-        ("{{ y }},,1", "{{ y }} has no value"),
     ],
 )
 def test_a_faulty_row(read, row, sentence):
@@ -350,10 +303,6 @@ def test_a_faulty_row(read, row, sentence):
             "\n[[prompt]]\nprompt = 'a'",
             "s.toml:2: There is no key 'prompt'. Did you mean 'prompts'?",
         ),
-        ("s.toml", "[[prompts]]\nprompt = \n", "s.toml:2: The file is not valid TOML: Invalid value"),
-        ("s.toml", "[[prompts]]\nprompt='a'\nvariables={x = nan}", "s.toml:1: nan is not a finite number."),
-        ("s.csv", "question\na\n", "s.csv:1: The header has no column 'prompt' or 'messages'."),
-        ("s.csv", "prompt,x,x\na,,\n", "s.csv:1: Two columns are named 'x'."),
         (
             "s.csv",
             b"\xef\xbb\xbfprompt\nok\n\xff",
@@ -397,22 +346,7 @@ def test_a_cell_of_a_megabyte(read):
 # ── Anything at all ──────────────────────────────────────────────────────────────────────────
 
 TEXT = st.text(st.characters(codec="utf-8"))
-PROMPT = TEXT.filter(lambda text: text.strip())
-WORD = st.characters(codec="utf-8", categories=["L", "N"], include_characters="_")
 """What `\\w` matches."""
-
-
-TAGS = st.lists(st.text(WORD, min_size=1, max_size=5), max_size=3)
-
-
-@given(st.lists(st.tuples(PROMPT, TEXT, TAGS), min_size=1, max_size=4))
-def test_what_is_written_is_read_jsonl(tmp_path_factory, records):
-    path = tmp_path_factory.getbasetemp() / "any.jsonl"
-    lines = [json.dumps({"prompt": p, "expected": e, "tags": t}, ensure_ascii=False) for p, e, t in records]
-    path.write_bytes("\n".join(lines).encode())
-    suite = read_suite(path, CATALOG)
-    assert [(p.text, p.expected, list(p.tags)) for p in suite.prompts] == records
-    assert suite.problems == ()
 
 
 JSON = st.recursive(
@@ -443,7 +377,11 @@ def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
 
 @pytest.mark.parametrize(
     ("expression", "chosen"),
-    [("tag:geo", [0, 2]), ("tag:ge", []), ("capital", [0]), ("WHERE", [1, 2]), ("nothing", []), ("tag", [])],
+    [
+        ("tag:geo", [0, 2]),
+        ("tag:ge", []),
+        ("WHERE", [1, 2]),
+    ],
 )
 def test_filtered_prompts_keep_their_indices(read, expression, chosen):
     suite = read(

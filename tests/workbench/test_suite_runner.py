@@ -45,24 +45,6 @@ class Remarks(SuiteObserver):
 # ── Order ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_every_prompt_is_asked_of_every_engine_as_often_as_repetitions(suites):
-    events = await suites.run(THREE, A, B, repetitions=2)
-    assert sorted(asked(events)) == sorted(2 * [f"{it}: {text}" for it in "ab" for text in "xyz"])
-    runs = await suites.saved()
-    assert [it.key for it in runs] == sorted(it.key for it in runs)
-    assert len(runs) == 12
-    assert runs[0].result.text == "X"
-    assert not suites.resumed
-    assert [(it.done, it.total) for it in suites.runner.progress] == [(6, 6), (6, 6)]
-
-
-async def test_swap_runs_one_engine_after_the_other_and_opens_each_once(suites):
-    events = await suites.run(THREE, A, B, schedule="swap")
-    assert [it.partition(":")[0] for it in events if not it.startswith("end")] == [
-        "open a", *3 * ["ask a"], "close a", "open b", *3 * ["ask b"], "close b",
-    ]  # fmt: skip
-
-
 async def test_sequential_begins_each_prompt_with_another_engine(suites):
     events = await suites.run(THREE, A, B, schedule="sequential")
     assert asked(events) == ["a: x", "b: x", "b: y", "a: y", "a: z", "b: z"]
@@ -259,20 +241,6 @@ async def test_a_lock_that_passes_stops_nothing(suites, until, monkeypatch):
     assert remark == "Another program keeps the history locked: the suite waits until it can save its runs."
 
 
-async def test_a_stop_ends_the_wait_for_a_lock(suites, until, monkeypatch):
-    await no_patience(suites, monkeypatch)
-    remarks = Remarks()
-    await suites.begin(suite("x"), A, observer=remarks)
-    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        running = asyncio.create_task(suites.runner.run())
-        await until(lambda: remarks.sentences)
-        await suites.runner.stop()
-        await running
-    await suites.runner.close()
-    assert "another program keeps it locked" in suites.runner.failure.sentence
-
-
 # ── Assertions ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -462,6 +430,20 @@ async def test_auto_decides_by_memory(suites):
     large = [engine(model, free=30 << 30) for model in "ab"]
     events = await suites.run(THREE, *large, schedule="auto")
     assert events.index("open b") < events.index("close a")
+
+
+async def test_a_stop_ends_the_wait_for_a_lock(suites, until, monkeypatch):
+    await no_patience(suites, monkeypatch)
+    remarks = Remarks()
+    await suites.begin(suite("x"), A, observer=remarks)
+    with contextlib.closing(sqlite3.connect(history_file(), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        running = asyncio.create_task(suites.runner.run())
+        await until(lambda: remarks.sentences)
+        await suites.runner.stop()
+        await running
+    await suites.runner.close()
+    assert "another program keeps it locked" in suites.runner.failure.sentence
 
 
 async def test_an_engine_that_cannot_be_opened_again_is_given_up(suites):

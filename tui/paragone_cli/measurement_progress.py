@@ -6,7 +6,6 @@ import functools
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from paragone.texts import counted
 from paragone_cli.command_line.formats import bar, duration, short_names
@@ -112,17 +111,11 @@ class SuiteTable(StatusLine, SuiteObserver):
             self.clear()
             note(known_text(taken, total))
 
-    def judging(self, names: Sequence[str]) -> None:
-        self._now(f"{' and '.join(names)} judge" + ("s the answers" if len(names) == 1 else " the answers"))
-
     def remarked(self, sentence: str) -> None:
         self.clear()
         note(sentence)
 
-    def digesting(self, path: str) -> None:
-        self._now(f"computing the SHA-256 of {PurePath(path).name}")
-
-    def _now(self, doing: str) -> None:
+    def follows(self, doing: str) -> None:
         self._doing = doing
         if self.on:
             self._update()

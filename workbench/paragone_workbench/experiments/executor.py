@@ -199,11 +199,8 @@ class SuiteObserver:
     def remarked(self, sentence: str) -> None:
         """`sentence` reports an event after which all runs can still be finished, such as the loss of a node."""
 
-    def digesting(self, path: str) -> None:
-        """The runs have ended, and the digest of the file of weights at `path` is computed now."""
-
-    def judging(self, names: Sequence[str]) -> None:
-        """The runs have ended, and the engines `names` judge the answers now."""
+    def follows(self, doing: str) -> None:
+        """The runs have ended, and `doing` says what is done now, such as `big judges the answers`."""
 
 
 def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:

@@ -92,7 +92,8 @@ class Judging:
             first = await open_runs.take()
             if first is None or self._stopped:
                 return
-            self.work.observer.judging(names)
+            judge = "judges" if len(names) == 1 else "judge"
+            self.work.observer.follows(f"{' and '.join(names)} {judge} the answers")
             panel = _Panel(names, await self.executor.judges(names))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._judge_all(open_runs, panel, first))

@@ -61,6 +61,10 @@ class CellQueue:
                 self._returned.append(cell)
         self._changed.set()
 
+    def notify(self) -> None:
+        """Let those who wait in `changed` look again."""
+        self._changed.set()
+
     async def changed(self) -> None:
         self._changed.clear()
         await self._changed.wait()
@@ -287,6 +291,7 @@ class RayExecutor:
         self._engines = engines
         self._judges = judges
         self._states: dict[int, ClusterEngine] = {}
+        self._queues: list[CellQueue] = []
         self._asked_judges: dict[str, ClusterJudge] = {}
         self._servers = executor.LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
         self._stopped = asyncio.Event()
@@ -327,6 +332,8 @@ class RayExecutor:
 
     async def stop(self) -> None:
         self._stopped.set()
+        for queue in self._queues:
+            queue.notify()
         stopping = [judge.stop() for judge in self._asked_judges.values()]
         await asyncio.gather(self._servers.stop(), *stopping)
 
@@ -352,6 +359,7 @@ class RayExecutor:
     async def _drain(self, indices: Sequence[int]) -> None:
         for index in indices:
             queue = CellQueue(self._work.unfinished([index]))
+            self._queues.append(queue)
             async with asyncio.TaskGroup() as tasks:
                 for number, place in enumerate(self._engines[index].places):
                     tasks.create_task(self._run_process(index, number, place, queue))
@@ -388,11 +396,12 @@ class RayExecutor:
         actor, engine = process.actor, self._states[index]
         definition = self._engines[index].definition
         opening = asyncio.create_task(actor.begin(definition, process.place.cores, offline=GUARD.is_offline))
+        opening.add_done_callback(lambda _: queue.notify())
         while not opening.done():
             if self._stopped.is_set() or queue.is_done or engine.given_up:
                 opening.cancel()
                 return
-            await asyncio.wait([opening], timeout=0.2)
+            await queue.changed()
         shard = await opening
         await self._merge(index, shard, process, queue)
         while shard.given_up is None:

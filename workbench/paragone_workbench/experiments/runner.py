@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from paragone import InputError, ParagoneError, WeightsFile
 from paragone.wire import to_json
@@ -116,7 +117,7 @@ class SuiteRunner:
                 not self._stopped.is_set()
                 and (await identity.known_weights(self.history, [file]))[0].sha256 is None
             ):
-                self.observer.digesting(file.path)
+                self.observer.follows(f"computing the SHA-256 of {PurePath(file.path).name}")
                 await identity.digest_until(self._stopped, self.history, [file])
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
