@@ -139,10 +139,8 @@ def test_ctrl_c_gives_the_download_up(terminal, tmp_path, monkeypatch, term):
     ("engine", "code", "told"),
     [
         ("rogue:steady", 2, "paragone: Rogue cannot download models.\n"),
-        ("nowhere", 2, "paragone: There is no engine 'nowhere'.\n"),
         ("fethcer:m", 2, "paragone: There is no backend 'fethcer'.\n"),
         ("ollama:m@http://127.0.0.1:1", 1, f"paragone: {REFUSED}\n"),
-        ("openai:m@http://127.0.0.1:1", 1, f"paragone: {REFUSED}\n"),
     ],
 )
 def test_what_cannot_be(engine, code, told):
