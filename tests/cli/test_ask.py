@@ -105,15 +105,6 @@ def test_a_crash_in_mid_answer_keeps_what_came():
     assert lines[-1].startswith("The engine's output is in ")
 
 
-def test_a_crash_as_json():
-    done = paragone("ask", "rogue:killed", "hi", "--json", *SLOW)
-    assert done.returncode == 1
-    answer = data("ask", done)
-    assert answer["text"].startswith("word0 ")
-    assert "SIGKILL" in answer["error"]
-    assert "SIGKILL" in said(done)
-
-
 def test_an_engine_that_is_not_there(settings, run_here):
     settings("[engines.small]\nbackend = 'rogue'\nmodel = 'steady'\n")
     done = run_here("ask", "smal", "hi")
@@ -320,14 +311,6 @@ def test_a_terminal_is_told_what_happens_and_the_line_goes(terminal, monkeypatch
     assert "\rloading " in before
     assert before.endswith("\r\x1b[K")
     assert "\x1b" not in after
-
-
-def test_a_dumb_terminal_is_not(terminal, monkeypatch):
-    monkeypatch.setenv("TERM", "dumb")
-    with running(
-        "ask", "rogue:steady", "hi", "--set", "max_tokens=1", stdout=terminal.theirs, stderr=terminal.theirs
-    ) as process:
-        assert terminal.read(process) == b"word0 \r\n" + cut(1).replace("\n", "\r\n").encode()
 
 
 def test_a_locale_without_unicode(terminal, monkeypatch):
