@@ -87,28 +87,17 @@ def test_a_backends_package_can_be_imported_by_a_bare_interpreter(backend):
     assert packages(modules) <= sys.stdlib_module_names | {"paragone", backend}
 
 
-def test_finding_all_backends_imports_no_engine():
-    program = "from paragone.discovery import discover; found = discover()"
-    modules = modules_after(program)
-    assert set(BACKENDS) <= packages(modules)
-    assert not packages(modules) & {*ENGINES, "pytest"}
-
-
-def test_finding_all_assertions_imports_no_library():
-    program = "from paragone.discovery import discover_assertions; assert discover_assertions().assertions"
-    modules = packages(modules_after(program))
-    assert "paragone_assertions" in modules
-    assert not modules & {*ENGINES, "jsonschema", "pytest"}
-
-
-def test_describing_all_options_imports_no_engine():
+def test_finding_and_describing_all_plugins_imports_no_library():
     program = """
-from paragone.discovery import discover
+from paragone.discovery import discover, discover_assertions
 from paragone.options import describe
+assert discover_assertions().assertions
 for backend in discover().backends.values():
     describe(backend.load_options), describe(backend.sampling)
 """
-    assert not packages(modules_after(program)) & ENGINES
+    modules = packages(modules_after(program))
+    assert {*BACKENDS, "paragone_assertions"} <= modules
+    assert not modules & {*ENGINES, "jsonschema", "pytest"}
 
 
 def test_the_first_screen_needs_no_runs_and_no_plugins():

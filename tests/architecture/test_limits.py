@@ -85,9 +85,3 @@ def test_what_hangs_fails_and_the_other_tests_run(tmp_path):
     assert re.search(r'test_them.py", line \d+ in test_waits_in_native_code', run.stderr), "no stack is shown"
     assert "crashed while running" in run.stdout
     assert "This test ended the process that ran it, and is not run again." in run.stdout
-
-
-@pytest.mark.slow
-def test_long_tests_have_a_limit_of_their_own(request):
-    ordinary = float(request.config.getini("timeout"))
-    assert request.node.get_closest_marker("timeout").args[0] > ordinary

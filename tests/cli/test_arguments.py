@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -43,59 +44,32 @@ def test_options_stand_anywhere(argv):
     assert (args.config, args.json) == (Path("f"), True)
 
 
-def test_engines_stand_between_options():
-    args = parse(["compare", "a", "--schedule", "swap", "b", "--prompt", "x", "c"])
-    assert (args.engines, args.schedule, args.prompt) == (("a", "b", "c"), "swap", "x")
-
-
-OF_NUMBERS = [
-    "ask --logprobs",
-    "bench --depth",
-    "bench --prompt-tokens",
-    "bench --repeat",
-    "bench --tokens",
-    "bench --users",
-]
-OF_NUMBERS += [
-    "compare --logprobs",
-    "fidelity --window",
-    "fit --ctx",
-    "history --limit",
-    "serve --port",
-    "suite --repeat",
-]
-
-WITH_DECIMALS = ["choose --margin", "fidelity --max-kld", "suite --margin"]
-
-
 def test_every_option_with_a_number_has_bounds():
-    found = []
+    found = {}
     for name in COMMANDS:
         for _, flags, settings in declared(load(name).arguments):
             kind = settings.get("type")
             assert kind not in (int, float), (name, flags)
             if kind not in (None, Path, utf8_text):
-                found.append(f"{name} {flags[0]}")
-    assert sorted(found) == sorted([*OF_NUMBERS, *WITH_DECIMALS])
+                found[name, *flags] = kind
+    assert len(found) > 10
+    for kind in found.values():
+        for number in ("-1", "9" * 6000, "nan", "x"):
+            with pytest.raises(argparse.ArgumentTypeError, match=r"^'.*' is not a (whole )?number from"):
+                kind(number)
 
 
-def refuses(option, number, kind):
+@pytest.mark.parametrize(
+    ("option", "number", "kind"),
+    [
+        ("choose --margin", "inf", r"a number from 0\.1 to 99"),
+        ("bench --depth", "1.5", r"a whole number from 0 to 16,777,216"),
+    ],
+)
+def test_numbers_out_of_range(option, number, kind):
     name, flag = option.split()
-    with pytest.raises(InputError, match=rf"^Argument {flag}: .* is not {kind}\.") as caught:
+    with pytest.raises(InputError, match=rf"^Argument {flag}: .* is not {kind}\."):
         parse([name, f"{flag}={number}"])
-    assert len(str(caught.value)) < 300
-
-
-@pytest.mark.parametrize("option", WITH_DECIMALS)
-@pytest.mark.parametrize("number", ["-1", "9" * 6000, "nan", "inf", "x"], ids=lambda number: number[:9])
-def test_numbers_with_decimals_out_of_range(option, number):
-    refuses(option, number, r"a number from [\d.]+ to \d+")
-
-
-@pytest.mark.parametrize("option", OF_NUMBERS)
-@pytest.mark.parametrize("number", ["-1", "9" * 20, "9" * 6000, "1.5", "x"], ids=lambda number: number[:9])
-def test_numbers_out_of_range(option, number):
-    refuses(option, number, r"a whole number from [\d,]+ to [\d,]+")
 
 
 @pytest.mark.parametrize(
@@ -144,22 +118,13 @@ def test_what_cannot_be_read(argv, sentence, hint):
     assert hint in caught.value.hint
 
 
-def test_mistakes_end_with_2():
-    done = paragone("ask", "--jsn")
-    assert done.returncode == 2
-    assert said(done).startswith("paragone: paragone ask has no option --jsn.\nDid you mean --json?")
-
-
-def test_the_screen_needs_a_terminal():
-    done = paragone()
-    assert done.returncode == 2
-    assert said(done).startswith("paragone: The screen needs a terminal.\n")
-
-
 def test_a_misspelt_command():
     done = paragone("doctr")
     assert done.returncode == 2
     assert "Did you mean `paragone doctor`?" in said(done)
+    done = paragone()
+    assert done.returncode == 2
+    assert said(done).startswith("paragone: The screen needs a terminal.\n")
 
 
 def test_version():
@@ -167,22 +132,11 @@ def test_version():
     assert (done.returncode, done.stdout.decode()) == (0, f"paragone {version('paragone')}\n")
 
 
-# What is loaded
-
-
 def test_no_screen_is_loaded_but_for_the_screen():
     program = """
 import sys
 from paragone_cli.main import main
-for argv in (
-    ["--version"],
-    ["--help"],
-    ["ask", "rogue:steady", "hi"],
-    ["compare", "rogue:steady", "--prompt", "hi"],
-    ["engines"],
-    ["models", "rogue"],
-    ["config", "check"],
-):
+for argv in (["ask", "rogue:steady", "hi"], ["compare", "rogue:steady", "--prompt", "hi"], ["models", "rogue"]):
     assert main(argv) == 0, argv
     loaded = {name.partition(".")[0] for name in sys.modules}
     assert not loaded & {"textual", "rich", "sqlite3", "llama_cpp"}, (argv, loaded)
@@ -201,15 +155,6 @@ def section(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_the_arguments_of_a_command_are_a_frozen_value(name):
-    arguments = load(name).arguments
-    values: dict = {name: () for name, _, _ in declared(arguments)}
-    value = arguments(**values)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(value, "config", None)  # noqa: B010 (what mypy would refuse)
-
-
-@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_page_has_every_command_and_its_options(name):
     usage = section(name).partition("```\n")[2].partition("```")[0]
     assert usage.startswith(f"paragone {name}".rstrip())
@@ -219,12 +164,6 @@ def test_the_page_has_every_command_and_its_options(name):
     assert all(option in said for option in options)
     assert name in help_of("")
     assert name in PAGE.partition("## Words")[0]
-
-
-def test_the_list_of_commands_has_one_column_of_summaries():
-    lines = help_of("").partition("commands:\n")[2].splitlines()[: len(COMMANDS)]
-    columns = [line.index(entry.summary) for line, entry in zip(lines, COMMANDS.values(), strict=True)]
-    assert len(set(columns)) == 1
 
 
 def test_every_command_has_a_shape():

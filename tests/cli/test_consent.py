@@ -76,7 +76,7 @@ def test_the_user_is_asked_once_on_a_terminal(suite, server, terminal):
     assert len(server.requests) > asked
 
 
-@pytest.mark.parametrize("command", [("engines",), ("ask", "box", "hi"), ("doctor",)])
+@pytest.mark.parametrize("command", [("ask", "box", "hi"), ("doctor",)])
 def test_a_config_file_in_a_project_folder_runs_nothing_without_consent(command, server, tmp_path):
     project = tmp_path / "project"
     project.mkdir()

@@ -44,25 +44,17 @@ def test_doctor_in_lines(settings, tmp_path, monkeypatch):
     assert "The plugin brokenplugin of broken cannot be used" in said(done)
 
 
-def test_one_backend_that_works():
+def test_one_backend(run_here):
+    for argv, sentence in (
+        (["rouge"], "There is no backend 'rouge'.\nDid you mean 'rogue'?"),
+        (["rogue", "--json"], "describes all backends"),
+    ):
+        done = run_here("doctor", *argv)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert sentence in said(done)
     done = paragone("doctor", "rogue")
     assert (done.returncode, done.stdout.decode(), said(done)) == (0, "✓ rogue: Rogue works\n", "")
-
-
-def test_one_backend_that_does_not():
     done = paragone("doctor", "exllamav3")
     assert (done.returncode, done.stdout) == (1, b"")
     assert "ExLlamaV3" in said(done)
     assert "paragone env create exllamav3" in said(done)
-
-
-def test_one_backend_that_is_not_there():
-    done = paragone("doctor", "rouge")
-    assert done.returncode == 2
-    assert "There is no backend 'rouge'.\nDid you mean 'rogue'?" in said(done)
-
-
-def test_one_backend_has_no_json():
-    done = paragone("doctor", "rogue", "--json")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert "describes all backends" in said(done)

@@ -65,12 +65,6 @@ def test_the_exit_code_says_whether_all_budgets_hold(measures, holds, status):
     assert bench.main(["one"]) == status
 
 
-def test_an_unknown_name(measures, capsys):
-    measures["one"] = lambda: row("one")
-    assert bench.main(["two"]) == 2
-    assert capsys.readouterr().err == "bench: unknown name 'two'; the names are: one\n"
-
-
 def test_the_commit_is_that_of_the_folder_with_a_sign_for_changes(monkeypatch, tmp_path):
     def git(*words):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)

@@ -84,10 +84,6 @@ def configured(path: Path) -> Path:
     return path
 
 
-def test_the_two_commands_come_first():
-    assert COMMANDS[:2] == ["make demo", "make test"]
-
-
 def test_the_config_is_valid(home):
     _, problems = config.load_with_problems(configured(home / "config.toml"), backend=Registry().get)
     assert problems == []

