@@ -25,8 +25,7 @@ from paragone_workbench.experiments.ray_cluster import (
     own_version,
     places_on,
 )
-from paragone_workbench.experiments.ray_executor import RayExecutor
-from paragone_workbench.experiments.ray_plan import check_nodes
+from paragone_workbench.experiments.ray_executor import ClusterPlan, check_nodes
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest, find_or_create
 from paragone_workbench.store.errors import StoreError
@@ -100,46 +99,48 @@ def test_addresses_that_are_refused(text):
 # Processes that are lost
 
 
-class ActorHere:
-    """A test double of `RemoteActor`: it runs in this process, and is lost when it is told so."""
+class ActorHere(CellActor):
+    """A test double of `RemoteActor`: it runs in this process, and is lost after `dies_after` runs."""
 
-    def __init__(self, place, dies_after):
-        self._actor = CellActor()
-        self._place = place
+    def __init__(self, cluster, dies_after):
+        super().__init__()
+        self._cluster = cluster
         self._dies_after = dies_after
         self.killed = False
 
     async def begin(self, definition, cores, *, offline):
-        return await self._actor.begin(definition, cores, offline=offline)
+        why = await super().begin(definition, cores, offline=offline)
+        if self._cluster.begins_together is not None:
+            await self._cluster.begins_together.wait()
+        return why
 
-    async def exchange(self, cells):
-        shard = await self._actor.exchange(cells)
-        self._live()
-        return shard
+    async def run(self, cell):
+        return self._live(await super().run(cell))
 
     async def ask(self, spec):
-        self._live()
-        return await self._actor.ask(spec)
+        return self._live(await super().ask(spec))
 
-    def _live(self):
+    def _live(self, reply):
         if self._dies_after is not None:
             self._dies_after -= 1
             if self._dies_after < 0:
                 raise ProcessLost("It was killed.")
-
-    async def end(self):
-        return await self._actor.end()
+        return reply
 
     def kill(self):
         self.killed = True
 
 
 class ClusterHere:
-    """A test double of `Cluster`: its processes run here. `lives` says after how many exchanges each is lost."""
+    """A test double of `Cluster`: its processes run here. `lives` says after how many runs each is lost.
 
-    def __init__(self, *lives, nodes=NODES):
+    The first `together` processes have opened their engines before one of them executes a run.
+    """
+
+    def __init__(self, *lives, alive=NODES, together=0):
         self.lives = [*lives]
-        self.alive = list(nodes)
+        self.alive = alive
+        self.begins_together = asyncio.Barrier(together) if together else None
         self.actors = []
         self.left = False
 
@@ -147,7 +148,9 @@ class ClusterHere:
         return node in self.alive
 
     def start(self, place):
-        self.actors.append(ActorHere(place, self.lives.pop(0) if self.lives else None))
+        if self.begins_together and len(self.actors) == self.begins_together.parties:
+            self.begins_together = None
+        self.actors.append(ActorHere(self, self.lives.pop(0) if self.lives else None))
         return self.actors[-1]
 
     async def leave(self):
@@ -157,28 +160,24 @@ class ClusterHere:
 class Remarks(SuiteObserver):
     def __init__(self):
         self.sentences = []
-        self.progressions = 0
-
-    def progressed(self):
-        self.progressions += 1
 
     def remarked(self, sentence):
         self.sentences.append(sentence)
 
 
-async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, nodes=NODES, **more):
+def placed(one):
+    return PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
+
+
+async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, **more):
     request = SuiteRequest(suite=made, engines=engines, **more)
     registry = Registry()
     experiment, _ = await find_or_create(history, request, registry)
-    placed = {
-        index: PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in nodes])
-        for index, one in enumerate(engines)
-        if one.backend == "scripted"
-    }
-    judges = {
-        name: PlacedEngine(definition=one, places=[Place(node=node, cpus=1) for node in NODES])
-        for name, one in request.judges.items()
-    }
+    planned = ClusterPlan(
+        cluster,
+        {index: placed(one) for index, one in enumerate(engines) if one.backend == "scripted"},
+        {name: placed(one) for name, one in request.judges.items()},
+    )
     runner = runner_kind(
         history,
         experiment,
@@ -186,7 +185,7 @@ async def run_on(cluster, history, made, *engines, runner_kind=SuiteRunner, node
         registry,
         load_assertions(),
         observer=Remarks(),
-        executor_of=lambda work: RayExecutor(work, cluster, placed, judges),
+        executor_of=planned.executor,
     )
     before = len(scripted_backend.EVENTS)
     await asyncio.wait_for(runner.run(), 60)
@@ -216,23 +215,19 @@ async def test_all_runs_are_executed_and_saved_once(history, schedule):
     assert all(actor.killed for actor in cluster.actors)
 
 
-async def test_the_runs_of_a_lost_process_are_asked_again(history):
-    cluster = ClusterHere(1)
-    runner, events = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.02))
+@pytest.mark.parametrize(
+    ("alive", "lost", "actors"),
+    [(NODES, "A process of one on the node node 1", 3), (NODES[1:], "The node node 1", 2)],
+)
+async def test_the_runs_of_a_lost_process_or_node_are_executed_elsewhere(history, alive, lost, actors):
+    cluster = ClusterHere(1, alive=alive, together=2)
+    runner, events = await run_on(cluster, history, suite(*PROMPTS), engine("one"))
     assert (runner.failure, runner.given_up, runner.progress[0].done) == (None, (), 30)
     assert set(events) == {f"one: {prompt}" for prompt in PROMPTS}
     (sentence,) = runner.observer.sentences
-    assert sentence.startswith("A process of one on the node node 1 was lost: It was killed.")
-    assert len(cluster.actors) == 3
-
-
-async def test_a_lost_node_is_not_used_again(history):
-    cluster = ClusterHere(1)
-    cluster.alive = NODES[1:]
-    runner, _ = await run_on(cluster, history, suite(*PROMPTS), engine("one", delay_s=0.02))
-    assert runner.progress[0].done == 30
-    assert runner.observer.sentences[0].startswith("The node node 1 was lost")
-    assert len(cluster.actors) == 2
+    assert sentence.startswith(f"{lost} was lost: It was killed.")
+    assert "executed again" in sentence
+    assert len(cluster.actors) == actors
 
 
 async def test_an_engine_whose_processes_are_always_lost_is_given_up(history):
@@ -249,41 +244,6 @@ async def test_an_engine_that_cannot_be_opened_is_given_up(history):
     assert error.hint == "Put it back."
 
 
-class SlowCluster(ClusterHere):
-    """A cluster whose processes begin together, and whose exchanges take `TURNS` turns of the event loop, or more."""
-
-    TURNS = 500
-
-    def __init__(self, places):
-        super().__init__()
-        self._begun = asyncio.Barrier(places)
-
-    def start(self, place):
-        actor = super().start(place)
-        begin, exchange = actor.begin, actor.exchange
-
-        async def begin_together(*given, **more):
-            shard = await begin(*given, **more)
-            await self._begun.wait()
-            return shard
-
-        async def exchange_slowly(cells):
-            for _ in range(self.TURNS):
-                await asyncio.sleep(0)
-            return await exchange(cells)
-
-        actor.begin, actor.exchange = begin_together, exchange_slowly
-        return actor
-
-
-async def test_processes_that_wait_for_runs_do_not_wake_each_other(history):
-    nodes = [dataclasses.replace(NODES[0], id=f"n{number}") for number in range(3)]
-    cluster = SlowCluster(len(nodes))
-    runner, _ = await run_on(cluster, history, suite("one"), engine("one"), nodes=nodes)
-    assert runner.progress[0].done == 1
-    assert runner.observer.progressions < SlowCluster.TURNS / 10
-
-
 class FailingRunner(SuiteRunner):
     """A test double of the history: it cannot be written after the first runs."""
 
@@ -294,9 +254,8 @@ class FailingRunner(SuiteRunner):
 
 
 async def test_a_history_that_fails_ends_the_work_at_all_places(history):
-    made = suite(*PROMPTS[:3])  # fewer runs than the places could take: one waits for the other
     runner, _ = await run_on(
-        ClusterHere(), history, made, engine("one", delay_s=0.1), runner_kind=FailingRunner
+        ClusterHere(), history, suite(*PROMPTS), engine("one"), runner_kind=FailingRunner
     )
     assert runner.failure.sentence == "The disk is full."
 
@@ -336,11 +295,11 @@ async def test_a_judge_is_opened_at_its_places_and_judges_as_here(history):
 
 
 async def test_the_verdicts_that_a_lost_process_had_in_progress_are_asked_again(history):
-    cluster = ClusterHere(None, None, 3)  # the third process is the judge's first
+    cluster = ClusterHere(None, None, 3, together=2)  # the third process is the judge's first
     runner, events = await run_on(cluster, history, JUDGED, engine("one"), judges={"judge": engine("judge")})
     assert not runner.given_up
     assert [passed for passed, *_ in await verdicts(history, runner)] == [True] * 12
-    assert len(asked_of_the_judge(events)) == 12
+    assert len(set(asked_of_the_judge(events))) == 12
     (sentence,) = runner.observer.sentences
     assert sentence.startswith("A process of judge on the node node 1 was lost: It was killed.")
     assert len(cluster.actors) == 5

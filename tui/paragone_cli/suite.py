@@ -29,7 +29,7 @@ from paragone_cli.suite_results import put_runs, put_totals, suite_compare, suit
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
-from paragone_workbench.experiments.executor import CellExecutor, LocalExecutor, SuiteWork
+from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork
 from paragone_workbench.experiments.junit import write_junit
 from paragone_workbench.experiments.results import CellDigests, engine_totals, saved_runs, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
@@ -280,9 +280,9 @@ async def _run(
 
 async def _cluster(
     address: str, request: SuiteRequest, registry: Registry
-) -> Callable[[SuiteWork], CellExecutor]:
+) -> Callable[[SuiteWork], LocalExecutor]:
     """Return the function that creates the executor on a cluster. Raises InputError if the cluster cannot run the suite."""
-    from paragone_workbench.experiments.ray_plan import plan  # Ray takes a second to import
+    from paragone_workbench.experiments.ray_executor import plan  # Ray takes a second to import
 
     planned = await plan(address, request, registry)
     note(planned.sentence)

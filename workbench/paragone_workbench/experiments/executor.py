@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
@@ -15,7 +16,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.handle import EngineHandle, EngineObserver
 from paragone_workbench.experiments.assertions import AssertionCatalog, evaluate
 from paragone_workbench.experiments.results import answer_of
-from paragone_workbench.experiments.suite import Cell, seed_option
+from paragone_workbench.experiments.suite import Cell, SuiteRequest, seed_option, unfinished_cells
 from paragone_workbench.runs.execute import Execution
 from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
@@ -25,7 +26,6 @@ from paragone_workbench.store.experiment_records import AssertionResult, RunCoun
 
 if TYPE_CHECKING:
     from paragone_workbench.engines.registry import Registry
-    from paragone_workbench.experiments.suite import SuiteRequest
     from paragone_workbench.store import Experiment, History
 
 
@@ -57,77 +57,68 @@ class ExecutedCell(NamedTuple):
     assertions: Sequence[AssertionResult]
 
 
-class SuiteWork(Protocol):
-    """What an executor and the judging use of a suite: the runs to execute, and the method that saves results."""
+@dataclass(eq=False)
+class SuiteWork(ABC):
+    """What an executor and the judging use of a suite."""
 
     history: History
     experiment: Experiment
     request: SuiteRequest
     registry: Registry
     catalog: AssertionCatalog
-    observer: SuiteObserver
-    progress: tuple[EngineProgress, ...]
-    """The progress of each engine. An executor sets `EngineProgress.engine`."""
+    observer: SuiteObserver = field(default_factory=lambda: SuiteObserver())
+
+    def __post_init__(self) -> None:
+        self.progress = tuple(EngineProgress(name=engine.name) for engine in self.request.engines)
+        """The progress of each engine. An executor sets `EngineProgress.engine`."""
 
     def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
         """Yield the unfinished runs of the engines with these indices. Raises StoreError."""
+        return unfinished_cells(
+            self.history,
+            self.experiment,
+            engines,
+            chosen=self.request.chosen,
+            retry_failed=self.request.retry_failed,
+        )
 
-    async def save(self, executed: Sequence[ExecutedCell]) -> None:
-        """Save several runs of one engine together, and count these runs. Raises StoreError.
+    @abstractmethod
+    async def save(self, executed: ExecutedCell) -> None:
+        """Save a run and count it. Raises StoreError.
 
-        If another model answered than in earlier runs, the runs are not saved, and the engine is given up.
+        If another model answered than in earlier runs, the run is not saved, and the engine is given up.
         """
-
-
-class CellExecutor(Protocol):
-    """Executes the runs of a suite, and opens the judges. Use an executor once, on one event loop."""
-
-    elsewhere: bool
-    """Whether other machines execute runs. On these machines, files have other paths and times of change."""
-
-    async def execute(self, engines: Sequence[int]) -> None:
-        """Execute the unfinished runs of the engines with these indices. Returns early after `stop`.
-
-        Raises StoreError, and ParagoneError if the runs cannot be executed.
-        """
-
-    async def judges(self, names: Sequence[str]) -> Mapping[str, JudgeEngine]:
-        """Return judges by name, each opened for its first run. The judges of an earlier call are closed."""
-
-    async def stop(self) -> None:
-        """Stop the runs in progress, including the runs of judges, and start no further runs."""
-
-    async def close(self) -> None:
-        pass
 
 
 class WorkingEngine(Protocol):
-    @property
-    def given_up(self) -> ParagoneError | None:
-        """Why the engine was given up; None as long as the engine executes runs."""
+    """An engine that executes runs, on this machine, at a server, or on a cluster."""
 
-    def give_up(self, error: ParagoneError) -> None:
-        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
-
-
-class JudgeEngine(WorkingEngine, Protocol):
     definition: EngineDefinition
+    given_up: ParagoneError | None
+    """Why the engine was given up; None as long as the engine executes runs."""
 
     @property
     def width(self) -> int:
         """Number of runs to give the engine at a time."""
 
-    async def execute(self, spec: RunSpec) -> Executed | None:
-        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
-
-
-class EngineActivity(WorkingEngine, Protocol):
     @property
     def doing(self) -> str:
         """What the engine does besides answering, in a few words, such as `loading 30%`; may be empty."""
 
     def tokens_per_second(self, now: float) -> float | None:
         """Return the tokens per second at the time `now` (monotonic clock), or else of the last answer; None if unknown."""
+
+    async def execute(self, spec: RunSpec) -> Executed | None:
+        """Execute a run. Returns None if the run did not end by itself: the engine was given up, or the work stopped."""
+
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
+        """Execute a run of a suite, with the assertions that ask no engine. Returns None as `execute` does."""
+
+    def give_up(self, error: ParagoneError) -> None:
+        """Give the engine up because of `error`: no further runs are executed, and runs in progress end by themselves."""
+
+    async def stop(self) -> None:
+        """Stop executing runs."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -147,7 +138,7 @@ class EngineProgress:
     now: int = 0
     began: float | None = None
     """When this command began the first run, on the monotonic clock."""
-    engine: EngineActivity | None = None
+    engine: WorkingEngine | None = None
     """The engine that executes the runs; None if all runs were finished before."""
 
     @property
@@ -298,6 +289,18 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
             finally:
                 self._free.append(handle)
 
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> ExecutedCell | None:
+        sampling = seed_option(cell, self.definition, self.handle.backend)
+        executed = await self.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
+        if executed is None:
+            return None
+        results: tuple[AssertionResult, ...] = ()
+        if not executed.result.error:
+            results = await evaluate(
+                cell.prompt, answer_of(executed.result, total_s=executed.total_s), catalog
+            )
+        return ExecutedCell(cell, executed.result, results)
+
     async def stop(self) -> None:
         """Stop executing runs, and do not wait for the engine to open. The pool stops runs in progress."""
         self._stopped = True
@@ -361,22 +364,14 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
             self._pool.start(self.handle)
 
 
-async def execute_cell(cell: Cell, engine: SuiteEngine, catalog: AssertionCatalog) -> ExecutedCell | None:
-    """Return the executed run with the results of the assertions; None if the run did not end by itself."""
-    sampling = seed_option(cell, engine.definition, engine.handle.backend)
-    executed = await engine.execute(RunSpec(messages=cell.prompt.messages, sampling=sampling, cold=True))
-    if executed is None:
-        return None
-    results: tuple[AssertionResult, ...] = ()
-    if not executed.result.error:
-        results = await evaluate(cell.prompt, answer_of(executed.result, total_s=executed.total_s), catalog)
-    return ExecutedCell(cell, executed.result, results)
-
-
 class LocalExecutor:
-    """Executes the runs in this process, in the schedule `mode`, by default that of the request."""
+    """Executes the runs of a suite in this process, and opens the judges. Use an executor once, on one event loop.
+
+    The schedule is `mode`, by default that of the request.
+    """
 
     elsewhere = False
+    """Whether other machines execute runs. On these machines, files have other paths and times of change."""
 
     def __init__(
         self, work: SuiteWork, *, mode: Mode | None = None, most_requests: int = REQUESTS_PER_SERVER
@@ -389,46 +384,50 @@ class LocalExecutor:
             requests_per_server=most_requests,
         )
         self._pool = self._new_pool()
-        self._engines: dict[int, SuiteEngine] = {}
-        self._judges: dict[str, SuiteEngine] = {}
+        self._engines: dict[int, WorkingEngine] = {}
+        self._judges: dict[str, WorkingEngine] = {}
         self._failure: ParagoneError | None = None
         self._stopped = False
 
     async def execute(self, engines: Sequence[int]) -> None:
-        for index in engines:
-            engine = SuiteEngine(
-                self._pool, self._work.request.engines[index], self._work.observer.progressed
-            )
+        """Execute the unfinished runs of the engines with these indices. Returns early after `stop`. Raises StoreError."""
+        await self._execute_all(engines)
+        if self._failure is not None:
+            raise self._failure
+        await self._pool.close()
+
+    async def _execute_all(self, engines: Sequence[int]) -> None:
+        opened = {index: self._open(self._work.request.engines[index]) for index in engines}
+        for index, engine in opened.items():
             self._work.progress[index].engine = self._engines[index] = engine
         await self._pool.open_all()
         scheduler = self._pool.scheduler
         self._work.observer.scheduled(scheduler)
         if scheduler.order == "parallel":
-            async with asyncio.TaskGroup() as tasks:
-                for index in engines:
-                    tasks.create_task(self._drain([index]))
+            await asyncio.gather(*(self._drain([index]) for index in engines))
         elif scheduler.order == "sequential":
             # Without this wait, the engine that opens first would answer first.
-            await asyncio.gather(*(self._engines[index].handle.opened() for index in engines))
+            await asyncio.gather(*(engine.handle.opened() for engine in opened.values()))
             await self._drain(engines)
         else:
             for index in engines:
                 await self._drain([index])
-        if self._failure is not None:
-            raise self._failure
-        await self._pool.close()
 
-    async def judges(self, names: Sequence[str]) -> Mapping[str, SuiteEngine]:
+    def _open(self, definition: EngineDefinition) -> SuiteEngine:
+        return SuiteEngine(self._pool, definition, self._work.observer.progressed)
+
+    async def judges(self, names: Sequence[str]) -> Mapping[str, WorkingEngine]:
+        """Return judges by name, each opened for its first run. The judges of an earlier call are closed."""
         await self._pool.close()
         self._pool = self._new_pool()
-        judges = {name: self._work.request.judges[name] for name in names}
-        self._judges = {
-            name: SuiteEngine(self._pool, judge, self._work.observer.progressed)
-            for name, judge in judges.items()
-        }
+        self._judges = {name: self._judge(name) for name in names}
         return self._judges
 
+    def _judge(self, name: str) -> WorkingEngine:
+        return self._open(self._work.request.judges[name])
+
     async def stop(self) -> None:
+        """Stop the runs in progress, including the runs of judges, and start no further runs."""
         self._stopped = True
         stopping = [engine.stop() for engine in (*self._engines.values(), *self._judges.values())]
         await asyncio.gather(self._pool.stop(), *stopping)
@@ -449,9 +448,9 @@ class LocalExecutor:
                 index = cell.key.engine_index
                 progress = self._work.progress[index]
                 progress.began = progress.began or time.monotonic()
-                executed = await execute_cell(cell, self._engines[index], self._work.catalog)
+                executed = await self._engines[index].execute_cell(cell, self._work.catalog)
                 if executed is not None:
-                    await self._work.save([executed])
+                    await self._work.save(executed)
         except ParagoneError as error:
             if self._failure is None:
                 self._failure = error

@@ -16,7 +16,7 @@ from paragone_workbench.consent import engine_actions
 from paragone_workbench.engines.definitions import EngineDefinition, to_spec
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import evaluate
-from paragone_workbench.experiments.executor import CellExecutor, JudgeEngine, SharedIterator, SuiteWork
+from paragone_workbench.experiments.executor import LocalExecutor, SharedIterator, SuiteWork, WorkingEngine
 from paragone_workbench.experiments.identity import identity_of, identity_text
 from paragone_workbench.experiments.results import answer_of, saved_runs
 from paragone_workbench.experiments.suite import SuitePrompt
@@ -68,7 +68,7 @@ class Judging:
     """
 
     work: SuiteWork
-    executor: CellExecutor
+    executor: LocalExecutor
     given_up: list[ParagoneError] = field(default_factory=list)
     failure: ParagoneError | None = None
     """Why the judging ended early: the history could not be read or written."""
@@ -180,7 +180,7 @@ class Judging:
 @dataclass(frozen=True, slots=True)
 class _Panel:
     names: tuple[str, ...]
-    engines: Mapping[str, JudgeEngine]
+    engines: Mapping[str, WorkingEngine]
 
     @property
     def width(self) -> int:

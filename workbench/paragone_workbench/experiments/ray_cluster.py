@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from paragone import Backend, InputError, MemoryEstimate, ParagoneError
 from paragone.network import GUARD, bracketed, host_and_port
@@ -23,14 +23,11 @@ from paragone.threads import in_daemon_thread
 from paragone_workbench.engines import definitions, questions
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
-from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine, execute_cell
+from paragone_workbench.experiments.executor import Executed, ExecutedCell, SuiteEngine
 from paragone_workbench.experiments.suite import Cell
 from paragone_workbench.paths import accessible
-from paragone_workbench.runs.result import RunResult
 from paragone_workbench.runs.run import RunSpec
 from paragone_workbench.scheduling import EnginePool
-from paragone_workbench.store import RunKey
-from paragone_workbench.store.experiment_records import AssertionResult
 
 _ANSWER_S = 5.0
 """Seconds within which the head of a cluster must accept a connection."""
@@ -185,6 +182,8 @@ class PlacedEngine:
 
     definition: definitions.EngineDefinition
     places: Sequence[Place]
+    at_once: int = 2
+    """Number of runs that a process has at a time, so that its engine never waits for the next run."""
 
 
 def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> Sequence[Place]:
@@ -217,27 +216,24 @@ def places_on(node: Node, estimate: MemoryEstimate | None, *, engines: int) -> S
     return [Place(node=node, cpus=cpus, gpus=gpus, memory=memory)] * count
 
 
-GATHER_S = 0.05
-"""Seconds for which ended runs are collected, so that a fast engine's runs are not sent one by one."""
-SHARD_S = 1.0
-"""Seconds after which an exchange returns to report progress, even if no run has ended."""
+T = TypeVar("T")
+Sentences: TypeAlias = tuple[str, str]
+"""Why an engine was given up, and what to do. An error cannot be sent to another process."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """Runs that have ended, and the state of the engine.
+@dataclass(frozen=True, slots=True)
+class RunReply(Generic[T]):
+    """What became of a run, and the state of the engine after it.
 
     Attributes:
-        ended: The runs, by their keys, with the results of their assertions.
-        rate: Tokens per second now; None if the engine generates no tokens.
-        given_up: Two sentences: why the engine was given up, and what to do; None as long as the engine executes runs.
+        executed: None if the run did not end by itself.
+        rate: Tokens per second; None if unknown.
+        given_up: None as long as the engine executes runs.
     """
 
-    ended: tuple[tuple[RunKey, RunResult, Sequence[AssertionResult]], ...] = ()
-    left: tuple[RunKey, ...] = ()
-    rate: float | None = None
-    doing: str = ""
-    given_up: tuple[str, str] | None = None
+    executed: T | None
+    rate: float | None
+    given_up: Sentences | None
 
 
 class CellActor:
@@ -247,75 +243,39 @@ class CellActor:
         self._pool: EnginePool
         self._catalog: AssertionCatalog
         self._engine: SuiteEngine
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ended: list[ExecutedCell] = []
-        self._left: list[RunKey] = []
-        self._something = asyncio.Event()
 
-    async def begin(self, definition: definitions.EngineDefinition, cores: int, *, offline: bool) -> Shard:
-        """Open the engine with `cores` CPU cores. If that fails, `given_up` of the result says why."""
+    async def begin(
+        self, definition: definitions.EngineDefinition, cores: int, *, offline: bool
+    ) -> Sentences | None:
+        """Open the engine with `cores` CPU cores. Returns why that failed, or None."""
         GUARD.is_offline = GUARD.is_offline or offline
-        registry = Registry()
-        self._pool = EnginePool(registry, cores=cores)
+        self._pool = EnginePool(Registry(), cores=cores)
         self._catalog = load_assertions()
         self._engine = SuiteEngine(self._pool, definition, lambda: None)
         await self._pool.open_all()
         await self._engine.handle.opened()
-        return self._shard()
+        return _sentences(self._engine.given_up)
 
-    async def exchange(self, cells: Sequence[Cell]) -> Shard:
-        """Start runs, wait at most `SHARD_S` seconds for runs that end, and return the ended runs."""
-        for cell in cells:
-            task = asyncio.create_task(self._execute(cell))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        try:
-            async with asyncio.timeout(SHARD_S):
-                await self._something.wait()
-            await asyncio.sleep(GATHER_S)
-        except TimeoutError:
-            pass
-        return self._shard()
+    async def run(self, cell: Cell) -> RunReply[ExecutedCell]:
+        return self._reply(await self._engine.execute_cell(cell, self._catalog))
 
-    async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
-        """Execute a run. Returns the run (None if the run did not end by itself), and `given_up` as in `Shard`."""
-        return await self._engine.execute(spec), _sentences(self._engine.given_up)
+    async def ask(self, spec: RunSpec) -> RunReply[Executed]:
+        return self._reply(await self._engine.execute(spec))
 
-    async def end(self) -> Shard:
-        """Stop the runs in progress, close the engine, and return the runs that ended since the last exchange."""
+    async def end(self) -> None:
+        """Stop the runs in progress, and close the engine."""
         await asyncio.gather(self._engine.stop(), self._pool.stop())
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pool.close()
         self._catalog.close()
-        return self._shard()
 
-    async def _execute(self, cell: Cell) -> None:
-        executed = await execute_cell(cell, self._engine, self._catalog)
-        if executed is None:
-            self._left.append(cell.key)
-        else:
-            self._ended.append(executed)
-        self._something.set()
-
-    def _shard(self) -> Shard:
-        """Return the runs that ended since the last call, and the state of the engine now."""
-        ended, self._ended = self._ended, []
-        left, self._left = self._left, []
-        self._something.clear()
-        return Shard(
-            ended=tuple((cell.key, result, assertions) for cell, result, assertions in ended),
-            left=tuple(left),
-            rate=self._engine.tokens_per_second(time.monotonic()),
-            doing=self._engine.doing,
-            given_up=_sentences(self._engine.given_up),
-        )
+    def _reply(self, executed: T | None) -> RunReply[T]:
+        rate = self._engine.tokens_per_second(time.monotonic())
+        return RunReply(executed, rate, _sentences(self._engine.given_up))
 
 
-def _sentences(error: ParagoneError | None) -> tuple[str, str] | None:
+def _sentences(error: ParagoneError | None) -> Sentences | None:
     return None if error is None else (error.sentence, error.hint)
 
-
-T = TypeVar("T")
 
 CONNECT_S = 40.0
 """Seconds within which this process must have joined or left the cluster."""
@@ -361,18 +321,20 @@ class RemoteActor:
         }
         self._actor = ray.remote(CellActor).options(**options).remote()
 
-    async def begin(self, definition: definitions.EngineDefinition, cores: int, *, offline: bool) -> Shard:
+    async def begin(
+        self, definition: definitions.EngineDefinition, cores: int, *, offline: bool
+    ) -> Sentences | None:
         """See `CellActor.begin`. Waits until the cluster has room for the process."""
         return await self._call(self._actor.begin.remote(definition, cores, offline=offline))
 
-    async def exchange(self, cells: Sequence[Cell]) -> Shard:
-        return await self._call(self._actor.exchange.remote(list(cells)))
+    async def run(self, cell: Cell) -> RunReply[ExecutedCell]:
+        return await self._call(self._actor.run.remote(cell))
 
-    async def ask(self, spec: RunSpec) -> tuple[Executed | None, tuple[str, str] | None]:
+    async def ask(self, spec: RunSpec) -> RunReply[Executed]:
         return await self._call(self._actor.ask.remote(spec))
 
-    async def end(self) -> Shard:
-        return await self._call(self._actor.end.remote())
+    async def end(self) -> None:
+        await self._call(self._actor.end.remote())
 
     def kill(self) -> None:
         self._ray.kill(self._actor, no_restart=True)

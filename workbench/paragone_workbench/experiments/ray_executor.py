@@ -1,167 +1,47 @@
-"""Executes the runs of a suite on a cluster. The runs and judgements of a lost process go to other processes."""
+"""Executes the runs of a suite on a cluster: checks the nodes, opens engines on them, and replaces lost processes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from paragone import ParagoneError
+from paragone import InputError, ParagoneError
 from paragone.network import GUARD
 from paragone.texts import counted
 from paragone_workbench.engines.definitions import EngineDefinition
+from paragone_workbench.engines.registry import Registry, placement_of
 from paragone_workbench.experiments import executor, ray_cluster
-from paragone_workbench.experiments.suite import Cell
+from paragone_workbench.experiments.assertions import AssertionCatalog
+from paragone_workbench.experiments.suite import Cell, SuiteRequest
 from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.store import RunKey
 
-
-class CellQueue:
-    """Gives each run to one process at a time."""
-
-    def __init__(self, cells: AsyncGenerator[Cell, None]) -> None:
-        self._cells = executor.SharedIterator(cells)
-        self._returned: deque[Cell] = deque()
-        self._given: dict[RunKey, Cell] = {}
-        self._exhausted = False
-        self._changed = asyncio.Event()
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all runs have ended: no run waits, and no process executes a run."""
-        return self._exhausted and not self._returned and not self._given
-
-    async def take(self, most: int) -> list[Cell]:
-        """Return up to `most` runs; none if no run waits now. Raises StoreError if the next run cannot be read."""
-        taken: list[Cell] = []
-        while len(taken) < most:
-            cell = self._returned.popleft() if self._returned else await self._cells.take()
-            if cell is None:
-                if not self._exhausted:
-                    self._exhausted = True
-                    self._changed.set()
-                break
-            taken.append(cell)
-            self._given[cell.key] = cell
-        return taken
-
-    def end(self, key: RunKey) -> Cell | None:
-        """Note that a run has ended, and return the run; None if the run was given back before."""
-        self._changed.set()
-        return self._given.pop(key, None)
-
-    def give_back(self, cells: Iterable[Cell]) -> None:
-        """Take runs back from a process, so that other processes execute these runs."""
-        for cell in cells:
-            if self._given.pop(cell.key, None) is not None:
-                self._returned.append(cell)
-        self._changed.set()
-
-    def notify(self) -> None:
-        """Let those who wait in `changed` look again."""
-        self._changed.set()
-
-    async def changed(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
-
-    async def close(self) -> None:
-        await self._cells.close()
-
+T = TypeVar("T")
 
 LOSSES = 3
 """Number of processes lost in a row, without an ended run in between, after which the engine is given up."""
+END_S = 20.0
+"""Seconds within which a process must close its engine."""
+MOST_REQUESTS = 64
+"""Largest number of requests in progress at one server."""
+
+
+@dataclass(eq=False)
+class _Process:
+    place: ray_cluster.Place
+    actor: ray_cluster.RemoteActor
+    is_open: bool = False
+    rate: float | None = None
+    """Tokens per second."""
+    requests: set[asyncio.Future[Any]] = field(default_factory=set)
+    """The requests in progress."""
 
 
 class ClusterEngine:
-    """An engine that is open at several places."""
-
-    def __init__(self, name: str, places: int) -> None:
-        self.given_up: ParagoneError | None = None
-        self.shards: dict[int, ray_cluster.Shard] = {}
-        """The last report of each process, by the number of the place."""
-        self.losses = 0
-        """Number of processes that were lost since the last run ended."""
-        self._name = name
-        self._places = set(range(places))
-        """The places that are in use."""
-        self.failed: dict[int, ParagoneError] = {}
-        """The errors of the places that are no longer in use, by the number of the place."""
-
-    @property
-    def doing(self) -> str:
-        """The number of places where the engine is open, as text; what a process does, if the engine is open nowhere yet."""
-        is_open = sum(not shard.doing for shard in self.shards.values())
-        if is_open:
-            return counted(is_open, "place")
-        return next((shard.doing for shard in self.shards.values()), "starting" if self._places else "")
-
-    def tokens_per_second(self, now: float) -> float | None:
-        rates = [shard.rate for shard in self.shards.values() if shard.rate is not None]
-        return sum(rates) if rates else None
-
-    def give_up(self, error: ParagoneError) -> None:
-        self.given_up = self.given_up or error
-
-    def lose(self, place: ray_cluster.Place, why: str, runs: int, *, is_there: bool) -> str:
-        """Count a lost process, and return a sentence about it. After `LOSSES` lost processes in a row, give the engine up."""
-        self.losses += 1
-        node = place.node.name
-        what = (
-            f"A process of {self._name} on the node {node} was lost"
-            if is_there
-            else f"The node {node} was lost"
-        )
-        if self.losses >= LOSSES:
-            self.give_up(
-                ParagoneError(
-                    f"Processes of {self._name} were lost {LOSSES} times in a row, the last one on the node {node}: {why}"
-                )
-            )
-        again = (
-            f" {counted(runs, 'run')} of the process {'is' if runs == 1 else 'are'} executed again."
-            if runs
-            else ""
-        )
-        return f"{what}: {why}{again}"
-
-    def fail(self, place_number: int, place: ray_cluster.Place, sentence: str, hint: str) -> None:
-        """Stop using a place whose process gave the engine up."""
-        self.failed[place_number] = ParagoneError(f"On the node {place.node.name}: {sentence}", hint=hint)
-
-    def leave(self, place_number: int, *, is_done: bool = False) -> None:
-        """Stop using a place. If no place is left, the engine is given up, unless all runs are done."""
-        self.shards.pop(place_number, None)
-        self._places.discard(place_number)
-        if not self._places and not is_done:
-            why = next(iter(self.failed.values()), None)
-            self.give_up(
-                why or ParagoneError(f"All nodes of the cluster that {self._name} had places on are gone.")
-            )
-
-
-_ASKED_AT_ONCE = 2
-"""Number of requests that a process has at a time, so that its engine never waits for the next request."""
-END_S = 20.0
-"""Seconds within which a process must close its engine."""
-
-
-@dataclasses.dataclass(eq=False)
-class _JudgeProcess:
-    number: int
-    place: ray_cluster.Place
-    actor: ray_cluster.RemoteActor | None = None
-    opening: asyncio.Future[ray_cluster.Shard] | None = None
-    asked: int = 0
-    """Number of requests in progress."""
-
-
-class ClusterJudge:
-    """A judge whose engine is open in a process at each of its places. Implements `JudgeEngine`."""
+    """An engine that is open in a process at each of its places. The first run opens the engine everywhere."""
 
     def __init__(
         self,
@@ -170,283 +50,350 @@ class ClusterJudge:
         recorded: EngineDefinition,
         observer: executor.SuiteObserver,
     ) -> None:
-        """Prepare the judge without opening the engine. `recorded` is the definition of the judge in results."""
+        """`recorded` is the definition of the engine in results."""
         self.definition = recorded
+        self.given_up: ParagoneError | None = None
+        self.width = placed.at_once * len(placed.places)
         self._cluster = cluster
         self._placed = placed
         self._observer = observer
-        self._processes = [_JudgeProcess(number, place) for number, place in enumerate(placed.places)]
-        self._state = ClusterEngine(recorded.name, len(placed.places))
-        self._stopped = False
+        self._processes: list[_Process] = []
+        self._openings: set[asyncio.Task[None]] = set()
+        self._free: asyncio.Queue[_Process | None] = asyncio.Queue()
+        """A process, once for each run that it can take now. None wakes those who wait after the end of the work."""
+        self._losses = 0
+        """Number of processes that were lost since the last run ended."""
+        self._is_begun = self._stopped = False
 
     @property
-    def given_up(self) -> ParagoneError | None:
-        return self._state.given_up
+    def doing(self) -> str:
+        is_open = sum(process.is_open for process in self._processes)
+        return counted(is_open, "place") if is_open else "starting"
 
-    @property
-    def width(self) -> int:
-        return _ASKED_AT_ONCE * len(self._processes)
+    def tokens_per_second(self, now: float) -> float | None:
+        rates = [process.rate for process in self._processes if process.rate is not None]
+        return sum(rates) if rates else None
 
     async def execute(self, spec: RunSpec) -> executor.Executed | None:
-        while self._processes and not self._stopped and self.given_up is None:
-            process = min(self._processes, key=lambda process: process.asked)
-            actor = process.actor
-            process.asked += 1
+        executed = await self._request(lambda actor: actor.ask(spec))
+        if executed is None:
+            return None
+        result = dataclasses.replace(executed.result, definition=self.definition)
+        return dataclasses.replace(executed, result=result)
+
+    async def execute_cell(self, cell: Cell, catalog: AssertionCatalog) -> executor.ExecutedCell | None:
+        """The node checks the assertions, with those that are installed there."""
+        executed = await self._request(lambda actor: actor.run(cell))
+        if executed is None:
+            return None
+        return executed._replace(
+            cell=cell, result=dataclasses.replace(executed.result, definition=self.definition)
+        )
+
+    async def _request(
+        self, send: Callable[[ray_cluster.RemoteActor], Awaitable[ray_cluster.RunReply[T]]]
+    ) -> T | None:
+        """Have a process execute a run. If the process is lost, another process gets the run."""
+        if not self._is_begun:
+            self._is_begun = True
+            for place in self._placed.places:
+                self._start(place)
+        while not self._stopped and self.given_up is None:
+            process = await self._free.get()
+            if process is None:
+                self._free.put_nowait(None)  # for the next one who waits
+                continue
+            request = asyncio.ensure_future(send(process.actor))
+            process.requests.add(request)
             try:
-                if actor is None or process.opening is None:
-                    actor = process.actor = self._cluster.start(process.place)
-                    process.opening = asyncio.ensure_future(
-                        actor.begin(self._placed.definition, process.place.cores, offline=GUARD.is_offline)
-                    )
-                opened = await asyncio.shield(process.opening)
-                executed, given_up = (None, opened.given_up) if opened.given_up else await actor.ask(spec)
+                reply = await request
             except ray_cluster.ProcessLost as lost:
-                if process.actor is actor:
-                    self._lose(process, lost)
+                self._lose(process, lost)
                 continue
             finally:
-                process.asked -= 1
-            if executed is not None:
-                self._state.losses = 0
-                result = dataclasses.replace(executed.result, definition=self.definition)
-                return dataclasses.replace(executed, result=result)
-            if given_up is None:
+                process.requests.discard(request)
+            process.rate = reply.rate
+            if reply.executed is not None:
+                self._losses = 0
+                self._free.put_nowait(process)
+                return reply.executed
+            if reply.given_up is None:
                 return None
-            if process in self._processes:
-                self._state.fail(process.number, process.place, *given_up)
-                self._leave(process)
+            self._leave(process, _error_at(process.place, reply.given_up))
         return None
 
     def give_up(self, error: ParagoneError) -> None:
-        self._state.give_up(error)
+        self.given_up = self.given_up or error
+        self._free.put_nowait(None)
 
     async def stop(self) -> None:
         self._stopped = True
+        self._free.put_nowait(None)
         await self.close()
 
     async def close(self) -> None:
-        await asyncio.gather(*(self._end(process) for process in self._processes))
+        processes, self._processes = self._processes, []
+        for opening in self._openings:
+            opening.cancel()
+        await asyncio.gather(*map(_end, processes))
 
-    async def _end(self, process: _JudgeProcess) -> None:
-        actor, process.actor = process.actor, None
-        opening, process.opening = process.opening, None
-        if actor is None or opening is None:
+    def _start(self, place: ray_cluster.Place) -> None:
+        process = _Process(place, self._cluster.start(place))
+        self._processes.append(process)
+        opening = asyncio.create_task(self._open(process))
+        self._openings.add(opening)
+        opening.add_done_callback(self._openings.discard)
+
+    async def _open(self, process: _Process) -> None:
+        place = process.place
+        try:
+            why = await process.actor.begin(self._placed.definition, place.cores, offline=GUARD.is_offline)
+        except ray_cluster.ProcessLost as lost:
+            self._lose(process, lost)
             return
-        if opening.done() and opening.exception() is None:
-            with contextlib.suppress(TimeoutError, ray_cluster.ProcessLost):
-                await asyncio.wait_for(actor.end(), END_S)
-        actor.kill()
-
-    def _lose(self, process: _JudgeProcess, lost: ray_cluster.ProcessLost) -> None:
-        """Handle a lost process: unless the node is gone, the next request starts another process at the place."""
-        if self._stopped:
+        if why is not None:
+            self._leave(process, _error_at(place, why))
             return
-        if process.actor is not None:
-            process.actor.kill()
-        process.actor = process.opening = None
-        is_there = self._cluster.has(process.place.node)
-        self._observer.remarked(self._state.lose(process.place, str(lost), process.asked, is_there=is_there))
-        if not is_there:
-            self._leave(process)
+        process.is_open = True
+        for _ in range(self._placed.at_once):
+            self._free.put_nowait(process)
+        self._observer.progressed()
 
-    def _leave(self, process: _JudgeProcess) -> None:
+    def _lose(self, process: _Process, lost: ray_cluster.ProcessLost) -> None:
+        """Handle a lost process, once: another process begins at the place, unless the node is gone."""
+        if process not in self._processes:
+            return
+        name, node = self.definition.name, process.place.node
+        is_there = self._cluster.has(node)
+        runs = len(process.requests)
+        what = (
+            f"A process of {name} on the node {node.name} was lost"
+            if is_there
+            else f"The node {node.name} was lost"
+        )
+        again = (
+            f" {counted(runs, 'run')} of the process {'is' if runs == 1 else 'are'} executed again."
+            if runs
+            else ""
+        )
+        self._observer.remarked(f"{what}: {lost}{again}")
+        self._losses += 1
+        if self._losses >= LOSSES:
+            self.give_up(
+                ParagoneError(
+                    f"Processes of {name} were lost {LOSSES} times in a row, the last one on the node {node.name}: {lost}"
+                )
+            )
+        if is_there and self.given_up is None:
+            self._start(process.place)
+        self._leave(process, ParagoneError(f"All nodes of the cluster that {name} had places on are gone."))
+
+    def _leave(self, process: _Process, error: ParagoneError) -> None:
+        """Stop using a process. If it was the last one, the engine is given up because of `error`."""
+        if process not in self._processes:
+            return
         self._processes.remove(process)
-        self._state.leave(process.number)
-        if process.actor is not None:
-            process.actor.kill()
+        process.actor.kill()
+        if not self._processes:
+            self.give_up(error)
 
 
-MOST_REQUESTS = 64
-"""Largest number of requests in progress at one server."""
-_AHEAD_S = 0.5
-"""Seconds for which a process gets runs in advance, so that its engine never waits for the next run."""
-_LEAST_AHEAD, _MOST_AHEAD = 2, 100
+def _error_at(place: ray_cluster.Place, why: ray_cluster.Sentences) -> ParagoneError:
+    return ParagoneError(f"On the node {place.node.name}: {why[0]}", hint=why[1])
 
 
-@dataclass(eq=False)
-class _Process:
-    actor: ray_cluster.RemoteActor
-    number: int
-    place: ray_cluster.Place
-    given: dict[RunKey, Cell] = field(default_factory=dict)
-    ahead: int = _LEAST_AHEAD
-    """Number of runs that the process is given at a time."""
+async def _end(process: _Process) -> None:
+    """End a process. The runs that have ended on the node arrive before."""
+    if process.is_open:
+        with contextlib.suppress(TimeoutError, ray_cluster.ProcessLost):
+            async with asyncio.timeout(END_S):
+                await process.actor.end()
+                if process.requests:
+                    await asyncio.wait(process.requests)
+    process.actor.kill()
 
 
-class RayExecutor:
+class RayExecutor(executor.LocalExecutor):
     """Executes runs at the places of a cluster. Servers are asked from this machine, which has their keys."""
 
     elsewhere = True
 
-    def __init__(
-        self,
-        work: executor.SuiteWork,
-        cluster: ray_cluster.Cluster,
-        engines: Mapping[int, ray_cluster.PlacedEngine],
-        judges: Mapping[str, ray_cluster.PlacedEngine],
-    ) -> None:
-        """`engines`, by index in the request, and `judges`, by name, are opened on nodes."""
-        self._work = work
-        self._cluster = cluster
-        self._engines = engines
-        self._judges = judges
-        self._states: dict[int, ClusterEngine] = {}
-        self._queues: list[CellQueue] = []
-        self._asked_judges: dict[str, ClusterJudge] = {}
-        self._servers = executor.LocalExecutor(work, mode="parallel", most_requests=MOST_REQUESTS)
-        self._stopped = asyncio.Event()
-        self._failure: ParagoneError | None = None
+    def __init__(self, work: executor.SuiteWork, planned: ClusterPlan) -> None:
+        super().__init__(work, mode="parallel", most_requests=MOST_REQUESTS)
+        self._planned = planned
+        self._opened: list[ClusterEngine] = []
 
-    async def execute(self, engines: Sequence[int]) -> None:
-        servers = [index for index in engines if index not in self._engines]
-        placed = [index for index in engines if index in self._engines]
-        for index in placed:
-            engine = ClusterEngine(self._work.request.engines[index].name, len(self._engines[index].places))
-            self._work.progress[index].engine = self._states[index] = engine
-        async with asyncio.TaskGroup() as tasks:
-            if servers:
-                tasks.create_task(self._ask(servers))
-            if self._work.request.schedule == "parallel":
-                for index in placed:
-                    tasks.create_task(self._drain([index]))
-            else:
-                tasks.create_task(self._drain(placed))
-        if self._failure is not None:
-            raise self._failure
-
-    async def judges(self, names: Sequence[str]) -> Mapping[str, executor.JudgeEngine]:
-        await self._close_judges()
-        public = self._work.registry.public
-        self._asked_judges = {
-            name: ClusterJudge(
-                self._cluster,
-                self._judges[name],
-                public(self._work.request.judges[name]),
-                self._work.observer,
+    async def _execute_all(self, engines: Sequence[int]) -> None:
+        work, placed = self._work, self._planned.engines
+        servers = [index for index in engines if index not in placed]
+        chosen = [index for index in engines if index in placed]
+        for index in chosen:
+            work.progress[index].engine = self._engines[index] = self._at_places(
+                placed[index], work.request.engines[index]
             )
-            for name in names
-            if name in self._judges
-        }
-        servers = await self._servers.judges([name for name in names if name not in self._judges])
-        return {**self._asked_judges, **servers}
 
-    async def stop(self) -> None:
-        self._stopped.set()
-        for queue in self._queues:
-            queue.notify()
-        stopping = [judge.stop() for judge in self._asked_judges.values()]
-        await asyncio.gather(self._servers.stop(), *stopping)
+        async def in_turn(indices: Sequence[int]) -> None:
+            for index in indices:
+                await self._drain([index])
+                await self._engines[index].stop()  # so that the next engine has room
+
+        groups = [[index] for index in chosen] if work.request.schedule == "parallel" else [chosen]
+        asking = [super()._execute_all(servers)] if servers else []
+        await asyncio.gather(*asking, *map(in_turn, groups))
+
+    def _judge(self, name: str) -> executor.WorkingEngine:
+        if name not in self._planned.judges:
+            return super()._judge(name)
+        return self._at_places(self._planned.judges[name], self._work.request.judges[name])
+
+    def _at_places(self, placed: ray_cluster.PlacedEngine, definition: EngineDefinition) -> ClusterEngine:
+        recorded = self._work.registry.public(definition)
+        engine = ClusterEngine(self._planned.cluster, placed, recorded, self._work.observer)
+        self._opened.append(engine)
+        return engine
+
+    async def judges(self, names: Sequence[str]) -> Mapping[str, executor.WorkingEngine]:
+        await self._close_engines()
+        return await super().judges(names)
 
     async def close(self) -> None:
-        await self._close_judges()
-        await self._servers.close()
-        await self._cluster.leave()
+        await self._close_engines()
+        await super().close()
+        await self._planned.cluster.leave()
 
-    async def _close_judges(self) -> None:
-        await asyncio.gather(*(judge.close() for judge in self._asked_judges.values()))
+    async def _close_engines(self) -> None:
+        await asyncio.gather(*(engine.close() for engine in self._opened))
 
-    async def _ask(self, servers: Sequence[int]) -> None:
-        try:
-            await self._servers.execute(servers)
-        except ParagoneError as error:
-            await self._fail(error)
 
-    async def _fail(self, error: ParagoneError) -> None:
-        """Stop all runs after an error of the history, which `execute` then raises."""
-        self._failure = self._failure or error
-        await self.stop()
+_SHOWN = 10
+"""Largest number of problems that the message lists."""
 
-    async def _drain(self, indices: Sequence[int]) -> None:
-        for index in indices:
-            queue = CellQueue(self._work.unfinished([index]))
-            self._queues.append(queue)
-            async with asyncio.TaskGroup() as tasks:
-                for number, place in enumerate(self._engines[index].places):
-                    tasks.create_task(self._run_process(index, number, place, queue))
-            await queue.close()
 
-    async def _run_process(self, index: int, number: int, place: ray_cluster.Place, queue: CellQueue) -> None:
-        engine = self._states[index]
-        try:
-            while not (self._stopped.is_set() or queue.is_done or engine.given_up):
-                process = _Process(self._cluster.start(place), number, place)
-                try:
-                    await self._use(index, process, queue)
-                except ray_cluster.ProcessLost as lost:
-                    engine.shards.pop(number, None)
-                    is_there = self._cluster.has(place.node)
-                    runs = len(process.given)
-                    self._work.observer.remarked(engine.lose(place, str(lost), runs, is_there=is_there))
-                    if not is_there:
-                        break
-                finally:
-                    process.actor.kill()
-                    queue.give_back(process.given.values())  # other places wait for these runs
-                if number in engine.failed:
-                    break
-        except ParagoneError as error:
-            await self._fail(error)
-        engine.leave(number, is_done=queue.is_done or self._stopped.is_set())
+def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[str, int | None]) -> None:
+    """Raise InputError if a node lacks something. `sizes` has the files' sizes on this machine; None for a missing file.
 
-    async def _use(self, index: int, process: _Process, queue: CellQueue) -> None:
-        """Let a process execute runs until none is left.
-
-        Raises ProcessLost if the process is gone, and StoreError if the history cannot be read or written.
-        """
-        actor, engine = process.actor, self._states[index]
-        definition = self._engines[index].definition
-        opening = asyncio.create_task(actor.begin(definition, process.place.cores, offline=GUARD.is_offline))
-        opening.add_done_callback(lambda _: queue.notify())
-        while not opening.done():
-            if self._stopped.is_set() or queue.is_done or engine.given_up:
-                opening.cancel()
-                return
-            await queue.changed()
-        shard = await opening
-        await self._merge(index, shard, process, queue)
-        while shard.given_up is None:
-            if self._stopped.is_set() or engine.given_up:
-                break
-            began = time.monotonic()
-            cells = await queue.take(max(0, process.ahead - len(process.given)))
-            process.given |= {cell.key: cell for cell in cells}
-            if process.given:
-                progress = self._work.progress[index]
-                progress.began = progress.began or began
-                shard = await actor.exchange(cells)
-                await self._merge(index, shard, process, queue)
-                pace = len(shard.ended) / max(1e-3, time.monotonic() - began)
-                process.ahead = min(_MOST_AHEAD, max(_LEAST_AHEAD, round(pace * _AHEAD_S)))
-            elif queue.is_done:
-                break
-            else:  # the runs of another process may be given back
-                await queue.changed()
-        if shard.given_up is not None:
-            engine.fail(process.number, process.place, *shard.given_up)
-            return
-        try:
-            shard = await asyncio.wait_for(actor.end(), END_S)
-        except TimeoutError:
-            return
-        await self._merge(index, shard, process, queue)
-
-    async def _merge(self, index: int, shard: ray_cluster.Shard, process: _Process, queue: CellQueue) -> None:
-        """Save the runs of a shard, and show the state of its engine. Raises StoreError."""
-        engine = self._states[index]
-        engine.shards[process.number] = shard
-        definition = self._work.registry.public(self._work.request.engines[index])
-        executed = []
-        for key, result, assertions in shard.ended:
-            process.given.pop(key, None)
-            if (cell := queue.end(key)) is not None:
-                executed.append(
-                    executor.ExecutedCell(
-                        cell, dataclasses.replace(result, definition=definition), assertions
-                    )
+    Files are compared by size: a digest of tens of gigabytes on each node would take minutes.
+    """
+    problems: list[str] = []
+    known = dict(sizes)
+    for node, found in reports.items():
+        if found.paragone != ray_cluster.own_version():
+            problems.append(
+                f"The node {node} has paragone {found.paragone}, and this machine {ray_cluster.own_version()}."
+            )
+        for path, size in found.files.items():
+            if size is None:
+                problems.append(f"The node {node} lacks the file {path}.")
+            elif known.get(path) is None:
+                known[path] = size
+            elif size != known[path]:
+                problems.append(
+                    f"The file {path} has {size:,} bytes on the node {node}, and {known[path]:,} elsewhere."
                 )
-        queue.give_back([process.given.pop(key) for key in shard.left if key in process.given])
-        if executed:
-            await self._work.save(executed)
-            engine.losses = 0
-        else:
-            self._work.observer.progressed()
+        problems += [
+            f"{engine} cannot be opened on the node {node}: {sentence}"
+            for engine, sentence in found.problems.items()
+        ]
+    if problems:
+        more = [f"{len(problems) - _SHOWN:,} more problems."] if len(problems) > _SHOWN else []
+        raise InputError(
+            "\n".join([*problems[:_SHOWN], *more]),
+            hint="Nothing was run. All nodes need the same version of paragone, and the models' files at the same paths.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """Where the engines of a request are opened. `RayExecutor.close` leaves the cluster in the end."""
+
+    cluster: ray_cluster.Cluster
+    engines: Mapping[int, ray_cluster.PlacedEngine]
+    """The engines that are opened on nodes, by index in the request."""
+    judges: Mapping[str, ray_cluster.PlacedEngine]
+    """The judges that are opened on nodes, by name."""
+
+    def executor(self, work: executor.SuiteWork) -> RayExecutor:
+        return RayExecutor(work, self)
+
+    @property
+    def sentence(self) -> str:
+        counts = {
+            placed.definition.name: (len(placed.places), len({place.node.id for place in placed.places}))
+            for placed in (*self.engines.values(), *self.judges.values())
+        }
+        listed = ", ".join(
+            f"{name}: {places} on {counted(nodes, 'node')}" for name, (places, nodes) in counts.items()
+        )
+        servers = "All engines are servers, which are asked from here."
+        return f"Places on the cluster: {listed}." if listed else servers
+
+
+async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:
+    """Return the plan for a request on the cluster that `--on` names.
+
+    Raises InputError, before any run, if there is no cluster, or if a node cannot run the suite.
+    """
+    if request.schedule not in ("swap", "parallel"):
+        raise InputError(
+            f"On a cluster, engines cannot be scheduled {request.schedule!r}: their runs are executed on different machines.",
+            hint="Leave --schedule out, for one engine after the other on all nodes; or use --schedule parallel.",
+        )
+    cluster = await ray_cluster.Cluster.join(text)
+    try:
+        return await _planned(cluster, request, registry)
+    except BaseException:
+        await cluster.leave()
+        raise
+
+
+async def _planned(cluster: ray_cluster.Cluster, request: SuiteRequest, registry: Registry) -> ClusterPlan:
+    def is_local(engine: EngineDefinition) -> bool:
+        return registry.get(engine.backend).capabilities.local
+
+    engines = {
+        index: ray_cluster.placed(engine) for index, engine in enumerate(request.engines) if is_local(engine)
+    }
+    judges = {name: ray_cluster.placed(judge) for name, judge in request.judges.items() if is_local(judge)}
+    if not engines and not judges:
+        return ClusterPlan(cluster, {}, {})
+    nodes = [node for node in cluster.nodes() if node.cpus]
+    if not nodes:
+        raise InputError(
+            "No node of the cluster has a CPU to give.", hint="`ray status` shows what its nodes have."
+        )
+    # A judge may have the name of another engine.
+    named = {name: dataclasses.replace(judge, name=f"The judge {name}") for name, judge in judges.items()}
+    asked = [*engines.values(), *named.values()]
+    files = dict.fromkeys(
+        path for one in asked for path in ray_cluster.files_of(one, registry.get(one.backend))
+    )
+    reports = await cluster.reports(nodes, asked, list(files), offline=GUARD.is_offline)
+    check_nodes(
+        {node.name: reports[node.id] for node in nodes}, {path: ray_cluster.size_of(path) for path in files}
+    )
+
+    def places(engine: EngineDefinition, at_once: int) -> Sequence[ray_cluster.Place]:
+        found = [
+            place
+            for node in nodes
+            for place in ray_cluster.places_on(
+                node, reports[node.id].estimates.get(engine.name), engines=at_once
+            )
+        ]
+        if not found:
+            raise InputError(
+                f"{engine.name} fits on no node of the cluster.",
+                hint="`paragone fit` says how much memory it takes, and `ray status` what the nodes have.",
+            )
+        return found
+
+    def put(engine: EngineDefinition, found: Sequence[ray_cluster.Place]) -> ray_cluster.PlacedEngine:
+        sharing = placement_of(engine, registry.get(engine.backend)).sharing
+        return ray_cluster.PlacedEngine(definition=engine, places=found, at_once=max(2, sharing))
+
+    at_once = len(engines) if request.schedule == "parallel" else 1
+    return ClusterPlan(
+        cluster,
+        {index: put(engine, places(engine, at_once)) for index, engine in engines.items()},
+        {name: put(judge, places(named[name], len(judges))) for name, judge in judges.items()},
+    )

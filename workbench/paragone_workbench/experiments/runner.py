@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from paragone import InputError, ParagoneError, WeightsFile
 from paragone.wire import to_json
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments import executor, identity
-from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.judging import Judging
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
-from paragone_workbench.experiments.suite import Cell, SuiteRequest, unfinished_cells
 from paragone_workbench.runs.result import RunResult
-from paragone_workbench.store import Experiment, History
 from paragone_workbench.store.experiment_records import EndedRun
 from paragone_workbench.store.saving import retrying
 
 
 @dataclass(eq=False)
-class SuiteRunner:
+class SuiteRunner(executor.SuiteWork):
     """Executes the unfinished runs of an experiment, and lets assertions check the answers.
 
     Use a `SuiteRunner` once, on one event loop. `close` closes the engines.
     """
 
-    history: History
-    experiment: Experiment
-    request: SuiteRequest
-    registry: Registry
-    catalog: AssertionCatalog
-    observer: executor.SuiteObserver = field(default_factory=executor.SuiteObserver)
-    executor_of: Callable[[executor.SuiteWork], executor.CellExecutor] = executor.LocalExecutor
+    executor_of: Callable[[executor.SuiteWork], executor.LocalExecutor] = executor.LocalExecutor
     failure: ParagoneError | None = None
     """Why the suite ended early: the history could not be read or written."""
     taken: int = 0
     """Number of runs that were taken over from other experiments instead of being executed."""
 
     def __post_init__(self) -> None:
-        self.progress = tuple(executor.EngineProgress(name=engine.name) for engine in self.request.engines)
+        super().__post_init__()
         self._executor = self.executor_of(self)
         self._judging = Judging(self, self._executor)
         self._identities: dict[int, identity.Identity] = {}
@@ -120,30 +110,19 @@ class SuiteRunner:
                 self.observer.follows(f"computing the SHA-256 of {PurePath(file.path).name}")
                 await identity.digest_until(self._stopped, self.history, [file])
 
-    def unfinished(self, engines: Sequence[int]) -> AsyncGenerator[Cell, None]:
-        return unfinished_cells(
-            self.history,
-            self.experiment,
-            engines,
-            chosen=self.request.chosen,
-            retry_failed=self.request.retry_failed,
-        )
-
-    async def save(self, executed: Sequence[executor.ExecutedCell]) -> None:
-        kept = [one for one in executed if await self._is_the_same(one.cell.key.engine_index, one.result)]
+    async def save(self, executed: executor.ExecutedCell) -> None:
+        cell, result, results = executed
+        if not await self._is_the_same(cell.key.engine_index, result):
+            return
         number = self.experiment.number
-        ended = [
-            EndedRun(cell.key, result, [to_json(one) for one in results], self._digests.of(cell))
-            for cell, result, results in kept
-        ]
+        ended = EndedRun(cell.key, result, [to_json(one) for one in results], self._digests.of(cell))
         await retrying(
-            self.history, lambda store: store.experiments.save_all(number, ended), waits=self._waits
+            self.history, lambda store: store.experiments.save_all(number, [ended]), waits=self._waits
         )
         self._is_waiting = False
-        for cell, result, results in kept:
-            if result.loaded is not None and not self._executor.elsewhere:
-                self._weights |= {file.path: file for file in result.loaded.weights}
-            self.progress[cell.key.engine_index].count(result, results)
+        if result.loaded is not None and not self._executor.elsewhere:
+            self._weights |= {file.path: file for file in result.loaded.weights}
+        self.progress[cell.key.engine_index].count(result, results)
         self.observer.progressed()
 
     def _waits(self) -> bool:
