@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 
 from paragone import WeightsFile
-from paragone.wire import from_json
-from paragone_workbench.experiments.suite import SuitePrompt
 from paragone_workbench.store import Store
 
 from .conftest import Terminal, data, paragone, running, said, until
@@ -41,27 +39,17 @@ def asked(log: Path) -> Counter[str]:
     return Counter(line.removeprefix("ask ") for line in lines if line.startswith("ask "))
 
 
-def finished() -> list[str]:
-    """The runs in the history, as `MODEL: PROMPT`."""
-    with closing(Store.open()) as store:
-        (experiment,) = store.experiments.all()
-        texts = {
-            index: from_json(SuitePrompt, content).text
-            for index, content in store.experiments.prompts(experiment.number)
-        }
-        return [
-            f"{it.result.definition.model}: {texts[it.key.prompt_index]}"
-            for it in store.experiments.runs(experiment.number)
-        ]
-
-
 # ── Results ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_results_of_a_suite(prompts):
+def test_the_results_of_a_suite(prompts, tmp_path):
+    log = tmp_path / "log"
     file = prompts("x", "y", assertions=[{"type": "contains", "value": "X"}])
-    done = paragone("suite", "run", file, *ENGINES, "--json")
+    done = paragone("suite", "run", file, *ENGINES, "--set", f"log={log}", "--json")
     assert done.returncode == 1
+    assert [line for line in log.read_text().splitlines() if not line.startswith("end")] == [
+        "open a", "ask a: x", "ask a: y", "close a", "open b", "ask b: x", "ask b: y", "close b",
+    ], "by default, one engine runs after the other"  # fmt: skip
     found = data("suite run", done)
     assert (found["id"], found["resumed"]) == ("e1", False)
     assert [(it["prompt_index"], it["engine"], it["text"]) for it in found["runs"]] == [
@@ -85,16 +73,21 @@ def test_after_adding_a_prompt_the_other_answers_are_known(prompts, tmp_path):
 
 
 def test_the_table_at_the_end(prompts):
-    file = prompts("x", "y")
-    done = paragone(
-        "suite", "run", file, "--engines", "scripted:a", "--engines", "scripted:b", "--repeat", "2"
-    )
+    engines = [f"scripted:SmolLM2-135M-Instruct.{kind}" for kind in ("Q4_1", "Q3_K_M")]
+    engines = ["--engines", engines[0], "--engines", engines[1]]
+    done = paragone("suite", "run", prompts("x", "y"), *engines, "--repeat", "2", "--schedule", "auto")
     assert done.returncode == 0, said(done)
     lines = done.stdout.decode().splitlines()
     assert lines[0].split()[:4] == ["engine", "runs", "failed", "passed"]
-    assert [line.split()[:3] for line in lines[1:3]] == [["a", "4", "0"], ["b", "4", "0"]]
+    assert [line.split()[:3] for line in lines[1:3]] == [
+        ["SmolLM2…Q4_1", "4", "0"],
+        ["SmolL…Q3_K_M", "4", "0"],
+    ]
+    assert "SmolL…Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
     assert "paragone suite show e1" in lines[-1]
     assert "100%: 8 of 8 runs, 0 failed" in said(done)
+    assert " left" in said(done)
+    assert "Schedule parallel. The engines fit in memory together" in said(done)
 
 
 def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
@@ -104,22 +97,6 @@ def test_times_of_runs_that_shared_the_machine_are_marked(prompts):
     assert together.count("`--schedule sequential` gives speeds that can be compared.") == 1
     shown = data("suite show", paragone("suite", "show", "e1", "--json"))
     assert [it["times_shared"] for it in shown["engines"]] == [True, True]
-    alone = paragone("suite", "run", prompts("x y z"), *ENGINES, "--schedule", "swap").stdout.decode()
-    assert "shared" not in alone
-
-
-def test_by_default_one_engine_runs_after_the_other(prompts, tmp_path):
-    log = tmp_path / "log"
-    paragone("suite", "run", prompts("x", "y"), *ENGINES, "--set", f"log={log}")
-    assert [line for line in log.read_text().splitlines() if not line.startswith("end")] == [
-        "open a", "ask a: x", "ask a: y", "close a", "open b", "ask b: x", "ask b: y", "close b",
-    ]  # fmt: skip
-    assert data("suite show", paragone("suite", "show", "e1", "--json"))["schedule"] == "swap"
-
-
-def test_the_reason_of_auto_is_printed(prompts):
-    done = paragone("suite", "run", prompts("x"), *ENGINES, "--schedule", "auto")
-    assert "Schedule parallel. The engines fit in memory together" in said(done)
 
 
 def test_an_engine_that_is_given_up(prompts):
@@ -168,11 +145,11 @@ def test_what_cannot_be_done(prompts, argv, sentence, run_here):
     assert sentence in said(done)
 
 
-def test_the_newest_experiments_are_named_instead(prompts):
-    assert "The history has none yet." in said(paragone("suite", "show", "e9"))
+def test_the_newest_experiments_are_named_instead(prompts, run_here):
+    assert "The history has none yet." in said(run_here("suite", "show", "e9"))
     paragone("suite", "run", prompts("x"), "--engines", "rogue:nothing")
-    for argv in (("show",), ("show", "e9"), ("show", "9"), ("compare",), ("compare", "e9")):
-        done = paragone("suite", *argv)
+    for argv in (("show",), ("show", "9"), ("compare", "e9")):
+        done = run_here("suite", *argv)
         assert done.returncode == 2
         assert "The newest are: e1 (prompts)." in said(done)
 
@@ -188,44 +165,31 @@ def test_a_filter_chooses_prompts_of_the_same_experiment(prompts):
 # ── Interruptions ────────────────────────────────────────────────────────────────────────────
 
 
-def test_after_a_kill_the_same_command_repeats_no_finished_run(prompts, tmp_path):
+def test_after_a_kill_the_same_command_asks_what_is_not_finished(prompts, tmp_path):
+    """Alone, an engine waits for the other at `meet`. With the schedule of the second command, they meet."""
     log = tmp_path / "log"
-    file = prompts("x", "y", "z", "endless")
-    argv = ("suite", "run", file, "--engines", "scripted:a", "--set", f"log={log}", "--json")
-    for expected in ({"a: x", "a: y", "a: z", "a: endless"}, {"a: endless"}):
-        with running(*argv) as process:
-            until(lambda: asked(log)["a: endless"], "the last prompt is not asked")
-            until(lambda: len(finished()) == 3, "the finished runs are not saved")
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        assert asked(log) == Counter(expected)
-        log.unlink()
-
-
-@pytest.mark.parametrize(("more", "changes"), [((), b""), (("--fresh",), b", without --fresh")])
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(prompts, tmp_path, more, changes):
-    log, junit = tmp_path / "log", tmp_path / "junit.xml"
-    file = prompts("x", "endless y", "z")
-    argv = (
-        "suite",
-        "run",
-        file,
-        "--engines",
-        "scripted:a",
-        "--set",
-        f"log={log}",
-        "--junit",
-        str(junit),
-        "--json",
-        *more,
-    )
+    argv = ("suite", "run", prompts("x", "y", "meet"), *ENGINES, "--set", f"log={log}", "--json")
     with running(*argv) as process:
+        until(lambda: asked(log)["a: meet"], "the last prompt is not asked")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    found = data("suite run", paragone(*argv, "--schedule", "parallel"))
+    assert (found["resumed"], len(found["runs"])) == (True, 6)
+    assert asked(log) - Counter(["a: meet"]) == Counter(
+        f"{engine}: {it}" for engine in "ab" for it in ("x", "y", "meet")
+    )
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(prompts, tmp_path):
+    log, junit = tmp_path / "log", tmp_path / "junit.xml"
+    command = ("suite", "run", prompts("x", "endless y", "z"), "--engines", "scripted:a", "--fresh", "--json")
+    with running(*command, "--set", f"log={log}", "--junit", str(junit)) as process:
         until(lambda: asked(log)["a: endless y"], "no progress")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert [it["text"] for it in json.loads(out)["runs"]] == ["X"]
-    assert b"Not finished: 2 of 3 runs. To continue, run the same command again" + changes + b".\n" in err
+    assert b"Not finished: 2 of 3 runs. To continue, run the same command again, without --fresh.\n" in err
     assert len(ET.parse(junit).findall(".//testcase")) == 1
 
 
@@ -267,114 +231,63 @@ def test_junit_xml(prompts, tmp_path):
     for suite in root:
         cases = suite.findall("testcase")
         assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "2", "2")
-        assert int(suite.get("tests")) == len(cases)
-        assert int(suite.get("failures")) == len(suite.findall("testcase/failure"))
-        assert int(suite.get("errors")) == len(suite.findall("testcase/error"))
+        assert [len(suite.findall(f"testcase{it}")) for it in ("", "/failure", "/error")] == [6, 2, 2]
         assert len({case.get("name") for case in cases}) == 6
         assert all(float(case.get("time")) >= 0 for case in cases)
         failure = suite.find("testcase/failure")
         assert "contain" in failure.get("message")
         assert suite.find("testcase/error").get("message") == "The engine failed. Try again."
     assert "x \ufffd <&>" in root[0][0].get("name")
-    assert os.listdir(tmp_path).count("junit.xml") == 1
-    junit.unlink()
-    paragone("suite", "run", file, *ENGINES, "--repeat", "2", "--junit", str(junit))
-    assert len(ET.parse(junit).findall(".//testcase")) == 12
 
 
 # ── List, show, compare ──────────────────────────────────────────────────────────────────────
 
 
-def test_junit_xml_replaces_no_input_and_no_protected_file(prompts, tmp_path):
+def test_junit_xml_replaces_no_input_and_no_pipe(prompts, tmp_path, run_here):
     file, config = prompts("x"), tmp_path / "c.toml"
     config.write_text("")
-    link, protected = tmp_path / "link.xml", tmp_path / "protected.xml"
+    link, pipe = tmp_path / "link.xml", tmp_path / "pipe"
     link.symlink_to(file)
-    protected.write_text("before")
-    protected.chmod(0o444)
+    os.mkfifo(pipe)
     for target, sentence in (
-        (file, "is a file that the program reads."),
         (link, "is a file that the program reads."),
         (config, "is a file that the program reads."),
-        (protected, "is write-protected."),
+        (pipe, "is not a regular file."),
     ):
-        before = Path(target).read_bytes()
-        done = paragone("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
+        done = run_here("suite", "run", file, *ENGINES, "--config", str(config), "--junit", str(target))
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"{target} {sentence}" in said(done)
-        assert Path(target).read_bytes() == before
-    assert json.loads(paragone("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
+    assert Path(file).read_text()
+    assert json.loads(run_here("suite", "list", "--json").stdout)["experiments"] == []  # nothing was run
 
 
-def test_junit_xml_replaces_no_pipe_or_device_and_keeps_a_link(prompts, tmp_path):
-    file = prompts("x")
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    done = paragone("suite", "run", file, *ENGINES, "--junit", str(pipe))
-    assert done.returncode == 2
-    assert "pipe is not a regular file." in said(done)
-    assert pipe.is_fifo()
-    link, junit = tmp_path / "link.xml", tmp_path / "junit.xml"
-    link.symlink_to(junit)
-    assert paragone("suite", "run", file, *ENGINES, "--junit", str(link)).returncode == 0
-    assert link.is_symlink()
-    assert len(ET.parse(junit).findall(".//testcase")) == 2
-
-
-def test_experiments_are_listed_and_shown(prompts):
-    assert data("suite list", paragone("suite", "list", "--json")) == {"experiments": []}
+def test_experiments_are_listed_and_shown(prompts, run_here):
     file = prompts("x \x1b[31m", "fail", assertions=[{"type": "contains", "value": "X"}])
     paragone("suite", "run", file, *ENGINES)
-    (listed,) = data("suite list", paragone("suite", "list", "--json"))["experiments"]
-    assert (listed["id"], listed["name"], listed["engines"], listed["runs"]) == (
-        "e1",
-        "prompts",
-        ["a", "b"],
-        4,
-    )
-    assert (listed["done"], listed["failed"]) == (2, 2)
-    assert paragone("suite", "list").stdout.decode().splitlines()[1].split()[:5] == [
-        "e1",
-        "prompts",
-        "a,",
-        "b",
-        "4/4",
-    ]
-    text = paragone("suite", "show", "e1").stdout.decode()
+    (listed,) = data("suite list", run_here("suite", "list", "--json"))["experiments"]
+    assert (listed["id"], listed["engines"], listed["done"], listed["failed"]) == ("e1", ["a", "b"], 2, 2)
+    assert run_here("suite", "list").stdout.decode().splitlines()[1].startswith("e1  prompts  a, b")
+    text = run_here("suite", "show", "e1").stdout.decode()
     assert "#0 x" in text
     assert "e1/1  [1/1] X" in text
     assert "failed: The engine failed." in text
     assert "\x1b" not in text
-    shown = data("suite show", paragone("suite", "show", "e1", "--json"))
+    shown = data("suite show", run_here("suite", "show", "e1", "--json"))
     assert [it["runs"] for it in shown["engines"]] == [2, 2]
     assert {it["run"] for it in shown["runs"]} == {"e1/1", "e1/2", "e1/3", "e1/4"}
-    assert paragone("replay", shown["runs"][0]["run"]).returncode == 0
-    only = data("suite show", paragone("suite", "show", "e1", "--failed", "--json"))
+    only = data("suite show", run_here("suite", "show", "e1", "--failed", "--json"))
     assert [it["prompt_index"] for it in only["runs"]] == [1, 1]
-    assert "#0" not in paragone("suite", "show", "e1", "--failed").stdout.decode()
+    assert "#0" not in run_here("suite", "show", "e1", "--failed").stdout.decode()
 
 
-def test_experiments_of_one_name_are_told_apart_by_their_settings(prompts):
+def test_experiments_of_one_name_are_told_apart_by_their_settings(prompts, run_here):
     file = prompts("x")
     paragone("suite", "run", file, *ENGINES)
-    assert "swap" not in paragone("suite", "list").stdout.decode()
+    assert "swap" not in run_here("suite", "list").stdout.decode()
     paragone("suite", "run", file, *ENGINES, "--set", "seed=3", "--repeat", "2", "--schedule", "parallel")
-    second, first = paragone("suite", "list").stdout.decode().splitlines()[1:]
+    second, first = run_here("suite", "list").stdout.decode().splitlines()[1:]
     assert second.endswith("  parallel, 2 repetitions, seed=3")
     assert first.endswith("  swap, 1 repetition")
-
-
-def test_long_names_are_shortened_so_that_tables_fit(prompts):
-    long = [f"scripted:SmolLM2-135M-Instruct.{kind}" for kind in ("Q4_1", "Q3_K_M")]
-    ran = paragone("suite", "run", prompts(*map(str, range(12))), "--engines", *long).stdout.decode()
-    compared = paragone("suite", "compare", "e1").stdout.decode()
-    for text in (ran, paragone("suite", "show", "e1").stdout.decode(), compared):
-        lines = text.splitlines()
-        assert "SmolL…Q3_K_M: SmolLM2-135M-Instruct.Q3_K_M" in lines
-        rows = [line for line in lines if line.startswith(("engine  ", "SmolLM2…Q4_1  ", "SmolL…Q3_K_M  "))]
-        assert len(rows) == 3
-        assert max(map(len, rows)) <= 80
-    assert "SmolLM2…Q4_1 and SmolL…Q3_K_M gave the same answer to 100.0% of 12 prompts." in compared
 
 
 def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
@@ -387,48 +300,38 @@ def test_on_a_terminal_the_first_prompts_are_shown(prompts, terminal):
     assert max(map(len, lines)) < 130
 
 
-def test_in_a_pipe_lines_are_whole(prompts):
-    paragone("suite", "run", prompts("long " * 100), *ENGINES)
-    text = paragone("suite", "show", "e1").stdout.decode()
-    assert text.count(("LONG " * 100).strip()) == 2
-    assert "Whole answers: --json · paragone report e1" in text.splitlines()[-1]
-
-
-def test_engines_are_compared(prompts):
-    file = prompts(
-        *(f"word{number}" for number in range(12)), assertions=[{"type": "contains", "value": "WORD1"}]
-    )
+def test_engines_are_compared(prompts, run_here):
+    words = [f"word{number}" for number in range(12)]
+    file = prompts(*words, assertions=[{"type": "contains", "value": "WORD1"}])
     paragone("suite", "run", file, *ENGINES)
-    done = paragone("suite", "compare", "e1")
+    done = run_here("suite", "compare", "e1")
     assert "do not differ in pass rate" in done.stdout.decode()
-    found = data("suite compare", paragone("suite", "compare", "e1", "--json"))
+    found = data("suite compare", run_here("suite", "compare", "e1", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a", "b"]
     assert [(it["a"], it["b"], it["margin"], it["verdict"]) for it in found["non_inferiority"]] == [
         ("a", "b", 0.03, "open"),
         ("b", "a", 0.03, "open"),
     ]
-    done = paragone("suite", "compare", "e1", "--margin", "40")
+    done = run_here("suite", "compare", "e1", "--margin", "40")
     assert "b is not worse than a by more than 40.0 points: at worst, b passes " in done.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:steady")
-    found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
+    found = data("suite compare", run_here("suite", "compare", "e1", "e2", "--json"))
     assert [it["engine"] for it in found["engines"]] == ["a (e1)", "b (e1)", "steady (e2)"]
     assert {it["prompts"] for it in found["same_answers"]} == {12}
     pairs = {(it["a"], it["b"]) for it in (*found["comparisons"], *found["same_answers"])}
     assert pairs == {("a (e1)", "steady (e2)"), ("b (e1)", "steady (e2)")}, "not those of one experiment"
 
 
-def test_what_differs_between_experiments_stands_above_their_comparison(prompts):
+def test_what_differs_between_experiments_stands_above_their_comparison(prompts, run_here):
     file = prompts("one", "two", "three")
     paragone("suite", "run", file, *ENGINES)
-    alone = paragone("suite", "compare", "e1")
-    assert "differ in more than their engines" not in alone.stdout.decode()
     paragone("suite", "run", file, "--engines", "scripted:c", "--schedule", "sequential")
     paragone("suite", "run", file, "--engines", "scripted:c", "--system", "Be brief.")
-    found = data("suite compare", paragone("suite", "compare", "e1", "e2", "--json"))
+    found = data("suite compare", run_here("suite", "compare", "e1", "e2", "--json"))
     assert found["notes"] == [
         "The schedule is swap in e1 and sequential in e2. Speeds in different schedules are not comparable."
     ]
-    text = paragone("suite", "compare", "e1", "e3").stdout.decode()
+    text = run_here("suite", "compare", "e1", "e3").stdout.decode()
     head, _, table = text.partition("\n\n")
     assert head.splitlines() == [
         "The experiments differ in more than their engines:",
@@ -437,53 +340,32 @@ def test_what_differs_between_experiments_stands_above_their_comparison(prompts)
     assert table.startswith("engine")
 
 
-def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_finished(prompts):
+def test_another_experiment_of_the_same_name_is_told_while_the_first_is_not_finished(prompts, run_here):
     file = prompts("p1", "p2")
     paragone("suite", "run", file, *ENGINES, "--filter", "p1")
-    told = paragone("suite", "run", file, *ENGINES, "--set", "delay_s=0.01")
+    told = paragone("suite", "run", file, *ENGINES, "--set", "seed=1")
     assert "Beginning experiment e2: e1, which is not finished, differs in " in said(told)
-    assert "Beginning" not in said(paragone("suite", "run", file, *ENGINES, "--set", "delay_s=0.02"))
-    assert "e1 is not finished: 2 of 4 runs." in paragone("suite", "compare", "e1").stdout.decode()
+    assert "Beginning" not in said(paragone("suite", "run", file, *ENGINES, "--set", "seed=2"))
+    assert "e1 is not finished: 2 of 4 runs." in run_here("suite", "compare", "e1").stdout.decode()
 
 
 # ── The terminal ─────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_table_while_it_runs(prompts, terminal: Terminal):
-    """An answer takes longer than the time between two updates, so each is shown."""
-    argv = ("suite", "run", prompts(*"xyz"), "--engines", "scripted:a", "--set", "delay_s=0.15")
-    with running(*argv, stderr=terminal.theirs) as process:
+    judged = [{"type": "judge", "engine": "scripted:judge", "criterion": "good"}]
+    file = prompts(*"xyz", assertions=judged)
+    with running(
+        "suite", "run", file, "--engines", "scripted:a", "--trust", stderr=terminal.theirs
+    ) as process:
         written = terminal.read(process).decode()
     assert "engine  done" in written
-    assert "/3" in written
-    assert " left" in written
+    assert "3/3" in written
+    assert "scripted:judge judges the answers" in written
     assert written.endswith("\x1b[J"), "the table is removed at the end"
 
 
 # ── Real engines ─────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.model
-@pytest.mark.slow
-def test_two_real_models_one_at_a_time(prompts, smol, smaller_smollm2):
-    spec, *options = smol
-    file = prompts("Name a colour.", "What is 2+2?", "Say hello.")
-    argv = (
-        "suite", "run", file, "--engines", spec, f"llama_cpp:{smaller_smollm2}", *options, "--schedule", "swap", "--json",
-    )  # fmt: skip
-    done = paragone(*argv)
-    assert done.returncode == 0, done.stderr.decode()
-    runs = data("suite run", done)["runs"]
-    assert len(runs) == 6
-    assert all(it["text"] and it["timings"]["decode_tps"] > 0 for it in runs)
-    assert [it["timings"]["load_s"] is not None for it in runs] == [True, True, *4 * [False]]
-    assert all(it["usage"]["cached_tokens"] == 0 for it in runs), "no run depends on those before it"
-    again = data("suite run", paragone(*argv))
-    assert again["runs"] == runs
-    with closing(Store.open()) as store:
-        for path in (spec.partition(":")[2], str(smaller_smollm2)):
-            known = store.measurements.weights_digest(WeightsFile.of(path))
-            assert known == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @pytest.mark.model
@@ -494,6 +376,10 @@ def test_a_real_model_beside_itself_gives_the_same_sampled_answers(prompts, smol
     file = prompts("Tell me of the sea.", "Tell me of the sky.")
     done = paragone("suite", "run", file, "--engines", spec, spec, "--repeat", "2", *settings, "--json")
     assert done.returncode == 0, done.stderr.decode()
+    assert all(it["usage"]["cached_tokens"] == 0 for it in data("suite run", done)["runs"])
+    with closing(Store.open()) as store:
+        known = store.measurements.weights_digest(WeightsFile.of(smollm2))
+    assert known == hashlib.sha256(Path(smollm2).read_bytes()).hexdigest()
     first, second = (
         {
             (it["prompt_index"], it["repetition"]): it["text"]
