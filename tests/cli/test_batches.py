@@ -63,11 +63,6 @@ def test_a_suite_is_answered_elsewhere(prompts, tmp_path, run_here):
     assert not batch.exists()
 
 
-def test_several_engines_have_a_file_each(prompts, tmp_path, run_here):
-    run_here("suite", "export", prompts, "--engines", BIG, BIG, "--to", str(tmp_path / "batch.jsonl"))
-    assert {it.name for it in tmp_path.glob("batch*")} == {"batch.big.jsonl", "batch.big-2.jsonl"}
-
-
 def test_wrong_commands(prompts, tmp_path, run_here):
     to = ("--to", str(tmp_path / "batch.jsonl"))
     for argv, sentence in [

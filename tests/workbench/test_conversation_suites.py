@@ -41,13 +41,6 @@ def test_a_suite_has_the_prompts_of_the_first_open_lane_without_images(store, tm
         write_suite(writer.load(), tmp_path / "s.csv")
 
 
-def test_a_conversation_without_prompts_makes_no_file(store, tmp_path):
-    writer = ConversationWriter(store, "never answered")
-    with pytest.raises(InputError, match="has no prompt for a suite"):
-        write_suite(writer.load(), tmp_path / "s.jsonl")
-    assert list(tmp_path.glob("*.jsonl*")) == []
-
-
 def test_an_experiments_prompt_becomes_lanes_with_the_answers_before_it_and_repetitions_as_variants(store):
     messages = (
         Message(role="system", text="Be brief."),

@@ -15,7 +15,6 @@ from tests.workbench.experiment_writer import (
 )
 
 from paragone import InputError, WeightsFile
-from paragone.facts import ROUNDING
 from paragone.wire import to_json
 from paragone_workbench.config.read import load
 from paragone_workbench.config.state import State
@@ -26,22 +25,17 @@ from paragone_workbench.experiments.document import read_document
 from paragone_workbench.experiments.identity import digest_weights, weights_in
 from paragone_workbench.experiments.recorded_runs import (
     Change,
-    changes_of_run,
     compare_weights,
     recorded_runs,
 )
 from paragone_workbench.experiments.replay import (
-    AnswerDifference,
-    EngineReport,
     Replay,
-    ReplayedRun,
     replay_json,
     replay_verdict,
     replayable,
     weights_sentence,
 )
 from paragone_workbench.experiments.replay_engines import ReplayChoices, engines_to_replay
-from paragone_workbench.runs.run import Run
 
 OPTIONS = {"n_ctx": 256, "n_threads": 1, "max_tokens": 12}
 
@@ -136,17 +130,6 @@ async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_dr
     assert not set(changed(report)) & {"seed", "temperature", "messages", "rendered prompt", "weights"}
     (second,), _ = await replayed(history, await recorded_runs(history, runs[1].id))
     assert second == results[1], "an engine that is asked the same from an empty cache repeats itself"
-
-
-def test_a_run_that_had_reused_the_cache_is_offered_cold():
-    difference = AnswerDifference(channel="answer", char=3, token=1, before="a", now="b")
-    run = ReplayedRun(id="r2", engine="smol", prompt="And?", difference=difference)
-    report = EngineReport(engine="smol", model="m", reused_cache=1)
-    report.add([Change(what="KV cache", before="9 tokens reused", now="none reused", effect=ROUNDING)])
-    assert replay_verdict([run], [report]) == (
-        "The answer differs. smol: 1 recorded run had reused the KV cache. That cannot be repeated exactly: the "
-        "repetition is cold, and rounds differently."
-    )
 
 
 @pytest.mark.model
@@ -429,14 +412,3 @@ async def test_no_secret_is_in_a_document(history, tmp_path, monkeypatch):
     text = (await write_document(history, f"e{store_id}", tmp_path / "document.json")).read_text()
     assert "s3cret" not in text
     assert json.loads(text)["engines"] == [to_json(kept)]
-
-
-def test_changed_messages_are_shown_by_their_own_digests():
-    run = Run.of(EngineDefinition(name="e", backend="rogue", model="steady")).result
-    before, now = (
-        dataclasses.replace(run, manifest={"request": {"messages_sha256": digest * 16}})
-        for digest in ("29d6", "24dd")
-    )
-    (change,) = changes_of_run(before, now)
-    assert (change.before, change.now) == ("SHA-256 29d629d6…", "SHA-256 24dd24dd…")
-    assert not list(changes_of_run(before, before))

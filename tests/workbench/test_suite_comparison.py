@@ -6,7 +6,6 @@ import random
 
 import fastjsonschema
 import pytest
-from bench.simulate.suites import false_claims
 from tests.docs.existing import ROOT
 
 from paragone_cli.suite_results import put_comparison
@@ -181,12 +180,6 @@ def test_all_comparisons_are_corrected_together():
     assert {it.comparisons for it in found} == {21}
     smallest = min(found, key=lambda it: it.paired.p)
     assert smallest.adjusted_p == pytest.approx(min(1, 21 * smallest.paired.p))
-
-
-@pytest.mark.thorough
-def test_the_same_engine_under_two_names_is_seldom_told_apart():
-    trials = 60
-    assert false_claims(2, 10, trials) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
 def test_the_table_and_the_json(capsys):

@@ -23,9 +23,7 @@ from paragone_workbench.experiments.suite import (
     AssertionSpec,
     Suite,
     SuiteProblem,
-    SuitePrompt,
     filter_prompts,
-    problem_text,
 )
 from paragone_workbench.experiments.suite_file import read_suite
 
@@ -66,23 +64,6 @@ def system(text: str) -> Message:
 
 # ── The same suite in three formats ──────────────────────────────────────────────────────────
 
-EXPECTED = (
-    SuitePrompt(
-        index=0,
-        line=1,
-        messages=(system("Be brief."), user("The capital of France?")),
-        expected="Paris",
-        tags=("geo", "easy"),
-        variables={"country": "France"},
-        assertions=(AssertionSpec(type="contains", options={"ignore_case": True}),),
-    ),
-    SuitePrompt(
-        index=1,
-        line=1,
-        messages=(user("Hello."), Message(role="assistant", text="Hi!"), user("A colour?")),
-        assertions=(AssertionSpec(type="length", options={"maximum": 3}, negated=True),),
-    ),
-)
 RECORDS: list[dict[str, Any]] = [
     {
         "prompt": "The capital of {{ country }}?",
@@ -129,12 +110,13 @@ def as_toml() -> str:
 @pytest.mark.parametrize(("newline", "encoding"), [("\n", "utf-8"), ("\r\n", "utf-8-sig")])
 def test_the_same_suite_in_every_format(read, name, content, newline, encoding):
     suite = read(name, content.replace("\r\n", "\n").replace("\n", newline).encode(encoding))
-    assert suite.name == Path(name).stem
-    assert suite.problems == ()
-    for prompt, expected in zip(suite.prompts, EXPECTED, strict=True):
-        for field in ("index", "messages", "expected", "tags", "assertions"):
-            assert getattr(prompt, field) == getattr(expected, field)
-    assert suite.prompts[0].variables == {"country": "France"}
+    assert (suite.name, suite.problems) == (Path(name).stem, ())
+    first, second = suite.prompts
+    assert first.messages == (system("Be brief."), user("The capital of France?"))
+    assert (first.expected, first.tags, first.variables) == ("Paris", ("geo", "easy"), {"country": "France"})
+    assert first.assertions == (AssertionSpec(type="contains", options={"ignore_case": True}),)
+    assert second.messages == (user("Hello."), Message(role="assistant", text="Hi!"), user("A colour?"))
+    assert second.assertions == (AssertionSpec(type="length", options={"maximum": 3}, negated=True),)
 
 
 # ── Lines ────────────────────────────────────────────────────────────────────────────────────
@@ -328,19 +310,6 @@ def test_a_file_that_cannot_be_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(InputError, match="is not a regular file"):
         read_suite(tmp_path / "pipe.csv", CATALOG)
-
-
-def test_the_text_of_problems():
-    problems = [SuiteProblem(line=line, sentence="Bad.") for line in range(1, 23)]
-    assert problem_text("s.csv", problems[:2]) == "s.csv:1: Bad.\ns.csv:2: Bad."
-    assert problem_text("s.csv", problems).endswith("\ns.csv:20: Bad.\nand 2 more")
-
-
-def test_a_cell_of_a_megabyte(read):
-    long = "word " * 200_000
-    before = csv.field_size_limit()
-    assert read("s.csv", f"prompt\n{long}\n").prompts[0].text == long
-    assert csv.field_size_limit() == before
 
 
 # ── Anything at all ──────────────────────────────────────────────────────────────────────────
