@@ -20,7 +20,6 @@ PATIENCE = 240.0
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until a condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, what
@@ -35,10 +34,7 @@ class Node:
             **os.environ,
             "HOME": str(folder),
             "RAY_USAGE_STATS_ENABLED": "0",
-            **{
-                f"XDG_{name}_HOME": str(folder / name.lower())
-                for name in ("CONFIG", "DATA", "CACHE", "STATE")
-            },
+            **{f"XDG_{name}_HOME": str(folder / name) for name in ("CONFIG", "DATA", "CACHE", "STATE")},
         }
         self._log = (folder / "node.log").open("ab")
         command = [
@@ -54,11 +50,9 @@ class Node:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
         return self._process.poll() is None
 
     def processes(self) -> list[psutil.Process]:
-        """All processes of the node."""
         try:
             own = psutil.Process(self._process.pid)
             return [own, *own.children(recursive=True)]
@@ -95,7 +89,6 @@ class Cluster:
         self.nodes: list[Node] = []
 
     def start(self) -> None:
-        """Start both nodes."""
         port = self.address.rpartition(":")[2]
         self._add("--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}/ray")
         self.add()

@@ -21,11 +21,13 @@ def paragone(*argv, cwd=None):
 
 
 def suite_of(folder, *prompts):
-    path = folder / "suite.jsonl"
     assertion = {"type": "contains", "value": "O"}
-    path.write_text(
-        "".join(json.dumps({"prompt": prompt, "assertions": [assertion]}) + "\n" for prompt in prompts)
-    )
+    return written(folder / "suite.jsonl", prompts, assertion)
+
+
+def written(path, prompts, assertion):
+    lines = (json.dumps({"prompt": prompt, "assertions": [assertion]}) for prompt in prompts)
+    path.write_text("\n".join(lines))
     return path
 
 
@@ -44,12 +46,12 @@ def answers(done):
 
 
 class Asked:
-    """What the scripted engines were asked, from the log that all of them write."""
+    """Returns what the scripted engines were asked, from the log that all of them write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __call__(self) -> Counter:
+    def __call__(self) -> Counter[str]:
         text = self.path.read_text() if self.path.exists() else ""
         return Counter(line for line in text.splitlines() if line.startswith("ask "))
 
@@ -109,16 +111,8 @@ def test_a_suite_has_the_same_results_as_alone(cluster, tmp_path):
 
 def test_smollm2_gives_the_same_answers_as_alone(cluster, tmp_path, whole_smollm2):
     suite = suite_of(tmp_path, *(f"Name {number} things of wood." for number in range(2, 8)))
-    settings = (
-        "--set",
-        "max_tokens=12",
-        "--set",
-        "temperature=0.8",
-        "--set",
-        "n_ctx=512",
-        "--json",
-        "--fresh",
-    )
+    options = ("max_tokens=12", "temperature=0.8", "n_ctx=512")
+    settings = [*(word for option in options for word in ("--set", option)), "--json", "--fresh"]
     engine = ("--engines", f"llama_cpp:{whole_smollm2}")
     alone = answers(paragone("suite", "run", str(suite), *engine, *settings))
     spread = answers(paragone("suite", "run", str(suite), *engine, *settings, "--on", cluster.address))
@@ -178,17 +172,6 @@ def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
     until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
 
 
-def judged_suite(folder, count):
-    path = folder / "judged.jsonl"
-    judged = {"type": "judge", "engine": "judge", "criterion": "It is good."}
-    path.write_text(
-        "".join(
-            json.dumps({"prompt": f"word {number}", "assertions": [judged]}) + "\n" for number in range(count)
-        )
-    )
-    return path
-
-
 def verdicts(done):
     assert done.returncode == 0, done.stderr
     return [
@@ -198,7 +181,8 @@ def verdicts(done):
 
 
 def test_a_judge_on_the_nodes_judges_as_alone_also_if_a_process_is_killed(cluster, tmp_path, asked):
-    suite, config = judged_suite(tmp_path, 60), tmp_path / "config.toml"
+    judged = {"type": "judge", "engine": "judge", "criterion": "It is good."}
+    suite, config = written(tmp_path / "s.jsonl", PROMPTS, judged), tmp_path / "config.toml"
     config.write_text(
         f'[engines.judge]\nbackend = "scripted"\nmodel = "judge"\ndelay_s = 0.3\nlog = "{asked.path}"\n'
     )

@@ -95,13 +95,6 @@ async def test_a_check_that_is_cancelled_from_outside_stays_cancelled(catalog):
         await checking
 
 
-async def test_a_long_reason_is_shortened(catalog):
-    found = await result(catalog, spec("rogue", check="chatters"))
-    assert found.passed
-    assert len(found.reason) == module.REASON_LENGTH
-    assert "\n" not in found.reason
-
-
 # ── Engines that judge ───────────────────────────────────────────────────────────────────────
 
 

@@ -108,13 +108,6 @@ async def test_a_run_that_another_instance_deletes_meanwhile_is_asked(suites, mo
     assert runner.progress[0].done == 2
 
 
-async def test_a_failed_run_is_asked_again(suites):
-    await suites.run(suite("nonsense x", "y"), A)
-    failed = sum(run.result.state == "failed" for run in await suites.saved())
-    again = asked(await suites.run(suite("nonsense x", "y", "z"), A))
-    assert len(again) == 1 + failed
-
-
 async def test_a_damaged_run_is_asked_again(suites):
     await suites.run(suite("x"), A)
     await suites.history.call(lambda store: store._database.run("UPDATE run SET result = '{'"))

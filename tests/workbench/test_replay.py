@@ -132,21 +132,6 @@ async def test_a_conversation_gives_the_same_answers_with_the_seeds_that_were_dr
     assert second == results[1], "an engine that is asked the same from an empty cache repeats itself"
 
 
-@pytest.mark.model
-async def test_other_weights_at_the_same_path_are_named(history, record, smol, model, smaller_smollm2):
-    number = await record([smol(temperature=0)], ["Name three colours."])
-    runs = await recorded_runs(history, f"e{number}")
-    await digest_weights(history, weights_in(runs[0].result.manifest))
-    shutil.copy(smaller_smollm2, model)
-    results, (report,) = await replayed(history, runs)
-    assert (report.weights.same, report.weights.by) == (False, "sha256")
-    before, now = changed(report)["weights"]
-    assert before != now
-    assert "SHA-256" in before
-    assert changed(report)["quantization"] == ("Q4_1", "Q4_0")
-    assert "weights" in replay_verdict(results, [report]) or results[0].same
-
-
 @pytest.mark.parametrize(
     ("now", "same", "by", "sentence"),
     [
@@ -163,20 +148,30 @@ def test_without_digests_sizes_and_times_are_compared(now, same, by, sentence):
 
 
 @pytest.mark.model
-async def test_weights_that_are_gone_are_found_elsewhere(history, record, smol, model):
+async def test_weights_that_are_gone_are_found_elsewhere_and_other_ones_are_named(
+    history, record, smol, model, smaller_smollm2
+):
     number = await record([smol(temperature=0)], ["Name a colour."])
     runs = await recorded_runs(history, f"e{number}")
     await digest_weights(history, weights_in(runs[0].result.manifest))
-    elsewhere = model.parent / "sub"
-    elsewhere.mkdir()
-    model.rename(elsewhere / "renamed.gguf")
+    elsewhere = model.parent / "sub" / "renamed.gguf"
+    elsewhere.parent.mkdir()
+    model.rename(elsewhere)
     (result,), (report,) = await replayed(history, runs)  # ~/models is searched
     assert result.same
     assert report.model.endswith("renamed.gguf")
     assert (report.weights.same, report.weights.by) == (True, "sha256")
-    (elsewhere / "renamed.gguf").unlink()
+    elsewhere.unlink()
     with pytest.raises(InputError, match=r"The weights of smol are gone: there is no file .*smol\.gguf"):
         await replayed(history, runs)
+    shutil.copy(smaller_smollm2, model)
+    results, (report,) = await replayed(history, runs)
+    assert (report.weights.same, report.weights.by) == (False, "sha256")
+    before, now = changed(report)["weights"]
+    assert before != now
+    assert "SHA-256" in before
+    assert changed(report)["quantization"] == ("Q4_1", "Q4_0")
+    assert "weights" in replay_verdict(results, [report]) or results[0].same
 
 
 def with_result(run, **fields):

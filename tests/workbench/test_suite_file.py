@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import tracemalloc
 from pathlib import Path
@@ -167,20 +166,18 @@ def test_variables_are_filled_in_everywhere(read):
         "system": "Speak {{ language }}.",
         "messages": [
             {"role": "user", "content": "{{ n }} + {{n}}"},
-            {"role": "assistant", "content": "{{n}}"},
+            {"role": "assistant", "content": "{% for i in x %}\r\n{# no #} {\\d{2}} {{n}}\n"},
         ],
         "expected": "{{ n + n }} {{ language | upper }}",
         "variables": {"language": "French", "n": 2},
     }
     (prompt,) = read("s.jsonl", json.dumps(record)).prompts
-    assert [message.text for message in prompt.messages] == ["Speak French.", "2 + 2", "2"]
+    assert [message.text for message in prompt.messages] == [
+        "Speak French.",
+        "2 + 2",
+        "{% for i in x %}\r\n{# no #} {\\d{2}} 2\n",
+    ]
     assert prompt.expected == "4 FRENCH"
-
-
-def test_what_is_no_expression_is_text(read):
-    text = "{% for i in x %}\r\n{# no #} {\\d{2}} {{ x }}\n"
-    (prompt,) = read("s.jsonl", json.dumps({"prompt": text, "variables": {"x": "{{ y }}"}})).prompts
-    assert prompt.text == "{% for i in x %}\r\n{# no #} {\\d{2}} {{ y }}\n"
 
 
 @pytest.mark.parametrize(
@@ -301,17 +298,6 @@ def test_a_file_that_is_refused(refused, name, content, sentence):
     assert sentence in refused(name, content)
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.csv cannot be read: No such file or directory"):
-        read_suite(tmp_path / "nothing.csv", CATALOG)
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        read_suite(tmp_path / "folder.csv", CATALOG)
-    os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(InputError, match="is not a regular file"):
-        read_suite(tmp_path / "pipe.csv", CATALOG)
-
-
 # ── Anything at all ──────────────────────────────────────────────────────────────────────────
 
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -344,21 +330,14 @@ def test_any_record_is_a_prompt_or_a_problem(tmp_path_factory, record):
 # ── Choosing prompts ─────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    ("expression", "chosen"),
-    [
-        ("tag:geo", [0, 2]),
-        ("tag:ge", []),
-        ("WHERE", [1, 2]),
-    ],
-)
-def test_filtered_prompts_keep_their_indices(read, expression, chosen):
+def test_filtered_prompts_keep_their_indices(read):
     suite = read(
         "s.jsonl",
         '{"prompt": "The Capital?", "tags": ["geo", "easy"]}\n'
         '{"prompt": "Where?"}\n{"prompt": "where to", "tags": ["geo"]}',
     )
-    assert [prompt.index for prompt in filter_prompts(suite, expression).prompts] == chosen
+    for expression, chosen in {"tag:geo": [0, 2], "tag:ge": [], "WHERE": [1, 2]}.items():
+        assert [prompt.index for prompt in filter_prompts(suite, expression).prompts] == chosen
 
 
 def test_assertions_of_the_file(read):
