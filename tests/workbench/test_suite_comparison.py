@@ -12,7 +12,6 @@ from paragone_cli.suite_results import put_comparison
 from paragone_workbench.experiments.comparison import (
     MetricComparison,
     compare_suite,
-    comparison_json,
     non_inferiority,
     prompts_for,
 )
@@ -87,7 +86,7 @@ def test_failed_runs_are_left_out_pairwise_and_counted():
     found = compare_rows(rows, "AB")
     assert found.comparisons[0].paired.prompts == 12
     assert (found.engines[0].failed, found.engines[1].failed) == (0, 1)
-    assert found.engines[1].means[PASS_RATE] == (1.0, 12)
+    assert found.engines[1].averages[PASS_RATE] == (1.0, 12)
     assert found.same[0].prompts == 12
     assert found.notes == ("B: 1 of 13 runs failed. Failed runs are left out of all figures.",)
 
@@ -99,7 +98,7 @@ def test_times_of_shared_runs_are_left_out():
     rows = [row(0, "A", metrics=metrics(True)), row(0, "B", metrics=metrics(False))]
     found = compare_rows(rows, "AB")
     assert [it.metric.name for it in found.comparisons] == ["completion_tokens"]
-    assert {it.name: mean for it, (mean, _) in found.engines[1].means.items()} == {
+    assert {it.name: mean for it, (mean, _) in found.engines[1].averages.items()} == {
         "completion_tokens": 11,
         "ttft_s": 0.1,
         "decode_tps": 10,
@@ -128,20 +127,20 @@ def test_an_undecided_prompt_is_left_out_for_every_engine_and_told(capsys):
     rows += [row(23, engine, True, unjudged=engine == "B") for engine in "ABC"]
     found = compare_rows(rows, "ABC")
     assert {it.paired.prompts for it in found.comparisons} == {20}
-    assert [it.means[PASS_RATE] for it in found.engines] == [(1.0, 20)] * 3
-    assert [it.undecided for it in found.engines] == [0, 3, 2]
+    assert [it.averages[PASS_RATE] for it in found.engines] == [(1.0, 20)] * 3
+    assert [len(it.undecided) for it in found.engines] == [0, 3, 2]
     sentence = (
         "3 prompts are left out of all pass rates and scores, for every engine: an assertion gave no verdict about an "
         "answer (B: 3, C: 2)."
     )
-    put_comparison(found)
+    put_comparison(found, {})
     assert found.notes == (
         sentence,
         "1 prompt is left out of all pass rates and scores: their judges have not been asked yet (B: 1). Repeat the "
         "command that ran the suite to ask them.",
     )
     assert sentence in capsys.readouterr().out
-    assert comparison_json(found)["undecided"] == 3
+    assert found.to_json()["undecided"] == 3
 
 
 def test_times_are_compared_only_if_the_runs_alternated():
@@ -158,7 +157,7 @@ def test_times_are_compared_only_if_the_runs_alternated():
 
     found = compared(lambda prompt, engine: prompt + 1000 * (engine == "B"))
     assert [it.metric.name for it in found.comparisons] == ["completion_tokens"]
-    assert found.engines[1].means[TTFT] == (pytest.approx(0.2), 20)
+    assert found.engines[1].averages[TTFT] == (pytest.approx(0.2), 20)
     (note,) = found.notes
     assert note.startswith("Times are not compared between A and B: their runs did not alternate")
     # each prompt begins with another engine
@@ -201,13 +200,13 @@ def test_the_table_and_the_json(capsys):
         for engine in ("A", "B\x1b[2J")
     ]
     found = compare_rows(rows, ("A", "B\x1b[2J"))
-    put_comparison(found)
+    put_comparison(found, {})
     out = capsys.readouterr().out
     assert out.startswith("engine  ")
     assert "pass %  tokens  TTFT (ms)  total (s)" in out
     assert "\x1b" not in out
     schema = json.loads((ROOT / "docs" / "command-line.schema.json").read_text())["$defs"]
-    fastjsonschema.compile({"$ref": "#/$defs/suite%20compare", "$defs": schema})(comparison_json(found))
+    fastjsonschema.compile({"$ref": "#/$defs/suite%20compare", "$defs": schema})(found.to_json())
 
 
 @pytest.mark.parametrize(("trend", "drift"), [(0.01, pytest.approx(-0.27, abs=0.06)), (0, None)])

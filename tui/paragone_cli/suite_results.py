@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from paragone import InputError, Json
 from paragone.options import value_text
@@ -24,12 +23,10 @@ from paragone_cli.command_line.saved import (
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import MARGIN as DEFAULT_MARGIN
 from paragone_workbench.experiments.comparison import (
-    EngineSummary,
     SuiteComparison,
     compare_suite,
-    comparison_json,
 )
-from paragone_workbench.experiments.comparison_rows import Metric, collect, comparable, different_conditions
+from paragone_workbench.experiments.comparison_rows import collect_experiments, different_conditions
 from paragone_workbench.experiments.results import EngineTotals, SpeedTotals, engine_totals, saved_runs
 from paragone_workbench.experiments.suite import saved_prompt
 from paragone_workbench.store import Experiment, ExperimentRun, History
@@ -276,8 +273,7 @@ def suite_compare(args: SuiteArguments) -> int:
     numbers = dict.fromkeys(map(experiment_id, args.names))
     with opened_store() as store:
         experiments = [store.experiments.get(number) for number in numbers]
-        found = comparable(store, experiments)
-        comparison = compare_suite(collect(found.rows, found.engines), groups=found.groups, margin=margin)
+        collected = collect_experiments(store, experiments)
         conditions = different_conditions(store, experiments, Registry().find)
     unfinished = [
         f"e{experiment.number} is not finished: {experiment.done + experiment.failed:,} of {experiment.runs:,} runs. To continue, run the command that began it again."
@@ -285,34 +281,41 @@ def suite_compare(args: SuiteArguments) -> int:
         if experiment.done + experiment.failed < experiment.runs
     ]
     if args.json:
-        output.put_json(
-            {**comparison_json(comparison), "notes": [*conditions, *unfinished, *comparison.notes]}
-        )
+        comparison = compare_suite(collected, margin=margin)
+        output.put_json({**comparison.to_json(), "notes": [*conditions, *unfinished, *comparison.notes]})
         return 0
     if conditions:
         output.put("The experiments differ in more than their engines:")
         for sentence in conditions:
             output.put_line(f"≠ {sentence}")
         output.put()
-    put_comparison(comparison)
+    short = short_names(values.engine for values in collected)
+    for values in collected:
+        values.engine = short[values.engine]
+    put_comparison(compare_suite(collected, margin=margin), short)
     for sentence in unfinished:
         output.put(sentence)
     return 0
 
 
-def put_comparison(comparison: SuiteComparison) -> None:
-    metrics = list({metric: None for summary in comparison.engines for metric in summary.means})
-    short = short_names(summary.engine for summary in comparison.engines)
-    comparison = _renamed(comparison, short)
-    output.put_table(
+def put_comparison(comparison: SuiteComparison, short: Mapping[str, str]) -> None:
+    """Print a comparison. `short` has the names of engines in the comparison, by their full names."""
+    averages = {values.engine: values.averages for values in comparison.engines}
+    metrics = list({metric: None for found in averages.values() for metric in found})
+    rows = [
         [
-            ["engine", "runs", "failed", *(_COLUMNS.get(metric.name, metric.title) for metric in metrics)],
+            values.engine,
+            f"{values.runs:,}",
+            f"{values.failed:,}",
             *(
-                [summary.engine, f"{summary.runs:,}", f"{summary.failed:,}", *_means(summary, metrics)]
-                for summary in comparison.engines
+                metric.shown(averages[values.engine][metric][0]) if metric in averages[values.engine] else ""
+                for metric in metrics
             ),
         ]
-    )
+        for values in comparison.engines
+    ]
+    titles = [_COLUMNS.get(metric.name, metric.title) for metric in metrics]
+    output.put_table([["engine", "runs", "failed", *titles], *rows])
     put_full_names(short)
     output.put()
     for same in comparison.same:
@@ -328,22 +331,3 @@ def put_comparison(comparison: SuiteComparison) -> None:
         output.put("No two engines answered the same prompt, so there is nothing to compare.")
     for sentence in comparison.notes:
         output.put_line(sentence)
-
-
-def _renamed(comparison: SuiteComparison, names: Mapping[str, str]) -> SuiteComparison:
-    return replace(
-        comparison,
-        engines=tuple(replace(summary, engine=names[summary.engine]) for summary in comparison.engines),
-        comparisons=tuple(
-            replace(result, a=names[result.a], b=names[result.b]) for result in comparison.comparisons
-        ),
-        not_worse=tuple(
-            replace(verdict, a=names[verdict.a], b=names[verdict.b]) for verdict in comparison.not_worse
-        ),
-        same=tuple(replace(pair, a=names[pair.a], b=names[pair.b]) for pair in comparison.same),
-        apart=tuple((names[a], names[b]) for a, b in comparison.apart),
-    )
-
-
-def _means(summary: EngineSummary, metrics: list[Metric]) -> list[str]:
-    return [metric.shown(summary.means[metric][0]) if metric in summary.means else "" for metric in metrics]

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -29,7 +28,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.comparison import MARGIN
-from paragone_workbench.experiments.comparison_rows import EngineValues, collect, comparable
+from paragone_workbench.experiments.comparison_rows import EngineValues, collect_experiments
 from paragone_workbench.experiments.known_measurements import KnownFidelity
 from paragone_workbench.experiments.results import CellDigests, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner
@@ -37,7 +36,7 @@ from paragone_workbench.experiments.suite import Suite, SuiteRequest, find_or_cr
 from paragone_workbench.experiments.suite_file import read_suite
 from paragone_workbench.measure.bench_results import BenchStep, BenchTest
 from paragone_workbench.scheduling import EnginePool, decide
-from paragone_workbench.store import Experiment, History, RunKey, Store
+from paragone_workbench.store import Experiment, History, RunKey
 from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.store.saving import retrying
 
@@ -348,7 +347,9 @@ class Choice:
         values: tuple[EngineValues, ...] = ()
         sizes: Mapping[str, int] = {}
         if suite is not None:
-            values, sizes = await retrying(self.history, partial(_answers, experiment=suite.experiment))
+            saved = suite.experiment
+            values = await retrying(self.history, lambda store: collect_experiments(store, [saved]))
+            sizes = await retrying(self.history, lambda store: figures.loaded_sizes(store, saved))
         return decide_for(
             self._parameters(),
             [engine.name for engine in self.request.engines],
@@ -377,12 +378,6 @@ class Choice:
             return ("Everything. Repeat the command to continue.",) if self._limit.stopped else ()
         memory = self._memory.values() if self.vram else ()
         return tuple(not_measured(self._measurements, self._suite, self.reference, memory))
-
-
-def _answers(store: Store, experiment: Experiment) -> tuple[tuple[EngineValues, ...], dict[str, int]]:
-    """Return the values of the engines' answers, and the bytes of the engines' loaded weights."""
-    found = comparable(store, [experiment])
-    return collect(found.rows, found.engines), figures.loaded_sizes(store, experiment)
 
 
 @dataclass(eq=False, kw_only=True)

@@ -61,9 +61,9 @@ def evidence_of(
     values = _on_common_prompts(collected)
     comparison = compare_suite(values, margin=margin)
     rates = {
-        summary.engine: summary.means[PASS_RATE]
+        summary.engine: summary.averages[PASS_RATE]
         for summary in comparison.engines
-        if PASS_RATE in summary.means
+        if PASS_RATE in summary.averages
     }
     answered = max((prompts for _, prompts in rates.values()), default=0)
     planned = answered if is_complete else max(checked, answered)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import combinations
 from statistics import NormalDist
 from typing import Literal
 
@@ -18,7 +18,6 @@ from paragone_workbench.experiments.comparison_rows import (
     EngineValues,
     Metric,
     alternate,
-    drift,
     in_order,
 )
 
@@ -306,50 +305,18 @@ _UNJUDGED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSummary:
-    """The figures of one engine. For the counts, see `EngineValues`; `undecided` and `unjudged` are numbers of prompts.
-
-    Attributes:
-        failed: Number of runs that failed. All other figures leave failed runs out, because a failure says something
-            about a server or a machine, not about answers.
-        drift: See `drift`.
-        means: For each metric the mean over the prompts that have a value, and the number of these prompts. Pass
-            rates and scores leave out the prompts that are undecided for any engine.
-    """
-
-    engine: str
-    runs: int
-    failed: int
-    shared: int
-    undecided: int
-    unjudged: int
-    drift: float | None
-    means: dict[Metric, tuple[float, int]]
-
-    def to_json(self) -> dict[str, Json]:
-        means: list[Json] = [
-            {"metric": metric.name, "mean": mean, "prompts": prompts}
-            for metric, (mean, prompts) in self.means.items()
-        ]
-        return {**to_json(replace(self, means={}), complete=True), "means": means}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteComparison:
     """A comparison of engines over a suite.
 
     Attributes:
         comparisons: Each pair of engines by each metric for which both engines have values at a common prompt.
         not_worse: For both orders of each pair, whether the second engine's pass rate is lower by more than a margin.
-        undecided: Number of prompts that pass rates and scores leave out, since an assertion gave no verdict.
-        unjudged: Number of prompts that pass rates and scores leave out, since a judge has not been asked yet.
+        apart: The pairs whose times are not compared, since their runs did not alternate.
     """
 
-    engines: tuple[EngineSummary, ...]
+    engines: Sequence[EngineValues]
     comparisons: tuple[MetricComparison, ...]
     same: tuple[SameAnswers, ...]
-    undecided: int = 0
-    unjudged: int = 0
     apart: tuple[tuple[str, str], ...] = ()
     not_worse: tuple[NonInferiority, ...] = ()
 
@@ -358,8 +325,8 @@ class SuiteComparison:
         return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
-        yield from self._left_out_note(self.undecided, lambda engine: engine.undecided, _UNDECIDED)
-        yield from self._left_out_note(self.unjudged, lambda engine: engine.unjudged, _UNJUDGED)
+        yield from self._left_out_note(lambda engine: engine.undecided, _UNDECIDED)
+        yield from self._left_out_note(lambda engine: engine.unjudged, _UNJUDGED)
         for engine in self.engines:
             if engine.failed:
                 yield (
@@ -387,32 +354,45 @@ class SuiteComparison:
                     "engine's speeds are uncertain."
                 )
 
-    def _left_out_note(self, count: int, of: Callable[[EngineSummary], int], why: str) -> Iterator[str]:
+    def _left_out_note(self, of: Callable[[EngineValues], set[int]], why: str) -> Iterator[str]:
         """Yield the note on prompts that pass rates and scores leave out.
 
         `why` is the end of the sentence; `{who}` in `why` becomes the names of engines, each with a number of prompts.
         """
-        if count:
-            who = ", ".join(f"{engine.engine}: {of(engine):,}" for engine in self.engines if of(engine))
+        if count := self._count(of):
+            who = ", ".join(f"{engine.engine}: {len(of(engine)):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
             yield f"{prompts} left out of all pass rates and scores{why.format(who=who)}"
 
+    def _count(self, of: Callable[[EngineValues], set[int]]) -> int:
+        return len(set[int]().union(*map(of, self.engines)))
 
-def compare_suite(
-    collected: Sequence[EngineValues], *, groups: Sequence[Collection[str]] = (), margin: float = MARGIN
-) -> SuiteComparison:
+    def to_json(self) -> dict[str, Json]:
+        """Return the comparison as JSON. docs/command-line.schema.json has the schema."""
+        return {
+            "engines": [engine.to_json() for engine in self.engines],
+            "comparisons": [pair.to_json() for pair in self.comparisons],
+            "non_inferiority": [pair.to_json() for pair in self.not_worse],
+            "same_answers": [pair.to_json() for pair in self.same],
+            "undecided": self._count(lambda engine: engine.undecided),
+            "unjudged": self._count(lambda engine: engine.unjudged),
+            "notes": list(self.notes),
+        }
+
+
+def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) -> SuiteComparison:
     """Compare engines over the prompts of a suite, by the values of runs.
 
     Times are compared only if the runs of the two engines alternated. The p-values of all comparisons over `FEWEST`
     prompts or more, all pairs of engines × all metrics, are adjusted together by Holm's method: if no engines differ, at
-    most 5% of suites show any difference. Engines of the same group in `groups` are not compared with each other.
+    most 5% of suites show any difference. Engines of the same `EngineValues.group` are not compared with each other.
     `margin` is the loss of the pass rate, from 0 to 1, up to which an engine counts as not worse.
     """
     metrics = in_order(metric for engine in collected for metric in engine.metrics)
     pairs = [
         (one, other)
         for one, other in combinations(collected, 2)
-        if not any(one.engine in group and other.engine in group for group in groups)
+        if one.group is None or one.group != other.group
     ]
     apart = [(one, other) for one, other in pairs if not alternate(*one.columns.common_starts(other.columns))]
     found = [
@@ -437,31 +417,16 @@ def compare_suite(
         for index, (one, other, metric, paired) in enumerate(found)
     )
     return SuiteComparison(
-        engines=tuple(map(_summary, collected)),
+        engines=collected,
         comparisons=comparisons,
         not_worse=tuple(non_inferiority(comparisons, margin)),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
-        undecided=len(set(chain.from_iterable(values.undecided for values in collected))),
-        unjudged=len(set(chain.from_iterable(values.unjudged for values in collected))),
         apart=tuple(
             (one.engine, other.engine)
             for one, other in apart
             if one.columns.has_starts and other.columns.has_starts
         ),
     )
-
-
-def comparison_json(comparison: SuiteComparison) -> dict[str, Json]:
-    """Return a comparison as JSON. docs/command-line.schema.json has the schema."""
-    return {
-        "engines": [engine.to_json() for engine in comparison.engines],
-        "comparisons": [pair.to_json() for pair in comparison.comparisons],
-        "non_inferiority": [pair.to_json() for pair in comparison.not_worse],
-        "same_answers": [pair.to_json() for pair in comparison.same],
-        "undecided": comparison.undecided,
-        "unjudged": comparison.unjudged,
-        "notes": list(comparison.notes),
-    }
 
 
 def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> statistics.PairedDifference | None:
@@ -488,22 +453,4 @@ def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
         prompts=len(shares),
         share=math.fsum(shares) / len(shares),
         sampled=one.sampled or other.sampled,
-    )
-
-
-def _summary(values: EngineValues) -> EngineSummary:
-    means = {
-        metric: (math.fsum(known) / len(known), len(known))
-        for metric in in_order(values.metrics)
-        if (known := values.means(metric)[1].tolist())
-    }
-    return EngineSummary(
-        engine=values.engine,
-        runs=values.runs,
-        failed=values.failed,
-        shared=values.shared,
-        undecided=len(values.undecided),
-        unjudged=len(values.unjudged),
-        drift=drift(values.columns.rates()),
-        means=means,
     )

@@ -246,9 +246,11 @@ class EngineValues:
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
+        self.group: int | None = None
+        """Engines of the same group are not compared with each other; None for no group."""
         self.runs = 0
         self.failed = 0
-        """Number of runs that failed, whose values are not used."""
+        """Number of runs that failed. Their values are not used: a failure says something about a server or a machine."""
         self.shared = 0
         """Number of runs whose times are not used, since they shared the machine or their server."""
         self.columns = RunColumns()
@@ -294,6 +296,35 @@ class EngineValues:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         return tuple(self._means)
+
+    @property
+    def averages(self) -> dict[Metric, tuple[float, int]]:
+        """For each metric the mean over the prompts that have a value, and the number of these prompts."""
+        return {
+            metric: (math.fsum(known) / len(known), len(known))
+            for metric in in_order(self._means)
+            if (known := self.means(metric)[1].tolist())
+        }
+
+    @property
+    def drift(self) -> float | None:
+        return drift(self.columns.rates())
+
+    def to_json(self) -> dict[str, Json]:
+        means: list[Json] = [
+            {"metric": metric.name, "mean": mean, "prompts": prompts}
+            for metric, (mean, prompts) in self.averages.items()
+        ]
+        return {
+            "engine": self.engine,
+            "runs": self.runs,
+            "failed": self.failed,
+            "shared": self.shared,
+            "undecided": len(self.undecided),
+            "unjudged": len(self.unjudged),
+            "drift": self.drift,
+            "means": means,
+        }
 
     def means(self, metric: Metric) -> tuple[Numbers, Values]:
         """Return the prompts that have a value and are not left out, in ascending order, and the mean of each prompt."""
@@ -347,40 +378,28 @@ def _speeds(metrics: RunMetrics) -> dict[str, float | None]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparable:
-    """The runs of experiments, for a comparison.
-
-    Attributes:
-        rows: All runs. Iterating over the runs can raise StoreError.
-        groups: The names of the engines of each experiment, if there are several experiments. Engines of one
-            experiment are then not compared with each other.
-    """
-
-    engines: tuple[str, ...]
-    rows: Iterator[SuiteRow]
-    groups: tuple[tuple[str, ...], ...] = ()
-
-
-def comparable(store: Store, experiments: Sequence[Experiment]) -> Comparable:
-    """Return the engines and runs of the experiments.
+def collect_experiments(store: Store, experiments: Sequence[Experiment]) -> tuple[EngineValues, ...]:
+    """Return the values of all engines of experiments, as `collect` does. Raises StoreError.
 
     With several experiments, the experiment's id follows the name of an engine, and prompts with the same messages
-    and the same expected answer are the same prompt.
+    and the same expected answer are the same prompt. Engines of one experiment are then not compared with each other.
     """
     several = len(experiments) > 1
-    groups = tuple(
-        tuple(engine_name(experiment, engine.name, several=several) for engine in experiment.engines)
+    named = {
+        engine_name(experiment, engine.name, several=several): experiment.number
         for experiment in experiments
-    )
-    return Comparable(
-        engines=tuple(chain.from_iterable(groups)),
-        rows=_rows(store, experiments, several=several),
-        groups=groups if several else (),
-    )
+        for engine in experiment.engines
+    }
+    found = collect(experiment_rows(store, experiments), list(named))
+    if several:
+        for values in found:
+            values.group = named[values.engine]
+    return found
 
 
-def _rows(store: Store, experiments: Sequence[Experiment], *, several: bool) -> Iterator[SuiteRow]:
+def experiment_rows(store: Store, experiments: Sequence[Experiment]) -> Iterator[SuiteRow]:
+    """Yield the runs of experiments in the order of the prompts. Raises StoreError."""
+    several = len(experiments) > 1
     numbers: dict[str, int] = {}
     for experiment in experiments:
         saved = saved_prompts(store, experiment.number)

@@ -13,7 +13,7 @@ from paragone.json_values import count_at, objects_at, text_at
 from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import BackendLookup
 from paragone_workbench.experiments.comparison import SuiteComparison
-from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, comparable
+from paragone_workbench.experiments.comparison_rows import SuiteRow, collect, experiment_rows
 from paragone_workbench.experiments.identity import measured_identity
 from paragone_workbench.experiments.suite import saved_prompt, saved_prompts
 from paragone_workbench.reporting import charts, content
@@ -49,10 +49,9 @@ def experiment_report(store: Store, experiment: Experiment, find: BackendLookup)
     The store must stay open while the report is written. Raises StoreError, and InputError if a package for the figures
     is missing.
     """
-    found = comparable(store, [experiment])
-    names, rows = found.engines, found.rows
+    names = [engine.name for engine in experiment.engines]
     selection = _Selection()
-    values = collect(_watched(rows, selection), names)
+    values = collect(_watched(experiment_rows(store, [experiment]), selection), names)
     prompts = [(prompt.index, prompt.tags) for prompt in saved_prompts(store, experiment.number)]
     tags = {number: tags for number, (_, tags) in enumerate(prompts)}
     examples, conditions = _first_answers(store, experiment, find)
