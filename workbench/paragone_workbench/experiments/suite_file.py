@@ -9,10 +9,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
 from paragone import InputError, Json, Message, ParagoneError, Role, wire
 from paragone.files import LARGEST, read_regular_file
@@ -23,10 +23,16 @@ from paragone_workbench.engines.definitions import suggest
 from paragone_workbench.experiments.assertions import AssertionCatalog
 from paragone_workbench.experiments.suite import AssertionSpec, Suite, SuiteProblem, SuitePrompt, problem_text
 
-T = TypeVar("T")
-
-KEYS = ("prompt", "messages", "system", "expected", "tags", "variables", "assertions")
-"""The keys of a record."""
+KEYS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "prompt": (str, "text"),
+    "messages": (list, "a list"),
+    "system": (str, "text"),
+    "expected": ((str, int, float), "text or a number"),
+    "tags": (list, "a list of texts"),
+    "variables": (dict, "an object with a value for each name"),
+    "assertions": (list, "a list"),
+}
+"""The keys of a record, each with the types of its value, in words too."""
 
 ROLES = ("system", "user", "assistant")
 
@@ -45,137 +51,86 @@ class FileDefaults:
     """Assertions that apply to all prompts, in addition to the assertions of each prompt."""
 
 
-@dataclass(eq=False)
-class RecordReader:
-    """Turns a record into a prompt, and collects the problems of the record."""
+def _prompt(
+    index: int, line: int, record: Json, defaults: FileDefaults, catalog: AssertionCatalog, no_record: str
+) -> tuple[SuitePrompt, bool]:
+    """Return the prompt of a record, and whether it has the user's own system prompt.
 
-    line: int
-    values: Mapping[str, Json]
-    defaults: FileDefaults
-    catalog: AssertionCatalog
-    problems: list[SuiteProblem] = field(default_factory=list)
-    takes_given_system: bool = False
-    """Whether the prompt uses `FileDefaults.given_system`, because the file has no system prompt."""
+    Raises InputError for the first mistake, with the sentence `no_record` for what is no record at all, and
+    ParagoneError for a faulty assertion.
+    """
+    if not isinstance(record, Mapping):
+        raise InputError(no_record)
+    for key, value in record.items():
+        if key not in KEYS:
+            raise InputError(f"There is no key {key!r}. {suggest(key, KEYS)}")
+        kind, wanted = KEYS[key]
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise InputError(f"{key!r} must be {wanted}.")
+    values: dict[str, Any] = {key: value for key, value in record.items() if value is not None}
+    messages = _messages(values)
+    given = False
+    if any(message.role == "system" for message in messages):
+        if "system" in values:
+            raise InputError("There are both 'system' and a message with the role 'system': leave one out.")
+    else:
+        given = "system" not in values and defaults.system is None and bool(defaults.given_system)
+        system = values.get("system", defaults.given_system if defaults.system is None else defaults.system)
+        if system:
+            messages = [Message(role="system", text=system), *messages]
+    expected = values.get("expected")
+    if not (expected is None or isinstance(expected, str)):
+        expected = json.dumps(expected)
+    tags = values.get("tags", ())
+    if not all(isinstance(tag, str) for tag in tags):
+        raise InputError("'tags' must be a list of texts.")
+    variables = values.get("variables", {})
+    if variables:
+        messages = [Message(role=message.role, text=fill(message.text, variables)) for message in messages]
+        expected = None if expected is None else fill(expected, variables)
+    assertions = (*map(assertion_spec, values.get("assertions", ())), *defaults.assertions)
+    if not assertions and expected is not None:
+        assertions = (AssertionSpec(type="equals"),)
+    for assertion in assertions:
+        catalog.check_spec(assertion, expected=expected)
+    prompt = SuitePrompt(
+        index=index,
+        line=line,
+        messages=tuple(messages),
+        expected=expected,
+        tags=tuple(tags),
+        variables=variables,
+        assertions=assertions,
+    )
+    return prompt, given
 
-    def prompt(self, index: int) -> SuitePrompt | None:
-        for key in self.values:
-            if key not in KEYS:
-                self._wrong(f"There is no key {key!r}. {suggest(key, KEYS)}")
-        variables = self._value("variables", dict, "an object with a value for each name") or {}
-        messages = self._messages()
-        expected = self._expected()
-        tags = self._tags()
-        if variables and not self.problems:
-            try:
-                messages = tuple(
-                    Message(role=message.role, text=fill(message.text, variables)) for message in messages
-                )
-                expected = None if expected is None else fill(expected, variables)
-            except InputError as error:
-                self._wrong(str(error))
-        assertions = self._assertions(expected)
-        if self.problems:
-            return None
-        return SuitePrompt(
-            index=index,
-            line=self.line,
-            messages=messages,
-            expected=expected,
-            tags=tags,
-            variables=variables,
-            assertions=assertions,
-        )
 
-    def _wrong(self, sentence: str) -> None:
-        self.problems.append(SuiteProblem(line=self.line, sentence=sentence))
+def _messages(values: Mapping[str, Any]) -> list[Message]:
+    """Return the messages before variables are filled in. Raises InputError."""
+    if "messages" not in values:
+        if not values.get("prompt", "").strip():
+            raise InputError("There is no prompt: write a 'prompt' or 'messages'.")
+        return [Message(role="user", text=values["prompt"])]
+    if "prompt" in values:
+        raise InputError("There are both 'prompt' and 'messages': leave one out.")
+    messages = [_message(item) for item in values["messages"]]
+    if not any(message.role == "user" for message in messages):
+        raise InputError("'messages' needs a message with the role 'user'.")
+    return messages
 
-    def _value(self, key: str, kind: type[T], wanted: str) -> T | None:
-        """Return the value of a key, or None. If its type is not `kind`, add the problem that the value must be `wanted`."""
-        value = self.values.get(key)
-        if value is None or isinstance(value, kind):
-            return value
-        self._wrong(f"{key!r} must be {wanted}.")
-        return None
 
-    def _text(self, key: str) -> str | None:
-        return self._value(key, str, "text")
-
-    def _messages(self) -> tuple[Message, ...]:
-        """Return the messages, including the system message, before variables are filled in."""
-        system = self._text("system")
-        messages: list[Message] = []
-        given = self.values.get("messages")
-        if given is None:
-            prompt = self._text("prompt")
-            if prompt is not None and prompt.strip():
-                messages = [Message(role="user", text=prompt)]
-            elif prompt is not None or self.values.get("prompt") is None:
-                self._wrong("There is no prompt: write a 'prompt' or 'messages'.")
-        elif self.values.get("prompt") is not None:
-            self._wrong("There are both 'prompt' and 'messages': leave one out.")
-        elif isinstance(given, list):
-            messages = [message for item in given if (message := self._message(item)) is not None]
-            if len(messages) == len(given) and not any(message.role == "user" for message in messages):
-                self._wrong("'messages' needs a message with the role 'user'.")
-        else:
-            self._wrong("'messages' must be a list.")
-        if any(message.role == "system" for message in messages):
-            if system is not None:
-                self._wrong("There are both 'system' and a message with the role 'system': leave one out.")
-            return tuple(messages)
-        if system is None:
-            system = self.defaults.system
-        if system is None:
-            system = self.defaults.given_system
-            self.takes_given_system = bool(system)
-        return (*((Message(role="system", text=system),) if system else ()), *messages)
-
-    def _message(self, item: Json) -> Message | None:
-        if not isinstance(item, Mapping):
-            self._wrong('An item of \'messages\' must look like {"role": "user", "content": "…"}.')
-            return None
-        for key in item:
-            if key not in ("role", "content"):
-                self._wrong(f"A message has no key {key!r}. {suggest(key, ('role', 'content'))}")
-        role, content = item.get("role"), item.get("content")
-        if role not in ROLES:
-            self._wrong(f"The 'role' of a message must be one of: {', '.join(ROLES)}.")
-        elif not isinstance(content, str):
-            self._wrong("The 'content' of a message must be text.")
-        else:
-            return Message(role=cast("Role", role), text=content)
-        return None
-
-    def _expected(self) -> str | None:
-        value = self.values.get("expected")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return json.dumps(value)
-        return self._text("expected")
-
-    def _tags(self) -> tuple[str, ...]:
-        tags = self._value("tags", list, "a list of texts") or []
-        if all(isinstance(tag, str) for tag in tags):
-            return tuple(tags)
-        self._wrong("'tags' must be a list of texts.")
-        return ()
-
-    def _assertions(self, expected: str | None) -> tuple[AssertionSpec, ...]:
-        """Return the checked assertions of the record and the file; `equals` if only an expected answer is given."""
-        own: list[AssertionSpec] = []
-        for item in self._value("assertions", list, "a list") or ():
-            try:
-                own.append(assertion_spec(item))
-            except InputError as error:
-                self._wrong(str(error))
-        specs = (*own, *self.defaults.assertions)
-        if not specs and not self.values.get("assertions") and expected is not None:
-            specs = (AssertionSpec(type="equals"),)
-        for spec in specs:
-            try:
-                self.catalog.check_spec(spec, expected=expected)
-            except ParagoneError as error:
-                self._wrong(str(error))
-        return specs
+def _message(item: Json) -> Message:
+    if not isinstance(item, Mapping):
+        raise InputError('An item of \'messages\' must look like {"role": "user", "content": "…"}.')
+    for key in item:
+        if key not in ("role", "content"):
+            raise InputError(f"A message has no key {key!r}. {suggest(key, ('role', 'content'))}")
+    role, content = item.get("role"), item.get("content")
+    if role not in ROLES:
+        raise InputError(f"The 'role' of a message must be one of: {', '.join(ROLES)}.")
+    if not isinstance(content, str):
+        raise InputError("The 'content' of a message must be text.")
+    return Message(role=cast("Role", role), text=content)
 
 
 def assertion_spec(item: Json) -> AssertionSpec:
@@ -389,19 +344,13 @@ def read_suite(path: Path, catalog: AssertionCatalog, *, system: str = "") -> Su
     given_system: set[int] = set()
     for index, (line, read) in enumerate(records):
         try:
-            values = read()
-        except InputError as error:
+            prompt, given = _prompt(index, line, read(), defaults, catalog, mistake)
+        except ParagoneError as error:
             problems.append(SuiteProblem(line=line, sentence=str(error)))
             continue
-        if not isinstance(values, Mapping):
-            problems.append(SuiteProblem(line=line, sentence=mistake))
-            continue
-        reader = RecordReader(line, values, defaults, catalog)
-        if (prompt := reader.prompt(index)) is not None:
-            prompts.append(prompt)
-        if reader.takes_given_system:
+        prompts.append(prompt)
+        if given:
             given_system.add(index)
-        problems += reader.problems
     problems.sort(key=lambda problem: problem.line)
     if not prompts and problems:
         raise InputError(problem_text(str(path), problems), hint="No prompt is left.")
