@@ -46,21 +46,6 @@ def evidence(*verdicts, prompts=60, planned=0):
 NOT_WORSE, OPEN, WORSE = (-0.018, 0.01), (-0.06, 0.05), (-0.2, -0.1)
 
 
-@pytest.mark.parametrize(
-    ("middle", "small", "chosen"),
-    [
-        (NOT_WORSE, NOT_WORSE, "small"),
-        (NOT_WORSE, WORSE, "middle"),
-        (NOT_WORSE, OPEN, "middle"),
-        (OPEN, OPEN, "big"),
-        (WORSE, WORSE, "big"),
-    ],
-)
-def test_the_smallest_engine_that_is_not_worse_is_chosen(middle, small, chosen):
-    shown = evidence(verdict("middle", *middle), verdict("small", *small))
-    assert decide([BIG, MIDDLE, SMALL], "big", shown, {}).chosen == chosen
-
-
 def test_of_equally_small_engines_the_fastest_is_chosen():
     faster = dataclasses.replace(SMALL, engine="middle", decode_tps=81.0)
     verdicts = evidence(verdict("middle", *NOT_WORSE), verdict("small", *NOT_WORSE))
@@ -107,12 +92,14 @@ def test_a_loss_that_is_likely_is_not_called_bearable():
 @pytest.mark.parametrize(
     ("middle", "small", "headline"),
     [
+        (NOT_WORSE, NOT_WORSE, "Deploy small."),
         (NOT_WORSE, WORSE, "Deploy middle."),
+        (WORSE, WORSE, "Deploy big."),
         (NOT_WORSE, OPEN, "Preliminary, after 40 of 58 prompts: deploy middle."),
         (OPEN, WORSE, "Preliminary, after 40 of 58 prompts: deploy big, the safe choice."),
     ],
 )
-def test_a_decision_is_preliminary_while_a_smaller_engine_is_open_and_prompts_are_left(
+def test_the_smallest_that_is_not_worse_is_chosen_and_preliminary_while_a_smaller_one_is_open(
     middle, small, headline
 ):
     shown = evidence(verdict("middle", *middle), verdict("small", *small), prompts=40, planned=58)
@@ -193,11 +180,9 @@ def test_figures_come_from_what_was_measured():
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("candidates", [1, 5])
-def test_who_looks_again_and_again_is_not_misled(candidates):
+def test_who_looks_again_and_again_is_not_misled():
     claims = {
-        rule: false_claims(candidates, rule=rule, prompts=200, margin=0.1, wins=0.1, trials=300)
-        for rule in RULES
+        rule: false_claims(5, rule=rule, prompts=200, margin=0.1, wins=0.1, trials=300) for rule in RULES
     }
     naive, used = claims.values()
     assert used <= 0.05 < naive

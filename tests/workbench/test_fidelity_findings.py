@@ -89,10 +89,6 @@ def test_a_divergence_that_falls_does_not_grow():
     assert not found.grows
 
 
-def test_nothing_measured_has_no_parts():
-    assert depths([np.empty((0, 0)), klds([[1, 2]] * 5)], 8) == depths([np.empty((0, 0))] * 2, 8)
-
-
 # Candidates beside each other
 
 NEAR = candidate("near", (0.010, 0.020, 0.015, 0.030, 0.012, 0.018))
@@ -146,28 +142,21 @@ def test_the_number_of_values_is_that_of_textbooks():
     assert values_needed(1, smallest_shown(1, 34)) == 34
 
 
-@pytest.mark.parametrize(("count", "rounded"), [(1, 1), (99, 99), (101, 110), (1234, 1300)])
-def test_numbers_of_values_are_rounded_up(count, rounded):
-    assert rounded_up(count) == rounded
-
-
 # How often they hold
 
 
-@pytest.mark.parametrize("count", [5, 15])
-def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not(count):
-    by_t, by_bootstrap = pair_coverage(count, 500)
+def test_intervals_of_pairs_hold_and_a_bootstrap_of_few_windows_does_not():
+    by_t, by_bootstrap = pair_coverage(5, 500)
     assert by_t > 0.92
-    assert by_bootstrap < by_t
-    assert count > 5 or by_bootstrap < 0.88
+    assert by_bootstrap < 0.88
 
 
 @pytest.mark.thorough
 def test_equal_candidates_are_seldom_told_apart():
-    assert pair_claims(8, 300, candidates=4) < 0.08
+    assert pair_claims(8, 80, candidates=4) < 0.08
 
 
 @pytest.mark.thorough
 def test_depth_is_seldom_claimed_without_growth_and_found_where_it_is():
-    assert depth_claims(8, 200) < 0.06
-    assert depth_claims(8, 100, growth=1.0) > 0.95
+    assert depth_claims(8, 100) < 0.06
+    assert depth_claims(8, 40, growth=1.0) > 0.95

@@ -28,7 +28,6 @@ from paragone_workbench.statistics import Estimate
 windows = st.lists(
     st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3), min_size=ours.FEWEST_WINDOWS, max_size=8
 )
-numbers = st.lists(st.floats(-50, 50, width=32), min_size=11, max_size=20)
 
 
 def block(rows):
@@ -48,6 +47,7 @@ def by_hand(rows):
 # Means and their uncertainty: windows are the units
 
 
+@settings(max_examples=30)
 @given(windows)
 def test_a_mean_and_the_standard_error_of_the_windows_means(values):
     found = ours.mean(np.array(values))
@@ -92,7 +92,7 @@ def test_the_error_of_a_ratio_is_that_of_students_two_sample_test():
     assert ours.ratio_error(many[:3], few) is None
 
 
-@pytest.mark.parametrize("windows", [4, 14, 60])
+@pytest.mark.parametrize("windows", [4, 60])
 def test_intervals_hold_as_often_as_they_say(windows):
     """Windows as units; positions as units, which depend on each other, would hold far less often."""
     trials = 300
@@ -109,13 +109,6 @@ def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
 
 
 # The uncertainty as llama-perplexity computes it
-
-
-@given(numbers)
-def test_positions_as_units(values):
-    # √((E[x²] − E[x]²)/(n − 1)) is the standard deviation of a sample by √n
-    found = ours.mean_error(np.array(values))
-    assert found == pytest.approx(statistics.stdev(values) / math.sqrt(len(values)), abs=1e-6)
 
 
 def test_few_positions_have_an_uncertainty_of_zero():
@@ -152,11 +145,6 @@ def test_percentiles_are_interpolated_at_f_times_n_minus_1(seed, count, digits, 
     assert ours.percentile(values, fraction) == pytest.approx(expected, abs=1e-9)
 
 
-def test_there_are_no_percentiles_of_few_values():
-    assert ours.percentile(np.arange(99.0), 0.5) is None
-    assert ours.percentile(np.arange(100.0), 0.5) == 49.5
-
-
 # Distributions
 
 WIDTH = 4
@@ -165,6 +153,7 @@ rows = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(rows)
 def test_log_probabilities_add_up_to_one(logits):
     found = log_probabilities(block(logits))
@@ -172,6 +161,7 @@ def test_log_probabilities_add_up_to_one(logits):
     assert np.exp(found.astype(np.float64)).sum(axis=1) == pytest.approx(np.ones(len(logits)), abs=1e-5)
 
 
+@settings(max_examples=30)
 @given(rows, rows)
 def test_a_divergence_is_never_negative_and_zero_of_the_same(logits, other):
     p, q = log_probabilities(block(logits)), log_probabilities(block(other))
