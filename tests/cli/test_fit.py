@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from large_model import HIDDEN, PARAMETERS, TRAINED, VOCAB, write_large_model, write_large_moe
+from large_model import write_large_model, write_large_moe
 
 from paragone import InputError
 from paragone_workbench.engines.definitions import EngineDefinition
@@ -22,11 +22,9 @@ FEW = 1024
     ("text", "size"),
     [
         ("24G", 24 << 30),
-        ("24GiB", 24 << 30),
         ("24GB", 24 * 10**9),
         ("512M", 512 << 20),
         (" 1.5 gib ", 3 << 29),
-        ("1024", 1024),
         ("7B", 7),
         ("1T", 1 << 40),
     ],
@@ -35,7 +33,7 @@ def test_sizes(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "G", "-1G", "24X", "24iB", "1e3", "0", "0.2", "nan", "99999T", "2 4G"])
+@pytest.mark.parametrize("text", ["", "G", "-1G", "24iB", "1e3", "0.2", "nan", "99999T", "2 4G"])
 def test_what_is_no_size(text):
     with pytest.raises(InputError, match=r"24GB or 512M"):
         parse_size(text)
@@ -46,10 +44,7 @@ def test_what_is_no_size(text):
     [
         (["rogue:steady", "--vram", "much"], "'much' is not a size.\nWrite for example 24G"),
         (["rogue:steady", "--ctx", "many"], "'many' is not a whole number from 1"),
-        (["rogue:nothing"], "There is no model 'nothing'."),
-        (["rogue:steady", "--set", "no_such=1"], "no option 'no_such'"),
         (["ollama:llama3.2"], "Ollama cannot estimate the memory that a model needs."),
-        (["nobody:model"], "There is no backend 'nobody'."),
         (["llama_cpp:/nowhere.gguf"], "There is no file /nowhere.gguf."),
         (
             ["llama_cpp:/nowhere.gguf", "--ctx", "99999999999"],
@@ -133,32 +128,19 @@ def test_which_quantization_of_a_large_model_fits(few_tokens):
 
 
 @MODEL
-def test_what_other_quantizations_of_a_large_model_would_need(few_tokens):
+def test_what_other_quantizations_of_a_large_model_would_need_also_without_a_history(few_tokens, home):
+    (home / "data").mkdir(exist_ok=True)
+    (home / "data" / "paragone").touch()
     for name in ("Q4_K_M", "Q2_K"):
         few_tokens[name].unlink()
     done = paragone("fit", f"llama_cpp:{few_tokens['F16']}", "--vram", "48G")
     text = done.stdout.decode()
+    assert (done.returncode, said(done)) == (0, "")
     assert "A rough estimate of other quantizations, from their usual bits per weight" in text
     rows = {line.split()[0]: line for line in text.splitlines() if "about" in line}
     assert "about 72.7 GB" in rows["Q8_0"]  # 68.5e9 weights of 8.5 bits
     assert rows["Q4_K_M"].endswith("  yes")
     assert not rows["Q8_0"].endswith("  yes")
-
-
-@MODEL
-def test_a_hypothetical_gpu_as_json(few_tokens):
-    found = data("fit", paragone("fit", f"llama_cpp:{few_tokens['Q4_K_M']}", "--vram", "24G", "--json"))
-    gpu, cpu = found["devices"]
-    left = (24 << 30) - (450 << 20) - (1 << 30)  # without the driver's share and the margin
-    assert (gpu["device"], gpu["free"], gpu["fits"]) == ("hypothetical GPU", left, True)
-    assert found["gpu_layers"] < found["layers"] == 81
-    assert found["n_ctx"] == 4096
-    weights = gpu["weights"] + cpu["weights"]
-    parameters = PARAMETERS - 2 * HIDDEN * (VOCAB - FEW)  # of the embeddings and of the output
-    assert weights == pytest.approx(parameters * 4.5 / 8, rel=0.01)
-    # 80 layers of 8 heads of 128 numbers of 16 bits, K and V
-    assert gpu["kv_cache"] + cpu["kv_cache"] == 4096 * 80 * 8 * 128 * 2 * 2
-    assert 0 <= found["largest_ctx"] <= TRAINED
 
 
 @MODEL
@@ -172,9 +154,6 @@ def test_two_hypothetical_gpus(few_tokens):
     assert layers == 41, "41 of 81 for the first GPU, 39 and the output for the second"
     assert first["compute"] == second["compute"] > 0
     assert cpu["kv_cache"] == 0
-    text = paragone(*command, "--vram", "24G,24GB").stdout.decode()
-    assert "Planned for hypothetical GPUs with 25.8 GB and 24.0 GB free" in text
-    assert "of 81 layers" in text or "All 81 layers (the output counts as one) go to the GPUs." in text
 
 
 @MODEL
@@ -192,8 +171,6 @@ def test_experts_that_stay_in_main_memory(tmp_path):
     assert cpu["weights"] == kept * layer + embeddings
     text = paragone(*command).stdout.decode()
     assert f"The experts of the first {kept} layers stay in main memory: --set n_cpu_moe={kept}" in text
-    more = data("fit", paragone(*command[:-1], "12G", "--json"))
-    assert more["expert_layers"] > kept
 
 
 def save_fidelity(reference, candidate):
@@ -227,17 +204,6 @@ def test_what_quantizations_lost_is_shown(few_tokens):
     assert rows == [
         [name, "0.1316", "±", "0.0079", "(noticeable)", "75.8%", reference] for name in ("Q4_K_M", "Q2_K")
     ]
-    data("fit", paragone(*command, "--json"))
-
-
-@MODEL
-def test_a_history_that_cannot_be_read_is_no_error(few_tokens, home):
-    folder = home / "data" / "paragone"
-    folder.parent.mkdir(exist_ok=True)
-    folder.touch()
-    done = paragone("fit", f"llama_cpp:{few_tokens['F16']}", "--vram", "48G")
-    assert (done.returncode, said(done)) == (0, "")
-    assert "Other quantizations of this model" in done.stdout.decode()
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,3 @@ async def test_failed_lanes_have_an_error(rogue):
         for lane in found["lanes"]
     ]
     assert shapes[1:] == shapes[:-1], "all lanes have the same keys"
-
-
-async def test_control_characters_are_kept_in_json(rogue):
-    found = await compared(rogue("escapes", max_tokens=1), rogue("wide", max_tokens=2))
-    assert found["lanes"][0]["text"].startswith("\x1b]0;owned\x07\x1b[2J")
-    assert found["lanes"][1]["text"] == "語0😀 語1😀 "

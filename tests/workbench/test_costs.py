@@ -150,15 +150,6 @@ def test_what_the_list_does_not_have(name, hint):
     assert hint in caught.value.hint
 
 
-def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "genai_prices", None)
-    monkeypatch.delitem(sys.modules, "genai_prices.data_snapshot", raising=False)
-    with pytest.raises(InputError) as caught:
-        price_list()
-    assert "genai-prices, which is not installed" in caught.value.sentence
-    assert "genai-prices<0.3,>=0.2.3" in caught.value.hint
-
-
 @pytest.mark.thorough
 def test_no_price_is_fetched():
     """Python refuses this process every socket and every look-up of a name."""

@@ -40,15 +40,11 @@ def different(history, smollm2):
     return run
 
 
-async def test_settings_that_differ_are_named_with_the_engines(different):
-    first, second = await different([{}], [{"max_tokens": 6, "n_ctx": 512}])
-    assert first == "max_tokens is 4 in smol0 (e1) and 6 in smol0 (e2)."
-    assert second.startswith("Context (n_ctx): 256 in smol0 (e1) and 512 in smol0 (e2).")
-
-
-async def test_the_same_settings_and_those_of_one_experiment_are_not_named(different):
-    assert await different([{}], [{}]) == ()
-    assert await different([{"max_tokens": 6}, {}]) == ()
+async def test_settings_that_differ_between_experiments_are_named(different):
+    assert await different([{"max_tokens": 6}, {}]) == (), "both are of one experiment"
+    first, second = await different([{}], [{"max_tokens": 6, "n_ctx": 512}, {}])
+    assert first == "max_tokens is 4 in smol0 (e2) and smol1 (e3) and 6 in smol0 (e3)."
+    assert second.startswith("Context (n_ctx): 256 in smol0 (e2) and smol1 (e3) and 512 in smol0 (e3).")
 
 
 async def test_another_machine_is_named(different):

@@ -16,12 +16,10 @@ from paragone import (
     option,
 )
 from paragone.wire import to_json
-from paragone_workbench.compare.parity import check_parity, parity_of_runs
+from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Side
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.runs.metrics import RunMetrics
-from paragone_workbench.runs.run import RunSpec
-from paragone_workbench.workbench import Workbench
 
 SAMPLING = {"temperature": 0.0, "top_k": 40, "repeat_penalty": 1.0}
 FACTS = {
@@ -221,16 +219,6 @@ def test_what_the_user_compares_is_no_alarm_and_comes_last():
         ("cached tokens", "·"),
     ]
     assert parity.verdict == "1 condition was not the same:"
-
-
-def test_what_the_user_sets_while_comparing_is_no_alarm():
-    warm = replace(
-        side("b", sampling={**SAMPLING, "repeat_penalty": 1.3}), chosen=frozenset({"repeat_penalty"})
-    )
-    long = replace(side("c", context=1024), chosen=frozenset({"n_ctx"}))
-    parity = check_parity([side("a"), warm, long])
-    assert [(it.what, it.sign) for it in parity.findings] == [("repeat_penalty", "·"), ("n_ctx", "·")]
-    assert parity.findings[0].levelling, "it can be levelled all the same"
 
 
 def test_the_own_answers_of_each_lane_are_no_alarm():
@@ -458,26 +446,3 @@ def test_before_a_run_the_options_and_defaults_count():
 
 
 # ── Real runs ──────────────────────────────────────────────────────────────────────────────
-
-
-async def test_runs_of_real_workers(rogue):
-    async with Workbench(mode="sequential") as workbench:  # each with the same number of threads
-        definitions = [
-            rogue(name="short", max_tokens=2),
-            rogue(name="long", max_tokens=3, context=100),
-            rogue("nonsense", name="broken"),
-        ]
-        engines = [workbench.add(definition) for definition in definitions]
-        await workbench.open_all()
-        executions = [workbench.run(engine, RunSpec.of_prompt("how are you")) for engine in engines]
-        for execution in executions:
-            await execution.ended()
-        parity = parity_of_runs([execution.run for execution in executions], workbench.registry.find)
-    assert [finding.what for finding in parity.findings] == ["context", "max_tokens"]
-    assert [finding.values for finding in parity.findings] == [
-        {"short": "4096", "long": "100"},
-        {"short": 2, "long": 3},
-    ]
-    assert parity.findings[0].advice == "To level it: --set context=4096"
-    assert [finding.is_expected for finding in parity.findings] == [False, True], "max_tokens is set for both"
-    assert "prompt" not in parity.unknown[0].names, "the number of its tokens is known"

@@ -143,7 +143,7 @@ def test_a_big_experiment_needs_bounded_memory_and_makes_a_small_page(store, mon
         return size, memory
 
     size_of(added(1))  # what a first report loads stays
-    (small, little), (large, much) = peak(10), peak(30)
+    (small, little), (large, much) = peak(8), peak(16)
     assert large < 1.1 * small
     assert much < little + 3 * len(long)
 

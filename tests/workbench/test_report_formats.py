@@ -7,7 +7,7 @@ import os
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from tests.workbench.history_file import open_store
@@ -39,6 +39,7 @@ def markdown(saved) -> str:
     return "".join(report_pieces(conversation_report(saved, lambda _: None), "md", 0.0))
 
 
+@settings(max_examples=25)
 @given(prompt=marked_up, first=marked_up, second=marked_up)
 def test_answers_stay_in_their_fences(prompt, first, second):
     saved = conversation("x", first, second)
@@ -84,6 +85,7 @@ def test_an_experiment_has_a_row_for_each_run(home):
     assert found[0]["prompt"] == "Prompt at 0"
 
 
+@settings(max_examples=50)
 @given(text=st.text(alphabet=st.characters()))
 def test_any_text_survives_in_a_cell(text):
     written = "".join(csv_pieces(conversation_rows(conversation("x", text), Registry().find)))
