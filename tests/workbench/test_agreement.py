@@ -9,7 +9,6 @@ from paragone import Token
 from paragone_workbench.compare.agreement import (
     agreement,
     agreement_verdict,
-    is_degenerate,
     is_loop,
     prompts_needed,
     summarize,
@@ -48,11 +47,6 @@ def answer(*texts: str, kept: bool = True, finish: str = "stop") -> RunResult:
 )
 def test_a_loop_is_the_repetition_of_a_short_sequence_at_the_end(texts, expected, kept):
     assert is_loop(answer(*texts, kept=kept)) is expected
-
-
-@pytest.mark.parametrize("texts", [(), (" ", "\n\n"), LOOP])
-def test_degenerate_answers(texts):
-    assert is_degenerate(answer(*texts))
 
 
 def test_forks_are_counted_in_tokens_and_identical_answers_have_none():

@@ -19,7 +19,6 @@ from paragone_workbench.experiments.executor import SuiteObserver
 from paragone_workbench.experiments.known_measurements import known_fidelity
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import AssertionSpec, SuiteRequest
-from paragone_workbench.measure.bench_results import UsersTest
 from paragone_workbench.store import History, StoreError
 from paragone_workbench.store.experiment_records import Measurement
 
@@ -90,17 +89,6 @@ async def test_another_prompt_asks_for_the_new_answers_alone(choose):
     again = choose([*words(20), "x more"], a, b)
     assert sorted(it for it in await measured(again) if "x" in it) == ["a: x more", "b: x more"]
     assert (again.taken, choose.heard.known_answers) == (40, (40, 42))
-
-
-@pytest.mark.thorough
-async def test_a_third_engine_is_measured_alone(choose):
-    a, b, c = engine("a"), engine("b"), engine("c")
-    await measured(choose(words(12), a, b))
-    choice = choose(words(12), a, b, c)
-    assert {it.partition(":")[0] for it in await measured(choice)} == {"a", "c"}, "a is the reference"
-    figures = (await choice.decision()).figures
-    assert all(figure.ttft_s for figure in figures)
-    assert [figure.greedy_answers for figure in figures] == [0, 12, 12]
 
 
 @pytest.fixture
@@ -176,11 +164,8 @@ class StopAt(SuiteObserver):
 
     def __call__(self, event: ChoiceEvent) -> None:
         match event:
-            case Benching(left=[step, *others]):
-                if isinstance(step.test, UsersTest):
-                    self._at("users")
-                elif len(others) == 2:
-                    self._at("bench")
+            case Benching(left=[_, _, _]):
+                self._at("bench")
             case SuiteRunner():
                 self._runner = event
                 event.observer = self
@@ -222,24 +207,6 @@ async def test_after_a_stop_in_any_phase_the_same_choice_goes_on(choose, phase):
     assert again.missing() == ("The fidelity: a does not report distributions over its whole vocabulary.",)
     verdicts = [question for question in before + after if question.startswith("judge: ")]
     assert len(set(verdicts)) == 20
-
-
-@pytest.mark.thorough
-async def test_after_a_stop_with_users_at_once_the_same_choice_goes_on_with_them(choose):
-    servers = [dataclasses.replace(engine(name), backend="scripted_server") for name in ("a", "b")]
-    stopped = choose(words(20), *servers)
-    StopAt("users", stopped)
-    await measured(stopped)
-    assert any(
-        sentence.startswith("The throughput of a and b with 16 users at once.")
-        for sentence in stopped.missing()
-    )
-
-    again = choose(words(20), *servers)
-    await measured(again)
-    figures = (await again.decision()).figures
-    assert all(figure.users_tps for figure in figures)
-    assert not any("users at once" in sentence for sentence in again.missing())
 
 
 # ── What is known ─────────────────────────────────────────────────────────────────────────────

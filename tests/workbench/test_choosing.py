@@ -1,21 +1,18 @@
 """Which engine is chosen, and what is said about the decision."""
 
 import dataclasses
-from typing import Any
 
 import pytest
 from bench.simulate.choices import RULES, false_claims
 
 from paragone_workbench.choosing.choice import for_questions
 from paragone_workbench.choosing.decision import Evidence, decide, evidence_of
-from paragone_workbench.choosing.figures import EngineFigures, engine_figures
+from paragone_workbench.choosing.figures import EngineFigures
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison import NonInferiority, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import SuiteRow, collect
-from paragone_workbench.experiments.known_measurements import KnownFidelity
 from paragone_workbench.statistics import Estimate, Interval
-from paragone_workbench.store.experiment_records import EstimatedMemory
 
 BIG = EngineFigures(engine="big", size=200, decode_tps=50.0)
 MIDDLE = EngineFigures(engine="middle", size=120, decode_tps=75.0, kld=Estimate(0.02, 0.001))
@@ -145,38 +142,6 @@ def test_an_engine_that_hardly_answered_leaves_the_prompts_to_the_others():
     collected = collect(rows(big="ABCD", small="abcd", lost="A"), ["big", "small", "lost"])
     shown = evidence_of(collected, "big", 0.03, checked=4, is_complete=False)
     assert shown.rates == {"big": (1.0, 4), "small": (0.0, 4)}
-
-
-def test_figures_come_from_what_was_measured():
-    tests: list[Any] = [{"decode_tps": {"mean": 80.0, "stdev": 4.0}, "ttft_s": None}]
-    big, small = engine_figures(
-        ["big", "small"],
-        speeds={"small": {"tests": tests}},
-        fidelity=KnownFidelity(
-            candidates={"small": {"size": 100, "mean_kld": 0.1, "mean_kld_se": None}},
-            answers={"small": {"identical": 3, "prompts": 9}},
-            data={},
-        ),
-        pass_rates={"small": (0.5, 10)},
-        sizes={"big": 200},
-        memory=[EstimatedMemory(engine="small", size=150, context=4096)],
-        users={"small": 300.0},
-    )
-    assert big == EngineFigures(engine="big", size=200)
-    assert small == EngineFigures(
-        engine="small",
-        size=100,
-        memory=150,
-        users_tps=300.0,
-        context=4096,
-        decode_tps=80.0,
-        decode_tps_stdev=4.0,
-        kld=Estimate(0.1, None),
-        same_answers=3,
-        greedy_answers=9,
-        pass_rate=0.5,
-        prompts=10,
-    )
 
 
 @pytest.mark.thorough

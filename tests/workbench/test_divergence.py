@@ -10,7 +10,6 @@ from paragone_workbench.compare.divergence import (
     Divergence,
     confidence,
     divergence,
-    divergence_json,
     divergence_sentence,
     place_of,
     token_at,
@@ -87,15 +86,6 @@ def test_thinking_counts_as_tokens_but_not_as_text():
 def test_the_token_with_a_character():
     parts = [*tokens("hm", channel="thinking"), *tokens("The", " sea", ".")]
     assert [token_at(parts, char) for char in (0, 2, 3, 6, 7, 8)] == [1, 1, 2, 2, 3, 4]
-
-
-def test_one_entry_for_each_candidate():
-    runs = [run("The", " sea"), run("The", " sky", name="b"), run("The", " sea", name="c")]
-    assert divergence_json(runs, ["same", "same", None]) == [
-        {"reference": "a", "candidate": "b", "token": 1, "char": 5},
-        {"reference": "a", "candidate": "c", "token": None, "char": None},
-    ]
-    assert divergence_json(runs[:1], [None]) == []
 
 
 LONG = "word " * 20

@@ -18,7 +18,6 @@ from paragone_workbench.measure import fidelity_results as ours
 from paragone_workbench.measure.fidelity_results import (
     DECADES,
     compared,
-    joined,
     log_probabilities,
     losses,
     shares,
@@ -111,11 +110,6 @@ def test_an_engine_at_the_noise_floor_is_seldom_found_above_it():
 # The uncertainty as llama-perplexity computes it
 
 
-def test_few_positions_have_an_uncertainty_of_zero():
-    assert ours.mean_error(np.arange(10.0)) == 0
-    assert ours.mean_error(np.arange(11.0)) == pytest.approx(math.sqrt(10 / 10))
-
-
 def test_a_perplexity_of_independent_positions_by_hand():
     found = ours.perplexity_error(np.log(np.array([2.0, 8.0] * 8)))
     assert found == pytest.approx(4 * math.log(2) / math.sqrt(15))
@@ -194,19 +188,6 @@ def test_two_distributions_by_hand():
     assert scores.delta_p == pytest.approx([0.25])
     assert scores.same_top.tolist() == [False]
     assert losses(p, np.array([0])) == pytest.approx([math.log(2)])
-
-
-@given(st.integers(1, 7))
-def test_blocks_joined_are_the_whole(size):
-    chooser = np.random.default_rng(size)
-    logits = chooser.normal(0, 3, (2, 8, 20)).tolist()
-    targets = chooser.integers(0, 20, 8)
-    p, q = (log_probabilities(block(it)) for it in logits)
-    whole = compared(p, q, targets)
-    cuts = [slice(at, at + size) for at in range(0, 8, size)]
-    parts = joined([compared(p[cut], q[cut], targets[cut]) for cut in cuts])
-    for one, other in zip(parts, whole, strict=True):
-        assert one == pytest.approx(other, abs=1e-12)
 
 
 def test_a_histogram_counts_each_position_once():

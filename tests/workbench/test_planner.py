@@ -126,30 +126,6 @@ async def test_the_largest_context_is_found_with_few_estimates(tokens):
     assert len(backend.contexts) <= 6
 
 
-@pytest.mark.parametrize(
-    ("planned", "outside"), [(5120, range(5120)), (102_400, range(102_401, TRAINED + 1))]
-)
-async def test_the_planned_context_limits_the_search(planned, outside):
-    backend = Scripted(WEIGHTS + COMPUTE + LAYERS * TOKEN * 77_777 + 1000)
-    it = planner(backend, window=planned)
-    assert 77_777 - 256 < await it.largest_context(await it.plan()) <= 77_777
-    assert not set(backend.contexts) & set(outside)
-    assert len(backend.contexts) <= 5
-
-
-async def test_a_curve_takes_no_more_steps_than_halving():
-    class Curved(Scripted):
-        async def estimate(self, request):
-            found = await super().estimate(request)
-            cpu = replace(found.devices[0], compute=found.context**2)
-            return replace(found, devices=(cpu,))
-
-    backend = Curved(WEIGHTS + LAYERS * TOKEN * 50_000 + 50_000**2)
-    it = planner(backend)
-    assert 50_000 - 256 < await it.largest_context(await it.plan()) <= 50_000
-    assert len(backend.contexts) <= 30
-
-
 async def test_there_may_be_no_largest_context():
     it = planner(Scripted(WEIGHTS))
     assert await it.largest_context(await it.plan()) == 0
@@ -324,8 +300,3 @@ async def test_the_size_of_another_quantization_follows_from_its_bits():
     assert gpu.kv_cache == LAYERS * TOKEN * 1000
     assert await it.rough(plan.context, 16.0) is None  # not smaller
     assert await planner(Scripted(parameters=None)).rough(1000, 8.0) is None
-
-
-async def test_a_mistake_of_a_plugin_is_a_sentence():
-    with pytest.raises(EngineError, match="The backend scripted raised an unexpected error"):
-        await planner(model="faulty").plan()

@@ -67,12 +67,6 @@ async def test_other_models(other):
     assert await siblings(OWN, other) == []
 
 
-async def test_the_largest_comes_first():
-    small = info("/m/Small-1B-Instruct.Q2_K.gguf", "Q2_K", size=2)
-    large = info("/m/Small-1B-Instruct.Q8_0.gguf", "Q8_0", size=8)
-    assert await siblings(OWN, small, large) == [large, small]
-
-
 async def test_the_folder_of_the_model_is_searched_unless_the_home_folder_is_in_it(tmp_path, home):
     (tmp_path / "models").mkdir()
     for folder, is_searched in ((tmp_path / "models", True), (home, False), (home.parent, False)):

@@ -63,9 +63,8 @@ def test_five_equal_engines_are_seldom_told_apart():
     assert false_claims(5, 150, trials, resamples=300) <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
 
 
-@pytest.mark.parametrize("wins", [4, 9])
-def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown(wins):
-    found = rate(won("a", "b", wins) + won("b", "a", 3))
+def test_a_sentence_has_the_difference_of_the_ratings_that_are_shown():
+    found = rate(won("a", "b", 9) + won("b", "a", 3))
     shown = {engine: round(it) for engine, it in rating(found).items()}
     (pair,) = found.pairs
     assert f"a is rated above b by {shown['a'] - shown['b']} points" in pair.sentence
@@ -115,10 +114,8 @@ def test_ties_alone_rate_all_alike(choice):
     assert found.position is None
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("count", [5, 10_000])
-def test_an_engine_that_always_wins_has_a_finite_rating(count):
-    found = rate(won("a", "b", 1) * count)
+def test_an_engine_that_always_wins_has_a_finite_rating():
+    found = rate(won("a", "b", 1) * 1_000)
     assert MEAN < found.engines[0].rating < MEAN + 1000
     assert found.engines[0].interval.low < found.engines[0].rating < found.engines[0].interval.high
     assert found.engines[0].tally.win_rate == 1
