@@ -240,19 +240,11 @@ async def test_a_decision_counts_windows_as_the_report_of_it_does(choose, monkey
 
 
 def test_fidelity_counts_for_the_same_reference_text_and_window():
-    data: dict[str, Json] = {
-        "text": None,
-        "window": 512,
-        "candidates": [{"engine": "b", "windows": 5, "mean_kld": 0.1}, {"engine": "c", "windows": 2}],
-        "free_running": {"candidates": [{"candidate": "b", "prompts": 12, "identical": 3}]},
-    }
-    saved = Measurement(
-        kind="fidelity",
-        engines=(engine("a"), engine("b"), engine("c")),
-        data=data,
-        created=1,
-        identities=("A", "B", "C"),
-    )
+    candidates: Json = [{"engine": "b", "windows": 5, "mean_kld": 0.1}, {"engine": "c", "windows": 2}]
+    greedy: Json = {"candidates": [{"candidate": "b", "prompts": 12, "identical": 3}]}
+    data: dict[str, Json] = {"text": None, "window": 512, "candidates": candidates, "free_running": greedy}
+    engines, identities = (engine("a"), engine("b"), engine("c")), ("A", "B", "C")
+    saved = Measurement(kind="fidelity", engines=engines, data=data, created=1, identities=identities)
     wanted = {"a": "A", "b now": "B", "c": "C"}
     known = known_fidelity([saved], wanted, "a", 512, 10)
     assert {name: item["mean_kld"] for name, item in known.candidates.items()} == {"b now": 0.1}

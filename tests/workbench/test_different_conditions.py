@@ -1,33 +1,23 @@
-"""What differs between the experiments of a comparison, with real runs of SmolLM2."""
+"""What differs between the experiments of a comparison, with real runs."""
 
 from dataclasses import replace
 
 import pytest
 from tests.workbench.experiment_writer import run_experiment
 
-from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.comparison_rows import different_conditions
 
-pytestmark = pytest.mark.model
-
-OPTIONS = {"temperature": 0, "max_tokens": 4, "n_ctx": 256, "n_threads": 1}
-
 
 @pytest.fixture
-def different(history, smollm2):
+def different(history, rogue):
     """Run the engines of several experiments on prompts, and return what differs between the experiments."""
 
-    async def run(*experiments, prompts=("Name a colour.",), machines=()):
+    async def run(*experiments, machines=()):
         ids = []
         for options in experiments:
-            engines = [
-                EngineDefinition(
-                    name=f"smol{number}", backend="llama_cpp", model=str(smollm2), options={**OPTIONS, **own}
-                )
-                for number, own in enumerate(options)
-            ]
-            ids.append(await run_experiment(history, engines, prompts))
+            engines = [rogue(name=f"rogue{n}", **{"max_tokens": 4, **own}) for n, own in enumerate(options)]
+            ids.append(await run_experiment(history, engines, ["Name a colour."]))
 
         def compare(store):
             found = [store.experiments.get(it) for it in ids]
@@ -42,9 +32,9 @@ def different(history, smollm2):
 
 async def test_settings_that_differ_between_experiments_are_named(different):
     assert await different([{"max_tokens": 6}, {}]) == (), "both are of one experiment"
-    first, second = await different([{}], [{"max_tokens": 6, "n_ctx": 512}, {}])
-    assert first == "max_tokens is 4 in smol0 (e2) and smol1 (e3) and 6 in smol0 (e3)."
-    assert second.startswith("Context (n_ctx): 256 in smol0 (e2) and smol1 (e3) and 512 in smol0 (e3).")
+    second, first = await different([{}], [{"max_tokens": 6, "context": 512}, {}])
+    assert first == "max_tokens is 4 in rogue0 (e2) and rogue1 (e3) and 6 in rogue0 (e3)."
+    assert second.startswith("Context: 4096 in rogue0 (e2) and rogue1 (e3) and 512 in rogue0 (e3).")
 
 
 async def test_another_machine_is_named(different):
