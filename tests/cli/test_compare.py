@@ -97,12 +97,6 @@ def test_what_was_not_the_same_stands_below_the_answers():
     )
 
 
-def test_an_option_of_an_engine_that_is_not_there(run_here):
-    done = run_here("compare", "rogue:steady", "--prompt", "hi", "--set", "other.max_tokens=2")
-    assert done.returncode == 2
-    assert "has no option 'other.max_tokens'" in said(done)
-
-
 def test_a_lane_that_fails_leaves_the_others_alone():
     argv = ("compare", "rogue:steady", "rogue:abort", "rogue:nothing", "--prompt", "hi", "--set", "rate=500")
     done = paragone(*argv, "--json")
@@ -120,12 +114,6 @@ def test_an_engine_that_is_not_there_ends_it_before_it_begins(run_here):
     done = run_here("compare", "rogue:steady", "nothing", "--prompt", "hi")
     assert (done.returncode, done.stdout) == (2, b"")
     assert "There is no engine 'nothing'." in said(done)
-
-
-def test_a_wrong_option_in_the_config_ends_it_before_it_begins(settings, run_here):
-    settings("[engines.odd]\nbackend = 'rogue'\nmodel = 'steady'\nrate = 'fast'\n")
-    done = run_here("compare", "rogue:steady", "odd", "--prompt", "hi")
-    assert (done.returncode, done.stdout) == (2, b"")
 
 
 def test_one_engine_in_memory_at_a_time():

@@ -12,13 +12,7 @@ from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.measure import bench as measure
 from paragone_workbench.measure.bench import Bench, bench_json, bench_pool
-from paragone_workbench.measure.bench_results import (
-    BenchTest,
-    UsersTest,
-    bench_tests,
-    steps_of,
-    users_tests,
-)
+from paragone_workbench.measure.bench_results import BenchTest, UsersTest, bench_tests, steps_of, users_tests
 from paragone_workbench.runs import execute
 from paragone_workbench.scheduling import ScheduleDecision
 
@@ -206,13 +200,6 @@ async def test_the_throughput_is_that_of_the_answers_that_ended_in_the_time(tick
     assert level["tpot_ms"]["p99"] == pytest.approx(tpot_ms)
     assert level["itl_ms"] == {"mean": 156.25, "p50": 125.0, "p95": 250.0, "p99": 250.0}, "of all answers"
     assert (found["schedule"], found["partial"]) == ("sequential", False)
-
-
-async def test_no_two_prompts_of_users_are_alike_and_all_have_the_length():
-    found = await measured(bench("steady", users=users_tests([12, 20], [1, 3], 5, 2)))
-    assert [level["notes"] for level in found["engines"][0]["users"]] == [[]] * 4
-    asked = ScriptedEngine.log[3:]
-    assert {(length, cold) for _, length, cold in asked} == {(12, True), (20, True)}
 
 
 async def test_engines_that_share_a_model_get_a_slot_for_each_user():

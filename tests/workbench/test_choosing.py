@@ -138,12 +138,6 @@ def test_pass_rates_are_over_the_prompts_that_all_engines_answered():
     assert evidence_of(collected, "big", 0.03, checked=10, is_complete=True).planned == 6
 
 
-def test_an_engine_that_hardly_answered_leaves_the_prompts_to_the_others():
-    collected = collect(rows(big="ABCD", small="abcd", lost="A"), ["big", "small", "lost"])
-    shown = evidence_of(collected, "big", 0.03, checked=4, is_complete=False)
-    assert shown.rates == {"big": (1.0, 4), "small": (0.0, 4)}
-
-
 @pytest.mark.thorough
 def test_who_looks_again_and_again_is_not_misled():
     claims = {

@@ -55,14 +55,6 @@ def save(store, *results):
         store.save_run(result, purpose="answer")
 
 
-def test_a_run_costs_its_tokens_and_seconds():
-    assert Costs.of(RUNS[0]) == Costs(
-        runs=1, prompt_tokens=30, cached_tokens=10, completion_tokens=5, seconds=4.0
-    )
-    assert Costs.of(RUNS[-3]) == Costs(runs=1, uncounted=1)
-    assert [Costs.of(it) for it in RUNS[-2:]] == [Costs(), Costs()]
-
-
 def test_the_table_of_runs_gives_the_same_sums_as_the_runs(store):
     save(store, *RUNS)
     in_memory = by_engine(RUNS)

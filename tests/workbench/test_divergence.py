@@ -12,7 +12,6 @@ from paragone_workbench.compare.divergence import (
     divergence,
     divergence_sentence,
     place_of,
-    token_at,
 )
 from paragone_workbench.engines.definitions import EngineDefinition
 
@@ -81,11 +80,6 @@ def test_thinking_counts_as_tokens_but_not_as_text():
     channel, span = place_of(second.tokens, found.token)
     assert (channel, second.text[slice(*span)]) == ("answer", " sky")
     assert place_of(second.tokens, 0) == ("thinking", (0, 2))
-
-
-def test_the_token_with_a_character():
-    parts = [*tokens("hm", channel="thinking"), *tokens("The", " sea", ".")]
-    assert [token_at(parts, char) for char in (0, 2, 3, 6, 7, 8)] == [1, 1, 2, 2, 3, 4]
 
 
 LONG = "word " * 20

@@ -15,13 +15,7 @@ from hypothesis import strategies as st
 
 from paragone import EngineError, LogitsBlock
 from paragone_workbench.measure import fidelity_results as ours
-from paragone_workbench.measure.fidelity_results import (
-    DECADES,
-    compared,
-    log_probabilities,
-    losses,
-    shares,
-)
+from paragone_workbench.measure.fidelity_results import DECADES, compared, log_probabilities, losses, shares
 from paragone_workbench.statistics import Estimate
 
 windows = st.lists(

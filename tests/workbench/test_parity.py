@@ -6,15 +6,7 @@ import pytest
 from tests.workbench.conftest import Paper
 from tests.workbench.conversation_writer import result_of
 
-from paragone import (
-    Capabilities,
-    Caution,
-    LoadedModel,
-    Message,
-    Options,
-    RunSettings,
-    option,
-)
+from paragone import Capabilities, Caution, LoadedModel, Message, Options, RunSettings, option
 from paragone.wire import to_json
 from paragone_workbench.compare.parity import check_parity
 from paragone_workbench.compare.parity_findings import Side
@@ -341,18 +333,10 @@ def test_another_version_is_named_in_one_line_with_what_it_does():
     assert finding.advice == ""
 
 
-def test_instructions_of_one_build_only_are_named():
-    finding = only([built("a", instructions="AVX, AVX512, FMA"), built("b")])
-    assert "differ: AVX512 only in a. Rounding can differ, " in finding.sentence
-
-
 def test_other_programs_are_named_and_their_builds_are_not_compared():
     ollama = built("o", program="Ollama", version="0.13.5", commit=None)
     finding = only([built("a"), ollama, built("b")])
-    assert (finding.what, finding.values) == (
-        "program",
-        {"a": "llama.cpp", "o": "Ollama", "b": "llama.cpp"},
-    )
+    assert (finding.what, finding.values) == ("program", {"a": "llama.cpp", "o": "Ollama", "b": "llama.cpp"})
     assert finding.sentence == (
         "The programs that compute differ: llama.cpp in a and b and Ollama in o. Different programs round differently, so answers "
         "can differ after some tokens, also at temperature 0. No option removes this difference."

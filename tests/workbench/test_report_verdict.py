@@ -6,14 +6,7 @@ import re
 import pytest
 from tests.workbench.conversation_writer import LARGE, SMOL
 from tests.workbench.report_subjects import add_experiment
-from tests.workbench.test_report_experiment import (
-    FAILED,
-    PASSED,
-    bench,
-    fidelity,
-    measurements,
-    report,
-)
+from tests.workbench.test_report_experiment import FAILED, PASSED, bench, fidelity, measurements, report
 from tests.workbench.test_report_page import HOSTILE, check_harmless
 
 from paragone import Json
@@ -29,10 +22,7 @@ PROMPTS = range(20)
 def both_checked(store, passing, **fields):
     """Return an experiment of both engines over 20 prompts: `large` passes all, `smol` passes `passing`."""
     experiment = add_experiment(
-        store,
-        dict.fromkeys(PROMPTS, ("a", "b")),
-        assertions=dict.fromkeys(PROMPTS, PASSED),
-        **fields,
+        store, dict.fromkeys(PROMPTS, ("a", "b")), assertions=dict.fromkeys(PROMPTS, PASSED), **fields
     )
     for run in list(store.experiments.runs(experiment.number)):
         if run.key.engine_index == 0:
