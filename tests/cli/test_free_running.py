@@ -71,12 +71,6 @@ def test_a_text_that_is_too_short_fails_though_the_answers_are_compared(prompts,
     assert done.stdout.decode().startswith("\nGreedy answers to 4 prompts\n")
 
 
-def test_without_the_option_there_are_no_answers():
-    assert (
-        data("fidelity", paragone("fidelity", "graded:exact", "twin:rough", "--json"))["free_running"] is None
-    )
-
-
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
