@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from textual.containers import Horizontal
 
 from paragone_tui.transcript import Transcript
-from paragone_tui.transcript.scrolling import Link, leads
+from paragone_tui.transcript.link import Link, leads
 
 HEIGHT = 15
 NAMES = ("one", "two", "three", "four", "five", "six", "seven")
