@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.containers import Horizontal
 
-from paragone_tui.transcript import Transcript
-from paragone_tui.transcript.link import Link, leads
+from paragone_tui.transcript import Link, Transcript
+from paragone_tui.transcript.page import leads
 
 HEIGHT = 15
 NAMES = ("one", "two", "three", "four", "five", "six", "seven")

@@ -15,14 +15,13 @@ from textual.widget import Widget
 
 from paragone_tui.terminal.changed_rows_screen import Cadence, paint
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.page import Page
+from paragone_tui.transcript.page import Page, leads
 from paragone_tui.transcript.text import GUTTER, palette_of
 from paragone_tui.transcript.typesetter import Typesetter
 
 if TYPE_CHECKING:
     from paragone import Channel
     from paragone_tui.transcript.block import BlockKind
-    from paragone_tui.transcript.link import Link
     from paragone_tui.transcript.page import RowAnchor
     from paragone_tui.transcript.text import Layers, TranscriptStyles
 
@@ -533,3 +532,55 @@ class Transcript(Widget):
         self._cadence.stop()
         self._wrapping.stop()
         self._typesetter.stop()
+
+
+class Link:
+    """The transcripts that are linked: none, or at least two.
+
+    A prompt starts at the same row in all transcripts that show it: blank rows above the prompt make up for shorter turns.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Transcript] = []
+        self._stale = False
+
+    def join(self, transcripts: Iterable[Transcript]) -> None:
+        before, self.members = self.members, list(transcripts)
+        for transcript in before:
+            if transcript not in self.members:
+                transcript.link = None
+                transcript.lead({})
+        for transcript in self.members:
+            transcript.link = self
+        if before != self.members:
+            self.align()
+
+    def mark_stale(self) -> None:
+        """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
+        self._stale = True
+
+    def align_if_stale(self) -> None:
+        """Align the turns if some turn has changed since the last alignment."""
+        if self._stale:
+            self.align()
+
+    def align(self) -> None:
+        """Align the turns. If a transcript's size has changed, `lay_out` aligns later, after it has wrapped the text."""
+        self._stale = any(member.is_resized for member in self.members)
+        if not self._stale:
+            self._align()
+
+    def lay_out(self) -> None:
+        """Wrap the text of the transcripts whose size has changed, and align all turns."""
+        resized = [member for member in self.members if member.is_resized]
+        for member in resized:
+            member.wrap()
+        self._stale = False
+        self._align()
+        resized.sort(key=lambda member: member.is_seeking)  # a search in one transcript scrolls the others
+        for member in resized:
+            member.place()
+
+    def _align(self) -> None:
+        for member, lead in zip(self.members, leads([member.turns for member in self.members]), strict=True):
+            member.lead(lead)
