@@ -83,7 +83,7 @@ def test_a_text_that_grew_looks_as_if_it_had_come_at_once(text, size):
     assert whole.is_complete
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.integers(8, 50))
 @example(["- ", "word", "\n", "*", "*", "word"], 20)
 @example(["1.", " ", "word", "\n\n", "1.", "word", "word"], 20)
@@ -136,7 +136,6 @@ def test_links_whose_targets_come_later_are_typeset_again():
     [
         "\\(\\frac{a}{b}\\)",
         "$\\alpha_1 * \\beta_1 * c$",
-        "$$\\sum_{i=1}^n x_i$$",
         "\\[\na &= b \\\\\n- c\n\\]",
         "\\begin{align}\nx &= 1 \\\\\n+ y\n\\end{align}",
         "\\( left open",

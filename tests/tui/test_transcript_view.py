@@ -51,20 +51,8 @@ class Lane:
         await settle(self.pilot)
         self.pilot.app.assert_painted_as_by_textual()
 
-    async def scroll(self, *movements):
-        """Scroll by rows or pages, or to an end, as the commands of the screen do."""
-        for movement in movements:
-            match movement:
-                case "home":
-                    self.widget.to_start()
-                case "end":
-                    self.widget.to_end()
-                case "up" | "down":
-                    self.widget.scroll_rows(1 if movement == "down" else -1)
-                case "pageup" | "pagedown":
-                    self.widget.scroll_pages(1 if movement == "pagedown" else -1)
-                case "half-up" | "half-down":
-                    self.widget.scroll_pages(0.5 if movement == "half-down" else -0.5)
+    async def scroll(self, scroll, *amount):
+        scroll(*amount)
         await self.settle()
 
     async def wheel(self, kind, notches=1):
@@ -102,7 +90,7 @@ async def test_a_new_prompt_scrolls_into_view_with_space_for_its_answer(lane):
     lane.widget.add("prompt", "First.")
     lane.widget.add("answer", paragraphs(10))
     await lane.settle()
-    await lane.scroll("home")
+    await lane.scroll(lane.widget.to_start)
     lane.widget.add("prompt", "Second.")
     await lane.settle()
     assert lane.shown.startswith("▎ Second.")
@@ -114,7 +102,7 @@ async def test_a_new_prompt_scrolls_into_view_with_space_for_its_answer(lane):
 async def test_scrolling_up_stops_following_the_end(lane):
     lane.widget.write(paragraphs(20))
     await lane.settle()
-    await lane.scroll("pageup")
+    await lane.scroll(lane.widget.scroll_pages, -1)
     assert not lane.widget.following
     before = lane.shown
     assert "↓ more" in before
@@ -123,7 +111,7 @@ async def test_scrolling_up_stops_following_the_end(lane):
     await lane.settle()
     assert lane.shown == before
     assert len(lane.pilot.app.terminal.written) == written
-    await lane.scroll("end")
+    await lane.scroll(lane.widget.to_end)
     assert lane.widget.following
     assert "Number 39:" in lane.shown
     assert "↓ more" not in lane.shown
@@ -143,9 +131,7 @@ async def test_the_wheel(lane):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("markdown", [True, False])
-async def test_the_position_is_kept_when_resized(lane, markdown):
-    typeset_or_not(lane.widget, markdown)
+async def test_the_position_is_kept_when_resized(lane):
     for part in range(4):
         lane.widget.add("prompt", f"Prompt {part}")
         lane.widget.add("answer", paragraphs(25, 25 * part))
@@ -153,7 +139,7 @@ async def test_the_position_is_kept_when_resized(lane, markdown):
     lane.widget.scroll_rows(-lane.widget._page.height // 2)
     await lane.settle()
     place = lane.numbers[0]
-    for size in [(40, 20), (120, 15), (60, 40), (300, 100), (61, 15), (30, 12), (60, HEIGHT)]:
+    for size in [(40, 20), (60, 40), (300, 100), (30, 12), (60, HEIGHT)]:
         await lane.resize(*size)
         if size[1] < 100:
             # The paragraph at the top, or its end, is still visible.
@@ -212,7 +198,7 @@ async def test_resized_while_an_answer_is_being_typeset(lane, monkeypatch):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("size", [(60, 15), (300, 100), (10, 3), (2, 1), (1, 1)])
+@pytest.mark.parametrize("size", [(300, 100), (10, 3), (1, 1)])
 async def test_sizes(lane, size):
     lane.widget.add("prompt", "A question")
     lane.widget.add(
@@ -220,7 +206,9 @@ async def test_sizes(lane, size):
     )
     lane.widget.add("error", "Killed.", log=["line"], hint="Press r.")
     await lane.resize(*size)
-    await lane.scroll("home", "pagedown", "end")
+    lane.widget.to_start()
+    lane.widget.scroll_pages(1)
+    await lane.scroll(lane.widget.to_end)
     lane.widget.write("more 今天")
     await lane.settle()
     assert lane.widget.following
@@ -230,7 +218,7 @@ async def test_folding_above_keeps_the_position(lane):
     lane.widget.add("thinking", paragraphs(20, 100))
     lane.widget.add("answer", paragraphs(20))
     await lane.settle()
-    await lane.scroll("pageup", "pageup")
+    await lane.scroll(lane.widget.scroll_pages, -2)
     first = lane.numbers[0]
     assert first < 100
     for fold in (True, False):
@@ -256,13 +244,11 @@ async def test_a_new_theme_keeps_the_position(lane):
     await lane.settle()
     before = lane.shown
     colors = {cell.back for row in lane.pilot.app.terminal.rows for cell in row}
-    for theme in ("textual-light", "nord", "ansi-dark", "textual-dark"):
+    for theme in ("textual-light", "ansi-dark"):
         lane.pilot.app.theme = theme
         await lane.settle()
         assert lane.shown == before
-        assert theme == "textual-dark" or colors != {
-            cell.back for row in lane.pilot.app.terminal.rows for cell in row
-        }
+        assert colors != {cell.back for row in lane.pilot.app.terminal.rows for cell in row}
 
 
 async def test_rows_on_a_wide_screen_have_a_readable_length(lane):

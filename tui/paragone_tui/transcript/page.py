@@ -268,6 +268,36 @@ class Page:
         return max(0, bisect_right(self.blocks, row, key=_start) - 1)
 
 
+def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
+    """Return, for each lane, how many blank rows above each turn align the turns of all lanes.
+
+    `lanes` maps the turns of each lane, in order, to the rows at which the turns start without blank rows.
+    """
+    turns = [list(lane) for lane in lanes]
+    places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
+    at = [0] * len(lanes)
+    moved = [0] * len(lanes)
+    result: list[dict[object, int]] = [{} for _ in lanes]
+    while heads := {lane: listed[at[lane]] for lane, listed in enumerate(turns) if at[lane] < len(listed)}:
+        # A turn is placed once it is next in every lane that has it. If lanes have the same turns in
+        # different orders, some turns cannot be aligned.
+        coming = (
+            turn
+            for turn in heads.values()
+            if all(
+                heads.get(lane) is turn or place.get(turn, -1) < at[lane] for lane, place in enumerate(places)
+            )
+        )
+        turn = next(coming, next(iter(heads.values())))
+        here = [lane for lane, head in heads.items() if head is turn]
+        row = max(lanes[lane][turn] + moved[lane] for lane in here)
+        for lane in here:
+            result[lane][turn] = row - lanes[lane][turn] - moved[lane]
+            moved[lane] += result[lane][turn]
+            at[lane] += 1
+    return result
+
+
 def _letters(text: str) -> str:
     return _NO_LETTERS.sub("", text)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
+from textual import events
 from textual.color import Color
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
+from textual.widget import Widget
 
 from paragone_tui.terminal.changed_rows_screen import Cadence, paint
 from paragone_tui.transcript.block import Block
-from paragone_tui.transcript.page import Page
-from paragone_tui.transcript.scrolling import NOWHERE, ScrolledText
+from paragone_tui.transcript.page import Page, leads
 from paragone_tui.transcript.text import GUTTER, palette_of
 from paragone_tui.transcript.typesetter import Typesetter
 
@@ -32,7 +33,12 @@ _PAUSE = 0.02
 """Seconds between wrapping two slices of a long text."""
 
 
-class Transcript(ScrolledText):
+_NOWHERE = Size(0, 0)
+_WHEEL = 3
+"""Rows to scroll per notch of the mouse wheel."""
+
+
+class Transcript(Widget):
     """Shows the prompts, answers and notes of a lane while they arrive.
 
     While the end of the text is in view, the view follows new text, several rows at a time; scrolling up stops following. All
@@ -47,6 +53,18 @@ class Transcript(ScrolledText):
 
     def __init__(self, *, markdown: bool = True) -> None:
         super().__init__()
+        self.link: Link | None = None
+        """The link between this transcript and others; None if this transcript scrolls alone."""
+        self.following = True
+        """Whether the view scrolls with new text."""
+        self.selected: object = None
+        """The selected turn; None if no turn is selected."""
+        self._page = Page()
+        self._top = 0
+        self._laid_out = _NOWHERE
+        """The size of the view for which the text was wrapped; `_NOWHERE` before the first wrapping."""
+        self._reveal_target: tuple[Block, str] | None = None
+        """The block and the text that the first layout scrolls to."""
         self._place: RowAnchor | None = None
         self._open: Block | None = None
         self._painted: list[Strip] = []
@@ -136,7 +154,7 @@ class Transcript(ScrolledText):
         self._mark_link_stale()
         self._top = 0
         self.following = True
-        self._laid_out = NOWHERE
+        self._laid_out = _NOWHERE
         self._is_placed = False
         self.refresh()
 
@@ -340,6 +358,159 @@ class Transcript(ScrolledText):
         else:
             self._show(max(0, min(top, max(lane._end for lane in self._linked))))
 
+    # Scrolling
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether the size has changed since the text was wrapped."""
+        return self._laid_out != self.size
+
+    @property
+    def turns(self) -> Mapping[object, int]:
+        """The turns, and the row where each turn would start without the blank rows for alignment."""
+        return self._page.turns
+
+    @property
+    def _end(self) -> int:
+        """Index of the view's top row if the page's last row is at the bottom of the view."""
+        return max(0, self._page.height - self.size.height)
+
+    def to_end(self) -> None:
+        """Scroll to the end and follow new text; each linked transcript follows its own end."""
+        lanes = self._linked
+        for lane in lanes:
+            lane._flush()
+        tops = [*(lane._top for lane in lanes), *(lane._end for lane in lanes)]
+        for lane in lanes:
+            lane.following = True
+            lane._show(lane._nearest_end(tops))
+
+    def to_start(self) -> None:
+        self.scroll_rows(-self._page.height)
+
+    def scroll_pages(self, pages: float) -> None:
+        self.scroll_rows(round(pages * max(1, self.size.height - 2)))
+
+    def reveal(self, block: Block, text: str) -> None:
+        """Scroll to the place in a block where a text begins, or to the start of the block if the block lacks the text.
+
+        Before the first layout, remember the place: the first layout then scrolls to it. Linked transcripts scroll along.
+        """
+        self._reveal_target = block, text
+        if self._laid_out:
+            self._flush()
+            self._seek()
+        else:
+            self.following = False
+
+    def select(self, turn: object) -> None:
+        """Mark the prompt of a turn as selected, and scroll to the prompt if it is not in view. None selects no turn."""
+        before, self.selected = self.selected, turn
+        for block in self._page.blocks:
+            if block.turn is not None and block.turn in (before, turn):
+                block.select(block.turn is turn)
+                self._mark_changed(block)
+                in_view = self._laid_out and self._top <= block.start < self._top + self.size.height
+                if block.turn is turn and not in_view:
+                    self.reveal(block, "")
+
+    @property
+    def is_seeking(self) -> bool:
+        """Whether the first layout will scroll to a place that `reveal` remembered."""
+        return self._reveal_target is not None
+
+    def _seek(self) -> None:
+        """Scroll to the place that `reveal` remembered, with some rows above the place in view."""
+        assert self._reveal_target is not None
+        (block, text), self._reveal_target = self._reveal_target, None
+        end = max(lane._end for lane in self._linked)
+        top = max(0, self._page.row_of(block, text) - self.size.height // 3)
+        for lane in self._linked:
+            lane.following = top >= end
+            lane._show(min(top, end))
+
+    def scroll_rows(self, rows: int) -> None:
+        """Scroll down by a number of rows, or up if the number is negative. Linked transcripts scroll along.
+
+        Scrolling up stops following new text. Reaching the end resumes following.
+        """
+        lanes = self._linked
+        for lane in lanes:
+            lane._flush()
+        end = max(lane._end for lane in lanes)
+        top = max(0, min(self._top + rows, max(end, self._top)))
+        following = top >= end and top >= self._top
+        for lane in lanes:
+            lane.following = following
+            lane._show(top)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll_rows(-_WHEEL)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll_rows(_WHEEL)
+
+    @property
+    def _linked(self) -> Sequence[Transcript]:
+        return self.link.members if self.link is not None else [self]
+
+    def _nearest_end(self, tops: Iterable[int]) -> int:
+        """Return the last of these top rows that `_is_end` accepts; `_end` if there is no such row.
+
+        Transcripts with the same `tops`, whose ends are at nearly the same row, thus get the same top row.
+        """
+        return max((top for top in tops if self._is_end(top)), default=self._end)
+
+    def _is_end(self, top: int) -> bool:
+        """Return whether a view with this top row shows the end of the text, and enough text above the end."""
+        prompt = self._page.last_prompt
+        last = max(prompt.start if prompt else 0, self._page.height - self.size.height // 3)
+        return self._end <= top <= last
+
+    @property
+    def _followers(self) -> Iterable[Transcript]:
+        return (lane for lane in self._linked if lane is not self and lane.following)
+
+    def _shared_top(self, top: int) -> int:
+        """Return the top row of a linked transcript that also shows this transcript's end, else `top`.
+
+        Returns `top` while other transcripts still change, since these may reach the same row later.
+        """
+        others = [lane for lane in self._followers if lane.is_settled]
+        if len(others) < len(self._linked) - 1:
+            return top
+        return next((lane._top for lane in others if self._is_end(lane._top)), top)
+
+    def _top_further_down(self, top: int) -> int:
+        """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
+
+        Each other linked transcript scrolls to this row, too, if this brings the end of that transcript into view.
+        """
+        further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
+        top = max(further, default=top)
+        for lane in self._followers:
+            if lane._top < top and lane._is_end(top):
+                lane._show(top)
+        return top
+
+    def _show(self, top: int) -> None:
+        self._top = top
+        self._repaint()
+
+    def _top_with_space(self, *, streams: bool) -> int:
+        """Return a top row that leaves blank rows for streamed text, and keeps the last prompt in view if possible.
+
+        If a linked transcript is scrolled a little further down, return its top row.
+        """
+        prompt = self._page.last_prompt
+        if prompt is not None and prompt.start > self._end:
+            return prompt.start
+        furthest = self._end + (max(1, self.size.height // 3) if streams else 0)
+        ahead = (lane._top for lane in self._linked if self._end < lane._top <= furthest)
+        return max(ahead, default=furthest)
+
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._background = None
@@ -361,3 +532,55 @@ class Transcript(ScrolledText):
         self._cadence.stop()
         self._wrapping.stop()
         self._typesetter.stop()
+
+
+class Link:
+    """The transcripts that are linked: none, or at least two.
+
+    A prompt starts at the same row in all transcripts that show it: blank rows above the prompt make up for shorter turns.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Transcript] = []
+        self._stale = False
+
+    def join(self, transcripts: Iterable[Transcript]) -> None:
+        before, self.members = self.members, list(transcripts)
+        for transcript in before:
+            if transcript not in self.members:
+                transcript.link = None
+                transcript.lead({})
+        for transcript in self.members:
+            transcript.link = self
+        if before != self.members:
+            self.align()
+
+    def mark_stale(self) -> None:
+        """Note that the turns of a transcript have changed, so that `align_if_stale` aligns all turns."""
+        self._stale = True
+
+    def align_if_stale(self) -> None:
+        """Align the turns if some turn has changed since the last alignment."""
+        if self._stale:
+            self.align()
+
+    def align(self) -> None:
+        """Align the turns. If a transcript's size has changed, `lay_out` aligns later, after it has wrapped the text."""
+        self._stale = any(member.is_resized for member in self.members)
+        if not self._stale:
+            self._align()
+
+    def lay_out(self) -> None:
+        """Wrap the text of the transcripts whose size has changed, and align all turns."""
+        resized = [member for member in self.members if member.is_resized]
+        for member in resized:
+            member.wrap()
+        self._stale = False
+        self._align()
+        resized.sort(key=lambda member: member.is_seeking)  # a search in one transcript scrolls the others
+        for member in resized:
+            member.place()
+
+    def _align(self) -> None:
+        for member, lead in zip(self.members, leads([member.turns for member in self.members]), strict=True):
+            member.lead(lead)
