@@ -181,8 +181,10 @@ _AT_ONCE = 4
 """Number of simultaneous requests for model details."""
 
 
-async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...]]:
-    """Return facts about a server for the user, and the server's models. Raises ParagoneError."""
+async def describe(
+    http: EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+    """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
     client = OllamaClient(http)
     version = await faults.await_reply(client.endpoint, client.version())
     running = await faults.await_reply(client.endpoint, client.running())
@@ -198,7 +200,7 @@ async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[parag
     facts = {"server": f"Ollama {http.endpoint.quote(version)}", "models": str(len(models))}
     if running:
         facts["loaded"] = ", ".join(_described(entry) for entry in running)
-    return facts, models
+    return facts, models, True
 
 
 async def _info(client: OllamaClient, entry: JsonObject) -> paragone.ModelInfo:

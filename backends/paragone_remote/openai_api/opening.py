@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import difflib
 import time
 import urllib.parse
@@ -35,6 +36,22 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
         if isinstance(described.get("models"), list):
             return LmStudioLoader(http)
     return None
+
+
+async def describe(
+    http: EndpointClient,
+) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+    """Return facts about a server, its models, and whether it downloads models on request. Raises ParagoneError."""
+    models = await servers.find_models(http)
+    server = await servers.identify(http)
+    facts = {"server": http.endpoint.quote(server.title), "models": str(len(models))}
+    loader = await loader_of(http, server)
+    if loader is not None:
+        loaded = await loader.loaded()
+        models = tuple(dataclasses.replace(model, is_loaded=model.model in loaded) for model in models)
+        if names := [model.name for model in models if model.is_loaded]:
+            facts["loaded"] = ", ".join(names)
+    return facts, models, loader is not None and loader.downloads
 
 
 _PAUSE_S = 0.5
