@@ -25,12 +25,6 @@ from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Sto
 _PATH = "/embeddings"
 _PATIENCE = 10.0
 """Seconds to wait for the reply to a request that computes nothing."""
-_UNFIT = ("llama-cpp-python", "TabbyAPI")
-"""Kinds of servers whose embeddings are not used.
-
-llama-cpp-python silently cuts a text that is longer than a batch, and with most models returns a vector for each token.
-TabbyAPI computes embeddings with another model than the model that answers.
-"""
 
 
 async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerProperties, model: str) -> bool:
@@ -40,8 +34,8 @@ async def computes_embeddings(http: httpx.AsyncClient, server: servers.ServerPro
     pooling replies that the input is missing; any other llama-server gives another reason. Other kinds of servers may
     compute embeddings.
     """
-    if server.kind != "llama-server":
-        return server.kind not in _UNFIT
+    if not server.kind.is_llama_server:
+        return "embeds" in server.kind.can
     try:
         await Wait().within(_PATIENCE, http.post(_PATH, json={"model": model}))
     except Refusal as refusal:
@@ -66,11 +60,6 @@ _RENDERED = (
     "add_generation_prompt",
 )
 """Fields of a chat request that the rendered prompt depends on."""
-
-
-def tokenizes(server: servers.ServerProperties, *, raw: bool) -> bool:
-    """Whether a server reports the tokens of prompts. `raw` says whether the prompts are plain text."""
-    return server.kind in ("llama-server", "vLLM") or (server.kind == "llama-cpp-python" and raw)
 
 
 def _ids(reply: JsonObject) -> tuple[int, ...]:
@@ -140,8 +129,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._server = server
         self._raw = raw
         self._refused_fields = refused_fields
-        self._tokenizes = tokenizes(server, raw=raw)
-        self._renders = not raw and server.kind == "llama-server"
+        self._tokenizes = server.tokenizes(raw=raw)
+        self._renders = not raw and server.kind.is_llama_server
         self._has_slots = server.has_slots
         """Whether the server reports the state of its slots, and has not refused to report it."""
         self._answered_as = ""
@@ -151,14 +140,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def _answer(
         self, request: paragone.RunRequest, sampling: OpenAISampling
     ) -> AsyncGenerator[paragone.Event, None]:
-        if self._server.kind != "llama-server":
+        if not self._server.kind.is_llama_server:
             answers.refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
             if request.cold:
                 sentence = (
                     "This server may reuse its KV cache: the prompt may not have been processed completely."
                 )
                 yield paragone.Caution(code="not-cold", sentence=sentence)
-        if answers.continues_answer(request) and not requests.continues(self._server.kind, raw=self._raw):
+        if answers.continues_answer(request) and not (self._raw or "continues" in self._server.kind.can):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
         while True:
@@ -193,8 +182,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
     def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
-        make = requests.completion_body if self._is_raw(request) else requests.chat_body
-        return make(self._model, request, sampling, self._server.kind)
+        raw = self._is_raw(request)
+        return requests.make_body(self._model, request, sampling, self._server.kind, raw=raw)
 
     def _is_raw(self, request: paragone.RunRequest) -> bool:
         """Whether a request uses the completions endpoint: for a plain text, and for models without a chat template."""
@@ -207,7 +196,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return self._refused_fields.without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
-        honours = self._server.kind in requests.HONOUR_SEEDS and "seed" not in self._refused_fields
+        honours = "seeds" in self._server.kind.can and "seed" not in self._refused_fields
         if sampling.seed is not None or not honours:
             return sampling
         drawn = draw_seed() if drawn_seed is None else drawn_seed
@@ -267,7 +256,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._require_open()
         where = f"The server at {self._endpoint.origin}"
         if not self._tokenizes:
-            if self._server.kind != "llama-cpp-python":
+            if self._server.kind.name != "llama-cpp-python":
                 raise paragone.EngineError(f"{where} does not report the tokens of a prompt.")
             raise paragone.EngineError(
                 f"{where} reports the tokens of a text, but not the text that its chat template renders."
@@ -289,7 +278,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     ) -> AsyncGenerator[tuple[paragone.Alternative, ...], None]:
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
-        if self._server.kind != "llama-server":
+        if not self._server.kind.is_llama_server:
             raise paragone.EngineError(
                 f"The server at {self._endpoint.origin} does not report the likeliest tokens after given tokens."
             )
@@ -310,7 +299,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
 
     async def _vocabulary(self) -> paragone.Vocabulary:
-        if self._server.kind != "llama-server":
+        if not self._server.kind.is_llama_server:
             raise paragone.EngineError(
                 f"The server at {self._endpoint.origin} does not report its vocabulary."
             )
@@ -332,14 +321,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         if isinstance(text := body.get("prompt"), str):
             return answers.RenderedPrompt(text, await self._ids_of_text(text) if ids else None)
         wanted: dict[str, paragone.Json] = {name: body[name] for name in _RENDERED if name in body}
-        if self._server.kind == "llama-server":
+        if self._server.kind.is_llama_server:
             rendered = (await self._post("/apply-template", wanted)).get("prompt")
             if not isinstance(rendered, str):
                 raise InvalidReply("no prompt in the reply to a request for a prompt")
             return answers.RenderedPrompt(
                 without_surrogates(rendered), await self._ids_of_text(rendered) if ids else None
             )
-        if self._server.kind == "vLLM" and ids:
+        if self._server.kind.name == "vLLM" and ids:
             if wanted.pop("reasoning_effort", None) is not None:
                 raise paragone.EngineError(
                     f"vLLM's /tokenize at {self._endpoint.origin} does not take the effort of thinking, which affects the prompt."
@@ -349,18 +338,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
 
     async def _ids_of_text(self, text: str) -> tuple[int, ...]:
         """Return the tokens of a plain text, including the special tokens at its beginning."""
-        body: dict[str, paragone.Json] = {"model": self._model}
-        match self._server.kind:
-            case "llama-server":
-                # llama-server tokenizes the prompt of a completion in this way: tokenize_input_prompts in server-common.cpp
-                body |= {"content": text, "add_special": True, "parse_special": True}
-                return _ids(await self._post("/tokenize", body))
-            case "vLLM":
-                return _ids(
-                    await self._post("/tokenize", {**body, "prompt": text, "add_special_tokens": True})
-                )
-            case _:
-                return _ids(await self._post("/extras/tokenize", {**body, "input": text}))
+        assert self._server.kind.tokenize is not None
+        path, field, others = self._server.kind.tokenize
+        return _ids(await self._post(path, {"model": self._model, field: text, **others}))
 
     async def _post(self, path: str, body: Mapping[str, paragone.Json]) -> JsonObject:
         reply = await self._http.post(self._endpoint.root + path, json=body)
@@ -374,7 +354,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         is_raw = self._is_raw(request)
         path = "/completions" if is_raw else "/chat/completions"
         top = request.logprobs or 0
-        stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind == "llama-server")
+        stream = requests.streamed(self._http, path, body, hangs_up=self._server.kind.is_llama_server)
         async with contextlib.aclosing(stream) as chunks:
             try:
                 async for chunk in chunks:
@@ -399,7 +379,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             # A server may have started the stream before it fails at the first token.
             await requests.repeat_for_error(self._http, path, body)
         if not state.reason:
-            raise IncompleteAnswer(_INTERRUPTS if self._server.kind == "llama-cpp-python" else "")
+            raise IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
         if scores_missing and "logprobs" not in self._refused_fields:
             sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."

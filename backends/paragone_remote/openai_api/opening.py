@@ -17,9 +17,9 @@ from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, ModelLoader, RemoteModel
 from paragone_remote.faults import Loading, await_data, optional_data
 from paragone_remote.openai_api import servers
-from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings, tokenizes
+from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
-from paragone_remote.openai_api.requests import HONOUR_SEEDS, TAKE_IDS, RefusedFields, continues
+from paragone_remote.openai_api.requests import RefusedFields
 from paragone_remote.options import OpenAILoadOptions, lines, plain
 from paragone_remote.transport import EndpointClient, connected
 
@@ -28,9 +28,9 @@ async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> M
     """Return the loader for the models of a server; None if the server loads no models on demand."""
     if server.routes:
         return RouterLoader(http)
-    if server.kind == "llama-swap":
+    if server.kind.name == "llama-swap":
         return LlamaSwapLoader(http)
-    if server.kind == "LM Studio":
+    if server.kind.name == "LM Studio":
         described = await optional_data(http, f"{http.endpoint.root}/api/v1/models")
         # LM Studio before 0.4.0 lacks this path, and loads a model with its first request.
         if isinstance(described.get("models"), list):
@@ -117,14 +117,14 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
             server = await servers.of_model(http, server, request.model)
             listed = await _models(http)  # a router reports the size of a model only after loading it
             model = _choose(listed, request.model, endpoint)
-        starts_others = server.routes or server.kind in ("llama-swap", "unknown")
+        starts_others = server.routes or server.kind.name in ("llama-swap", "")
         launched, swaps = await servers.find_launch(http, request.model) if starts_others else ((), False)
         raw = options.raw if options.raw is not None else server.template == ""
         name = plain(request.model)
         refused_fields = _refused_fields.setdefault(endpoint.url, RefusedFields())
         loaded = paragone.LoadedModel(
             name=name,
-            context=server.context or (model.context if server.kind in ("vLLM", "SGLang") else None),
+            context=server.context or (model.context if server.kind.name in ("vLLM", "SGLang") else None),
             size=model.size,
             quantization=model.quantization,
             architecture=model.architecture,
@@ -134,11 +134,12 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 # no server reports this in advance: a run requests log-probabilities, and warns if none arrive
                 logprobs="logprobs" not in refused_fields,
                 plain_text=True,
-                token_ids=server.kind in TAKE_IDS,
-                tokenize=tokenizes(server, raw=raw),
-                top_tokens=server.kind == "llama-server",
-                continues=continues(server.kind, raw=raw) and "continue_final_message" not in refused_fields,
-                seed=server.kind in HONOUR_SEEDS and "seed" not in refused_fields,
+                token_ids="ids" in server.kind.can,
+                tokenize=server.tokenizes(raw=raw),
+                top_tokens=server.kind.is_llama_server,
+                continues=(raw or "continues" in server.kind.can)
+                and "continue_final_message" not in refused_fields,
+                seed="seeds" in server.kind.can and "seed" not in refused_fields,
                 loads=hold is not None,
                 embeddings=await computes_embeddings(http, server, request.model),
             ),
@@ -163,7 +164,7 @@ def _cautions(
         yield paragone.Caution(code="no-chat-template", sentence=sentence)
     elif "".join((server.template or "").split()) == servers.CHATML:
         sentence = (
-            f"{name} is used with ChatML, {server.kind}'s default for a model without a chat template. "
+            f"{name} is used with ChatML, {server.kind.name}'s default for a model without a chat template. "
             "If the model has no chat template, set raw = true to continue the plain text of the messages."
         )
         yield paragone.Caution(code="assumed-chat-template", sentence=sentence)
