@@ -181,9 +181,7 @@ _AT_ONCE = 4
 """Number of simultaneous requests for model details."""
 
 
-async def describe(
-    http: EndpointClient,
-) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
+async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[paragone.ModelInfo, ...], bool]:
     """Return facts about a server, its models, and that it downloads models on request. Raises ParagoneError."""
     client = OllamaClient(http)
     version = await faults.await_reply(client.endpoint, client.version())
