@@ -16,7 +16,6 @@ from paragone.texts import install_command
 from paragone_remote.options import EndpointOptions, reached
 
 _PACKAGES = {"httpx": "httpx", "httpx-sse": "httpx_sse"}
-"""The module of each package."""
 
 
 def _install() -> str:
@@ -24,7 +23,6 @@ def _install() -> str:
 
 
 def find_http_library() -> paragone.Probe:
-    """Find out whether the packages are installed, without importing them."""
     try:
         facts = {package: version(package) for package in _PACKAGES}
     except PackageNotFoundError as error:

@@ -72,23 +72,17 @@ _POLL_S = 0.1
 @dataclass(eq=False)
 class _Use:
     holds: int = 0
-    """Number of engines that have the model open or are opening it."""
     is_ours: bool = False
-    """Whether this program has loaded the model."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the model is loaded or unloaded."""
 
     def is_over(self) -> bool:
         return not self.holds
 
 
 _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
-"""The uses of models, by event loop, URL of the server and model."""
 
 
 class Hold:
-    """One engine's use of a model that its server loads on demand."""
-
     def __init__(self, loader: ModelLoader, model: str, *, keeps_loaded: bool = False) -> None:
         """Prepare a hold. `keeps_loaded`: whether the user wants the server to keep the model after the engine is closed."""
         self._loader = loader
@@ -188,9 +182,7 @@ _UNREAD = "The image may be the reason: check that the model supports images, an
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteModel:
     http: EndpointClient
-    """The client, which the engine closes."""
     model: str
-    """The server's name of the model."""
     loaded: paragone.LoadedModel
     identity: Identity
     hold: Hold | None = None
@@ -199,7 +191,6 @@ class RemoteModel:
 
 class RemoteEngine(paragone.OpenEngine, Generic[S]):
     _sampling: type[S]
-    """The options that each run can set."""
     _now = staticmethod(time.monotonic)
     _sleep = staticmethod(asyncio.sleep)
 
@@ -238,7 +229,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         return None
 
     async def _context(self) -> int | None:
-        """Return the size of the context in use, in tokens; None if unknown. Raises the same errors as `_count`."""
         return self.loaded.context
 
     @abstractmethod
@@ -246,7 +236,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         """Return what identifies the server and its model now. Raises ParagoneError or the exceptions in `FAULTS`."""
 
     async def _fault(self, error: Exception, *, begun: bool) -> Fault:
-        """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
         return explain(error, self._endpoint, model=self._model, context=self.loaded.context, begun=begun)
 
     @abstractmethod
@@ -378,7 +367,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         )
 
     def _require_open(self) -> None:
-        """Raise EngineError if the engine is closed."""
         if self._http.is_closed:
             raise paragone.EngineError("This engine is closed.", hint="Open it again.")
 
@@ -386,7 +374,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     def _remaining_events(
         report: answers.SettingsReport, thinking: answers.InlineThinking
     ) -> Iterator[paragone.Event]:
-        """Yield the remaining events of a run that ends early."""
         if (settings := report.rest()) is not None:
             yield settings
         yield from thinking.flush()

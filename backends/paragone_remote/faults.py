@@ -126,7 +126,6 @@ def explain(
     context: int | None = None,
     begun: bool = False,
 ) -> Fault:
-    """Return the fault for an exception in `FAULTS`. `begun` says whether the answer had begun."""
     at, kept = f"The server at {endpoint.origin}", _PARTIAL_KEPT if begun else ""
     match error:
         case Refusal():
@@ -308,7 +307,6 @@ def _explain_connect(error: httpx.ConnectError, endpoint: Endpoint, at: str) -> 
 T = TypeVar("T")
 
 _PATIENCE = 10.0
-"""Seconds to wait for a reply from an optional path."""
 
 
 def read_object(text: str, *, invalid: str) -> JsonObject:

@@ -50,8 +50,6 @@ def plain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions(Options):
-    """Options that take effect when a model at an endpoint is opened."""
-
     default_path: ClassVar[str] = ""
     """The path that is appended to a URL without a path."""
 
@@ -122,8 +120,6 @@ DEFAULT_CONTEXT = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaLoadOptions(EndpointOptions):
-    """Options that take effect when a model is loaded."""
-
     url: str | None = option(
         DEFAULT_URL,
         "Address of the server, such as http://gpu-box:11434; $NAME in its path is replaced by an environment variable.",
@@ -233,7 +229,6 @@ CAPABILITIES = Capabilities(
     continues=True,
     local=True,
 )
-"""What every llama-server can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

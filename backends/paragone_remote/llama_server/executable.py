@@ -31,7 +31,6 @@ _ENDING = 0.5
 """Seconds to wait for the end of a program that was killed."""
 
 _LONGEST = 1 << 20
-"""Largest number of bytes of a program's description."""
 
 _OUR_VARIABLES = re.compile(r"LLAMA_ARG_\w+|LLAMA_API_KEY")
 """Environment variables that would change a server's arguments."""

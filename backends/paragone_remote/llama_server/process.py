@@ -51,14 +51,9 @@ _LONGEST = 103 if sys.platform == "darwin" else 107
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The address at which a server listens."""
-
     origin: str
-    """The server's URL; for a Unix socket, with a made-up host."""
     arguments: tuple[str, ...]
-    """The server's arguments for this address."""
     socket: str | None = None
-    """Path of the Unix socket, if any."""
 
 
 def listen_at(program: executable.LlamaServerProgram, port: int | None) -> Listening:
@@ -180,7 +175,6 @@ _CRASH_CAUSES = (
 )
 
 _POLL_S = 0.05
-"""Seconds between two checks whether a server has loaded its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +183,6 @@ class ServerProcess:
     endpoint: Endpoint
     listening: Listening
     threads: int
-    """Number of CPU threads that the server computes with."""
 
     @classmethod
     async def start(
@@ -297,7 +290,6 @@ class SharedServer:
             listener(progress)
 
     async def release(self) -> None:
-        """End the server if no other engine uses it."""
         self.engines -= 1
         if self.engines:
             return
@@ -351,7 +343,6 @@ class LlamaServerEngine(OpenAIEngine):
     def __init__(
         self, model: RemoteModel, shared: SharedServer, *, server: ServerProperties, raw: bool
     ) -> None:
-        """Create an engine, which owns a share in the server and the HTTP client of the model."""
         super().__init__(model, server=server, raw=raw, refused_fields=RefusedFields())
         self._release = contextlib.AsyncExitStack()
         self._release.push_async_callback(shared.release)

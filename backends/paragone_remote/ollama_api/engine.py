@@ -37,7 +37,6 @@ from paragone_remote.options import DEFAULT_CONTEXT, OllamaLoadOptions, OllamaSa
 from paragone_remote.transport import connected
 
 NANO = 1e-9
-"""The unit of Ollama's durations, in seconds."""
 
 
 def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
@@ -85,7 +84,6 @@ def make_body(
 
 
 _NAMES = {"max_tokens": "num_predict"}
-"""Ollama's names of the options that have another name in paragone."""
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
@@ -95,7 +93,6 @@ _NUMBERS = {
 """The sampling options that are numbers, by Ollama's names."""
 
 _LONGEST = 32
-"""Largest number of characters of a plausible number."""
 
 
 def modelfile_parameters(text: str) -> dict[str, paragone.Json]:
@@ -142,8 +139,6 @@ _SLOW_LOAD_S = 1.0
 
 
 class OllamaEngine(RemoteEngine[OllamaSampling]):
-    """A model on an Ollama server, loaded with the options of this engine."""
-
     _sampling = OllamaSampling
 
     def __init__(
@@ -242,7 +237,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return ask
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        """Raise EngineError: Ollama has no endpoint for tokenization."""
         raise paragone.EngineError("Ollama does not report the tokens of a prompt or a text.")
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
@@ -259,7 +253,6 @@ class OllamaLoader(ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
     def __init__(self, client: OllamaClient, base: Mapping[str, paragone.Json]) -> None:
-        """Create a loader. `base` has the model and its load options."""
         super().__init__(client.http)
         self._client = client
         self._base = base
@@ -279,7 +272,6 @@ class OllamaLoader(ModelLoader):
 
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
-"""Ollama's template for a model without a chat template."""
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
@@ -354,7 +346,6 @@ async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
 
 
 def _usual_context(details: json_values.JsonObject) -> int:
-    """Return the context size that the Modelfile sets, or else the model's own size up to a limit."""
     for line in json_values.text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):

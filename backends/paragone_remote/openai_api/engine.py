@@ -59,7 +59,6 @@ _RENDERED = (
     "continue_final_message",
     "add_generation_prompt",
 )
-"""Fields of a chat request that the rendered prompt depends on."""
 
 
 def _ids(reply: JsonObject) -> tuple[int, ...]:
@@ -112,8 +111,6 @@ async def top_tokens_after(
 
 
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
-    """A model at an OpenAI-compatible server."""
-
     _sampling = OpenAISampling
 
     def __init__(
@@ -134,7 +131,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self._has_slots = server.has_slots
         """Whether the server reports the state of its slots, and has not refused to report it."""
         self._answered_as = ""
-        """The model that the last answer names."""
         self._is_ollama = False
 
     async def _answer(
@@ -192,7 +188,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     def _accepted_body(
         self, request: paragone.RunRequest, sampling: OpenAISampling
     ) -> dict[str, paragone.Json]:
-        """Return the body of a request without the fields that the server has refused."""
         return self._refused_fields.without_refused(self._body(request, sampling))
 
     def _with_seed(self, sampling: OpenAISampling, drawn_seed: int | None) -> OpenAISampling:
@@ -251,7 +246,6 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return servers.identity_of(self._model, listed, server, answered_as=self._answered_as)
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        """Return the tokens of a conversation's prompt, or of a text, from the server."""
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._require_open()
         where = f"The server at {self._endpoint.origin}"

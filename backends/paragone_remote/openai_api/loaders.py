@@ -60,7 +60,6 @@ class LlamaSwapLoader(ModelLoader):
 
 
 def upstream(root: str, model: str) -> str:
-    """Return the base URL by which llama-swap passes requests on to a model's server."""
     return f"{root}/upstream/{quote(model)}"
 
 
@@ -166,7 +165,6 @@ class RouterLoader(ModelLoader):
             await asyncio.gather(listening, return_exceptions=True)
 
     async def unload(self, model: str) -> None:
-        """Ask the router to end the process of a model."""
         await await_reply(self.endpoint, self._post("unload", model), model=model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:

@@ -25,7 +25,6 @@ from paragone_remote.transport import EndpointClient, connected
 
 
 async def loader_of(http: EndpointClient, server: servers.ServerProperties) -> ModelLoader | None:
-    """Return the loader for the models of a server; None if the server loads no models on demand."""
     if server.routes:
         return RouterLoader(http)
     if server.kind.name == "llama-swap":
@@ -53,7 +52,6 @@ async def describe(http: EndpointClient) -> tuple[Mapping[str, str], tuple[parag
 
 
 _PAUSE_S = 0.5
-"""Seconds between two requests for the progress of the download."""
 
 
 async def pull(

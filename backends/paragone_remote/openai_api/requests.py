@@ -148,7 +148,6 @@ _TOGETHER = {"logprobs": {"top_logprobs"}, "top_logprobs": {"logprobs"}}
 
 class RefusedFields(set[str]):
     def without_refused(self, body: Mapping[str, paragone.Json]) -> dict[str, paragone.Json]:
-        """Return a request's body without the refused fields."""
         return {name: value for name, value in body.items() if name not in self}
 
     def learn(self, refusal: Refusal, body: Mapping[str, paragone.Json]) -> bool:
@@ -169,7 +168,6 @@ class RefusedFields(set[str]):
 def settings_of(
     sampling: OpenAISampling, server: servers.ServerProperties, refused_fields: RefusedFields, *, raw: bool
 ) -> paragone.RunSettings:
-    """Return the settings of an accepted run. `raw` says whether the run uses the completions endpoint."""
     sent = set_options(sampling)
     for name in refused_fields.left_out(dict.fromkeys(EXTRAS)):
         sent.pop(name, None)
@@ -193,7 +191,6 @@ class StreamedAnswer:
     model: str = ""
     """The model that answers, as the server names it."""
     fingerprint: str = ""
-    """The `system_fingerprint` of the protocol."""
     began: bool = False
     scored: bool = False
     held: tuple[Scored, ...] = ()
@@ -232,7 +229,6 @@ class StreamedAnswer:
 
 
 def progress_in(chunk: json_values.JsonObject, now: float) -> paragone.PromptProgress | None:
-    """Return llama-server's `prompt_progress`; None if the chunk has none."""
     if progress := json_values.object_at(chunk, "prompt_progress"):
         done, total = json_values.count_at(progress, "processed"), json_values.count_at(progress, "total")
         if done is not None and total is not None:
@@ -286,7 +282,6 @@ def _scored_in_columns(logprobs: json_values.JsonObject) -> Iterator[Scored]:
 _NOT_THE_PROTOCOL = "data that is not valid in OpenAI's protocol"
 
 _END_PATIENCE = 1.0
-"""Seconds to wait for the end of a reply after its last event."""
 
 
 async def streamed(

@@ -42,7 +42,6 @@ _RANDOM = 2**32 - 1
 
 
 def sampling_defaults(values: json_values.JsonObject) -> dict[str, Json]:
-    """Return the sampling options among a server's values, without the token limit."""
     # llama.cpp uses single precision, and reports 0.8 as 0.800000011920929
     found: dict[str, Json] = {
         name: float(f"{value:.7g}")
@@ -94,7 +93,6 @@ class Kind:
     budget: str = ""
     """The field for the largest number of tokens of the thinking, if any."""
     penalty: str = "repeat_penalty"
-    """The field for the option `repeat_penalty`."""
     schema_in_chat: Fields = _strict_format
     schema_in_completion: Fields | None = None
     tokenize: tuple[str, str, Mapping[str, Json]] | None = None
@@ -176,9 +174,7 @@ class ServerProperties:
     template: str | None = None
     """The chat template; empty if the model has none, None if unknown."""
     model_file: str = ""
-    """Path of the model's file; empty if unknown."""
     has_slots: bool = False
-    """Whether the server reports the state of its slots."""
     seed: int | None = None
     """The server's own seed for requests without a seed; None if the server reports none."""
     defaults: Mapping[str, Json] = field(default_factory=dict)
@@ -374,7 +370,6 @@ def _llama_server(props: json_values.JsonObject) -> ServerProperties:
 
 
 _NAMED = 5
-"""Largest number of models to name in a message."""
 
 
 def identity_of(
