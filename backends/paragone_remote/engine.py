@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
@@ -75,9 +75,6 @@ class _Use:
     is_ours: bool = False
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def is_over(self) -> bool:
-        return not self.holds
-
 
 _uses: dict[tuple[asyncio.AbstractEventLoop, str, str], _Use] = {}
 
@@ -110,13 +107,13 @@ class Hold:
         """End this use. The last one unloads what this program loaded. Returns a caution if the model stays in memory."""
         use = _uses[self._key]
         use.holds -= 1
-        if not use.is_over():
+        if use.holds > 0:
             return None
         async with use.changing:
-            if not use.is_over():  # meanwhile another engine has opened the model
+            if use.holds > 0:  # meanwhile another engine has opened the model
                 return None
             caution = None if self._keeps_loaded else await self._unload(use)
-            if use.is_over():
+            if use.holds == 0:
                 _uses.pop(self._key, None)
         return caution
 
@@ -303,13 +300,8 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                         tries += not loading
                         again = self._now() < until if loading else tries < _TRIES
                         if begun or fault.pause is None or not again:
-                            for held in self._remaining_events(report, thinking):
-                                yield held
-                            if (
-                                answers.has_images(request.messages)
-                                and not begun
-                                and isinstance(error, Refusal)
-                            ):
+                            unread = isinstance(error, Refusal) and not begun
+                            if unread and answers.has_images(request.messages):
                                 fault.error.hint = f"{_UNREAD} {fault.error.hint}".rstrip()
                             raise fault.error from error
                 if not (loading and waited):
@@ -319,9 +311,13 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
                 waited = waited or loading
                 left = until - self._now()
                 await wait.within(None, self._sleep(min(fault.pause, left) if loading else fault.pause))
-        except Stopped:
-            for held in self._remaining_events(report, thinking):
+        except (Stopped, paragone.ParagoneError) as end:
+            if (rest := report.rest()) is not None:
+                yield rest
+            for held in thinking.flush():
                 yield held
+            if not isinstance(end, Stopped):
+                raise
             yield paragone.Finish(reason="cancelled", time=time.monotonic())
         finally:
             self._wait = None
@@ -370,14 +366,6 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         if self._http.is_closed:
             raise paragone.EngineError("This engine is closed.", hint="Open it again.")
 
-    @staticmethod
-    def _remaining_events(
-        report: answers.SettingsReport, thinking: answers.InlineThinking
-    ) -> Iterator[paragone.Event]:
-        if (settings := report.rest()) is not None:
-            yield settings
-        yield from thinking.flush()
-
     async def stop(self) -> None:
         """End the current run, and close the request of the run, so that the server stops too."""
         if self._wait is not None:
@@ -393,8 +381,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
 
 def _may_be_json(answer: str | None) -> bool:
     """Whether an answer is JSON; True if the text of the answer is unknown."""
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         json.loads(answer or "0")
-    except (ValueError, RecursionError):
-        return False
-    return True
+        return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -321,6 +322,12 @@ def _absolute(path: str | None) -> str | None:
         return path if path is None else str(Path(path).expanduser().absolute())
     except RuntimeError as error:
         raise InputError(f"The home folder in {path} is not known.") from error
+
+
+def other_models(wanted: str, names: Sequence[str]) -> str:
+    """Return a hint with the models that a server has instead of the one that is `wanted`."""
+    near = difflib.get_close_matches(wanted, names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
 
 
 _PORTS = {"http": 80, "https": 443}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import difflib
 import time
 import urllib.parse
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from paragone_remote.openai_api import servers
 from paragone_remote.openai_api.engine import OpenAIEngine, computes_embeddings
 from paragone_remote.openai_api.loaders import LlamaSwapLoader, LmStudioLoader, RouterLoader
 from paragone_remote.openai_api.requests import RefusedFields
-from paragone_remote.options import OpenAILoadOptions, lines, plain
+from paragone_remote.options import OpenAILoadOptions, lines, other_models, plain
 from paragone_remote.transport import EndpointClient, connected
 
 
@@ -210,7 +209,5 @@ def _choose(models: Sequence[paragone.ModelInfo], wanted: str, endpoint: Endpoin
     for model in models:
         if model.model == wanted and not model.problem:
             return model
-    names = [model.name for model in models]
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
+    hint = other_models(wanted, [model.name for model in models])
     raise paragone.InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)
