@@ -22,6 +22,11 @@ MAY_NOT_CONTINUE = paragone.Caution(
 )
 
 
+def not_cold(server: str) -> paragone.Caution:
+    sentence = f"{server} may reuse its KV cache: the prompt may not have been processed completely."
+    return paragone.Caution(code="not-cold", sentence=sentence)
+
+
 def has_images(messages: Sequence[paragone.Message]) -> bool:
     return any(message.images for message in messages)
 

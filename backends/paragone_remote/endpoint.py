@@ -37,6 +37,11 @@ class Endpoint:
     """Path of the Unix socket to connect to instead of host and port."""
 
     @property
+    def where(self) -> str:
+        """The server at the beginning of a sentence."""
+        return f"The server at {self.origin}"
+
+    @property
     def root(self) -> str:
         """The base URL of the server's paths outside of OpenAI's protocol."""
         return self.url.removesuffix("/v1")

@@ -33,7 +33,7 @@ def caution_about(endpoint: Endpoint, before: Identity, now: Identity) -> parago
     if not changes:
         return None
     sentence = (
-        f"The server at {endpoint.origin} is not the one that this engine was opened with: "
+        f"{endpoint.where} is not the one that this engine was opened with: "
         f"{endpoint.quote(', '.join(changes))}. Open the engine again before you compare this answer."
     )
     return paragone.Caution(code="server-changed", sentence=sentence)
@@ -239,10 +239,14 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         """Return a vector for each text. Raises ParagoneError or the exceptions in `FAULTS`."""
 
+    def _unable(self, what: str) -> paragone.EngineError:
+        """Return the error for what the server does not do."""
+        return paragone.EngineError(f"{self._endpoint.where} {what}")
+
     async def embed(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         self._require_open()
         if self.loaded.capabilities is None or not self.loaded.capabilities.embeddings:
-            raise paragone.EngineError(f"The server at {self._endpoint.origin} computes no embeddings.")
+            raise self._unable("computes no embeddings.")
         wait = self._wait = Wait()
         try:
             return await wait.within(self._endpoint.options.load_timeout, self._embeddings(request))
@@ -260,7 +264,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         )
         self._require_open()
         if answers.has_images(request.messages) and self.loaded.vision is None:
-            sentence = f"The server at {self._endpoint.origin} does not report whether {self.loaded.name} sees images."
+            sentence = f"{self._endpoint.where} does not report whether {self.loaded.name} sees images."
             yield paragone.Caution(code="may-not-see", sentence=sentence)
         options = self._endpoint.options
         wait = self._wait = Wait()
@@ -331,7 +335,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         thinking.
         """
         if request.sampling.get("json_schema") and finish.reason == "stop" and not _may_be_json(answer):
-            sentence = f"The server at {self._endpoint.origin} ignored json_schema: the answer is not JSON."
+            sentence = f"{self._endpoint.where} ignored json_schema: the answer is not JSON."
             return [paragone.Caution(code="schema-ignored", sentence=sentence)]
         now = await self._try(self._identify())
         changed = caution_about(self._endpoint, self._identity, now or {})
@@ -358,9 +362,7 @@ class RemoteEngine(paragone.OpenEngine, Generic[S]):
         return None
 
     def _renew_alarm(self) -> None:
-        self._alarm = answers.TruncationAlarm(
-            f"The server at {self._endpoint.origin}", context=self.loaded.context
-        )
+        self._alarm = answers.TruncationAlarm(self._endpoint.where, context=self.loaded.context)
 
     def _require_open(self) -> None:
         if self._http.is_closed:

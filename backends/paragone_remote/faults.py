@@ -126,7 +126,7 @@ def explain(
     context: int | None = None,
     begun: bool = False,
 ) -> Fault:
-    at, kept = f"The server at {endpoint.origin}", _PARTIAL_KEPT if begun else ""
+    at, kept = endpoint.where, _PARTIAL_KEPT if begun else ""
     match error:
         case Refusal():
             return _explain_refusal(error, endpoint, at, model, context)

@@ -332,7 +332,7 @@ def pull_command(endpoint: Endpoint, model: str) -> str | None:
 
 
 def _pull_error(error: Exception, endpoint: Endpoint, model: str, *, begun: bool) -> paragone.ParagoneError:
-    at = f"The server at {endpoint.origin}"
+    at = endpoint.where
     match error:
         case faults.ReportedFailure() if _NOT_THERE.search(str(error)):
             sentence = f"{at} cannot find the model {endpoint.quote(model)!r} to download."

@@ -170,8 +170,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     ) -> AsyncGenerator[paragone.Event, None]:
         answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
-            sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
-            yield paragone.Caution(code="not-cold", sentence=sentence)
+            yield answers.not_cold("Ollama")
         body = make_body(self._base, request, sampling)
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):

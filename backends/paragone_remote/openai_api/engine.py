@@ -20,7 +20,7 @@ from paragone_remote.engine import Identity, RemoteEngine, RemoteModel
 from paragone_remote.faults import FAULTS, IncompleteAnswer, await_reply, data_of, explain
 from paragone_remote.openai_api import requests, servers
 from paragone_remote.options import OpenAISampling, without_surrogates
-from paragone_remote.transport import EndpointClient, InvalidReply, Refusal, Stopped, Wait
+from paragone_remote.transport import InvalidReply, Refusal, Stopped, Wait
 
 _PATH = "/embeddings"
 _PATIENCE = 10.0
@@ -91,25 +91,6 @@ def _pieces(found: Sequence[paragone.Json]) -> Iterator[bytes]:
             raise InvalidReply("a token without its bytes")
 
 
-async def top_tokens_after(
-    http: EndpointClient, model: str, ids: Sequence[int], top: int
-) -> tuple[paragone.Alternative, ...]:
-    """Return the likeliest tokens after `ids`, likeliest first. Raises EngineError or the exceptions in `faults.FAULTS`."""
-    body: dict[str, paragone.Json] = {
-        "model": model,
-        "prompt": list(ids),
-        "n_predict": 1,
-        "n_probs": top,
-        "temperature": 0,
-        "cache_prompt": True,
-    }
-    reply = await http.post(f"{http.endpoint.root}/completion", json=body)
-    generated = next(answers.scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
-    if generated is None or not generated.top:
-        raise paragone.EngineError(f"The server at {http.endpoint.origin} returned no log-probabilities.")
-    return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
-
-
 class OpenAIEngine(RemoteEngine[OpenAISampling]):
     _sampling = OpenAISampling
 
@@ -137,12 +118,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         self, request: paragone.RunRequest, sampling: OpenAISampling
     ) -> AsyncGenerator[paragone.Event, None]:
         if not self._server.kind.is_llama_server:
-            answers.refuse_unfinished_thinking(request, f"The server at {self._endpoint.origin}")
+            answers.refuse_unfinished_thinking(request, self._endpoint.where)
             if request.cold:
-                sentence = (
-                    "This server may reuse its KV cache: the prompt may not have been processed completely."
-                )
-                yield paragone.Caution(code="not-cold", sentence=sentence)
+                yield answers.not_cold("This server")
         if answers.continues_answer(request) and not (self._raw or "continues" in self._server.kind.can):
             yield answers.MAY_NOT_CONTINUE
         wanted = self._body(request, sampling)
@@ -177,13 +155,13 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             return False
         return bool(slots) and all(flag_at(slot, "is_processing") for slot in slots)
 
-    def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
-        raw = self._is_raw(request)
-        return requests.make_body(self._model, request, sampling, self._server.kind, raw=raw)
-
     def _is_raw(self, request: paragone.RunRequest) -> bool:
         """Whether a request uses the completions endpoint: for a plain text, and for models without a chat template."""
         return self._raw or not request.messages
+
+    def _body(self, request: paragone.RunRequest, sampling: OpenAISampling) -> dict[str, paragone.Json]:
+        raw = self._is_raw(request)
+        return requests.make_body(self._model, request, sampling, self._server.kind, raw=raw)
 
     def _accepted_body(
         self, request: paragone.RunRequest, sampling: OpenAISampling
@@ -206,11 +184,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         ids = request.prompt_ids and self._tokenizes
         if request.ids or not (self._renders or ids) or answers.has_images(request.messages):
             return None
-
-        async def ask() -> answers.RenderedPrompt:
-            return await self._rendered(self._accepted_body(request, sampling), ids=ids)
-
-        return ask
+        return lambda: self._rendered(self._accepted_body(request, sampling), ids=ids)
 
     async def _count(self, request: paragone.RunRequest, sampling: OpenAISampling) -> int | None:
         if not self._tokenizes or answers.has_images(request.messages):
@@ -219,9 +193,9 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         return len(prompt.ids or ()) or None
 
     async def _context(self) -> int | None:
-        return (
-            await servers.context_in_use(self._http, self._model) if self._is_ollama else self.loaded.context
-        )
+        if not self._is_ollama:
+            return self.loaded.context
+        return await servers.context_in_use(self._http, self._model)
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
         count = len(request.inputs)
@@ -248,15 +222,14 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
         sampling = build(OpenAISampling, request.sampling, owner=self._model)
         self._require_open()
-        where = f"The server at {self._endpoint.origin}"
+        if not self._tokenizes and self._server.kind.tokenize is None:
+            raise self._unable("does not report the tokens of a prompt.")
         if not self._tokenizes:
-            if self._server.kind.name != "llama-cpp-python":
-                raise paragone.EngineError(f"{where} does not report the tokens of a prompt.")
-            raise paragone.EngineError(
-                f"{where} reports the tokens of a text, but not the text that its chat template renders."
+            raise self._unable(
+                "reports the tokens of a text, but not the text that its chat template renders."
             )
         if answers.has_images(request.messages):
-            raise paragone.EngineError(f"{where} does not report the tokens of images.")
+            raise self._unable("does not report the tokens of images.")
         body: Mapping[str, paragone.Json] = {"prompt": request.text}
         if request.messages:
             body = self._accepted_body(paragone.RunRequest(messages=request.messages), sampling)
@@ -273,13 +246,11 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         """Yield the likeliest next tokens after each token from `request.start` on, with one request for each position."""
         self._require_open()
         if not self._server.kind.is_llama_server:
-            raise paragone.EngineError(
-                f"The server at {self._endpoint.origin} does not report the likeliest tokens after given tokens."
-            )
+            raise self._unable("does not report the likeliest tokens after given tokens.")
         wait = self._wait = Wait()
         try:
             for end in range(request.start + 1, len(request.ids) + 1):
-                asked = top_tokens_after(self._http, self._model, request.ids[:end], request.top)
+                asked = self._top_tokens_after(request.ids[:end], request.top)
                 yield await wait.within(self._endpoint.options.idle_timeout, asked)
         except Stopped:
             return
@@ -288,23 +259,28 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
         finally:
             self._wait = None
 
+    async def _top_tokens_after(self, ids: Sequence[int], top: int) -> tuple[paragone.Alternative, ...]:
+        body = {"model": self._model, "prompt": ids, "n_predict": 1, "n_probs": top}
+        body |= {"temperature": 0, "cache_prompt": True}
+        reply = await self._http.post(f"{self._endpoint.root}/completion", json=body)
+        generated = next(answers.scored_tokens(objects_at(data_of(reply), "completion_probabilities")), None)
+        if generated is None or not generated.top:
+            raise self._unable("returned no log-probabilities.")
+        return tuple(sorted(generated.top, key=lambda token: -token.logprob)[:top])
+
     async def vocabulary(self) -> paragone.Vocabulary:
         self._require_open()
         return await await_reply(self._endpoint, self._vocabulary(), model=self._model)
 
     async def _vocabulary(self) -> paragone.Vocabulary:
         if not self._server.kind.is_llama_server:
-            raise paragone.EngineError(
-                f"The server at {self._endpoint.origin} does not report its vocabulary."
-            )
+            raise self._unable("does not report its vocabulary.")
         listed = objects_at(data_of(await self._http.get(f"{self._endpoint.root}/v1/models")), "data")
         sizes = (
             count_at(entry, "meta", "n_vocab") for entry in listed if text_at(entry, "id") == self._model
         )
         if not (size := next(filter(None, sizes), None)):
-            raise paragone.EngineError(
-                f"The server at {self._endpoint.origin} does not report the size of its vocabulary."
-            )
+            raise self._unable("does not report the size of its vocabulary.")
         # The path also takes token ids.
         every: dict[str, paragone.Json] = {"content": list(range(size)), "with_pieces": True}
         reply = await self._post("/tokenize", {"model": self._model, **every})
@@ -376,7 +352,7 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             raise IncompleteAnswer(_INTERRUPTS if self._server.kind.name == "llama-cpp-python" else "")
         scores_missing = request.logprobs is not None and state.began and not state.scored
         if scores_missing and "logprobs" not in self._refused_fields:
-            sentence = f"The server at {self._endpoint.origin} returned no log-probabilities."
+            sentence = f"{self._endpoint.where} returned no log-probabilities."
             yield paragone.Caution(code="no-logprobs", sentence=sentence)
         if state.reason == "content_filter":
             yield paragone.Caution(code="filtered", sentence="The server's filter ended the answer.")
@@ -391,10 +367,8 @@ class OpenAIEngine(RemoteEngine[OpenAISampling]):
             if name == "seed" and request.sampling.get("seed") is None:
                 continue  # this program added the seed, not the user
             if name == "log-probabilities":
-                sentence = f"The server at {self._endpoint.origin} returns no log-probabilities."
+                sentence = f"{self._endpoint.where} returns no log-probabilities."
                 yield paragone.Caution(code="no-logprobs", sentence=sentence)
             else:
-                sentence = (
-                    f"The server at {self._endpoint.origin} does not support {name}, so it was left out."
-                )
+                sentence = f"{self._endpoint.where} does not support {name}, so it was left out."
                 yield paragone.Caution(code="option-refused", sentence=sentence)

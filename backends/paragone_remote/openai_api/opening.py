@@ -61,7 +61,7 @@ async def pull(
     Raises InputError if the server downloads no models, and EngineError if the download fails.
     """
     endpoint = await make_endpoint(build(OpenAILoadOptions, options, owner="OpenAI-compatible"))
-    at = f"The server at {endpoint.origin}"
+    at = endpoint.where
     async with EndpointClient(endpoint) as http:
         await servers.find_models(http)  # raises if the server does not answer
         server = await servers.identify(http)
@@ -210,4 +210,4 @@ def _choose(models: Sequence[paragone.ModelInfo], wanted: str, endpoint: Endpoin
         if model.model == wanted and not model.problem:
             return model
     hint = other_models(wanted, [model.name for model in models])
-    raise paragone.InputError(f"The server at {endpoint.origin} has no model {plain(wanted)!r}.", hint=hint)
+    raise paragone.InputError(f"{endpoint.where} has no model {plain(wanted)!r}.", hint=hint)
