@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,8 +51,6 @@ def plain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions(Options):
-    """Options that take effect when a model at an endpoint is opened."""
-
     default_path: ClassVar[str] = ""
     """The path that is appended to a URL without a path."""
 
@@ -122,8 +121,6 @@ DEFAULT_CONTEXT = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaLoadOptions(EndpointOptions):
-    """Options that take effect when a model is loaded."""
-
     url: str | None = option(
         DEFAULT_URL,
         "Address of the server, such as http://gpu-box:11434; $NAME in its path is replaced by an environment variable.",
@@ -233,7 +230,6 @@ CAPABILITIES = Capabilities(
     continues=True,
     local=True,
 )
-"""What every llama-server can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +322,12 @@ def _absolute(path: str | None) -> str | None:
         return path if path is None else str(Path(path).expanduser().absolute())
     except RuntimeError as error:
         raise InputError(f"The home folder in {path} is not known.") from error
+
+
+def other_models(wanted: str, names: Sequence[str]) -> str:
+    """Return a hint with the models that a server has instead of the one that is `wanted`."""
+    near = difflib.get_close_matches(wanted, names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"The server has: {', '.join(names[:20]) or 'none'}."
 
 
 _PORTS = {"http": 80, "https": 443}

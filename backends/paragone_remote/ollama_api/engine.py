@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import difflib
 import re
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
@@ -33,25 +32,28 @@ from paragone_remote.ollama_api.client import (
     trained_context,
     weights_of,
 )
-from paragone_remote.options import DEFAULT_CONTEXT, OllamaLoadOptions, OllamaSampling, lines, plain
+from paragone_remote.options import (
+    DEFAULT_CONTEXT,
+    OllamaLoadOptions,
+    OllamaSampling,
+    lines,
+    other_models,
+    plain,
+)
 from paragone_remote.transport import connected
 
 NANO = 1e-9
-"""The unit of Ollama's durations, in seconds."""
 
 
 def read_finish(chunk: json_values.JsonObject, now: float) -> paragone.Finish:
-    reason: paragone.FinishReason = "length" if chunk.get("done_reason") == "length" else "stop"
+    read, written = (json_values.count_at(chunk, name) for name in ("prompt_eval_count", "eval_count"))
+    prefill, decode = (
+        json_values.duration_at(chunk, name, unit=NANO) for name in ("prompt_eval_duration", "eval_duration")
+    )
     return paragone.Finish(
-        reason=reason,
-        usage=paragone.Usage(
-            prompt_tokens=json_values.count_at(chunk, "prompt_eval_count"),
-            completion_tokens=json_values.count_at(chunk, "eval_count"),
-        ),
-        timings=paragone.Timings(
-            prefill_s=json_values.duration_at(chunk, "prompt_eval_duration", unit=NANO),
-            decode_s=json_values.duration_at(chunk, "eval_duration", unit=NANO),
-        ),
+        reason="length" if chunk.get("done_reason") == "length" else "stop",
+        usage=paragone.Usage(prompt_tokens=read, completion_tokens=written),
+        timings=paragone.Timings(prefill_s=prefill, decode_s=decode),
         time=now,
     )
 
@@ -69,11 +71,11 @@ def make_body(
             turn["images"] = [image.data for image in message.images]
         messages.append(turn)
     body: dict[str, paragone.Json] = {**base, "messages": messages}
-    sent = {_NAMES.get(name, name): value for name, value in answers.set_options(sampling).items()}
-    body["options"] = {
-        **json_values.object_at(base, "options"),
-        **{name: value for name, value in sent.items() if name not in ("thinking", "json_schema")},
-    }
+    options = dict(json_values.object_at(base, "options"))
+    for name, value in answers.set_options(sampling).items():
+        if name not in ("thinking", "json_schema"):
+            options[_NAMES.get(name, name)] = value
+    body["options"] = options
     if sampling.thinking is not None:
         body["think"] = sampling.thinking
     if sampling.json_schema is not None:
@@ -85,7 +87,6 @@ def make_body(
 
 
 _NAMES = {"max_tokens": "num_predict"}
-"""Ollama's names of the options that have another name in paragone."""
 
 _NUMBERS = {
     _NAMES.get(info.name, info.name): info
@@ -95,7 +96,6 @@ _NUMBERS = {
 """The sampling options that are numbers, by Ollama's names."""
 
 _LONGEST = 32
-"""Largest number of characters of a plausible number."""
 
 
 def modelfile_parameters(text: str) -> dict[str, paragone.Json]:
@@ -142,8 +142,6 @@ _SLOW_LOAD_S = 1.0
 
 
 class OllamaEngine(RemoteEngine[OllamaSampling]):
-    """A model on an Ollama server, loaded with the options of this engine."""
-
     _sampling = OllamaSampling
 
     def __init__(
@@ -172,8 +170,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
     ) -> AsyncGenerator[paragone.Event, None]:
         answers.refuse_unfinished_thinking(request, "Ollama")
         if request.cold:
-            sentence = "Ollama may reuse its KV cache: the prompt may not have been processed completely."
-            yield paragone.Caution(code="not-cold", sentence=sentence)
+            yield answers.not_cold("Ollama")
         body = make_body(self._base, request, sampling)
         self._raw_prompt = None if request.messages else request.text
         if answers.continues_answer(request):
@@ -181,12 +178,10 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
             whole = await self._client.rendered(body) if self._renders else None
             is_open = whole is not None and whole.endswith(answer.text)
             if not is_open and self._renders and not answers.has_images(request.messages):
-                before = await self._client.rendered(
-                    {**body, "messages": json_values.list_at(body, "messages")[:-1]}
-                )
-                self._raw_prompt = (
-                    None if before is None else before + answers.unfinished_text(answer, before)
-                )
+                earlier = json_values.list_at(body, "messages")[:-1]
+                before = await self._client.rendered({**body, "messages": earlier})
+                if before is not None:
+                    self._raw_prompt = before + answers.unfinished_text(answer, before)
             if not is_open and self._raw_prompt is None:
                 yield answers.MAY_NOT_CONTINUE
         if self._raw_prompt is not None:
@@ -242,7 +237,6 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return ask
 
     async def tokenize(self, request: paragone.TokenizeRequest) -> paragone.TokenizedText:
-        """Raise EngineError: Ollama has no endpoint for tokenization."""
         raise paragone.EngineError("Ollama does not report the tokens of a prompt or a text.")
 
     async def _embeddings(self, request: paragone.EmbedRequest) -> paragone.Embeddings:
@@ -259,7 +253,6 @@ class OllamaLoader(ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
     def __init__(self, client: OllamaClient, base: Mapping[str, paragone.Json]) -> None:
-        """Create a loader. `base` has the model and its load options."""
         super().__init__(client.http)
         self._client = client
         self._base = base
@@ -279,7 +272,6 @@ class OllamaLoader(ModelLoader):
 
 
 _BARE_TEMPLATE = "{{ .Prompt }}"
-"""Ollama's template for a model without a chat template."""
 
 
 async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProgress) -> paragone.OpenEngine:
@@ -319,11 +311,10 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
 
 async def _size(client: OllamaClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
-    try:
+    with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
         entry = find_model(await await_reply(client.endpoint, client.listed()), model)
-    except paragone.ParagoneError:  # some proxies pass on chats only
-        return None
-    return json_values.count_at(entry, "size") or None
+        return json_values.count_at(entry, "size") or None
+    return None
 
 
 async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
@@ -336,11 +327,7 @@ async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
             plain(json_values.text_at(entry, "model"))
             for entry in await await_reply(client.endpoint, client.listed())
         ]
-        near = difflib.get_close_matches(model, names, n=1)
-        if near:
-            hint = f"Did you mean {near[0]!r}?"
-        else:
-            hint = f"The server has: {', '.join(names[:20])}." if names else "The server has no models yet."
+        hint = other_models(model, names) if names else "The server has no models yet."
         pull = pull_command(client.endpoint, model)
         raise paragone.InputError(
             error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint
@@ -354,7 +341,6 @@ async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
 
 
 def _usual_context(details: json_values.JsonObject) -> int:
-    """Return the context size that the Modelfile sets, or else the model's own size up to a limit."""
     for line in json_values.text_at(details, "parameters").splitlines():
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
@@ -363,15 +349,11 @@ def _usual_context(details: json_values.JsonObject) -> int:
 
 
 def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, paragone.Json]:
-    load = {
-        "num_ctx": context,
-        "num_gpu": options.num_gpu,
-        "num_thread": options.num_thread,
-        "num_batch": options.num_batch,
-    }
+    given = {name: getattr(options, name) for name in ("num_gpu", "num_thread", "num_batch")}
+    load = {name: value for name, value in given.items() if value is not None}
     base: dict[str, paragone.Json] = {
         "model": model,
-        "options": {name: value for name, value in load.items() if value is not None},
+        "options": {"num_ctx": context, **load},
         # A prompt that does not fit is an error, and an answer ends at the end of the context.
         # Servers that do not support these fields ignore them.
         "truncate": False,
@@ -402,10 +384,9 @@ def _loaded(
         facts["chat template"] = lines(template)
     if weights := json_values.count_at(details, "model_info", "general.parameter_count"):
         facts["parameters"] = str(weights)
-    if options.num_thread is not None:
-        facts["threads"] = str(options.num_thread)
-    if options.num_batch is not None:
-        facts["batch size"] = str(options.num_batch)
+    for name, value in (("threads", options.num_thread), ("batch size", options.num_batch)):
+        if value is not None:
+            facts[name] = str(value)
     in_memory, in_vram = json_values.count_at(running, "size"), json_values.count_at(running, "size_vram")
     if in_memory and in_vram is not None:
         facts["in memory"] = f"{size_text(in_memory)} with the KV cache, {in_vram / in_memory:.0%} in VRAM"

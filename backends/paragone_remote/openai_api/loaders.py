@@ -60,7 +60,6 @@ class LlamaSwapLoader(ModelLoader):
 
 
 def upstream(root: str, model: str) -> str:
-    """Return the base URL by which llama-swap passes requests on to a model's server."""
     return f"{root}/upstream/{quote(model)}"
 
 
@@ -152,13 +151,13 @@ class RouterLoader(ModelLoader):
                     case "unloaded" if asked:
                         code = count_at(entry, "status", "exit_code")
                         why = f": its process ended with exit code {code}." if code else "."
-                        sentence = f"The server at {self.endpoint.origin} could not load {plain(model)}{why}"
+                        sentence = f"{self.endpoint.where} could not load {plain(model)}{why}"
                         raise EngineError(sentence, hint="The server's log says why.")
                     case "unloaded":
                         asked = await self._ask(model, is_last=time.monotonic() >= until)
                     case _ if time.monotonic() >= until:
                         seconds = self.endpoint.options.load_timeout
-                        sentence = f"The server at {self.endpoint.origin} did not load {plain(model)} within {seconds:g} s."
+                        sentence = f"{self.endpoint.where} did not load {plain(model)} within {seconds:g} s."
                         raise EngineError(sentence, hint="load_timeout sets how long to wait.")
                 await asyncio.sleep(_POLL_S)
         finally:
@@ -166,7 +165,6 @@ class RouterLoader(ModelLoader):
             await asyncio.gather(listening, return_exceptions=True)
 
     async def unload(self, model: str) -> None:
-        """Ask the router to end the process of a model."""
         await await_reply(self.endpoint, self._post("unload", model), model=model)
 
     async def _ask(self, model: str, *, is_last: bool) -> bool:

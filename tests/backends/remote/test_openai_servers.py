@@ -6,14 +6,7 @@ import pytest
 import pytest_asyncio
 from hostile_server import OPENAI
 
-from paragone import (
-    Finish,
-    Image,
-    Message,
-    OpenRequest,
-    RunSettings,
-    Token,
-)
+from paragone import Finish, Image, Message, OpenRequest, RunSettings, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 from .conftest import PROPS, SERVERS, cautions

@@ -37,11 +37,7 @@ def test_the_usual_place_is_reached_where_none_is_set():
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"url": "http://user:secret@box:8000"},
-        {"url": "http://box:99999"},
-        {"no_such_option": 1},
-    ],
+    [{"url": "http://user:secret@box:8000"}, {"url": "http://box:99999"}, {"no_such_option": 1}],
     ids=str,
 )
 def test_options_that_open_no_engine_reach_nothing(backend, options):

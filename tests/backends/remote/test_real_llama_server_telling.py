@@ -2,13 +2,7 @@
 
 import pytest
 
-from paragone import (
-    Message,
-    RunRequest,
-    RunSettings,
-    Token,
-    TokenizeRequest,
-)
+from paragone import Message, RunRequest, RunSettings, Token, TokenizeRequest
 
 from .conftest import bare_client
 

@@ -10,15 +10,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from paragone import (
-    Caution,
-    ContextOverflow,
-    EngineError,
-    Message,
-    OpenRequest,
-    RunRequest,
-    Token,
-)
+from paragone import Caution, ContextOverflow, EngineError, Message, OpenRequest, RunRequest, Token
 from paragone.testing import BackendConformance
 from paragone_remote.ollama_api.backend import OllamaBackend
 

@@ -7,16 +7,7 @@ import math
 import pytest
 import pytest_asyncio
 
-from paragone import (
-    Caution,
-    Finish,
-    Message,
-    OpenRequest,
-    RunRequest,
-    RunSettings,
-    Token,
-    TokenizeRequest,
-)
+from paragone import Caution, Finish, Message, OpenRequest, RunRequest, RunSettings, Token, TokenizeRequest
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 pytestmark = pytest.mark.model
