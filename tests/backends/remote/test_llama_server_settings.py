@@ -57,12 +57,19 @@ def gate(tmp_path):
     return Gate(tmp_path / "ngrams")
 
 
-async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2, text):
+async def test_opening_waits_while_it_loads(run_llama_server, gate, open_smollm2, text, monkeypatch):
+    refusals, sleep = asyncio.Event(), asyncio.sleep
+
+    async def pause(seconds):
+        refusals.set()
+        await sleep(seconds)
+
+    monkeypatch.setattr("paragone_remote.openai_api.opening.asyncio.sleep", pause)
     with run_llama_server("-c", "256", *gate.options, status=503) as url:
         report = await OpenAIBackend().endpoint({"url": url})
         assert report.probe.reason == f"The server at {url} is still loading its model (503)."
         opening = asyncio.create_task(open_smollm2(url))
-        await asyncio.wait({opening}, timeout=0.2)
+        await refusals.wait()
         assert not opening.done()
         await asyncio.to_thread(gate.open)
         events, error = await (await opening).ask("Say hello.", max_tokens=3)
