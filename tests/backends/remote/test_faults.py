@@ -314,6 +314,22 @@ async def test_a_redirect_to_another_host(hostile, open_lane, protocol, monkeypa
     )
 
 
+async def test_it_dies_or_fails_while_loading(hostile, backend):
+    async def die(exchange):
+        exchange.reset()
+
+    async def fail(exchange):
+        body = {"error": "model requires more system memory (9.9 GiB) than is available (1.0 GiB)"}
+        await exchange.refuse(500, body)
+
+    for reply, sentence in (
+        (die, "closed the connection before it answered."),
+        (fail, "requires more system memory"),
+    ):
+        hostile.on_load = hostile.replies["/v1/models"] = reply
+        assert sentence in (await refused_to_open(backend, hostile.url)).sentence
+
+
 async def test_giving_up_a_load_closes_the_request(hostile, backend, protocol):
     loading, closed = asyncio.Event(), asyncio.Event()
 
