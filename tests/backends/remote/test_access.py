@@ -112,7 +112,12 @@ async def test_a_command_that_never_ends_is_killed_with_all_that_it_started(
 ):
     os.mkfifo(tmp_path / "child")
     limit, begun = asyncio.timeout(None), asyncio.Event()
-    monkeypatch.setattr(asyncio, "timeout", lambda seconds: begun.set() or limit)
+
+    def timeout(seconds):
+        begun.set()
+        return limit
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
     command = f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; wait'"
 
     async def run_out():

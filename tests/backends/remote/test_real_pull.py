@@ -76,6 +76,6 @@ async def test_what_the_hint_says_downloads_the_model_which_then_answers(
     with pytest.raises(InputError, match=f"{puller} cannot find the model '{none}' to download"):
         await pulled(puller, none)
     # the other Ollama does not trust the registry: what the server cannot do is told in its words
-    with pytest.raises(EngineError, match="certificate signed by unknown authority") as caught:
+    with pytest.raises(EngineError, match="certificate signed by unknown authority") as failed:
         await pulled(ollama_server, none)
-    assert caught.value.hint == "The server itself downloads the model: can it reach the registry?"
+    assert failed.value.hint == "The server itself downloads the model: can it reach the registry?"
