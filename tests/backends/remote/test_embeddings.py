@@ -4,9 +4,18 @@ import asyncio
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from hostile_server import OLLAMA, OPENAI
 
-from paragone import EmbedRequest, EngineError, InputError, OpenRequest, TokenizeRequest
+from paragone import (
+    DistributionsRequest,
+    EmbedRequest,
+    EngineError,
+    InputError,
+    OpenRequest,
+    TokenizeRequest,
+    TopTokensRequest,
+)
 from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
@@ -112,25 +121,33 @@ def real_llama_server(run_llama_server):
         yield url
 
 
-async def in_process(model):
-    """The vectors that llama.cpp computes in process."""
-    opening = OpenRequest(model=str(model), options={"n_threads": 1, "n_ctx": 512})
+@pytest_asyncio.fixture
+async def local(smollm2):
+    """Give the model in process."""
+    opening = OpenRequest(model=str(smollm2), options={"n_threads": 1, "n_ctx": 512})
     engine = await Registry().get("llama_cpp").open(opening, lambda progress: None)
-    try:
-        ids = [(await engine.tokenize(TokenizeRequest(text=text))).ids for text in TEXTS]
-        found = await engine.embed(EmbedRequest(texts=TEXTS))
-    finally:
-        await engine.close()
-    return np.array(found.vectors), ids
+    yield engine
+    await engine.close()
 
 
 @pytest.mark.model
-async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(
-    real_llama_server, open_smollm2, smollm2
-):
+async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(real_llama_server, open_smollm2, local):
     engine = (await open_smollm2(real_llama_server)).engine
     assert engine.loaded.capabilities.embeddings
-    own, ids = await in_process(smollm2)
+    assert await engine.vocabulary() == await local.vocabulary()
+    ids = [(await local.tokenize(TokenizeRequest(text=text))).ids for text in TEXTS]
+    request = TopTokensRequest(ids=ids[0][:7], start=4, top=5)
+    tops = [top async for top in engine.top_tokens(request)]
+    blocks = local.distributions(DistributionsRequest(ids=request.ids, start=request.start, batch=1))
+    rows = [
+        row async for block in blocks for row in np.array(block.data).reshape(block.rows, block.vocab_size)
+    ]
+    for top, row in zip(tops, rows, strict=True):
+        expected = row - row.max() - np.log(np.exp(row - row.max()).sum())
+        for token in top:  # two builds of llama.cpp differ by 0.03
+            assert token.logprob == pytest.approx(expected[token.id], abs=0.1)
+
+    own = np.array((await local.embed(EmbedRequest(texts=TEXTS))).vectors)
     found = await engine.embed(EmbedRequest(texts=TEXTS))
     served = np.array(found.vectors)
     assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3
@@ -140,7 +157,7 @@ async def test_the_real_llama_server_agrees_with_llama_cpp_in_process(
     assert (served * by_ids).sum(axis=1).min() > 0.999
     with pytest.raises(EngineError, match="too large to process"):
         await engine.embed(EmbedRequest(texts=("north " * 400,)))
-    stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=TEXTS * 100)))
+    stopped = asyncio.create_task(engine.embed(EmbedRequest(texts=TEXTS * 30)))
     await asyncio.sleep(0)  # it begins
     await engine.stop()
     with pytest.raises(EngineError, match="was stopped"):

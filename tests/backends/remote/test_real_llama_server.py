@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from paragone import Caution, ContextOverflow, Finish, OpenRequest, PromptProgress, Token
-from paragone.testing import BackendConformance
+from paragone import Caution, ContextOverflow, Finish, PromptProgress, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 from .conftest import bare_client
@@ -15,20 +14,6 @@ pytestmark = pytest.mark.model
 
 STORY = "Write a very long story, with many chapters."
 """A prompt that SmolLM2 answers to the end of the context."""
-
-
-class TestConformance(BackendConformance):
-    @pytest.fixture
-    def backend(self):
-        return OpenAIBackend()
-
-    @pytest.fixture
-    def opening(self, llama_server):
-        return OpenRequest(model="smollm2", options={"url": llama_server})
-
-    @pytest.fixture
-    def sampling(self):
-        return {"max_tokens": 12}
 
 
 @pytest.fixture
