@@ -394,7 +394,7 @@ def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) 
         for one, other in combinations(collected, 2)
         if one.group is None or one.group != other.group
     ]
-    apart = [(one, other) for one, other in pairs if not alternate(*one.columns.common_starts(other.columns))]
+    apart = [(one, other) for one, other in pairs if not alternate(*one.common_starts(other))]
     found = [
         (one, other, metric, paired)
         for one, other in pairs
@@ -412,7 +412,7 @@ def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) 
             paired=paired,
             adjusted_p=adjusted.get(index),
             comparisons=len(adjusted),
-            repeated=one.columns.repeated or other.columns.repeated,
+            repeated=one.repeated or other.repeated,
         )
         for index, (one, other, metric, paired) in enumerate(found)
     )
@@ -422,9 +422,7 @@ def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) 
         not_worse=tuple(non_inferiority(comparisons, margin)),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
         apart=tuple(
-            (one.engine, other.engine)
-            for one, other in apart
-            if one.columns.has_starts and other.columns.has_starts
+            (one.engine, other.engine) for one, other in apart if one.has_starts and other.has_starts
         ),
     )
 
@@ -439,12 +437,12 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> statistic
         return None
     kind: statistics.PairedKind = "numbers"
     if metric == PASS_RATE:
-        kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
+        kind = "shares" if one.repeated or other.repeated else "passes"
     return statistics.paired_difference(a[in_a], b[in_b], kind=kind)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
-    shares = one.columns.same_shares(other.columns).tolist()
+    shares = one.same_shares(other).tolist()
     if not shares:
         return None
     return SameAnswers(

@@ -181,17 +181,18 @@ class SuiteObserver:
     def scheduled(self, scheduler: Scheduler) -> None:
         """The order of the runs is decided."""
 
-    def counted(self, taken: int, total: int) -> None:
-        """The finished runs were counted. `taken` of `total` runs were just taken over from other experiments."""
-
     def progressed(self) -> None:
         """An engine or a run has progressed. Called often."""
 
     def remarked(self, sentence: str) -> None:
-        """`sentence` reports an event after which all runs can still be finished, such as the loss of a node."""
+        """`sentence` reports what does not keep the runs from being finished, such as the loss of a node."""
 
     def follows(self, doing: str) -> None:
         """The runs have ended, and `doing` says what is done now, such as `big judges the answers`."""
+
+
+def known_text(taken: int, total: int) -> str:
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 
 def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:

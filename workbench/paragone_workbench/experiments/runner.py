@@ -59,7 +59,9 @@ class SuiteRunner(executor.SuiteWork):
                 self.history, self.experiment, self.request, self._digests, self.catalog
             )
             await self._count_finished()
-            self.observer.counted(self.taken, sum(progress.total for progress in self.progress))
+            if self.taken:
+                total = sum(progress.total for progress in self.progress)
+                self.observer.remarked(executor.known_text(self.taken, total))
             left = [index for index, progress in enumerate(self.progress) if progress.left]
             if left and not self._stopped.is_set():
                 await self._executor.execute(left)
