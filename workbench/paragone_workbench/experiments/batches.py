@@ -115,10 +115,7 @@ async def write_batch(
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
 ) -> int:
-    """Write an engine's unfinished runs as requests; return their number. Without unfinished runs, write no file.
-
-    `chosen` are the indices of the prompts to write. Raises StoreError, and ParagoneError for the file.
-    """
+    """Write the unfinished runs of an engine, of the chosen prompts, as requests, if any. Returns their number. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)
     cells = suite.unfinished_cells(history, experiment, [index], chosen=chosen, retry_failed=retry_failed)
     requests = 0

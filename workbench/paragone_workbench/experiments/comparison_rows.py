@@ -175,10 +175,7 @@ class SuiteRow:
 
 
 class EngineValues:
-    """The values of one engine's runs, as means over the repetitions of each prompt.
-
-    What is compared run by run (answers, starts and decode rates) is kept in columns, in 32 bytes a run.
-    """
+    """The values of an engine's runs: means over the repetitions of each prompt, and columns with 32 bytes a run."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -412,10 +409,7 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
 def numbered_prompts(
     prompts: Iterable[SuitePrompt], numbers: dict[str, int]
 ) -> Iterator[tuple[int, SuitePrompt]]:
-    """Yield the numbered prompts of an experiment. A prompt has the same number in all experiments.
-
-    `numbers` holds the numbers of all prompts so far; the numbers of new prompts are added.
-    """
+    """Yield the prompts of an experiment with numbers, which `numbers` keeps: a prompt has the same number in all experiments."""
     repeated: Counter[str] = Counter()
     for prompt in prompts:
         compared = [[to_json(message) for message in prompt.messages], prompt.expected]

@@ -42,10 +42,7 @@ ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 
 
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
-    """Yield the document of an experiment in pieces, with digests of weights, computed where they are unknown.
-
-    Raises StoreError, and InputError if the experiment does not exist.
-    """
+    """Yield the document of an experiment in pieces. Raises StoreError, and InputError for an unknown experiment."""
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
     votes = await history.call(lambda store: store.votes.all(experiment_id, skips_damaged=True))
@@ -166,10 +163,7 @@ async def document_of_conversations(
 async def _pieces(
     history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], votes: Iterable[Vote]
 ) -> AsyncIterator[str]:
-    """Yield the document in pieces. The manifests come after the runs, because the runs determine which manifests are listed.
-
-    Without a history, the manifests have no digests of weights.
-    """
+    """Yield the document in pieces: the runs determine which manifests are listed. Without a history, weights have no digests."""
     yield f'{{"paragone_document": {FORMAT},\n'
     for name, value in head.items():
         yield f"{json.dumps(name)}: {_dump(value)},\n"
@@ -194,10 +188,7 @@ async def _pieces(
 
 
 def _result(run: RunResult) -> dict[str, Json]:
-    """Return the fields of a run without engine and manifest.
-
-    `uuid` is the run's id. The `id` that the document gives the run, such as `r45`, is for people.
-    """
+    """Return the fields of a run without engine and manifest. The `id` in a document is for people, so `uuid` is the run's id."""
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
     fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately

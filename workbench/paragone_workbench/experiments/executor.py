@@ -84,10 +84,7 @@ class SuiteWork(ABC):
 
     @abstractmethod
     async def save(self, executed: ExecutedCell) -> None:
-        """Save a run and count it. Raises StoreError.
-
-        If another model answered than in earlier runs, the run is not saved, and the engine is given up.
-        """
+        """Save a run and count it. If another model answered than before, give the engine up instead. Raises StoreError."""
 
 
 class WorkingEngine(Protocol):
@@ -196,10 +193,7 @@ def known_text(taken: int, total: int) -> str:
 
 
 def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
-    """Return the expected seconds until all runs are finished; None before the first run is finished.
-
-    `at_once` says whether the engines answer at the same time.
-    """
+    """Return the expected seconds for all runs, of engines that answer `at_once` or not; None before the first run is finished."""
     now = time.monotonic()
     begun = [(engine, now - engine.began) for engine in engines if engine.began is not None and engine.now]
     if not begun:
@@ -366,10 +360,7 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
 
 
 class LocalExecutor:
-    """Executes the runs of a suite in this process, and opens the judges. Use an executor once, on one event loop.
-
-    The schedule is `mode`, by default that of the request.
-    """
+    """Executes the runs of a suite in this process, and opens the judges. Use an executor once, on one event loop."""
 
     elsewhere = False
     """Whether other machines execute runs. On these machines, files have other paths and times of change."""

@@ -43,10 +43,7 @@ def judge_actions(
     suite: Path,
     folders: Sequence[str],
 ) -> list[str]:
-    """Return what the foreign judges of a suite do outside of the suite's folder.
-
-    Raises InputError if a backend is missing or an option is invalid, and EngineError if the backend fails.
-    """
+    """Return what the foreign judges of a suite do outside of the suite's folder. Raises InputError and EngineError."""
     return [
         f"the judge {name} gets prompts and answers, and {action}"
         for name in sorted(foreign)
@@ -66,10 +63,7 @@ class _OpenRun(NamedTuple):
 
 @dataclass(eq=False)
 class Judging:
-    """Checks the assertions that ask an engine and have no result yet.
-
-    The judges of an assertion are open at the same time. Assertions with the same judges are checked together.
-    """
+    """Checks the assertions that ask an engine and have no result yet, those with the same judges together."""
 
     work: SuiteWork
     executor: LocalExecutor

@@ -352,10 +352,7 @@ class Cluster:
 
     @classmethod
     async def join(cls, text: str) -> Cluster:
-        """Join the cluster that `--on` names.
-
-        Raises InputError if there is no cluster, or if the cluster has another version of Python or Ray than this program.
-        """
+        """Join the cluster that `--on` names. Raises InputError if there is none, or one with another version of Python or Ray."""
         address = cluster_address(text)
         try:
             return await _in_thread(lambda: _joined(address))

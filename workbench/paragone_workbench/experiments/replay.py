@@ -78,10 +78,7 @@ class EngineReport:
 def replayable(
     runs: Sequence[recorded_runs.RecordedRun],
 ) -> tuple[list[recorded_runs.RecordedRun], dict[str, str]]:
-    """Return the runs that can be repeated and, by the id of each other run, why that run cannot.
-
-    Raises InputError if no run can be repeated.
-    """
+    """Return the runs that can be repeated and, by the id of each other run, why not. Raises InputError if none can be repeated."""
     reasons: dict[str, str] = {}
     able: list[recorded_runs.RecordedRun] = []
     for run in runs:
@@ -103,10 +100,7 @@ def replayable(
 
 
 class Replay:
-    """Repeats the runs of several engines. One engine is open at a time, and no run reuses the KV cache.
-
-    Each run gets the recorded number of threads, which affects the speed, and the rounding of some computations.
-    """
+    """Repeats runs with the recorded number of threads. One engine is open at a time, and no run reuses the KV cache."""
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
@@ -118,10 +112,7 @@ class Replay:
         self._stopped = asyncio.Event()
 
     async def runs(self) -> AsyncIterator[ReplayedRun]:
-        """Repeat the runs, and yield each repeated run. Raises StoreError.
-
-        After `stop`, no more runs are yielded, and the reports cover the repeated runs.
-        """
+        """Repeat the runs, and yield each repeated run, until `stop`. The reports cover the repeated runs. Raises StoreError."""
         for engine in self._engines:
             if self._stopped.is_set():
                 return
@@ -297,10 +288,7 @@ def replay_json(
 
 
 def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport], *, left: int = 0) -> str:
-    """Return sentences that say how many answers are the same, and what may have changed the other answers.
-
-    `left` is the number of runs that were not repeated, since the replay was stopped.
-    """
+    """Return sentences on how many answers are the same, what may have changed the others, and the `left` runs of a stop."""
     same, total = sum(run.same for run in runs), len(runs)
     failed = sum(run.error is not None for run in runs)
     differing = {run.engine for run in runs if run.difference is not None}

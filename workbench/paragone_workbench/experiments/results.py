@@ -31,10 +31,7 @@ PAGE = 100
 async def saved_runs(
     history: History, experiment: Experiment, chosen: frozenset[int] | None = None
 ) -> AsyncGenerator[ExperimentRun, None]:
-    """Yield the finished runs in the order prompt, engine, repetition; with `chosen`, only the runs of these prompts.
-
-    Raises StoreError.
-    """
+    """Yield the finished runs, of the chosen prompts, in the order prompt, engine, repetition. Raises StoreError."""
     last: RunKey | None = None
 
     def read(store: Store) -> list[ExperimentRun]:
@@ -48,10 +45,7 @@ async def saved_runs(
 
 
 def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return the answer of a run as the value that assertions check, without the prompt.
-
-    `total_s` is the measured duration of the run in seconds. For a saved run, the duration is computed from the saved times.
-    """
+    """Return what assertions check, without the prompt. `total_s` is the measured duration, by default that of the saved times."""
     metrics = result.metrics
     if total_s is None and result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)

@@ -19,10 +19,7 @@ from paragone_workbench.store.saving import retrying
 
 @dataclass(eq=False)
 class SuiteRunner(executor.SuiteWork):
-    """Executes the unfinished runs of an experiment, and lets assertions check the answers.
-
-    Use a `SuiteRunner` once, on one event loop. `close` closes the engines.
-    """
+    """Executes the unfinished runs of an experiment, and lets assertions check the answers. Use a runner once."""
 
     executor_of: Callable[[executor.SuiteWork], executor.LocalExecutor] = executor.LocalExecutor
     failure: ParagoneError | None = None

@@ -26,12 +26,7 @@ PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionSpec:
-    """An assertion of a prompt.
-
-    Attributes:
-        options: The values of the assertion's options, by name. Missing options have the default.
-        negated: Whether the assertion passes if the check fails: `"not": true` in the file.
-    """
+    """An assertion of a prompt. Missing options have the default; a negated assertion passes if the check fails."""
 
     type: str
     options: Mapping[str, Json] = field(default_factory=dict)
@@ -67,11 +62,7 @@ class SuitePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteProblem:
-    """A problem in a suite file.
-
-    Attributes:
-        line: The line, from 1.
-    """
+    """A problem in a suite file. Lines count from 1."""
 
     line: int
     sentence: str
@@ -172,11 +163,7 @@ async def unfinished_cells(
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
 ) -> AsyncGenerator[Cell, None]:
-    """Yield the unfinished runs of some engines of an experiment.
-
-    With several engines, the engine that comes first changes from prompt to prompt.
-    Raises StoreError.
-    """
+    """Yield the unfinished runs of some engines, of which another one begins each prompt. Raises StoreError."""
     finished = ("done",) if retry_failed else ("done", "failed")
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
     experiment_id, runs = experiment.number, len(engines) * experiment.repetitions
@@ -247,10 +234,7 @@ class SuiteRequest:
 async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
-    """Return the experiment of a request, claimed for this instance, and whether an earlier command began the experiment.
-
-    Raises StoreError, and InputError if another instance of the program runs the experiment.
-    """
+    """Return the claimed experiment of a request, and whether an earlier command began it. Raises StoreError and InputError."""
     digest = _fingerprint(
         request.suite.prompts,
         [engine_identity(engine, registry.find(engine.backend)) for engine in request.engines],
