@@ -157,7 +157,8 @@ class SuiteTable(StatusLine, SuiteObserver):
         return "" if left is None else f"{duration(left)} left"
 
     def _row(self, progress: EngineProgress) -> tuple[str, ...]:
-        rate = progress.tokens_per_second(time.monotonic())
+        engine = progress.engine
+        rate = None if engine is None else engine.tokens_per_second(time.monotonic())
         return (
             self._names[progress.name],
             f"{progress.done:,}/{progress.total:,}",

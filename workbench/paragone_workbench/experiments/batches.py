@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import Backend, Caution, InputError, Json, LoadedModel, Message, RunRequest
+from paragone import Backend, Caution, InputError, Json, LoadedModel, RunRequest
 from paragone.answer_text import AnswerText
 from paragone.files import reading
 from paragone.json_values import count_at, list_at, number_at, object_at, read_schema, text_at, value_at
@@ -96,16 +96,6 @@ def _fields(name: str, value: Json) -> dict[str, Json]:
     return {}
 
 
-def _content(message: Message) -> Json:
-    if not message.images:
-        return message.text
-    images: list[Json] = [
-        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
-        for image in message.images
-    ]
-    return [*images, {"type": "text", "text": message.text}]
-
-
 async def write_batch(
     history: History,
     experiment: Experiment,
@@ -126,7 +116,7 @@ async def write_batch(
         with replacing(path) as file:
             while cell is not None:
                 messages: list[Json] = [
-                    {"role": it.role, "content": _content(it)} for it in cell.prompt.messages
+                    {"role": message.role, "content": message.text} for message in cell.prompt.messages
                 ]
                 seed = suite.seed_option(cell, engine.definition, engine.backend)
                 request: Json = {

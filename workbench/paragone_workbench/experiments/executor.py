@@ -168,9 +168,6 @@ class EngineProgress:
             self.not_passed += sign * sum(result.passed is False for result in counted)
             self.undecided += sign * sum(result.passed is None for result in counted)
 
-    def tokens_per_second(self, now: float) -> float | None:
-        return None if self.engine is None else self.engine.tokens_per_second(now)
-
 
 class SuiteObserver:
     """Gets the events of a suite, on the event loop. Override the methods of interest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -182,7 +183,9 @@ class Replay:
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
-        for before in _distinct_manifests(repeated):
+        # each different manifest once, as runs differ in their requests only
+        distinct = {json.dumps(run.result.common_manifest): run for run in repeated}
+        for before in (run.result.common_manifest for run in distinct.values()):
             recorded = await known_weights(self._history, weights_in(before))
             verdict, changes = recorded_runs.compare_weights(recorded, now)
             verdicts.append(verdict)
@@ -191,16 +194,6 @@ class Replay:
                 recorded_runs.changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict)
             )
         report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
-
-
-def _distinct_manifests(runs: Iterable[recorded_runs.RecordedRun]) -> list[Mapping[str, Json]]:
-    """Return the different manifests of runs, without the requests that the manifests contain."""
-    found: list[Mapping[str, Json]] = []
-    for run in runs:
-        common = run.result.common_manifest
-        if common not in found:
-            found.append(common)
-    return found
 
 
 def _threads_at_opening(run: RunResult) -> int:

@@ -214,15 +214,9 @@ class EngineTotals:
         return self.runs == self.total and not self.failed and self.passed == self.asserted
 
     def to_json(self) -> dict[str, Json]:
+        names = ("engine", "total", "runs", "failed", "asserted", "passed", "undecided", "mean_tokens")
         return {
-            "engine": self.engine,
-            "total": self.total,
-            "runs": self.runs,
-            "failed": self.failed,
-            "asserted": self.asserted,
-            "passed": self.passed,
-            "undecided": self.undecided,
-            "mean_tokens": self.mean_tokens,
+            **{name: getattr(self, name) for name in names},
             "median_ttft_s": self.ttft_s.median,
             "median_decode_tps": self.decode_tps.median,
             "times_shared": self.are_times_shared,

@@ -89,11 +89,10 @@ class SuiteRunner(executor.SuiteWork):
             if count.state == "done" or not request.retry_failed:
                 self.progress[count.engine_index].count_saved(count)
         for index in range(len(self.progress)):
-            await self._identify(index)
+            await self._identify(number, index)
 
-    async def _identify(self, index: int) -> None:
+    async def _identify(self, number: int, index: int) -> None:
         """Read from the history which model has answered in earlier runs of an engine."""
-        number = self.experiment.number
         saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
             weights = await identity.known_weights(self.history, loaded.weights)
