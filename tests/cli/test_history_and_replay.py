@@ -222,20 +222,6 @@ def test_conversations_are_exported_and_imported(tmp_path, monkeypatch, run_here
     assert "word0 word1 word2" in (tmp_path / "one.md").read_text()
 
 
-def test_an_export_replaces_no_file_unless_forced(tmp_path, monkeypatch, run_here):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.md").write_text("precious")
-    number = written(chat, STEADY, ["Hi."])
-    done = run_here("history", "export", f"c{number}", "--to", "notes.md")
-    assert (done.returncode, (tmp_path / "notes.md").read_text()) == (2, "precious")
-    assert (
-        said(done)
-        == "paragone: notes.md exists already.\nName another file, or add --force to replace this one.\n"
-    )
-    assert run_here("history", "export", f"c{number}", "--to", "notes.md", "--force").returncode == 0
-    assert "Hi." in (tmp_path / "notes.md").read_text()
-
-
 def test_a_damaged_conversation_does_not_keep_the_others_from_an_export(tmp_path, monkeypatch, run_here):
     monkeypatch.chdir(tmp_path)
     broken = written(chat, STEADY, ["Broken."])

@@ -62,15 +62,23 @@ def asked(tmp_path):
 
 
 @contextlib.contextmanager
-def running(cluster, suite, asked, *more):
-    """A suite of answers that take a while, once both nodes have an engine, and some runs have ended."""
-    command = [PROGRAM, "suite", "run", str(suite), "--engines", "scripted:one", "--on", cluster.address]
-    options = ["--set", f"log={asked.path}", "--set", "delay_s=0.2", "--json"]
-    process = subprocess.Popen(
-        [*command, *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def running(cluster, suite, asked, *more, least=8):
+    """A suite on the cluster, once both nodes have an engine, and some answers were asked for."""
+    command = [
+        PROGRAM,
+        "suite",
+        "run",
+        str(suite),
+        "--engines",
+        "scripted:one",
+        "--on",
+        cluster.address,
+        "--json",
+        *more,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        until(lambda: process.poll() is not None or asked().total() >= 8, "the suite does not begin")
+        until(lambda: process.poll() is not None or asked().total() >= least, "the suite does not begin")
         until(
             lambda: process.poll() is not None or all(node.actors() for node in cluster.nodes),
             "not all nodes have an engine",
@@ -79,6 +87,10 @@ def running(cluster, suite, asked, *more):
     finally:
         process.kill()
         process.communicate()
+
+
+def slowly(asked):
+    return ("--set", f"log={asked.path}", "--set", "delay_s=0.2")
 
 
 def ended(process):
@@ -122,7 +134,7 @@ def test_smollm2_gives_the_same_answers_as_alone(cluster, tmp_path, whole_smollm
 
 def test_a_killed_process_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked) as process:
+    with running(cluster, suite, asked, *slowly(asked)) as process:
         cluster.nodes[1].actors()[0].kill()
         done = ended(process)
     check_complete(done, PROMPTS)
@@ -133,7 +145,7 @@ def test_a_killed_process_costs_its_runs_in_progress_only(cluster, tmp_path, ask
 
 def test_a_killed_node_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked) as process:
+    with running(cluster, suite, asked, *slowly(asked)) as process:
         cluster.nodes.pop().kill()
         done = ended(process)
     until(lambda: cluster.alive() == 1, "the head does not notice the loss")
@@ -145,16 +157,23 @@ def test_a_killed_node_costs_its_runs_in_progress_only(cluster, tmp_path, asked)
 
 def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked) as process:
+    with running(cluster, suite, asked, *slowly(asked)) as process:
         process.kill()
         process.wait()
     until(lambda: not any(node.actors() for node in cluster.nodes), "the engines outlive the command")
     before = asked().total()
     assert before < len(PROMPTS)
     done = paragone(
-        "suite", "run", str(suite), "--engines", "scripted:one", "--on", cluster.address, "--json",
-        "--set", f"log={asked.path}", "--set", "delay_s=0.2",
-    )  # fmt: skip
+        "suite",
+        "run",
+        str(suite),
+        "--engines",
+        "scripted:one",
+        "--on",
+        cluster.address,
+        "--json",
+        *slowly(asked),
+    )
     check_complete(done, PROMPTS)
     assert "Going on with experiment e1" in done.stderr
     assert asked().total() <= len(PROMPTS) + 8
@@ -162,7 +181,7 @@ def test_a_killed_command_costs_its_runs_in_progress_only(cluster, tmp_path, ask
 
 def test_ctrl_c_keeps_what_has_finished(cluster, tmp_path, asked):
     suite = suite_of(tmp_path, *PROMPTS)
-    with running(cluster, suite, asked) as process:
+    with running(cluster, suite, asked, *slowly(asked)) as process:
         process.send_signal(signal.SIGINT)
         done = ended(process)
     assert done.returncode == 130
@@ -186,31 +205,17 @@ def test_a_judge_on_the_nodes_judges_as_alone_also_if_a_process_is_killed(cluste
     config.write_text(
         f'[engines.judge]\nbackend = "scripted"\nmodel = "judge"\ndelay_s = 0.3\nlog = "{asked.path}"\n'
     )
-    command = ["suite", "run", str(suite), "--engines", "scripted:one", "--json", "--trust", "--fresh"]
-    command += ["--config", str(config)]
-    process = subprocess.Popen(
-        [PROGRAM, *command, "--on", cluster.address],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until(lambda: process.poll() is not None or asked().total() >= 4, "nothing is judged")
-        until(
-            lambda: process.poll() is not None or all(node.actors() for node in cluster.nodes),
-            "the judge is not open on all nodes",
-        )
+    more = ("--trust", "--fresh", "--config", str(config))
+    with running(cluster, suite, asked, *more, least=4) as process:
         cluster.nodes[1].actors()[0].kill()
         done = ended(process)
-    finally:
-        process.kill()
-        process.communicate()
     there = verdicts(done)
     assert "A process of judge on the node" in done.stderr
     assert "judge: 2 on 2 nodes" in done.stderr
     assert len(asked()) == 60
     assert asked().total() <= 62
-    assert there == verdicts(paragone(*command))
+    alone = paragone("suite", "run", str(suite), "--engines", "scripted:one", "--json", *more)
+    assert there == verdicts(alone)
 
 
 def test_an_address_without_a_cluster_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from paragone import Json, Message
 from paragone.wire import to_json
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document import document_of_conversation, document_of_experiment
+from paragone_workbench.experiments.document import document_of_conversations, document_of_experiment
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.machine import describe_machine
 from paragone_workbench.runs.result import RunResult
@@ -96,6 +96,6 @@ async def write_document(history: History, number: str, path: Path) -> Path:
     if number[0] == "e":
         pieces = document_of_experiment(history, int(number[1:]))
     else:
-        pieces = document_of_conversation(history, int(number[1:]), Registry().find)
+        pieces = document_of_conversations(history, [int(number[1:])], Registry().find)
     path.write_text("".join([piece async for piece in pieces]))
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import scripted_backend
@@ -78,11 +78,8 @@ class Suites:
         return scripted_backend.EVENTS[before:]
 
     async def saved(self) -> list[ExperimentRun]:
-        return [it async for it in self._saved()]
-
-    def _saved(self) -> AsyncIterator[ExperimentRun]:
         assert self.experiment is not None
-        return saved_runs(self.history, self.experiment)
+        return [it async for it in saved_runs(self.history, self.experiment)]
 
 
 def contains(value: Json) -> AssertionSpec:

@@ -27,7 +27,7 @@ from paragone_workbench.conversation.attachments import (
     written,
 )
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.document import document_of_conversation, read_conversation
+from paragone_workbench.experiments.document import document_of_conversations, read_conversation
 from paragone_workbench.lanes.session import Session
 from paragone_workbench.reporting.conversation import conversation_report
 
@@ -241,7 +241,9 @@ async def test_files_are_kept_with_the_conversation(home, tmp_path):
     document = "".join(
         [
             piece
-            async for piece in document_of_conversation(history, saved.conversation.number, Registry().find)
+            async for piece in document_of_conversations(
+                history, [saved.conversation.number], Registry().find
+            )
         ]
     )
     (read,) = read_conversation(tmp_path, json.loads(document)).conversation.prompts

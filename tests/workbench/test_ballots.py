@@ -71,11 +71,9 @@ NATIVE = EngineDefinition(name="a", backend="b", model="Сайга-8B")
     ("engine", "answer", "is_marked"),
     [
         (BOX, "I am **SMOLLM2**, trained by Hugging Face.", True),
-        (BOX, "You are talking to box-7.", True),
         (NATIVE, "Я сайга.", True),
         (BOX, "I was made by Okapi 3B.", True),
         (BOX, "A smollmish box gives an instruct(ive) answer, with 135M parameters, in Q4.", False),
-        (NATIVE, "A is a letter.", False),
         (BOX, "Zebras are striped.", False),
     ],
 )

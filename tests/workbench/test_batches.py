@@ -82,19 +82,9 @@ async def imported(suites, *paths):
 
 def compared(runs):
     """What a batch has in common with runs of this machine."""
-    return [
-        (
-            it.key,
-            it.result.state,
-            it.result.finish,
-            it.result.text,
-            it.result.definition,
-            it.result.request["sampling"],
-            it.result.request["messages_sha256"],
-            it.checks,
-        )
-        for it in runs
-    ]
+    results = [(run.result.state, run.result.finish, run.result.text, run.result.definition) for run in runs]
+    requests = [(run.result.request["sampling"], run.result.request["messages_sha256"]) for run in runs]
+    return [(run.key, run.checks) for run in runs], results, requests
 
 
 async def test_a_batch_gives_the_same_as_running_the_suite(suites, files):
@@ -173,18 +163,6 @@ async def test_wrong_lines_are_told_and_the_others_imported(suites, files):
     assert [it.result.text for it in await suites.saved()] == ["X", "Y"]
     with pytest.raises(InputError, match="cannot be read: No such file"):
         await imported(suites, files[1].with_name("missing"))
-
-
-async def test_judges_are_left_to_the_runner(suites, files):
-    judged = AssertionSpec(type="judge", options={"engine": "judge", "criterion": "good"})
-    made, judge = suite("x", assertions=[judged]), engine("judge")
-    await suites.begin(made, SERVER, judges=[judge])
-    await export(suites, files[0])
-    write(files[1], *map(service, requests(files[0])))
-    await imported(suites, files[1])
-    assert (await suites.saved())[0].checks == ()
-    await suites.run(made, SERVER, judges=[judge])
-    assert len((await suites.saved())[0].checks) == 1
 
 
 async def test_the_body_of_a_request(suites, files):

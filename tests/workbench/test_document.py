@@ -70,18 +70,18 @@ async def test_a_document_has_all_of_an_experiment(history, tmp_path):
     new = await saved(history)
     path = await write_document(history, f"e{new}", tmp_path / "d.json")
     data = json.loads(path.read_text())
-    assert data["paragone_document"] == 1
-    assert (data["kind"], data["id"], data["name"]) == ("experiment", f"e{new}", "colours.jsonl")
-    assert (data["schedule"], data["repetitions"], data["machine"]) == ("swap", 2, {"cores": 2})
-    assert data["engines"] == [to_json(SMOL), to_json(LARGE)]
-    assert [prompt["index"] for prompt in data["prompts"]] == [0, 2, 5]
-    assert data["prompts"][0]["tags"] == ["colour"]
+    head = ("paragone_document", "kind", "id", "name", "schedule", "repetitions", "machine", "engines")
+    assert [data[name] for name in head] == [
+        1, "experiment", f"e{new}", "colours.jsonl", "swap", 2, {"cores": 2}, [to_json(SMOL), to_json(LARGE)],
+    ]  # fmt: skip
+    assert [(prompt["index"], prompt["tags"]) for prompt in data["prompts"]] == [
+        (index, ["colour"]) for index in (0, 2, 5)
+    ]
     assert len(data["manifests"]) == 2, "one for each engine, and not for each run"
     assert "request" not in data["manifests"][0]
     run = data["runs"][0]
     assert (run["prompt"], run["engine"], run["repetition"], run["text"]) == (0, 0, 0, "Answer 0.")
-    assert run["assertions"] == [{"passed": True}]
-    assert run["tokens"][0]["logprob"] == -0.5
+    assert (run["assertions"], run["tokens"][0]["logprob"]) == ([{"passed": True}], -0.5)
     assert data["votes"][0]["choice"] == "0"
     recorded = await recorded_runs(history, f"e{new}")
     for one, other in zip(recorded, read_document(path), strict=True):

@@ -120,14 +120,6 @@ async def test_a_judge_that_fails(catalog, reply, reason):
     assert found.reason.startswith(reason)
 
 
-def test_the_engines_that_judge(catalog):
-    one = prompt(spec("rhymes", word="a", critic="big"), spec("equals"))
-    other = prompt(
-        spec("judge", engine="small", criterion="c"), spec("rhymes", word="a", critic="big"), expected="e"
-    )
-    assert catalog.judges([one, other]) == ("big", "small")
-
-
 # ── Checks of a suite ────────────────────────────────────────────────────────────────────────
 
 

@@ -83,7 +83,7 @@ async def exported(tmp_path, change=lambda document: None):
     finally:
         await history.close()
     document = json.loads("".join(pieces))
-    change(document["conversations"][0])
+    change(document)
     return before, written(tmp_path, document)
 
 
@@ -125,7 +125,7 @@ async def test_a_second_import_changes_nothing_and_adds_what_is_new(store, tmp_p
     assert comparable(store.load(number))[1:] == comparable(before)[1:]
 
     document = json.loads(path.read_text())
-    (grown,) = document["conversations"]
+    grown = document
     grown["prompts"].append({**grown["prompts"][1], "uuid": "0193-new", "text": "Third", "parent": 1})
     (saved,) = imported(store, written(tmp_path, document))
     assert saved.conversation.prompts[-1].text == "Third"
@@ -135,7 +135,7 @@ async def test_a_part_with_the_id_of_another_conversation_overwrites_nothing(sto
     _, path = await exported(tmp_path)
     (mine,) = imported(store, path)
     document = json.loads(path.read_text())
-    (other,) = document["conversations"]
+    other = document
     other["uuid"] = "0193-stranger"
     for name in ("prompts", "lanes", "runs"):
         for number, part in enumerate(other[name]):
@@ -181,17 +181,17 @@ async def test_documents_that_are_wrong_are_refused_whole(store, tmp_path, chang
 async def test_a_half_saved_answer_is_completed_by_the_whole_one(store, tmp_path):
     _, path = await exported(tmp_path)
     document = json.loads(path.read_text())
-    run = document["conversations"][0]["runs"][1]
+    run = document["runs"][1]
     whole, run["text"], run["state"] = dict(run), run["text"][:2], "interrupted"
     numbers = [add_conversation(store, saved) for saved in read_conversations(written(tmp_path, document))]
-    document["conversations"][0]["runs"][1] = whole
+    document["runs"][1] = whole
     (saved,) = read_conversations(written(tmp_path, document))
     assert add_conversation(store, saved) == numbers[0]._replace(is_new=False, is_completed=True)
     after = {found.id: found for found in store.load(numbers[0].number).runs}[whole["uuid"]]
     assert (after.text, after.result.state) == (whole["text"], whole["state"])
 
     run["text"] = "U"  # a shorter text replaces nothing
-    document["conversations"][0]["runs"][1] = run
+    document["runs"][1] = run
     (shorter,) = read_conversations(written(tmp_path, document))
     assert not add_conversation(store, shorter).is_completed
     assert whole["text"] in [found.text for found in store.load(numbers[0].number).runs]

@@ -25,12 +25,6 @@ async def test_only_what_is_new_is_asked(suites):
     assert [progress.done for progress in suites.runner.progress] == [4, 4]
 
 
-async def test_an_engine_of_another_name_option_or_model_is_asked(suites):
-    await suites.run(suite("x"), A)
-    for other in (engine("a", "renamed"), engine("a", delay_s=0.001), engine("b", "a")):
-        assert len(asked(await suites.run(suite("x", "y"), other))) == 2
-
-
 async def test_other_assertions_check_the_known_answer(suites):
     await suites.run(suite("x", assertions=[contains("X")]), A)
     assert asked(await suites.run(suite("x", assertions=[contains("Z")]), A)) == []

@@ -219,32 +219,31 @@ async def test_a_stopped_replay_compares_what_was_repeated(history, record, rogu
     )
 
 
-@pytest.mark.parametrize(("recorded", "threads"), [(3, 3), (8, 4)])
-async def test_runs_get_the_recorded_number_of_threads(
-    history, record, rogue, monkeypatch, recorded, threads
+async def test_runs_get_the_recorded_number_of_threads_as_far_as_there_are_cores(
+    history, record, rogue, monkeypatch
 ):
     """The engine answers with its number of threads."""
     monkeypatch.setattr("paragone_workbench.experiments.replay.physical_cores", lambda: 4)
     number = await record([rogue("threads", max_tokens=1)], ["One?"])
     (run,) = await recorded_runs(history, f"e{number}")
-    loaded = dataclasses.replace(run.result.loaded, facts={"threads": str(recorded)})
-    run = with_result(
-        run,
-        text=f"{recorded} ",
-        settings=dataclasses.replace(run.result.settings, threads=recorded),
-        manifest={**run.result.manifest, "loaded": to_json(loaded)},
-    )
-    (result,), (report,) = await replayed(history, [run])
-    assert result.same == (threads == recorded)
-    if result.same:
-        assert "threads" not in changed(report)
-    else:
-        assert result.difference.now == "4 "
-        effect = "It changes the speed, and can change rounding."
-        assert [it for it in report.changes if it.what == "threads"] == [
-            Change(what="threads", before="8", now="4", effect=effect)
-        ]
-        assert "these changes may be the reason (threads)" in replay_verdict([result], [report])
+
+    def of(threads):
+        loaded = dataclasses.replace(run.result.loaded, facts={"threads": str(threads)})
+        return with_result(
+            run,
+            id=f"r{threads}",
+            text=f"{threads} ",
+            settings=dataclasses.replace(run.result.settings, threads=threads),
+            manifest={**run.result.manifest, "loaded": to_json(loaded)},
+        )
+
+    (same,), (report,) = await replayed(history, [of(3)])
+    assert (same.same, "threads" in changed(report)) == (True, False)
+    (other,), (report,) = await replayed(history, [of(8)])
+    assert other.difference.now == "4 "
+    effect = "It changes the speed, and can change rounding."
+    assert Change(what="threads", before="8", now="4", effect=effect) in report.changes
+    assert "these changes may be the reason (threads)" in replay_verdict([other], [report])
 
 
 async def test_an_answer_that_differs_though_nothing_has_changed(history, run):

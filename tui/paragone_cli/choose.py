@@ -22,7 +22,7 @@ from paragone_cli.command_line.formats import to_continue
 from paragone_cli.command_line.output import note, put, put_json, put_line, put_table
 from paragone_cli.command_line.progress import StatusLine
 from paragone_cli.command_line.saved import consented_judges, opened_history, opened_store
-from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable, known_text
+from paragone_cli.measurement_progress import BenchProgress, FidelityProgress, SuiteTable
 from paragone_workbench.choosing import choice as choices
 from paragone_workbench.choosing.decision import Decision, too_few_prompts
 from paragone_workbench.choosing.figures import EngineFigures, notes_of, pass_rate_text, speed_text, ttft_note
@@ -30,6 +30,7 @@ from paragone_workbench.choosing.measurements import MOST_USERS, parse_duration
 from paragone_workbench.compare.parity_findings import joined
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import load_assertions
+from paragone_workbench.experiments.executor import known_text
 from paragone_workbench.experiments.runner import SuiteRunner
 from paragone_workbench.experiments.suite import SuiteRequest
 from paragone_workbench.files.exporting import write_report

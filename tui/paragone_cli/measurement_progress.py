@@ -105,12 +105,6 @@ class SuiteTable(StatusLine, SuiteObserver):
             self.clear()
             note(f"Schedule {scheduler.order}. {scheduler.decision.reason}")
 
-    def counted(self, taken: int, total: int) -> None:
-        """Print how many answers are taken over from earlier experiments."""
-        if taken:
-            self.clear()
-            note(known_text(taken, total))
-
     def remarked(self, sentence: str) -> None:
         self.clear()
         note(sentence)
@@ -163,7 +157,8 @@ class SuiteTable(StatusLine, SuiteObserver):
         return "" if left is None else f"{duration(left)} left"
 
     def _row(self, progress: EngineProgress) -> tuple[str, ...]:
-        rate = progress.tokens_per_second(time.monotonic())
+        engine = progress.engine
+        rate = None if engine is None else engine.tokens_per_second(time.monotonic())
         return (
             self._names[progress.name],
             f"{progress.done:,}/{progress.total:,}",
@@ -172,10 +167,6 @@ class SuiteTable(StatusLine, SuiteObserver):
             "–" if rate is None else f"{rate:.0f}",
             _state(progress),
         )
-
-
-def known_text(taken: int, total: int) -> str:
-    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
 
 def _passed(progress: EngineProgress) -> str:

@@ -24,12 +24,12 @@ from paragone_cli.command_line.saved import (
     opened_history,
     opened_store,
 )
-from paragone_cli.measurement_progress import SuiteTable, known_text
+from paragone_cli.measurement_progress import SuiteTable
 from paragone_cli.suite_results import put_runs, put_totals, suite_compare, suite_list, suite_show
 from paragone_workbench.engines.registry import Registry
 from paragone_workbench.experiments.assertions import AssertionCatalog, load_assertions
 from paragone_workbench.experiments.batches import batch_engine, read_batch, write_batch
-from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork
+from paragone_workbench.experiments.executor import LocalExecutor, SuiteWork, known_text
 from paragone_workbench.experiments.junit import write_junit
 from paragone_workbench.experiments.results import CellDigests, engine_totals, saved_runs, take_known_runs
 from paragone_workbench.experiments.runner import SuiteRunner

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from paragone import Backend, Caution, InputError, Json, LoadedModel, Message, RunRequest
+from paragone import Backend, Caution, InputError, Json, LoadedModel, RunRequest
 from paragone.answer_text import AnswerText
 from paragone.files import reading
 from paragone.json_values import count_at, list_at, number_at, object_at, read_schema, text_at, value_at
@@ -96,16 +96,6 @@ def _fields(name: str, value: Json) -> dict[str, Json]:
     return {}
 
 
-def _content(message: Message) -> Json:
-    if not message.images:
-        return message.text
-    images: list[Json] = [
-        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
-        for image in message.images
-    ]
-    return [*images, {"type": "text", "text": message.text}]
-
-
 async def write_batch(
     history: History,
     experiment: Experiment,
@@ -115,10 +105,7 @@ async def write_batch(
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
 ) -> int:
-    """Write an engine's unfinished runs as requests; return their number. Without unfinished runs, write no file.
-
-    `chosen` are the indices of the prompts to write. Raises StoreError, and ParagoneError for the file.
-    """
+    """Write the unfinished runs of an engine, of the chosen prompts, as requests, if any. Returns their number. Raises ParagoneError."""
     index = experiment.engines.index(engine.definition)
     cells = suite.unfinished_cells(history, experiment, [index], chosen=chosen, retry_failed=retry_failed)
     requests = 0
@@ -129,7 +116,7 @@ async def write_batch(
         with replacing(path) as file:
             while cell is not None:
                 messages: list[Json] = [
-                    {"role": it.role, "content": _content(it)} for it in cell.prompt.messages
+                    {"role": message.role, "content": message.text} for message in cell.prompt.messages
                 ]
                 seed = suite.seed_option(cell, engine.definition, engine.backend)
                 request: Json = {

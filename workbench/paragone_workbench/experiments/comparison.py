@@ -118,13 +118,7 @@ class MetricComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SameAnswers:
-    """How often two engines gave the same text.
-
-    Attributes:
-        prompts: Number of prompts that both engines answered.
-        share: Mean over the prompts of the share of repetitions with equal texts.
-        sampled: Whether an answer was sampled: the temperature was above 0.
-    """
+    """How often two engines gave the same text: the mean over `prompts` prompts of the share of equal repetitions."""
 
     a: str
     b: str
@@ -227,10 +221,7 @@ class NonInferiority:
 
     @property
     def more_prompts(self) -> int | None:
-        """Estimated number of further prompts until a verdict, rounded to two digits; None if unknown.
-
-        At least 1: `prompts_needed` is for the last look, and an earlier look has a wider interval.
-        """
+        """Estimated number of further prompts until a verdict, in two digits, at least 1: an early look has a wider interval."""
         return (
             None
             if self.prompts_needed is None
@@ -265,10 +256,7 @@ class NonInferiority:
 
 
 def prompts_for(margin: float, comparisons: int) -> int:
-    """Return the smallest number of prompts that can rule out a loss of this margin, if all engines pass and fail alike.
-
-    With n such prompts, the half width of the interval is z√2/(n + 2): see `paired_share_interval`.
-    """
+    """Return the fewest prompts that rule out such a loss if all engines pass and fail alike: the half width is z√2/(n + 2)."""
     return math.floor(_quantile(0.05 / comparisons) * math.sqrt(2) / margin - 2) + 1
 
 
@@ -355,10 +343,7 @@ class SuiteComparison:
                 )
 
     def _left_out_note(self, of: Callable[[EngineValues], set[int]], why: str) -> Iterator[str]:
-        """Yield the note on prompts that pass rates and scores leave out.
-
-        `why` is the end of the sentence; `{who}` in `why` becomes the names of engines, each with a number of prompts.
-        """
+        """Yield a note on left out prompts. `why` ends it; its `{who}` becomes the names of engines, each with a number of prompts."""
         if count := self._count(of):
             who = ", ".join(f"{engine.engine}: {len(of(engine)):,}" for engine in self.engines if of(engine))
             prompts = f"{count:,} prompt{'s are' if count > 1 else ' is'}"
@@ -394,7 +379,7 @@ def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) 
         for one, other in combinations(collected, 2)
         if one.group is None or one.group != other.group
     ]
-    apart = [(one, other) for one, other in pairs if not alternate(*one.columns.common_starts(other.columns))]
+    apart = [(one, other) for one, other in pairs if not alternate(*one.common_starts(other))]
     found = [
         (one, other, metric, paired)
         for one, other in pairs
@@ -412,7 +397,7 @@ def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) 
             paired=paired,
             adjusted_p=adjusted.get(index),
             comparisons=len(adjusted),
-            repeated=one.columns.repeated or other.columns.repeated,
+            repeated=one.repeated or other.repeated,
         )
         for index, (one, other, metric, paired) in enumerate(found)
     )
@@ -422,9 +407,7 @@ def compare_suite(collected: Sequence[EngineValues], *, margin: float = MARGIN) 
         not_worse=tuple(non_inferiority(comparisons, margin)),
         same=tuple(same for one, other in pairs if (same := _same_answers(one, other)) is not None),
         apart=tuple(
-            (one.engine, other.engine)
-            for one, other in apart
-            if one.columns.has_starts and other.columns.has_starts
+            (one.engine, other.engine) for one, other in apart if one.has_starts and other.has_starts
         ),
     )
 
@@ -439,12 +422,12 @@ def _paired(one: EngineValues, other: EngineValues, metric: Metric) -> statistic
         return None
     kind: statistics.PairedKind = "numbers"
     if metric == PASS_RATE:
-        kind = "shares" if one.columns.repeated or other.columns.repeated else "passes"
+        kind = "shares" if one.repeated or other.repeated else "passes"
     return statistics.paired_difference(a[in_a], b[in_b], kind=kind)
 
 
 def _same_answers(one: EngineValues, other: EngineValues) -> SameAnswers | None:
-    shares = one.columns.same_shares(other.columns).tolist()
+    shares = one.same_shares(other).tolist()
     if not shares:
         return None
     return SameAnswers(

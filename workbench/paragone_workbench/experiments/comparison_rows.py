@@ -150,73 +150,6 @@ class PromptMeans:
         return prompts, np.array(self._sums)[prompts] / counts[prompts]
 
 
-class RunColumns:
-    """The columns that are compared run by run (answers, starts and decode rates), in 32 bytes a run."""
-
-    def __init__(self) -> None:
-        self.repeated = False
-        self._keys = array("Q")
-        self._digests = array("Q")
-        self._starts = array("d")
-        self._rates = array("d")
-
-    def add(
-        self,
-        prompt: int,
-        repetition: int,
-        text: str,
-        *,
-        started: float | None = None,
-        rate: float | None = None,
-    ) -> None:
-        """Add a run. `started` is in seconds since 1970, `rate` in tokens per second; None for times that are not compared."""
-        self.repeated = self.repeated or repetition > 0
-        self._keys.append(prompt << 32 | repetition)
-        digest = blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-        self._digests.append(int.from_bytes(digest, "little"))
-        self._starts.append(np.nan if started is None else started)
-        self._rates.append(np.nan if rate is None else rate)
-
-    @property
-    def has_starts(self) -> bool:
-        return not bool(np.isnan(np.array(self._starts)).all())
-
-    def rates(self) -> Values:
-        """Return the known decode rates, in the order in which the runs began."""
-        starts, rates = np.array(self._starts), np.array(self._rates)
-        known = ~(np.isnan(starts) | np.isnan(rates))
-        starts, rates = starts[known], rates[known]
-        ordered: Values = rates[np.lexsort((rates, starts))]
-        return ordered
-
-    def common_starts(self, other: RunColumns) -> tuple[Values, Values]:
-        here, there = self._common(other)
-        starts, others = np.array(self._starts)[here], np.array(other._starts)[there]
-        known = ~(np.isnan(starts) | np.isnan(others))
-        return starts[known], others[known]
-
-    def same_shares(self, other: RunColumns) -> Values:
-        """Return, for each prompt that both engines answered, the share of repetitions with equal answers."""
-        here, there = self._common(other)
-        equal = np.array(self._digests)[here] == np.array(other._digests)[there]
-        _, prompts = np.unique(np.array(self._keys)[here] >> np.uint64(32), return_inverse=True)
-        counts = np.bincount(prompts)
-        shares: Values = np.bincount(prompts, weights=equal) / counts
-        return shares
-
-    def _common(self, other: RunColumns) -> tuple[Numbers, Numbers]:
-        """Return the indices, here and in `other`, of the runs whose keys both columns have, by ascending prompts."""
-        own_keys, own_runs = self._last_runs()
-        other_keys, other_runs = other._last_runs()
-        _, own, others = np.intersect1d(own_keys, other_keys, assume_unique=True, return_indices=True)
-        return own_runs[own], other_runs[others]
-
-    def _last_runs(self) -> tuple[NDArray[np.uint64], Numbers]:
-        keys = np.array(self._keys)
-        found, last = np.unique(keys[::-1], return_index=True)
-        return found, len(keys) - 1 - last
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRow:
     """A run of a suite.
@@ -242,7 +175,7 @@ class SuiteRow:
 
 
 class EngineValues:
-    """The values of one engine's runs, as means over the repetitions of each prompt."""
+    """The values of an engine's runs: means over the repetitions of each prompt, and columns with 32 bytes a run."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -253,7 +186,7 @@ class EngineValues:
         """Number of runs that failed. Their values are not used: a failure says something about a server or a machine."""
         self.shared = 0
         """Number of runs whose times are not used, since they shared the machine or their server."""
-        self.columns = RunColumns()
+        self.repeated = False
         self.undecided: set[int] = set()
         """The prompts with an answer about which an assertion gave no verdict."""
         self.unjudged: set[int] = set()
@@ -262,6 +195,10 @@ class EngineValues:
         """The prompts that are undecided or unjudged for any engine, which pass rates and scores leave out."""
         self.sampled = False
         self._means: defaultdict[Metric, PromptMeans] = defaultdict(PromptMeans)
+        self._keys = array("Q")
+        self._digests = array("Q")
+        self._starts = array("d")
+        self._rates = array("d")
 
     def add(self, row: SuiteRow) -> None:
         self.runs += 1
@@ -269,14 +206,14 @@ class EngineValues:
             self.failed += 1
             return
         self.sampled |= row.sampled
+        self.repeated |= row.repetition > 0
+        self._keys.append(row.prompt_index << 32 | row.repetition)
+        digest = blake2b(row.text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._digests.append(int.from_bytes(digest, "little"))
+        # times that are not compared are NaN
         measured = row.metrics if row.metrics is not None and not row.metrics.shared else None
-        self.columns.add(
-            row.prompt_index,
-            row.repetition,
-            row.text,
-            started=row.started if measured is not None else None,
-            rate=measured.decode_tps if measured is not None else None,
-        )
+        self._starts.append(np.nan if measured is None or row.started is None else row.started)
+        self._rates.append(np.nan if measured is None or measured.decode_tps is None else measured.decode_tps)
         if row.undecided:
             self.undecided.add(row.prompt_index)
         if row.unjudged:
@@ -308,7 +245,40 @@ class EngineValues:
 
     @property
     def drift(self) -> float | None:
-        return drift(self.columns.rates())
+        starts, rates = np.array(self._starts), np.array(self._rates)
+        known = ~(np.isnan(starts) | np.isnan(rates))
+        return drift(rates[known][np.lexsort((rates[known], starts[known]))])
+
+    @property
+    def has_starts(self) -> bool:
+        return not bool(np.isnan(np.array(self._starts)).all())
+
+    def common_starts(self, other: EngineValues) -> tuple[Values, Values]:
+        here, there = self._common(other)
+        starts, others = np.array(self._starts)[here], np.array(other._starts)[there]
+        known = ~(np.isnan(starts) | np.isnan(others))
+        return starts[known], others[known]
+
+    def same_shares(self, other: EngineValues) -> Values:
+        """Return, for each prompt that both engines answered, the share of repetitions with equal answers."""
+        here, there = self._common(other)
+        equal = np.array(self._digests)[here] == np.array(other._digests)[there]
+        _, prompts = np.unique(np.array(self._keys)[here] >> np.uint64(32), return_inverse=True)
+        counts = np.bincount(prompts)
+        shares: Values = np.bincount(prompts, weights=equal) / counts
+        return shares
+
+    def _common(self, other: EngineValues) -> tuple[Numbers, Numbers]:
+        """Return the indices, here and in `other`, of the runs whose keys both engines have, by ascending prompts."""
+        own_keys, own_runs = self._last_runs()
+        other_keys, other_runs = other._last_runs()
+        _, own, others = np.intersect1d(own_keys, other_keys, assume_unique=True, return_indices=True)
+        return own_runs[own], other_runs[others]
+
+    def _last_runs(self) -> tuple[NDArray[np.uint64], Numbers]:
+        keys = np.array(self._keys)
+        found, last = np.unique(keys[::-1], return_index=True)
+        return found, len(keys) - 1 - last
 
     def to_json(self) -> dict[str, Json]:
         means: list[Json] = [
@@ -439,10 +409,7 @@ def engine_name(experiment: Experiment, engine: str, *, several: bool) -> str:
 def numbered_prompts(
     prompts: Iterable[SuitePrompt], numbers: dict[str, int]
 ) -> Iterator[tuple[int, SuitePrompt]]:
-    """Yield the numbered prompts of an experiment. A prompt has the same number in all experiments.
-
-    `numbers` holds the numbers of all prompts so far; the numbers of new prompts are added.
-    """
+    """Yield the prompts of an experiment with numbers, which `numbers` keeps: a prompt has the same number in all experiments."""
     repeated: Counter[str] = Counter()
     for prompt in prompts:
         compared = [[to_json(message) for message in prompt.messages], prompt.expected]

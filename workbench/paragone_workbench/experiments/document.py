@@ -42,10 +42,7 @@ ListedRun: TypeAlias = tuple[dict[str, Json], RunResult]
 
 
 async def document_of_experiment(history: History, experiment_id: int) -> AsyncIterator[str]:
-    """Yield the document of an experiment in pieces, with digests of weights, computed where they are unknown.
-
-    Raises StoreError, and InputError if the experiment does not exist.
-    """
+    """Yield the document of an experiment in pieces. Raises StoreError, and InputError for an unknown experiment."""
     experiment = await history.call(lambda store: store.experiments.get(experiment_id))
     prompts = await history.call(lambda store: store.experiments.prompts(experiment_id))
     votes = await history.call(lambda store: store.votes.all(experiment_id, skips_damaged=True))
@@ -73,19 +70,6 @@ async def document_of_experiment(history: History, experiment_id: int) -> AsyncI
             yield place, run.result
 
     async for piece in _pieces(history, head, runs(), votes):
-        yield piece
-
-
-async def document_of_conversation(
-    history: History, conversation_id: int, find: BackendLookup
-) -> AsyncIterator[str]:
-    """Yield the document of a conversation in pieces, with digests of weights, computed where they are unknown.
-
-    Raises StoreError, and InputError if the conversation does not exist.
-    """
-    saved = await history.load(conversation_id)
-    votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
-    async for piece in conversation_document(saved, find, history, votes):
         yield piece
 
 
@@ -119,12 +103,25 @@ async def conversation_document(
         "lanes": [
             {
                 "name": lane_names[lane.id],
-                **to_json(_Lane.of(lane, definitions.index(lane.definition), names), complete=True),
+                "engine": definitions.index(lane.definition),
+                "uuid": lane.id,
+                "closed": lane.closed,
+                "head": None if lane.head is None else names[lane.head],
             }
             for lane in saved.lanes
         ],
         "prompts": [
-            {"index": index, **to_json(_TreePrompt.of(prompt, prompts), complete=True)}
+            {
+                "index": index,
+                "uuid": prompt.id,
+                "parent": None if prompt.parent is None else prompts[prompt.parent],
+                "files": [
+                    {"name": file.name, "size": file.size, "length": len(file.section)}
+                    for file in prompt.files
+                ],
+                "images": [to_json(image, complete=True) for image in prompt.images],
+                **{name: getattr(prompt, name) for name in _SAME},
+            }
             for prompt, index in prompts.items()
         ],
     }
@@ -147,28 +144,26 @@ async def conversation_document(
 async def document_of_conversations(
     history: History, numbers: Sequence[int], find: BackendLookup
 ) -> AsyncIterator[str]:
-    """Yield one document with several conversations, in pieces.
+    """Yield the document of a conversation, or one document with several, in pieces.
 
-    Raises StoreError, and InputError for an unknown conversation.
+    Digests of weights are computed where they are unknown. Raises StoreError, and InputError for an unknown conversation.
     """
     votes = await history.call(lambda store: store.votes.all(skips_damaged=True))
-    yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": ['
-    separator = "\n"
-    for number in numbers:
-        yield separator
+    several = len(numbers) > 1
+    if several:
+        yield f'{{"paragone_document": {FORMAT}, "kind": "conversations", "conversations": [\n'
+    for position, number in enumerate(numbers):
+        yield ",\n" if position else ""
         async for piece in conversation_document(await history.load(number), find, history, votes):
             yield piece
-        separator = ",\n"
-    yield "]}\n"
+    if several:
+        yield "]}\n"
 
 
 async def _pieces(
     history: History | None, head: dict[str, Json], runs: AsyncIterator[ListedRun], votes: Iterable[Vote]
 ) -> AsyncIterator[str]:
-    """Yield the document in pieces. The manifests come after the runs, because the runs determine which manifests are listed.
-
-    Without a history, the manifests have no digests of weights.
-    """
+    """Yield the document in pieces: the runs determine which manifests are listed. Without a history, weights have no digests."""
     yield f'{{"paragone_document": {FORMAT},\n'
     for name, value in head.items():
         yield f"{json.dumps(name)}: {_dump(value)},\n"
@@ -193,10 +188,7 @@ async def _pieces(
 
 
 def _result(run: RunResult) -> dict[str, Json]:
-    """Return the fields of a run without engine and manifest.
-
-    `uuid` is the run's id. The `id` that the document gives the run, such as `r45`, is for people.
-    """
+    """Return the fields of a run without engine and manifest. The `id` in a document is for people, so `uuid` is the run's id."""
     settings = None if run.settings is None else dataclasses.replace(run.settings, prompt_ids=None)
     fields = to_json(dataclasses.replace(run, settings=settings), complete=True)
     for name in ("id", "definition", "manifest"):  # the document lists engines and manifests separately
@@ -238,11 +230,6 @@ class _Lane:
     head: str | None = None
     """The id of the last run of the lane's path."""
 
-    @classmethod
-    def of(cls, lane: LaneRecord, engine: int, names: Mapping[Run, str]) -> _Lane:
-        head = None if lane.head is None else names[lane.head]
-        return cls(engine=engine, uuid=lane.id, closed=lane.closed, head=head)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ListedPrompt:
@@ -272,21 +259,9 @@ class _TreePrompt:
     for_all: bool = True
     created: float = 0.0
 
-    @classmethod
-    def of(cls, prompt: Prompt, indices: Mapping[Prompt, int]) -> _TreePrompt:
-        return cls(
-            text=prompt.text,
-            parent=None if prompt.parent is None else indices[prompt.parent],
-            uuid=prompt.id,
-            files=tuple(
-                _ListedFile(name=file.name, size=file.size, length=len(file.section)) for file in prompt.files
-            ),
-            images=prompt.images,
-            system=prompt.system,
-            sampling=prompt.sampling,
-            for_all=prompt.for_all,
-            created=prompt.created,
-        )
+
+_SAME = ("text", "system", "sampling", "for_all", "created")
+"""The fields that a prompt has in a conversation and in a document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,14 +471,10 @@ class _DocumentReader:
             tree.append(
                 Prompt(
                     id=prompt.uuid or self._derived_id("prompt", number),
-                    text=prompt.text,
                     files=files,
                     images=prompt.images,
                     parent=parent,
-                    system=prompt.system,
-                    sampling=prompt.sampling,
-                    for_all=prompt.for_all,
-                    created=prompt.created,
+                    **{name: getattr(prompt, name) for name in _SAME},
                 )
             )
         return tree

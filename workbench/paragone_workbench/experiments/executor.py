@@ -84,10 +84,7 @@ class SuiteWork(ABC):
 
     @abstractmethod
     async def save(self, executed: ExecutedCell) -> None:
-        """Save a run and count it. Raises StoreError.
-
-        If another model answered than in earlier runs, the run is not saved, and the engine is given up.
-        """
+        """Save a run and count it. If another model answered than before, give the engine up instead. Raises StoreError."""
 
 
 class WorkingEngine(Protocol):
@@ -171,9 +168,6 @@ class EngineProgress:
             self.not_passed += sign * sum(result.passed is False for result in counted)
             self.undecided += sign * sum(result.passed is None for result in counted)
 
-    def tokens_per_second(self, now: float) -> float | None:
-        return None if self.engine is None else self.engine.tokens_per_second(now)
-
 
 class SuiteObserver:
     """Gets the events of a suite, on the event loop. Override the methods of interest."""
@@ -181,24 +175,22 @@ class SuiteObserver:
     def scheduled(self, scheduler: Scheduler) -> None:
         """The order of the runs is decided."""
 
-    def counted(self, taken: int, total: int) -> None:
-        """The finished runs were counted. `taken` of `total` runs were just taken over from other experiments."""
-
     def progressed(self) -> None:
         """An engine or a run has progressed. Called often."""
 
     def remarked(self, sentence: str) -> None:
-        """`sentence` reports an event after which all runs can still be finished, such as the loss of a node."""
+        """`sentence` reports what does not keep the runs from being finished, such as the loss of a node."""
 
     def follows(self, doing: str) -> None:
         """The runs have ended, and `doing` says what is done now, such as `big judges the answers`."""
 
 
-def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
-    """Return the expected seconds until all runs are finished; None before the first run is finished.
+def known_text(taken: int, total: int) -> str:
+    return f"{taken:,} of {total:,} answers known: earlier experiments asked the same. With --fresh, the engines answer again."
 
-    `at_once` says whether the engines answer at the same time.
-    """
+
+def seconds_left(engines: Sequence[EngineProgress], *, at_once: bool) -> float | None:
+    """Return the expected seconds for all runs, of engines that answer `at_once` or not; None before the first run is finished."""
     now = time.monotonic()
     begun = [(engine, now - engine.began) for engine in engines if engine.began is not None and engine.now]
     if not begun:
@@ -365,10 +357,7 @@ class SuiteEngine(EngineObserver, RunObserver["Run"]):
 
 
 class LocalExecutor:
-    """Executes the runs of a suite in this process, and opens the judges. Use an executor once, on one event loop.
-
-    The schedule is `mode`, by default that of the request.
-    """
+    """Executes the runs of a suite in this process, and opens the judges. Use an executor once, on one event loop."""
 
     elsewhere = False
     """Whether other machines execute runs. On these machines, files have other paths and times of change."""

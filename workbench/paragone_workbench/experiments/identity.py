@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from paragone import Backend, InputError, Json, LoadedModel, WeightsFile
@@ -193,8 +193,12 @@ def engine_identity(
     model = _file(engine.model, weights)
     if model is None:
         return to_json(known)
-    placed = dataclasses.replace(known, model=model.path)
-    return [to_json(placed), to_json(model), *_other_files(known, backend, weights)]
+    found: list[Json] = [to_json(dataclasses.replace(known, model=model.path)), to_json(model)]
+    for name, (_, info) in definitions.declared_options(backend).items():
+        value = known.options.get(name)
+        if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:
+            found.append(to_json(file))
+    return found
 
 
 def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
@@ -207,15 +211,6 @@ def _file(name: str, weights: Sequence[WeightsFile]) -> WeightsFile | None:
         ):
             return dataclasses.replace(file, sha256=None)
     return WeightsFile.of(path) if accessible(path) else None
-
-
-def _other_files(
-    engine: definitions.EngineDefinition, backend: Backend, weights: Sequence[WeightsFile]
-) -> Iterator[Json]:
-    for name, (_, info) in definitions.declared_options(backend).items():
-        value = engine.options.get(name)
-        if info.outside == "file" and isinstance(value, str) and (file := _file(value, weights)) is not None:
-            yield to_json(file)
 
 
 def measured_identity(

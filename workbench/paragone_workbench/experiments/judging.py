@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from paragone import InputError, Message, ParagoneError
 from paragone.assertions import NoVerdict
@@ -43,15 +43,16 @@ def judge_actions(
     suite: Path,
     folders: Sequence[str],
 ) -> list[str]:
-    """Return what the foreign judges of a suite do outside of the suite's folder.
-
-    Raises InputError if a backend is missing or an option is invalid, and EngineError if the backend fails.
-    """
+    """Return what the foreign judges of a suite do outside of the suite's folder. Raises InputError and EngineError."""
     return [
         f"the judge {name} gets prompts and answers, and {action}"
         for name in sorted(foreign)
         for action in engine_actions(judges[name], registry.get(judges[name].backend), suite, folders)
     ]
+
+
+_Judges: TypeAlias = Mapping[str, WorkingEngine]
+"""The judges of an assertion, by name."""
 
 
 class _OpenRun(NamedTuple):
@@ -62,10 +63,7 @@ class _OpenRun(NamedTuple):
 
 @dataclass(eq=False)
 class Judging:
-    """Checks the assertions that ask an engine and have no result yet.
-
-    The judges of an assertion are open at the same time. Assertions with the same judges are checked together.
-    """
+    """Checks the assertions that ask an engine and have no result yet, those with the same judges together."""
 
     work: SuiteWork
     executor: LocalExecutor
@@ -94,24 +92,24 @@ class Judging:
                 return
             judge = "judges" if len(names) == 1 else "judge"
             self.work.observer.follows(f"{' and '.join(names)} {judge} the answers")
-            panel = _Panel(names, await self.executor.judges(names))
+            judges = await self.executor.judges(names)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._judge_all(open_runs, panel, first))
-                for _ in range(panel.width - 1):
-                    tasks.create_task(self._judge_all(open_runs, panel, None))
-            if panel.given_up is not None:
-                self.given_up.append(panel.given_up)
+                tasks.create_task(self._judge_all(open_runs, judges, first))
+                for _ in range(min(engine.width for engine in judges.values()) - 1):
+                    tasks.create_task(self._judge_all(open_runs, judges, None))
+            if (error := _given_up(judges)) is not None:
+                self.given_up.append(error)
         finally:
             await open_runs.close()
 
     async def _judge_all(
-        self, open_runs: SharedIterator[_OpenRun], panel: _Panel, first: _OpenRun | None
+        self, open_runs: SharedIterator[_OpenRun], judges: _Judges, first: _OpenRun | None
     ) -> None:
         """Judge answers until none is left. The first failure ends the work of all tasks."""
         try:
             run = first or await open_runs.take()
-            while run is not None and not self._stopped and panel.given_up is None:
-                await self._judge(run, panel)
+            while run is not None and not self._stopped and _given_up(judges) is None:
+                await self._judge(run, judges)
                 run = await open_runs.take()
         except ParagoneError as error:
             self.failure = self.failure or error
@@ -137,28 +135,28 @@ class Judging:
             if indices and run.result.state == "done":
                 yield _OpenRun(run, prompt, tuple(indices))
 
-    async def _judge(self, open_run: _OpenRun, panel: _Panel) -> None:
+    async def _judge(self, open_run: _OpenRun, judges: _Judges) -> None:
         run, prompt, indices = open_run
         prompt = dataclasses.replace(prompt, assertions=tuple(prompt.assertions[index] for index in indices))
         request = self.work.request
-        is_foreign = not request.foreign_judges.isdisjoint(panel.names)
+        is_foreign = not request.foreign_judges.isdisjoint(judges)
         if is_foreign and prompt.index in request.suite.given_system:
             shown = tuple(message for message in prompt.messages if message.role != "system")
             prompt = dataclasses.replace(prompt, messages=shown)
-        judge = _OneAnswer(panel)
+        judge = _OneAnswer(judges)
         found = await evaluate(prompt, answer_of(run.result), self.work.catalog, judge)
         if judge.unanswered:
             return
         identity = "; ".join(judge.identities.values())
-        known = self._identities.setdefault(panel.names, identity)
+        known = self._identities.setdefault(tuple(judges), identity)
         if known != identity:
-            panel.give_up(
-                InputError(
-                    f"Another judge judged before in e{self.work.experiment.number}: the judge was {known}, and is now "
-                    f"{identity}. No verdict of the new judge was added.",
-                    hint="Begin a new experiment with --fresh, or restore the judge as it was.",
-                )
+            error = InputError(
+                f"Another judge judged before in e{self.work.experiment.number}: the judge was {known}, and is now "
+                f"{identity}. No verdict of the new judge was added.",
+                hint="Begin a new experiment with --fresh, or restore the judge as it was.",
             )
+            for engine in judges.values():
+                engine.give_up(error)
             return
         new = [
             dataclasses.replace(result, index=index, judges=identity)
@@ -177,44 +175,29 @@ class Judging:
         self.work.observer.progressed()
 
 
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    names: tuple[str, ...]
-    engines: Mapping[str, WorkingEngine]
-
-    @property
-    def width(self) -> int:
-        """Number of answers that may be judged at once."""
-        return min(engine.width for engine in self.engines.values())
-
-    @property
-    def given_up(self) -> ParagoneError | None:
-        return next(filter(None, (engine.given_up for engine in self.engines.values())), None)
-
-    def give_up(self, error: ParagoneError) -> None:
-        for engine in self.engines.values():
-            engine.give_up(error)
+def _given_up(judges: _Judges) -> ParagoneError | None:
+    return next(filter(None, (engine.given_up for engine in judges.values())), None)
 
 
 class _OneAnswer:
     """Asks the judges about one answer. Implements `Judge`."""
 
-    def __init__(self, panel: _Panel) -> None:
+    def __init__(self, judges: _Judges) -> None:
         self.unanswered = False
         """Whether a judge could not be asked, because the judge was given up or the work was stopped."""
         self.identities: dict[str, str] = {}
         """The identities of the judges that were asked, by name."""
         self.runs: list[RunResult] = []
-        self._panel = panel
+        self._judges = judges
 
     async def ask(self, engine: str, messages: tuple[Message, ...]) -> str:
-        executed = await self._panel.engines[engine].execute(RunSpec(messages=messages, cold=True))
+        executed = await self._judges[engine].execute(RunSpec(messages=messages, cold=True))
         if executed is None:
             self.unanswered = True
             raise NoVerdict(f"The judge {engine} was not asked.")
         self.runs.append(executed.result)
         loaded = executed.result.loaded
-        definition = self._panel.engines[engine].definition
+        definition = self._judges[engine].definition
         known_by = "" if loaded is None else identity_text(identity_of(loaded, loaded.weights))
         self.identities[engine] = ", ".join(
             filter(None, (f"{engine} = {definition.backend}:{definition.model}", known_by))

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from paragone.texts import shortened
@@ -33,38 +32,26 @@ async def write_junit(
     totals: Sequence[EngineTotals],
     chosen: frozenset[int] | None = None,
 ) -> None:
-    """Write the finished runs of the chosen prompts. The finished file replaces an earlier file. Raises ParagoneError."""
+    """Write the finished runs of the chosen prompts. The finished file replaces an earlier file. Raises ParagoneError.
+
+    One test case is written at a time, so that memory does not grow with the number of runs.
+    """
     with replacing(path) as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n')
         file.write(_opening("testsuites", {"name": experiment.name}))
         for index, engine in enumerate(totals):
-            await _write_engine(file, history, experiment, index, engine, chosen)
+            counts = {"tests": engine.runs, "failures": engine.not_passed, "errors": engine.errors}
+            attributes = {name: str(count) for name, count in counts.items()}
+            file.write(
+                _opening("testsuite", {"name": engine.engine, **attributes, "time": f"{engine.seconds:.3f}"})
+            )
+            async for run in saved_runs(history, experiment, chosen):
+                if run.key.engine_index == index:
+                    read = partial(saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index)
+                    case = _case(run, await history.call(read), experiment.repetitions)
+                    file.write(tostring(case, encoding="unicode") + "\n")
+            file.write("</testsuite>\n")
         file.write("</testsuites>\n")
-
-
-async def _write_engine(
-    file: IO[str],
-    history: History,
-    experiment: Experiment,
-    index: int,
-    totals: EngineTotals,
-    chosen: frozenset[int] | None,
-) -> None:
-    """Write the test suite of an engine, one test case at a time, so that memory does not grow with the number of runs."""
-    attributes = {
-        "name": totals.engine,
-        "tests": str(totals.runs),
-        "failures": str(totals.not_passed),
-        "errors": str(totals.errors),
-        "time": f"{totals.seconds:.3f}",
-    }
-    file.write(_opening("testsuite", attributes))
-    async for run in saved_runs(history, experiment, chosen):
-        if run.key.engine_index == index:
-            read = partial(saved_prompt, experiment_id=experiment.number, index=run.key.prompt_index)
-            prompt = await history.call(read)
-            file.write(tostring(_case(run, prompt, experiment.repetitions), encoding="unicode") + "\n")
-    file.write("</testsuite>\n")
 
 
 def _case(run: ExperimentRun, prompt: SuitePrompt, repetitions: int) -> Element:

@@ -40,7 +40,9 @@ def cluster_address(text: str) -> str:
     if text == "ray":
         return "auto"
     if text.startswith("ray://"):
-        head = f"{_host_of(text)}:{_USUAL_PORT}"
+        head = f"HOST:{_USUAL_PORT}"
+        with contextlib.suppress(ValueError):
+            head = f"{bracketed(host_and_port(text)[0])}:{_USUAL_PORT}"
         raise InputError(
             "ray:// is the address of Ray's client server, which ends all engines when a connection is broken for half a minute.",
             hint=f"Write --on {head} instead, with another port if the cluster's head has one. This machine must belong to the "
@@ -53,14 +55,6 @@ def cluster_address(text: str) -> str:
             hint="Write --on ray for the cluster that this machine belongs to, or --on HOST:PORT, such as --on 127.0.0.1:6379.",
         )
     return text
-
-
-def _host_of(url: str) -> str:
-    try:
-        host, _ = host_and_port(url)
-    except ValueError:
-        return "HOST"
-    return bracketed(host)
 
 
 def check_reachable(address: str) -> None:
@@ -352,10 +346,7 @@ class Cluster:
 
     @classmethod
     async def join(cls, text: str) -> Cluster:
-        """Join the cluster that `--on` names.
-
-        Raises InputError if there is no cluster, or if the cluster has another version of Python or Ray than this program.
-        """
+        """Join the cluster that `--on` names. Raises InputError if there is none, or one with another version of Python or Ray."""
         address = cluster_address(text)
         try:
             return await _in_thread(lambda: _joined(address))

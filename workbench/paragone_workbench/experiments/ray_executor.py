@@ -270,10 +270,7 @@ _SHOWN = 10
 
 
 def check_nodes(reports: Mapping[str, ray_cluster.NodeReport], sizes: Mapping[str, int | None]) -> None:
-    """Raise InputError if a node lacks something. `sizes` has the files' sizes on this machine; None for a missing file.
-
-    Files are compared by size: a digest of tens of gigabytes on each node would take minutes.
-    """
+    """Raise InputError if a node lacks something. `sizes` are the sizes of files here: digests would take minutes."""
     problems: list[str] = []
     known = dict(sizes)
     for node, found in reports.items():
@@ -329,10 +326,7 @@ class ClusterPlan:
 
 
 async def plan(text: str, request: SuiteRequest, registry: Registry) -> ClusterPlan:
-    """Return the plan for a request on the cluster that `--on` names.
-
-    Raises InputError, before any run, if there is no cluster, or if a node cannot run the suite.
-    """
+    """Return the plan for a request on the cluster that `--on` names. Raises InputError if the cluster cannot run the suite."""
     if request.schedule not in ("swap", "parallel"):
         raise InputError(
             f"On a cluster, engines cannot be scheduled {request.schedule!r}: their runs are executed on different machines.",

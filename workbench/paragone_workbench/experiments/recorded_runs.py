@@ -32,10 +32,7 @@ class RecordedRun:
 
 
 async def recorded_runs(history: History, text: str) -> tuple[RecordedRun, ...]:
-    """Return the run, or all runs of the conversation or experiment, with this id.
-
-    Raises StoreError, and InputError if the history has nothing with this id.
-    """
+    """Return the run, or all runs of the conversation or experiment, with this id. Raises StoreError, and InputError."""
     found = parse_id(text)
     if found is None:
         raise InputError(f"{text!r} is not the id of a run, a conversation or an experiment.")
@@ -136,10 +133,7 @@ def compare_weights(
 def changes_of_engine(
     before: Mapping[str, Json], now: Mapping[str, Json], *, per_run: Collection[str], weights: WeightsVerdict
 ) -> Iterator[Change]:
-    """Yield the differences between two manifests, without weights, and without the options that are `per_run`.
-
-    Facts that one of the manifests lacks are left out.
-    """
+    """Yield the differences of what both manifests have, without weights, and without the options that are `per_run`."""
     yield from _change("paragone", before.get("paragone"), now.get("paragone"))
     old, new = object_at(before, "engine"), object_at(now, "engine")
     effect_of_path = "" if weights.by is None else _SEPARATE
@@ -185,11 +179,7 @@ def changes_of_run(before: RunResult, now: RunResult) -> Iterator[Change]:
 def _change(
     what: str, before: Json, now: Json, *, unset: str | None = None, effect: str | None = None
 ) -> Iterator[Change]:
-    """Yield the change, if there is one.
-
-    With `unset`, None means an unset value, shown as this text. Without `unset`, None means an unknown value, and gives no
-    change.
-    """
+    """Yield the change, if any. None is an unset value, shown as `unset`, or without `unset` an unknown one, which does not count."""
     if (before is None or now is None) and (unset is None or before is now):
         return
     if json.dumps(before) == json.dumps(now):  # in JSON, a tuple equals a list

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,10 +79,7 @@ class EngineReport:
 def replayable(
     runs: Sequence[recorded_runs.RecordedRun],
 ) -> tuple[list[recorded_runs.RecordedRun], dict[str, str]]:
-    """Return the runs that can be repeated and, by the id of each other run, why that run cannot.
-
-    Raises InputError if no run can be repeated.
-    """
+    """Return the runs that can be repeated and, by the id of each other run, why not. Raises InputError if none can be repeated."""
     reasons: dict[str, str] = {}
     able: list[recorded_runs.RecordedRun] = []
     for run in runs:
@@ -103,10 +101,7 @@ def replayable(
 
 
 class Replay:
-    """Repeats the runs of several engines. One engine is open at a time, and no run reuses the KV cache.
-
-    Each run gets the recorded number of threads, which affects the speed, and the rounding of some computations.
-    """
+    """Repeats runs with the recorded number of threads. One engine is open at a time, and no run reuses the KV cache."""
 
     def __init__(self, engines: Sequence[ReplayEngine], registry: Registry, history: History) -> None:
         self.total = sum(len(engine.runs) for engine in engines)
@@ -118,10 +113,7 @@ class Replay:
         self._stopped = asyncio.Event()
 
     async def runs(self) -> AsyncIterator[ReplayedRun]:
-        """Repeat the runs, and yield each repeated run. Raises StoreError.
-
-        After `stop`, no more runs are yielded, and the reports cover the repeated runs.
-        """
+        """Repeat the runs, and yield each repeated run, until `stop`. The reports cover the repeated runs. Raises StoreError."""
         for engine in self._engines:
             if self._stopped.is_set():
                 return
@@ -191,7 +183,9 @@ class Replay:
         now = await digest_until(self._stopped, self._history, weights_in(last.manifest))
         per_run = {info.name for info in describe(engine.backend.sampling)}
         verdicts: list[recorded_runs.WeightsVerdict] = []
-        for before in _distinct_manifests(repeated):
+        # each different manifest once, as runs differ in their requests only
+        distinct = {json.dumps(run.result.common_manifest): run for run in repeated}
+        for before in (run.result.common_manifest for run in distinct.values()):
             recorded = await known_weights(self._history, weights_in(before))
             verdict, changes = recorded_runs.compare_weights(recorded, now)
             verdicts.append(verdict)
@@ -200,16 +194,6 @@ class Replay:
                 recorded_runs.changes_of_engine(before, last.manifest, per_run=per_run, weights=verdict)
             )
         report.weights = min(verdicts, key=lambda verdict: (False, None, True).index(verdict.same))
-
-
-def _distinct_manifests(runs: Iterable[recorded_runs.RecordedRun]) -> list[Mapping[str, Json]]:
-    """Return the different manifests of runs, without the requests that the manifests contain."""
-    found: list[Mapping[str, Json]] = []
-    for run in runs:
-        common = run.result.common_manifest
-        if common not in found:
-            found.append(common)
-    return found
 
 
 def _threads_at_opening(run: RunResult) -> int:
@@ -297,10 +281,7 @@ def replay_json(
 
 
 def replay_verdict(runs: Sequence[ReplayedRun], reports: Sequence[EngineReport], *, left: int = 0) -> str:
-    """Return sentences that say how many answers are the same, and what may have changed the other answers.
-
-    `left` is the number of runs that were not repeated, since the replay was stopped.
-    """
+    """Return sentences on how many answers are the same, what may have changed the others, and the `left` runs of a stop."""
     same, total = sum(run.same for run in runs), len(runs)
     failed = sum(run.error is not None for run in runs)
     differing = {run.engine for run in runs if run.difference is not None}

@@ -30,11 +30,7 @@ async def find_model(
     history: History,
     folders: Sequence[str],
 ) -> str:
-    """Return the model to open: the recorded model, or else a model here with the same content or the same file name.
-
-    `weights` are the recorded files, with their digests if these are known. Raises StoreError, and InputError if there is
-    no such model.
-    """
+    """Return the recorded model, or else a model here with the same content or file name. Raises StoreError and InputError."""
     # Files without a time of change are on servers.
     files = [file for file in weights if file.modified_ns is not None]
     if not files:
@@ -120,10 +116,7 @@ async def engines_to_replay(
     registry: Registry,
     history: History,
 ) -> tuple[ReplayEngine, ...]:
-    """Return the engines for these runs, in the order of each engine's first run.
-
-    Raises StoreError, and InputError if an engine cannot be opened here as recorded, or if a choice is wrong.
-    """
+    """Return the engines for these runs, in the order of their first runs. Raises StoreError, and InputError for wrong choices."""
     groups: list[list[RecordedRun]] = []
     for run in runs:
         of_engine = (group for group in groups if group[0].result.definition == run.result.definition)
@@ -250,10 +243,7 @@ def _actions(
     document: Path,
     folders: Sequence[str],
 ) -> list[str]:
-    """Return what an engine and the requests of its runs do outside of the document's folder.
-
-    Actions that follow from the user's choices, a replacement or settings, are left out.
-    """
+    """Return what an engine and its runs do outside of the document's folder, without what follows from the user's choices."""
     backend = engine.backend
 
     def of(definition: definitions.EngineDefinition) -> tuple[str, ...]:

@@ -31,10 +31,7 @@ PAGE = 100
 async def saved_runs(
     history: History, experiment: Experiment, chosen: frozenset[int] | None = None
 ) -> AsyncGenerator[ExperimentRun, None]:
-    """Yield the finished runs in the order prompt, engine, repetition; with `chosen`, only the runs of these prompts.
-
-    Raises StoreError.
-    """
+    """Yield the finished runs, of the chosen prompts, in the order prompt, engine, repetition. Raises StoreError."""
     last: RunKey | None = None
 
     def read(store: Store) -> list[ExperimentRun]:
@@ -48,10 +45,7 @@ async def saved_runs(
 
 
 def answer_of(result: RunResult, *, total_s: float | None = None) -> Answer:
-    """Return the answer of a run as the value that assertions check, without the prompt.
-
-    `total_s` is the measured duration of the run in seconds. For a saved run, the duration is computed from the saved times.
-    """
+    """Return what assertions check, without the prompt. `total_s` is the measured duration, by default that of the saved times."""
     metrics = result.metrics
     if total_s is None and result.waited_s is not None and result.ended is not None:
         total_s = max(0.0, result.ended - result.started - result.waited_s)
@@ -220,15 +214,9 @@ class EngineTotals:
         return self.runs == self.total and not self.failed and self.passed == self.asserted
 
     def to_json(self) -> dict[str, Json]:
+        names = ("engine", "total", "runs", "failed", "asserted", "passed", "undecided", "mean_tokens")
         return {
-            "engine": self.engine,
-            "total": self.total,
-            "runs": self.runs,
-            "failed": self.failed,
-            "asserted": self.asserted,
-            "passed": self.passed,
-            "undecided": self.undecided,
-            "mean_tokens": self.mean_tokens,
+            **{name: getattr(self, name) for name in names},
             "median_ttft_s": self.ttft_s.median,
             "median_decode_tps": self.decode_tps.median,
             "times_shared": self.are_times_shared,

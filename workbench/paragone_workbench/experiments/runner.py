@@ -19,10 +19,7 @@ from paragone_workbench.store.saving import retrying
 
 @dataclass(eq=False)
 class SuiteRunner(executor.SuiteWork):
-    """Executes the unfinished runs of an experiment, and lets assertions check the answers.
-
-    Use a `SuiteRunner` once, on one event loop. `close` closes the engines.
-    """
+    """Executes the unfinished runs of an experiment, and lets assertions check the answers. Use a runner once."""
 
     executor_of: Callable[[executor.SuiteWork], executor.LocalExecutor] = executor.LocalExecutor
     failure: ParagoneError | None = None
@@ -59,7 +56,9 @@ class SuiteRunner(executor.SuiteWork):
                 self.history, self.experiment, self.request, self._digests, self.catalog
             )
             await self._count_finished()
-            self.observer.counted(self.taken, sum(progress.total for progress in self.progress))
+            if self.taken:
+                total = sum(progress.total for progress in self.progress)
+                self.observer.remarked(executor.known_text(self.taken, total))
             left = [index for index, progress in enumerate(self.progress) if progress.left]
             if left and not self._stopped.is_set():
                 await self._executor.execute(left)
@@ -90,11 +89,10 @@ class SuiteRunner(executor.SuiteWork):
             if count.state == "done" or not request.retry_failed:
                 self.progress[count.engine_index].count_saved(count)
         for index in range(len(self.progress)):
-            await self._identify(index)
+            await self._identify(number, index)
 
-    async def _identify(self, index: int) -> None:
+    async def _identify(self, number: int, index: int) -> None:
         """Read from the history which model has answered in earlier runs of an engine."""
-        number = self.experiment.number
         saved = await retrying(self.history, lambda store: store.experiments.last_loaded(number, index))
         if saved is not None and (loaded := saved.result.loaded) is not None:
             weights = await identity.known_weights(self.history, loaded.weights)

@@ -26,12 +26,7 @@ PROBLEMS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionSpec:
-    """An assertion of a prompt.
-
-    Attributes:
-        options: The values of the assertion's options, by name. Missing options have the default.
-        negated: Whether the assertion passes if the check fails: `"not": true` in the file.
-    """
+    """An assertion of a prompt. Missing options have the default; a negated assertion passes if the check fails."""
 
     type: str
     options: Mapping[str, Json] = field(default_factory=dict)
@@ -67,11 +62,7 @@ class SuitePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteProblem:
-    """A problem in a suite file.
-
-    Attributes:
-        line: The line, from 1.
-    """
+    """A problem in a suite file. Lines count from 1."""
 
     line: int
     sentence: str
@@ -172,62 +163,36 @@ async def unfinished_cells(
     chosen: frozenset[int] | None = None,
     retry_failed: bool = False,
 ) -> AsyncGenerator[Cell, None]:
-    """Yield the unfinished runs of some engines of an experiment.
-
-    With several engines, the engine that comes first changes from prompt to prompt.
-    Raises StoreError.
-    """
+    """Yield the unfinished runs of some engines, of which another one begins each prompt. Raises StoreError."""
     finished = ("done",) if retry_failed else ("done", "failed")
-    number = 0
-    async for prompts, states in _pages(history, experiment, engines, finished):
-        for prompt in prompts:
-            if chosen is not None and prompt.index not in chosen:
-                continue
-            for key in _keys(prompt.index, engines, experiment.repetitions, number):
-                if states.get(key) not in finished:
-                    yield Cell(key=key, prompt=prompt)
-            number += 1
-
-
-def _keys(prompt: int, engines: Sequence[int], repetitions: int, number: int) -> Iterator[RunKey]:
-    for repetition in range(repetitions):
-        first = (number + repetition) % len(engines)
-        for engine in (*engines[first:], *engines[:first]):
-            yield RunKey(prompt_index=prompt, engine_index=engine, repetition=repetition)
-
-
-async def _pages(
-    history: History, experiment: Experiment, engines: Sequence[int], finished: Sequence[str]
-) -> AsyncGenerator[tuple[list[SuitePrompt], Mapping[RunKey, str]], None]:
-    """Yield the prompts with runs that are not finished, in pages, with the states of their saved runs. Raises StoreError."""
     size = max(1, PAGE // (len(experiment.engines) * experiment.repetitions))
-    number, runs = experiment.number, len(engines) * experiment.repetitions
-    first = 0
+    experiment_id, runs = experiment.number, len(engines) * experiment.repetitions
+    first = number = 0
 
     def read(store: Store) -> tuple[Sequence[tuple[int, Json | None]], Mapping[RunKey, str]]:
-        rows = store.experiments.unfinished_prompts(number, first, size, engines, finished, runs)
+        rows = store.experiments.unfinished_prompts(experiment_id, first, size, engines, finished, runs)
         is_left = any(content is not None for _, content in rows)
-        return rows, store.experiments.states(number, first, rows[-1][0]) if is_left else {}
+        return rows, store.experiments.states(experiment_id, first, rows[-1][0]) if is_left else {}
 
     while (page := await retrying(history, read))[0]:
         rows, states = page
-        yield [prompt_from(index, content) for index, content in rows if content is not None], states
+        for prompt in (prompt_from(index, content) for index, content in rows if content is not None):
+            if chosen is not None and prompt.index not in chosen:
+                continue
+            for repetition in range(experiment.repetitions):
+                turn = (number + repetition) % len(engines)
+                for engine in (*engines[turn:], *engines[:turn]):
+                    key = RunKey(prompt_index=prompt.index, engine_index=engine, repetition=repetition)
+                    if states.get(key) not in finished:
+                        yield Cell(key=key, prompt=prompt)
+            number += 1
         first = rows[-1][0] + 1
 
 
-def _seed_of(cell: Cell) -> int:
-    """Return the seed of a run, from 0 to 2³¹ − 1.
+def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
+    """Return the sampling option with the seed of a run, from 0 to 2³¹ − 1.
 
     The seed depends only on the messages and the repetition, so a prompt keeps its seeds when other prompts are added.
-    """
-    content = [cell.key.repetition, *map(to_json, cell.prompt.messages)]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
-    return int.from_bytes(digest[:4], "big") & _LARGEST_SEED
-
-
-def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -> Mapping[str, Json]:
-    """Return the sampling option with the seed of a run.
-
     Empty if the user has set the engine's seed, or if the engine's backend does not declare the standard option `seed`.
     """
     if backend is None or "seed" in engine.options:
@@ -236,7 +201,11 @@ def seed_option(cell: Cell, engine: EngineDefinition, backend: Backend | None) -
         info.name == "seed" and (info.maximum is None or info.maximum >= _LARGEST_SEED)
         for info in describe(backend.sampling)
     )
-    return {"seed": _seed_of(cell)} if declared else {}
+    if not declared:
+        return {}
+    content = [cell.key.repetition, *map(to_json, cell.prompt.messages)]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+    return {"seed": int.from_bytes(digest[:4], "big") & _LARGEST_SEED}
 
 
 SCHEDULE: Mode = "swap"
@@ -265,10 +234,7 @@ class SuiteRequest:
 async def find_or_create(
     history: History, request: SuiteRequest, registry: Registry
 ) -> tuple[Experiment, bool]:
-    """Return the experiment of a request, claimed for this instance, and whether an earlier command began the experiment.
-
-    Raises StoreError, and InputError if another instance of the program runs the experiment.
-    """
+    """Return the claimed experiment of a request, and whether an earlier command began it. Raises StoreError and InputError."""
     digest = _fingerprint(
         request.suite.prompts,
         [engine_identity(engine, registry.find(engine.backend)) for engine in request.engines],

@@ -30,12 +30,7 @@ LETTERS = "ABCDEF"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ballot:
-    """A prompt with the answers that are voted on.
-
-    Attributes:
-        answers: The answers in the order in which they are shown.
-        asked: The prompt in a conversation, if the answers belong to a conversation.
-    """
+    """A prompt with the answers that are voted on, as they are shown. `asked` is the prompt in a conversation."""
 
     prompt: str
     answers: tuple[Run, ...]
@@ -54,10 +49,7 @@ class Ballot:
         return len({run.result.definition.name for run in self.candidates}) > 1
 
     def vote(self, choice: VoteChoice, *, blind: bool) -> Vote:
-        """Return a vote. `choice` is the index of an answer in `answers`, or `tie` or `bad`.
-
-        Failed answers are left out.
-        """
+        """Return a vote without the failed answers. `choice` is the index of an answer in `answers`, or `tie` or `bad`."""
         candidates = self.candidates
         if isinstance(choice, int):
             choice = candidates.index(self.answers[choice])
@@ -138,11 +130,7 @@ class _Pair:
 
 
 class ExperimentBallots:
-    """The ballots of an experiment that have not been voted on blind yet, in random order.
-
-    With more than two engines, the pair of engines with the fewest votes comes next. All methods block,
-    and may raise StoreError.
-    """
+    """The ballots of an experiment without a blind vote, in random order. All methods block, and may raise StoreError."""
 
     def __init__(self, store: Store, experiment_id: int, chance: random.Random | None = None) -> None:
         """Read the votes and answers of the experiment. Raises InputError if the experiment does not exist."""
@@ -221,10 +209,7 @@ class ExperimentBallots:
         return frozenset(self.experiment.engines[engine].name for engine in pair.engines)
 
     def undo(self, current: Ballot | None) -> Ballot | None:
-        """Delete the last vote that this object has saved, and return the ballot of that vote; None without a vote.
-
-        `current` is the ballot that the screen shows, which comes again later.
-        """
+        """Delete the last vote of this object, and return its ballot, if any. `current`, the ballot that is shown, comes again later."""
         if not self._cast:
             return None
         vote_id, ballot, pair = self._cast[-1]

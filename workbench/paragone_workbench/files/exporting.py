@@ -94,10 +94,8 @@ def _markdown(store: Store, numbers: Sequence[int], find: BackendLookup) -> Iter
 
 
 def documents(numbers: Sequence[int], find: BackendLookup) -> Iterator[str]:
-    from paragone_workbench.experiments.document import document_of_conversation, document_of_conversations
+    from paragone_workbench.experiments.document import document_of_conversations
 
-    if len(numbers) == 1:
-        return document_pieces(lambda history: document_of_conversation(history, numbers[0], find))
     return document_pieces(lambda history: document_of_conversations(history, numbers, find))
 
 
