@@ -95,9 +95,8 @@ def share_interval(share: float, count: int) -> Interval:
 def paired_share_interval(only_a: int, only_b: int, count: int) -> Interval | None:
     """Return the interval of the difference, B − A, of the shares of `count` prompts that two engines passed.
 
-    `only_a` is the number of prompts that only A passed, `only_b` the number of prompts that only B passed. The interval
-    assumes a normal distribution after 1 is added to both numbers (Bonett and Price 2012), so that the interval has a width
-    even if both numbers are 0. None below `FEWEST` prompts.
+    It assumes a normal distribution after 1 is added to both numbers (Bonett and Price 2012), so that it has a width even
+    if both are 0. None below `FEWEST` prompts.
     """
     if count < FEWEST:
         return None
@@ -219,11 +218,7 @@ def paired_difference(
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm's step-down method (1979), in the same order.
-
-    If all comparisons with an adjusted p-value up to α are claimed to be differences, the probability of at least one
-    false claim is at most α, whether the comparisons depend on each other or not.
-    """
+    """Return p-values adjusted by Holm's step-down method (1979), in the same order, also for dependent comparisons."""
     adjusted = [0.0] * len(ps)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):

@@ -25,12 +25,7 @@ _SLOWER = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMemory:
-    """The memory that an engine takes.
-
-    Attributes:
-        misfit: A sentence that says why the engine does not fit; empty if the engine fits, or if the memory is unknown.
-        unknown: A sentence that says why the memory is unknown; empty if it is known.
-    """
+    """The memory that an engine takes. `misfit` and `unknown` are sentences, empty if it fits or is known."""
 
     engine: str
     estimate: EstimatedMemory | None = None
@@ -40,10 +35,7 @@ class EngineMemory:
 
 
 async def memory_of(engine: EngineDefinition, registry: Registry, vram: Sequence[int]) -> EngineMemory:
-    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each.
-
-    The estimate is for a context of 4,096 tokens, unless the engine's options set another one.
-    """
+    """Estimate the memory of an engine, on this machine or on GPUs with `vram` free bytes each."""
     backend = registry.get(engine.backend)
     if not backend.capabilities.estimate:
         return EngineMemory(engine=engine.name, unknown=f"{backend.title} cannot estimate memory.")
@@ -78,7 +70,6 @@ def _misfit(name: str, plan: MemoryPlan) -> str:
 
 
 def _part(offload: Division, layers: int) -> str:
-    """Return sentences about how much of a model would fit on GPUs, and about the effect on the speed."""
     rest = layers - offload.count
     if not offload.count:
         return " No layer would fit."
@@ -98,20 +89,15 @@ def _part(offload: Division, layers: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFigures:
-    """The figures of an engine, each None if unknown.
+    """The figures of an engine, each None if unknown. Sizes are bytes.
 
     Attributes:
-        size: Bytes of the loaded weights.
-        memory: Bytes of memory that the engine takes, estimated.
-        context: Context window in tokens for which the memory is estimated.
-        decode_tps: Decode rate in tokens per second.
-        decode_tps_stdev: Standard deviation of the decode rate over the repetitions; None for a rate from the suite's answers.
-        ttft_s: Time to first token in seconds.
-        ttft_prompt: Number of tokens of the prompt with which `ttft_s` is measured; None for a mean over the suite's answers.
+        memory: Estimated for `context` tokens.
+        decode_tps_stdev: The deviation over the repetitions; None for a rate from the suite's answers.
+        ttft_prompt: Number of tokens of the prompt of `ttft_s`; None for a mean over the suite's answers.
         users_tps: Tokens per second of several users at once, in total.
         kld: Mean KL divergence from the reference in nats; None for the reference itself.
-        same_answers: Number of prompts to which the engine gives the same greedy answer as the reference.
-        greedy_answers: Number of prompts that both engines answered greedily; 0 if unknown.
+        greedy_answers: Number of prompts that both engines answered greedily, `same_answers` of them alike.
         collapse: A sentence that says how many answers are loops or empty, if the engine has collapsed; else empty.
     """
 
@@ -150,10 +136,7 @@ def largest(engines: Sequence[str], sizes: Mapping[str, int]) -> str:
 
 
 def largest_file(engines: Sequence[EngineDefinition]) -> str:
-    """Return the name of the engine with the largest file; of the first engine if a model is not a file.
-
-    The size of a folder says nothing about a model.
-    """
+    """Return the engine with the largest file; the first if a model is no file, as a folder's size says nothing."""
     paths = {engine.name: Path(expand_home(engine.model)) for engine in engines}
     files = {name: path for name, path in paths.items() if accessible(path) and path.is_file()}
     return largest(list(paths), {name: WeightsFile.of(path).size or 0 for name, path in files.items()})
@@ -181,10 +164,7 @@ def engine_figures(
 ) -> tuple[EngineFigures, ...]:
     """Return the figures of each engine, from measurements by the engine's name.
 
-    Args:
-        speeds: The JSON of `bench`.
-        pass_rates: The pass rate and the number of prompts.
-        users: The tokens per second of several users at once, in total.
+    `speeds` is the JSON of `bench`; `users` the tokens per second of several users at once, in total.
     """
     estimates = {estimate.engine: estimate for estimate in memory}
     return tuple(
@@ -251,7 +231,6 @@ def speed_text(engine: EngineFigures) -> str:
 
 
 def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
-    """Return sentences about how to read the figures of several engines."""
     notes = []
     if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
         tokens = " or ".join(f"{context:,}" for context in contexts)

@@ -65,10 +65,7 @@ class TimeLimit:
 
     @contextlib.asynccontextmanager
     async def limiting(self, work: Stoppable, seconds: float | None = None) -> AsyncIterator[None]:
-        """Stop a measurement after `seconds`, or when the time for all measurements is over.
-
-        The engines of the measurement are closed at the end of the block.
-        """
+        """Stop a measurement after `seconds`, or with the time for all; close its engines at the end of the block."""
         self._work = work
         limits = [limit for limit in (seconds, self.left) if limit is not None]
         timer = asyncio.create_task(_stop_after(work, min(limits))) if limits else None
@@ -83,7 +80,6 @@ class TimeLimit:
             self._work = None
 
     async def stop(self) -> None:
-        """End the measurement in progress, and begin no other."""
         self.stopped = True
         if self._work is not None:
             await self._work.stop()
@@ -121,7 +117,6 @@ class Comparison:
         self.fidelity = Fidelity(reference, unknown, text, window=window)
         self.answers = FreeRunning(pool, prompts)
         self.refused: ParagoneError | None = None
-        """Why no distributions are compared."""
         self.stopped = False
         self._pool = pool
 
@@ -151,7 +146,6 @@ class Comparison:
         return found | {one.name: one.error for one in measured if one.error is not None}
 
     def candidates_json(self) -> dict[str, Mapping[str, Json]]:
-        """Return the figures of each candidate's distributions, by the candidate's name."""
         compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
         items = fidelity_json(self.fidelity)["candidates"] if compared else ()
         return {
@@ -162,17 +156,13 @@ class Comparison:
 
     @property
     def summary(self) -> AnswerSummary | None:
-        """The comparison of the answers; None if there are none."""
         answers = self.answers
         if not any(map(answers.answers, answers.engines)):
             return None
         return summarize([(engine.definition.name, answers.answers(engine)) for engine in answers.engines])
 
     def answers_json(self, prompts: str | None) -> dict[str, Json] | None:
-        """Return the figures of the answers in the form of `fidelity --free-running`; None without answers.
-
-        `prompts` is the name of the suite; None for the prompts that come with paragone.
-        """
+        """Return the figures of the answers as `fidelity --free-running` does; None without answers."""
         if (summary := self.summary) is None:
             return None
         return {
@@ -192,10 +182,8 @@ USERS = (1, 4, MOST_USERS)
 USERS_TESTS = users_tests([128], USERS, tokens=32, repeat=1)
 
 TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
-"""The test that measures the speed."""
 
 REPEAT = 3
-"""Number of measured runs of the test on each engine."""
 
 GREEDY_PROMPTS = 12
 """Number of prompts that the engines answer greedily."""
@@ -213,12 +201,8 @@ class EngineMeasurements:
 
     Attributes:
         suite: The name of the suite that `prompts` are from, which the engines answer greedily.
-        speeds: The results of `bench` for each engine, by name.
-        fidelity: The results of `fidelity` for each candidate.
-        errors: Why engines could not be measured, by the names of the engines.
         refused: Why no distributions were compared.
         throughputs: The total tokens per second of `MOST_USERS` users at once, by engine.
-        users_errors: Why a throughput could not be measured, by engine.
     """
 
     history: History
@@ -296,7 +280,7 @@ class EngineMeasurements:
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 
     async def measure_speed(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown speeds, for at most `seconds` unless `seconds` is None. Raises StoreError."""
+        """Measure the unknown speeds, in `seconds` at most. Raises StoreError."""
         pool = EnginePool(self.registry, mode="sequential")
         engines = self.to_bench
         for engine in engines:
@@ -317,7 +301,7 @@ class EngineMeasurements:
             self.speeds |= {name: item for name, item in found.items() if name in measured}
 
     async def measure_throughput(self, seconds: float | None, on_step: OnStep) -> None:
-        """Measure the unknown throughputs, for at most `seconds` unless `seconds` is None. Raises StoreError."""
+        """Measure the unknown throughputs, in `seconds` at most. Raises StoreError."""
         engines = self.to_bench_with_users
         bench = Bench(bench_pool(self.registry, engines, USERS), [], users=USERS_TESTS, repeat=1)
         async with self.limit.limiting(bench, seconds):
@@ -335,10 +319,7 @@ class EngineMeasurements:
     async def compare(
         self, reference: str, seconds: float | None, on_step: Callable[[MeasurementStep], None]
     ) -> None:
-        """Compare the engines whose fidelity is unknown with the reference, for at most `seconds` unless `seconds` is None.
-
-        Raises StoreError.
-        """
+        """Compare the engines of unknown fidelity with the reference, in `seconds` at most. Raises StoreError."""
         engines = self.to_compare(reference)
         known = set(self.fidelity.candidates)
         if not self.has_distributions(reference):

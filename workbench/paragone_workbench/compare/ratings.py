@@ -20,10 +20,8 @@ POINTS = 400
 PRIOR_SD = 200
 """Standard deviation of the prior in rating points.
 
-The prior is so wide that the votes decide: the difference of two engines has a standard deviation of 283 points,
-odds of 5 to 1, more than versions of a model usually differ by. The prior weighs as much as 1.5 ties between
-two engines: the Fisher information of a vote on their difference in ξ is (ln 10)²/4 at most, of the prior
-1/(2·(200/400)²).
+So wide that the votes decide: a difference of two engines has a deviation of 283 points, odds of 5 to 1. It weighs as
+much as 1.5 ties: the Fisher information of a vote on a difference in ξ is (ln 10)²/4 at most, of the prior 1/(2·(200/400)²).
 """
 
 _SD = PRIOR_SD / POINTS
@@ -43,17 +41,14 @@ class Pairing(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """The parameters: ξ of each engine."""
-
     best: Values
     samples: Values
     """A row of parameters for each resample."""
 
 
 def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
-    """Fit the model to votes. A vote is one or more comparisons of engines. An engine is given by its index.
+    """Fit the model to votes, each one or more comparisons of engines by their indices. Equal votes are computed once.
 
-    Equal votes are counted and computed once, so the cost hardly depends on the number of votes.
     The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
     kinds = Counter(votes)
@@ -154,10 +149,9 @@ class Tally:
 
 
 def contests(vote: Vote) -> Iterator[Contest]:
-    """Yield the contests of a vote.
+    """Yield the contests of a vote: the best candidate won against all others, or all tie.
 
-    The best candidate won against all others; a vote says nothing about how the others compare with each other. The choices
-    `tie` and `bad` are a tie of all candidates. Candidates of the same engine have no contest.
+    Candidates of the same engine have no contest.
     """
     numbered = enumerate(vote.candidates)
     for (place, first), (other_place, second) in combinations(numbered, 2):
@@ -167,7 +161,6 @@ def contests(vote: Vote) -> Iterator[Contest]:
 
 
 def tally(engine: str, found: Iterable[Contest]) -> Tally:
-    """Return how the contests of this engine ended. Contests of other engines are skipped."""
     wins = losses = ties = bad = 0
     for contest in found:
         if engine not in (contest.first, contest.second):
@@ -186,7 +179,6 @@ class PositionBias:
 
     votes: int
     first: int
-    """Number of the votes that the first answer won."""
     interval: Interval
     """Wilson's 95% interval of the share of votes that the first answer won."""
     expected: float
@@ -226,7 +218,6 @@ def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
 
 
 MEAN = 1000
-"""The mean of the ratings of engines that votes connect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +229,6 @@ class EngineRating:
     """The rating; comparable only within the engine's group in `Ratings.groups`."""
     interval: Interval
     tally: Tally
-    """The results of the engine's contests with other engines."""
 
     def to_json(self) -> dict[str, Json]:
         fields = asdict(self)
@@ -248,8 +238,6 @@ class EngineRating:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedPair:
-    """Two engines of one group."""
-
     a: str
     b: str
     difference: float
@@ -295,9 +283,7 @@ class RatedPair:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratings:
     engines: tuple[EngineRating, ...]
-    """Highest rating first."""
     pairs: tuple[RatedPair, ...]
-    """All pairs of engines whose ratings can be compared."""
     groups: tuple[tuple[str, ...], ...]
     """Engines that votes connect, directly or through other engines. Ratings of different groups cannot be compared."""
     votes: int
@@ -318,7 +304,6 @@ class Ratings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences that a reader of the ratings must know."""
         notes = []
         if self.unblind and self.includes_unblind:
             notes.append(
@@ -379,8 +364,7 @@ def rate(
 ) -> Ratings:
     """Rate the engines whose answers were voted on.
 
-    By default only blind votes are used: a voter who sees the names also judges the names. `include_named` is
-    whether to use votes on answers that name their engine or model. `seed` is for the bootstrap.
+    By default only blind votes are used: a voter who sees the names also judges the names.
     """
     every = list(votes)
     between = [vote for vote in every if len(vote.engines) > 1]

@@ -47,24 +47,17 @@ class BenchPrompt:
         return (Message(role="user", text=self.text),)
 
     def numbered(self, number: int) -> tuple[Message, ...]:
-        """Return the request with this number, for a `UsersTest`.
-
-        The prompt begins with the number, so that no server has cached the prompt for another request.
-        """
+        """Return the request with this number. It begins with the number, so that no server has cached its prompt."""
         _, _, rest = self.text.partition(" ")
         return (Message(role="user", text=f"{_FIRST + number % (_LAST - _FIRST + 1)} {rest}"),)
 
     @property
     def filling(self) -> tuple[Message, ...]:
-        """The request that fills the cache before the measured request; empty for depth 0."""
         return (Message(role="user", text=self.start),) if self.start else ()
 
 
 class PromptFitter:
-    """Makes the prompts for one engine, and keeps the prompts whose length is exact.
-
-    Without a tokenizer, the length is a guess that `learn` improves.
-    """
+    """Makes prompts for one engine. Without a tokenizer, their length is a guess that `learn` improves."""
 
     def __init__(self) -> None:
         self._words = sample_text().split()
@@ -82,7 +75,6 @@ class PromptFitter:
         return self._made[test]
 
     def learn(self, prompt: BenchPrompt, counted: int) -> None:
-        """Improve later guesses by the number of tokens that the engine counted for a prompt."""
         self._tokens_per_word = counted / max(1, len(prompt.text.split()))
 
     def _guess(self, test: bench_results.BenchTest) -> BenchPrompt:
@@ -139,10 +131,7 @@ class PromptFitter:
 def bench_pool(
     registry: Registry, definitions: Iterable[EngineDefinition], users: Iterable[int] = ()
 ) -> EnginePool:
-    """Return a pool of engines for a bench with these numbers of users.
-
-    An engine with an option for slots gets as many slots as there are users, unless the definition sets the option.
-    """
+    """Return a pool for a bench with these numbers of users: with as many slots, unless a definition sets them."""
     most = max(users, default=1)
     pool = EnginePool(registry, mode="sequential", requests_per_server=max(most, REQUESTS_PER_SERVER))
     for definition in definitions:
@@ -174,7 +163,6 @@ class Users:
     """The users of one engine. Each user has a separate handle, since a handle executes one run at a time."""
 
     def __init__(self, pool: EnginePool, first: EngineHandle) -> None:
-        """Create the users. The first user uses the handle `first` of the pool."""
         self._pool = pool
         self._handles = [first]
         self._executions: set[Execution] = set()
@@ -186,8 +174,7 @@ class Users:
         """Return the figures of `repeat` answers for each user on average; None after `stop`.
 
         The time begins when every user has had an answer that is not counted, and ends with the last counted
-        answer. Until the last counted answer, all users have a request in progress. Raises the error of the first run that
-        fails.
+        answer. Until then, all users have a request in progress. Raises the error of the first run that fails.
         """
         handles = await self._opened(test.users)
         crowd = _Crowd(users=test.users, wanted=repeat * test.users)
@@ -243,7 +230,6 @@ class _Crowd:
     def __init__(self, *, users: int, wanted: int) -> None:
         self.answers: list[RunMetrics] = []
         self.gaps_ms = array("d")
-        """Milliseconds between the tokens of the counted answers."""
         self.error: ParagoneError | None = None
         self.seconds = 0.0
         """Seconds from the time at which every user had an answer to the end of the last counted answer."""
@@ -292,7 +278,6 @@ class Bench:
         """Prepare to measure the engines of a `sequential` pool; with `users`, of a pool that `bench_pool` made."""
         self.engines = tuple(bench_results.BenchedEngine(engine=engine) for engine in pool.engines)
         self.tests = tuple(tests)
-        """The tests with one run at a time, in order."""
         self.users = tuple(users)
         """The tests with several users at once, which come after the other tests."""
         self.repeat = repeat
@@ -308,7 +293,6 @@ class Bench:
 
     @property
     def schedule(self) -> str:
-        """The schedule in force: `sequential` or `swap`."""
         return self._pool.scheduler.order
 
     @property
@@ -360,7 +344,6 @@ class Bench:
         return benched.error is None and step.test not in benched.skipped
 
     async def _do(self, benched: bench_results.BenchedEngine, test: bench_results.BenchTest | None) -> None:
-        """Execute one step. An error is kept with the engine."""
         try:
             wanted = test or next((other for other in self.tests if other not in benched.skipped), None)
             if wanted is None:
@@ -385,7 +368,6 @@ class Bench:
     async def _measure_users(
         self, benched: bench_results.BenchedEngine, test: bench_results.UsersTest
     ) -> None:
-        """Measure an engine with users at once. An error is kept with the engine."""
         if reason := refusal(benched.engine, test.users):
             benched.refused[test] = reason
             return
@@ -437,7 +419,6 @@ class Bench:
         *,
         cold: bool,
     ) -> RunMetrics | None:
-        """Execute a run and return its metrics. Raises the error of a failed run."""
         spec = RunSpec(
             messages=messages, sampling=greedy(benched.engine, max_tokens=tokens, ignore_eos=True), cold=cold
         )
@@ -465,7 +446,6 @@ FIGURES: Mapping[str, Callable[[RunMetrics], float | None]] = {
 
 
 def figures_of(samples: Sequence[RunMetrics]) -> dict[str, bench_results.MeanStdev | None]:
-    """Return the mean and the deviation of each figure over the runs that have the figure; None if no run has the figure."""
     return {
         name: bench_results.MeanStdev.of(
             [value for sample in samples if (value := figure(sample)) is not None]

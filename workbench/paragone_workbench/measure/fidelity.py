@@ -221,13 +221,10 @@ class Fidelity:
         self.noise = fidelity_results.Difference()
         """How the reference differs from itself with another batch size."""
         self.candidates = tuple(fidelity_results.Candidate(engine) for engine in candidates)
-        """The engines that are compared with the reference, in the given order."""
         self.window = window
-        """Size of a window in tokens."""
         self.windows = 0
         """Number of windows of the text, in the reference's tokens; 0 before the text is tokenized."""
         self.text_bytes = len(text.encode())
-        """Bytes of the text in UTF-8."""
         self.stopped = False
         self._text = text
         engines = (self.reference, *self.candidates)
@@ -393,7 +390,6 @@ class Fidelity:
 
 
 def _comparing(window: Window, kept: fidelity_results.Rows) -> Take[fidelity_results.Scores]:
-    """Return the function that compares a block with the reference's rows of the same window."""
 
     def compare(block: paragone.LogitsBlock, part: slice) -> fidelity_results.Scores:
         return fidelity_results.compared(

@@ -37,10 +37,9 @@ class Scores(NamedTuple):
 
 
 def log_probabilities(block: LogitsBlock) -> Rows:
-    """Return the logarithm of the softmax of each row, in new memory.
+    """Return the logarithm of the softmax of each row, in new memory. Raises EngineError if a logit is not finite.
 
-    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself. Raises
-    EngineError if a logit is not a finite number.
+    Single precision is exact to about 1e-6 nats, far below the differences of an engine from itself.
     """
     logits = np.asarray(block.data, dtype=np.float32).reshape(block.rows, block.vocab_size)
     with np.errstate(invalid="ignore"):  # numbers that are not finite are an error below
@@ -60,7 +59,6 @@ def losses(rows: Rows, targets: Targets) -> NDArray[np.float64]:
 
 
 def compared(reference: Rows, candidate: Rows, targets: Targets) -> Scores:
-    """Compare two models' log-probabilities at the same positions."""
     terms = np.exp(reference)
     terms *= reference - candidate
     # A KL divergence is never negative, but the rounded sum can be.
@@ -78,7 +76,6 @@ FEWEST_WINDOWS = 4
 """Number of windows below which the uncertainty is unknown: the standard error of so few windows is mostly chance."""
 
 _FEWEST_POSITIONS = 100
-"""Number of positions below which percentiles are unknown."""
 
 DECADES = range(-6, 2)
 """Exponents of the powers of ten, in nats, between which `shares` counts positions."""
@@ -182,7 +179,6 @@ class TopAgreement:
 
     @property
     def same_top(self) -> Estimate | None:
-        """Share of the positions at which the likeliest token is the same."""
         return mean(stacked(self._same))
 
     @property
@@ -215,14 +211,12 @@ class Measured:
 
     @property
     def perplexity(self) -> Estimate | None:
-        """The perplexity; None if no window was measured."""
         return perplexity(self.losses)
 
     def bits_per_byte(self, size: int) -> Estimate | None:
         """Return the bits that the model needs for a byte of the text, whose UTF-8 has `size` bytes.
 
-        That is the mean log-loss of the scored tokens times the number of tokens per byte. This figure is comparable
-        between vocabularies. None if no window was measured.
+        It is the mean log-loss times the tokens per byte, which is comparable between vocabularies.
         """
         loss = mean(self.losses)
         return None if loss is None else loss.scaled(self.tokens / size / math.log(2))
@@ -241,17 +235,14 @@ class Difference:
 
     @property
     def kld(self) -> Values:
-        """The KL divergences in nats."""
         return stacked([scores.kld for scores in self._scores])
 
     @property
     def delta_p(self) -> Values:
-        """The differences in the probability of the token that really follows."""
         return stacked([scores.delta_p for scores in self._scores])
 
     @property
     def same_top(self) -> NDArray[Any]:
-        """Whether both distributions have the same likeliest token."""
         return stacked([scores.same_top for scores in self._scores])
 
 
@@ -306,13 +297,7 @@ PARTS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthPart:
-    """A range of depths of the scored positions.
-
-    Attributes:
-        first: The smallest depth in tokens.
-        last: The largest depth in tokens.
-        kld: The mean KL divergence in nats.
-    """
+    """A range of depths of the scored positions, in tokens, and its mean KL divergence in nats."""
 
     first: int
     last: int
@@ -324,12 +309,10 @@ class DepthPart:
 
     @property
     def title(self) -> str:
-        """The range of depths in tokens, for a table."""
         return self._tokens.replace(" to ", "–")
 
     @property
     def text(self) -> str:
-        """The divergence and the range of depths, for a sentence."""
         return f"{self.kld.value:.3g} after {self._tokens}"
 
 
@@ -339,8 +322,7 @@ class Depth:
 
     Attributes:
         parts: The ranges of depths, the shallowest first; empty without measurements.
-        growth: The divergence of the last part minus that of the first part, as a mean over the windows; None with too few
-            windows.
+        growth: The last part's divergence minus the first's, as a mean over windows; None with too few windows.
         interval: The 95% interval of the growth.
         adjusted_p: The p-value of the t-test over windows, after Holm's correction for all candidates.
     """
@@ -361,7 +343,6 @@ class Depth:
 
     @property
     def sentence(self) -> str:
-        """A clause about the growth; empty if no growth is shown."""
         if not self.grows:
             return ""
         first, last = self.parts[0].text, self.parts[-1].text

@@ -35,18 +35,15 @@ from paragone_workbench.store.experiment_records import Measurement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KldPair:
-    """A comparison of the KL divergences of two candidates.
+    """A comparison of the KL divergences, in nats, of two candidates over `windows` common windows.
 
     Attributes:
-        a: The name of the first candidate.
-        b: The name of the second candidate.
-        windows: Number of windows over which both were measured.
-        difference: The mean KLD of `b` minus that of `a`, in nats.
+        difference: The mean KLD of `b` minus that of `a`.
         interval: The 95% interval of the difference, by Student's t over the windows' differences.
         adjusted_p: The p-value of the t-test over the windows, after Holm's correction for all pairs.
-        windows_needed: Total number of windows that show the difference with a probability of 80% if the difference
-            stays the same; None if the difference is shown, or if the number is above a million.
-        smallest_shown: The smallest difference that these windows show with a probability of 80%, in nats.
+        windows_needed: How many windows show the difference with a probability of 80% if it stays the same; None if
+            it is shown, or above a million.
+        smallest_shown: The smallest difference that these windows show with a probability of 80%.
     """
 
     a: str
@@ -89,10 +86,7 @@ def kld_pairs(candidates: Sequence[fidelity_results.Candidate]) -> tuple[KldPair
 
 
 def _pair(a: fidelity_results.Candidate, b: fidelity_results.Candidate) -> KldPair | None:
-    """Compare two candidates, with the p-value before any correction.
-
-    None if the candidates have too few windows in common, or do not differ in any of these windows.
-    """
+    """Compare two candidates, before any correction; None with too few common windows, or without a difference."""
     count = min(a.difference.windows, b.difference.windows)
     if count < fidelity_results.FEWEST_WINDOWS:
         return None
@@ -115,10 +109,7 @@ def _pair(a: fidelity_results.Candidate, b: fidelity_results.Candidate) -> KldPa
 def neighbours(
     pairs: Sequence[KldPair], candidates: Sequence[fidelity_results.Candidate]
 ) -> tuple[KldPair, ...]:
-    """Return the pairs of candidates that are neighbours in the order of the mean KLD.
-
-    If neighbours differ, candidates that are further apart in this order differ too.
-    """
+    """Return the pairs that are neighbours by mean KLD: if these differ, so do pairs that are further apart."""
     means = {
         candidate.name: float(candidate.difference.kld.mean())
         for candidate in candidates
@@ -135,7 +126,6 @@ SCALE = {"tiny": 0.01, "small": 0.05, "noticeable": 0.2, "large": 0.5, "another 
 
 
 def band_of(kld: float) -> str:
-    """Return the name of the band of a mean KL divergence in nats."""
     return next(name for name, limit in SCALE.items() if kld < limit)
 
 
@@ -158,7 +148,6 @@ which there is a standard error, and in 0.2% of the measurements with 100 window
 
 
 def verdict(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
-    """Return the verdict on a candidate as a sentence; empty if nothing was measured."""
     reference = fidelity.reference
     if candidate.top is not None:
         return _top_verdict(candidate, candidate.top, reference)
@@ -182,10 +171,7 @@ def verdict(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
 
 
 def unchanged(candidate: fidelity_results.Candidate, fidelity: Fidelity) -> str:
-    """Return a warning if a candidate equals the reference bit by bit, because then nothing was quantized; else empty.
-
-    The warning names the options in which the two definitions differ, since at least one option was not applied.
-    """
+    """Return a warning, with the options that differ, if a candidate equals the reference bit by bit; else empty."""
     if not candidate.difference.windows or candidate.difference.kld.any():
         return ""
     first, second = fidelity.reference.engine, candidate.engine
@@ -330,10 +316,9 @@ def _candidate_json(candidate: fidelity_results.Candidate, fidelity: Fidelity) -
 
 
 def log_ratio(candidate: fidelity_results.Candidate, reference: fidelity_results.Measured) -> Estimate | None:
-    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have.
+    """Return ln(PPL of the candidate / PPL of the reference) over the windows that both have, with one vocabulary.
 
-    The result is the mean of the differences in log-loss, so a passage that is hard for both models adds nothing to the
-    uncertainty. None if the candidate has another vocabulary, or was not measured.
+    It is the mean of the differences in log-loss: a passage that is hard for both adds nothing to the uncertainty.
     """
     if candidate.reason or not candidate.windows:
         return None
@@ -372,16 +357,12 @@ def _estimate_json(name: str, estimate: Estimate | None) -> dict[str, Json]:
 
 
 def _percentiles(values: Values, wanted: tuple[float, ...]) -> dict[str, Json]:
-    """Return percentiles by percentage; None with fewer than 100 values."""
     return {f"{percent:g}": fidelity_results.percentile(values, percent / 100) for percent in wanted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFidelity:
-    """How far a model's distributions are from a reference's."""
-
     kld: Estimate
-    """Mean KL divergence, in nats."""
     same_top: float | None
     """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
@@ -392,7 +373,7 @@ class SavedFidelity:
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:
     """Return the first of `measurements`, newest first, in which the model was a candidate; None without one.
 
-    A measurement whose reference is the same model says nothing about the quantization, and is skipped.
+    One against the same model says nothing about the quantization, and is skipped.
     """
     for measurement in measurements:
         reference = measurement.engines[0]

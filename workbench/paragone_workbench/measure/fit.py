@@ -71,7 +71,6 @@ class Division:
 
 
 def whole(layout: paragone.ModelLayout) -> Division:
-    """Return the division with everything on GPUs."""
     return Division(count=len(layout.parts))
 
 
@@ -92,7 +91,6 @@ def best(layout: paragone.ModelLayout, rooms: Sequence[int]) -> Division:
 def on_gpus(
     layout: paragone.ModelLayout, division: Division, rooms: Sequence[int]
 ) -> list[paragone.DeviceMemory]:
-    """Return the memory that the model takes on each GPU, with empty names of the GPUs."""
     at = len(layout.parts) - division.count
     parts = [
         (part.weights - (part.experts if index < division.expert_layers else 0), part.kv_cache)
@@ -145,7 +143,6 @@ HYPOTHETICAL = "hypothetical GPU"
 """The name of a GPU that this machine need not have. If there are several such GPUs, a number follows the name."""
 
 _MAIN = "CPU"
-"""The name of main memory in estimates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +184,6 @@ class MemoryPlan(paragone.MemoryEstimate):
 
     @property
     def needed(self) -> int:
-        """Bytes on all devices together."""
         return sum(device.needed for device in self.devices)
 
 
@@ -271,7 +267,6 @@ _CONTEXT = 4096
 """Context in tokens for engines that would choose their own context by the memory of this machine."""
 
 _STEP = 256
-"""Contexts are searched in multiples of this number of tokens."""
 
 
 class MemoryPlanner:
@@ -408,7 +403,6 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
     name: str
-    """The name of the quantization, such as `Q4_K_M`; the model's name if the quantization is unknown."""
     model: paragone.ModelInfo | None
     """The model on this machine; None for a quantization that is not here, whose plan is rough."""
     size: int

@@ -100,7 +100,6 @@ class FreeRunning:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """Sentences that a reader of the figures must know."""
         return tuple(
             f"{engine.definition.name} has no option `temperature`: whether its answers are greedy is unknown."
             for engine in self.engines
@@ -120,7 +119,6 @@ class FreeRunning:
                     await self._ask(engine, number)
 
     async def stop(self) -> None:
-        """End the measurement early. The answer in progress is dropped."""
         self.stopped = True
         if self._execution is not None:
             await self._execution.stop()

@@ -109,10 +109,7 @@ def write(path: Path, pieces: Iterable[str]) -> int:
 
 
 def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
-    """Return the experiment (`e3`) or the conversation (`c7`) with this id.
-
-    Raises InputError, with the ids of the newest subjects, for an unknown id, and StoreError if the history cannot be read.
-    """
+    """Return the experiment (`e3`) or conversation (`c7`) with this id. Raises InputError and StoreError."""
     found = parse_id(text)
     if found is None or found.kind == "r" or found.run is not None:
         raise InputError(
@@ -126,16 +123,13 @@ def find_subject(store: Store, text: str) -> Experiment | SavedConversation:
 
 
 def newest(store: Store) -> str:
-    """Return a hint with the ids of the newest experiments and conversations."""
     found = store.conversations(_SUGGESTED)
     return store.experiments.newest([f"c{summary.number} ({summary.title})" for summary in found])
 
 
 ColumnValue: TypeAlias = str | int | float | bool | None
-"""A value; None if it is unknown."""
 
 TableRow: TypeAlias = Mapping[str, ColumnValue]
-"""A run as a row of the table: the values by the names of the columns."""
 
 COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "run": None,
@@ -181,10 +175,7 @@ _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
-    """Yield the CSV file: a line with the names of the columns, and a row for each run.
-
-    Texts that a spreadsheet would take for a formula have an apostrophe before them.
-    """
+    """Yield the CSV file. Texts that a spreadsheet would take for a formula have an apostrophe before them."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
@@ -197,12 +188,10 @@ def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
 
 
 def _row(result: RunResult, **values: ColumnValue) -> TableRow:
-    """Return a row. `values` has the values that the result does not have, if they are known."""
     return {name: values.get(name) if find is None else find(result) for name, find in COLUMNS.items()}
 
 
 def _metrics(run: RunResult) -> RunMetrics:
-    """Return the figures; all unknown if the run has none."""
     return run.metrics or RunMetrics()
 
 

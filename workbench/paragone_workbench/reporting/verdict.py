@@ -39,11 +39,7 @@ _DIFFERENCES = 3
 
 
 class FirstPage(NamedTuple):
-    """The first page of a report, and the comparison behind its verdict.
-
-    Attributes:
-        about: The names of the reference, and of the engine to deploy if there is one.
-    """
+    """The first page of a report. `about` has the names of the reference, and of the engine to deploy if there is one."""
 
     verdict: content.ReportVerdict
     overview: content.Table
@@ -52,10 +48,7 @@ class FirstPage(NamedTuple):
     about: frozenset[str]
 
     def concerns(self, pair: MetricComparison) -> bool:
-        """Return whether a comparison of pass rates includes the reference or the engine to deploy.
-
-        If no answer was checked, the comparison may be of any metric.
-        """
+        """Whether a comparison of pass rates, or of any metric if no answer was checked, includes `about`."""
         checked = any(other.metric == PASS_RATE for other in self.comparison.comparisons)
         return (pair.a in self.about or pair.b in self.about) and (not checked or pair.metric == PASS_RATE)
 
@@ -71,8 +64,7 @@ def first_page(
 ) -> FirstPage:
     """Decide which engine to deploy, by the runs and the earlier measurements.
 
-    `tags` has the tags of each prompt, `examples` a begun run of each engine by the engine's index, and
-    `identities` the identity of each engine by the engine's name. The reference and the margin are those of the newest
+    `examples` has a begun run of each engine by its index. The reference and the margin are those of the newest
     `paragone choose` over this experiment; without one, the reference is the engine with the largest weights.
     """
     names = [engine.name for engine in experiment.engines]
@@ -168,7 +160,7 @@ def _not_measured(
     no_speed: Mapping[str, str],
     no_fidelity: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return sentences about the measurements that engines lack. `no_speed` and `no_fidelity` have the reasons, by the engine's name."""
+    """Return sentences about the measurements that engines lack, and the reasons by the engine's name."""
     left = experiment.left
     others = [engine for engine in figures if engine.engine != reference]
     sentences = (
@@ -199,12 +191,7 @@ def _missing(
 
 
 class Cautions(NamedTuple):
-    """The cautions on the first page of a report.
-
-    Attributes:
-        speeds: The marks of the speeds, by engine: when the speeds were measured.
-        fidelities: The marks of the fidelities, by engine: over how many windows the fidelities were measured.
-    """
+    """The cautions on the first page, and the marks of figures by engine: times, and numbers of windows."""
 
     sentences: tuple[str, ...] = ()
     speeds: Mapping[str, str] = {}
