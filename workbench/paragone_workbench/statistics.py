@@ -27,7 +27,6 @@ except ModuleNotFoundError as error:
     ) from error
 
 Values: TypeAlias = "NDArray[np.float64]"
-"""An array of numbers in double precision."""
 
 
 class Estimate(NamedTuple):
@@ -72,7 +71,6 @@ class Interval:
 
     @property
     def contains_zero(self) -> bool:
-        """Whether the interval contains 0, so that there may be no difference."""
         return self.low <= 0 <= self.high
 
     def to_json(self) -> dict[str, Json]:
@@ -154,16 +152,13 @@ class PairedDifference:
     mean_a: float
     mean_b: float
     more_a: int
-    """Number of prompts at which A's value is larger."""
     more_b: int
-    """Number of prompts at which B's value is larger."""
     interval: Interval | None
     """The interval of the mean difference; None if `method` is `none`."""
     method: Literal["skewed_t", "bonett_price", "none"]
     """How the interval was computed. `none` for fewer than `FEWEST` prompts, and if the difference is the same for all
     prompts, which does not show how much differences vary."""
     p: float
-    """The p-value, before any correction for several comparisons."""
     test: Literal["mcnemar", "sign", "permutation", "t"]
 
     @property

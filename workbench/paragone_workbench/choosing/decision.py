@@ -104,7 +104,6 @@ def _on_common_prompts(collected: Sequence[EngineValues]) -> tuple[EngineValues,
 
 
 FEWEST_OF_TAG = 5
-"""Smallest number of prompts with a tag for which a loss is reported."""
 
 
 def worst_loss(
@@ -290,7 +289,6 @@ def _too_few(evidence: Evidence, reference: str) -> Iterator[str]:
 
 
 def _next_step(nearest: NonInferiority, left: int) -> Iterator[str]:
-    """Yield a sentence about how the user can find out whether the `nearest` engine is as good as the reference."""
     more = nearest.more_prompts
     if more is None:
         yield f"Even many more prompts would hardly settle the question for {nearest.b}."

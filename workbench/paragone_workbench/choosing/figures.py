@@ -143,7 +143,6 @@ def largest_file(engines: Sequence[EngineDefinition]) -> str:
 
 
 def loaded_sizes(store: Store, experiment: Experiment) -> dict[str, int]:
-    """Return the bytes of the loaded weights, which an engine reports with an answer, by the engine's name."""
     loaded = {
         engine.name: run.result.loaded
         for index, engine in enumerate(experiment.engines)
@@ -216,7 +215,6 @@ def with_speeds_of_answers(
 
 
 def pass_rate_text(engine: EngineFigures, planned: int) -> str:
-    """Return the pass rate in percent and the number of prompts, with `of N` if more are planned; empty if unknown."""
     if engine.pass_rate is None:
         return ""
     of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
@@ -243,7 +241,6 @@ def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
 
 
 def ttft_note(figures: Sequence[EngineFigures]) -> str:
-    """Return a sentence that says with which prompts the TTFT is measured; empty if no TTFT is known."""
     if all(engine.ttft_s is None for engine in figures):
         return ""
     lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})

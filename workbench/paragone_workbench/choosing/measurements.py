@@ -175,7 +175,6 @@ class Comparison:
 
 
 MOST_USERS = 16
-"""The largest number of users at once, whose throughput is shown."""
 
 USERS = (1, 4, MOST_USERS)
 
@@ -186,7 +185,6 @@ TEST = BenchTest(prompt_tokens=256, depth=0, tokens=64)
 REPEAT = 3
 
 GREEDY_PROMPTS = 12
-"""Number of prompts that the engines answer greedily."""
 
 FEWEST_ANSWERS = 10
 """Smallest number of greedy answers for a comparison, unless there are fewer prompts."""
@@ -229,7 +227,6 @@ class EngineMeasurements:
         self._for_users = {it.definition.name for it in handles if not refusal(it, MOST_USERS)}
 
     async def look_up_speeds(self) -> None:
-        """Read the known speeds and throughputs from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
         self.speeds = known_measurements.known_speeds(saved, self.identities, TEST)
         most = USERS_TESTS[-1]
@@ -240,7 +237,6 @@ class EngineMeasurements:
         self.throughputs = {name: rate for name, rate in rates.items() if rate is not None}
 
     async def look_up_fidelity(self, reference: str) -> None:
-        """Read the known fidelity to the reference from the history. Raises StoreError."""
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
         self.fidelity = known_measurements.known_fidelity(
@@ -275,7 +271,6 @@ class EngineMeasurements:
         return [*(engine for engine in self.engines if unknown and engine.name == reference), *unknown]
 
     def has_distributions(self, reference: str) -> bool:
-        """Return whether the backend of the reference reports distributions over the whole vocabulary."""
         backends = [self.registry.find(engine.backend) for engine in self.engines if engine.name == reference]
         return any(backend is not None and backend.capabilities.distributions for backend in backends)
 

@@ -138,7 +138,6 @@ def conduct(engine: str, answers: Iterable[RunResult]) -> Conduct:
 
 
 def agreement(reference: str, candidate: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Agreement:
-    """Compare two engines by pairs of answers, the reference's and the candidate's, to the same prompts."""
     is_same = [_is_same(*pair) for pair in pairs]
     kept = all(answer.keeps_tokens for pair in pairs for answer in pair)
     partings = (

@@ -109,7 +109,6 @@ class GrowingDiff:
 
     @property
     def shared(self) -> tuple[Span, ...]:
-        """The spans of the text in which several words in a row are equal to the reference's."""
         spans: list[Span] = []
         first = 0
         pairs = self._common

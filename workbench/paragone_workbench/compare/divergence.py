@@ -66,7 +66,6 @@ class Divergence:
     token: int | None = None
     """Index of the first token that differs, among all tokens of a run, its thinking included."""
     char: int | None = None
-    """Index of the first character that differs, in the text of the answer."""
 
 
 def divergence(reference: RunResult, candidate: RunResult, *, same_vocabulary: bool) -> Divergence:
@@ -166,7 +165,6 @@ def _without_end(tokens: Sequence[Token], ended: bool) -> Sequence[Token]:
 
 
 def _word_start(text: str, char: int) -> int:
-    """Return the start of the word with the character at `char`, so that the whole word can be quoted."""
     before = text[max(0, char - _CONTEXT) : char]
     return char - len(before) + max((before.rfind(blank) + 1 for blank in " \n"), default=0)
 
@@ -197,7 +195,6 @@ class ForkSide:
 
     @property
     def token(self) -> Token | None:
-        """The token at the fork; None if the token is unknown or follows another text."""
         if self.index is None or self.parted_earlier or self.index >= len(self.answer.tokens):
             return None
         return self.answer.tokens[self.index]
@@ -223,7 +220,6 @@ class ForkSide:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fork:
     sides: tuple[ForkSide, ...]
-    """The reference's side, the candidate's side, and the sides of further answers."""
     place: Divergence
     channel: Channel = "answer"
     before: str = ""

@@ -410,7 +410,6 @@ def parity_of_runs(runs: Sequence[Run], find: BackendLookup) -> Parity:
 
 
 def check_parity(sides: Sequence[Side]) -> Parity:
-    """Compare the conditions of all sides: prompts, sampling, warnings, models, builds, and the use of the machine."""
     if len(sides) < 2:
         return Parity()
     unknown: dict[str, list[str]] = {side.name: [] for side in sides}

@@ -25,7 +25,6 @@ class OptionChange:
     option: str
     value: Json
     reloads: bool
-    """Whether the option takes effect only when the model is loaded again."""
 
     @property
     def assignment(self) -> str:
@@ -88,8 +87,6 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """Facts that can differ, but that an engine does not report."""
-
     engine: str
     names: tuple[str, ...]
     levelling: Levelling = Levelling()
@@ -106,8 +103,6 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """Whether the engines answered under the same conditions, as far as they report the conditions."""
-
     findings: tuple[Finding, ...] = ()
     unknown: tuple[Unknown, ...] = ()
 
@@ -117,7 +112,6 @@ class Parity:
 
     @property
     def remark(self) -> str:
-        """What unreported facts mean for rounding, as a sentence; empty if all engines report these facts."""
         unreported = {name for unknown in self.unknown for name in unknown.names}
         facts = (PROGRAM, *BUILD_FACTS, *STANDARD_FACTS)
         rounding = [fact.name for fact in facts if fact.effect == ROUNDING and fact.name in unreported]
@@ -171,7 +165,6 @@ def _shown(value: Json) -> str:
 
 
 _SEED = "seed"
-"""The standard name of the one option whose value engines draw for each run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +213,6 @@ class Side:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The capabilities of the engine, or else of its backend."""
         if self.loaded is not None and self.loaded.capabilities is not None:
             return self.loaded.capabilities
         return self.backend.capabilities if self.backend is not None else Capabilities()
@@ -331,7 +323,6 @@ def _target(values: Mapping[str, Json | None], options: Mapping[str, OptionInfo 
 
 
 def _accepted(kind: type[Options], info: OptionInfo, value: Json) -> Json | None:
-    """Return the value in the form of the option `info`; None if the option does not accept the value."""
     try:
         wanted = parse(kind, info.name, value) if isinstance(value, str) and not info.many else value
         build(kind, {info.name: wanted})

@@ -31,12 +31,16 @@ _TOLERANCE = 1e-6
 """Largest change of a parameter in ξ at which the fit ends: far below the digits that are shown."""
 
 
-class Pairing(NamedTuple):
-    """A comparison of two engines: `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie."""
+class Contest(NamedTuple):
+    """The comparison of two engines in a vote, whose names are in alphabetical order.
 
-    first: int
-    second: int
+    `outcome` is 1 if the first won, 0 if the second won, and 0.5 for a tie; `bad` says that both answers of a tie were bad.
+    """
+
+    first: str
+    second: str
     outcome: float
+    bad: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,14 +50,16 @@ class Fit:
     """A row of parameters for each resample."""
 
 
-def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 1000, seed: int = 0) -> Fit:
-    """Fit the model to votes, each one or more comparisons of engines by their indices. Equal votes are computed once.
+def fit(
+    votes: Iterable[tuple[Contest, ...]], engines: Sequence[str], *, resamples: int = 1000, seed: int = 0
+) -> Fit:
+    """Fit the model to votes, each the contests of engines. Equal votes are computed once.
 
     The most probable ξ of engines that votes connect have the mean 0; the ξ of a sample do not.
     """
     kinds = Counter(votes)
     counts = np.array(list(kinds.values()), np.int64)
-    comparisons = [pairing for kind in kinds for pairing in kind]
+    comparisons = [contest for kind in kinds for contest in kind]
     kind_of = np.repeat(np.arange(len(kinds)), [len(kind) for kind in kinds])
     model = _Model(comparisons, engines)
     nothing = np.zeros((1, model.size))
@@ -72,14 +78,13 @@ def fit(votes: Iterable[tuple[Pairing, ...]], engines: int, *, resamples: int = 
 class _Model:
     """The logistic regression for given comparisons. Weights, and centres of the prior, have a row for each resample."""
 
-    def __init__(self, comparisons: Sequence[Pairing], engines: int) -> None:
-        rows = np.arange(len(comparisons))
-        self._design = np.zeros((len(comparisons), engines))
-        self._design[rows, [pairing.first for pairing in comparisons]] = 1
-        self._design[rows, [pairing.second for pairing in comparisons]] = -1
-        self._design *= math.log(10)
-        self._outcomes = np.array([pairing.outcome for pairing in comparisons])
-        self.size = engines
+    def __init__(self, comparisons: Sequence[Contest], engines: Sequence[str]) -> None:
+        self.size = len(engines)
+        self._design = np.zeros((len(comparisons), self.size))
+        for row, contest in enumerate(comparisons):
+            self._design[row, engines.index(contest.first)] = math.log(10)
+            self._design[row, engines.index(contest.second)] = -math.log(10)
+        self._outcomes = np.array([contest.outcome for contest in comparisons])
         products = self._design[:, :, None] * self._design[:, None, :]
         self._products = products.reshape(len(comparisons), -1)
 
@@ -115,20 +120,6 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """The comparison of two candidates of different engines in a vote.
-
-    `first` and `second` are the names of the engines. `outcome` is 1 if the first won, 0 if the second won, and 0.5
-    for a tie; `bad` says that both candidates of a tie were bad.
-    """
-
-    first: str
-    second: str
-    outcome: float
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     wins: int = 0
     losses: int = 0
@@ -148,16 +139,22 @@ class Tally:
         return {**asdict(self), "win_rate": self.win_rate}
 
 
-def contests(vote: Vote) -> Iterator[Contest]:
-    """Yield the contests of a vote: the best candidate won against all others, or all tie.
+def contests(vote: Vote) -> tuple[Contest, ...]:
+    """Return the contests of a vote in a fixed order: the best candidate won against all others, or all tie.
 
     Candidates of the same engine have no contest.
     """
-    numbered = enumerate(vote.candidates)
-    for (place, first), (other_place, second) in combinations(numbered, 2):
+    found = []
+    for (place, one), (other_place, other) in combinations(enumerate(vote.candidates), 2):
         outcome = 0.5 if isinstance(vote.choice, str) else {place: 1.0, other_place: 0.0}.get(vote.choice)
-        if outcome is not None and first.engine != second.engine:
-            yield Contest(first=first.engine, second=second.engine, outcome=outcome, bad=vote.choice == "bad")
+        if outcome is None or one.engine == other.engine:
+            continue
+        bad = vote.choice == "bad"
+        if one.engine < other.engine:
+            found.append(Contest(one.engine, other.engine, outcome, bad))
+        else:
+            found.append(Contest(other.engine, one.engine, 1 - outcome, bad))
+    return tuple(sorted(found))
 
 
 def tally(engine: str, found: Iterable[Contest]) -> Tally:
@@ -180,7 +177,6 @@ class PositionBias:
     votes: int
     first: int
     interval: Interval
-    """Wilson's 95% interval of the share of votes that the first answer won."""
     expected: float
     """The share without a bias: ½ for votes on two answers, less for votes on more answers."""
 
@@ -204,7 +200,6 @@ class PositionBias:
 
 
 def position_bias(votes: Iterable[Vote]) -> PositionBias | None:
-    """Return the position bias of the blind votes among `votes`; None if no blind vote has a best answer."""
     decided = [vote for vote in votes if vote.blind and isinstance(vote.choice, int)]
     if not decided:
         return None
@@ -241,13 +236,11 @@ class RatedPair:
     a: str
     b: str
     difference: float
-    """The rating of A minus the rating of B, in points."""
     shown_difference: int
     """The difference of the two ratings as they are shown, rounded to whole points."""
     interval: Interval
     """The interval of the difference. The intervals of all pairs hold together with a probability of 95%."""
     tally: Tally
-    """The results of the contests between A and B, from A's side."""
     pairs: int
     """Number of all compared pairs, for which the interval is corrected."""
 
@@ -298,9 +291,7 @@ class Ratings:
     """Number of votes on answers of a single engine, which are not used."""
     includes_unblind: bool
     includes_named: bool
-    """Whether the ratings use votes in which an answer names its engine or model."""
     position: PositionBias | None
-    """How often the first of the shown answers won; None without a blind vote for a best answer."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -340,7 +331,6 @@ class Ratings:
         return tuple(notes)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields as JSON. docs/command-line.schema.json has the schema."""
         return {
             **asdict(self),
             "engines": [engine.to_json() for engine in self.engines],
@@ -370,14 +360,14 @@ def rate(
     between = [vote for vote in every if len(vote.engines) > 1]
     usable = [vote for vote in between if vote.blind or include_unblind]
     counted = [vote for vote in usable if include_named or not vote.is_named]
-    found = [tuple(contests(vote)) for vote in counted]
+    found = [contests(vote) for vote in counted]
     flat = [contest for vote in found for contest in vote]
     engines = sorted({engine for contest in flat for engine in (contest.first, contest.second)})
     groups = _groups(engines, flat)
     rated: Iterable[EngineRating] = ()
     pairs: Iterable[RatedPair] = ()
     if flat:
-        fitted = fit(_pairings(found, engines), len(engines), resamples=resamples, seed=seed)
+        fitted = fit(found, engines, resamples=resamples, seed=seed)
         rated = _rated(fitted, engines, groups, counted, flat)
         pairs = _pairs(fitted, engines, groups, flat)
     return Ratings(
@@ -394,19 +384,6 @@ def rate(
         includes_named=include_named,
         position=position_bias(between),
     )
-
-
-def _pairings(found: Sequence[Sequence[Contest]], engines: Sequence[str]) -> list[tuple[Pairing, ...]]:
-    """Return the contests of each vote for the model, in a fixed order so that votes with the same result are equal."""
-    index = {engine: place for place, engine in enumerate(engines)}
-
-    def pairing(contest: Contest) -> Pairing:
-        first, second = index[contest.first], index[contest.second]
-        if first < second:
-            return Pairing(first, second, contest.outcome)
-        return Pairing(second, first, 1 - contest.outcome)
-
-    return [tuple(sorted(map(pairing, vote))) for vote in found]
 
 
 def _groups(engines: Sequence[str], found: Iterable[Contest]) -> tuple[tuple[str, ...], ...]:

@@ -212,7 +212,6 @@ class Users:
         await asyncio.gather(*(execution.stop() for execution in self._executions))
 
     async def _opened(self, count: int) -> list[EngineHandle]:
-        """Open and return `count` handles. Raises the error of a handle that cannot be opened."""
         definition = self._handles[0].definition
         while len(self._handles) < count:
             self._handles.append(self._pool.add(definition))
@@ -455,7 +454,6 @@ def figures_of(samples: Sequence[RunMetrics]) -> dict[str, bench_results.MeanStd
 
 
 def bench_json(bench: Bench) -> dict[str, Json]:
-    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
     return {
         "schedule": bench.schedule,
         "repeat": bench.repeat,

@@ -149,7 +149,6 @@ class Distribution:
 
 
 def notes_of(test: BenchTest, runs: Sequence[RunMetrics]) -> tuple[str, ...]:
-    """Return remarks that a reader of the runs of a test must know, as sentences; empty if there are no runs."""
     if not runs:
         return ()
     notes: list[str] = []
@@ -222,7 +221,6 @@ class BenchedEngine:
     """The measured runs of each test, oldest first, without warm-ups."""
     throughputs: dict[UsersTest, Throughput] = field(default_factory=dict)
     skipped: dict[BenchTest, str] = field(default_factory=dict)
-    """Why tests that exceed the context were not measured."""
     refused: dict[UsersTest, str] = field(default_factory=dict)
     """Why tests with users were not measured: the engine cannot answer so many users at once."""
     warnings: list[str] = field(default_factory=list)

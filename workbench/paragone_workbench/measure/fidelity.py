@@ -70,7 +70,6 @@ class Windows:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens of the whole text, without the BOS token."""
         return len(self._ids) - (self._bos is not None and self._ids[0] == self._bos)
 
     @property
@@ -97,7 +96,6 @@ class DistributionReader:
 
     @property
     def is_full(self) -> bool:
-        """Whether the open engine reports distributions over the whole vocabulary."""
         return self._handle.capabilities.distributions
 
     async def vocabulary(self) -> paragone.Vocabulary:
@@ -196,7 +194,6 @@ class DistributionReader:
 
 
 WINDOW = 512
-"""Default size of a window in tokens."""
 
 NOISE_BATCH = 1
 """Batch size with which the reference is measured against itself: one token at a time, as in an answer.
@@ -278,7 +275,6 @@ class Fidelity:
     async def _prepared(
         self, candidate: fidelity_results.Candidate, vocabulary: paragone.Vocabulary, windows: Windows
     ) -> Windows:
-        """Return the text cut into windows of the candidate's tokens, and note what cannot be compared."""
         same = await self._vocabulary(candidate) == vocabulary
         full = self._readers[candidate].is_full
         different = f"{candidate.name} and {self.reference.name} have different vocabularies"

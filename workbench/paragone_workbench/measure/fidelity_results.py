@@ -54,7 +54,6 @@ def log_probabilities(block: LogitsBlock) -> Rows:
 
 
 def losses(rows: Rows, targets: Targets) -> NDArray[np.float64]:
-    """Return the log-loss −ln p of the token that really follows, at each position, in nats."""
     return -rows[np.arange(len(targets)), targets].astype(np.float64)
 
 
@@ -145,7 +144,6 @@ def ratio_error(many: Values, few: Values) -> float | None:
 
 
 TOP = 10
-"""Number of tokens that are compared at each position."""
 
 Tops: TypeAlias = "NDArray[np.int64]"
 """The ids of the likeliest tokens, the likeliest first: one row for each position."""
@@ -159,8 +157,6 @@ def top_of(rows: Rows) -> Tops:
 
 
 class TopAgreement:
-    """How a candidate's likeliest tokens agree with the reference's, at all scored positions."""
-
     def __init__(self) -> None:
         self.windows = 0
         self._same: list[NDArray[np.bool_]] = []
@@ -193,9 +189,7 @@ class Measured:
         self.name = engine.definition.name
         """The name of the engine's lane, if the engine belongs to a lane; else the engine's name."""
         self.size: int | None = None
-        """Bytes of the model's weights; None if unknown."""
         self.tokens = 0
-        """Number of tokens of the whole text in this engine's vocabulary."""
         self.windows = 0
         self.error: ParagoneError | None = None
         self._losses: list[Values] = []
@@ -206,7 +200,6 @@ class Measured:
 
     @property
     def losses(self) -> Values:
-        """The log-losses of all scored positions, in the order of the text."""
         return stacked(self._losses)
 
     @property
@@ -223,8 +216,6 @@ class Measured:
 
 
 class Difference:
-    """The differences between an engine's distributions and the reference's, at all scored positions."""
-
     def __init__(self) -> None:
         self.windows = 0
         self._scores: list[Scores] = []
@@ -292,7 +283,6 @@ def difference_errors(difference: Difference) -> dict[str, Json]:
 
 
 PARTS = 4
-"""Number of parts into which the scored positions are divided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,6 @@ def band_of(kld: float) -> str:
 
 
 def kld_text(kld: Estimate) -> str:
-    """Return a mean KL divergence with the name of its band, such as `0.250 ± 0.012 (large)`."""
     return f"{number(kld)} ({band_of(kld.value)})"
 
 
@@ -243,7 +242,6 @@ _INDEPENDENT = "llama_perplexity_se"
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Json]:
-    """Return a measurement. Unknown values are null. docs/command-line.schema.json has the schema."""
     return {
         "window": fidelity.window,
         "windows": fidelity.reference.windows,
@@ -364,10 +362,8 @@ def _percentiles(values: Values, wanted: tuple[float, ...]) -> dict[str, Json]:
 class SavedFidelity:
     kld: Estimate
     same_top: float | None
-    """Share of the positions at which the likeliest token is the same; None if unknown."""
     reference: str
     created: float
-    """When the fidelity was measured, in seconds since 1970."""
 
 
 def saved_fidelity(measurements: Iterable[Measurement], backend: str, model: str) -> SavedFidelity | None:

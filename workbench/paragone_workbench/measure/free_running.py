@@ -76,7 +76,6 @@ class MeasurementStep(NamedTuple):
     done: int
     total: int
     number: int
-    """Number of the window or prompt, from 1 to `last`."""
     last: int
 
 
@@ -88,7 +87,6 @@ class FreeRunning:
         self.engines = tuple(pool.engines)
         self.prompts = tuple(tuple(messages) for messages in prompts)
         self.errors: dict[EngineHandle, ParagoneError] = {}
-        """The first error of each engine that has failed at a prompt."""
         self.stopped = False
         self._pool = pool
         self._answers: dict[EngineHandle, dict[int, RunResult]] = {engine: {} for engine in self.engines}
@@ -124,7 +122,6 @@ class FreeRunning:
             await self._execution.stop()
 
     def answers(self, engine: EngineHandle) -> Mapping[int, RunResult]:
-        """Return the complete answers of an engine, by the number of the prompt, from 0."""
         return self._answers[engine]
 
     async def _ask(self, engine: EngineHandle, number: int) -> None:

@@ -163,7 +163,6 @@ def engine_view(
     run: RunResult | None,
     find: definitions.BackendLookup,
 ) -> content.EngineView:
-    """Return an engine for the report. `run` is a run of the engine; without a run, the loaded model is unknown."""
     backend = find(definition.backend)
     shown = definitions.without_secrets(definition, backend)
     loaded = None if run is None else run.loaded

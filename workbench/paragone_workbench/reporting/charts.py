@@ -19,7 +19,6 @@ MOST = 24
 """Largest number of tags, and of types of assertions, that a report shows. Tags with the most prompts come first."""
 
 _RATING_STEP = 100
-"""Rating points to which the ends of the axis are rounded."""
 _AIR = 0.12
 """The space on an axis before the first value and after the last, as a share of the range of the values."""
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))

@@ -71,7 +71,6 @@ def _shared(names: Sequence[str]) -> str:
 
 
 _BEGINNING = 100
-"""Largest number of characters of `PromptView.beginning`."""
 _STEPS = (1, 2, 2.5, 5, 10)
 _TICKS = 4
 
@@ -89,8 +88,6 @@ class Remark(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """The values at the ends of an axis, and its title with the unit."""
-
     start: float
     end: float
     title: str = ""
@@ -179,7 +176,6 @@ class ReportVerdict:
 
     @property
     def doubts(self) -> list[tuple[str, tuple[str, ...]]]:
-        """The sentences that follow the first table, with their titles."""
         doubts = (
             ("Not chosen, and why", self.not_chosen),
             ("Read with care", self.cautions),
@@ -220,7 +216,6 @@ class AnswerView:
 
     @property
     def verdict(self) -> Literal["passed", "failed", "unknown", ""]:
-        """Whether all assertions hold; empty if there are none."""
         found = {check.verdict for check in self.checks}
         if "unknown" in found:
             return "unknown"

@@ -98,7 +98,6 @@ def conversation_report(
 
 
 def _left_out(others: int, lanes: list[_Lane]) -> Iterator[str]:
-    """Yield sentences on what the report or its figures leave out: prompts on other branches, answers of earlier engines."""
     if others:
         yield (
             f"{counted(others, 'prompt')} on other branches {'is' if others == 1 else 'are'} not shown. "
@@ -192,7 +191,6 @@ def _remarks(prompt: Prompt, saved: SavedConversation, *, everywhere: bool) -> I
 
 
 def _variant(lane: _Lane, run: Run) -> Iterator[content.Remark]:
-    """Yield which variant an answer is, and its engine if the lane has another engine now."""
     variants = [
         other
         for other in lane.record.all_runs

@@ -28,7 +28,6 @@ from paragone_workbench.text import visible
 PROMPTS_SHOWN = 100
 
 PROMPTS_OPEN = 1
-"""Number of prompts whose answers are unfolded. The answers to the other prompts are folded."""
 
 REPETITIONS_SHOWN = 5
 
@@ -175,7 +174,6 @@ def _facts(experiment: Experiment, judges: Sequence[str]) -> Iterator[content.Fa
 
 
 def _other_comparisons(page: FirstPage) -> tuple[content.Remark, ...]:
-    """Return the folded comparisons. Comparisons that show a difference come first."""
     comparison = page.comparison
     shown = [
         content.Remark(content.public(pair.sentence), stands_out=True)

@@ -57,7 +57,6 @@ def report_pieces(report: content.ReportContent, suffix: str, now: float) -> Ite
 
 @functools.cache
 def _environment() -> Environment:
-    """Return the environment, which keeps the compiled templates."""
     try:
         import jinja2
     except ModuleNotFoundError as error:
@@ -80,9 +79,7 @@ def _environment() -> Environment:
 
 
 ReportFormat: TypeAlias = Literal["html", "md", "csv", "json"]
-"""The suffixes of reports' file names."""
 _SUGGESTED = 5
-"""Number of conversations that the message about an unknown id lists."""
 
 
 def format_of(path: Path, *, replaces: bool = False) -> ReportFormat:

@@ -150,7 +150,6 @@ def _bench_notes(engines: _Named) -> Iterator[tuple[str, Json]]:
 
 
 def _users_tables(engines: _Named) -> Iterator[content.Table]:
-    """Yield a table of the speeds with several users at once, if measured, ordered by the number of users."""
     levels = [(name, level) for name, engine in engines for level in objects_at(engine, "users")]
     several = len({count_at(level, "prompt_tokens") for _, level in levels}) > 1
     found: list[tuple[int, int, content.TableLine]] = []

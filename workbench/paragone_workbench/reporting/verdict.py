@@ -35,7 +35,6 @@ from paragone_workbench.store.experiment_records import SavedChoice
 from paragone_workbench.text import local_date
 
 _DIFFERENCES = 3
-"""Largest number of differences that the verdict names if no engine is chosen."""
 
 
 class FirstPage(NamedTuple):
@@ -138,7 +137,6 @@ def first_page(
 
 
 def _verdict_on_one(engine: EngineFigures) -> tuple[str, list[str]]:
-    """Return the headline and the reasons for an engine that is compared with no other."""
     if engine.pass_rate is None:
         return f"The answers of {engine.engine} were not checked.", [
             "No prompt has an assertion or an expected answer that was checked."
@@ -180,7 +178,6 @@ def _missing(
     value: Callable[[EngineFigures], object],
     why: Mapping[str, str],
 ) -> str:
-    """Return the sentence that a value is unknown for some engines; empty if the value is known for all."""
     unknown = [engine.engine for engine in engines if value(engine) is None]
     if not unknown:
         return ""
@@ -241,7 +238,6 @@ def _sentences(
 
 
 def _dates(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
-    """Return the time of each engine's measurement; empty if all were measured together."""
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
         return {}
@@ -277,7 +273,6 @@ def overview_of(
     users = counted(throughput[0], "user")
 
     def cells(engine: EngineFigures) -> dict[str, content.TableCell]:
-        """Return the cells by their columns; a cell is empty if its value is unknown."""
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
         rate = number_at(throughput[1], name, "tokens_per_s")
         return {
