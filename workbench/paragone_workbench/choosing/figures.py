@@ -11,7 +11,7 @@ from paragone.json_values import count_at, number_at, objects_at
 from paragone.texts import counted, size_text
 from paragone_workbench.engines.definitions import EngineDefinition, expand_home
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments.comparison_rows import PASS_RATE, SPEEDS, EngineValues, Metric
+from paragone_workbench.experiments.comparison_rows import SPEEDS, EngineValues, Metric
 from paragone_workbench.experiments.known_measurements import KnownFidelity, MeasurementJson
 from paragone_workbench.measure.fit import HYPOTHETICAL, KEPT_FREE, Division, MemoryPlan, MemoryPlanner
 from paragone_workbench.paths import accessible
@@ -212,41 +212,6 @@ def with_speeds_of_answers(
         )
         for engine, own in zip(figures, values, strict=True)
     )
-
-
-def pass_rate_text(engine: EngineFigures, planned: int) -> str:
-    if engine.pass_rate is None:
-        return ""
-    of = f"{engine.prompts} of {planned}" if engine.prompts < planned else f"{engine.prompts}"
-    return f"{PASS_RATE.shown(engine.pass_rate)} ({of})"
-
-
-def speed_text(engine: EngineFigures) -> str:
-    if engine.decode_tps is None:
-        return ""
-    spread = f" ± {engine.decode_tps_stdev:.1f}" if engine.decode_tps_stdev else ""
-    return f"{engine.decode_tps:.1f}{spread}"
-
-
-def notes_of(figures: Sequence[EngineFigures]) -> tuple[str, ...]:
-    notes = []
-    if contexts := sorted({engine.context for engine in figures if engine.memory and engine.context}):
-        tokens = " or ".join(f"{context:,}" for context in contexts)
-        notes.append(
-            f"Memory is estimated for a context of {tokens} tokens. The engine's option n_ctx sets another context."
-        )
-    if any(engine.users_tps for engine in figures):
-        notes.append("With users at once, the tokens per second are the sum over all users.")
-    return tuple(notes)
-
-
-def ttft_note(figures: Sequence[EngineFigures]) -> str:
-    if all(engine.ttft_s is None for engine in figures):
-        return ""
-    lengths = sorted({engine.ttft_prompt for engine in figures if engine.ttft_prompt is not None})
-    if not lengths:
-        return "TTFT and tokens/s are means over the answers to the suite."
-    return f"TTFT is measured with a prompt of {' or '.join(f'{length:,}' for length in lengths)} tokens."
 
 
 def _prompt_of_ttft(speeds: MeasurementJson) -> int | None:

@@ -74,6 +74,8 @@ def first_page(
     speeds = known_measurements.known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
     fidelity = known_measurements.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
+    users, throughputs = common_throughput(known_measurements.known_throughputs(benches, identities), names)
+    rates = {name: number_at(found, "tokens_per_s") for name, found in throughputs.items()}
     decision, figures, comparison, benched = decide_for(
         replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
         names,
@@ -83,10 +85,10 @@ def first_page(
         speeds=speeds,
         fidelity=fidelity,
         sizes=sizes,
+        users={name: rate for name, rate in rates.items() if rate is not None},
     )
-    throughput = common_throughput(known_measurements.known_throughputs(benches, identities), names)
     loaded = {names[index]: run.loaded for index, run in examples.items() if run.loaded is not None}
-    cautions = cautions_of(speeds if benched else {}, throughput[1], fidelity.candidates, loaded)
+    cautions = cautions_of(speeds if benched else {}, throughputs, fidelity.candidates, loaded)
     against = [it for it in fidelities if it.identities[:1] == (identities[reference],)]
     unknown = _not_measured(
         experiment,
@@ -110,7 +112,7 @@ def first_page(
         reference=reference if len(figures) > 1 else None,
         chosen=chosen,
         benched=benched,
-        throughput=throughput,
+        users=users,
         cautions=cautions,
     )
     brief = content.BriefNames(list(map(content.public, names)))
@@ -264,17 +266,15 @@ def overview_of(
     reference: str | None = None,
     chosen: str | None = None,
     benched: bool = False,
-    throughput: tuple[int, Mapping[str, known_measurements.MeasurementJson]] = (0, {}),
+    users: int = 0,
     cautions: Cautions = Cautions(),  # noqa: B008 (immutable)
 ) -> content.Table:
-    """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `throughput` has a number of users, and
-    the measurement of each engine with this number of users. `cautions` has the marks that follow figures.
-    """
-    users = counted(throughput[0], "user")
+    """`benched` says whether the speeds are those of `paragone bench`, not of the answers. `users_tps` is of `users` at once."""
+    at_once = counted(users, "user")
 
     def cells(engine: EngineFigures) -> dict[str, content.TableCell]:
         name, context = engine.engine, f"at {engine.context:,}" if engine.context else ""
-        rate = number_at(throughput[1], name, "tokens_per_s")
+        same = "" if engine.same_answers is None else f"{engine.same_answers} of {engine.greedy_answers}"
         return {
             "size": content.TableCell(size_text(engine.size)),
             "memory": _cell(size_text(engine.memory), context),
@@ -282,9 +282,10 @@ def overview_of(
             if engine.pass_rate is None
             else pass_rate_cell(engine.pass_rate, engine.prompts),
             "KLD": _kld(engine, reference, cautions.fidelities.get(name, "")),
+            "same answers": content.TableCell(same),
             "speed": _cell(_shown(engine.decode_tps, "{:,.1f}/s"), cautions.speeds.get(name, "")),
-            users: _cell(_shown(rate, "{:,.1f}/s"), cautions.users.get(name, "")),
-            "TTFT": content.TableCell(_shown(engine.ttft_s, "{:.2f} s")),
+            at_once: _cell(_shown(engine.users_tps, "{:,.1f}/s"), cautions.users.get(name, "")),
+            "TTFT": content.TableCell(_seconds(engine.ttft_s)),
         }
 
     rows = [cells(engine) for engine in figures]
@@ -299,8 +300,8 @@ def overview_of(
     notes = {
         "memory": "Memory is estimated for a context of this many tokens.",
         "KLD": f"KLD is the mean divergence from {content.public(reference or '')}.",
-        "speed": f"Speed, in tokens per second, and TTFT are {measured}.",
-        users: f"With {users} at once, the speed is the sum over the users.",
+        "TTFT": f"Speed, in tokens per second, and TTFT are {measured}.",
+        at_once: f"With {at_once} at once, the speed is the sum over the users.",
     }
     return content.Table(
         columns=tuple(columns),
@@ -329,6 +330,10 @@ def _kld(engine: EngineFigures, reference: str | None, mark: str) -> content.Tab
 
 def _cell(text: str, detail: str) -> content.TableCell:
     return content.TableCell(text, detail if text else "")
+
+
+def _seconds(value: float | None) -> str:
+    return _shown(value, "{:.2f} s") if value is None or value >= 1 else f"{1000 * value:.0f} ms"
 
 
 def _shown(value: float | None, form: str) -> str:
