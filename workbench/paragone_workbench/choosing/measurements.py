@@ -15,7 +15,7 @@ from paragone.json_values import count_at, number_at
 from paragone_workbench.compare.agreement import AnswerSummary, summarize
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.registry import Registry
-from paragone_workbench.experiments import known_measurements
+from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.identity import measured_identity, measurement_of
 from paragone_workbench.measure.bench import Bench, OnStep, bench_json, bench_pool, refusal
 from paragone_workbench.measure.bench_results import BenchTest, users_tests
@@ -148,11 +148,7 @@ class Comparison:
     def candidates_json(self) -> dict[str, Mapping[str, Json]]:
         compared = {one.name for one in self.fidelity.candidates if one.windows or one.reason}
         items = fidelity_json(self.fidelity)["candidates"] if compared else ()
-        return {
-            name: item
-            for name, item in known_measurements.by_engine(items, "engine").items()
-            if name in compared
-        }
+        return {name: item for name, item in earlier.by_engine(items, "engine").items() if name in compared}
 
     @property
     def summary(self) -> AnswerSummary | None:
@@ -209,10 +205,8 @@ class EngineMeasurements:
     limit: TimeLimit
     suite: str
     prompts: Sequence[Sequence[Message]]
-    speeds: dict[str, known_measurements.MeasurementJson] = field(default_factory=dict)
-    fidelity: known_measurements.KnownFidelity = field(
-        default_factory=lambda: known_measurements.KnownFidelity({}, {}, {})
-    )
+    speeds: dict[str, earlier.MeasurementJson] = field(default_factory=dict)
+    fidelity: earlier.KnownFidelity = field(default_factory=lambda: earlier.KnownFidelity({}, {}, {}))
     errors: dict[str, ParagoneError] = field(default_factory=dict)
     refused: ParagoneError | None = None
     throughputs: dict[str, float] = field(default_factory=dict)
@@ -228,9 +222,9 @@ class EngineMeasurements:
 
     async def look_up_speeds(self) -> None:
         saved = await retrying(self.history, lambda store: store.measurements.all("bench"))
-        self.speeds = known_measurements.known_speeds(saved, self.identities, TEST)
+        self.speeds = earlier.known_speeds(saved, self.identities, TEST)
         most = USERS_TESTS[-1]
-        levels = known_measurements.known_throughputs(saved, self.identities).get(
+        levels = earlier.known_throughputs(saved, self.identities).get(
             (most.users, most.prompt_tokens, most.tokens), {}
         )
         rates = {name: number_at(level, "tokens_per_s") for name, level in levels.items()}
@@ -239,7 +233,7 @@ class EngineMeasurements:
     async def look_up_fidelity(self, reference: str) -> None:
         saved = await retrying(self.history, lambda store: store.measurements.all("fidelity"))
         identities = {engine.name: self.identities[engine.name] for engine in self.engines}
-        self.fidelity = known_measurements.known_fidelity(
+        self.fidelity = earlier.known_fidelity(
             saved, identities, reference, WINDOW, min(FEWEST_ANSWERS, len(self.prompts))
         )
 
@@ -292,7 +286,7 @@ class EngineMeasurements:
         if measured:
             data = bench_json(bench)
             await self._save("bench", engines, data)
-            found = known_measurements.by_engine(data.get("engines"), "engine")
+            found = earlier.by_engine(data.get("engines"), "engine")
             self.speeds |= {name: item for name, item in found.items() if name in measured}
 
     async def measure_throughput(self, seconds: float | None, on_step: OnStep) -> None:
@@ -330,11 +324,9 @@ class EngineMeasurements:
         names = [engine.name for engine in engines]
         if found or answers:
             self.fidelity.candidates.update(
-                {name: item for name, item in found.items() if known_measurements.is_enough(item)}
+                {name: item for name, item in found.items() if earlier.is_enough(item)}
             )
-            self.fidelity.answers.update(
-                known_measurements.by_engine(answers and answers["candidates"], "candidate")
-            )
+            self.fidelity.answers.update(earlier.by_engine(answers and answers["candidates"], "candidate"))
             measured = fidelity_json(comparison.fidelity) if found else {**self.fidelity.data}
             data: Mapping[str, Json] = {
                 "text": None,

@@ -158,9 +158,12 @@ def top_of(rows: Rows) -> Tops:
 
 class TopAgreement:
     def __init__(self) -> None:
-        self.windows = 0
         self._same: list[NDArray[np.bool_]] = []
         self._common: list[NDArray[np.float64]] = []
+
+    @property
+    def windows(self) -> int:
+        return len(self._same)
 
     def add(self, reference: Tops, candidate: Sequence[Sequence[Alternative]]) -> None:
         pairs = [
@@ -171,7 +174,6 @@ class TopAgreement:
         self._common.append(
             np.array([len(set(ids) & set(expected)) / len(expected) for expected, ids in pairs])
         )
-        self.windows += 1
 
     @property
     def same_top(self) -> Estimate | None:
@@ -340,6 +342,7 @@ class Depth:
 
     def to_json(self) -> dict[str, Json]:
         return {
+            **dataclasses.asdict(self),
             "parts": [
                 {
                     "first": part.first,
@@ -350,8 +353,6 @@ class Depth:
                 for part in self.parts
             ],
             "growth": None if self.growth is None else self.growth.value,
-            "interval": None if self.interval is None else self.interval.to_json(),
-            "adjusted_p": self.adjusted_p,
             "grows": self.grows,
         }
 

@@ -15,13 +15,9 @@ from paragone import LoadedModel
 from paragone.json_values import count_at, number_at
 from paragone.texts import counted, size_text
 from paragone_workbench.choosing.decision import decide_for
-from paragone_workbench.choosing.figures import (
-    EngineFigures,
-    largest,
-    loaded_sizes,
-)
+from paragone_workbench.choosing.figures import EngineFigures, largest, loaded_sizes
 from paragone_workbench.choosing.measurements import FEWEST_ANSWERS, TEST, WINDOW
-from paragone_workbench.experiments import known_measurements
+from paragone_workbench.experiments import known_measurements as earlier
 from paragone_workbench.experiments.comparison import MARGIN, MetricComparison, SuiteComparison
 from paragone_workbench.experiments.comparison_rows import PASS_RATE, EngineValues
 from paragone_workbench.measure.fidelity_verdict import band_of
@@ -71,10 +67,10 @@ def first_page(
     choice = store.experiments.choice(experiment.number) or SavedChoice(reference="", margin=MARGIN)
     reference = choice.reference if choice.reference in names else largest(names, sizes)
     benches, fidelities = saved["bench"], saved["fidelity"]
-    speeds = known_measurements.known_speeds(benches, identities, TEST)
+    speeds = earlier.known_speeds(benches, identities, TEST)
     fewest = min(FEWEST_ANSWERS, experiment.prompts)
-    fidelity = known_measurements.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
-    users, throughputs = common_throughput(known_measurements.known_throughputs(benches, identities), names)
+    fidelity = earlier.known_fidelity(fidelities, identities, reference, WINDOW, fewest)
+    users, throughputs = common_throughput(earlier.known_throughputs(benches, identities), names)
     rates = {name: number_at(found, "tokens_per_s") for name, found in throughputs.items()}
     decision, figures, comparison, benched = decide_for(
         replace(choice, reference=reference, checked=choice.checked or experiment.prompts),
@@ -94,8 +90,8 @@ def first_page(
         experiment,
         figures,
         reference,
-        known_measurements.known_errors(benches, identities, "engines"),
-        known_measurements.known_errors(against, identities, "candidates"),
+        earlier.known_errors(benches, identities, "engines"),
+        earlier.known_errors(against, identities, "candidates"),
     )
     chosen: str | None = None
     others: tuple[str, ...] = ()
@@ -199,9 +195,9 @@ class Cautions(NamedTuple):
 
 
 def cautions_of(
-    speeds: Mapping[str, known_measurements.MeasurementJson],
-    users: Mapping[str, known_measurements.MeasurementJson],
-    fidelities: Mapping[str, known_measurements.MeasurementJson],
+    speeds: Mapping[str, earlier.MeasurementJson],
+    users: Mapping[str, earlier.MeasurementJson],
+    fidelities: Mapping[str, earlier.MeasurementJson],
     loaded: Mapping[str, LoadedModel],
 ) -> Cautions:
     """Return the cautions. The keys of all arguments are names of engines; `loaded` has the models that answered."""
@@ -239,7 +235,7 @@ def _sentences(
         )
 
 
-def _dates(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
+def _dates(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
     moments = {name: item.get("created") for name, item in found.items()}
     if len(set(moments.values())) < 2:
         return {}
@@ -249,7 +245,7 @@ def _dates(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str,
     }
 
 
-def _windows(found: Mapping[str, known_measurements.MeasurementJson]) -> dict[str, str]:
+def _windows(found: Mapping[str, earlier.MeasurementJson]) -> dict[str, str]:
     """Return the number of windows of each candidate that has fewer windows than another, or an incomplete measurement."""
     counts = {name: windows for name, item in found.items() if (windows := count_at(item, "windows"))}
     most = max(counts.values(), default=0)
