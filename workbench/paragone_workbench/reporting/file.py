@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -24,7 +25,6 @@ from paragone_workbench.lanes.lane import names_of
 from paragone_workbench.output_file import check_target, replacing
 from paragone_workbench.reporting import content
 from paragone_workbench.runs.context import path_to
-from paragone_workbench.runs.metrics import RunMetrics
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.store import Experiment, Store
 from paragone_workbench.store.records import SavedConversation
@@ -128,6 +128,12 @@ ColumnValue: TypeAlias = str | int | float | bool | None
 
 TableRow: TypeAlias = Mapping[str, ColumnValue]
 
+
+def _metric(name: str) -> Callable[[RunResult], ColumnValue]:
+    get = attrgetter(name)
+    return lambda run: None if run.metrics is None else get(run.metrics)
+
+
 COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "run": None,
     "prompt_index": None,
@@ -148,20 +154,15 @@ COLUMNS: Mapping[str, Callable[[RunResult], ColumnValue] | None] = {
     "failed_assertions": None,
     "scores": None,
     "seed": lambda run: None if run.settings is None else run.settings.seed,
-    "prompt_tokens": lambda run: _metrics(run).prompt_tokens,
-    "cached_tokens": lambda run: _metrics(run).cached_tokens,
-    "completion_tokens": lambda run: None if run.metrics is None else _metrics(run).completion_tokens,
-    "drafted_tokens": lambda run: _metrics(run).drafted_tokens,
-    "accepted_tokens": lambda run: _metrics(run).accepted_tokens,
-    "ttft_s": lambda run: _metrics(run).ttft_s,
-    "prefill_tps": lambda run: _metrics(run).prefill_tps,
-    "decode_tps": lambda run: _metrics(run).decode_tps,
-    "itl_p50_ms": lambda run: _metrics(run).itl_ms.p50,
-    "itl_p95_ms": lambda run: _metrics(run).itl_ms.p95,
-    "itl_p99_ms": lambda run: _metrics(run).itl_ms.p99,
-    "load_s": lambda run: _metrics(run).load_s,
+    **{
+        f"{kind}_tokens": _metric(f"{kind}_tokens")
+        for kind in ("prompt", "cached", "completion", "drafted", "accepted")
+    },
+    **{name: _metric(name) for name in ("ttft_s", "prefill_tps", "decode_tps")},
+    **{f"itl_p{percent}_ms": _metric(f"itl_ms.p{percent}") for percent in (50, 95, 99)},
+    "load_s": _metric("load_s"),
     "waited_s": lambda run: run.waited_s,
-    "shared": lambda run: _metrics(run).shared,
+    "shared": _metric("shared"),
     "started": lambda run: _utc(run.started),
 }
 """The columns, with the functions that get their values from a result; None for values that a result does not have."""
@@ -186,10 +187,6 @@ def csv_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
 
 def _row(result: RunResult, **values: ColumnValue) -> TableRow:
     return {name: values.get(name) if find is None else find(result) for name, find in COLUMNS.items()}
-
-
-def _metrics(run: RunResult) -> RunMetrics:
-    return run.metrics or RunMetrics()
 
 
 def _utc(seconds: float) -> str | None:
