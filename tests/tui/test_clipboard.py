@@ -57,13 +57,13 @@ def test_a_real_tmux_passes_it_on_to_its_terminal(tmp_path):
 
     copy = tmp_path / "copy"
     copy.write_text(sequence(TEXT, {"TERM": "tmux-256color"}).partition("\x07")[2])  # what is wrapped alone
-    inner = f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session 'read go; cat {copy}; read end'"
+    inner = f"tmux -f /dev/null -S {tmp_path / 'inner'} new-session 'while read go; do cat {copy}; done'"
     outer = ("start-server", ";", "set", "-g", "set-clipboard", "on", ";", "new-session", "-d")
     try:
-        tmux("outer", *outer, f"env -u TMUX {inner} \\; set -g allow-passthrough on \\; send-keys Enter")
+        tmux("outer", *outer, f"env -u TMUX {inner} \\; set -g allow-passthrough on")
         until = time.monotonic() + 60
         while tmux("outer", "show-buffer") != TEXT and time.monotonic() < until:
-            time.sleep(0.02)
+            tmux("inner", "send-keys", "Enter")  # until it is attached, it has nobody to pass on to
         assert tmux("outer", "show-buffer") == TEXT
     finally:
         tmux("inner", "kill-server")

@@ -71,11 +71,7 @@ class KeyOrder:
         works: Callable[[Container[str]], Collection[asyncio.Task[None]]],
         urgent: Container[str] = (),
     ) -> None:
-        """Create the order of keys. `handle` forwards a key or a paste to the widget that `target` returns.
-
-        `works` returns the unfinished work of the present screen, in these groups of workers. `urgent` are the names of keys
-        that wait no longer than `URGENT_S`.
-        """
+        """`works` returns the unfinished work of the screen in these groups; `urgent` keys wait no longer than `URGENT_S`."""
         self._app = app
         self._target = target
         self._handle = handle
@@ -99,7 +95,6 @@ class KeyOrder:
         """Works that were not done in time. They go on, and no key waits for them again."""
 
     async def take(self, event: events.Event) -> None:
-        """Handle a key or a paste: now, or after the earlier keys that have not taken effect yet."""
         self._waiting.append(event)
         self.look_again()
         if self.is_idle:
@@ -115,7 +110,6 @@ class KeyOrder:
         self._changed.set()
 
     def then(self, call: Callable[[], object]) -> None:
-        """Call a function once all keys that have arrived so far have taken effect."""
         if self._task is None or self.is_idle:
             call()
         else:
@@ -138,7 +132,6 @@ class KeyOrder:
                 return
 
     def _is_more_text(self, event: events.Event) -> bool:
-        """Return whether a key writes text in the field that the last keys wrote text in."""
         return _is_text(event) and self._written is self._target()
 
     async def _handle_waiting(self) -> None:
@@ -184,7 +177,6 @@ class KeyOrder:
             self._waiting.clear()
 
     async def _wait_for_effect(self) -> None:
-        """Wait until the widgets have handled their messages, and until the work that the next key waits for is done."""
         while True:
             self._changed.clear()
             await self._wait_for_messages()
@@ -227,12 +219,9 @@ class KeyOrder:
 
 
 def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
-    """Split Alt with a character, Enter or Tab into two keys: Escape, and the key without Alt.
+    """Split Alt with a character, Enter or Tab into Escape and the key, as terminals send it, unless `target` uses the key.
 
-    Do not split other keys, and keys that `target` itself uses.
-
-    Terminals send the same bytes for Alt with a character as for Escape and the character. After Escape, tmux waits half a
-    second for the character.
+    After Escape, tmux waits half a second for the character.
     """
     if not isinstance(key, events.Key) or (
         isinstance(target, Field) and with_alt(key.key) in target.own_keys
@@ -248,7 +237,6 @@ def _without_alt(key: events.Event, target: object) -> Sequence[events.Event]:
 
 
 def _character(name: str) -> str:
-    """Return the character of the key with this name; empty if the key has no character."""
     return _CONTROLS.get(name, name) if len(name) == 1 or name in _CONTROLS else sign(name)
 
 
@@ -257,7 +245,6 @@ def _is_text(event: events.Event) -> bool:
 
 
 async def _wait(call_later: Callable[[Callable[[], None]], bool]) -> None:
-    """Wait until a function that calls another function later has called it, unless it refuses to."""
     done = asyncio.Event()
     if call_later(done.set):
         await done.wait()

@@ -51,7 +51,6 @@ class KeyParser:
         """The pieces of a paste that has not ended; None outside of a paste."""
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """Parse these bytes, and yield the messages. Invalid UTF-8 becomes U+FFFD."""
         text = self._decoder.decode(_X10_REPORT.sub(b"", data))
         while text:
             if self._pasted is None:
@@ -67,7 +66,6 @@ class KeyParser:
             yield from [_alt_key(unfinished[1])] if unfinished else messages
 
     def _feed_keys(self, text: str) -> Generator[Message, None, str]:
-        """Give text to Textual's parser until a paste starts, and return the rest of the text."""
         for at, character in enumerate(text, 1):
             if self._parser.is_waiting:
                 if self._last.endswith("\x1b") and _is_alt_key(character):
@@ -109,10 +107,7 @@ class KeyParser:
         return rest
 
     def _restart(self) -> None:
-        """Replace Textual's parser after an exception, in the middle of a sequence, or at the start of a paste.
-
-        Copy the terminal's sizes from the old parser to the new parser.
-        """
+        """Replace Textual's parser in the middle of a sequence, and keep the terminal's sizes."""
         ended, self._parser = self._parser, textual_internals.SequenceParser()
         self._parser.mouse_pixels = ended.mouse_pixels
         self._parser.terminal_size = ended.terminal_size
@@ -131,7 +126,6 @@ def _alt_key(character: str) -> Key:
 
 
 def _typed(message: Message) -> Message:
-    """Return a paste in place of a key that fields would drop. Return other messages unchanged."""
     if (
         isinstance(message, Key)
         and not message.is_printable
@@ -204,7 +198,6 @@ class TerminalDriver(textual_internals.JobControlDriver):
             self._parts.append(data)
 
     def run_input_thread(self) -> None:
-        """Read the terminal until `exit_event` is set or the terminal is gone."""
         parser = KeyParser()
         early = _waiting(self.fileno)
         while not self.exit_event.is_set():
@@ -226,7 +219,6 @@ class TerminalDriver(textual_internals.JobControlDriver):
 
 
 def end_by_signals() -> None:
-    """Restore the signals' default effects, to end or to stop the program, once the screen is closed."""
     for number in (*_ENDING, signal.SIGTSTP, signal.SIGCONT):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)

@@ -57,7 +57,6 @@ OWN = (*_COLOURS, ANSI)
 
 
 def themes(own: Mapping[str, ThemeSettings]) -> Iterator[Theme]:
-    """Yield the themes that come with this program, and the themes of the user's config file."""
     for name, colours in _COLOURS.items():
         yield _theme(name, colours, dark=name != "light")
     yield _with_terminals_own_colours()

@@ -60,7 +60,6 @@ _LINES = 24
 
 
 def code_rows(code: str, language: str, width: int, palette: TranscriptStyles) -> list[Strip]:
-    """Return code as rows of `width` cells. Longer lines are broken."""
     room = max(width - _INDENT - 1, 2)
     ground = palette["code-block"]
     lines: list[list[Segment]] = [[]]
@@ -76,9 +75,9 @@ def code_rows(code: str, language: str, width: int, palette: TranscriptStyles) -
 
 
 def complete_part(code: str, language: str) -> int:
-    """Return how many characters of growing code keep their colours, whatever code follows; 0 while there are few lines.
+    """Return how many characters of growing code keep their colours, whatever code follows; 0 for few lines.
 
-    The returned part ends with a blank line, before a line without indentation, outside of strings and comments.
+    That part ends with a blank line before a line without indentation, outside of strings and comments.
     """
     at = -1
     for _ in range(_LINES):
@@ -129,10 +128,7 @@ def _can_be_highlighted(code: str, language: str) -> bool:
 
 
 def _broken(line: list[Segment], room: int) -> Iterator[list[Segment]]:
-    """Yield a line as rows of at most `room` cells. A row ends at a blank if there is a blank near its end.
-
-    Further rows are indented by `_HANG` cells more than the line, and by at most half of `room`.
-    """
+    """Yield a line as rows of at most `room` cells, broken at a late blank if there is one; further rows are indented."""
     text = "".join(segment.text for segment in line)
     if (len(text) <= room and text.isascii()) or cell_len(text) <= room:
         yield line

@@ -155,7 +155,6 @@ class Page:
         return turns
 
     def leads_differ(self, leads: Mapping[object, int]) -> bool:
-        """Return whether `lead` would change anything."""
         return any(block.lead != leads.get(block.turn, 0) for block in self.blocks)
 
     def lead(self, leads: Mapping[object, int]) -> None:
@@ -170,11 +169,9 @@ class Page:
         return self.blocks[start : next(following, len(self.blocks))]
 
     def remark(self, turn: object) -> str:
-        """Return the remark below a turn; empty if the turn has no remark."""
         return next((block.text for block in self.blocks_of(turn) if block.is_remark), "")
 
     def set_remark(self, turn: object, text: str) -> None:
-        """Put a remark below a turn in place of the earlier remark. An empty text removes the remark."""
         self.blocks = [
             block for block in self.blocks if not (block.is_remark and block in self.blocks_of(turn))
         ]
@@ -209,12 +206,10 @@ class Page:
         return next((block for block in above if block.height), None)
 
     def cut(self, after: Block | None) -> None:
-        """Remove all blocks after `after`, or all blocks if `after` is None."""
         del self.blocks[self.blocks.index(after) + 1 if after else 0 :]
         self.arrange()
 
     def strips(self, top: int, count: int, palette: TranscriptStyles) -> list[Strip]:
-        """Return `count` rows from row `top` on. Rows between blocks and below the last block are blank."""
         strips: list[Strip] = []
         for block in self.blocks[self._index(top) :]:
             above = block.start - top
@@ -269,10 +264,7 @@ class Page:
 
 
 def leads(lanes: Sequence[Mapping[object, int]]) -> Sequence[Mapping[object, int]]:
-    """Return, for each lane, how many blank rows above each turn align the turns of all lanes.
-
-    `lanes` maps the turns of each lane, in order, to the rows at which the turns start without blank rows.
-    """
+    """Return how many blank rows above each turn align the lanes. `lanes` maps the turns, in order, to rows without blank rows."""
     turns = [list(lane) for lane in lanes]
     places = [{turn: place for place, turn in enumerate(lane)} for lane in turns]
     at = [0] * len(lanes)

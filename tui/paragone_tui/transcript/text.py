@@ -21,26 +21,14 @@ from paragone_tui.terminal.cells import Look, styles_of
 from paragone_workbench.text import GrowingText
 
 Tone: TypeAlias = Literal["prompt", "turn", "thinking", "answer", "note", "caution", "error", "log", "hint"]
-
-
 TranscriptStyles: TypeAlias = Mapping[str, Style]
 """Styles by name: each tone (`turn` is the prompt of the selected turn), the sign beside the tone's text (`prompt-mark`),
 `accent`, `code` and `more`. Marks add the styles `differs`, `shares`, `diverges` and the bands of probability
 (`heat-likely` …) to the style of the text."""
-
-
 _ACCENT = Look("primary", "bright_blue")
-
-
 _QUIET = Look("text-muted", "dim")
-
-
 _WARNING = Look("text-warning", "magenta")
-
-
 _ERROR = Look("text-error", "red")
-
-
 _LOOKS: Mapping[str, Look] = {
     "answer": Look(),
     "prompt": Look(attributes="bold"),
@@ -75,8 +63,6 @@ _LOOKS: Mapping[str, Look] = {
     "heat-unsure": Look("text-warning", "magenta", "bold", adds=True),
     "heat-unlikely": Look("text-error", "red", "reverse", adds=True),
 }
-
-
 _BANDS = ((0.9, ""), (0.5, "heat-likely"), (0.1, "heat-unsure"), (0.0, "heat-unlikely"))
 """The bands of probability by which tokens are coloured: the lowest probability of a band, and the band's look."""
 
@@ -163,7 +149,6 @@ class Wrapped:
             self._break_wide(line)
 
     def _break_narrow(self, line: str) -> None:
-        """Wrap a line whose characters are all one cell wide."""
         width, start = self.width, 0
         while len(line) - start > width:
             space = line.rfind(" ", start, start + width + 1)
@@ -182,15 +167,11 @@ class Wrapped:
         self.rows.append(line[start:])
 
     def _break_wide(self, line: str) -> None:
-        """Wrap a line that may have wide characters. Rows end between words, or next to wide characters."""
         while cut := self._break_until_too_long(line):
             line = line[cut:]
 
     def _break_until_too_long(self, line: str) -> int:
-        """Wrap a line up to its first row of `longest` characters.
-
-        Return the end of this row, or 0 if each row has fewer characters.
-        """
+        """Wrap up to the first row of `longest` characters, and return its end; 0 if all rows are shorter."""
         width, start, filled = self.width, 0, 0
         at, filled_at = 0, 0  # the last possible break, and the cells before it
         before, width_before, inked = "", 0, False
@@ -217,7 +198,6 @@ class Wrapped:
 
 
 def _end_of_spaces(line: str, start: int, most: int) -> int:
-    """Return the end of the spaces that begin at `start`, but at most `most`."""
     match = _SPACES.match(line, start, most)
     assert match is not None  # the pattern also matches an empty string
     return match.end()
@@ -276,10 +256,7 @@ def restyled(
 def carried(
     layers: Layers, source: str, rows: Sequence[Strip], margin: int, palette: TranscriptStyles
 ) -> tuple[Strip, ...]:
-    """Return typeset rows with the marks of their source text. The first `margin` characters of each row are the margin.
-
-    Since typesetting drops and adds characters, this function finds each word of the source again in the rows.
-    """
+    """Return typeset rows with the marks of their source, whose words are found again. `margin` is in characters."""
     from paragone_workbench.compare.diff import common_words, words
 
     ours = words(source)
@@ -369,7 +346,6 @@ class BlockPart:
             self._rest.append(text)
 
     def hold(self, text: str) -> None:
-        """Append text without wrapping it."""
         self._rest.append(text)
 
     def set_text(self, text: str) -> None:
@@ -378,7 +354,6 @@ class BlockPart:
             self.wrap(SLICE)
 
     def cut(self, characters: int) -> None:
-        """Remove this number of characters from the beginning. The other rows are not wrapped again."""
         waiting = max(0, characters - (len(self.text) - len(self._rest)))
         self._wrapped.cut(characters - waiting)
         self._rest.cut(waiting)
@@ -386,13 +361,11 @@ class BlockPart:
         self._starts = [0]
 
     def lay_out(self, width: int) -> None:
-        """Prepare for `wrap` to wrap the text to this number of cells."""
         if self._width != width:
             self._width = width
             self._restart(self.text)
 
     def wrap(self, room: int) -> int:
-        """Wrap up to `room` more units of text, and return the units that are left; see `SLICE` for the unit."""
         rest, at = str(self._rest), 0
         while at < len(rest) and room > 0:
             text = rest[at : at + _SHORT]
@@ -433,7 +406,6 @@ class BlockPart:
         return len(rows) - (not rows[-1]) if rows else 0
 
     def strip(self, row: int, palette: TranscriptStyles) -> Strip:
-        """Return the row with this index in the text, from 0 to `height` - 1."""
         marks = self._marks(row) if self.layers else ()
         known, strip = self._strips.get(row, (None, None))
         if strip is None or known != marks:

@@ -31,19 +31,15 @@ _MEASURE = 100
 _MORE = " ↓ more "
 _PAUSE = 0.02
 """Seconds between wrapping two slices of a long text."""
-
-
 _NOWHERE = Size(0, 0)
 _WHEEL = 3
 """Rows to scroll per notch of the mouse wheel."""
 
 
 class Transcript(Widget):
-    """Shows the prompts, answers and notes of a lane while they arrive.
+    """Shows the prompts, answers and notes of a lane while they arrive, safe to print, answers typeset as Markdown.
 
-    While the end of the text is in view, the view follows new text, several rows at a time; scrolling up stops following. All
-    text is made safe to print. The Markdown of answers is typeset; all other text is plain. Blocks may be added before the
-    widget is mounted.
+    While the end is in view, the view follows new text, several rows at a time. Blocks may be added before mounting.
     """
 
     ALLOW_SELECT = False
@@ -94,12 +90,9 @@ class Transcript(Widget):
         log_title: str = "",
         turn: object = None,
     ) -> Block:
-        """Append a complete block and return it.
+        """Append a complete block and return it; see `Block`. After a prompt, the view scrolls to the end.
 
-        Below the text are the `hint`, which says what the user can do, and the `log` lines, such as those of a crash. While
-        logs are folded, a log shows only its title if it has one. Of a long prompt, `text` is the beginning, and `log` the
-        rest. After a prompt, the view scrolls to the end. `turn` identifies the turn that the block begins; linked
-        transcripts align equal turns.
+        `turn` identifies the turn that the block begins; linked transcripts align equal turns.
         """
         block = Block(kind, hint=hint, log=log, log_title=log_title, turn=turn)
         if turn is not None:
@@ -112,16 +105,12 @@ class Transcript(Widget):
         return block
 
     def set_hint(self, block: Block, hint: str) -> None:
-        """Replace the hint of a block, unless the block was removed."""
         if block in self._page.blocks:
             block.set_hint(hint)
             self._mark_changed(block)
 
     def write(self, text: str, channel: Channel = "answer") -> None:
-        """Append a chunk of streamed text. The text is painted with the next frame.
-
-        The first chunk begins a block. A chunk of the other channel ends the block and begins a new block.
-        """
+        """Append streamed text, painted with the next frame. Text of another channel begins a new block."""
         if not text:
             return
         block = self._open
@@ -159,15 +148,11 @@ class Transcript(Widget):
         self.refresh()
 
     def mark(self, turn: object, channel: Channel, layers: Layers) -> None:
-        """Replace the marks on the text of one channel of a turn.
-
-        Positions are counted in the turn's original text of this channel.
-        """
+        """Replace the marks on one channel of a turn. Positions are those of its original text."""
         for block in self._page.mark(turn, channel, layers):
             self._mark_changed(block)
 
     def set_remark(self, turn: object, text: str) -> None:
-        """Show a remark below a turn in place of the earlier remark. An empty text removes the remark."""
         if self._page.remark(turn) != text:
             self._rearrange(lambda: self._page.set_remark(turn, text))
 
@@ -239,7 +224,6 @@ class Transcript(Widget):
         self._wrap_rest()
 
     def _trim(self) -> None:
-        """Remove the oldest text beyond the limits, and keep the visible text in place."""
         height = self._page.height
         if self._page.trim():
             self._top = max(0, self._top - (height - self._page.height))
@@ -276,11 +260,7 @@ class Transcript(Widget):
         return rows
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return the part `crop` of the view.
-
-        Textual's own method composes each row with borders, padding, opacity and tint, which this widget lacks. Composing
-        takes longer than all other work for a token.
-        """
+        """Textual's own method composes borders, padding and tint, which takes longer than all other work for a token."""
         if self.is_resized:
             if self.link is not None:
                 self.link.lay_out()
@@ -333,7 +313,6 @@ class Transcript(Widget):
             self.link.mark_stale()
 
     def _rearrange(self, change: Callable[[], object]) -> None:
-        """Apply a change to the rows of existing blocks, and keep the visible text in place."""
         self._flush()
         if not self._laid_out:
             change()
@@ -392,10 +371,7 @@ class Transcript(Widget):
         self.scroll_rows(round(pages * max(1, self.size.height - 2)))
 
     def reveal(self, block: Block, text: str) -> None:
-        """Scroll to the place in a block where a text begins, or to the start of the block if the block lacks the text.
-
-        Before the first layout, remember the place: the first layout then scrolls to it. Linked transcripts scroll along.
-        """
+        """Scroll, now or at the first layout, to where a text begins in a block, or to its start. Linked transcripts follow."""
         self._reveal_target = block, text
         if self._laid_out:
             self._flush()
@@ -430,10 +406,7 @@ class Transcript(Widget):
             lane._show(min(top, end))
 
     def scroll_rows(self, rows: int) -> None:
-        """Scroll down by a number of rows, or up if the number is negative. Linked transcripts scroll along.
-
-        Scrolling up stops following new text. Reaching the end resumes following.
-        """
+        """Scroll down, or up if negative, with linked transcripts. Scrolling up stops following; the end resumes it."""
         lanes = self._linked
         for lane in lanes:
             lane._flush()
@@ -457,10 +430,7 @@ class Transcript(Widget):
         return self.link.members if self.link is not None else [self]
 
     def _nearest_end(self, tops: Iterable[int]) -> int:
-        """Return the last of these top rows that `_is_end` accepts; `_end` if there is no such row.
-
-        Transcripts with the same `tops`, whose ends are at nearly the same row, thus get the same top row.
-        """
+        """Return the last of these rows that shows the end; transcripts that share `tops` thus get the same top row."""
         return max((top for top in tops if self._is_end(top)), default=self._end)
 
     def _is_end(self, top: int) -> bool:
@@ -474,20 +444,14 @@ class Transcript(Widget):
         return (lane for lane in self._linked if lane is not self and lane.following)
 
     def _shared_top(self, top: int) -> int:
-        """Return the top row of a linked transcript that also shows this transcript's end, else `top`.
-
-        Returns `top` while other transcripts still change, since these may reach the same row later.
-        """
+        """Return a linked transcript's top row that also shows this end; `top` while others change, which may reach it later."""
         others = [lane for lane in self._followers if lane.is_settled]
         if len(others) < len(self._linked) - 1:
             return top
         return next((lane._top for lane in others if self._is_end(lane._top)), top)
 
     def _top_further_down(self, top: int) -> int:
-        """Return the top row of a linked transcript further down that also shows this transcript's end, else `top`.
-
-        Each other linked transcript scrolls to this row, too, if this brings the end of that transcript into view.
-        """
+        """Return a linked transcript's top row further down that shows this end, and scroll others there if it shows theirs."""
         further = (lane._top for lane in self._followers if lane._top > top and self._is_end(lane._top))
         top = max(further, default=top)
         for lane in self._followers:
@@ -500,10 +464,7 @@ class Transcript(Widget):
         self._repaint()
 
     def _top_with_space(self, *, streams: bool) -> int:
-        """Return a top row that leaves blank rows for streamed text, and keeps the last prompt in view if possible.
-
-        If a linked transcript is scrolled a little further down, return its top row.
-        """
+        """Return a top row that leaves room for streamed text, or that of a linked transcript a little further down."""
         prompt = self._page.last_prompt
         if prompt is not None and prompt.start > self._end:
             return prompt.start
@@ -535,10 +496,7 @@ class Transcript(Widget):
 
 
 class Link:
-    """The transcripts that are linked: none, or at least two.
-
-    A prompt starts at the same row in all transcripts that show it: blank rows above the prompt make up for shorter turns.
-    """
+    """Linked transcripts: blank rows above a prompt make it start at the same row in all that show it."""
 
     def __init__(self) -> None:
         self.members: list[Transcript] = []
@@ -560,7 +518,6 @@ class Link:
         self._stale = True
 
     def align_if_stale(self) -> None:
-        """Align the turns if some turn has changed since the last alignment."""
         if self._stale:
             self.align()
 
@@ -571,7 +528,6 @@ class Link:
             self._align()
 
     def lay_out(self) -> None:
-        """Wrap the text of the transcripts whose size has changed, and align all turns."""
         resized = [member for member in self.members if member.is_resized]
         for member in resized:
             member.wrap()
