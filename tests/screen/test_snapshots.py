@@ -43,7 +43,9 @@ Step = Callable[[ParagoneApp, Pilot[None]], Awaitable[None]]
 def photograph(snap_compare, home: Path, monkeypatch: pytest.MonkeyPatch):
     """Compare the screen after some steps with its picture."""
     monkeypatch.chdir(home)
-    monkeypatch.setattr("paragone_workbench.engines.failures.engine_log", lambda engine: Path(f"{engine}.log"))
+    monkeypatch.setattr(
+        "paragone_workbench.engines.failures.engine_log", lambda engine: Path(f"{engine}.log")
+    )
 
     def compare(*definitions: EngineDefinition, step: Step, size: tuple[int, int] = (100, 24)) -> bool:
         state = State(state_file())
