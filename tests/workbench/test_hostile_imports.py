@@ -91,8 +91,6 @@ def test_a_zip_archive_is_named(imported, tmp_path):
     assert caught.value.hint == "Unpack it, and import conversations.json in it."
 
 
-# ── Databases ──────────────────────────────────────────────────────────────────────────────────
-
 LLM = """
     CREATE TABLE conversations (id, name);
     CREATE TABLE responses (id, conversation_id, model, prompt, system, datetime_utc, response{});

@@ -64,20 +64,6 @@ async def test_a_lane_added_later(session, rogue):
     assert [lane.answer(prompt).result.metrics.prompt_tokens for lane in session.lanes] == [6, 6, 2]
 
 
-async def test_close_lane_during_an_answer(session, rogue, until, workers):
-    lane, other = await opened(session, rogue(max_tokens=10**6, rate=50), rogue(max_tokens=40, rate=200))
-    session.send("hello")
-    (prompt,) = session.prompts
-    await until(lambda: lane.answer(prompt).text)
-    await session.close_lane(lane)
-    assert session.lanes == [other]
-    assert (lane.answer(prompt).state, lane.state) == ("stopped", "empty")
-    assert len(workers()) == 1
-    await session.close_lane(lane)
-    await session.answered()
-    assert other.answer(prompt).text == words(40)
-
-
 async def test_a_new_conversation_keeps_the_lanes(session, rogue, workers):
     session.system_prompt.change("Be brief.")
     (lane,) = await opened(session, rogue(max_tokens=1))

@@ -2,7 +2,7 @@
 
 from tests.workbench.lane_helpers import answers, opened
 
-from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.conversation.tree import Prompt, SystemPrompt
 
 
 def test_system_prompt_and_sampling_apply_from_their_prompt_on():
@@ -15,6 +15,21 @@ def test_system_prompt_and_sampling_apply_from_their_prompt_on():
     assert [it.sampling_in_force.get("temperature") for it in path] == [0, 0, 1, 1]
     assert Prompt(text="alone").system_in_force == ""
     assert Prompt(text="alone").sampling_in_force == {}
+
+
+def test_a_new_conversation_has_the_default_after_a_reopened_one_without_a_system_prompt():
+    system = SystemPrompt("Be brief.")
+    system.change("")
+    plain = Prompt(text="1", system=system.of_new_prompt(None))
+    system.begin_after(plain)
+    assert system.after(None) == "", "the user removed it"
+    system.reopen_after(plain)
+    assert system.after(plain) == ""
+    system.begin_after(plain)
+    assert system.after(None) == "Be brief."
+    system.reopen_after(Prompt(text="2", parent=plain, system="Answer in Dutch."))
+    system.begin_after(None)
+    assert system.after(None) == "Be brief."
 
 
 async def test_sampling_along_the_path_reaches_the_engine(session, rogue):

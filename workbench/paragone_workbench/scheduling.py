@@ -19,15 +19,14 @@ from paragone.texts import size_text
 from paragone.threads import physical_cores
 from paragone_workbench.engines.definitions import without_secrets
 from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.observer import Turn, Turns
 
 if TYPE_CHECKING:
     from paragone import MemoryEstimate
     from paragone_workbench.config.settings import Mode
     from paragone_workbench.engines.definitions import EngineDefinition
+    from paragone_workbench.engines.handle import RunObserver
     from paragone_workbench.engines.registry import Registry
     from paragone_workbench.runs.execute import Execution
-    from paragone_workbench.runs.observer import RunObserver
     from paragone_workbench.runs.run import Run, RunSpec
 
 REQUESTS_PER_SERVER = 4
@@ -50,7 +49,21 @@ class ScheduleDecision:
     reason: str
 
 
-class Scheduler(Turns):
+@dataclass(slots=True, eq=False)
+class Turn:
+    """The resources that a run may use during its turn."""
+
+    threads: int | None = None
+    """Number of CPU threads; None if the engine chooses the number."""
+    schedule: str = ""
+    """The schedule in force (`parallel`, `sequential` or `swap`), for the manifest."""
+    cautions: tuple[Caution, ...] = ()
+    """Warnings for the user that arose before the turn."""
+    shared: bool | None = None
+    """Whether another run has used the same server or this machine during the turn; None if unknown."""
+
+
+class Scheduler:
     """Gives runs their turns in the order that the mode requires."""
 
     def __init__(
@@ -400,7 +413,7 @@ class EnginePool:
             execution.cancel_if_waiting()
         return execution
 
-    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver[Run]) -> Execution:
+    def run(self, engine: EngineHandle, spec: RunSpec, *observers: RunObserver) -> Execution:
         """Start to execute a new run. An engine executes one run at a time; further runs wait."""
         from paragone_workbench.runs.result import Prefix
         from paragone_workbench.runs.run import Run

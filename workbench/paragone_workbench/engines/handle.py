@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Backend,
         Capabilities,
         Caution,
+        Channel,
         Json,
         LoadedModel,
         LoadProgress,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from paragone_workbench.engines.definitions import EngineDefinition
     from paragone_workbench.engines.registry import Registry
+    from paragone_workbench.runs.run import Run
 
 
 CANCEL_TIMEOUT = 5.0
@@ -59,6 +61,28 @@ class OpeningStopped(EngineError):
     pass
 
 
+class RunObserver:
+    """Receives the events of a run, on the event loop. Override the methods of interest.
+
+    An exception that a method raises goes to the event loop's exception handler; the run continues.
+    """
+
+    def run_changed(self, run: Run) -> None:
+        """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
+
+    def run_started(self, run: Run) -> None:
+        """The request was sent to the engine; the run's manifest is complete."""
+
+    def text_came(self, run: Run, channel: Channel, text: str) -> None:
+        """New text of the answer or of the thinking was added to the run, and the figures changed."""
+
+    def cautioned(self, run: Run, caution: Caution) -> None:
+        pass
+
+    def run_ended(self, run: Run) -> None:
+        """The run ended; its result is complete."""
+
+
 class EngineObserver:
     """Receives the events of an engine, on the event loop. Override the methods of interest."""
 
@@ -72,11 +96,19 @@ class EngineObserver:
         """The engine could not be opened, or has ended while no run used it."""
 
 
+class Stoppable(Protocol):
+    async def stop(self) -> None:
+        """Request the work to end early. The results so far are kept."""
+
+    async def close(self) -> None:
+        pass
+
+
 class EngineUse(Protocol):
     """Work in progress on an engine. The use is ended before the engine is closed."""
 
     async def stop(self) -> None:
-        """Request the work to end."""
+        pass
 
     async def ended(self) -> None:
         pass

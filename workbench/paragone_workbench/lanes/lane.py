@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from paragone_workbench.engines import definitions
 from paragone_workbench.engines.failures import notify_observers
-from paragone_workbench.engines.handle import EngineObserver
+from paragone_workbench.engines.handle import EngineObserver, RunObserver
 from paragone_workbench.runs.context import path_to, request_of
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.store.records import LaneRecord
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class LaneObserver:
         """The engine could not be opened, or ended while no run used it."""
 
 
-class Lane(EngineObserver, RunObserver["Run"]):
+class Lane(EngineObserver, RunObserver):
     """An engine that answers the prompts of a conversation, one at a time; each run continues the previous run.
 
     Call the methods of a lane on the event loop. No method raises the errors of the engine.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from paragone import Json, Message, ParagoneError, RunRequest
 from paragone.texts import without_keys
 from paragone_workbench.engines.failures import notify_observers
+from paragone_workbench.engines.handle import RunObserver
 from paragone_workbench.ids import new_id
-from paragone_workbench.runs.observer import RunObserver
 from paragone_workbench.runs.result import RunResult
 from paragone_workbench.text import GrowingText
 
@@ -85,7 +85,7 @@ class Run:
         }
         self._tokens = list(result.tokens)
         self._has_grown = False
-        self._observers: list[RunObserver[Run]] = []
+        self._observers: list[RunObserver] = []
 
     @classmethod
     def of(
@@ -173,14 +173,14 @@ class Run:
         sentence, hint = without_keys(error.sentence), without_keys(error.hint)
         self.result = dataclasses.replace(self.result, state="failed", error=sentence, hint=hint)
 
-    def subscribe(self, observer: RunObserver[Run]) -> None:
+    def subscribe(self, observer: RunObserver) -> None:
         self._observers.append(observer)
 
-    def unsubscribe(self, observer: RunObserver[Run]) -> None:
+    def unsubscribe(self, observer: RunObserver) -> None:
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def notify(self, call: Callable[[RunObserver[Run]], None]) -> None:
+    def notify(self, call: Callable[[RunObserver], None]) -> None:
         notify_observers(self._observers, call, "a run")
 
     def changed(self) -> None:

@@ -12,8 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 import paragone
 from paragone_workbench.engines.definitions import EngineDefinition
 from paragone_workbench.engines.failures import PLUGIN_ERRORS, as_paragone_error
-from paragone_workbench.engines.handle import EngineHandle
-from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.engines.handle import EngineHandle, RunObserver
 from paragone_workbench.runs.run import Run, RunSpec
 from paragone_workbench.scheduling import EnginePool
 from paragone_workbench.serving.replies import End, Part, Piece
@@ -341,7 +340,7 @@ async def _executed(engine: ServedEngine, handle: EngineHandle, spec: RunSpec, p
     )
 
 
-class _Pieces(RunObserver["Run"]):
+class _Pieces(RunObserver):
     """Passes on the texts and the tokens of a run as pieces of an answer."""
 
     def __init__(self, index: int, put: Callable[[Part], None]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paragone.texts import counted
 from paragone_workbench.engines.failures import report
-from paragone_workbench.runs.observer import RunObserver
+from paragone_workbench.engines.handle import RunObserver
 from paragone_workbench.store.changes import PART, Changes, FollowedRun, Outbox
 from paragone_workbench.store.errors import ConversationDeleted, HistoryLocked, StoreError
 from paragone_workbench.store.records import NO_DRAFT
@@ -89,7 +89,7 @@ LAST_TRY_S = 1.5
 """Seconds that the last attempt may take: SQLite alone waits 1 s for a lock."""
 
 
-class Recorder(RunObserver["Run"]):
+class Recorder(RunObserver):
     """Saves the conversations of a session, one after the other, until nothing is left to save.
 
     Call all methods on the event loop, which none of them blocks. Changes stay in memory until a history is open, and
@@ -209,10 +209,12 @@ class Recorder(RunObserver["Run"]):
             if self._saving is not None:
                 await asyncio.wait([self._saving], timeout=CLOSE_S + LAST_TRY_S)
         finally:
+            for outbox in self._outboxes.values():
+                if outbox.is_due and outbox.problem is None:
+                    outbox.problem = StoreError("The history did not answer in time.")
+                outbox.wake(outbox.waiting)
             if self._saving is not None:
                 self._saving.cancel()
-            for outbox in self._outboxes.values():
-                outbox.wake(outbox.waiting)
             self._report_losses()
 
     def _report_losses(self) -> None:
@@ -224,8 +226,7 @@ class Recorder(RunObserver["Run"]):
                 _call(partial(self._on_problem, StoreError(sentence, hint=self._not_open.hint)))
             return
         for outbox in self._outboxes.values():
-            if loss := outbox.loss():
-                why = outbox.problem or StoreError("The history did not answer in time.")
+            if (loss := outbox.loss()) and (why := outbox.problem) is not None:
                 lost = StoreError(f"{loss} could not be saved. {why.sentence}", hint=why.hint)
                 _call(partial(self._on_problem, lost))
 
