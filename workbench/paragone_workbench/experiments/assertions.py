@@ -92,11 +92,8 @@ async def evaluate(
 ) -> tuple[AssertionResult, ...]:
     """Check an answer with the assertions of its prompt, and return the results in the order of the assertions.
 
-    An exception of an assertion becomes a result without a verdict.
-
-    Args:
-        answer: The answer of an engine to the prompt. Messages and expected answer are set from the prompt.
-        judge: Asks the engines that judge; None leaves out the assertions that ask an engine.
+    An exception of an assertion becomes a result without a verdict. Without `judge`, assertions that ask an engine are
+    left out.
     """
     answer = dataclasses.replace(answer, messages=prompt.messages, expected=prompt.expected)
     return tuple(

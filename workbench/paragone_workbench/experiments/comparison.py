@@ -24,12 +24,10 @@ from paragone_workbench.experiments.comparison_rows import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """A comparison of two engines by one metric.
+    """The difference B − A of two engines in one metric.
 
-    Attributes:
-        paired: The difference B − A.
-        adjusted_p: The p-value after Holm's correction for all comparisons over `FEWEST` prompts or more. None for a
-            comparison over fewer prompts, which can show no difference and is left out of the correction.
+    `adjusted_p` is the p-value after Holm's correction for all comparisons over `FEWEST` prompts or more; None for one
+    over fewer prompts, which can show no difference.
     """
 
     a: str
@@ -150,13 +148,9 @@ MARGIN = 0.03
 class NonInferiority:
     """Whether the engine `b` is worse than the engine `a` by more than a margin, over the prompts that both answered.
 
-    Attributes:
-        margin: The largest acceptable loss of the pass rate, from 0 to 1.
-        difference: The pass rate of `b` minus that of `a`.
-        interval: The interval of the difference. With a probability of 95%, the intervals of all `comparisons` contain
-            the true differences at every interim look.
-        prompts: Number of prompts that both engines answered.
-        planned: Number of prompts that both engines will have answered in the end; 0 if no further answers will come.
+    Pass rates and the margin are from 0 to 1, and the difference is that of `b` minus that of `a`. With a probability of 95%,
+    the intervals of all `comparisons` contain the true differences at every interim look. `planned` prompts will be
+    answered by both engines in the end; 0 if no further answers will come.
     """
 
     a: str
@@ -294,12 +288,9 @@ _UNJUDGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteComparison:
-    """A comparison of engines over a suite.
+    """A comparison of engines over a suite: each pair by each metric, `not_worse` for both orders of each pair.
 
-    Attributes:
-        comparisons: Each pair of engines by each metric for which both engines have values at a common prompt.
-        not_worse: For both orders of each pair, whether the second engine's pass rate is lower by more than a margin.
-        apart: The pairs whose times are not compared, since their runs did not alternate.
+    `apart` are the pairs whose times are not compared, since their runs did not alternate.
     """
 
     engines: Sequence[EngineValues]

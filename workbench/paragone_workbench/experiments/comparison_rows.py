@@ -28,14 +28,10 @@ from paragone_workbench.store.errors import StoreError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A metric of runs.
+    """A metric of runs. A `timed` one depends on the speed of the machine, and is compared if engines took turns.
 
-    Attributes:
-        timed: Whether a value depends on the speed of the machine at the time of the run.
-        unit: The unit of a shown value; empty for a number without a unit.
-        factor: The factor from a value to the shown number.
-        more: A sentence without its full stop, for an engine `b` whose value is larger than the value of `a` by `amount`.
-        where: Words that follow a number of prompts, and say which prompts have a value; empty if almost all prompts have one.
+    `more` is a sentence on an engine `b` whose value is larger than that of `a`. `where` follows a number of prompts, and
+    says which prompts have a value, if not almost all.
     """
 
     name: str
@@ -152,12 +148,9 @@ class PromptMeans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRow:
-    """A run of a suite.
+    """A run of a suite, which began `started` seconds after 1970.
 
-    Attributes:
-        passed: Whether all assertions hold; None if the prompt has no assertions, or if an assertion gave no verdict.
-        unjudged: Whether an assertion was not checked yet, since the judge has not been asked.
-        started: When the run began, in seconds since 1970; None if unknown.
+    `passed` is None without assertions, or if one gave no verdict; `unjudged` says that a judge has not been asked yet.
     """
 
     prompt_index: int

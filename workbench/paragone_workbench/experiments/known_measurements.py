@@ -62,12 +62,9 @@ def known_throughputs(
 
 
 class KnownFidelity(NamedTuple):
-    """The known fidelity of candidates to a reference, by the names of the candidates.
+    """The comparisons of distributions and of greedy answers, by the names of the candidates.
 
-    Attributes:
-        candidates: The comparisons of distributions.
-        answers: The comparisons of greedy answers.
-        data: The newest measurement that used the same text as `candidates`; empty without such a measurement.
+    `data` is the newest measurement that used the same text as `candidates`; empty without such a measurement.
     """
 
     candidates: dict[str, MeasurementJson]

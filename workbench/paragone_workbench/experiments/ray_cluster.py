@@ -72,12 +72,8 @@ def check_reachable(address: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a suite needs to know about a node.
-
-    Attributes:
-        files: The sizes of the requested files in bytes, by path; None for a file that the node cannot read.
-        estimates: The memory that each engine would take on the node; None if the engine's backend cannot estimate memory.
-        problems: Why engines cannot be opened on the node, by the engines' names.
+    """What a suite needs to know about a node: the files' sizes in bytes, or None for a file that the node cannot read,
+    and by engine the memory that it would take, if its backend can estimate that, or why it cannot be opened.
     """
 
     paragone: str
@@ -217,13 +213,7 @@ Sentences: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RunReply(Generic[T]):
-    """What became of a run, and the state of the engine after it.
-
-    Attributes:
-        executed: None if the run did not end by itself.
-        rate: Tokens per second; None if unknown.
-        given_up: None as long as the engine executes runs.
-    """
+    """What became of a run, None if it did not end by itself, and the engine's tokens per second and end after it."""
 
     executed: T | None
     rate: float | None

@@ -35,16 +35,9 @@ class AssertionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuitePrompt:
-    """One prompt of a suite.
+    """One prompt of a suite, with the system message, with variables filled in, and with the assertions of the file last.
 
-    Attributes:
-        index: The index of the prompt in the file, from 0. Faulty prompts have an index too, so that correcting a
-            prompt does not renumber other prompts.
-        line: The line of the file where the prompt begins, from 1.
-        messages: The messages for the engines, oldest first, with the system message and with variables filled in.
-        expected: The expected answer, with variables filled in; None if no answer is expected.
-        variables: The values that were filled in, by the names of the variables.
-        assertions: The checks of an answer: those of the prompt, then those of the file.
+    `index` is the index in the file, from 0. Faulty prompts have one too, so that a correction renumbers no other prompts.
     """
 
     index: int
@@ -70,12 +63,9 @@ class SuiteProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """The content of a suite file.
+    """The content of a suite file, with the problems of the prompts that are left out.
 
-    Attributes:
-        name: The name of the file, without the ending.
-        problems: The problems of the other prompts, in the order of the file.
-        given_system: Indices of the prompts with the user's own system prompt, because the file has no system prompt.
+    `given_system` are the indices of the prompts with the user's own system prompt, because the file has none.
     """
 
     name: str

@@ -122,9 +122,9 @@ _BEYOND = 2**31
 
 @dataclass(slots=True)
 class _Pair:
-    """Two engines, by their indices, with the indices of the prompts that are still to be voted on."""
+    """Two engines, by their names, with the indices of the prompts that are still to be voted on."""
 
-    engines: tuple[int, int]
+    engines: frozenset[str]
     votes: int = 0
     prompts: list[int] = field(default_factory=list)
 
@@ -137,35 +137,34 @@ class ExperimentBallots:
         self.experiment = store.experiments.get(experiment_id)
         self.identical = 0
         """Number of ballots that were left out because both answers were the same text."""
-        self.voted = 0
-        """Number of ballots that were voted on blind, now and earlier."""
         self._store = store
         self._chance = chance or random.SystemRandom()
-        self._cast: list[tuple[str, Ballot, _Pair]] = []
-        """The ids, ballots and pairs of the votes that this object has saved, oldest first."""
-        self._pairs = [_Pair(pair) for pair in combinations(range(len(self.experiment.engines)), 2)]
+        self._cast: list[tuple[str, Ballot]] = []
+        """The ids and ballots of the votes that this object has saved, oldest first."""
+        self._names = [engine.name for engine in self.experiment.engines]
+        pairs = map(frozenset, combinations(self._names, 2))
+        self._pairs = {engines: _Pair(engines) for engines in pairs}
         self._find_ballots()
-        self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs)
+        self.total = self.voted + sum(len(pair.prompts) for pair in self._pairs.values())
         """Number of ballots, without ballots whose answers turned out to be identical."""
+
+    @property
+    def voted(self) -> int:
+        """Number of ballots that were voted on blind, now and earlier."""
+        return sum(pair.votes for pair in self._pairs.values())
 
     def _find_ballots(self) -> None:
         votes = self._store.votes.all(self.experiment.number, skips_damaged=True)
         voted = {(vote.engines, vote.prompt_index) for vote in votes if vote.blind}
-        answered: defaultdict[int, set[int]] = defaultdict(set)
+        answered: defaultdict[int, set[str]] = defaultdict(set)
         for key, state in self._store.experiments.states(self.experiment.number, 0, _BEYOND).items():
             if state == "done":
-                answered[key.prompt_index].add(key.engine_index)
-        for pair in self._pairs:
-            both = self._engines(pair)
-            for prompt, engines in answered.items():
-                if not engines.issuperset(pair.engines):
-                    continue
-                if (both, prompt) in voted:
-                    pair.votes += 1
-                else:
-                    pair.prompts.append(prompt)
+                answered[key.prompt_index].add(self._names[key.engine_index])
+        for pair in self._pairs.values():
+            both = [prompt for prompt, engines in answered.items() if pair.engines <= engines]
+            pair.prompts = [prompt for prompt in both if (pair.engines, prompt) not in voted]
+            pair.votes = len(both) - len(pair.prompts)
             self._chance.shuffle(pair.prompts)
-            self.voted += pair.votes
 
     def take(self) -> Ballot | None:
         """Return the next ballot, or None if none is left.
@@ -174,15 +173,15 @@ class ExperimentBallots:
         InputError if the experiment was deleted.
         """
         self._store.experiments.get(self.experiment.number)
-        while left := [pair for pair in self._pairs if pair.prompts]:
+        while left := [pair for pair in self._pairs.values() if pair.prompts]:
             fewest = min(pair.votes for pair in left)
             pair = self._chance.choice([pair for pair in left if pair.votes == fewest])
             prompt = pair.prompts[-1]
-            is_voted = self._engines(pair) in self._store.votes.engines_voted(self.experiment.number, prompt)
+            is_voted = pair.engines in self._store.votes.engines_voted(self.experiment.number, prompt)
             ballot = None if is_voted else self._ballot(pair, prompt)
             pair.prompts.pop()  # not earlier: after an error of the store, the same ballot comes again
             if ballot is None:
-                self._count(pair)
+                pair.votes += 1
                 continue
             first, second = (run.text.strip() for run in ballot.answers)
             if first != second:
@@ -195,43 +194,32 @@ class ExperimentBallots:
         """Save a vote on a ballot. Returns False if another program has voted on the ballot meanwhile: that vote counts."""
         vote = ballot.vote(choice, blind=blind)
         is_first = self._store.votes.add_first(vote)
-        pair = self._pair_of(ballot)
+        self._pair_of(ballot).votes += 1
         if is_first:
-            self._cast.append((vote.id, ballot, pair))
-        self._count(pair)
+            self._cast.append((vote.id, ballot))
         return is_first
-
-    def _count(self, pair: _Pair) -> None:
-        pair.votes += 1
-        self.voted += 1
-
-    def _engines(self, pair: _Pair) -> frozenset[str]:
-        return frozenset(self.experiment.engines[engine].name for engine in pair.engines)
 
     def undo(self, current: Ballot | None) -> Ballot | None:
         """Delete the last vote of this object, and return its ballot, if any. `current`, the ballot that is shown, comes again later."""
         if not self._cast:
             return None
-        vote_id, ballot, pair = self._cast[-1]
+        vote_id, ballot = self._cast[-1]
         self._store.votes.delete(vote_id)
         self._cast.pop()
-        pair.votes -= 1
-        self.voted -= 1
+        self._pair_of(ballot).votes -= 1
         if current is not None and current.prompt_index is not None:
             self._pair_of(current).prompts.append(current.prompt_index)
         return ballot
 
     def _pair_of(self, ballot: Ballot) -> _Pair:
-        names = [engine.name for engine in self.experiment.engines]
-        engines = sorted(names.index(run.result.definition.name) for run in ballot.answers)
-        return next(pair for pair in self._pairs if list(pair.engines) == engines)
+        return self._pairs[frozenset(run.result.definition.name for run in ballot.answers)]
 
     def _ballot(self, pair: _Pair, prompt_index: int) -> Ballot:
         prompt = saved_prompt(self._store, self.experiment.number, prompt_index)
-        done: dict[int, list[Run]] = {engine: [] for engine in pair.engines}
+        done: dict[str, list[Run]] = {name: [] for name in self._names if name in pair.engines}
         for run in self._store.experiments.runs_of_prompt(self.experiment.number, prompt_index):
-            if run.key.engine_index in done and run.result.state == "done":
-                done[run.key.engine_index].append(Run(run.result))
+            if run.result.state == "done" and (name := run.result.definition.name) in done:
+                done[name].append(Run(run.result))
         answers = shuffled(map(self._chance.choice, done.values()), self._chance)  # a run of any repetition
         turns = [f"{message.role}: {message.text}" for message in prompt.messages]
         return Ballot(
