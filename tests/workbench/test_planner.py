@@ -238,20 +238,6 @@ def mixture():
     return Scripted(layout=layout)
 
 
-async def test_the_experts_of_the_first_layers_stay_in_main_memory():
-    layers = 2
-    # with experts in main memory, a GPU has room for those of one layer while it computes
-    room = WEIGHTS + LAYERS * TOKEN * 1000 + COMPUTE + EXPERTS - layers * EXPERTS
-    plan = await planner(mixture(), vram=room, window=1000).plan()
-    gpu, cpu = plan.devices
-    assert plan.hypothetical.expert_layers == layers
-    assert (plan.gpu_layers, plan.fits, plan.fits_whole) == (11, True, False)
-    assert gpu.weights == WEIGHTS - layers * EXPERTS
-    assert cpu.weights == EMBEDDINGS + layers * EXPERTS
-    assert gpu.compute == COMPUTE + EXPERTS
-    assert gpu.kv_cache == LAYERS * TOKEN * 1000
-
-
 async def test_layers_without_their_experts_go_to_a_gpu_that_is_too_small_for_all():
     room = COMPUTE + EXPERTS + EMBEDDINGS + 3 * (LAYER - EXPERTS + TOKEN * 1000)
     plan = await planner(mixture(), vram=room, window=1000).plan()

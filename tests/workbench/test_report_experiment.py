@@ -175,16 +175,9 @@ def test_secrets_passwords_and_the_home_folder_are_left_out(store, home):
 
 
 def vote(experiment, winner, blind=True):
-    return Vote(
-        candidates=tuple(
-            VotedAnswer(engine=name, backend="paper", model="m", run="e1/1") for name in ("smol", "large")
-        ),
-        choice=winner,
-        blind=blind,
-        created=1.0,
-        experiment_id=experiment.number,
-        prompt_index=0,
-    )
+    answers = [VotedAnswer(engine=it, backend="paper", model="m", run="e1/1") for it in ("smol", "large")]
+    of = {"experiment_id": experiment.number, "prompt_index": 0}
+    return Vote(candidates=tuple(answers), choice=winner, blind=blind, created=1.0, **of)
 
 
 def test_votes_make_ratings(store):
@@ -245,21 +238,10 @@ def test_the_newest_fidelity_of_the_same_engines_is_shown(store):
 
 def bench(*engines, created, tests=({},), **more):
     """A saved bench. Each test has the same figures, and those that are given."""
-    figures = {
-        "prompt_tokens": 512,
-        "depth": 0,
-        "tokens": 64,
-        "repetitions": 3,
-        "skipped": None,
-        "notes": [],
-        "prefill_tps": {"mean": 420.04, "stdev": 8.02},
-        "decode_tps": {"mean": 30.5, "stdev": 0.0},
-        "ttft_s": {"mean": 1.25, "stdev": 0.5},
-    }
-    data = [
-        {"engine": it.name, "error": None, "warnings": [], "tests": [{**figures, **test} for test in tests]}
-        for it in engines
-    ]
+    means = {"prefill_tps": (420.04, 8.02), "decode_tps": (30.5, 0.0), "ttft_s": (1.25, 0.5)}
+    figures = {name: {"mean": mean, "stdev": stdev} for name, (mean, stdev) in means.items()}
+    same = {"prompt_tokens": 512, "depth": 0, "tokens": 64, "repetitions": 3, **figures}
+    data = [{"engine": it.name, "tests": [{**same, **test} for test in tests]} for it in engines]
     return Measurement(
         kind="bench",
         engines=engines,

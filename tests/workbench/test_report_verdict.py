@@ -110,27 +110,17 @@ def test_an_engine_has_a_row_of_what_is_known(store):
 
 
 def level(users, rate, **more):
-    return {
-        "users": users,
-        "prompt_tokens": 512,
-        "tokens": 64,
-        "skipped": None,
-        "tokens_per_s": rate,
-        "user_tps": rate and {"mean": rate / users, "stdev": 0.5},
-        "ttft_s": {"mean": 0.4, "p50": 0.35, "p95": 0.6, "p99": 0.7},
-        "tpot_ms": None,
-        "itl_ms": None,
-        "notes": [],
-        **more,
-    }
+    ttft = {"mean": 0.4, "p50": 0.35, "p95": 0.6, "p99": 0.7}
+    each = rate and {"mean": rate / users, "stdev": 0.5}
+    figures = {"tokens_per_s": rate, "user_tps": each, "ttft_s": ttft}
+    return {"users": users, "prompt_tokens": 512, "tokens": 64, **figures, **more}
 
 
 def with_users(measurement, levels):
     """Return a bench whose engines have these levels of throughput, one list for each."""
-    engines = [
-        {**engine, "users": users} for engine, users in zip(measurement.data["engines"], levels, strict=True)
-    ]
-    return dataclasses.replace(measurement, data={**measurement.data, "engines": engines})
+    engines = zip(measurement.data["engines"], levels, strict=True)
+    data = {**measurement.data, "engines": [{**engine, "users": users} for engine, users in engines]}
+    return dataclasses.replace(measurement, data=data)
 
 
 def test_throughput_with_users_at_once_is_shown(store):
