@@ -145,27 +145,6 @@ async def test_lanes_that_follow_stay_in_line_as_long_as_their_ends_are_in_view(
     assert "more 39" in pair.pilot.app.terminal.text
 
 
-async def test_a_short_answer_that_grows_falls_in(pair):
-    left, right = pair.lanes
-    pair.turn(1, 0, 0)
-    for row in range(3):
-        right.write(f"right {row}\n\n")
-        left.write(f"left {row}\n\n")
-        await pair.settle()
-    right.end()
-    for row in range(3, 8):
-        left.write(f"left {row}\n\n")
-        await pair.settle()
-    assert left._top > 0
-    right.write("\n\n".join(f"more {row}" for row in range(4)))
-    await pair.settle()
-    assert left._top == right._top
-    left.end()
-    right.end()
-    await pair.settle()
-    assert left._top == right._top
-
-
 async def test_a_prompt_that_comes_later_moves_what_the_other_shows_nowhere(pair):
     left, right = pair.lanes
     for lane in pair.lanes:

@@ -1,7 +1,5 @@
 """Marks on parts of a transcript's text: while it streams, after typesetting, at any width."""
 
-import random
-
 import pytest
 from emulator import Watched, settle
 
@@ -122,27 +120,3 @@ async def test_layers_lie_upon_each_other(lane):
     row = pilot.app.terminal.screen.buffer[2]
     looks = [(row[x].underscore, row[x].reverse) for x in (2, 6, 10)]
     assert looks == [(True, False), (True, True), (False, True)]
-
-
-@pytest.mark.thorough
-async def test_random_marks_on_random_text(lane):
-    pilot, widget = lane
-    draw = random.Random(5)
-    text = ""
-    for _ in range(8):
-        part = draw.choice(
-            ["word ", "今天", "a-long-word-that-is-split-over-rows-of-forty-cells ", "\n", "**b** ", "x\t"]
-        )
-        widget.write(part)
-        text += part
-        edges = sorted(draw.sample(range(len(text) + 1), min(len(text) + 1, 6)))
-        marks = [
-            Mark(a, b, draw.choice(["differs", "diverges", "heat-likely"]))
-            for a, b in zip(edges[::2], edges[1::2], strict=False)
-        ]
-        widget.mark(TURN, "answer", (tuple(marks),))
-        await settle(pilot)
-        pilot.app.assert_painted_as_by_textual()
-    widget.end()
-    await settle(pilot)
-    pilot.app.assert_painted_as_by_textual()

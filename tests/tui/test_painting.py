@@ -268,17 +268,6 @@ async def test_a_change_is_laid_out_and_painted_once(monkeypatch):
         app.assert_painted_as_by_textual()
 
 
-async def test_unknown_content_is_painted_completely(canvas):
-    """The content of the terminal is unknown after Textual has painted without showing it."""
-    pilot, widget = canvas
-    await put(pilot, widget, 0, plain("first"))
-    await put(pilot, widget, 1, plain("second"))
-    pilot.app.screen._compositor.terminal.forget()
-    data = await put(pilot, widget, 0, plain("First"))
-    assert "First" in data
-    assert "second" in data
-
-
 words = st.sampled_from(
     ["word ", "\n", "\n\n", "**bold** ", "`code` ", "今天天气很好", "👍 ", "e\u0301 ", "# ", "- ", "x" * 70]
 )

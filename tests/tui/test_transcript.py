@@ -103,15 +103,6 @@ async def test_thinking_folded_and_shown(pilot):
     assert await folded(False) == "┊ One two three\n┊ four\n· 5 tokens · 0.2 s\n\n  So."
 
 
-async def test_a_caution_in_the_middle_of_an_answer(pilot):
-    lane = await transcript(pilot)
-    lane.write("One ")
-    lane.add("caution", "Beware.")
-    lane.write("two.")
-    await settle(pilot)
-    assert shown(pilot.app) == "  One two.\n\n! Beware."
-
-
 async def test_rewind_goes_back_to_the_last_prompt_and_clear_removes_all(pilot):
     lane = await transcript(pilot)
     lane.add("prompt", "1")

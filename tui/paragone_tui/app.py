@@ -100,12 +100,10 @@ class ParagoneApp(ProgramApp):
         return self.lanes
 
     def expect_prompt(self) -> None:
-        """Open the engines for a prompt that the user sent before the screen could take it."""
         self._session.open_engines_soon()
 
     @property
     def begins_with_dialog(self) -> bool:
-        """Whether the program begins with the engine picker, because there are no lanes."""
         return not (self._session.lanes or self._demo)
 
     def begin_work(self) -> None:
@@ -193,7 +191,6 @@ class ParagoneApp(ProgramApp):
                 sys.stderr.write(f"The conversation is saved as c{number}: {found}.\n")
 
     async def close_all(self) -> None:
-        """Close the engines and the history. Received text is saved, even if an engine hangs."""
         # not imported at the top, because the start does not need these modules
         from paragone_workbench.engines.handle import killing_processes_late
 

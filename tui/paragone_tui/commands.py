@@ -64,11 +64,7 @@ class ScreenCommand:
     keys: str = ""
     """Keys in both modes: while the user writes a prompt, and in lane mode. Alt with a character belongs to `lane_keys`."""
     lane_keys: str = ""
-    """Keys in lane mode only. These keys take precedence over the `keys` of other commands.
-
-    Terminals send Alt and a character as Escape and the character. Escape enters lane mode, so these keys work with Alt while
-    the user writes.
-    """
+    """Keys in lane mode only, before the `keys` of other commands. With Alt, they work while the user writes, too."""
     title: str
     help: str
     group: CommandGroup

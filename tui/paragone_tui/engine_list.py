@@ -108,7 +108,6 @@ class EngineList:
         self.config = replace(self.config, presets=kept)
 
     def remove(self, name: str) -> bool:
-        """Remove an engine that the user added, and return whether it was removed. Show the error if removing fails."""
         try:
             self.config = remove_engine(self.config, self.state, name)
         except ParagoneError as error:

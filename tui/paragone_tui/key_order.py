@@ -43,24 +43,14 @@ class Field(Protocol):
         """The keys of characters with Alt that the field itself uses, such as `alt+Q`."""
 
 
-@runtime_checkable
-class Listing(Protocol):
-    @property
-    def early_keys(self) -> Container[str]:
-        """The keys whose effect does not change while more options are listed."""
-
-
 class KeyOrder:
     """Hands each key to the application once the keys before it have taken effect.
 
-    Textual forwards each key to the widget that has the focus when the key arrives. Bindings, which may move the focus or
-    open a dialog, run later, once the key has passed through the widgets' queues. So without this class, all keys of a
-    burst would go to the widget that had the focus at the first key.
+    Textual forwards each key to the widget that has the focus when the key arrives; bindings, which may move the focus or
+    open a dialog, run later. So all keys of a burst would go to the widget that had the focus at the first key.
 
-    A key has taken effect once the widgets have handled their messages, and once the work that the key began is done. If the
-    work opens another screen, the keys that follow go to this screen. Text in a field waits only for keys that write no text.
-
-    Alt with a character is handled as Escape and the character, unless the key is one of the field's `own_keys`.
+    A key has taken effect once the widgets have handled their messages, and the work that it began is done or has opened
+    another screen. Text in a field waits only for keys that write no text.
     """
 
     def __init__(
@@ -196,10 +186,10 @@ class KeyOrder:
             return (ACT, LIST)
         event, *_ = _without_alt(self._waiting[0], target := self._target())
         is_text = _is_text(event) and isinstance(target, Field)
-        screen = self._app.screen
-        is_early = (
-            isinstance(event, events.Key) and isinstance(screen, Listing) and event.key in screen.early_keys
-        )
+        early_keys: Container[str] = getattr(
+            self._app.screen, "early_keys", ()
+        )  # their effect is the same meanwhile
+        is_early = isinstance(event, events.Key) and event.key in early_keys
         return (ACT,) if is_text or is_early else (ACT, LIST)
 
     async def _wait_for_messages(self) -> None:

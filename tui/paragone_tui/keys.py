@@ -29,7 +29,6 @@ class Keys:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All keys. The keys of both modes come before the keys of lane mode."""
         return self.both + self.lane
 
     @property
@@ -88,7 +87,6 @@ def _is_character(key: str) -> bool:
 
 
 def is_sent(key: str) -> bool:
-    """Return whether a terminal can send a key of this name, such as `ctrl+left`, `f5`, `A` or `question_mark`."""
     *modifiers, name = key.split("+") if key != "+" else [key]
     if not name:
         return False
@@ -178,10 +176,6 @@ def readable(keys: Iterable[str]) -> str:
     )
 
 
-def known_keys(config: Config) -> dict[str, str]:
-    return {command: keys for command, keys in config.keys.items() if command in _BY_ID}
-
-
 def problems(config: Config) -> Iterator[ConfigProblem]:
     """Yield the problems: unknown commands, keys that no terminal sends, keys set more than once, an unknown theme."""
 
@@ -192,7 +186,7 @@ def problems(config: Config) -> Iterator[ConfigProblem]:
     for command in config.keys:
         if command not in _BY_ID:
             yield problem("keys", command, f"No command is called {command!r}.", suggest(command, _BY_ID))
-    own = known_keys(config)
+    own = {command: keys for command, keys in config.keys.items() if command in _BY_ID}
     for command, setting in own.items():
         for key in _split(setting):
             if not (is_sent(key) or is_sent(without_alt(key))):

@@ -22,7 +22,7 @@ from textual.worker import WorkerFailed
 from paragone import ParagoneError
 from paragone_tui.history_opening import LEAVING_S
 from paragone_tui.key_order import KeyOrder
-from paragone_tui.keys import key_map, keys_in_force, known_keys
+from paragone_tui.keys import key_map, keys_in_force
 from paragone_tui.terminal import clipboard
 from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
 from paragone_tui.terminal.driver import ENDED_BY_SIGNAL, TerminalDriver, end_by_signals, end_with_terminal
@@ -33,8 +33,6 @@ from paragone_workbench.config.state import State
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-    from paragone_tui.widgets.modal import Sheet
 
 
 _NOT_SAVED = f"Not everything was saved: the history could not be written to within {LEAVING_S:.0f} s."
@@ -64,7 +62,7 @@ class ProgramApp(OwnErrorsApp):
         self._set_theme(config)
         self._local_servers = config.network.local_servers
         self.state = state
-        self.keys = keys_in_force(known_keys(config))
+        self.keys = keys_in_force(config.keys)
         self._saving: set[asyncio.Task[None]] = set()
         self._early_input: list[events.Event] | None = []
         """Keys and pastes that arrived before the screen had a field; None once the screen has a field."""
@@ -110,7 +108,6 @@ class ProgramApp(OwnErrorsApp):
         return status
 
     def on_mount(self) -> None:
-        """Install the handlers, and begin the work once the first screen is painted."""
         loop = self._main_loop = asyncio.get_running_loop()
         loop.set_exception_handler(self.report_internal_error)
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
@@ -187,28 +184,24 @@ class ProgramApp(OwnErrorsApp):
         show_palette(self, theme_entries(self))
 
     def action_help(self) -> None:
+        """Show the help, or close it if it is on top; if it is behind a dialog, do nothing."""
         from paragone_tui.screens.help_screen import HelpScreen
         from paragone_tui.widgets.modal import Modal
 
-        first = self.screen.HELP if isinstance(self.screen, Modal) else ""
-        self._show_or_close(HelpScreen(self.keys, first))
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        elif not any(isinstance(screen, HelpScreen) for screen in self.screen_stack):
+            self.push_screen(
+                HelpScreen(self.keys, self.screen.HELP if isinstance(self.screen, Modal) else "")
+            )
 
     def action_offline(self) -> None:
-        """Go offline at once, or online again unless the operating system blocks the network."""
         from paragone_workbench.config.network import switch
 
         self.say(switch(allows_loopback=self._local_servers))
         for screen in self.screen_stack:
             if isinstance(screen, ChangedRowsScreen):
                 screen.network_changed()
-
-    def _show_or_close(self, sheet: Sheet) -> None:
-        """Show a sheet. If a sheet of its class is on top, close that sheet; if one is behind a dialog, do nothing."""
-        kind = type(sheet)
-        if isinstance(self.screen, kind):
-            self.screen.dismiss()
-        elif not any(isinstance(screen, kind) for screen in self.screen_stack):
-            self.push_screen(sheet)
 
     async def action_quit(self) -> None:
         self.run_worker(self._leave(), group="leaving")
@@ -254,7 +247,6 @@ class ProgramApp(OwnErrorsApp):
             self.say(f"{len(text):,} characters are written to {path}.")
 
     def save(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine that saves something, in the background. The program waits for it before it ends, and so do keys."""
         # Not a Textual worker: Textual cancels workers before the application unmounts.
         task = asyncio.create_task(work)
         self._saving.add(task)
@@ -291,7 +283,6 @@ class ProgramApp(OwnErrorsApp):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the program is about to end, so that the widgets may be gone."""
         return self.is_exiting or self.is_unmounted
 
     async def run_action(

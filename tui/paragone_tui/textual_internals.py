@@ -53,6 +53,8 @@ class JobControlDriver(LinuxDriver):
         self.on_signal(signal.SIGTSTP, self._sigtstp_application)
         self.on_signal(signal.SIGCONT, self._sigcont_application)
         self._is_lent = False
+        self._parts: list[str] | None = None
+        """What was written of the present frame; None between two frames."""
 
     def on_signal(
         self,
@@ -75,9 +77,16 @@ class JobControlDriver(LinuxDriver):
         """Whether earlier frames still wait, because the terminal does not read. Writing more could block the event loop."""
         return self._writer_thread is not None and self._writer_thread._queue.qsize() > 1
 
-    @abstractmethod
-    def frame(self) -> contextlib.AbstractContextManager[None]:
-        """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
+    @contextlib.contextmanager
+    def frame(self) -> Iterator[None]:
+        """Write all that the block writes together. Each part would wake the thread that writes, and the terminal."""
+        parts = self._parts = list[str]()
+        try:
+            yield
+        finally:
+            self._parts = None
+            if parts:
+                self.write("".join(parts))
 
     def stop_with_group(self) -> None:
         """Restore the terminal, and stop the program's group, as Ctrl+Z does, until SIGCONT of the shell's `fg`."""
@@ -110,7 +119,9 @@ class JobControlDriver(LinuxDriver):
                 self.resume_application_mode()
 
     def write(self, data: str) -> None:
-        if not self._is_lent:
+        if self._parts is not None:
+            self._parts.append(data)
+        elif not self._is_lent:
             super().write(data)
 
     def _sigcont_application(self, *_: object) -> None:
@@ -278,7 +289,6 @@ class OwnErrorsApp(App[None]):
 
     @property
     def driver(self) -> Driver | None:
-        """The driver, which reads and writes the terminal; None unless the application runs."""
         return self._driver
 
     def remember_copied(self, text: str) -> None:

@@ -92,9 +92,8 @@ LARGEST = 2**24
 async def edited(text: str, lent: Callable[[], AbstractContextManager[None]]) -> str | None:
     """Return a text as the user's editor has saved it; None if the text is unchanged.
 
-    The context manager of `lent` gives the terminal to the editor. Raises InputError if there is no editor, or if the editor
-    leaves no readable text. Raises ParagoneError if the editor fails: a text that the editor has saved then stays in the
-    file. The file also stays if this coroutine is cancelled, which ends the editor.
+    `lent` gives the terminal to the editor. Raises ParagoneError if there is no editor, or it fails, or leaves no text. What
+    it has saved then stays in the file, as after a cancel, which ends the editor.
     """
     command = _command()
     path = _write(text)

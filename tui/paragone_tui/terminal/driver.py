@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import fcntl
 import os
 import re
@@ -156,8 +155,6 @@ class TerminalDriver(textual_internals.JobControlDriver):
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._parts: list[str] | None = None
-        """What was written of the present frame; None between two frames."""
         for number in _ENDING:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self.on_signal(
@@ -174,32 +171,17 @@ class TerminalDriver(textual_internals.JobControlDriver):
 
     def suspend(self) -> bool:
         """Stop the program, and give the terminal to the shell until `fg`. Returns False if there is no shell."""
-        if not _has_shell():
-            return False
-        self.stop_with_group()
-        return True
-
-    @contextlib.contextmanager
-    def frame(self) -> Iterator[None]:
-        """Write a frame: all that the block writes goes to the terminal together, at the end of the block."""
-        # Textual writes a frame in three parts. Each part would wake the thread that writes, and the terminal.
-        parts = self._parts = list[str]()
         try:
-            yield
-        finally:
-            self._parts = None
-            if parts:
-                super().write("".join(parts))
-
-    def write(self, data: str) -> None:
-        if self._parts is None:
-            super().write(data)
-        else:
-            self._parts.append(data)
+            has_shell = os.getpgid(os.getsid(0)) != os.getpgrp()  # with job control: it makes a process group
+        except ProcessLookupError:  # the shell has ended
+            has_shell = False
+        if has_shell:
+            self.stop_with_group()
+        return has_shell
 
     def run_input_thread(self) -> None:
         parser = KeyParser()
-        early = _waiting(self.fileno)
+        early = int(struct.unpack("i", fcntl.ioctl(self.fileno, termios.FIONREAD, b"\0" * 4))[0])
         while not self.exit_event.is_set():
             readable, _, _ = select.select([self.fileno], [], [], TICK_S)
             if readable:
@@ -224,22 +206,18 @@ def end_by_signals() -> None:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
 
 
-def _waiting(fileno: int) -> int:
-    return int(struct.unpack("i", fcntl.ioctl(fileno, termios.FIONREAD, b"\0" * 4))[0])
-
-
 def end_with_terminal(terminal: int) -> None:
     """Send SIGHUP to this process when the terminal of a file descriptor is closed.
 
     The kernel sends SIGHUP only for the controlling terminal of the process. In some containers, the process has no controlling
     terminal: without SIGHUP, the program would read end of file in a busy loop, and its engines would keep their memory.
     """
-    threading.Thread(target=_hang_up_without, args=(terminal,), name="hang-up", daemon=True).start()
 
+    def hang_up() -> None:
+        if _is_gone(terminal):
+            os.kill(os.getpid(), signal.SIGHUP)
 
-def _hang_up_without(terminal: int) -> None:
-    if _is_gone(terminal):
-        os.kill(os.getpid(), signal.SIGHUP)
+    threading.Thread(target=hang_up, name="hang-up", daemon=True).start()
 
 
 def _is_gone(terminal: int, timeout_ms: int | None = None) -> bool:
@@ -247,11 +225,3 @@ def _is_gone(terminal: int, timeout_ms: int | None = None) -> bool:
     gone = select.poll()
     gone.register(terminal, 0)  # no events: poll always reports errors and hang-ups
     return bool(gone.poll(timeout_ms))
-
-
-def _has_shell() -> bool:
-    """Return whether a shell with job control started the program: such a shell makes a process group for the program."""
-    try:
-        return os.getpgid(os.getsid(0)) != os.getpgrp()
-    except ProcessLookupError:  # the shell has ended
-        return False

@@ -105,7 +105,6 @@ class Block:
 
     @property
     def length(self) -> int:
-        """The number of characters of `text`."""
         return len(self._raw)
 
     def append(self, text: str) -> None:

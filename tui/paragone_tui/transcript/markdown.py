@@ -31,13 +31,6 @@ _LONGEST = 200
 """Largest number of lines of a formula."""
 
 
-def keep_formulas(parser: MarkdownIt) -> None:
-    """Make the parser turn each formula into a token `math_inline` or `math_block`, with the delimiters in its content."""
-    parser.block.ruler.before("fence", "math_block", _block)
-    parser.inline.ruler.before("escape", "math_inline", _inline)
-    parser.inline.add_terminator_char("$")
-
-
 def _inline(state: StateInline, silent: bool) -> bool:
     source, start = state.src, state.pos
     if source[start] == "$" and (found := _DOLLARS.match(source, start, state.posMax)):
@@ -106,7 +99,10 @@ class MarkdownSection:
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
-    keep_formulas(parser)
+    # Each formula becomes a token, with the delimiters in its content.
+    parser.block.ruler.before("fence", "math_block", _block)
+    parser.inline.ruler.before("escape", "math_inline", _inline)
+    parser.inline.add_terminator_char("$")
     return parser
 
 
@@ -307,7 +303,6 @@ class TypesetText:
         """The rest's sections at the last typesetting, with their rows. New text mostly changes only the last section."""
 
     def append(self, text: str) -> None:
-        """Append text that is safe to print. `typeset` then typesets the appended text."""
         self.rest += text
         self._defines = self._defines or "]:" in text
 

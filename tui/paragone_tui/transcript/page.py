@@ -92,7 +92,6 @@ class Page:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some text is not wrapped yet."""
         return any(block.is_pending for block in self.blocks)
 
     def wrap(self) -> None:
@@ -154,11 +153,7 @@ class Page:
                 turns[block.turn] = block.start - led
         return turns
 
-    def leads_differ(self, leads: Mapping[object, int]) -> bool:
-        return any(block.lead != leads.get(block.turn, 0) for block in self.blocks)
-
     def lead(self, leads: Mapping[object, int]) -> None:
-        """Set the number of blank rows above each turn: 0 for turns that `leads` does not have."""
         for block in self.blocks:
             block.lead = leads.get(block.turn, 0)
         self.arrange()
@@ -299,7 +294,6 @@ def _count_letters(text: str) -> int:
 
 
 def _nearest(wanted: str, text: str, position: int) -> int:
-    """Return the index of `wanted` in `text` nearest to `position`; `position` if `wanted` is not near."""
     found = []
     at = text.find(wanted, max(0, position - _REACH))
     while 0 <= at <= position + _REACH:

@@ -6,7 +6,7 @@ import itertools
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice, takewhile
 from math import exp
 from operator import attrgetter
 from typing import Literal, NamedTuple, TypeAlias
@@ -88,7 +88,6 @@ CHARACTERS = 20
 
 
 def effort(text: str) -> int:
-    """Return the effort of typesetting a text, in units of at most 0.1 ms."""
     return len(text) // CHARACTERS + sum(map(text.count, _MARKUP))
 
 
@@ -105,9 +104,8 @@ _CLOSING = frozenset("、。，．！？：；）」』】》〉…‥・ー々,
 class Wrapped:
     """Text wrapped into rows of at most `width` cells.
 
-    The joined rows are the text. Spaces at a break stay at the end of the row, beyond `width`. The last row of a line keeps
-    its newline, so paint `row.rstrip()`. Words longer than a row are split. Runs of spaces or combining marks are split, too,
-    so that no row has more than `longest` characters.
+    The joined rows are the text: paint `row.rstrip()`, since spaces at a break and newlines stay at the end. Long words and
+    runs of combining marks are split, so that no row has more than `longest` characters.
     """
 
     def __init__(self, width: int, text: str = "") -> None:
@@ -217,20 +215,17 @@ _end = attrgetter("end")
 _start = attrgetter("start")
 
 
-def marks_between(layers: Layers, start: int, end: int) -> tuple[Mark, ...]:
-    """Return the marks between two positions in characters, cut off there. The returned positions are counted from `start`."""
-    found: list[Mark] = []
-    for layer in layers:
-        for mark in layer[bisect_right(layer, start, key=_end) :]:
-            if mark.start >= end:
-                break
-            found.append(Mark(max(mark.start, start) - start, min(mark.end, end) - start, mark.look))
-    return tuple(found)
-
-
 def clipped(layers: Layers, start: int, end: int) -> Layers:
     """Return the layers of marks between two characters of the text. Positions are counted from `start`."""
-    return tuple(marks_between((layer,), start, end) for layer in layers)
+    return tuple(
+        tuple(
+            Mark(max(mark.start, start) - start, min(mark.end, end) - start, mark.look)
+            for mark in takewhile(
+                lambda mark: mark.start < end, layer[bisect_right(layer, start, key=_end) :]
+            )
+        )
+        for layer in layers
+    )
 
 
 def moved(layers: Layers, move: Callable[[Sequence[int]], Mapping[int, int]]) -> Layers:
@@ -335,7 +330,6 @@ class BlockPart:
 
     @property
     def is_pending(self) -> bool:
-        """Whether some text is not wrapped yet."""
         return bool(self._rest)
 
     def append(self, text: str) -> None:
@@ -421,7 +415,9 @@ class BlockPart:
         rows, starts = self._wrapped.rows, self._starts
         if len(starts) <= row:
             starts += islice(accumulate(map(len, rows[len(starts) - 1 : row]), initial=starts[-1]), 1, None)
-        return marks_between(self.layers, starts[row], starts[row] + len(rows[row].rstrip()))
+        return tuple(
+            chain.from_iterable(clipped(self.layers, starts[row], starts[row] + len(rows[row].rstrip())))
+        )
 
 
 def styled_row(

@@ -122,7 +122,6 @@ class Transcript(Widget):
         self._mark_changed(block)
 
     def end(self) -> None:
-        """End the streamed block, if there is one. A complete answer is typeset as Markdown."""
         block, self._open = self._open, None
         if block is not None:
             self._finish(block)
@@ -301,7 +300,7 @@ class Transcript(Widget):
         self._wrap_rest()
 
     def lead(self, leads: Mapping[object, int]) -> None:
-        if not self._page.leads_differ(leads):
+        if all(block.lead == leads.get(block.turn, 0) for block in self.blocks):
             return
         if self._is_placed:
             self._keep_place(lambda: self._page.lead(leads))
@@ -341,13 +340,7 @@ class Transcript(Widget):
 
     @property
     def is_resized(self) -> bool:
-        """Whether the size has changed since the text was wrapped."""
         return self._laid_out != self.size
-
-    @property
-    def turns(self) -> Mapping[object, int]:
-        """The turns, and the row where each turn would start without the blank rows for alignment."""
-        return self._page.turns
 
     @property
     def _end(self) -> int:
@@ -389,11 +382,6 @@ class Transcript(Widget):
                 in_view = self._laid_out and self._top <= block.start < self._top + self.size.height
                 if block.turn is turn and not in_view:
                     self.reveal(block, "")
-
-    @property
-    def is_seeking(self) -> bool:
-        """Whether the first layout will scroll to a place that `reveal` remembered."""
-        return self._reveal_target is not None
 
     def _seek(self) -> None:
         """Scroll to the place that `reveal` remembered, with some rows above the place in view."""
@@ -533,10 +521,14 @@ class Link:
             member.wrap()
         self._stale = False
         self._align()
-        resized.sort(key=lambda member: member.is_seeking)  # a search in one transcript scrolls the others
+        resized.sort(
+            key=lambda member: member._reveal_target is not None
+        )  # a search in one transcript scrolls the others
         for member in resized:
             member.place()
 
     def _align(self) -> None:
-        for member, lead in zip(self.members, leads([member.turns for member in self.members]), strict=True):
+        for member, lead in zip(
+            self.members, leads([member._page.turns for member in self.members]), strict=True
+        ):
             member.lead(lead)

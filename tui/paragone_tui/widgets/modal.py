@@ -117,7 +117,6 @@ class Column(Vertical):
 
 
 def columns_that_fit(width: int) -> int:
-    """Return how many columns fit into a width in cells, but at least 1."""
     return max(1, width // _NARROWEST)
 
 

@@ -67,7 +67,6 @@ def _own(screen: Screen[Any]) -> Iterator[PaletteEntry]:
 
 
 def theme_entries(app: App[None]) -> Iterator[PaletteEntry]:
-    """Yield the themes: first this program's, then the user's own, then Textual's."""
     others = BUILTIN_THEMES.keys()
     names = sorted(app.available_themes, key=lambda name: (name in others, name not in OWN, name))
     for name in names:
@@ -85,7 +84,6 @@ class Palette(Picker[Callable[[], object] | None]):
     def __init__(
         self, entries: Sequence[PaletteEntry], otherwise: Callable[[str], object] | None = None
     ) -> None:
-        """Create the palette. If no entry matches the typed text, `otherwise` is called with the text."""
         super().__init__()
         self._entries = entries
         self._otherwise = otherwise

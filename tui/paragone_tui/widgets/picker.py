@@ -90,7 +90,6 @@ class Picker(Modal[ScreenResultType]):
 
     @property
     def highlighted(self) -> str:
-        """The id of the highlighted option; empty if no option that can be picked is highlighted."""
         option = self.options.highlighted_option
         return "" if option is None or option.disabled else option.id or ""
 

@@ -72,7 +72,6 @@ class TextField(TextArea):
     """`_edits` and the cursor's location after the last deletion whose text `ctrl+y` inserts."""
 
     def on_unmount(self) -> None:
-        """Drop the application's reference to the field, so that Python can free the field."""
         stop_watching(self)
 
     def put(self, text: str) -> None:
