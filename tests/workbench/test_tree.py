@@ -5,7 +5,7 @@ from tests.workbench.lane_helpers import answers, opened
 
 from paragone_workbench.conversation.tree import Prompt, SystemPrompt
 from paragone_workbench.runs.context import messages_for
-from paragone_workbench.runs.result import RunResult
+from paragone_workbench.runs.result import RunResult, RunState
 from paragone_workbench.runs.run import Run
 
 
@@ -52,7 +52,10 @@ async def test_sampling_along_the_path_reaches_the_engine(session, rogue):
 
 def test_a_prompt_without_text_is_left_out_and_text_before_a_failure_is_kept():
     before = None
-    for prompt, answer, state in (("a", "", "stopped"), ("b", "half", "failed"), ("c", "whole", "done")):
+    runs: list[tuple[str, str, RunState]] = [
+        *(("a", "", "stopped"), ("b", "half", "failed"), ("c", "whole", "done"))
+    ]
+    for prompt, answer, state in runs:
         result = RunResult(id=prompt, definition=SMOL, started=1.0, state=state, text=answer)
         before = Run(result, prompt=Prompt(text=prompt), continues=before)
     assert [(message.role, message.text) for message in messages_for(Prompt(text="d"), before)] == [
