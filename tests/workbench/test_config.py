@@ -6,11 +6,9 @@ import pytest
 
 from paragone import InputError
 from paragone.options import describe
-from paragone_workbench.config import settings
 from paragone_workbench.config.read import SECTIONS, load, load_with_problems, sample
 from paragone_workbench.config.state import State
 from paragone_workbench.engines.definitions import EngineDefinition
-from paragone_workbench.engines.registry import Registry
 from paragone_workbench.paths import config_file, state_file
 
 ROOT = Path(__file__).parents[2]
@@ -175,15 +173,6 @@ def test_the_users_file_is_never_written(write):
     state.remember_lanes(["smol"])
     assert path.read_text() == GOOD
     assert stat.S_IMODE(path.stat().st_mode) == 0o400
-
-
-@pytest.mark.parametrize(
-    ("option", "mode"), [("headers = ['X-Title: red']\n", 0o600), ("key_env = 'KEY'\n", 0o644)]
-)
-def test_a_file_without_a_warning_about_its_permissions(write, option, mode):
-    path = write(f"[engines.a]\nbackend = 'ollama'\nmodel = 'm'\n{option}")
-    path.chmod(mode)
-    assert settings.permission_warning(load(path).document, Registry().find) == ""
 
 
 UNCOMMENTED = re.sub(r"(?m)^#(?=[\[\w])", "", sample())

@@ -5,25 +5,34 @@ import asyncio
 from tests.workbench.lane_helpers import answers, opened, words
 
 
-async def test_stopping_all_lanes_in_any_state(session, rogue, until, be_impatient):
+async def test_stopping_and_closing_lanes_in_any_state(session, rogue, until, workers, be_impatient):
     loading = session.add_lane(rogue(load_s=60))
     reading = session.add_lane(rogue(prefill_s=60))
     writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
+    crashed = session.add_lane(rogue("killed", at=0))
     broken = session.add_lane(rogue("nonsense"))
     session.open_engines()
-    await broken.engine.opened()
+    await asyncio.gather(*(lane.engine.opened() for lane in session.lanes[1:]))
     session.open_engines()
-    assert broken.state == "failed", "only `restart` opens it again"
-    session.send("hello")
-    (prompt,) = session.prompts
-    await until(lambda: reading.state == "reading" and writing.state == "writing")
-    assert (loading.state, broken.state) == ("loading", "failed")
-    await session.stop()
-    await session.answered()
-    assert [lane.answer(prompt).state for lane in (loading, reading, writing)] == ["stopped"] * 3
-    assert [lane.state for lane in session.lanes] == ["loading", "stopped", "stopped", "failed"]
-    assert writing.answer(prompt).text
-    be_impatient()
+    assert (loading.state, broken.state) == ("loading", "failed"), "only `restart` opens it again"
+    for text in ("hello", "again"):
+        session.send(text)
+        prompt = session.prompts[-1]
+        await until(lambda: reading.state == "reading" and writing.state == "writing")
+        await until(lambda: crashed.state == "crashed")
+        if text == "again":
+            be_impatient()
+            await asyncio.gather(session.close(), session.close())
+        else:
+            await session.stop()
+            await session.answered()
+            states = [lane.state for lane in session.lanes]
+            assert states == ["loading", "stopped", "stopped", "crashed", "failed"]
+            assert crashed.answer(prompt).state == "failed"
+        assert [lane.answer(prompt).state for lane in (loading, reading, writing)] == ["stopped"] * 3
+        assert writing.answer(prompt).text
+    assert workers() == []
+    assert [lane.state for lane in session.lanes] == ["empty"] * 5
 
 
 async def test_a_sequence_continues_after_a_failure_and_a_stop(session, rogue, until):
@@ -51,28 +60,6 @@ async def test_lanes_that_run_at_once_share_the_cores(session, rogue, monkeypatc
     session.regenerate(first)
     await session.answered()
     assert first.answer(session.prompts[-1]).text == "8 ", "the other engines are idle"
-
-
-async def test_close_leaves_no_worker_in_any_state_of_the_lanes(session, rogue, until, workers, be_impatient):
-    loading = session.add_lane(rogue(load_s=60))
-    reading = session.add_lane(rogue(prefill_s=60))
-    writing = session.add_lane(rogue(max_tokens=10**6, rate=50))
-    crashed = session.add_lane(rogue("killed", at=0))
-    idle = session.add_lane(rogue())
-    session.open_engines()
-    await asyncio.gather(*(lane.engine.opened() for lane in (reading, writing, crashed, idle)))
-    session.send("hello")
-    await until(
-        lambda: reading.state == "reading" and writing.state == "writing" and crashed.state == "crashed"
-    )
-    (prompt,) = session.prompts
-    be_impatient()
-    await asyncio.gather(session.close(), session.close())
-    assert workers() == []
-    assert [lane.state for lane in session.lanes] == ["empty"] * 5
-    assert [lane.answer(prompt).state for lane in (loading, reading, writing)] == ["stopped"] * 3
-    assert writing.answer(prompt).text
-    assert crashed.answer(prompt).state == "failed"
 
 
 async def test_close_waits_for_lanes_that_are_being_removed(session, rogue, until, workers, be_impatient):

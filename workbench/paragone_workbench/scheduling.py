@@ -127,11 +127,8 @@ class Scheduler:
 
     @contextlib.asynccontextmanager
     async def turn(self, engine: EngineHandle) -> AsyncIterator[Turn]:
-        """Wait until a run may use the engine. The turn ends when the context is left.
-
-        Turns are given in the order of the calls. Except with `swap`, a call that waits for its engine to be opened does not
-        delay later calls.
-        """
+        """Wait, in the order of calls, until a run may use the engine; the turn ends with the context. Except with
+        `swap`, waiting for an engine to be opened delays no later call."""
         async with engine.turn, contextlib.AsyncExitStack() as held:
             # With other modes, engines stay open, and a run need not wait for the backend of another engine.
             may_swap = self.mode in ("swap", "auto")
@@ -153,11 +150,8 @@ class Scheduler:
                 yield turn
 
     def cores_for_each(self, engines: Iterable[EngineHandle]) -> int:
-        """Return the number of CPU threads for each of these engines: an equal share of the cores.
-
-        More threads than cores would slow all engines down, because waiting threads spin. A server on loopback also gets a
-        share, and engines that share one loaded model get one share together.
-        """
+        """Return the threads for each engine: an equal share of the cores, since more threads would spin. A server on
+        loopback, and engines that share one loaded model, count as one."""
         here: set[object] = set()
         shared: list[EngineDefinition] = []
         for engine in engines:
@@ -185,10 +179,8 @@ class Scheduler:
             self._present.remove(entry)
 
     async def _swap_in(self, engine: EngineHandle) -> tuple[Caution, ...]:
-        """Close the other engines that use the same memory, and open this engine. Return warnings for the user.
-
-        At most one model is then in the memory of this machine, and of each server with the capability `loads`.
-        """
+        """Close the engines that use the same memory, of this machine or of a server that `loads`, and open this one.
+        Returns warnings."""
         from paragone_workbench.machine import free_memory  # most schedules need no figures of memory
 
         places = _memory_of(engine)
@@ -237,10 +229,8 @@ async def _close(engine: EngineHandle) -> None:
 
 
 async def decide(engines: Iterable[EngineHandle]) -> ScheduleDecision:
-    """Decide whether to keep engines open together or one at a time. Never raises.
-
-    Open engines already have their memory; the closed engines must fit in the free memory.
-    """
+    """Decide whether engines stay open together, if those not open yet fit in the free memory, or one at a time.
+    Never raises."""
     from paragone_workbench.machine import MARGIN
 
     local = [engine for engine in engines if engine.is_local]
@@ -330,11 +320,8 @@ def _is_loopback(address: str) -> bool:
 
 
 class EnginePool:
-    """Engines that share this machine by a schedule. Call the methods on the event loop.
-
-    Sessions, suites, replays and measurements borrow their engines from a pool. An engine is opened with an equal share
-    of the cores, unless each run opens its engine (the schedule `swap`).
-    """
+    """Engines that share this machine by a schedule, each opened with its share of the cores. Call it on the event
+    loop."""
 
     def __init__(
         self,
@@ -344,10 +331,8 @@ class EnginePool:
         requests_per_server: int = REQUESTS_PER_SERVER,
         cores: int | None = None,
     ) -> None:
-        """Create an empty pool. `requests_per_server` is the largest number of simultaneous requests to one server.
-
-        `cores` is the number of CPU cores that all engines together may use; None for all cores of this machine.
-        """
+        """`requests_per_server` limits simultaneous requests to a server; `cores` is None for all cores of this
+        machine."""
         self.registry = registry
         self.requests_per_server = requests_per_server
         self.scheduler = Scheduler(mode, requests_per_server=requests_per_server, cores=cores)
@@ -383,19 +368,13 @@ class EnginePool:
                 self.start(engine)
 
     async def open_all(self) -> None:
-        """Start to open all closed engines.
-
-        Before that, the backends are imported in a thread, and the schedule `auto` decides whether the engines are open together or one at a time.
-        """
+        """Start to open all closed engines, once their backends are imported in a thread and `auto` has decided."""
         await self.registry.load([engine.definition.backend for engine in self.engines])
         await self.scheduler.decide_order()
         self.start_all()
 
     async def replace(self, engine: EngineHandle, definition: EngineDefinition) -> None:
-        """Replace an engine by another engine, or open the same engine again. A run in progress is stopped.
-
-        Returns once the previous engine is closed; `EngineHandle.opened` waits for the new engine.
-        """
+        """Replace an engine, or open it again. Stops a run in progress; returns once the previous engine is closed."""
         await engine.replace(
             definition, self.scheduler.cores_for_each(self.engines), opens=not self.scheduler.opens_engines
         )

@@ -44,10 +44,8 @@ async def _close(engine: OpenEngine) -> Caution | None:
 
 
 async def wait_for_end(task: asyncio.Task[None]) -> None:
-    """Wait for a task that was asked to end, and cancel it every few seconds until it ends.
-
-    A cancellation may be lost: `asyncio.wait_for` of Python 3.11 swallows a cancellation that arrives as it ends.
-    """
+    """Wait for a task that was asked to end, and cancel it again every few seconds: `asyncio.wait_for` of Python 3.11
+    may swallow it."""
     while not task.done():
         await asyncio.wait([task], timeout=CANCEL_TIMEOUT)
         task.cancel()
@@ -62,10 +60,8 @@ class OpeningStopped(EngineError):
 
 
 class RunObserver:
-    """Receives the events of a run, on the event loop. Override the methods of interest.
-
-    An exception that a method raises goes to the event loop's exception handler; the run continues.
-    """
+    """Receives the events of a run, on the event loop. An exception goes to the loop's exception handler; the run
+    continues."""
 
     def run_changed(self, run: Run) -> None:
         """The run's phase, its settings or a figure changed, without new text; `text_came` reports new text."""
@@ -255,11 +251,8 @@ class EngineHandle:
     async def replace(
         self, definition: EngineDefinition, threads: int | None = None, *, opens: bool = True
     ) -> None:
-        """Replace the engine by another engine, or open the same engine again. Stops a run in progress.
-
-        Returns once the previous engine is closed; `opened` waits for the new engine. With `opens` false, the
-        new engine stays closed until `open` is called.
-        """
+        """Replace the engine, or open it again. Stops a run in progress, and returns once the old one is closed; with
+        `opens` false, the new one stays closed."""
         closing = self._free(self._use)
         self.definition = definition
         if opens:

@@ -76,10 +76,8 @@ class Execution:
     def __init__(
         self, run: Run, engine: EngineHandle, spec: RunSpec | Callable[[], RunSpec], scheduler: Scheduler
     ) -> None:
-        """Start to execute a run on an engine that is open or being opened.
-
-        If `spec` is a function, it is called at the start of the run's turn, when earlier runs have ended.
-        """
+        """Start to execute a run on an engine that is open or being opened. A function `spec` is called when the turn
+        begins."""
         self.run = run
         self._handle = engine
         self._spec = spec

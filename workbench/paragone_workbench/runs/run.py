@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec(RunRequest):
-    """One request to an engine, independent of lanes and conversations.
-
-    If `threads` is None, the run gets the number of CPU threads that the schedule gives the run's turn. The engine's
-    sampling options apply where `sampling` has no value. Unless `logprobs` is None, the run's result keeps the tokens.
-    """
+    """One request to an engine. The engine's sampling options apply where `sampling` has none, and the turn's number
+    of threads if `threads` is None. With `logprobs`, the result keeps the tokens."""
 
     left_out: int | None = None
     """Number of the oldest messages to leave out, as in a recorded run; None to let the engine's options decide."""
@@ -96,10 +93,7 @@ class Run:
         continues: Run | None = None,
         prefix: Prefix | None = None,
     ) -> Run:
-        """Return a new run that waits for its engine. The definition must be without secrets.
-
-        `prefix` is the start of the answer, and the end of the request.
-        """
+        """Return a run that waits for its engine, given without secrets. `prefix` is the start of the answer."""
         result = RunResult(id=new_id(), definition=definition, started=time.time())
         if prefix is not None:
             result = dataclasses.replace(
