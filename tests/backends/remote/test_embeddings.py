@@ -19,7 +19,7 @@ from paragone import (
 from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
-from .conftest import SERVERS, bare_client
+from .conftest import SERVERS
 
 TEXTS = (
     "The sea is deep, and the sky is high above it.",
@@ -170,31 +170,3 @@ async def test_a_real_llama_server_that_cannot(llama_server, open_smollm2):
     assert not engine.loaded.capabilities.embeddings
     with pytest.raises(EngineError, match="computes no embeddings"):
         await engine.embed(REQUEST)
-
-
-@pytest.fixture
-def unloaded(ollama_server):
-    """After the test, the real Ollama has no model in memory, as other tests expect: OpenAI's protocol leaves it there."""
-    yield
-    body = {"model": "smollm2", "keep_alive": 0}
-    with bare_client(ollama_server) as bare:
-        bare.post("/api/generate", json=body).raise_for_status()
-
-
-@pytest.mark.model
-@pytest.mark.usefixtures("unloaded")
-async def test_the_real_ollama_gives_the_same_by_both_protocols(ollama_server, open_smollm2):
-    opening = OpenRequest(model="smollm2", options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
-    engine = await Registry().get("ollama").open(opening, lambda progress: None)
-    try:
-        found = await engine.embed(EmbedRequest(texts=TEXTS))
-        with pytest.raises(InputError, match="context"):
-            await engine.embed(EmbedRequest(texts=("north " * 3000,)))
-    finally:
-        await engine.close()
-    served = np.array(found.vectors)
-    compatible = (await open_smollm2(ollama_server, model="smollm2:latest")).engine
-    again = await compatible.embed(EmbedRequest(texts=TEXTS))
-    assert (served * np.array(again.vectors)).sum(axis=1).min() > 0.999
-    assert found.prompt_tokens == again.prompt_tokens
-    assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3

@@ -170,3 +170,6 @@ async def test_whether_a_model_sees(server, open_lane, capabilities, vision):
     where = f"The server at {server.url}"
     told = {"may-not-see": f"{where} does not report whether m sees images."}
     assert cautions(events) == (told if vision is None else {})
+    server.on_chat = lambda exchange: exchange.refuse(500, {"error": "the model has stopped"})
+    _, error = await lane.ask([Message(role="user", text="Why?", images=(image,))])
+    assert error.hint.startswith("The image may be the reason")

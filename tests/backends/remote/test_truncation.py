@@ -107,6 +107,14 @@ def test_tokens_of_the_prompt_that_the_server_told_itself():
     assert "20 tokens were sent, and the server read 17" in caution.sentence
 
 
+def test_a_context_that_is_shifted_under_the_answer_is_told():
+    alarm = TruncationAlarm("The server", context=256)
+    assert alarm.check(said(TELL), 20, 237) is None, "the last token is never read again"
+    caution = alarm.check(said(TELL), 20, 238)
+    assert caution.code == "context-shifted"
+    assert "prompt and answer are 258 tokens, the context holds 256" in caution.sentence
+
+
 def test_spaces_that_a_template_strips_are_not_counted():
     alarm = TruncationAlarm("The server")
     assert alarm.check(said(TELL), 20, 500, answer="Red." + "\n" * 490) is None
