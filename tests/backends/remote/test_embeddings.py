@@ -16,7 +16,6 @@ from paragone import (
     TokenizeRequest,
     TopTokensRequest,
 )
-from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
 from .conftest import SERVERS
@@ -61,18 +60,17 @@ async def test_what_ollama_is_asked(serve, open_lane):
         await engine.embed(EmbedRequest(ids=((1, 2),)))
 
 
-@pytest.mark.parametrize("reply", WRONG)
-async def test_what_is_no_embeddings_of_ollama(serve, open_lane, reply):
-    rows = [entry["embedding"] for entry in reply.get("data", [])]
-    _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
-    with pytest.raises(EngineError, match="sent"):
-        await engine.embed(REQUEST)
+async def test_what_is_no_embeddings_of_ollama(serve, open_lane):
+    for reply in WRONG:
+        rows = [entry["embedding"] for entry in reply.get("data", [])]
+        _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
+        with pytest.raises(EngineError, match="sent"):
+            await engine.embed(REQUEST)
 
 
-@pytest.mark.parametrize("kind", ["vLLM", "LM Studio", "unknown"])
-async def test_replies_of_an_openai_compatible_server(serve, open_lane, kind):
+async def test_replies_of_an_openai_compatible_server(serve, open_lane):
     right = {"data": ENTRIES, "usage": {"prompt_tokens": 7}}
-    server = await serve(OPENAI, {**SERVERS[kind], "/v1/embeddings": right})
+    server = await serve(OPENAI, {"/v1/embeddings": right})
     engine = (await open_lane(server)).engine
     assert engine.loaded.capabilities.embeddings
     assert not [request for request in server.requests if request.path == "/v1/embeddings"]
@@ -100,19 +98,19 @@ async def test_a_server_that_computes_none_says_so(serve, open_lane):
         await engine.embed(REQUEST)
 
 
-def test_an_old_ollama_has_none():
-    assert not capabilities_of("0.1.48").embeddings
-    assert capabilities_of("0.3.0").embeddings
-
-
-@pytest.mark.parametrize("kind", ["llama-cpp-python", "TabbyAPI"])
-async def test_servers_whose_vectors_would_mislead_are_not_asked(serve, open_lane, kind):
-    server = await serve(OPENAI, SERVERS[kind])
-    engine = (await open_lane(server)).engine
-    assert not engine.loaded.capabilities.embeddings
-    with pytest.raises(EngineError, match="computes no embeddings"):
-        await engine.embed(REQUEST)
-    assert not [request for request in server.requests if request.path == "/v1/embeddings"]
+async def test_servers_without_vectors_or_whose_vectors_would_mislead_are_not_asked(serve, open_lane):
+    old = {"/api/version": {"version": "0.1.48"}}
+    for protocol, replies in (
+        (OPENAI, SERVERS["llama-cpp-python"]),
+        (OPENAI, SERVERS["TabbyAPI"]),
+        (OLLAMA, old),
+    ):
+        server = await serve(protocol, replies)
+        engine = (await open_lane(server)).engine
+        assert not engine.loaded.capabilities.embeddings
+        with pytest.raises(EngineError, match="computes no embeddings"):
+            await engine.embed(REQUEST)
+        assert not [request for request in server.requests if "embed" in request.path]
 
 
 @pytest.fixture
