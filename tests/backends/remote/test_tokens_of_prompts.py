@@ -129,8 +129,8 @@ PIECES: list[Json] = [{"id": 0, "piece": "<s>"}, {"id": 1, "piece": "é"}]
 
 async def test_a_vocabulary_that_cannot_be_one(serve, open_lane):
     models = {"data": [{"id": "m", "meta": {"n_vocab": 3}}]}
-    lists: list[Json] = [None, PIECES]
-    lists += [[*PIECES, {"id": 2, **more}] for more in ({"id": 7, "piece": "x"}, {}, {"piece": [256]})]
+    wrong: list[Json] = [{"id": 7, "piece": "x"}, {"id": 2}, {"id": 2, "piece": [256]}]
+    lists: list[Json] = [None, PIECES, *([*PIECES, last] for last in wrong)]
     for pieces in lists:
         replies = {"/props": PROPS, "/v1/models": models, "/tokenize": {"tokens": pieces}}
         with pytest.raises(EngineError, match=r"The server at \S+ sent "):
