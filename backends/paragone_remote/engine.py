@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
 import paragone
+from paragone.json_values import JsonObject, objects_at
 from paragone.options import build
 from paragone_remote import answers
 from paragone_remote.endpoint import Endpoint
-from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, explain
+from paragone_remote.faults import FAULTS, Fault, IncompleteAnswer, Loading, await_data, await_reply, explain
 from paragone_remote.options import plain
 from paragone_remote.transport import EndpointClient, Refusal, ReplyTimeout, Stopped, Wait
 
@@ -48,6 +49,16 @@ class ModelLoader(ABC):
     def __init__(self, http: EndpointClient) -> None:
         self.http = http
         self.endpoint = http.endpoint
+
+    async def _listed(self, path: str, name: str) -> list[JsonObject]:
+        reply = self.http.get(f"{self.endpoint.root}{path}")
+        return objects_at(await await_data(self.endpoint, reply), name)
+
+    async def _post(
+        self, path: str, body: JsonObject | None, model: str, *, seconds: float | None = None
+    ) -> None:
+        reply = self.http.post(f"{self.endpoint.root}{path}", json=body)
+        await await_reply(self.endpoint, reply, model=model, seconds=seconds)
 
     @abstractmethod
     async def loaded(self) -> frozenset[str]:

@@ -18,20 +18,7 @@ from paragone_remote import answers
 from paragone_remote.endpoint import Endpoint, make_endpoint
 from paragone_remote.engine import Hold, Identity, ModelLoader, RemoteEngine, RemoteModel
 from paragone_remote.faults import await_reply
-from paragone_remote.ollama_api.client import (
-    RENDERS,
-    SUPPORTS_TRUNCATE,
-    OllamaClient,
-    architecture,
-    capabilities_of,
-    find_model,
-    full_name,
-    identity_of,
-    pull_command,
-    read_version,
-    trained_context,
-    weights_of,
-)
+from paragone_remote.ollama_api import client as api
 from paragone_remote.options import (
     DEFAULT_CONTEXT,
     OllamaLoadOptions,
@@ -158,7 +145,7 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         `renders` says whether the server returns rendered prompts.
         """
         super().__init__(model)
-        self._client = OllamaClient(model.http)
+        self._client = api.OllamaClient(model.http)
         self._base = base
         self._parameters = parameters
         self._renders = renders
@@ -245,21 +232,21 @@ class OllamaEngine(RemoteEngine[OllamaSampling]):
         return await self._client.embeddings(self._base, request.texts)
 
     async def _identify(self) -> Identity:
-        running = find_model(await self._client.running(), self._model)
-        return identity_of(await self._client.version(), running)
+        running = api.find_model(await self._client.running(), self._model)
+        return api.identity_of(await self._client.version(), running)
 
 
 class OllamaLoader(ModelLoader):
     """Loads a model by a request without messages. Ollama reports no progress. The names of models include their tags."""
 
-    def __init__(self, client: OllamaClient, base: Mapping[str, paragone.Json]) -> None:
+    def __init__(self, client: api.OllamaClient, base: Mapping[str, paragone.Json]) -> None:
         super().__init__(client.http)
         self._client = client
         self._base = base
 
     async def loaded(self) -> frozenset[str]:
         running = await await_reply(self.endpoint, self._client.running())
-        return frozenset(full_name(json_values.text_at(entry, "model")) for entry in running)
+        return frozenset(api.full_name(json_values.text_at(entry, "model")) for entry in running)
 
     async def load(self, model: str, on_progress: paragone.OnProgress) -> None:
         """Load the model with its options. Ollama reloads a model that is loaded with other options."""
@@ -279,18 +266,20 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
     options = build(OllamaLoadOptions, request.options, owner="Ollama")
     endpoint = await make_endpoint(options)
     async with connected(endpoint) as http:
-        client = OllamaClient(http)
+        client = api.OllamaClient(http)
         version = await await_reply(endpoint, client.version())
         details = await _details(client, request.model)
         size = await _size(client, request.model)
         context = options.num_ctx or _usual_context(details)
         base = _base(request.model, options, context)
         hold = Hold(
-            OllamaLoader(client, base), full_name(request.model), keeps_loaded=options.keep_alive is not None
+            OllamaLoader(client, base),
+            api.full_name(request.model),
+            keeps_loaded=options.keep_alive is not None,
         )
         async with hold.taken(on_progress) as evictions:
             on_progress(paragone.LoadProgress(fraction=1.0))
-            running = find_model(await await_reply(endpoint, client.running()), request.model)
+            running = api.find_model(await await_reply(endpoint, client.running()), request.model)
             loaded = _loaded(
                 request.model, endpoint, version, details, running, size, context, options, evictions
             )
@@ -298,26 +287,26 @@ async def open_model(request: paragone.OpenRequest, on_progress: paragone.OnProg
                 http=http,
                 model=request.model,
                 loaded=loaded,
-                identity=identity_of(version, running),
+                identity=api.identity_of(version, running),
                 hold=hold,
             )
             return OllamaEngine(
                 model,
                 base=base,
                 parameters=modelfile_parameters(json_values.text_at(details, "parameters")),
-                renders=read_version(version) >= RENDERS,
+                renders=api.read_version(version) >= api.RENDERS,
             )
 
 
-async def _size(client: OllamaClient, model: str) -> int | None:
+async def _size(client: api.OllamaClient, model: str) -> int | None:
     """Return the bytes of a model's files. The size that Ollama reports of a loaded model includes the KV cache."""
     with contextlib.suppress(paragone.ParagoneError):  # some proxies pass on chats only
-        entry = find_model(await await_reply(client.endpoint, client.listed()), model)
+        entry = api.find_model(await await_reply(client.endpoint, client.listed()), model)
         return json_values.count_at(entry, "size") or None
     return None
 
 
-async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
+async def _details(client: api.OllamaClient, model: str) -> json_values.JsonObject:
     try:
         details = await await_reply(client.endpoint, client.details(model), model=model)
     except paragone.InputError as error:
@@ -328,7 +317,7 @@ async def _details(client: OllamaClient, model: str) -> json_values.JsonObject:
             for entry in await await_reply(client.endpoint, client.listed())
         ]
         hint = other_models(model, names) if names else "The server has no models yet."
-        pull = pull_command(client.endpoint, model)
+        pull = api.pull_command(client.endpoint, model)
         raise paragone.InputError(
             error.sentence, hint=f"{hint} To download it: {pull}" if pull else hint
         ) from error
@@ -345,7 +334,7 @@ def _usual_context(details: json_values.JsonObject) -> int:
         name, _, value = line.strip().partition(" ")
         if name == "num_ctx" and (wanted := re.fullmatch(r" *(\d{1,9}) *", value, re.ASCII)):
             return int(wanted[1])
-    return min(trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    return min(api.trained_context(details) or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
 
 def _base(model: str, options: OllamaLoadOptions, context: int) -> dict[str, paragone.Json]:
@@ -395,7 +384,7 @@ def _loaded(
     if json_values.text_at(details, "template").strip() == _BARE_TEMPLATE:
         sentence = f"{plain(model)} has no chat template: the model continues the plain text of the messages."
         cautions.append(paragone.Caution(code="no-chat-template", sentence=sentence))
-    trained = trained_context(details)
+    trained = api.trained_context(details)
     if in_force and in_force < context:
         sentence = (
             f"The context is {in_force:,} tokens: the server did not provide the requested {context:,}."
@@ -407,7 +396,7 @@ def _loaded(
     elif trained and context > trained:
         sentence = f"The context is {context:,} tokens, but the model was trained for {trained:,}."
         cautions.append(paragone.Caution(code="beyond-trained-context", sentence=sentence))
-    if (0,) < read_version(version) < SUPPORTS_TRUNCATE:
+    if (0,) < api.read_version(version) < api.SUPPORTS_TRUNCATE:
         sentence = (
             f"Ollama {plain(version)} cuts a prompt that is too long without an error; "
             "paragone can infer this from the token count only."
@@ -418,10 +407,10 @@ def _loaded(
         context=in_force or context,
         size=size,
         quantization=plain(json_values.text_at(details, "details", "quantization_level")) or None,
-        architecture=architecture(details),
+        architecture=api.architecture(details),
         vision="vision" in able if able else None,
-        capabilities=capabilities_of(version),
+        capabilities=api.capabilities_of(version),
         cautions=(*cautions, *evictions),
         facts=facts,
-        weights=weights_of(running),
+        weights=api.weights_of(running),
     )

@@ -16,10 +16,9 @@ from paragone import (
     TokenizeRequest,
     TopTokensRequest,
 )
-from paragone_remote.ollama_api.client import capabilities_of
 from paragone_workbench.engines.registry import Registry
 
-from .conftest import SERVERS, bare_client
+from .conftest import SERVERS
 
 TEXTS = (
     "The sea is deep, and the sky is high above it.",
@@ -61,18 +60,17 @@ async def test_what_ollama_is_asked(serve, open_lane):
         await engine.embed(EmbedRequest(ids=((1, 2),)))
 
 
-@pytest.mark.parametrize("reply", WRONG)
-async def test_what_is_no_embeddings_of_ollama(serve, open_lane, reply):
-    rows = [entry["embedding"] for entry in reply.get("data", [])]
-    _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
-    with pytest.raises(EngineError, match="sent"):
-        await engine.embed(REQUEST)
+async def test_what_is_no_embeddings_of_ollama(serve, open_lane):
+    for reply in WRONG:
+        rows = [entry["embedding"] for entry in reply.get("data", [])]
+        _, engine = await ollama(serve, open_lane, {"embeddings": rows} if reply else {})
+        with pytest.raises(EngineError, match="sent"):
+            await engine.embed(REQUEST)
 
 
-@pytest.mark.parametrize("kind", ["vLLM", "LM Studio", "unknown"])
-async def test_replies_of_an_openai_compatible_server(serve, open_lane, kind):
+async def test_replies_of_an_openai_compatible_server(serve, open_lane):
     right = {"data": ENTRIES, "usage": {"prompt_tokens": 7}}
-    server = await serve(OPENAI, {**SERVERS[kind], "/v1/embeddings": right})
+    server = await serve(OPENAI, {"/v1/embeddings": right})
     engine = (await open_lane(server)).engine
     assert engine.loaded.capabilities.embeddings
     assert not [request for request in server.requests if request.path == "/v1/embeddings"]
@@ -100,19 +98,19 @@ async def test_a_server_that_computes_none_says_so(serve, open_lane):
         await engine.embed(REQUEST)
 
 
-def test_an_old_ollama_has_none():
-    assert not capabilities_of("0.1.48").embeddings
-    assert capabilities_of("0.3.0").embeddings
-
-
-@pytest.mark.parametrize("kind", ["llama-cpp-python", "TabbyAPI"])
-async def test_servers_whose_vectors_would_mislead_are_not_asked(serve, open_lane, kind):
-    server = await serve(OPENAI, SERVERS[kind])
-    engine = (await open_lane(server)).engine
-    assert not engine.loaded.capabilities.embeddings
-    with pytest.raises(EngineError, match="computes no embeddings"):
-        await engine.embed(REQUEST)
-    assert not [request for request in server.requests if request.path == "/v1/embeddings"]
+async def test_servers_without_vectors_or_whose_vectors_would_mislead_are_not_asked(serve, open_lane):
+    old = {"/api/version": {"version": "0.1.48"}}
+    for protocol, replies in (
+        (OPENAI, SERVERS["llama-cpp-python"]),
+        (OPENAI, SERVERS["TabbyAPI"]),
+        (OLLAMA, old),
+    ):
+        server = await serve(protocol, replies)
+        engine = (await open_lane(server)).engine
+        assert not engine.loaded.capabilities.embeddings
+        with pytest.raises(EngineError, match="computes no embeddings"):
+            await engine.embed(REQUEST)
+        assert not [request for request in server.requests if "embed" in request.path]
 
 
 @pytest.fixture
@@ -170,31 +168,3 @@ async def test_a_real_llama_server_that_cannot(llama_server, open_smollm2):
     assert not engine.loaded.capabilities.embeddings
     with pytest.raises(EngineError, match="computes no embeddings"):
         await engine.embed(REQUEST)
-
-
-@pytest.fixture
-def unloaded(ollama_server):
-    """After the test, the real Ollama has no model in memory, as other tests expect: OpenAI's protocol leaves it there."""
-    yield
-    body = {"model": "smollm2", "keep_alive": 0}
-    with bare_client(ollama_server) as bare:
-        bare.post("/api/generate", json=body).raise_for_status()
-
-
-@pytest.mark.model
-@pytest.mark.usefixtures("unloaded")
-async def test_the_real_ollama_gives_the_same_by_both_protocols(ollama_server, open_smollm2):
-    opening = OpenRequest(model="smollm2", options={"url": ollama_server, "num_ctx": 1024, "num_thread": 1})
-    engine = await Registry().get("ollama").open(opening, lambda progress: None)
-    try:
-        found = await engine.embed(EmbedRequest(texts=TEXTS))
-        with pytest.raises(InputError, match="context"):
-            await engine.embed(EmbedRequest(texts=("north " * 3000,)))
-    finally:
-        await engine.close()
-    served = np.array(found.vectors)
-    compatible = (await open_smollm2(ollama_server, model="smollm2:latest")).engine
-    again = await compatible.embed(EmbedRequest(texts=TEXTS))
-    assert (served * np.array(again.vectors)).sum(axis=1).min() > 0.999
-    assert found.prompt_tokens == again.prompt_tokens
-    assert np.abs(np.linalg.norm(served, axis=1) - 1).max() < 1e-3

@@ -7,15 +7,12 @@ import shutil
 
 import pytest
 
-from paragone import EngineError, Message, Token
+from paragone import Message, Token
 from paragone_remote.openai_api.backend import OpenAIBackend
 
 from .conftest import cautions
 
 pytestmark = pytest.mark.model
-
-STORY = "Write a very long story, with many chapters."
-"""A prompt that SmolLM2 answers to the end of a small context."""
 
 THINKING = """\
 {%- for message in messages -%}
@@ -96,33 +93,6 @@ async def test_a_restart_under_an_open_lane(run_llama_server, gate, open_smollm2
     assert cautions(events) == {
         "retried": f"The server at {url} is still loading its model (503). The request is repeated."
     }
-
-
-async def test_slots_that_share_the_context_can_fill_it(run_llama_server, open_smollm2, text):
-    """Left to itself, it has four slots, each with leave to fill the whole context that they share."""
-    with run_llama_server("-c", "256") as url:
-        lanes = [await open_smollm2(url) for _ in range(2)]
-        assert [lane.engine.loaded.context for lane in lanes] == [256, 256]
-        answers = await asyncio.gather(*(lane.ask(STORY, temperature=0) for lane in lanes))
-        cut = [(events, error) for events, error in answers if error is not None]
-        assert cut
-        for events, error in cut:
-            assert text(events)
-            assert isinstance(error, EngineError)
-            assert error.sentence == f"The server at {url} ran out of context in the middle of the answer."
-            assert "The partial answer is kept." in error.hint
-        events, error = await lanes[0].ask(STORY, temperature=0)  # alone, it ends as it should
-        assert error is None
-        assert events[-1].reason == "length"
-        assert events[-1].usage.prompt_tokens + events[-1].usage.completion_tokens in (256, 257)
-        assert cautions(events) == {}
-
-
-async def test_a_context_that_is_shifted_under_the_answer_is_told(run_llama_server, open_smollm2):
-    with run_llama_server("-c", "256", "-np", "1", "--context-shift") as url:
-        events, error = await (await open_smollm2(url)).ask(STORY, max_tokens=260, temperature=0)
-        assert error is None
-        assert "dropped the beginning of the conversation" in cautions(events)["context-shifted"]
 
 
 async def test_thinking(run_llama_server, open_smollm2, text, tmp_path):

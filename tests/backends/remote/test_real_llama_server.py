@@ -92,9 +92,7 @@ async def test_sampling_options_take_effect(llama_server, open_smollm2, text):
     lane = await open_smollm2(llama_server)
 
     async def answer(**sampling):
-        events, error = await lane.ask(
-            STORY, **{"max_tokens": 16, "temperature": 0, "cold": True, **sampling}
-        )
+        events, error = await lane.ask(STORY, **{"max_tokens": 8, "temperature": 0, "cold": True, **sampling})
         assert error is None
         assert of_kind(events, Caution) == []
         return text(events)
