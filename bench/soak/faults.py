@@ -12,8 +12,8 @@ from random import Random
 import psutil
 
 from bench.soak.journal import Journal
+from bench.soak.plan import Shared
 from bench.soak.server_process import ServerProcess
-from bench.soak.shared import Shared
 
 _SAVED_S = 12.0
 """Seconds after a lock of the store within which programs save the changes that they held back."""

@@ -1,9 +1,11 @@
-"""The plan of a soak: what runs, for how long, and how often faults and actions happen."""
+"""The plan of a soak, and the state that its processes and threads share: the end, and the lock of the store."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event, Lock
 from pathlib import Path
 
 from bench.programs import smollm2
@@ -71,3 +73,22 @@ class Plan:
         if self.with_model:
             yield f'[engines.model]\nbackend = "llama_cpp"\nmodel = "{smollm2()}"'
             yield "n_threads = 1\nn_ctx = 2048\nmax_tokens = 12\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    plan: Plan
+    began: float
+    """The start of the soak on the monotonic clock, which is the same for all processes."""
+    interrupted: Event
+    """Set to end the soak early."""
+    store_is_free: Lock
+    """Held during the fault that locks the store, until programs have saved their changes, and while a program is ended."""
+
+    @property
+    def until(self) -> float:
+        return self.began + self.plan.minutes * 60
+
+    @property
+    def is_running(self) -> bool:
+        return time.monotonic() < self.until and not self.interrupted.is_set()

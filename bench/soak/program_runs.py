@@ -18,8 +18,8 @@ from bench.soak.journal import Journal
 from bench.soak.key_times import Echo, KeyTime
 from bench.soak.memory import MemoryOverTime
 from bench.soak.person import COLUMNS, ROWS, Person
+from bench.soak.plan import Shared
 from bench.soak.processes import Processes
-from bench.soak.shared import Shared
 from bench.terminal import Terminal
 
 _QUIT = "\x11"
@@ -69,7 +69,9 @@ class ProgramRuns:
             process = psutil.Process(terminal.process.pid)
             children = Processes(process)
             person = Person(name, plan, self._random, terminal, echo, self._journal)
-            if not person.sees(self._lanes):
+            if person.sees(self._lanes):
+                person.ask()  # even if the soak ends soon
+            else:
                 self._wrong("the program did not show its lanes within a minute", terminal)
             sampled = began
             while terminal.process.poll() is None and not self._shared.interrupted.is_set():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.soak.numbered_tokens import request_of, tokens_in
+from bench.soak.numbered_server import request_of, tokens_in
 from bench.soak.server_process import SentAnswer
 
 KEPT_S = 0.5

@@ -16,9 +16,9 @@ import psutil
 
 from bench.programs import environment, paragone
 from bench.soak.journal import Journal
-from bench.soak.numbered_tokens import request_of, tokens_in
+from bench.soak.numbered_server import request_of, tokens_in
+from bench.soak.plan import Shared
 from bench.soak.processes import Processes
-from bench.soak.shared import Shared
 
 KEY = "soak"
 _PATIENCE_S = 120.0

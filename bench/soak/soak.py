@@ -17,12 +17,11 @@ from bench.soak.faults import Faults
 from bench.soak.journal import Journal
 from bench.soak.key_times import slow_s
 from bench.soak.outcome import Outcome
-from bench.soak.plan import Plan
+from bench.soak.plan import Plan, Shared
 from bench.soak.program_runs import ProgramResults, ProgramRuns
 from bench.soak.saved import Answers, Saved, wrong_in_history
 from bench.soak.served import Served
 from bench.soak.server_process import ServerProcess
-from bench.soak.shared import Shared
 from bench.soak.suites import PROMPTS, Suites
 
 

@@ -12,8 +12,8 @@ import psutil
 
 from bench.programs import environment, paragone
 from bench.soak.journal import Journal
+from bench.soak.plan import Shared
 from bench.soak.processes import Processes
-from bench.soak.shared import Shared
 
 PROMPTS = 4
 _ATTEMPTS = 8

@@ -1,17 +1,23 @@
-"""The prompt's field: readline's keys, undo, earlier prompts, and pasted texts."""
+"""The prompt's field: readline's keys, undo, earlier prompts, pasted texts, and the gauge above it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
 from paragone_tui.commands import Program
-from paragone_tui.screens.lanes.attachments import size_shown
-from paragone_tui.screens.lanes.composer import Composer
+from paragone_tui.screens.lanes import composer as context_gauge
+from paragone_tui.screens.lanes.attachments import Draft, PastedTexts, size_shown
+from paragone_tui.screens.lanes.composer import Composer, ContextGauge, _content
 from paragone_workbench.conversation.tree import Prompt
+from paragone_workbench.lanes import forecast as forecasting
+from paragone_workbench.lanes.forecast import Forecast
 from paragone_workbench.lanes.session import Session
 
 LONG = "\n".join(f"line {number}" for number in range(30))
@@ -183,3 +189,54 @@ async def test_the_prompt_says_whom_it_asks():
             assert field.placeholder == said
         field.set_lanes("abc")
         assert field.placeholder == "Ask all 3 lanes …"
+
+
+def forecast(lane, tokens, context=1000, **more):
+    return Forecast(lane=lane, tokens=tokens, context=context, **{"left_out": 0, **more})
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ([], ""),
+        ([forecast("a", 500)], "500 of 1,000 tokens ███░░░"),
+        (
+            [forecast("a", 500, added=47), forecast("b", 400, added=47)],
+            "47 more, a 500 of 1,000, b 400 of 1,000 tokens ███░░░",
+        ),
+        (
+            [forecast("a", 500), forecast("b", 600), forecast("c", 400)],
+            "fullest: b 600 of 1,000 tokens ███▋░░",
+        ),
+        (
+            [forecast("a", 500, left_out=2), forecast("b", 2000)],
+            "a will leave out the oldest 2 messages · b will refuse: 2,000 tokens, its context holds 1,000 · "
+            "a 500 of 1,000 tokens ██████",
+        ),
+    ],
+)
+def test_what_it_shows(found, text):
+    assert _content(found).plain == text
+
+
+async def test_a_draft_is_counted_anew_in_another_conversation(monkeypatch):
+    async def answered() -> None:
+        pass
+
+    record = SimpleNamespace(head="an answer")
+    lane = SimpleNamespace(record=record, engine=SimpleNamespace(opened=answered))
+    session: Any = SimpleNamespace(lanes=[lane], answered=answered)
+
+    async def forecasts(*_: object, **__: object) -> list[Forecast]:
+        return [forecast("a", 64 if record.head else 12)]
+
+    monkeypatch.setattr(forecasting, "forecasts", forecasts)
+    monkeypatch.setattr(context_gauge, "_PAUSE", 0.0)
+    changed = asyncio.Event()
+    gauge = ContextGauge(session, changed.set)
+    draft = Draft(typed="Why?", pasted=PastedTexts())
+    for record.head, tokens in (("an answer", "64"), ("", "12")):
+        changed.clear()
+        gauge.follow(draft, None)
+        await asyncio.wait_for(changed.wait(), 60)
+        assert gauge.content.plain.startswith(f"{tokens} of 1,000 tokens")

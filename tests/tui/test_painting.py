@@ -1,5 +1,6 @@
-"""The screen writes only changed cells; the result is compared with Textual's own compositor."""
+"""The screen writes only changed cells, at one time for all lanes; the result is compared with Textual's own compositor."""
 
+import asyncio
 import re
 from itertools import pairwise
 
@@ -18,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from paragone_tui.screens.lanes.status import LaneStatus, LaneStatusInfo
-from paragone_tui.terminal.changed_rows_screen import ChangedRowsScreen
+from paragone_tui.terminal.changed_rows_screen import Cadence, ChangedRowsScreen
 from paragone_tui.transcript import Transcript
 
 
@@ -329,3 +330,32 @@ async def test_random_changes_look_like_those_painted_by_textual(steps):
                 app.assert_painted_as_by_textual()
         await settle(pilot)
         app.assert_painted_as_by_textual()
+
+
+async def test_many_requests_make_one_call_at_the_time_of_all():
+    calls: list[str] = []
+    came = asyncio.Event()
+
+    def call() -> None:
+        calls.append("call")
+        came.set()
+
+    one, other = Cadence(call, 60), Cadence(call, 60)
+    for cadence in (one, other):
+        for _ in range(100):
+            cadence.ask()
+        assert cadence.waiting
+        await asyncio.wait_for(came.wait(), 60)  # the first call is immediate
+        came.clear()
+        assert not cadence.waiting
+    assert len(calls) == 2
+    one.ask()
+    other.ask()
+    assert isinstance(one._handle, asyncio.TimerHandle)
+    assert isinstance(other._handle, asyncio.TimerHandle)
+    assert one._handle.when() == other._handle.when()
+    assert one._handle.when() % 60 == 0
+    one.stop()
+    other.stop()
+    assert not one.waiting
+    assert len(calls) == 2
