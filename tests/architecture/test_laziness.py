@@ -110,6 +110,9 @@ def test_the_first_screen_needs_no_runs_and_no_plugins():
     executing = {"paragone_workbench.runs.execute", "paragone_workbench.compare.diff"}
     assert not modules & {*plugins, *runs, *executing, "sqlite3", "markdown_it"}
     assert not packages(modules) & ENGINES
+    # imported in a thread, while the user types the first prompt
+    later = modules_after("import paragone_tui.app; paragone_tui.app.import_for_answers()")
+    assert {"paragone_workbench.runs.execute", "markdown_it", "pygments"} <= later
 
 
 def test_the_help_of_a_command_needs_no_library():

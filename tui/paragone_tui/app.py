@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ from paragone_workbench.store.history import History
 
 if TYPE_CHECKING:
     from paragone_workbench.config.settings import Preset
+
+
+def import_for_answers() -> None:
+    """Import what the first answer needs. Called in a thread, while the user still types the prompt."""
+    import paragone_tui.transcript.markdown  # noqa: F401 (loads the module)
+    import paragone_workbench.runs.execute  # noqa: F401
 
 
 class ParagoneApp(ProgramApp):
@@ -140,6 +147,7 @@ class ParagoneApp(ProgramApp):
         if exposed:
             self.say(exposed, warning=True)
         await self._session.opened()
+        await asyncio.to_thread(import_for_answers)
 
     async def may_leave(self) -> bool:
         """Save the unsent prompt and the conversation. Return False once, with a warning, if the prompt cannot be saved."""
